@@ -1,0 +1,26 @@
+# Every target sets up what it needs: a Python >= 3.12 is found or fetched, .venv is made from the lock.
+.PHONY: demo run test check bench
+.DEFAULT_GOAL := check
+BIN := .venv/bin
+
+.venv/.ok: requirements.lock pyproject.toml bin/venv
+	sh bin/venv
+
+demo: .venv/.ok           ## the whole loop with real processes
+	$(BIN)/sessiontape demo
+
+run: .venv/.ok            ## record: make run UPSTREAM=https://…
+	@test -n "$(UPSTREAM)" || { echo 'say what to record: make run UPSTREAM=https://…' >&2; exit 2; }
+	$(BIN)/sessiontape record --upstream "$(UPSTREAM)"
+
+check: .venv/.ok          ## the fast static checks
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check               ## everything, PostgreSQL included
+	$(BIN)/pytest -n auto
+
+bench: .venv/.ok          ## speed, as ratios to a peer in the same run
+	$(BIN)/python -m benchmarks

@@ -1,0 +1,101 @@
+"""The command line: one module per command, named like it. It parses, wires, prints and picks the exit code.
+
+Exit codes: 0 clean; 1 findings, or steps of a replay that differ or failed; 2 the work could not be done.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from typing import Any
+
+import click
+
+from proxy_addon import __version__
+from proxy_addon.errors import SessiontapeError
+
+COMMANDS = {
+    "record": "Record what players send, between them and the real server.",
+    "addon-path": "Print the file that 'mitmdump -s' loads.",
+    "collector": "Run a stand-in for the back end.",
+    "sessions": "List recorded sessions, newest first.",
+    "exchanges": "List exchanges that belong to no session.",
+    "show": "Show one session as a timeline.",
+    "delete": "Remove sessions and all that hangs on them.",
+    "replay": "Send recorded sessions to another server.",
+    "runs": "List replay runs, or show one.",
+    "db": "Look after the store.",
+    "demo": "See the whole loop with real processes.",
+}
+"""Commands and what ``--help`` says of them, in the order of use."""
+
+
+class _Commands(click.Group):
+    """Loads a command's module when it is asked for: ``--help`` need not wait for a database driver."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command = getattr(importlib.import_module(f"proxy_addon.cli.{name}"), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands, context_settings={"auto_envvar_prefix": "SESSIONTAPE", "help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="sessiontape")
+def cli() -> None:
+    """Record, check and replay what video players report to Adobe's Media Collection API.
+
+    Every option can be set by an environment variable, SESSIONTAPE_<COMMAND>_<OPTION>, and --store by
+    SESSIONTAPE_STORE; those that take a safety away or name a target are typed.
+    """
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is a message and exit code 2, never a traceback."""
+    # A command that does not handle it itself ends on SIGTERM as on Ctrl-C: files closed, children ended.
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        sys.exit(_run())
+    except BrokenPipeError:
+        # Whoever read our output (head, less) has seen enough; nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _run() -> Any:
+    try:
+        return cli.main(standalone_mode=False)
+    except SessiontapeError as e:
+        click.echo(f"sessiontape: {e}", err=True)
+        if e.hint:
+            click.echo(f"  {e.hint}", err=True)
+        return 2
+    except click.ClickException as e:
+        e.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("sessiontape: interrupted", err=True)
+        return 130
+    except _Terminated:
+        return 143
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def _terminated(*_: object) -> None:
+    raise _Terminated

@@ -1,0 +1,96 @@
+"""``sessiontape collector``: a stand-in for the back end."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from proxy_addon.cli.options import LISTEN, store_option
+from proxy_addon.collector.recorded import RecordedAnswers
+
+
+@click.command()
+@click.option("--listen", type=LISTEN, default="127.0.0.1:8081", show_default=True, help="Port 0 takes a free one.")
+@click.option(
+    "--from",
+    "session",
+    metavar="SESSION",
+    envvar="SESSIONTAPE_COLLECTOR_FROM",
+    help="Answer as recorded in this session, as far as it goes: its id, its back-end ID or the begin of either.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="WHERE:ACTION[:WHEN]",
+    envvar="SESSIONTAPE_COLLECTOR_FAULT",
+    help="Go wrong on purpose. WHERE: sessions, events, downloaded, schemas, preflight, any. ACTION: status=CODE, "
+    "delay=SECONDS, drop, cut, hang. WHEN: every=N, nth=N, after=N, first=N. May be repeated.",
+)
+@click.option(
+    "--log",
+    "log_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    envvar="SESSIONTAPE_COLLECTOR_LOG",
+    help="Append each request to this file, as JSON Lines.",
+)
+@click.option(
+    "--cert",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Serve https with the certificate and private key in this PEM file.",
+)
+@store_option
+def collector(
+    *,
+    listen: tuple[str, int],
+    session: str | None,
+    faults: tuple[str, ...],
+    log_path: Path | None,
+    cert: Path | None,
+    store_url: str,
+) -> None:
+    """Run a stand-in for the back end, to develop and test against.
+
+    It opens sessions, takes their events, refuses what the protocol does not allow, and forgets everything when it
+    ends. Stop it with Ctrl-C.
+    """
+    # Not at the top: --help does without the HTTP library and the database.
+    from proxy_addon.collector.backend import Backend  # noqa: PLC0415
+    from proxy_addon.collector.faults import Fault, Faults  # noqa: PLC0415
+    from proxy_addon.collector.journal import Journal  # noqa: PLC0415
+    from proxy_addon.collector.server import Address, serve  # noqa: PLC0415
+
+    backend = Backend(
+        lambda: secrets.token_hex(32),
+        faults=Faults(Fault.parse(fault) for fault in faults),
+        recorded=_recorded(store_url, session) if session is not None else RecordedAnswers(),
+    )
+    host, port = listen
+    with ExitStack() as files:
+        journal = files.enter_context(Journal(log_path)) if log_path is not None else None
+        serve(
+            backend,
+            Address(host=host, port=port, certificate=cert),
+            journal=journal,
+            ready=lambda url: click.echo(f"listening on {url}", err=True),
+        )
+
+
+def _recorded(store_url: str, name: str) -> RecordedAnswers:
+    """Return the answers of a stored session; the store is closed again."""
+    from storage import exchanges, revision, sessions  # noqa: PLC0415
+    from storage.engine import Store  # noqa: PLC0415
+
+    store = Store(store_url)
+    try:
+        with store.read() as db:
+            revision.require(db, store)
+            session = sessions.find(db, name)
+            return RecordedAnswers(exchanges.of_session(db, session.id))
+    finally:
+        store.close()

@@ -1,0 +1,115 @@
+"""The JSON documents that commands print; people script against them, so a name here is a promise."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from proxy_addon.core.events import Event, read_body
+from proxy_addon.core.exchange import Exchange, Headers
+from proxy_addon.core.sessions import Session
+
+Document = dict[str, Any]
+
+
+def print_json(document: object) -> None:
+    """Print one document on stdout."""
+    click.echo(json.dumps(document, indent=2))
+
+
+def iso(when: datetime) -> str:
+    """Return a time as ISO 8601 in UTC with milliseconds."""
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def session_document(session: Session, now: datetime) -> Document:
+    """Return a session as listed by ``sessions --json``."""
+    return {
+        "id": session.id,
+        "session_id": session.session_id,
+        "retry_of": session.retry_of,
+        "upstream": session.upstream,
+        "recording": session.recording,
+        "started_at": iso(session.started_at),
+        "last_event_at": iso(session.last_event_at),
+        "state": session.state(now).value,
+        "player_name": session.player_name,
+        "media_id": session.media_id,
+        "media_name": session.media_name,
+        "content_type": session.content_type,
+        "app_version": session.app_version,
+        "library_version": session.library_version,
+        "user_agent": session.user_agent,
+        "client_address": session.client_address,
+        "exchanges": session.exchanges,
+        "events": session.events,
+        "findings": {
+            "error": session.findings.error,
+            "warning": session.findings.warning,
+            "info": session.findings.info,
+        },
+    }
+
+
+def exchange_documents(exchanges: Iterable[Exchange]) -> Iterable[Document]:
+    """Return exchanges, numbered from 1 in the order given."""
+    return (exchange_document(exchange, seq) for seq, exchange in enumerate(exchanges, 1))
+
+
+def exchange_document(exchange: Exchange, seq: int) -> Document:
+    """Return one exchange, as in ``show --json``."""
+    body = read_body(exchange.request.body)
+    event = Event() if body.is_batch or not body.events else body.events[0]
+    request, response = exchange.request, exchange.response
+    return {
+        "seq": seq,
+        "operation": exchange.route.operation.value,
+        "event_type": event.type,
+        "playhead_s": event.playhead_s,
+        "ts_ms": event.ts_ms,
+        "batch": [_event_document(event) for event in body.events] if body.is_batch else None,
+        "received_at": iso(exchange.received_at),
+        "duration_ms": None if exchange.duration_us is None else exchange.duration_us / 1000,
+        "outcome": exchange.outcome.value,
+        "upstream": exchange.upstream,
+        "request": {
+            "method": request.method,
+            "path": request.path,
+            "http_version": request.http_version,
+            "headers": _headers(request.headers),
+            "body": body_document(request.body),
+            "body_sha256": request.body_sha256,
+            "complete": request.complete,
+        },
+        "response": None
+        if response is None
+        else {
+            "status": response.status,
+            "http_version": response.http_version,
+            "headers": _headers(response.headers),
+            "body": body_document(response.body),
+            "body_sha256": response.body_sha256,
+        },
+        "findings": [],
+    }
+
+
+def body_document(body: bytes) -> Document:
+    """Return a body as text where it survives the round trip, else as base64."""
+    try:
+        return {"text": body.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(body).decode()}
+
+
+def _event_document(event: Event) -> Document:
+    return {"event_type": event.type, "playhead_s": event.playhead_s, "ts_ms": event.ts_ms}
+
+
+def _headers(headers: Headers) -> list[list[str]]:
+    return [[name, value] for name, value in headers]

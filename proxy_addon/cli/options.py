@@ -1,0 +1,67 @@
+"""Options that several commands take, and the values they parse to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from proxy_addon.core.urls import ServerUrl, parse_server_url
+from proxy_addon.errors import SettingsError
+
+DEFAULT_STORE = "sqlite:///sessiontape.db"
+
+_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\s\[\]/]*)):(?P<port>[0-9]{1,5})\Z")
+
+
+class _Listen(click.ParamType[tuple[str, int]]):
+    """``HOST:PORT`` to listen on; ``[::1]:8080`` for IPv6, ``:8080`` for all addresses, port 0 for a free one."""
+
+    name = "HOST:PORT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        match = _LISTEN.match(value)
+        if match is None or int(match["port"]) > 65535:
+            self.fail(f"{value!r} is no HOST:PORT to listen on, like 127.0.0.1:8080", param, ctx)
+        return match["v6"] or match["host"] or "0.0.0.0", int(match["port"])  # noqa: S104  # asked for by ':8080'
+
+
+class _ServerUrl(click.ParamType[ServerUrl]):
+    """The URL of an upstream or target."""
+
+    name = "URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ServerUrl:
+        if isinstance(value, ServerUrl):
+            return value
+        try:
+            return parse_server_url(value)
+        except SettingsError as e:
+            self.fail(f"{e}; {e.hint}", param, ctx)
+
+
+LISTEN = _Listen()
+SERVER_URL = _ServerUrl()
+
+
+def store_option[F: Callable[..., Any]](command: F) -> F:
+    """Add ``--store``; the command gets ``store_url``."""
+    return click.option(
+        "--store",
+        "store_url",
+        metavar="URL",
+        default=DEFAULT_STORE,
+        show_default=True,
+        envvar="SESSIONTAPE_STORE",
+        show_envvar=True,
+        help="Where recordings are: sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DB.",
+    )(command)
+
+
+def json_option[F: Callable[..., Any]](command: F) -> F:
+    """Add ``--json``; the command gets ``as_json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)

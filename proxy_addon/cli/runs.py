@@ -1,0 +1,47 @@
+"""``sessiontape runs``: replay runs, or one of them."""
+
+from __future__ import annotations
+
+import click
+
+from proxy_addon.cli.documents import print_json
+from proxy_addon.cli.options import json_option, store_option
+
+
+@click.command()
+@click.argument("name", metavar="[RUN]", required=False)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List at most so many.")
+@json_option
+@store_option
+def runs(*, name: str | None, limit: int | None, as_json: bool, store_url: str) -> None:
+    """List replay runs, newest first, or show one.
+
+    RUN is the id of a run, or the begin of one if no other begins so.
+    """
+    # Not at the top: --help does without the database.
+    from proxy_addon.cli.output import console  # noqa: PLC0415
+    from proxy_addon.cli.run_documents import (  # noqa: PLC0415
+        print_run,
+        print_runs,
+        run_document,
+        summary_document,
+    )
+    from storage import revision  # noqa: PLC0415
+    from storage import runs as stored  # noqa: PLC0415
+    from storage.engine import Store  # noqa: PLC0415
+
+    store = Store(store_url)
+    with store.read() as db:
+        revision.require(db, store)
+        run = None if name is None else stored.find(db, name)
+        summaries = list(stored.newest(db, limit=limit)) if run is None else []
+    if run is not None and as_json:
+        print_json(run_document(run))
+    elif run is not None:
+        print_run(console(), run)
+    elif as_json:
+        print_json([summary_document(each) for each in summaries])
+    elif summaries:
+        print_runs(console(), summaries)
+    else:
+        click.echo("no replay runs yet: 'sessiontape replay' makes one", err=True)

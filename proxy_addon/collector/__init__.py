@@ -1,0 +1,1 @@
+"""A stand-in for the back end, for tests, demos and fixtures."""

@@ -1,0 +1,187 @@
+"""What the back end answers: a request in, a response out.
+
+Source: Media Collection API, endpoints. Where it contradicts itself or is silent, this is what we chose:
+
+- a closed session answers 204 to a repeated ``sessionEnd`` and 410 to everything else;
+- the answer to a batch has no ``Location``, on either path: none is documented, and no SDK reads one;
+- an unknown event type has no schema: 404; a wrong method on a path of the protocol is 405;
+- a preflight is answered 204.
+
+>>> sessions = Sessions()
+>>> body = b'{"playerTime": {"playhead": 0, "ts": 1731672000000}, "eventType": "sessionStart", "params": {}}'
+>>> opened = answer(Request(method="POST", path="/tv/api/v1/sessions", body=body), sessions, new_id=lambda: "4a0f")
+>>> opened.response.status, dict(opened.response.headers)["Location"]
+(201, '/api/v1/sessions/4a0f')
+>>> answer(Request(method="POST", path="/api/v1/sessions/9/events", body=b"{}"), sessions, new_id=str).response.body
+b'{"message": "session 9 is unknown"}'
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from proxy_addon.collector import bodies, schemas
+from proxy_addon.core import jsontext
+from proxy_addon.core.events import read_body
+from proxy_addon.core.exchange import Headers, Request, Response
+from proxy_addon.core.routes import Operation, Route, parse_route
+from proxy_addon.errors import ProtocolError
+
+CORS: Headers = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Methods", "OPTIONS,POST,PUT"),
+    ("Access-Control-Allow-Headers", "Content-Type"),
+    ("Access-Control-Expose-Headers", "Location"),
+)
+"""On every answer. Without the last one a browser hides ``Location`` from the SDK, which then drops the playback."""
+
+SERVER: Headers = (("Server", "sessiontape"),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A response, and the session it is about.
+
+    Attributes:
+        session_id: The one in the path, or the one a start got; None where there is neither.
+    """
+
+    response: Response
+    session_id: str | None = None
+
+
+class Sessions:
+    """The sessions a collector knows, open and closed, for as long as it runs."""
+
+    def __init__(self) -> None:
+        self._is_open: dict[str, bool] = {}
+
+    def open(self, session_id: str) -> None:
+        """Take a session in; one that is known stays as it is."""
+        self._is_open.setdefault(session_id, True)
+
+    def close(self, session_id: str) -> None:
+        """Let a session take no further events."""
+        self._is_open[session_id] = False
+
+    def is_known(self, session_id: str) -> bool:
+        """Whether a session was ever opened here."""
+        return session_id in self._is_open
+
+    def is_open(self, session_id: str) -> bool:
+        """Whether a session takes events."""
+        return self._is_open.get(session_id, False)
+
+
+def answer(request: Request, sessions: Sessions, new_id: Callable[[], str]) -> Answer:
+    """Answer a request as the back end does, and let ``sessions`` know what it opened or closed.
+
+    Args:
+        request: With its whole body.
+        sessions: Those opened so far; changed by a start and by a ``sessionEnd`` that are accepted.
+        new_id: Gives an unused session ID; called for an accepted start.
+    """
+    route = parse_route(request.method, request.path)
+    if route is None or route.endpoint is None:
+        return Answer(response=error(HTTPStatus.NOT_FOUND, f"there is nothing at {request.path.partition('?')[0]}"))
+    if route.operation is Operation.PREFLIGHT:
+        return Answer(response=empty(HTTPStatus.NO_CONTENT), session_id=route.session_id)
+    if route.endpoint is Operation.SCHEMAS and request.method in ("GET", "HEAD"):
+        return _answer_schema(route)
+    if route.operation is Operation.OTHER:
+        return Answer(response=_wrong_method(request.method, route.endpoint), session_id=route.session_id)
+    if route.endpoint is Operation.EVENTS:
+        assert route.session_id is not None
+        return Answer(response=_take_event(request, route.session_id, sessions), session_id=route.session_id)
+    return _take_start(request, route.endpoint, sessions, new_id)
+
+
+def empty(status: int, headers: Headers = ()) -> Response:
+    """Return an answer without a body."""
+    return Response(status=int(status), headers=(*SERVER, *headers, *CORS))
+
+
+def error(status: int, message: str, headers: Headers = ()) -> Response:
+    """Return an answer that says what is wrong, in the documented shape."""
+    return _json(status, {"message": message}, headers)
+
+
+def _json(status: int, document: object, headers: Headers = ()) -> Response:
+    # Escaped to ASCII, because a message may quote half of a surrogate pair from the body.
+    body = json.dumps(document).encode()
+    return Response(
+        status=int(status), headers=(*SERVER, *headers, ("Content-Type", "application/json"), *CORS), body=body
+    )
+
+
+def _answer_schema(route: Route) -> Answer:
+    name = route.event_type or ""
+    schema = schemas.schema(name)
+    if schema is None:
+        return Answer(response=error(HTTPStatus.NOT_FOUND, f"there is no event type {name!r}"))
+    return Answer(response=_json(HTTPStatus.OK, schema))
+
+
+def _wrong_method(method: str, endpoint: Operation) -> Response:
+    allowed = "GET, HEAD, OPTIONS" if endpoint is Operation.SCHEMAS else "POST, OPTIONS"
+    message = f"method {method} is not allowed here, only {allowed}"
+    return error(HTTPStatus.METHOD_NOT_ALLOWED, message, (("Allow", allowed),))
+
+
+def _take_event(request: Request, session_id: str, sessions: Sessions) -> Response:
+    if not sessions.is_known(session_id):
+        return error(HTTPStatus.NOT_FOUND, f"session {session_id} is unknown")
+    problem = _problem(request.body, bodies.problem_of_event)
+    ends = problem is None and is_session_end(request.body)
+    if not sessions.is_open(session_id) and not ends:
+        return error(HTTPStatus.GONE, f"session {session_id} is closed")
+    if problem is not None:
+        return error(HTTPStatus.BAD_REQUEST, problem)
+    if ends:
+        sessions.close(session_id)
+    return empty(HTTPStatus.NO_CONTENT)
+
+
+def is_session_end(body: bytes) -> bool:
+    """Whether a body is the event that closes a session."""
+    events = read_body(body)
+    return not events.is_batch and any(event.type == "sessionEnd" for event in events.events)
+
+
+def _take_start(request: Request, endpoint: Operation, sessions: Sessions, new_id: Callable[[], str]) -> Answer:
+    if endpoint is Operation.DOWNLOADED:
+        problem = _problem(request.body, lambda value: bodies.problem_of_batch(value, flag_required=False))
+        is_batch = True
+    else:
+        problem = _problem(request.body, _problem_on_sessions)
+        is_batch = read_body(request.body).is_batch
+    if problem is not None:
+        return Answer(response=error(HTTPStatus.BAD_REQUEST, problem))
+    if is_batch:
+        return Answer(response=_created())
+    session_id = new_id()
+    sessions.open(session_id)
+    # Root-relative and without the prefix of the request: anything else and SDKs cannot find the ID in it.
+    return Answer(response=_created((("Location", f"/api/v1/sessions/{session_id}"),)), session_id=session_id)
+
+
+def _created(headers: Headers = ()) -> Response:
+    return empty(HTTPStatus.CREATED, (("Content-Type", "application/octet-stream"), ("Content-Length", "0"), *headers))
+
+
+def _problem_on_sessions(value: object) -> str | None:
+    if isinstance(value, list):
+        return bodies.problem_of_batch(value, flag_required=True)
+    return bodies.problem_of_start(value)
+
+
+def _problem(body: bytes, check: Callable[[object], str | None]) -> str | None:
+    if not body.strip():
+        return "the body is empty"
+    try:
+        return check(jsontext.loads(body))
+    except ProtocolError as e:
+        return str(e)

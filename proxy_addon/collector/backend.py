@@ -1,0 +1,92 @@
+"""The stand-in as a whole, without its sockets: sessions, recorded answers and faults, one request after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from proxy_addon.collector.answers import Answer, Sessions, answer, is_session_end
+from proxy_addon.collector.faults import Action, Fault, Faults, with_a_body
+from proxy_addon.collector.recorded import RecordedAnswers
+from proxy_addon.core.events import read_body
+from proxy_addon.core.exchange import Request, Response
+from proxy_addon.core.locations import find_location, session_id_in
+from proxy_addon.core.routes import Operation, Route, parse_route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What becomes of a request.
+
+    Attributes:
+        operation: What it does; ``other`` for every path the protocol does not name.
+        event_type: Of the event in its body; None for a batch and where there is none.
+        session_id: The one in the path, or the one a start got.
+        response: The answer, also one that is to be cut; None where there is none.
+        fault: What goes wrong; None where nothing does.
+    """
+
+    operation: Operation
+    event_type: str | None = None
+    session_id: str | None = None
+    response: Response | None = None
+    fault: Fault | None = None
+
+
+class Backend:
+    """Decides what to answer. Requests are decided in the order their last byte arrives."""
+
+    def __init__(
+        self,
+        new_id: Callable[[], str],
+        *,
+        faults: Faults | None = None,
+        recorded: RecordedAnswers | None = None,
+    ) -> None:
+        """Make a back end that knows no session yet.
+
+        Args:
+            new_id: Gives a session ID at each call, never the same twice.
+            faults: What goes wrong, and when.
+            recorded: Answers to give first; behind their end it answers by itself.
+        """
+        self._new_id = new_id
+        self._faults = faults or Faults()
+        self._recorded = recorded or RecordedAnswers()
+        self._sessions = Sessions()
+
+    def decide(self, request: Request) -> Decision:
+        """Decide what to answer to a request that has its whole body."""
+        route = parse_route(request.method, request.path) or Route(operation=Operation.OTHER)
+        fault = self._faults.next(route.operation)
+        if fault is None or fault.is_answered_as_ever:
+            given = self._answer(request, route)
+            cut = fault is not None and fault.action is Action.CUT
+            response = with_a_body(given.response) if cut else given.response
+            decision = Decision(operation=route.operation, response=response, session_id=given.session_id)
+        else:
+            decision = Decision(operation=route.operation, response=fault.response(), session_id=route.session_id)
+        return replace(decision, event_type=_event_type_of(request), fault=fault)
+
+    def _answer(self, request: Request, route: Route) -> Answer:
+        recorded = self._recorded.next(route.operation)
+        if recorded is None:
+            return answer(request, self._sessions, self._new_id)
+        return Answer(response=recorded, session_id=self._follow(request, route, recorded))
+
+    def _follow(self, request: Request, route: Route, recorded: Response) -> str | None:
+        """Take note of what a recorded answer tells the client, so that what we answer later goes with it."""
+        session_id = route.session_id
+        if route.operation is Operation.SESSIONS:
+            location = find_location(recorded.headers) if recorded.is_success else None
+            session_id = session_id_in(location) if location else None
+        if session_id is not None and recorded.is_success and route.operation is not Operation.PREFLIGHT:
+            self._sessions.open(session_id)
+            if route.operation is Operation.EVENTS and is_session_end(request.body):
+                self._sessions.close(session_id)
+        return session_id
+
+
+def _event_type_of(request: Request) -> str | None:
+    body = read_body(request.body)
+    return None if body.is_batch or not body.events else body.events[0].type

@@ -1,0 +1,204 @@
+"""Faults: answers that go wrong on purpose, for some of the requests.
+
+A fault is written ``WHERE:ACTION[:WHEN]``::
+
+    WHERE   sessions | events | downloaded | schemas | preflight | any
+    ACTION  status=CODE    answer with this status and do nothing else: no session is opened or closed
+            delay=SECONDS  wait, then answer as ever
+            drop           read the request, then close the connection without an answer, doing nothing else
+            cut            answer as ever, but die in the middle of the body
+            hang           never answer; ends when the client leaves or the collector stops
+    WHEN    every=N        every Nth request
+            nth=N          the Nth alone
+            after=N        all behind the Nth
+            first=N        the first N
+                           nothing: all of them
+
+What is counted are the requests that WHERE matches, from 1; ``any`` are all, unknown paths included. Where several
+faults are due for a request, the first in the order they were given happens; all of them count it.
+
+>>> Fault.parse("sessions:status=503:first=2")
+Fault(text='sessions:status=503:first=2', where='sessions', action=<Action.STATUS: 'status'>, number=503, \
+when=<When.FIRST: 'first'>, count=2)
+>>> Fault.parse("events:delay=2.5").number
+2.5
+>>> Fault.parse("any:drop:every=10").is_due(20)
+True
+>>> Fault.parse("events:explode")
+Traceback (most recent call last):
+    ...
+proxy_addon.errors.SettingsError: fault 'events:explode': 'explode' is no action
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from proxy_addon.collector.answers import empty, error
+from proxy_addon.core.exchange import Response
+from proxy_addon.core.routes import Operation
+from proxy_addon.errors import SettingsError
+
+ANY = "any"
+PLACES = (
+    *(
+        operation.value
+        for operation in (
+            Operation.SESSIONS,
+            Operation.EVENTS,
+            Operation.DOWNLOADED,
+            Operation.SCHEMAS,
+            Operation.PREFLIGHT,
+        )
+    ),
+    ANY,
+)
+
+_MAX_DELAY_S = 86_400
+
+
+class Action(StrEnum):
+    """What happens instead of, or to, the answer."""
+
+    STATUS = "status"
+    DELAY = "delay"
+    DROP = "drop"
+    CUT = "cut"
+    HANG = "hang"
+
+
+class When(StrEnum):
+    """Which of the requests that match."""
+
+    ALWAYS = ""
+    EVERY = "every"
+    NTH = "nth"
+    AFTER = "after"
+    FIRST = "first"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault.
+
+    Attributes:
+        text: As it was written.
+        where: An operation's name, or ``any``.
+        number: The status, or the delay in seconds; 0 for an action without a number.
+        count: The N of ``when``; 0 for always.
+    """
+
+    text: str
+    where: str
+    action: Action
+    number: float = 0
+    when: When = When.ALWAYS
+    count: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Fault:
+        """Read a fault as written on the command line.
+
+        Raises:
+            SettingsError: It is none; the hint has what would be accepted.
+        """
+        where, _, rest = text.strip().partition(":")
+        action, colon, when = rest.partition(":")
+        if where not in PLACES:
+            raise _refused(text, f"{where!r} is no place", f"places are {', '.join(PLACES)}")
+        fault = _with_action(cls(text=text.strip(), where=where, action=Action.DROP), action)
+        return _with_when(fault, when) if colon else fault
+
+    def matches(self, operation: Operation) -> bool:
+        """Whether a request of this operation counts."""
+        return self.where in (ANY, operation.value)
+
+    def is_due(self, count: int) -> bool:
+        """Whether it happens to the request with this number among those that match, counted from 1."""
+        match self.when:
+            case When.EVERY:
+                return count % self.count == 0
+            case When.NTH:
+                return count == self.count
+            case When.AFTER:
+                return count > self.count
+            case When.FIRST:
+                return count <= self.count
+        return True
+
+    @property
+    def is_answered_as_ever(self) -> bool:
+        """Whether the request is carried out as without the fault, and an answer to it begins."""
+        return self.action in (Action.DELAY, Action.CUT)
+
+    def response(self) -> Response | None:
+        """Return the answer in place of the real one; None where there is none."""
+        if self.action is not Action.STATUS:
+            return None
+        status = int(self.number)
+        return error(status, f"fault {self.text}") if status >= 400 else empty(status)
+
+
+class Faults:
+    """Several faults, and how many requests each has counted."""
+
+    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+        self._faults = tuple(faults)
+        self._counts = [0] * len(self._faults)
+
+    def next(self, operation: Operation) -> Fault | None:
+        """Count one request and return the fault that is due for it; None where it goes well."""
+        due = None
+        for index, fault in enumerate(self._faults):
+            if fault.matches(operation):
+                self._counts[index] += 1
+                if due is None and fault.is_due(self._counts[index]):
+                    due = fault
+        return due
+
+
+def with_a_body(response: Response) -> Response:
+    """Return an answer that can die in the middle of its body, having one.
+
+    204 and 304 become 200: with those a client expects no body and would take the answer as complete.
+    """
+    if response.status in (204, 304):
+        response = replace(response, status=200, reason="")
+    if len(response.body) >= 2:
+        return response
+    return replace(response, body=b'{"message": "this body is cut in half by a fault"}')
+
+
+def _with_action(fault: Fault, text: str) -> Fault:
+    name, equals, number = text.partition("=")
+    wanted = "actions are status=CODE, delay=SECONDS, drop, cut, hang"
+    if name not in tuple(Action):
+        raise _refused(fault.text, f"{name!r} is no action", wanted)
+    action = Action(name)
+    if action is Action.STATUS:
+        if not re.fullmatch(r"[2-5][0-9]{2}", number, re.ASCII):
+            raise _refused(fault.text, f"{number!r} is no status", "write status=CODE with a code from 200 to 599")
+        return replace(fault, action=action, number=int(number))
+    if action is Action.DELAY:
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", number, re.ASCII) or float(number) > _MAX_DELAY_S:
+            raise _refused(fault.text, f"{number!r} is no delay", "write delay=SECONDS, like delay=2.5, up to a day")
+        return replace(fault, action=action, number=float(number))
+    if equals:
+        raise _refused(fault.text, f"{name} takes no number", wanted)
+    return replace(fault, action=action)
+
+
+def _with_when(fault: Fault, text: str) -> Fault:
+    name, _, number = text.partition("=")
+    if name not in tuple(When)[1:] or not re.fullmatch(r"[0-9]{1,9}", number, re.ASCII):
+        raise _refused(fault.text, f"{text!r} does not say when", "write every=N, nth=N, after=N or first=N")
+    if int(number) == 0 and name != When.AFTER:
+        raise _refused(fault.text, f"{text!r} is never", "requests are counted from 1")
+    return replace(fault, when=When(name), count=int(number))
+
+
+def _refused(text: str, what: str, hint: str) -> SettingsError:
+    return SettingsError(f"fault {text!r}: {what}", hint=f"{hint}; a fault is WHERE:ACTION[:WHEN]")

@@ -1,0 +1,100 @@
+"""The log of a collector: JSON Lines, one object for each request received.
+
+====================  ==============================================================================================
+``received_at``       arrival of the request's head, ISO 8601 UTC with milliseconds
+``monotonic_s``       the same on a clock that is never set: seconds, good for distances only
+``method``            as sent
+``path``              as sent, query included, each byte as its Latin-1 character
+``http_version``      ``HTTP/1.1`` or ``HTTP/1.0``
+``headers``           ``[[name, value] …]`` in the order and case they came, Latin-1
+``operation``         ``sessions``, ``events``, ``downloaded``, ``schemas``, ``preflight`` or ``other``
+``session_id``        the one in the path; for a start the new one; null where there is none
+``event_type``        of the event in the body; null for a batch and where there is none
+``status``            of the answer; null where there is none
+``fault``             the fault that happened, as it was written; null where none did
+``complete``          false where the body broke off or was no HTTP: then ``body`` is what had arrived; or where it
+                      was too large: then ``body`` is empty
+``body_sha256``       of the body as it was on the wire, compressed ones still compressed, as hexadecimal digits
+``body``              ``{"text": …}`` where it is UTF-8, else ``{"base64": …}``
+====================  ==============================================================================================
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from proxy_addon.collector.backend import Decision
+from proxy_addon.core.exchange import Request
+from proxy_addon.errors import SettingsError
+
+
+def entry(request: Request, decision: Decision, *, received_at: datetime, monotonic_s: float) -> dict[str, Any]:
+    """Return the log's object for a request, with the members described above."""
+    return {
+        "received_at": received_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "monotonic_s": monotonic_s,
+        "method": request.method,
+        "path": request.path,
+        "http_version": request.http_version,
+        "headers": [list(pair) for pair in request.headers],
+        "operation": decision.operation.value,
+        "session_id": decision.session_id,
+        "event_type": decision.event_type,
+        "status": None if decision.response is None else decision.response.status,
+        "fault": None if decision.fault is None else decision.fault.text,
+        "complete": request.complete,
+        "body_sha256": request.body_sha256,
+        "body": _body_document(request.body),
+    }
+
+
+class Journal:
+    """A log file, closed by leaving the ``with`` block."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a file to append to.
+
+        Raises:
+            SettingsError: It cannot be written.
+        """
+        self._path = path
+        try:
+            self._file = path.open("ab", buffering=0)
+        except OSError as e:
+            raise self._unwritable(e) from e
+
+    def write(self, document: dict[str, Any]) -> None:
+        """Append one line; it is in the file, complete, when this returns.
+
+        Raises:
+            SettingsError: It cannot be written, the disk being full, say.
+        """
+        # Escaped to ASCII: a body may hold half of a surrogate pair, which no encoding can write.
+        line = f"{json.dumps(document)}\n".encode("ascii")
+        try:
+            while line:  # a disk that is nearly full may take a part
+                line = line[self._file.write(line) :]
+        except OSError as e:
+            raise self._unwritable(e) from e
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self._file.close()
+
+    def _unwritable(self, error: OSError) -> SettingsError:
+        reason = error.strerror or str(error)
+        return SettingsError(f"cannot write the log {self._path}: {reason}", hint="name another file with --log")
+
+
+def _body_document(body: bytes) -> dict[str, str]:
+    try:
+        return {"text": body.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(body).decode()}

@@ -1,0 +1,57 @@
+"""The ``Location`` of an answered start, and the session ID in it.
+
+Source: Media Collection API, "Location: the one header that breaks clients". The documented form is the root-relative
+``/api/v1/sessions/{sid}``. Servers and intermediaries also send absolute URLs, prefixes, odd case of the header's
+name, a slash or a query behind the ID; the ID is the same in all of them, though some SDKs cannot use them.
+
+>>> session_id_in("/api/v1/sessions/4a0f")
+'4a0f'
+>>> session_id_in("https://h.example/tv/api/v1/sessions/4a0f/?x=1")
+'4a0f'
+>>> session_id_in("/login") is None
+True
+>>> location_shape("https://h.example/tv/api/v1/sessions/4a0f")
+'{scheme}://{host}/tv/api/v1/sessions/{sid}'
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_WITH_ID = re.compile(
+    r"""^(?P<origin>(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?\#]*)?
+        (?P<before>[^?\#]*/?api/v[0-9]+/sessions/)
+        (?P<id>[^/?\#\s]+)
+        (?P<after>/?(?:\?[^\#]*)?(?:\#.*)?)\Z""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def find_location(headers: Iterable[tuple[str, str]]) -> str | None:
+    """Return the first ``Location`` among headers, however its name is written; None where there is none."""
+    for name, value in headers:
+        if name.lower() == "location":
+            return value.strip()
+    return None
+
+
+def session_id_in(location: str) -> str | None:
+    """Return the session ID a ``Location`` carries, or None where it carries none that could be used in a path."""
+    match = _WITH_ID.match(location)
+    return match["id"] if match else None
+
+
+def location_shape(location: str) -> str:
+    """Return a ``Location`` with everything replaced that differs between two servers that behave alike.
+
+    That is the session ID, and scheme and host of an absolute URL. Two answers are of one shape exactly if a device
+    would take the ID out of both in the same way.
+    """
+    match = _WITH_ID.match(location)
+    if match is None:
+        return location
+    origin = match["origin"] or ""
+    if origin:
+        origin = "{scheme}://{host}" if not origin.startswith("//") else "//{host}"
+    return f"{origin}{match['before']}{{sid}}{match['after']}"

@@ -1,0 +1,156 @@
+"""What became of a replay: one step per recorded exchange, with books that balance.
+
+``recorded = sent + skipped`` and ``sent = same + different + failed``, in every step, session and run, also after an
+interruption: they are counted from the steps and nowhere kept beside them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class StepOutcome(StrEnum):
+    """One step's result; also the verdict on a session, which is the worst of its steps."""
+
+    SAME = "same"
+    """Sent, and answered as recorded."""
+    DIFFERENT = "different"
+    """Sent, and answered otherwise."""
+    FAILED = "failed"
+    """Sent, or tried to, and got no answer."""
+    SKIPPED = "skipped"
+    """Not sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One place where the recorded and the new answer differ; None where a side has nothing there."""
+
+    where: str
+    recorded: str | int | None
+    replayed: str | int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What became of one recorded exchange.
+
+    Attributes:
+        seq: Its place in the recorded session.
+        reason: Why it was skipped or failed, or what is noteworthy; None where there is nothing to say.
+        sent_at: When sending began; None for skipped ones.
+        drift_ms: Sending minus due time.
+        latency_ms: From the beginning of sending to the last byte of the answer.
+    """
+
+    seq: int
+    event_type: str | None
+    outcome: StepOutcome
+    reason: str | None = None
+    recorded_status: int | None = None
+    status: int | None = None
+    sent_at: datetime | None = None
+    drift_ms: float | None = None
+    latency_ms: float | None = None
+    differences: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRun:
+    """What became of one session.
+
+    Attributes:
+        source: Our id of the recorded session.
+        session_id: Its back-end ID.
+        new_session_id: The one the target gave; None where it gave none.
+    """
+
+    source: str
+    session_id: str | None
+    new_session_id: str | None
+    steps: tuple[Step, ...]
+    reason: str | None = None
+
+    @property
+    def verdict(self) -> StepOutcome:
+        """The worst of its steps: failed, then different, then same; skipped when nothing of it was sent."""
+        outcomes = {step.outcome for step in self.steps}
+        for worst in (StepOutcome.FAILED, StepOutcome.DIFFERENT, StepOutcome.SAME):
+            if worst in outcomes:
+                return worst
+        return StepOutcome.SKIPPED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Counted steps."""
+
+    recorded: int
+    sent: int
+    same: int
+    different: int
+    failed: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """Of some measured milliseconds; None where nothing was measured."""
+
+    p50: float | None = None
+    p95: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayRun:
+    """One replay of one or more sessions.
+
+    Attributes:
+        speed: A number, or ``max``.
+        timestamps: ``now``, ``keep`` or ``shift:SECONDS``.
+        finished_at: None while it runs, or when it was killed.
+    """
+
+    id: str
+    target: str
+    started_at: datetime
+    finished_at: datetime | None
+    speed: str
+    timestamps: str
+    sessions: tuple[SessionRun, ...] = ()
+
+    def steps(self) -> Iterator[Step]:
+        """All steps of all sessions."""
+        for session in self.sessions:
+            yield from session.steps
+
+
+def count(steps: Iterable[Step]) -> Totals:
+    """Count steps by outcome."""
+    outcomes = [step.outcome for step in steps]
+    skipped = outcomes.count(StepOutcome.SKIPPED)
+    return Totals(
+        recorded=len(outcomes),
+        sent=len(outcomes) - skipped,
+        same=outcomes.count(StepOutcome.SAME),
+        different=outcomes.count(StepOutcome.DIFFERENT),
+        failed=outcomes.count(StepOutcome.FAILED),
+        skipped=skipped,
+    )
+
+
+def percentiles(values_ms: Iterable[float | None]) -> Percentiles:
+    """Return the median, the 95th percentile (nearest rank) and the highest of the values that are there."""
+    values = sorted(value for value in values_ms if value is not None)
+    if not values:
+        return Percentiles()
+
+    def rank(share: float) -> float:
+        return values[max(0, math.ceil(share * len(values)) - 1)]
+
+    return Percentiles(p50=rank(0.50), p95=rank(0.95), max=values[-1])

@@ -1,0 +1,78 @@
+"""The URL of an upstream or a target.
+
+The grammar is ``http[s]://host[:port][/path]``. The path, if any, is put in front of the paths devices ask for.
+
+>>> parse_server_url("https://Example.hb-api.omtrdc.net/some/path/")
+ServerUrl(scheme='https', host='example.hb-api.omtrdc.net', port=443, path='/some/path')
+>>> str(parse_server_url("http://[::1]:9000/"))
+'http://[::1]:9000'
+>>> parse_server_url("localhost:9000")
+Traceback (most recent call last):
+    ...
+proxy_addon.errors.SettingsError: 'localhost:9000' is no http or https URL
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from proxy_addon.errors import SettingsError
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUrl:
+    """Where requests go.
+
+    Attributes:
+        host: Lower case, without the brackets of an IPv6 address.
+        path: What is put in front of each request's path: empty, or with a leading and without a trailing slash.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+
+    @property
+    def authority(self) -> str:
+        """Host and, unless it is the scheme's default, port, as in a ``Host`` header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, without the path."""
+        return f"{self.scheme}://{self.authority}"
+
+    def __str__(self) -> str:
+        return self.origin + self.path
+
+
+def parse_server_url(url: str) -> ServerUrl:
+    """Parse the URL of an upstream or target.
+
+    Raises:
+        SettingsError: It is no http or https URL, or has a user, password, query, fragment, space or control character.
+    """
+    wanted = "write it as http://host:port or https://host/path"
+    url = url.strip()
+    if any(character.isspace() or not character.isprintable() for character in url):
+        raise SettingsError(f"{url!r} has a space or control character in it", hint=wanted)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as e:
+        raise SettingsError(f"{url!r} is no URL: {e}", hint=wanted) from e
+    scheme = parts.scheme.lower()
+    if scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise SettingsError(f"{url!r} is no http or https URL", hint=wanted)
+    if parts.username is not None or parts.password is not None:
+        raise SettingsError(f"the URL of {parts.hostname} has a user name or password in it", hint=wanted)
+    if parts.query or parts.fragment:
+        raise SettingsError(f"{url!r} has a query or fragment", hint=wanted)
+    if port == 0:
+        raise SettingsError(f"{url!r} has port 0", hint=wanted)
+    return ServerUrl(scheme, parts.hostname.lower(), port or _DEFAULT_PORTS[scheme], parts.path.rstrip("/"))

@@ -1,0 +1,1 @@
+"""The whole loop, shown by real processes."""

@@ -1,0 +1,216 @@
+"""mitmproxy's HTTP stream with what a recorder of the Media Collection API needs beside it.
+
+* A time-out for upstream: mitmproxy has none, and a device would wait for ever.
+* Answers in upstream's place (502, 504) that a browser may read: with CORS headers and a JSON message.
+* How a stream ended, so that the error hook can tell who left: see `outcome`.
+
+`install` puts it in the place of mitmproxy's own on connections that speak HTTP. It leans on names of mitmproxy 12.2
+that are not meant for the public; the tests of outcomes fail when one of them changes.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Generator
+from typing import Any
+
+from mitmproxy import http
+from mitmproxy.options import Options
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import GetHttpConnection, HttpLayer, HttpStream, SendHttp
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+)
+
+from proxy_addon.core.exchange import Outcome
+from proxy_addon.core.routes import parse_route
+
+_OUTCOME = "sessiontape.outcome"
+_ASKED = "sessiontape.asked"
+
+CORS = (
+    (b"Access-Control-Allow-Origin", b"*"),
+    (b"Access-Control-Allow-Methods", b"OPTIONS,POST,PUT"),
+    (b"Access-Control-Allow-Headers", b"Content-Type"),
+    (b"Access-Control-Expose-Headers", b"Location"),
+)
+"""Without them a browser hides an answer from the page. Source: Media Collection API, responses in general."""
+
+Commands = Generator[commands.Command, Any, None]
+
+
+def outcome(flow: http.HTTPFlow) -> Outcome:
+    """Tell how a flow ended whose error hook has come."""
+    if _OUTCOME in flow.metadata:
+        return Outcome(flow.metadata[_OUTCOME])
+    # mitmproxy itself would not take the request (bad framing, too large), or what upstream answered.
+    return Outcome.REJECTED if flow.response is None else Outcome.UPSTREAM_CLOSED
+
+
+def went_upstream(flow: http.HTTPFlow) -> bool:
+    """Whether a flow's answer is upstream's, and not made by the proxy or another addon."""
+    return bool(flow.metadata.get(_ASKED))
+
+
+def own_answer(status: int, message: str) -> http.Response:
+    """Return an answer that the proxy gives in upstream's place."""
+    body = json.dumps({"message": message}).encode()
+    headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body)), *CORS]
+    return http.Response.make(status, body, http.Headers(headers))
+
+
+def install(next_layer: layer.NextLayer) -> None:
+    """Have the HTTP layers that were just put on a connection make our streams."""
+    for each in next_layer.context.layers:
+        if isinstance(each, HttpLayer) and "make_stream" not in each.__dict__:
+            each.make_stream = functools.partial(_make_stream, each)  # type: ignore[method-assign]
+
+
+def _make_stream(parent: HttpLayer, stream_id: int) -> Commands:
+    parent.streams[stream_id] = TapeStream(parent.context.fork(), stream_id)
+    yield from parent.event_to_child(parent.streams[stream_id], events.Start())
+
+
+class _Buffering:
+    """Options under which bodies are never streamed: what is streamed is not there to be recorded."""
+
+    stream_large_bodies = None
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._options, name)
+
+
+class _Nobody:
+    """Takes the wake-up of a stream that is over, so that it need not be kept for it."""
+
+    def handle_event(self, _: events.Event) -> Commands:
+        yield from ()
+
+
+class TapeStream(HttpStream):
+    """One request and its answer."""
+
+    def __init__(self, context: Context, stream_id: int) -> None:
+        super().__init__(context, stream_id)
+        self._alarm: commands.RequestWakeup | None = None
+
+    @functools.cached_property
+    def _recorded(self) -> bool:
+        return parse_route(self.flow.request.method, self.flow.request.path) is not None
+
+    def handle_event(self, event: events.Event) -> Commands:
+        """Let the time-out through to a stream that is waiting for a connection to upstream."""
+        paused = self._paused
+        if isinstance(event, events.Wakeup) and paused and isinstance(paused.command, GetHttpConnection):
+            # Whatever comes of the connection later finds the stream in error and is swallowed.
+            paused.generator.close()
+            self._paused = None
+        yield from super().handle_event(event)
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        steps = self._time_out() if isinstance(event, events.Wakeup) else super()._handle_event(event)
+        reply = None
+        while True:
+            try:
+                command = steps.send(reply)
+            except StopIteration:
+                return
+            reply = None
+            if isinstance(command, SendHttp) and isinstance(command.event, ResponseProtocolError):
+                yield from self._refuse(command, command.event)
+            else:
+                reply = yield command
+
+    def make_server_connection(self) -> Generator[commands.Command, Any, bool]:
+        """Get a connection to upstream, and from here on wait for its answer so long and no longer."""
+        self._alarm = commands.RequestWakeup(self.context.options.tape_upstream_timeout_ms / 1000)
+        yield self._alarm
+        connected = yield from super().make_server_connection()
+        if connected:
+            self.flow.metadata[_ASKED] = True
+        return bool(connected)
+
+    def flow_done(self) -> Commands:
+        """Forget the time-out."""
+        self._disarm()
+        yield from super().flow_done()
+
+    def check_body_size(self, request: bool) -> Generator[commands.Command, Any, bool]:
+        """Check as usual, but keep what is recorded in one piece."""
+        options: Any = self.context.options
+        if self._recorded and not isinstance(options, _Buffering):
+            options = _Buffering(options)
+            self.context.options = options
+        return (yield from super().check_body_size(request))
+
+    def check_killed(self, emit_error_hook: bool) -> Generator[commands.Command, Any, bool]:
+        """Note who left while a hook was running."""
+        if any(isinstance(event, RequestProtocolError) for event in self._paused_event_queue):
+            self.flow.metadata.setdefault(_OUTCOME, Outcome.CLIENT_GONE.value)
+        return (yield from super().check_killed(emit_error_hook))
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
+        """Note how it ended before the error hook asks."""
+        self._disarm()
+        if (ended := self._ended_by(event)) is not None:
+            self.flow.metadata.setdefault(_OUTCOME, ended.value)
+        if self.request_body_buf:
+            # The device left in the middle of its body: what there is of it is worth keeping.
+            self.flow.request.data.content = bytes(self.request_body_buf)
+        yield from super().handle_protocol_error(event)
+
+    def _ended_by(self, event: RequestProtocolError | ResponseProtocolError) -> Outcome | None:
+        if isinstance(event, RequestProtocolError):
+            malformed = event.code is ErrorCode.GENERIC_CLIENT_ERROR and not self.flow.request.is_http2
+            return None if malformed else Outcome.CLIENT_GONE
+        return Outcome.UPSTREAM_UNREACHABLE if event.code is ErrorCode.CONNECT_FAILED else Outcome.UPSTREAM_CLOSED
+
+    def _time_out(self) -> Commands:
+        over = (self.state_done, self.state_errored)
+        if self.server_state in over or self.client_state == self.state_errored:
+            return
+        if self.flow.response is not None and not self._recorded:
+            return  # a long download that is none of ours
+        seconds = self.context.options.tape_upstream_timeout_ms / 1000
+        message = f"upstream gave no complete answer within {seconds:g} s"
+        self.flow.metadata[_OUTCOME] = Outcome.UPSTREAM_TIMEOUT.value
+        if self.flow.metadata.get(_ASKED):
+            yield SendHttp(RequestProtocolError(self.stream_id, message, ErrorCode.CANCEL), self.context.server)
+        yield from self.handle_protocol_error(
+            ResponseProtocolError(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR)
+        )
+
+    def _refuse(self, command: SendHttp, error: ResponseProtocolError) -> Commands:
+        """Tell the device what went wrong upstream, in a way that a page can read."""
+        status = error.code.http_status_code()
+        answering = self.server_state in (self.state_stream_response_body, self.state_done)
+        if status is None or status < 500 or self.client_state != self.state_done or answering:
+            yield command
+            return
+        if self.flow.metadata.get(_OUTCOME) == Outcome.UPSTREAM_TIMEOUT.value:
+            status = 504
+        answer = own_answer(status, f"sessiontape: {error.message}")
+        body = b"" if self.flow.request.method == "HEAD" else answer.raw_content or b""
+        client = self.context.client
+        yield SendHttp(ResponseHeaders(self.stream_id, answer, end_stream=not body), client)
+        if body:
+            yield SendHttp(ResponseData(self.stream_id, body), client)
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), client)
+
+    def _disarm(self) -> None:
+        parent = self.context.layers[self.context.layers.index(self) - 1]
+        if self._alarm is not None and isinstance(parent, HttpLayer) and self._alarm in parent.command_sources:
+            parent.command_sources[self._alarm] = _Nobody()  # type: ignore[assignment]
+
+
+__all__ = ["CORS", "TapeStream", "install", "outcome", "own_answer", "went_upstream"]

@@ -1,0 +1,199 @@
+"""From the proxy's hooks to the store: a bounded queue and one thread that writes it in batches.
+
+What is handed over is stored, in order, or counted as lost and named in the log; nothing in between. A store that is
+away for a while is waited for, with the queue growing up to its bound; an exchange that the store will not take is lost
+alone, without the ones beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.errors import StorageUnavailable
+
+logger = logging.getLogger(__name__)
+
+BATCH = 1000
+"""Most exchanges in one transaction."""
+QUEUE_BYTES = 256 * 2**20
+"""How much may wait for a store that is away. At 2 KB each that is more than 100,000 exchanges."""
+LINGER_S = 0.02
+"""How long a batch waits for company where no answer waits for it: it costs the proxy less CPU per exchange."""
+RETRY_S = (0.05, 2.0)
+"""First and longest pause between attempts to reach a store that is away."""
+_OVERHEAD_BYTES = 2048
+"""Memory of an exchange beside its bodies, about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What became of the exchanges handed over."""
+
+    stored: int
+    lost: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    exchange: Exchange
+    done: Future[bool]
+    bytes: int
+
+
+class Writer:
+    """Stores exchanges in the background."""
+
+    def __init__(
+        self,
+        save: Callable[[Sequence[Exchange]], None],
+        *,
+        linger_s: float = 0.0,
+        queue_bytes: int = QUEUE_BYTES,
+    ) -> None:
+        """Make a writer; `start` sets it going.
+
+        Args:
+            save: Stores a batch in one transaction. Saving one again that may have been committed must do no harm.
+            linger_s: How long a batch waits for company.
+            queue_bytes: How much may wait.
+        """
+        self._save = save
+        self._linger_s = linger_s
+        self._queue_bytes = queue_bytes
+        self._queue: deque[_Waiting] = deque()
+        self._bytes = 0
+        self._stored = 0
+        self._lost = 0
+        self._writing = 0
+        self._changed = threading.Condition()
+        self._closing = False
+        self._give_up_at = float("inf")
+        # A daemon, so that a store that hangs cannot keep the process; `close` waits for it in good order.
+        self._thread = threading.Thread(target=self._run, name="sessiontape-writer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def put(self, exchange: Exchange) -> Future[bool]:
+        """Hand an exchange over. Never blocks.
+
+        Returns:
+            Becomes True once the exchange is committed, False once it is given up as lost.
+        """
+        size = len(exchange.request.body) + len(exchange.response.body if exchange.response else b"") + _OVERHEAD_BYTES
+        waiting = _Waiting(exchange, Future(), size)
+        with self._changed:
+            if self._closing:
+                reason = "the recorder is stopping"
+            elif self._queue and self._bytes + size > self._queue_bytes:
+                reason = f"{len(self._queue)} exchanges are waiting for the store already"
+            else:
+                self._queue.append(waiting)
+                self._bytes += size
+                self._changed.notify_all()
+                return waiting.done
+        self._lose(waiting, reason)
+        return waiting.done
+
+    def close(self, timeout_s: float) -> Counts:
+        """Write what is waiting, for so long at most, and stop. What is left then is lost."""
+        with self._changed:
+            self._closing = True
+            self._give_up_at = time.monotonic() + timeout_s
+            self._changed.notify_all()
+        self._thread.join(timeout_s + 1)
+        for waiting in self._take(None):
+            self._lose(waiting, "the recorder stopped before the store took it")
+        return self.counts()
+
+    def counts(self) -> Counts:
+        """Count what became of the exchanges so far."""
+        with self._changed:
+            return Counts(stored=self._stored, lost=self._lost, waiting=len(self._queue) + self._writing)
+
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            self._write(batch)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """Wait for something to write; nothing means that it is time to stop."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closing)
+            if self._linger_s and not self._closing:
+                self._changed.wait_for(lambda: self._closing, self._linger_s)
+        return self._take(BATCH)
+
+    def _take(self, most: int | None) -> list[_Waiting]:
+        with self._changed:
+            batch = [self._queue.popleft() for _ in range(min(most or len(self._queue), len(self._queue)))]
+            self._bytes -= sum(waiting.bytes for waiting in batch)
+            self._writing = len(batch) if most else 0
+            return batch
+
+    def _write(self, batch: list[_Waiting]) -> None:
+        pause_s, longest_s = RETRY_S
+        away_since: float | None = None
+        while True:
+            try:
+                self._save([waiting.exchange for waiting in batch])
+            except StorageUnavailable as e:
+                if away_since is None:
+                    away_since = time.monotonic()
+                    logger.warning(f"{e}; exchanges wait until it is back")
+                if not self._wait_for_store(pause_s):
+                    for waiting in batch:
+                        self._lose(waiting, str(e))
+                    return
+                pause_s = min(2 * pause_s, longest_s)
+            except Exception as e:  # noqa: BLE001  # whatever one exchange does must not cost the others
+                self._write_singly(batch, e)
+                return
+            else:
+                if away_since is not None:
+                    logger.warning(f"the store is back after {time.monotonic() - away_since:.1f} s")
+                self._settle(batch, stored=True)
+                return
+
+    def _write_singly(self, batch: list[_Waiting], error: Exception) -> None:
+        """Find the exchange that spoils a batch."""
+        if len(batch) == 1:
+            self._lose(batch[0], f"the store will not take it: {error!r}")
+            return
+        for waiting in batch:
+            self._write([waiting])
+
+    def _wait_for_store(self, pause_s: float) -> bool:
+        """Pause before the next attempt; False when there is no time for one."""
+        with self._changed:
+            # Closing does not cut the pause short by more than the time that is left.
+            self._changed.wait_for(lambda: self._closing, pause_s)
+            left_s = self._give_up_at - time.monotonic()
+            if self._closing and left_s > 0:
+                self._changed.wait_for(lambda: False, min(pause_s, left_s))
+            return time.monotonic() < self._give_up_at
+
+    def _lose(self, waiting: _Waiting, reason: str) -> None:
+        exchange = waiting.exchange
+        logger.error(
+            f"lost: {exchange.request.method} {exchange.request.path} of {exchange.received_at.isoformat()}: {reason}"
+        )
+        self._settle([waiting], stored=False)
+
+    def _settle(self, batch: list[_Waiting], *, stored: bool) -> None:
+        with self._changed:
+            if stored:
+                self._stored += len(batch)
+            else:
+                self._lost += len(batch)
+            self._writing = max(0, self._writing - len(batch))
+        for waiting in batch:
+            waiting.done.set_result(stored)

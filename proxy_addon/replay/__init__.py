@@ -1,0 +1,1 @@
+"""The async edge: carry out a plan against a target."""

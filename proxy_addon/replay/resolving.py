@@ -1,0 +1,115 @@
+"""Resolve a target once and judge what is going to be connected to, before anything is sent.
+
+`core.targets` has the rules; here is what they need to know of the world: the addresses of names, and which of them
+are this machine's own.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from proxy_addon.core.targets import Address, Allowed, Server, canonical_address, refusal
+from proxy_addon.core.urls import ServerUrl, parse_server_url
+from proxy_addon.errors import SettingsError, TargetRefused, TargetUnreachable
+
+_PARALLEL_LOOKUPS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedTarget:
+    """A target a replay may go to, and the addresses that have been judged; no others are connected to.
+
+    Attributes:
+        addresses: As numbers, in the order to try them.
+    """
+
+    url: ServerUrl
+    addresses: tuple[str, ...]
+
+
+def check_target(url: ServerUrl, *, upstreams: Iterable[str], allowed: Collection[Allowed]) -> CheckedTarget:
+    """Resolve a target and judge it.
+
+    Args:
+        upstreams: URLs of the upstreams of everything in the store.
+
+    Raises:
+        TargetRefused: A replay may not go there; the hint is what to type to allow it.
+        TargetUnreachable: Its name cannot be resolved.
+    """
+    failure: OSError | UnicodeError | None = None
+    numbers: tuple[str, ...] = ()
+    try:
+        numbers = _resolve(url.host, url.port)
+    except (OSError, UnicodeError) as e:  # a name with an empty or too long label is a UnicodeError
+        failure = e
+    target = Server(label=str(url), host=url.host, port=url.port, addresses=_addresses(numbers))
+    others = _servers(upstreams, url.port)
+    everywhere = target.addresses.union(*(other.addresses for other in others))
+    # A name that is refused is refused whether or not it can be resolved here.
+    refused = refusal(target, upstreams=others, allowed=allowed, local=_own(everywhere))
+    if refused is not None:
+        raise TargetRefused(
+            f"refused to replay to {url}: {refused.reason}; nothing has been sent",
+            hint=f"if that is where it should go, add: --allow-host {refused.allow}",
+        )
+    if failure is not None:
+        raise TargetUnreachable(
+            f"cannot resolve {url.host}: {_cause(failure)}", hint="is --target spelled right, and is there a network?"
+        ) from failure
+    return CheckedTarget(url, numbers)
+
+
+def _servers(upstreams: Iterable[str], port: int) -> list[Server]:
+    """Return the upstreams on a port: servers on other ports are others, and need not be looked up."""
+    urls = []
+    for upstream in upstreams:
+        with suppress(SettingsError):  # what is no URL cannot have been connected to
+            urls.append(parse_server_url(upstream))
+    urls = [url for url in urls if url.port == port]
+    with ThreadPoolExecutor(_PARALLEL_LOOKUPS) as pool:
+        found = pool.map(_resolve_if_possible, urls)
+    return [
+        Server(label=str(url), host=url.host, port=url.port, addresses=_addresses(numbers))
+        for url, numbers in zip(urls, found, strict=True)
+    ]
+
+
+def _resolve_if_possible(url: ServerUrl) -> tuple[str, ...]:
+    try:
+        return _resolve(url.host, url.port)
+    except (OSError, UnicodeError):
+        return ()
+
+
+def _resolve(host: str, port: int) -> tuple[str, ...]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+
+
+def _addresses(numbers: Iterable[str]) -> frozenset[Address]:
+    return frozenset(canonical_address(ip_address(number.partition("%")[0])) for number in numbers)
+
+
+def _own(addresses: Iterable[Address]) -> frozenset[Address]:
+    return frozenset(address for address in addresses if _is_own(address))
+
+
+def _is_own(address: Address) -> bool:
+    """Tell whether an address is one of this machine's: only those can be bound to. No packet is sent."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
+    except OSError:
+        return False
+    return True
+
+
+def _cause(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

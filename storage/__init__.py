@@ -1,0 +1,1 @@
+"""The database edge: takes and returns core values."""

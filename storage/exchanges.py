@@ -1,0 +1,122 @@
+"""Exchanges in the store: those of a session, those of none; and how one becomes a row and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from proxy_addon.core.events import Event, read_body
+from proxy_addon.core.exchange import Exchange, Outcome, Request, Response, header
+from storage.matching import values_like
+from storage.models import ExchangeRow, Recording
+from storage.sessions import Filters
+
+_READ_AT_ONCE = 200
+_INT64 = range(-(2**63), 2**63)
+
+
+def to_row(exchange: Exchange, *, recording_id: str, session: str | None) -> dict[str, Any]:
+    """Return the row of an exchange.
+
+    Args:
+        session: Our id of the session it belongs to.
+    """
+    request, response = exchange.request, exchange.response
+    body = read_body(request.body)
+    event = Event() if body.is_batch or not body.events else body.events[0]
+    return {
+        "id": exchange.id,
+        "recording_id": recording_id,
+        "session": session,
+        "upstream": exchange.upstream,
+        "operation": exchange.route.operation.value,
+        "outcome": exchange.outcome.value,
+        "received_at": exchange.received_at,
+        "duration_us": exchange.duration_us,
+        "client_address": exchange.client_address,
+        "user_agent": header(request.headers, "user-agent"),
+        "event_type": event.type,
+        "playhead_s": event.playhead_s,
+        "ts_ms": event.ts_ms if event.ts_ms in _INT64 else None,
+        "method": request.method,
+        "path": request.path,
+        "request_version": request.http_version,
+        "request_headers": request.headers,
+        "request_body": request.body,
+        "request_sha256": request.body_sha256,
+        "request_complete": request.complete,
+        "status": response and response.status,
+        "reason": response and response.reason,
+        "response_version": response and response.http_version,
+        "response_headers": response and response.headers,
+        "response_body": response and response.body,
+        "response_sha256": response and response.body_sha256,
+    }
+
+
+def from_row(row: Row[Any]) -> Exchange:
+    """Return the exchange in a row."""
+    return Exchange(
+        id=row.id,
+        upstream=row.upstream,
+        received_at=row.received_at,
+        duration_us=row.duration_us,
+        client_address=row.client_address,
+        outcome=Outcome(row.outcome),
+        request=Request(
+            method=row.method,
+            path=row.path,
+            http_version=row.request_version,
+            headers=row.request_headers,
+            body=row.request_body,
+            complete=row.request_complete,
+        ),
+        response=None
+        if row.status is None
+        else Response(
+            status=row.status,
+            reason=row.reason,
+            http_version=row.response_version,
+            headers=row.response_headers,
+            body=row.response_body,
+        ),
+    )
+
+
+def of_session(db: Connection, id: str) -> Iterator[Exchange]:
+    """Yield the exchanges of a session by time of arrival, read as they are consumed.
+
+    Args:
+        id: Our id of the session.
+    """
+    query = (
+        select(ExchangeRow.__table__)
+        .where(ExchangeRow.session == id)
+        .order_by(ExchangeRow.received_at, ExchangeRow.id)
+        .execution_options(yield_per=_READ_AT_ONCE)
+    )
+    for row in db.execute(query):
+        yield from_row(row)
+
+
+def of_none(db: Connection, filters: Filters, *, limit: int | None = None) -> list[Exchange]:
+    """Return the exchanges that belong to no session, by time of arrival; the newest ones where a limit is given."""
+    if filters.concern_sessions_alone:
+        return []
+    query = (
+        select(ExchangeRow.__table__)
+        .where(ExchangeRow.session.is_(None))
+        .order_by(ExchangeRow.received_at.desc(), ExchangeRow.id.desc())
+        .limit(limit)
+    )
+    if filters.name is not None:
+        query = query.where(ExchangeRow.recording_id.in_(select(Recording.id).where(Recording.name == filters.name)))
+    if filters.since is not None:
+        query = query.where(ExchangeRow.received_at >= filters.since)
+    if filters.until is not None:
+        query = query.where(ExchangeRow.received_at < filters.until)
+    if filters.user_agent is not None:
+        query = query.where(ExchangeRow.user_agent.in_(values_like(db, ExchangeRow.user_agent, filters.user_agent)))
+    return [from_row(row) for row in reversed(db.execute(query).all())]

@@ -1,0 +1,24 @@
+"""How a filter finds text: without regard to case, the whole value if some value is just that, else any part.
+
+``--media clip-1`` means the medium ``clip-1`` where there is one, and not ``clip-10``; ``--user-agent chrome`` means
+every ``User-Agent`` with Chrome in it. The distinct values are read off the column's index, one step per value and
+not per row, and compared here: the two databases do not agree on what upper and lower case are.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+
+def values_like(
+    db: Connection, column: InstrumentedAttribute[str | None] | InstrumentedAttribute[str], text: str = ""
+) -> list[str]:
+    """Return the distinct values of an indexed column that contain a text in any case."""
+    # A loose index scan: https://wiki.postgresql.org/wiki/Loose_indexscan
+    seen = select(func.min(column).label("value")).cte("seen", recursive=True)
+    following = select(func.min(column)).where(column > seen.c.value).correlate(seen).scalar_subquery()
+    seen = seen.union_all(select(following).where(seen.c.value.is_not(None)))
+    found = db.execute(select(seen.c.value).where(seen.c.value.is_not(None))).scalars()
+    wanted = text.casefold()
+    return [value for value in found if wanted in value.casefold()]

@@ -1,0 +1,98 @@
+"""Bring a store's schema up, down, or tell whether it is right. The only module that knows Alembic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection
+
+from proxy_addon.errors import SettingsError
+from storage import revision
+from storage.engine import Store
+from storage.models import Base
+
+
+def upgrade(store: Store) -> tuple[str | None, str]:
+    """Create the schema or bring it up to date; a store that does not exist is made.
+
+    Several processes may do so at the same time: one of them migrates, the others find it done.
+
+    Returns:
+        The revision found and the one it is at now.
+
+    Raises:
+        StorageUnavailable: The store cannot be reached or made.
+        SchemaOutOfDate: A newer version has made it.
+    """
+    store.create_file()
+    with store.write() as db:
+        before = revision.found(db)
+        if before is not None and before not in known_revisions():
+            revision.require(db, store)
+        if before != revision.REVISION:
+            command.upgrade(_config(db), "head")
+        return before, revision.REVISION
+
+
+def downgrade(store: Store, to: str) -> tuple[str | None, str | None]:
+    """Take the schema back to a revision, or to ``base``, the empty database. What does not fit there is gone.
+
+    Returns:
+        The revision found and the one it is at now.
+
+    Raises:
+        SettingsError: There is no such revision.
+        SchemaOutOfDate: A newer version has made the store.
+    """
+    if to != "base" and to not in known_revisions():
+        raise SettingsError(f"no revision {to!r}", hint=f"known are: base, {', '.join(known_revisions())}")
+    with store.write() as db:
+        before = revision.found(db)
+        if before is None:
+            return None, None
+        if before not in known_revisions():
+            revision.require(db, store)
+        try:
+            command.downgrade(_config(db), to)
+        except CommandError as e:
+            raise SettingsError(f"cannot go from revision {before} down to {to}: {e}") from e
+        return before, revision.found(db)
+
+
+def differences(db: Connection) -> list[str]:
+    """Return where a store's schema differs from the models, a line each; none where they are equal."""
+    context = MigrationContext.configure(db, opts={"compare_type": True})
+    return [_describe(change) for change in compare_metadata(context, Base.metadata)]
+
+
+def known_revisions() -> list[str]:
+    """Return all revisions, oldest first."""
+    return [script.revision for script in reversed(list(ScriptDirectory(str(_location())).walk_revisions()))]
+
+
+def _config(db: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_location()).replace("%", "%%"))
+    config.attributes["connection"] = db
+    return config
+
+
+def _location() -> Path:
+    """Return where the migrations are: in the installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    shipped = here / "_migrations"
+    return shipped if shipped.is_dir() else here.parent / "migrations"
+
+
+def _describe(change: Any) -> str:
+    if isinstance(change, list):
+        return "; ".join(_describe(part) for part in change)
+    kind, *rest = change
+    return f"{kind} {' '.join(str(part) for part in rest if part is not None)}"

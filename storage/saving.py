@@ -1,0 +1,173 @@
+"""Put exchanges into the store, folding them into sessions on the way."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from proxy_addon.core import sessions as folding
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.sessions import RETRY_WINDOW, Membership, Session, membership, session_id_of
+from storage import exchanges as exchange_rows
+from storage import sessions as session_rows
+from storage.models import ExchangeRow, Recording, SessionRow
+from storage.sessions import session_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingRun:
+    """One run of a recorder, under which its exchanges are stored.
+
+    Attributes:
+        id: Unique among all runs.
+        name: What the user calls it; several runs may share a name.
+        version: Of the program.
+    """
+
+    id: str
+    name: str | None
+    started_at: datetime
+    version: str
+
+
+def save(db: Connection, recording: RecordingRun, exchanges: Sequence[Exchange]) -> None:
+    """Store exchanges and bring their sessions up to date.
+
+    To be called in a transaction of `storage.engine.Store.write`: being alone in writing is what keeps sessions right
+    when several recorders see parts of one. An exchange that is stored already is passed over, so that a batch whose
+    commit was lost on the way can be saved again.
+    """
+    known = set(db.execute(select(ExchangeRow.id).where(ExchangeRow.id.in_([e.id for e in exchanges]))).scalars())
+    fold = _Fold(db, recording)
+    fold.load(exchanges)
+    rows = [
+        exchange_rows.to_row(exchange, recording_id=recording.id, session=fold.add(exchange))
+        for exchange in exchanges
+        if exchange.id not in known
+    ]
+    if not rows:
+        return
+    _begin(db, recording)
+    fold.write()
+    db.execute(insert(ExchangeRow), rows)
+
+
+def new_id() -> str:
+    """Return a new id for a session, a recording or a run: 16 hexadecimal digits."""
+    return secrets.token_hex(8)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A session as the batch has it so far."""
+
+    session: Session
+    occurrence: int
+    stored: bool
+
+
+class _Fold:
+    """The sessions that a batch touches: read once, folded in memory, written once."""
+
+    def __init__(self, db: Connection, recording: RecordingRun) -> None:
+        self._db = db
+        self._recording = recording
+        self._newest: dict[str, _Entry] = {}
+        self._touched: dict[str, _Entry] = {}
+
+    def load(self, exchanges: Iterable[Exchange]) -> None:
+        """Read the newest session of each back-end ID that the batch names."""
+        keys = {session_key(exchange.upstream, session_id_of(exchange)) for exchange in exchanges} - {None}
+        query = (
+            select(*session_rows.COLUMNS)
+            .join(Recording, Recording.id == SessionRow.recording_id)
+            .where(SessionRow.session_key.in_(keys))
+            .order_by(SessionRow.occurrence)
+        )
+        for row in self._db.execute(query).mappings():
+            self._newest[row["session_key"]] = _Entry(session_rows.from_row(row), row["occurrence"], stored=True)
+
+    def add(self, exchange: Exchange) -> str | None:
+        """Fold one exchange; return our id of its session, None where it belongs to none."""
+        match membership(exchange):
+            case Membership.OPENS:
+                entry = self._opened(exchange)
+            case Membership.JOINS:
+                entry = self._joined(exchange)
+            case _:
+                return None
+        key = session_key(exchange.upstream, entry.session.session_id)
+        if key is not None:
+            self._newest[key] = entry
+        self._touched[entry.session.id] = entry
+        return entry.session.id
+
+    def write(self) -> None:
+        """Write all sessions that were touched."""
+        rows: dict[bool, list[dict[str, object]]] = {True: [], False: []}
+        for entry in self._touched.values():
+            rows[entry.stored].append({**session_rows.to_row(entry.session), "occurrence": entry.occurrence})
+        if rows[False]:
+            self._db.execute(insert(SessionRow), [row | {"recording_id": self._recording.id} for row in rows[False]])
+        if rows[True]:
+            names = [name for name in rows[True][0] if name != "id"]
+            table = SessionRow.__table__
+            statement = update(table).where(table.c.id == bindparam("_id"))  # type: ignore[arg-type]
+            statement = statement.values({name: bindparam(f"_{name}") for name in names})
+            self._db.execute(statement, [{f"_{name}": value for name, value in row.items()} for row in rows[True]])
+
+    def _opened(self, exchange: Exchange) -> _Entry:
+        key = session_key(exchange.upstream, session_id_of(exchange))
+        before = self._newest.get(key) if key else None
+        if before is not None and not before.session.start_seen:
+            # Its first events overtook the start, or came through another recorder.
+            before.session = folding.start_found(before.session, exchange, self._retry_of(exchange))
+            return before
+        session = folding.opened(
+            exchange, id=new_id(), recording=self._recording.name, retry_of=self._retry_of(exchange)
+        )
+        return _Entry(session, before.occurrence + 1 if before else 0, stored=False)
+
+    def _joined(self, exchange: Exchange) -> _Entry:
+        entry = self._newest.get(session_key(exchange.upstream, session_id_of(exchange)) or "")
+        if entry is None:
+            return _Entry(folding.begun_late(exchange, id=new_id(), recording=self._recording.name), 0, stored=False)
+        entry.session = folding.joined(entry.session, exchange)
+        return entry
+
+    def _retry_of(self, exchange: Exchange) -> str | None:
+        """Return the first attempt to open the playback that this exchange opens again."""
+        start_sha256 = folding.start_sha256(exchange)
+        if start_sha256 is None:
+            return None
+        earliest = exchange.received_at - RETRY_WINDOW
+        attempts = [
+            (entry.session.started_at, entry.session.retry_of or entry.session.id)
+            for entry in self._touched.values()
+            if entry.session.start_sha256 == start_sha256
+            and entry.session.upstream == exchange.upstream
+            and earliest <= entry.session.started_at <= exchange.received_at
+        ]
+        query = (
+            select(SessionRow.started_at, SessionRow.retry_of, SessionRow.id)
+            .where(SessionRow.start_sha256 == start_sha256, SessionRow.upstream == exchange.upstream)
+            .where(SessionRow.started_at.between(earliest, exchange.received_at))
+            .order_by(SessionRow.started_at.desc())
+            .limit(1)
+        )
+        attempts += [(row.started_at, row.retry_of or row.id) for row in self._db.execute(query)]
+        return max(attempts)[1] if attempts else None
+
+
+def _begin(db: Connection, recording: RecordingRun) -> None:
+    """Make the recording's row with its first exchange: a recorder that saw nothing leaves nothing."""
+    if db.execute(select(Recording.id).where(Recording.id == recording.id)).first() is None:
+        db.execute(
+            insert(Recording).values(
+                id=recording.id, name=recording.name, started_at=recording.started_at, version=recording.version
+            )
+        )

@@ -1,0 +1,250 @@
+"""Sessions in the store: list, find, delete; and how one becomes a row and back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, or_, select, update
+from sqlalchemy.orm import InstrumentedAttribute
+
+from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT, FindingCounts, Session, SessionState
+from proxy_addon.errors import NotFound
+from storage.matching import values_like
+from storage.models import PREFIX_LENGTH, ExchangeRow, Recording, SessionRow
+
+_SAME = [field.name for field in fields(Session) if field.name not in ("recording", "findings")]
+"""Fields that have a column of their own name."""
+
+COLUMNS = (*SessionRow.__table__.columns, Recording.name.label("recording"))
+"""What `from_row` reads: a session with the name of its recording."""
+_READ_AT_ONCE = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Which sessions a command is about; what is None does not matter.
+
+    Attributes:
+        name: Name of the recording, exactly.
+        since: Started at this time or later.
+        until: Started before this time.
+        states: One of these; empty for all.
+        player: Player name; see `storage.matching` for what matches.
+        media: Media ID or media name.
+        user_agent: ``User-Agent``.
+        with_findings: Only those that have findings.
+    """
+
+    name: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    states: frozenset[SessionState] = frozenset()
+    player: str | None = None
+    media: str | None = None
+    user_agent: str | None = None
+    with_findings: bool = False
+
+    @property
+    def concern_sessions_alone(self) -> bool:
+        """Whether they ask for something that only sessions have, so that no exchange outside of one fits."""
+        return bool(self.states or self.player or self.media or self.with_findings)
+
+
+def session_key(upstream: str, session_id: str | None) -> str | None:
+    """Return what a back-end ID is looked up by: short, of fixed length, distinct for each upstream."""
+    if session_id is None:
+        return None
+    return hashlib.sha256(f"{upstream}\0{session_id}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def to_row(session: Session) -> dict[str, Any]:
+    """Return the columns that follow from a session."""
+    counts = session.findings
+    return {
+        **{name: getattr(session, name) for name in _SAME},
+        "session_prefix": None if session.session_id is None else _searchable(session.session_id[:PREFIX_LENGTH]),
+        "session_key": session_key(session.upstream, session.session_id),
+        "state": session.lasting_state.value,
+        "errors": counts.error,
+        "warnings": counts.warning,
+        "infos": counts.info,
+        "has_findings": bool(counts.error or counts.warning or counts.info),
+    }
+
+
+def from_row(row: RowMapping) -> Session:
+    """Return the session in a row that has the recording's name beside its own columns."""
+    return Session(
+        **{name: row[name] for name in _SAME},
+        recording=row["recording"],
+        findings=FindingCounts(error=row["errors"], warning=row["warnings"], info=row["infos"]),
+    )
+
+
+def newest(
+    db: Connection, filters: Filters, *, now: datetime, limit: int | None = None, oldest_first: bool = False
+) -> Iterator[Session]:
+    """Yield the sessions that pass the filters, newest first; read as they are consumed.
+
+    Args:
+        now: What open sessions are measured against, to tell the expired ones.
+        oldest_first: The other way round.
+    """
+    conditions = _conditions(db, filters, now)
+    if conditions is None:
+        return
+    order = (SessionRow.started_at, SessionRow.id)
+    query = (
+        select(*COLUMNS)
+        .join(Recording, Recording.id == SessionRow.recording_id)
+        .where(*conditions)
+        .order_by(*(order if oldest_first else [column.desc() for column in order]))
+        .limit(limit)
+        .execution_options(yield_per=_READ_AT_ONCE)
+    )
+    for row in db.execute(query).mappings():
+        yield from_row(row)
+
+
+def find(db: Connection, name: str) -> Session:
+    """Return the session of that name: its id, its back-end ID, or a prefix of either that only one has.
+
+    Raises:
+        NotFound: There is none, or more than one; the message lists those that come close.
+    """
+    whole = _named(db, or_(SessionRow.id == name, SessionRow.session_id == name))
+    found = whole or (_named(db, _begins_with(name)) if name else [])
+    found = [session for session in found if session.id.startswith(name) or (session.session_id or "").startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise NotFound(f"several sessions are called {name!r}", hint=f"name one of them:\n{_listed(found)}")
+    close = _close_to(db, name)
+    if not close:
+        raise NotFound(f"no session is called {name!r}", hint="the store has no sessions")
+    raise NotFound(f"no session is called {name!r}", hint=f"close to it are:\n{_listed(close)}")
+
+
+def get(db: Connection, ids: Sequence[str]) -> list[Session]:
+    """Return the sessions with these ids of ours that there still are, in the order of the ids."""
+    found = {session.id: session for session in _named(db, SessionRow.id.in_(ids), limit=len(ids))}
+    return [found[name] for name in ids if name in found]
+
+
+def remove(db: Connection, ids: Sequence[str]) -> int:
+    """Remove sessions with their exchanges and findings; replay runs stay, and keep naming what they sent.
+
+    Returns:
+        How many there were.
+    """
+    db.execute(update(SessionRow).where(SessionRow.retry_of.in_(ids)).values(retry_of=None))
+    return db.execute(delete(SessionRow).where(SessionRow.id.in_(ids))).rowcount
+
+
+def upstreams(db: Connection) -> list[str]:
+    """Return the upstreams of all exchanges in the store."""
+    sessions = values_like(db, SessionRow.upstream)
+    outside = select(ExchangeRow.upstream).where(ExchangeRow.session.is_(None)).distinct()
+    return sorted({*sessions, *db.execute(outside).scalars()})
+
+
+def _conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnElement[bool]] | None:
+    """Return what a row has to fulfil; None where no row can."""
+    conditions: list[ColumnElement[bool]] = []
+    if filters.name is not None:
+        conditions.append(Recording.name == filters.name)
+        conditions.append(SessionRow.recording_id.in_(select(Recording.id).where(Recording.name == filters.name)))
+    if filters.since is not None:
+        conditions.append(SessionRow.started_at >= filters.since)
+    if filters.until is not None:
+        conditions.append(SessionRow.started_at < filters.until)
+    if filters.states:
+        conditions.append(or_(*(_in_state(state, now) for state in sorted(filters.states))))
+    if filters.with_findings:
+        conditions.append(SessionRow.has_findings.is_(True))
+    for wanted, columns in (
+        (filters.player, (SessionRow.player_name,)),
+        (filters.media, (SessionRow.media_id, SessionRow.media_name)),
+        (filters.user_agent, (SessionRow.user_agent,)),
+    ):
+        if wanted is not None:
+            matching = _matching(db, wanted, columns)
+            if not matching:
+                return None
+            conditions.append(or_(*matching))
+    return conditions
+
+
+def _matching(
+    db: Connection, wanted: str, columns: Sequence[InstrumentedAttribute[str | None]]
+) -> list[ColumnElement[bool]]:
+    values = {column: values_like(db, column, wanted) for column in columns}
+    whole = {
+        column: [text for text in texts if text.casefold() == wanted.casefold()] for column, texts in values.items()
+    }
+    if any(whole.values()):
+        values = whole
+    return [column == texts[0] if len(texts) == 1 else column.in_(texts) for column, texts in values.items() if texts]
+
+
+def _in_state(state: SessionState, now: datetime) -> ColumnElement[bool]:
+    """Return `Session.state` as a condition."""
+    expired = or_(
+        SessionRow.last_event_at <= now - IDLE_TIMEOUT, SessionRow.playhead_moved_at <= now - PLAYHEAD_TIMEOUT
+    )
+    match state:
+        case SessionState.OPEN:
+            return and_(SessionRow.state == SessionState.OPEN.value, ~expired)
+        case SessionState.EXPIRED:
+            return and_(SessionRow.state == SessionState.OPEN.value, expired)
+        case lasting:
+            return SessionRow.state == lasting.value
+
+
+def _named(db: Connection, condition: ColumnElement[bool], limit: int = 10) -> list[Session]:
+    query = (
+        select(*COLUMNS)
+        .join(Recording, Recording.id == SessionRow.recording_id)
+        .where(condition)
+        .order_by(SessionRow.started_at.desc(), SessionRow.id)
+        .limit(limit)
+    )
+    return [from_row(row) for row in db.execute(query).mappings()]
+
+
+def _begins_with(prefix: str) -> ColumnElement[bool]:
+    prefix = _searchable(prefix)
+    short = prefix[:PREFIX_LENGTH]
+    return or_(
+        and_(SessionRow.id >= prefix, SessionRow.id < _after(prefix)),
+        and_(SessionRow.session_prefix >= short, SessionRow.session_prefix < _after(short)),
+    )
+
+
+def _after(prefix: str) -> str:
+    """Return the first text, by code point, behind all that begin with the prefix."""
+    last = ord(prefix[-1]) + 1
+    return prefix[:-1] + chr(0xE000 if 0xD800 <= last <= 0xDFFF else last)
+
+
+def _searchable(text: str) -> str:
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _close_to(db: Connection, name: str) -> list[Session]:
+    """Return sessions whose name begins alike, as far as possible; the newest ones where none does."""
+    for length in range(len(name) - 1, 2, -1):
+        if found := _named(db, _begins_with(name[:length]), limit=5):
+            return found
+    return _named(db, SessionRow.id.is_not(None), limit=5)
+
+
+def _listed(sessions: Sequence[Session]) -> str:
+    return "\n".join(
+        f"    {session.id}  {session.session_id or '(no back-end ID)'}  {session.media_name or session.media_id or ''}"
+        for session in sessions
+    )

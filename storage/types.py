@@ -1,0 +1,94 @@
+"""Column types that keep what devices send, whatever it is.
+
+PostgreSQL refuses NUL in text and both databases refuse lone surrogates; devices send both. So what must come back
+exactly is kept as bytes or escaped, and what is only read for lists is cleaned.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import DateTime, String, Text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+from proxy_addon.core.exchange import Headers
+
+LABEL_LENGTH = 400
+"""Longest text in an indexed column, in characters: PostgreSQL indexes at most 2,704 bytes of a row."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time in UTC with microseconds; SQLite keeps it as text that sorts."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times; SQLite gets UTC without the zone it could not keep."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("naive datetime")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the time in UTC whatever the connection's zone is."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class WireText(TypeDecorator[str]):
+    r"""Text whose characters are the Latin-1 bytes of the wire; comes back exactly.
+
+    Backslash and NUL are kept as ``\\`` and ``\0``, so that a path with a NUL in it is no reason to lose an exchange.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Escape."""
+        return None if value is None else value.replace("\\", "\\\\").replace("\0", "\\0")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Undo the escape."""
+        if value is None or "\\" not in value:
+            return value
+        return "\\".join(part.replace("\\0", "\0") for part in value.split("\\\\"))
+
+
+class Label(TypeDecorator[str]):
+    """Text for lists and filters, made of what a device sent: cut to `LABEL_LENGTH`, NUL and surrogates replaced.
+
+    The exact text is in the body or headers it was read from.
+    """
+
+    impl = String(LABEL_LENGTH)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Clean and cut."""
+        if value is None:
+            return None
+        value = value[:LABEL_LENGTH].replace("\0", "\N{REPLACEMENT CHARACTER}")
+        return value.encode("utf-8", "replace").decode() if not value.isascii() else value
+
+
+class HeaderList(TypeDecorator[Headers]):
+    """Headers as an ASCII JSON list of pairs: order, case, repeats and every byte of a value come back exactly."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Headers | None, dialect: Dialect) -> str | None:
+        """Encode."""
+        return None if value is None else json.dumps(value, separators=(",", ":"))
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Headers | None:
+        """Decode."""
+        return None if value is None else tuple((name, text) for name, text in json.loads(value))

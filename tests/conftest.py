@@ -1,0 +1,68 @@
+"""Fixtures for all tests. Each test has an environment, a store and, where it asks for one, a database of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from storage.engine import Store
+from tests import postgres as postgresql
+
+# Deadlines measure the machine: a busy one is no bug.
+hypothesis.settings.register_profile("sessiontape", deadline=None)
+hypothesis.settings.load_profile("sessiontape")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of whoever runs the tests changes what the product or libpq does."""
+    for name in os.environ:
+        if name.startswith(("SESSIONTAPE_", "PG")) or name.lower().endswith("_proxy") or name in _COLOUR:
+            monkeypatch.delenv(name)
+
+
+_COLOUR = {"NO_COLOR", "FORCE_COLOR", "COLUMNS"}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgresql.Server]:
+    """A PostgreSQL of this test process, started when it is first needed."""
+    with postgresql.running() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: postgresql.Server) -> Iterator[str]:
+    """An empty PostgreSQL database."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of a SQLite file that is not there yet."""
+    return f"sqlite:///{tmp_path / 'tape.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """A store without a schema, on each engine in turn."""
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    return url
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    """A store with the newest schema, on each engine in turn."""
+    from storage import migrate  # takes a second
+
+    store = Store(store_url)
+    try:
+        migrate.upgrade(store)
+        yield store
+    finally:
+        store.close()

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy_addon.core.runs import ReplayRun, SessionRun, Step, StepOutcome, count, percentiles
+from tests.builders import BEGIN
+
+OUTCOMES = st.lists(st.sampled_from(StepOutcome), max_size=6)
+
+
+def session_run(outcomes: list[StepOutcome]) -> SessionRun:
+    steps = tuple(Step(seq=seq, event_type=None, outcome=outcome) for seq, outcome in enumerate(outcomes, 1))
+    return SessionRun(source="s1", session_id=None, new_session_id=None, steps=steps)
+
+
+@given(st.lists(OUTCOMES, max_size=4))
+def test_the_books_balance(sessions: list[list[StepOutcome]]):
+    run = ReplayRun(
+        id="r1",
+        target="http://127.0.0.1",
+        started_at=BEGIN,
+        finished_at=None,
+        speed="max",
+        timestamps="now",
+        sessions=tuple(session_run(outcomes) for outcomes in sessions),
+    )
+    totals = count(run.steps())
+    assert totals.recorded == sum(len(outcomes) for outcomes in sessions)
+    assert totals.recorded == totals.sent + totals.skipped
+    assert totals.sent == totals.same + totals.different + totals.failed
+    for session in run.sessions:
+        assert (session.verdict is StepOutcome.SKIPPED) == (count(session.steps).sent == 0)
+
+
+@given(st.lists(st.integers(-1000, 1000), min_size=1, max_size=200))
+def test_a_percentile_is_the_least_value_that_so_many_do_not_exceed(values: list[int]):
+    result = percentiles(values)
+    for share, percentile in ((50, result.p50), (95, result.p95), (100, result.max)):
+        assert percentile == min(v for v in values if 100 * sum(w <= v for w in values) >= share * len(values))

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from proxy_addon.core.events import read_body
+from proxy_addon.core.timestamps import shift_timestamps
+from proxy_addon.errors import ProtocolError
+from tests.property.strategies import JSON_TEXTS, Write, timed_bodies
+
+SHIFTS = st.integers(-(10**15), 10**15)
+
+on_any_machine = settings(suppress_health_check=[HealthCheck.too_slow])
+"""Bodies take milliseconds to make; how many tells about the machine."""
+
+
+@on_any_machine
+@given(timed_bodies(), SHIFTS)
+def test_nothing_but_the_times_changes(write: Write, by_ms: int):
+    """Odd spacing, duplicate keys, escaped keys and numbers of 64 bits included."""
+    assert shift_timestamps(write(0).encode(), by_ms) == write(by_ms).encode()
+
+
+@on_any_machine
+@given(timed_bodies(), SHIFTS)
+def test_the_opposite_shift_undoes_a_shift(write: Write, by_ms: int):
+    body = write(0).encode()
+    assert shift_timestamps(shift_timestamps(body, by_ms), -by_ms) == body
+
+
+@given(st.binary(max_size=60) | JSON_TEXTS.map(str.encode), SHIFTS)
+def test_a_body_without_a_time_is_refused(body: bytes, by_ms: int):
+    """Short bytes, and JSON in which ``playerTime`` and ``ts`` stand anywhere but where a time stands."""
+    assume(all(event.ts_ms is None for event in read_body(body).events))
+    with pytest.raises(ProtocolError):
+        shift_timestamps(body, by_ms)

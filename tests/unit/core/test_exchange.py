@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from proxy_addon.core.exchange import Outcome, header
+from proxy_addon.core.routes import Operation
+from tests.builders import exchange, request, response, start
+
+
+def test_a_header_is_found_in_any_case_and_the_first_one_counts():
+    headers = (("X-A", "1"), ("content-TYPE", "a"), ("Content-Type", "b"))
+    assert header(headers, "Content-Type") == "a"
+    assert header(headers, "CONTENT-type") == "a"
+    assert header(headers, "Content") is None
+
+
+def test_hashes_are_those_of_the_bytes():
+    digest = hashlib.sha256(b"\x00\xff").hexdigest()
+    assert request(body=b"\x00\xff").body_sha256 == digest
+    assert response(body=b"\x00\xff").body_sha256 == digest
+
+
+def test_a_naive_time_of_arrival_is_refused():
+    with pytest.raises(ValueError, match="aware"):
+        replace(exchange(), received_at=datetime(2026, 3, 1))  # noqa: DTZ001 - what is refused
+
+
+def test_outcomes_have_the_names_of_the_contract():
+    assert set(Outcome) == {
+        "answered",
+        "client-gone",
+        "upstream-timeout",
+        "upstream-unreachable",
+        "upstream-closed",
+        "rejected",
+    }
+
+
+def test_a_path_that_would_not_be_recorded_is_other():
+    assert exchange("GET", "/favicon.ico").route.operation is Operation.OTHER
+
+
+@pytest.mark.parametrize(
+    ("status", "success"),
+    [(101, False), (199, False), (200, True), (204, True), (299, True), (300, False), (500, False)],
+)
+def test_success_is_2xx(status, success):
+    assert response(status).is_success is success
+    assert exchange(response=response(status)).is_accepted is success
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.ANSWERED])
+def test_only_a_complete_answer_accepts(outcome):
+    """A device that left while a 201 came in is not known to have been accepted."""
+    assert not start(outcome=outcome, response=response(201, location="/api/v1/sessions/a")).is_accepted
+    assert not start(outcome=outcome, response=None).is_accepted
