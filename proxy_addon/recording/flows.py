@@ -9,7 +9,6 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from mitmproxy.connection import Client
 from mitmproxy.http import Headers as FlowHeaders
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.mode_specs import ReverseMode
@@ -97,11 +96,6 @@ def address_to_upstream(flow: HTTPFlow, named: ServerUrl | None, *, keep_host: b
         request.data.path = url.path.encode("latin-1", "replace") + request.data.path
 
 
-def speaks_http2(client: Client) -> bool:
-    """Whether a device talks HTTP/2 to the proxy."""
-    return client.alpn == b"h2"
-
-
 def exchange_of(flow: HTTPFlow, arrival: Arrival, outcome: Outcome) -> Exchange:
     """Return the exchange that a flow has become."""
     request = Request(
@@ -138,7 +132,7 @@ def exchange_of(flow: HTTPFlow, arrival: Arrival, outcome: Outcome) -> Exchange:
 
 def _reverse_url(mode: ReverseMode) -> ServerUrl:
     host, port = mode.address
-    return ServerUrl(mode.scheme, host, port)
+    return ServerUrl("http" if mode.scheme == "http" else "https", host, port)
 
 
 def _headers(headers: FlowHeaders) -> Headers:

@@ -75,6 +75,7 @@ class Writer:
         self._writing = 0
         self._changed = threading.Condition()
         self._closing = False
+        self._stuck = False
         self._give_up_at = float("inf")
         # A daemon, so that a store that hangs cannot keep the process; `close` waits for it in good order.
         self._thread = threading.Thread(target=self._run, name="sessiontape-writer", daemon=True)
@@ -115,6 +116,11 @@ class Writer:
             self._lose(waiting, "the recorder stopped before the store took it")
         return self.counts()
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the store is away, so that waiting for a commit would be waiting for its return."""
+        return self._stuck
+
     def counts(self) -> Counts:
         """Count what became of the exchanges so far."""
         with self._changed:
@@ -146,6 +152,7 @@ class Writer:
             try:
                 self._save([waiting.exchange for waiting in batch])
             except StorageUnavailable as e:
+                self._stuck = True
                 if away_since is None:
                     away_since = time.monotonic()
                     logger.warning(f"{e}; exchanges wait until it is back")
@@ -158,6 +165,7 @@ class Writer:
                 self._write_singly(batch, e)
                 return
             else:
+                self._stuck = False
                 if away_since is not None:
                     logger.warning(f"the store is back after {time.monotonic() - away_since:.1f} s")
                 self._settle(batch, stored=True)

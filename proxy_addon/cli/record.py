@@ -1,0 +1,133 @@
+"""``sessiontape record``: the recording proxy."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from proxy_addon.cli.options import LISTEN, SERVER_URL, store_option
+from proxy_addon.core.urls import ServerUrl
+
+if TYPE_CHECKING:
+    from proxy_addon.recording.proxy import Listening
+
+
+class _Seconds(click.ParamType[float]):
+    """A time above zero, at most a day."""
+
+    name = "SECONDS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds <= 86400:
+            self.fail(f"{value!r} is no number of seconds above 0", param, ctx)
+        return seconds
+
+
+@click.command()
+@click.option("--upstream", type=SERVER_URL, metavar="URL", help="The real server: http[s]://host[:port][/path].")
+@click.option("--listen", type=LISTEN, default="127.0.0.1:8080", show_default=True, help="Port 0 takes a free one.")
+@click.option("--name", metavar="NAME", help="Name of the recording, to find it by.")
+@click.option(
+    "--cert",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Show devices the certificate in this PEM file, with its private key, in place of mitmproxy's own.",
+)
+@click.option(
+    "--upstream-timeout",
+    type=_Seconds(),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long upstream may take to answer; then the device gets 504.",
+)
+@click.option(
+    "--durability",
+    type=click.Choice(["commit", "async"]),
+    default="commit",
+    show_default=True,
+    help="commit: each answer waits until its exchange is on disk. async: a crash can lose the latest.",
+)
+@click.option(
+    "--mode",
+    "modes",
+    multiple=True,
+    metavar="SPEC",
+    help="Record in another mode of mitmproxy too, like 'local:chromium' or 'wireguard'. May be repeated.",
+)
+@click.option("--set", "options", multiple=True, metavar="OPT=VAL", help="Set an option of mitmproxy. May be repeated.")
+@store_option
+def record(
+    *,
+    upstream: ServerUrl | None,
+    listen: tuple[str, int],
+    name: str | None,
+    cert: Path | None,
+    upstream_timeout: float,
+    durability: str,
+    modes: tuple[str, ...],
+    options: tuple[str, ...],
+    store_url: str,
+) -> None:
+    """Record what players send, between them and the real server.
+
+    Point the player at the address that is printed, http or https, in place of the real server's. Stop it with Ctrl-C;
+    what is in flight is stored first.
+    """
+    # Not at the top: --help does without mitmproxy and the database.
+    from proxy_addon.recording.proxy import Settings, serve  # noqa: PLC0415
+    from storage import migrate  # noqa: PLC0415
+    from storage.engine import Store  # noqa: PLC0415
+
+    if upstream is None and not modes:
+        raise click.UsageError("say where the real server is: --upstream URL")
+    store = Store(store_url)
+    try:
+        migrate.upgrade(store)  # before anything else: a store that is not there is found out at once
+    finally:
+        store.close()
+    _log_to_stderr()
+
+    def ready(listening: list[Listening]) -> None:
+        for address in listening:
+            click.echo(f"listening on {address.url} -> {address.upstream}, store {store.label}", err=True)
+            if address.is_public:
+                click.echo(
+                    "  anyone who reaches this address can use the proxy; --listen 127.0.0.1:PORT keeps it to this machine",
+                    err=True,
+                )
+
+    serve(
+        Settings(
+            upstream=upstream,
+            listen=listen,
+            modes=modes,
+            store_url=store_url,
+            name=name,
+            durability=durability,
+            upstream_timeout_s=upstream_timeout,
+            certificate=cert,
+            options=options,
+        ),
+        ready,
+    )
+
+
+def _log_to_stderr() -> None:
+    """Show our own messages, and of mitmproxy's those that warn: each connection is information to it."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.getLogger("mitmproxy").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)

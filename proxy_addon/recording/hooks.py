@@ -1,0 +1,238 @@
+"""The addon: its options, and the hooks that turn flows into stored exchanges.
+
+A hook converts, queues and at most waits for the commit; nothing it does may keep an answer from the device. Where the
+store is away, answers do not wait for it at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mitmproxy import ctx
+from mitmproxy.addonmanager import Loader
+from mitmproxy.connection import Client
+from mitmproxy.exceptions import OptionsError
+from mitmproxy.http import HTTPFlow
+from mitmproxy.proxy.layer import NextLayer
+from mitmproxy.proxy.mode_specs import ReverseMode
+
+from proxy_addon import __version__
+from proxy_addon.core.exchange import Exchange, Outcome
+from proxy_addon.core.routes import parse_route
+from proxy_addon.core.urls import ServerUrl, parse_server_url
+from proxy_addon.errors import SessiontapeError, SettingsError
+from proxy_addon.recording import stream
+from proxy_addon.recording.flows import Arrival, Arrivals, address_to_upstream, exchange_of, upstream_url
+from proxy_addon.recording.writer import LINGER_S, Writer
+from storage import migrate, saving
+from storage.engine import Store, check_url
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_STORE = "sqlite:///sessiontape.db"
+DEFAULT_TIMEOUT_MS = 30_000
+COMMIT_BUDGET_S = 1.0
+"""How long an answer waits for its commit at most. SDKs give up after 5 s."""
+DRAIN_S = 5.0
+"""How long requests in flight may take when the proxy stops."""
+FLUSH_S = 4.0
+"""How long the store may take for what is queued then."""
+_FIXED = ("tape_store", "tape_name", "tape_durability", "tape_upstream")
+
+
+@dataclass(frozen=True, slots=True)
+class _InFlight:
+    arrival: Arrival
+    flow: HTTPFlow
+
+
+class _Recorder:
+    """What lives from the first connection to the end: the store, its writer, and the requests in flight."""
+
+    def __init__(self, store_url: str, name: str | None, *, durable: bool) -> None:
+        self.store = Store(store_url, durable=durable)
+        self.arrivals = Arrivals()
+        self.in_flight: dict[str, _InFlight] = {}
+        self.writer = Writer(self._save, linger_s=0.0 if durable else LINGER_S)
+        self._run = saving.RecordingRun(
+            id=saving.new_id(), name=name or None, started_at=datetime.now(UTC), version=__version__
+        )
+
+    def _save(self, exchanges: Sequence[Exchange]) -> None:
+        with self.store.write() as db:
+            saving.save(db, self._run, exchanges)
+
+
+class Tape:
+    """Records what players send into a store."""
+
+    def __init__(self) -> None:
+        self._recorder: _Recorder | None = None
+        self._upstream: ServerUrl | None = None
+        self._keep_host = False
+        self._unconverted = 0
+        self._idle = asyncio.Condition()
+
+    # Options -----------------------------------------------------------------------------------------------------
+
+    def load(self, loader: Loader) -> None:
+        """Declare the options."""
+        loader.add_option("tape_store", str, DEFAULT_STORE, "Where recordings go: sqlite:///FILE or postgresql://…")
+        loader.add_option("tape_name", str, "", "Name of the recording.")
+        loader.add_option(
+            "tape_durability",
+            str,
+            "commit",
+            "commit: an answer waits until its exchange is on disk. async: it does not, and a crash loses the latest.",
+            choices=("commit", "async"),
+        )
+        loader.add_option(
+            "tape_upstream", str, "", "The upstream of reverse mode, where it has a path: http[s]://host[:port]/path."
+        )
+        loader.add_option(
+            "tape_upstream_timeout_ms",
+            int,
+            DEFAULT_TIMEOUT_MS,
+            "How long upstream may take to answer, in milliseconds; then the device gets 504.",
+        )
+
+    def configure(self, updated: set[str]) -> None:
+        """Check the options.
+
+        Raises:
+            OptionsError: One does not make sense, or cannot be changed any more.
+        """
+        if self._recorder is not None and (late := sorted(updated.intersection(_FIXED))):
+            raise OptionsError(f"{', '.join(late)} cannot be changed while recording")
+        try:
+            if "tape_store" in updated:
+                check_url(ctx.options.tape_store)
+            if "tape_upstream" in updated:
+                url = ctx.options.tape_upstream
+                self._upstream = parse_server_url(url) if url else None
+        except SettingsError as e:
+            raise OptionsError(f"{e}; {e.hint}") from e
+        if "tape_upstream_timeout_ms" in updated and ctx.options.tape_upstream_timeout_ms <= 0:
+            raise OptionsError("tape_upstream_timeout_ms must be above 0")
+
+    # Life --------------------------------------------------------------------------------------------------------
+
+    async def running(self) -> None:
+        """Open the store; an error logged here ends mitmdump."""
+        recorder = self._begin()
+        try:
+            await asyncio.to_thread(migrate.upgrade, recorder.store)
+        except SessiontapeError as e:
+            logger.error(f"{e}; {e.hint}")  # noqa: TRY400  # a user's mistake has no traceback
+            return
+        recorder.writer.start()
+
+    async def done(self) -> None:
+        """Take no more connections, wait for the requests in flight, and write what is queued."""
+        recorder = self._recorder
+        if recorder is None:
+            return
+        ctx.options.update(server=False)
+        async with self._idle:
+            try:
+                await asyncio.wait_for(self._idle.wait_for(lambda: not recorder.in_flight), DRAIN_S)
+            except TimeoutError:
+                logger.warning(f"{len(recorder.in_flight)} requests have no answer yet; stopping without it")
+        for waiting in list(recorder.in_flight.values()):
+            self._store(waiting.flow, Outcome.UPSTREAM_TIMEOUT)
+        counts = await asyncio.to_thread(recorder.writer.close, FLUSH_S)
+        recorder.store.close()
+        lost = counts.lost + self._unconverted
+        logger.log(logging.WARNING if lost else logging.INFO, f"{counts.stored} exchanges stored, {lost} lost")
+
+    def _begin(self) -> _Recorder:
+        """Return the recorder, made when it is first needed: the first connection may come before `running`."""
+        if self._recorder is None:
+            options = ctx.options
+            self._keep_host = options.keep_host_header
+            # Eager would cut the device off where upstream refuses, with nothing to record. The device's Host would
+            # be gone before the first hook; address_to_upstream replaces it later.
+            options.update(connection_strategy="lazy", keep_host_header=True)
+            durable = options.tape_durability == "commit"
+            self._recorder = _Recorder(options.tape_store, options.tape_name, durable=durable)
+        return self._recorder
+
+    # Traffic -----------------------------------------------------------------------------------------------------
+
+    def next_layer(self, layer: NextLayer) -> None:
+        """Put our streams on connections that speak HTTP."""
+        self._begin()
+        if layer.layer is None:
+            # As a script we are asked before mitmproxy's own addon has decided.
+            ctx.master.addons.get("nextlayer").next_layer(layer)
+        stream.install(layer)
+        mode = layer.context.client.proxy_mode
+        if isinstance(mode, ReverseMode) and not self._keep_host and layer.context.server.sni is None:
+            # What mitmproxy would have done, had we not taken Host out of its hands.
+            layer.context.server.sni = mode.address[0]
+
+    def requestheaders(self, flow: HTTPFlow) -> None:
+        """Take down what the device sent, and send it where upstream is."""
+        recorder = self._begin()
+        if parse_route(flow.request.method, flow.request.path) is not None:
+            flow.request.stream = False
+            try:
+                arrival = recorder.arrivals.take_down(flow, upstream_url(flow, self._upstream))
+                recorder.in_flight[flow.id] = _InFlight(arrival, flow)
+            except Exception as e:  # noqa: BLE001  # the traffic goes on whatever happens here
+                self._lose(flow, e)
+        address_to_upstream(flow, self._upstream, keep_host=self._keep_host)
+
+    def responseheaders(self, flow: HTTPFlow) -> None:
+        """Keep the answer to what is recorded in one piece."""
+        if flow.response is not None and self._begin().in_flight.get(flow.id):
+            flow.response.stream = False
+
+    async def response(self, flow: HTTPFlow) -> None:
+        """Store an answered exchange; the answer waits for the commit."""
+        answered = stream.went_upstream(flow)
+        await self._commit(self._store(flow, Outcome.ANSWERED if answered else Outcome.REJECTED))
+
+    async def error(self, flow: HTTPFlow) -> None:
+        """Store an exchange that went wrong."""
+        await self._commit(self._store(flow, stream.outcome(flow)))
+
+    async def client_disconnected(self, client: Client) -> None:
+        """Store what a device left behind that no other hook has told of."""
+        recorder = self._begin()
+        left = [waiting.flow for waiting in recorder.in_flight.values() if waiting.flow.client_conn.id == client.id]
+        for flow in left:
+            self._store(flow, Outcome.CLIENT_GONE)
+        async with self._idle:
+            self._idle.notify_all()
+
+    def _store(self, flow: HTTPFlow, outcome: Outcome) -> Future[bool] | None:
+        """Hand an exchange to the writer; None where there is nothing to store."""
+        recorder = self._begin()
+        waiting = recorder.in_flight.pop(flow.id, None)
+        if waiting is None:
+            return None
+        try:
+            return recorder.writer.put(exchange_of(flow, waiting.arrival, outcome))
+        except Exception as e:  # noqa: BLE001  # the traffic goes on whatever happens here
+            self._lose(flow, e)
+            return None
+
+    async def _commit(self, stored: Future[bool] | None) -> None:
+        if stored is None:
+            return
+        recorder = self._begin()
+        if ctx.options.tape_durability == "commit" and not recorder.writer.is_stuck:
+            await asyncio.wait({asyncio.wrap_future(stored)}, timeout=COMMIT_BUDGET_S)
+        if not recorder.in_flight:
+            async with self._idle:
+                self._idle.notify_all()
+
+    def _lose(self, flow: HTTPFlow, error: Exception) -> None:
+        self._unconverted += 1
+        logger.error(f"lost: {flow.request.method} {flow.request.path} of flow {flow.id}", exc_info=error)
