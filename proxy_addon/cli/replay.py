@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxy_addon.cli.documents import print_json
+from proxy_addon.cli.filters import filter_options, require_selection
 from proxy_addon.cli.options import SERVER_URL, json_option, store_option
 from proxy_addon.core.planning import repeated_starts
 from proxy_addon.core.runs import ReplayRun, Step, count
@@ -23,7 +24,7 @@ from proxy_addon.errors import SettingsError, StorageError
 from proxy_addon.replay.pacing import Speed, Timestamps
 
 if TYPE_CHECKING:
-    from storage.engine import Store
+    from storage.sessions import Filters
 
 
 class _Parsed[T](click.ParamType[T]):
@@ -118,6 +119,7 @@ class _Seconds(click.ParamType[float]):
     metavar="FILE",
     help="Trust the authorities in this PEM file in place of the system's.",
 )
+@filter_options
 @json_option
 @store_option
 def replay(
@@ -132,6 +134,7 @@ def replay(
     timeout_s: float,
     insecure: bool,
     ca: Path | None,
+    filters: Filters,
     as_json: bool,
     store_url: str,
 ) -> None:
@@ -150,13 +153,9 @@ def replay(
     from storage.engine import Store  # noqa: PLC0415
     from storage.saving import new_id  # noqa: PLC0415
 
-    if not names and not everything:
-        raise click.UsageError("name the sessions to replay, or say --all")
-    if names and everything:
-        raise click.UsageError("name sessions or say --all, not both")
+    require_selection(names, filters, everything=everything, verb="replayed")
     tls = tls_context(insecure=insecure, ca=ca)
-    store = Store(store_url)
-    chosen, upstreams = _read(store, names)
+    chosen, upstreams = _read(store_url, names, filters)
     checked = check_target(target, upstreams=upstreams, allowed=allowed)
     if not chosen:
         click.echo("the filters leave no session: nothing is sent", err=True)
@@ -168,7 +167,7 @@ def replay(
         speed=str(speed),
         timestamps=str(timestamps),
     )
-    with _progress(chosen) as on_step:
+    with closing(Store(store_url)) as store, _progress(chosen) as on_step:
         ended = carry_out(
             run,
             chosen,
@@ -193,16 +192,16 @@ def replay(
     sys.exit(1 if totals.different or totals.failed else 0)
 
 
-def _read(store: Store, names: Sequence[str]) -> tuple[list[Session], list[str]]:
+def _read(store_url: str, names: Sequence[str], filters: Filters) -> tuple[list[Session], list[str]]:
     """Return the sessions to replay, each once, and the upstreams of all there are."""
-    from storage import revision, sessions  # noqa: PLC0415
+    from proxy_addon.cli.stores import reading  # noqa: PLC0415
+    from storage import sessions  # noqa: PLC0415
 
-    with store.read() as db:
-        revision.require(db, store)
+    with reading(store_url) as db:
         if names:
             found = {session.id: session for session in (sessions.find(db, name) for name in names)}
         else:
-            every = sessions.newest(db, sessions.Filters(), now=datetime.now(UTC), oldest_first=True)
+            every = sessions.newest(db, filters, now=datetime.now(UTC), oldest_first=True)
             found = {session.id: session for session in every}
         return list(found.values()), sessions.upstreams(db)
 

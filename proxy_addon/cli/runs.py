@@ -26,13 +26,10 @@ def runs(*, name: str | None, limit: int | None, as_json: bool, store_url: str) 
         run_document,
         summary_document,
     )
-    from storage import revision  # noqa: PLC0415
+    from proxy_addon.cli.stores import reading  # noqa: PLC0415
     from storage import runs as stored  # noqa: PLC0415
-    from storage.engine import Store  # noqa: PLC0415
 
-    store = Store(store_url)
-    with store.read() as db:
-        revision.require(db, store)
+    with reading(store_url) as db:
         run = None if name is None else stored.find(db, name)
         summaries = list(stored.newest(db, limit=limit)) if run is None else []
     if run is not None and as_json:

@@ -130,7 +130,10 @@ class Workplace:
         return done.stdout
 
     def _run(self, command: Sequence[str]) -> int:
-        return subprocess.run(command, cwd=self._folder, env=self._environment, check=False).returncode
+        # One stream, so that what a command says stands below it wherever the output goes.
+        return subprocess.run(
+            command, cwd=self._folder, env=self._environment, stderr=subprocess.STDOUT, check=False
+        ).returncode
 
 
 def _command(arguments: Sequence[str]) -> list[str]:

@@ -1,0 +1,13 @@
+"""``sessiontape addon-path``: what ``mitmdump -s`` loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+def addon_path() -> None:
+    """Print the file that 'mitmdump -s', 'mitmproxy -s' and 'mitmweb -s' load."""
+    click.echo(Path(__file__).resolve().parents[1] / "addon.py")

@@ -1,0 +1,63 @@
+"""``sessiontape delete``: remove sessions."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from proxy_addon.cli.filters import filter_options, require_selection
+from proxy_addon.cli.options import store_option
+
+if TYPE_CHECKING:
+    from storage.sessions import Filters
+
+_AT_ONCE = 200
+"""Sessions in one transaction: a recorder that writes into the same store waits no longer than for these."""
+
+
+@click.command()
+@click.argument("names", metavar="[SESSION]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All sessions that the filters leave.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@filter_options
+@store_option
+def delete(*, names: tuple[str, ...], everything: bool, yes: bool, filters: Filters, store_url: str) -> None:
+    """Remove sessions and all that hangs on them.
+
+    Replay runs stay, and keep naming what they sent.
+    """
+    # Not at the top: --help does without the database.
+    from proxy_addon.cli.stores import reading  # noqa: PLC0415
+    from storage import sessions  # noqa: PLC0415
+    from storage.engine import Store  # noqa: PLC0415
+
+    require_selection(names, filters, everything=everything, verb="removed")
+    with reading(store_url) as db:
+        if names:
+            found = {sessions.find(db, name).id: None for name in names}
+        else:
+            found = {session.id: None for session in sessions.newest(db, filters, now=datetime.now(UTC))}
+    ids = list(found)
+    if not ids:
+        click.echo("no sessions to remove", err=True)
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"{_sessions(len(ids))} would be removed; say --yes where nobody can be asked")
+        click.confirm(f"Remove {_sessions(len(ids))} for good?", abort=True, err=True)
+    store = Store(store_url)
+    removed = 0
+    try:
+        for begin in range(0, len(ids), _AT_ONCE):
+            with store.write() as db:
+                removed += sessions.remove(db, ids[begin : begin + _AT_ONCE])
+    finally:
+        store.close()
+        click.echo(f"{_sessions(removed)} removed")
+
+
+def _sessions(number: int) -> str:
+    return "1 session" if number == 1 else f"{number} sessions"

@@ -1,0 +1,66 @@
+"""``sessiontape exchanges``: what belongs to no session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from proxy_addon.cli.documents import exchange_documents, print_json
+from proxy_addon.cli.filters import filter_options
+from proxy_addon.cli.options import json_option, store_option
+from proxy_addon.core.exchange import Exchange
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from storage.sessions import Filters
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N alone.")
+@filter_options
+@json_option
+@store_option
+def exchanges(*, limit: int | None, filters: Filters, as_json: bool, store_url: str) -> None:
+    """List exchanges that belong to no session, by time of arrival.
+
+    These are schemas, preflights of starts, and what the protocol does not name. Filters that only sessions can meet
+    leave none.
+    """
+    # Not at the top: --help does without the database.
+    from proxy_addon.cli.output import console  # noqa: PLC0415
+    from proxy_addon.cli.stores import reading  # noqa: PLC0415
+    from storage.exchanges import of_none  # noqa: PLC0415
+
+    with reading(store_url) as db:
+        found = of_none(db, filters, limit=limit)
+    if as_json:
+        print_json(list(exchange_documents(found)))
+    elif found:
+        console().print(_table(found))
+    else:
+        click.echo("no exchanges outside of sessions", err=True)
+
+
+def _table(found: list[Exchange]) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+
+    from proxy_addon.cli.output import printable  # noqa: PLC0415
+    from proxy_addon.cli.timeline import answer, milliseconds  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("received (UTC)", no_wrap=True)
+    table.add_column("operation", no_wrap=True)
+    table.add_column("request", overflow="fold")
+    table.add_column("answer", no_wrap=True)
+    table.add_column("ms", justify="right", no_wrap=True)
+    for exchange in found:
+        table.add_row(
+            f"{exchange.received_at:%Y-%m-%d %H:%M:%S.%f}"[:-3],
+            exchange.route.operation.value,
+            printable(f"{exchange.request.method} {exchange.request.path}"),
+            answer(exchange),
+            milliseconds(exchange),
+        )
+    return table

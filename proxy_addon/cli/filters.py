@@ -1,0 +1,129 @@
+"""The filters that every command understands which takes sessions.
+
+Times are ISO 8601 (``2026-11-24``, ``2026-11-24T08:15:00Z``; UTC where no zone is said) or as long ago as ``90s``,
+``30m``, ``2h``, ``7d``.
+
+>>> parse_time("2h", now=datetime(2026, 11, 24, 12, tzinfo=UTC))
+datetime.datetime(2026, 11, 24, 10, 0, tzinfo=datetime.timezone.utc)
+>>> parse_time("2026-11-24T08:15+01:00", now=datetime(2026, 11, 24, 12, tzinfo=UTC)).isoformat()
+'2026-11-24T07:15:00+00:00'
+>>> parse_time("yesterday", now=datetime(2026, 11, 24, 12, tzinfo=UTC))
+Traceback (most recent call last):
+    ...
+ValueError: 'yesterday' is no time: write 2026-11-24, 2026-11-24T08:15:00Z, or how long ago: 30m, 2h, 7d
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from proxy_addon.core.sessions import SessionState
+
+if TYPE_CHECKING:
+    from storage.sessions import Filters
+
+_AGO = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>[smhdw])\Z")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_time(text: str, *, now: datetime) -> datetime:
+    """Parse a time.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        if match := _AGO.match(text):
+            return now - timedelta(**{_UNITS[match["unit"]]: int(match["number"])})
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as e:
+        raise ValueError(
+            f"{text!r} is no time: write 2026-11-24, 2026-11-24T08:15:00Z, or how long ago: 30m, 2h, 7d"
+        ) from e
+
+
+class _Time(click.ParamType[datetime]):
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            return parse_time(value, now=datetime.now(UTC))
+        except ValueError as e:
+            self.fail(str(e), param, ctx)
+
+
+_OPTIONS = (
+    click.option("--name", metavar="NAME", help="Of the recording of this name."),
+    click.option("--since", type=_Time(), metavar="TIME", help="Started then or later: 2026-11-24T08:15Z, 2h, 7d."),
+    click.option("--until", type=_Time(), metavar="TIME", help="Started before then."),
+    click.option(
+        "--state",
+        "states",
+        type=click.Choice([state.value for state in SessionState]),
+        multiple=True,
+        help="In this state. May be repeated.",
+    ),
+    click.option("--player", metavar="TEXT", help="Of this player, or with the text in the player's name."),
+    click.option("--media", metavar="TEXT", help="Of this medium: its ID or name, or a part of either."),
+    click.option("--user-agent", metavar="TEXT", help="With the text in the User-Agent."),
+    click.option("--with-findings", is_flag=True, help="That have findings."),
+)
+
+
+def filter_options[F: Callable[..., Any]](command: F) -> F:
+    """Add the filters; the command gets them as ``filters``, a `storage.sessions.Filters`."""
+
+    @functools.wraps(command)
+    def filtered(
+        *args: Any,
+        name: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        states: tuple[str, ...],
+        player: str | None,
+        media: str | None,
+        user_agent: str | None,
+        with_findings: bool,
+        **kwargs: Any,
+    ) -> Any:
+        from storage.sessions import Filters  # noqa: PLC0415  # --help does without the database
+
+        filters = Filters(
+            name=name,
+            since=since,
+            until=until,
+            states=frozenset(SessionState(state) for state in states),
+            player=player,
+            media=media,
+            user_agent=user_agent,
+            with_findings=with_findings,
+        )
+        return command(*args, filters=filters, **kwargs)
+
+    decorated: Any = filtered
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]  # the signature click sees is another one
+
+
+def require_selection(names: tuple[str, ...], filters: Filters, *, everything: bool, verb: str) -> None:
+    """Check that a command which acts on sessions was told on which.
+
+    Raises:
+        click.UsageError: Neither or both of names and ``--all`` were given, or filters without ``--all``.
+    """
+    if names and everything:
+        raise click.UsageError("name sessions or say --all, not both")
+    if not everything and filters != type(filters)():
+        raise click.UsageError(f"filters go with --all: sessions that are named are {verb} whatever they are")
+    if not names and not everything:
+        raise click.UsageError(f"name the sessions to be {verb}, or say --all")
