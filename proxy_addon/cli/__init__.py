@@ -44,6 +44,7 @@ class _Commands(click.Group):
         name = cmd_name.replace("-", "_")
         command = getattr(importlib.import_module(f"proxy_addon.cli.{name}"), name)
         assert isinstance(command, click.Command)
+        _name_variables(command, f"SESSIONTAPE_{name.upper()}")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -51,9 +52,17 @@ class _Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(
-    cls=_Commands, context_settings={"auto_envvar_prefix": "SESSIONTAPE", "help_option_names": ["-h", "--help"]}
-)
+def _name_variables(command: click.Command, prefix: str) -> None:
+    """Give each option the variable that is named like it; click would name it like the function's argument."""
+    for option in command.params:
+        if isinstance(option, click.Option) and option.envvar is None and option.allow_from_autoenv:
+            option.envvar = f"{prefix}_{max(option.opts, key=len).strip('-').replace('-', '_').upper()}"
+    if isinstance(command, click.Group):
+        for name, subcommand in command.commands.items():
+            _name_variables(subcommand, f"{prefix}_{name.upper()}")
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sessiontape")
 def cli() -> None:
     """Record, check and replay what video players report to Adobe's Media Collection API.

@@ -18,7 +18,6 @@ from proxy_addon.collector.recorded import RecordedAnswers
     "--from",
     "session",
     metavar="SESSION",
-    envvar="SESSIONTAPE_COLLECTOR_FROM",
     help="Answer as recorded in this session, as far as it goes: its id, its back-end ID or the begin of either.",
 )
 @click.option(
@@ -26,7 +25,6 @@ from proxy_addon.collector.recorded import RecordedAnswers
     "faults",
     multiple=True,
     metavar="WHERE:ACTION[:WHEN]",
-    envvar="SESSIONTAPE_COLLECTOR_FAULT",
     help="Go wrong on purpose. WHERE: sessions, events, downloaded, schemas, preflight, any. ACTION: status=CODE, "
     "delay=SECONDS, drop, cut, hang. WHEN: every=N, nth=N, after=N, first=N. May be repeated.",
 )
@@ -35,7 +33,6 @@ from proxy_addon.collector.recorded import RecordedAnswers
     "log_path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    envvar="SESSIONTAPE_COLLECTOR_LOG",
     help="Append each request to this file, as JSON Lines.",
 )
 @click.option(

@@ -32,7 +32,7 @@ def upgrade(*, store_url: str) -> None:
 
 @db.command()
 @click.argument("revision", default="base", metavar="[REVISION]")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, allow_from_autoenv=False, help="Do not ask.")
 @store_option
 def downgrade(*, revision: str, yes: bool, store_url: str) -> None:
     """Take the schema back, by default to nothing.

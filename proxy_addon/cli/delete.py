@@ -21,7 +21,7 @@ _AT_ONCE = 200
 @click.command()
 @click.argument("names", metavar="[SESSION]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All sessions that the filters leave.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, allow_from_autoenv=False, help="Do not ask.")
 @filter_options
 @store_option
 def delete(*, names: tuple[str, ...], everything: bool, yes: bool, filters: Filters, store_url: str) -> None:
