@@ -1,0 +1,214 @@
+"""Every command in the documents works, and prints what they show.
+
+Blocks of ``console`` are run in order, in a folder of their own; lines without ``$`` are output that must appear, but
+for numbers and ids, and ``…`` stands for anything. Blocks of ``sh`` are commands for servers and rights that no test
+has: they are parsed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from proxy_addon.cli import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BIN = Path(sys.executable).parent
+TIMEOUT_S = 60
+SERVERS = ("sessiontape collector", "sessiontape record")
+
+
+@dataclass
+class Command:
+    line: str
+    shown: list[str] = field(default_factory=list)
+
+    @property
+    def serves(self) -> bool:
+        return self.line.startswith(SERVERS)
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def commands(document: Path) -> list[Command]:
+    found: list[Command] = []
+    for line in "".join(blocks(document, "console")).splitlines():
+        if line.startswith("$ "):
+            found.append(Command(line.removeprefix("$ ")))
+        else:
+            found[-1].shown.append(line)
+    return found
+
+
+def skeleton(text: str) -> list[str]:
+    """Lines without what differs between two runs."""
+    text = re.sub(r"\b[0-9a-f]{4,}\b|\d+", "#", text)
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+
+
+class Place:
+    """A folder in which a document's commands are run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ports: dict[str, str] = {}
+        self._environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+
+    def line(self, line: str) -> str:
+        """The command with free ports and an id that there is."""
+        line = re.sub(r"(?<=127\.0\.0\.1:)[0-9]+", lambda port: self._port(port[0]), line)
+        return re.sub(r"(show|replay) [0-9a-f]{4,}", lambda verb: f"{verb[1]} {self._id()}", line)
+
+    def run(self, command: Command) -> None:
+        done = subprocess.run(
+            self.line(command.line),
+            shell=True,
+            cwd=self.folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        refused = any(shown.startswith("sessiontape: refused") for shown in command.shown)
+        assert done.returncode == (2 if refused else 0), f"{command.line}: {done.stderr}"
+        printed = skeleton(done.stderr if refused else done.stdout)
+        for shown in skeleton("\n".join(command.shown)):
+            assert shown == "…" or shown in printed, f"{command.line} does not print: {shown}"
+
+    @contextmanager
+    def serve(self, command: Command) -> Iterator[None]:
+        process = subprocess.Popen(
+            shlex.split(self.line(f"{command.line}{'' if '--listen' in command.line else self._listen(command)}")),
+            cwd=self.folder,
+            env=self._environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        watchdog = threading.Timer(TIMEOUT_S, process.kill)
+        watchdog.start()
+        try:
+            assert process.stderr is not None
+            assert skeleton(process.stderr.readline()) == skeleton("\n".join(command.shown))
+            yield
+        finally:
+            process.terminate()
+            process.communicate()
+            watchdog.cancel()
+        assert process.returncode == 0
+
+    def _listen(self, command: Command) -> str:
+        return f" --listen 127.0.0.1:{'8080' if ' record ' in command.line else '8081'}"
+
+    def _port(self, shown: str) -> str:
+        if shown not in self._ports:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                self._ports[shown] = str(free.getsockname()[1])
+        return self._ports[shown]
+
+    def _id(self) -> str:
+        listed = subprocess.run(
+            ["sessiontape", "sessions"],
+            cwd=self.folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return listed.stdout.splitlines()[1].split()[0]
+
+
+@pytest.fixture(scope="module")
+def visited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one who has followed the README, step by step as it says."""
+    folder = tmp_path_factory.mktemp("visit")
+    follow(ROOT / "README.md", folder)
+    return folder
+
+
+def follow(document: Path, folder: Path) -> None:
+    place = Place(folder)
+    with ExitStack() as servers:
+        for command in commands(document):
+            if command.serves:
+                servers.enter_context(place.serve(command))
+            else:
+                place.run(command)
+
+
+def test_the_visit_of_the_readme_works_when_followed(visited):
+    assert (visited / "sessiontape.db").exists()
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS[1:] if commands(d)], ids=lambda d: d.name)
+def test_the_commands_of_a_document_work(document, visited, tmp_path):
+    if document.name != "store.md":  # which begins with nothing
+        shutil.copy(visited / "sessiontape.db", tmp_path)
+    follow(document, tmp_path)
+
+
+def parsed(line: str) -> None:
+    """Parse a command as the command line would."""
+    name, *arguments = shlex.split(line)[1:]
+    context = click.Context(cli, info_name="sessiontape")
+    command = cli.get_command(context, name)
+    assert command is not None, f"there is no command {name}"
+    while isinstance(command, click.Group):
+        context = click.Context(command, parent=context, info_name=name)
+        name, *arguments = arguments
+        subcommand = command.get_command(context, name)
+        assert subcommand is not None, f"there is no command {name}"
+        command = subcommand
+    command.make_context(name, arguments, parent=context)
+
+
+LINES = [
+    pytest.param(line.partition(" #")[0], id=f"{document.name}: {line}")
+    for document in DOCUMENTS
+    for block in blocks(document, "sh")
+    for line in block.splitlines()
+    if line.startswith("sessiontape ")
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_what_cannot_be_run_here_is_understood(line: str, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in re.findall(r"\S+\.pem", line):
+        Path(name).touch()
+    parsed(line)
+
+
+def test_an_unknown_option_would_be_found():
+    with pytest.raises(click.NoSuchOption):
+        parsed("sessiontape record --upstrem https://example.com")
+
+
+def test_each_command_is_in_the_readme():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    names: Any = cli.list_commands(click.Context(cli))
+    assert [name for name in names if f"`{name}" not in text] == []
+
+
+def test_links_between_documents_lead_somewhere():
+    for document in DOCUMENTS:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
