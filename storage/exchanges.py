@@ -14,7 +14,6 @@ from storage.models import ExchangeRow, Recording
 from storage.sessions import Filters
 
 _READ_AT_ONCE = 200
-_INT64 = range(-(2**63), 2**63)
 
 
 def to_row(exchange: Exchange, *, recording_id: str, session: str | None) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def to_row(exchange: Exchange, *, recording_id: str, session: str | None) -> dic
         "user_agent": header(request.headers, "user-agent"),
         "event_type": event.type,
         "playhead_s": event.playhead_s,
-        "ts_ms": event.ts_ms if event.ts_ms in _INT64 else None,
+        "ts_ms": event.ts_ms,
         "method": request.method,
         "path": request.path,
         "request_version": request.http_version,

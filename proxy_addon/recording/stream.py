@@ -10,6 +10,7 @@ that are not meant for the public; the tests of outcomes fail when one of them c
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 from collections.abc import Generator
@@ -171,9 +172,14 @@ class TapeStream(HttpStream):
 
     def _ended_by(self, event: RequestProtocolError | ResponseProtocolError) -> Outcome | None:
         if isinstance(event, RequestProtocolError):
-            malformed = event.code is ErrorCode.GENERIC_CLIENT_ERROR and not self.flow.request.is_http2
+            generic = event.code is ErrorCode.GENERIC_CLIENT_ERROR and not self.flow.request.is_http2
+            # h11 takes the end of a connection in the middle of a body for one more violation of the protocol.
+            malformed = generic and "closed connection" not in event.message
             return None if malformed else Outcome.CLIENT_GONE
-        return Outcome.UPSTREAM_UNREACHABLE if event.code is ErrorCode.CONNECT_FAILED else Outcome.UPSTREAM_CLOSED
+        # A connection that is reset was accepted first; the reset was just faster than our own look at it.
+        reset = f"[Errno {errno.ECONNRESET}]" in event.message
+        failed = event.code is ErrorCode.CONNECT_FAILED and not reset
+        return Outcome.UPSTREAM_UNREACHABLE if failed else Outcome.UPSTREAM_CLOSED
 
     def _time_out(self) -> Commands:
         over = (self.state_done, self.state_errored)

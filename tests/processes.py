@@ -1,0 +1,159 @@
+"""The installed command as processes, over loopback: started, awaited by what they say, ended by pid."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BIN = Path(sys.executable).parent
+COMMAND = str(BIN / "sessiontape")
+ANY_PORT = ("--listen", "127.0.0.1:0")
+READY_WITHIN_S = 30
+STOPS_WITHIN_S = 15
+
+
+class Process:
+    """A server of ours."""
+
+    def __init__(self, command: list[str], cwd: Path, ready: str) -> None:
+        self.lines: list[str] = []
+        self._ready = ready
+        self._is_ready = threading.Event()
+        self.popen = subprocess.Popen(
+            command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_until_ready(self) -> str:
+        """Return the line that says so."""
+        assert self._is_ready.wait(READY_WITHIN_S), self.lines
+        line = next((line for line in self.lines if self._ready in line), None)
+        assert line is not None, self.lines
+        return line
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        try:
+            return self.popen.wait(STOPS_WITHIN_S)
+        finally:
+            self.popen.kill()
+            self.popen.wait()
+            self._reader.join()
+
+    @property
+    def output(self) -> str:
+        return "\n".join(self.lines)
+
+    def _read(self) -> None:
+        assert self.popen.stdout is not None
+        with self.popen.stdout as lines:
+            for line in lines:
+                self.lines.append(line.rstrip())
+                if self._ready in line:
+                    self._is_ready.set()
+        self._is_ready.set()
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+
+@dataclass
+class Server:
+    """A server and where it listens."""
+
+    process: Process
+    port: int
+    ready: str
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
+        """Send one request on a connection of its own."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request(method, path, body, headers or {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.getheaders(), answer.read())
+
+
+@dataclass
+class Collector(Server):
+    log: Path
+
+    def received(self) -> list[dict[str, Any]]:
+        """What it received, in order."""
+        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+
+
+@contextmanager
+def serving(command: list[str], cwd: Path, ready: str = "listening on") -> Iterator[Server]:
+    """Run a server; at the end it stops well."""
+    process = Process(command, cwd, ready)
+    try:
+        line = process.wait_until_ready()
+        address = line.partition("listening on ")[2] or line.partition("listening at ")[2]
+        port = int(address.split()[0].rstrip("./").rpartition(":")[2])
+        yield Server(process, port, line)
+    finally:
+        code = process.stop()
+    assert code == 0, process.output
+
+
+@contextmanager
+def collector(cwd: Path, *options: str, name: str = "collector") -> Iterator[Collector]:
+    log = cwd / f"{name}.jsonl"
+    with serving([COMMAND, "collector", *ANY_PORT, "--log", str(log), *options], cwd) as server:
+        yield Collector(server.process, server.port, server.ready, log)
+
+
+@contextmanager
+def recorder(cwd: Path, upstream: str, store_url: str, *options: str) -> Iterator[Server]:
+    with serving([COMMAND, "record", "--upstream", upstream, *ANY_PORT, "--store", store_url, *options], cwd) as server:
+        yield server
+
+
+@contextmanager
+def mitmdump(cwd: Path, upstream: str, store_url: str, *options: str) -> Iterator[Server]:
+    """The same recorder as an ordinary addon."""
+    path = subprocess.run([COMMAND, "addon-path"], capture_output=True, text=True, check=True).stdout.strip()
+    mode = f"reverse:{upstream}@127.0.0.1:0"
+    command = [str(BIN / "mitmdump"), "-s", path, "--mode", mode, "--set", f"tape_store={store_url}", *options]
+    with serving([*command, "--set", f"confdir={cwd}"], cwd, ready="listening at") as server:
+        yield server
+
+
+def run(*arguments: str, cwd: Path | None = None, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run a command of ours to its end."""
+    return subprocess.run(
+        [COMMAND, *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+
+
+def printed(*arguments: str, code: int = 0, cwd: Path | None = None) -> Any:
+    """Run a command of ours with ``--json`` and return the document."""
+    done = run(*arguments, "--json", cwd=cwd)
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
