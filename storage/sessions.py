@@ -116,7 +116,8 @@ def find(db: Connection, name: str) -> Session:
     Raises:
         NotFound: There is none, or more than one; the message lists those that come close.
     """
-    whole = _named(db, or_(SessionRow.id == name, SessionRow.session_id == name))
+    name = name.encode("utf-8", "replace").decode()  # a shell may hand over what no database takes
+    whole = _named(db, or_(SessionRow.id == _searchable(name), SessionRow.session_id == name))
     found = whole or (_named(db, _begins_with(name)) if name else [])
     found = [session for session in found if session.id.startswith(name) or (session.session_id or "").startswith(name)]
     if len(found) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import islice
@@ -57,6 +58,7 @@ def print_run(console: Console, run: ReplayRun) -> None:
         console.print()
     _print_trouble(console, run.sessions)
     _print_summary(console, summary(run))
+    _print_remarks(console, run)
 
 
 def print_runs(console: Console, summaries: Iterable[RunSummary]) -> None:
@@ -177,14 +179,21 @@ def _print_trouble(console: Console, sessions: Iterable[SessionRun]) -> None:
             line.append(": ").append_text(printable(step.reason))
         console.print(line, soft_wrap=True)
     if len(trouble) > LISTED:
-        console.print(f"… and {len(trouble) - LISTED} more; --json has them all")
+        console.print(f"… and {len(trouble) - LISTED} more; --json has them all", markup=False)
     if trouble:
         console.print()
 
 
 def _print_summary(console: Console, of: RunSummary) -> None:
     run, totals = of.run, of.totals
-    console.print(f"run {run.id} to {run.target}: {len(run.sessions)} sessions, {totals.recorded} steps recorded")
+    console.print(
+        Text.assemble(
+            f"run {run.id} to ",
+            printable(run.target),  # no markup: it may have the brackets of an IPv6 address
+            f": {_counted(len(run.sessions), 'session')}, {_counted(totals.recorded, 'step')} recorded",
+        ),
+        soft_wrap=True,
+    )
     console.print(
         f"  {totals.sent} sent ({totals.same} same, {totals.different} different, {totals.failed} failed),"
         f" {totals.skipped} skipped"
@@ -192,6 +201,17 @@ def _print_summary(console: Console, of: RunSummary) -> None:
     for name, values in (("drift", of.drift_ms), ("latency", of.latency_ms)):
         if values.max is not None:
             console.print(f"  {name} p50 {_ms(values.p50)}, p95 {_ms(values.p95)}, max {_ms(values.max)}")
+
+
+def _print_remarks(console: Console, run: ReplayRun) -> None:
+    """Print what is noteworthy about steps that went well; those that did not are listed with theirs."""
+    remarks = Counter(step.reason for step in run.steps() if step.outcome is StepOutcome.SAME and step.reason)
+    for remark, number in remarks.most_common(LISTED):
+        console.print(Text.assemble(f"  {_counted(number, 'step')} ", printable(remark)), soft_wrap=True)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _table(*columns: str) -> Table:

@@ -192,7 +192,8 @@ class Engine:
                     break
                 sessions.create_task(one(position, plan))
                 position += 1
-        if unreachable:
+        # Side by side with the attempt that failed, another may have succeeded.
+        if unreachable and not self._transport.has_connected:
             raise TargetUnreachable(
                 f"no connection to {self._settings.target} succeeded: {unreachable[0]}",
                 hint="is it running, and is --target right?",

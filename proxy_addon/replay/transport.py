@@ -1,25 +1,30 @@
 """Send requests with aiohttp, exactly as recorded and exactly once.
 
 What aiohttp would do by itself is switched off: redirects, cookies, proxies and credentials from the environment,
-decompression, headers of its own, quoting of paths. Each request has a connection of its own: on a kept one a server
-may hang up at the moment of sending, and then nobody can tell whether it took the request; none is ever repeated.
+decompression. The head of a request is ours, byte for byte; aiohttp would merge headers whose names differ in case,
+add some of its own, quote paths and write UTF-8.
+
+Each request has a connection of its own: on a kept one a server may hang up at the moment of sending, and then nobody
+can tell whether it took the request; none is ever repeated.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import ssl
 from collections.abc import Iterable
+from contextvars import ContextVar
 from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from multidict import CIMultiDict
 from yarl import URL
 
 from proxy_addon.core.exchange import Request, Response
@@ -27,10 +32,16 @@ from proxy_addon.errors import SettingsError
 from proxy_addon.replay.engine import Failure, TransportError
 from proxy_addon.replay.resolving import CheckedTarget
 
-_NOT_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-"""Headers aiohttp would add where a recording has none."""
 _LONGEST_LINE = 65536
 """Of an answer's status line or header; devices' stacks are as patient."""
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""Methods whose requests need no ``Content-Length`` where they have no body (RFC 9110, 8.6)."""
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_TARGET = re.compile(r"[^\x00-\x20\x7f]+\Z")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z\x80-\xff-]+\Z")
+_LINE = re.compile(r"[^\r\n\x00]*\Z")
+_head: ContextVar[bytes] = ContextVar("_head")
+"""The head of the request that the current task sends."""
 
 
 def tls_context(*, insecure: bool = False, ca: Path | None = None) -> ssl.SSLContext:
@@ -93,8 +104,7 @@ class HttpTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
             max_field_size=_LONGEST_LINE,
             max_line_size=_LONGEST_LINE,
-            request_class=_Latin1Request,
-            skip_auto_headers=_NOT_ADDED,
+            request_class=_Request,
             # One time limit for all, set where it can be told apart from others.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             trace_configs=[trace],
@@ -115,25 +125,21 @@ class HttpTransport:
             TransportError: There is no complete answer.
         """
         assert self._http is not None, "used outside its context"
-        url = URL.build(
-            scheme=self._target.url.scheme,
-            host=self._url_host,
-            port=self._target.url.port,
-            # Query included: nothing is to be taken apart, quoted or normalised.
-            path=self._target.url.path + request.path,
-            encoded=True,
-        )
-        headers = CIMultiDict([("Host", self._authority), *request.headers])
+        try:
+            _head.set(self._head_of(request))
+        except ValueError as e:
+            raise TransportError(Failure.INVALID, f"cannot be sent: {e}") from e
+        url = URL.build(scheme=self._target.url.scheme, host=self._url_host, port=self._target.url.port, path="/")
         state = SimpleNamespace(connections=0, connected=False)
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
                 self._http.request(
-                    request.method,
+                    # Whether the answer has a body depends on it; what goes out is in the head.
+                    "HEAD" if request.method == "HEAD" else "POST",
                     url,
                     allow_redirects=False,
                     data=request.body or None,
-                    headers=headers,
                     trace_request_ctx=state,
                 ) as answer,
             ):
@@ -154,14 +160,34 @@ class HttpTransport:
             if state.connected:
                 raise TransportError(Failure.CLOSED, _closed(e)) from e
             raise TransportError(Failure.UNREACHABLE, _unreachable(e)) from e
-        except ValueError as e:  # control characters in a header or path
-            raise TransportError(Failure.INVALID, f"cannot be sent: {e}") from e
+
+    def _head_of(self, request: Request) -> bytes:
+        """Return request line and headers as they go out.
+
+        Raises:
+            ValueError: They would not be HTTP, or something else than was recorded.
+        """
+        headers = [("Host", self._authority), *request.headers]
+        if request.body or request.method not in _WITHOUT_BODY:
+            headers.append(("Content-Length", str(len(request.body))))
+        path = quote(self._target.url.path, safe="/%:@!$&'()*+,;=~") + request.path
+        if not _TOKEN.match(request.method):
+            raise ValueError(f"{request.method!r} is no method")
+        if not _TARGET.match(path):
+            raise ValueError(f"{path!r} is no path")
+        for name, value in headers:
+            if not _NAME.match(name):
+                raise ValueError(f"{name!r} is no header name")
+            if not _LINE.match(value):
+                raise ValueError(f"the header {name} has a line end or NUL in it")
+        lines = [f"{request.method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers), "", ""]
+        return "\r\n".join(lines).encode("latin-1")
 
     async def _connecting(self, _: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
         state = context.trace_request_ctx
         state.connections += 1
         if state.connections > 1:
-            # aiohttp repeats what it takes for harmless (GET) when a connection dies; we never do.
+            # aiohttp repeats what it takes for harmless (HEAD) when a connection dies; we never do.
             raise aiohttp.ServerDisconnectedError
 
     async def _connected(self, _: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
@@ -203,36 +229,30 @@ class _Pinned(AbstractResolver):
         """Nothing to close."""
 
 
-class _Latin1Request(aiohttp.ClientRequest):
-    """A request whose line and headers go out in the bytes they were recorded in.
-
-    aiohttp writes text as UTF-8; ours has the Latin-1 character of each byte.
-    """
+class _Request(aiohttp.ClientRequest):
+    """A request whose head is ours."""
 
     async def send(self, conn: Any) -> aiohttp.ClientResponse:
-        protocol = conn.protocol
-        text = (self.url.raw_path_qs, *self.headers.keys(), *self.headers.values())
-        if not all(part.isascii() for part in text):
-            protocol.transport = _Latin1Head(protocol.transport)
+        conn.protocol.transport = _WithHead(conn.protocol.transport, _head.get())
         return await super().send(conn)
 
 
-class _Latin1Head:
-    """A transport that turns UTF-8 back into Latin-1 in what is written up to the empty line."""
+class _WithHead:
+    """A transport that puts a head in the place of the one that is written, up to the first empty line."""
 
-    def __init__(self, transport: Any) -> None:
+    def __init__(self, transport: Any, head: bytes) -> None:
         self._transport = transport
-        self._in_head = True
+        self._head: bytes | None = head
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        if self._in_head:
-            # aiohttp writes the head in one piece, alone or with the beginning of the body.
-            self._in_head = False
-            head, end, body = bytes(data).partition(b"\r\n\r\n")
-            data = head.decode().encode("latin-1") + end + body
+        if self._head is not None:
+            # aiohttp writes its head in one piece, alone or with the beginning of the body.
+            _, end, body = bytes(data).partition(b"\r\n\r\n")
+            assert end, "a head in several pieces"
+            data, self._head = self._head + body, None
         self._transport.write(data)
 
     def writelines(self, pieces: Iterable[bytes]) -> None:
@@ -266,5 +286,7 @@ def _closed(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the connection ended before the answer was complete"
     if isinstance(error, aiohttp.ClientResponseError):
-        return f"the answer is no HTTP: {error.message}"
+        return f"the answer is no HTTP: {' '.join(error.message.split())}"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the connection was closed without an answer"
     return f"the connection was closed without an answer: {error}"

@@ -26,7 +26,7 @@ def test_hashes_are_those_of_the_bytes():
 
 def test_a_naive_time_of_arrival_is_refused():
     with pytest.raises(ValueError, match="aware"):
-        replace(exchange(), received_at=datetime(2026, 3, 1))  # noqa: DTZ001 - what is refused
+        replace(exchange(), received_at=datetime(2026, 3, 1))
 
 
 def test_outcomes_have_the_names_of_the_contract():

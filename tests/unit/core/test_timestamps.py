@@ -53,7 +53,7 @@ def test_the_ts_of_each_event_moves_and_every_other_byte_stays(body, shifted):
     [
         (b"", "not JSON"),
         (b'{"playerTime":{"ts":1}', "not JSON"),
-        (gzip.compress(b'{"playerTime":{"ts":1}}'), "not JSON"),
+        (gzip.compress(b'{"playerTime":{"ts":1}}', mtime=0), "not JSON"),
         (b'{"playerTime":{"ts":NaN}}', "not JSON"),
         (b"[" * 200_000, "nested too deep"),
         (b"7", "it has no playerTime.ts"),

@@ -1,0 +1,758 @@
+"""Replays as a process of its own, over loopback: what leaves it, where it goes, and what its books say."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy_addon.core.exchange import Exchange, Headers, Request, Response
+from storage import saving
+from storage.engine import Store
+from tests import builders, processes, sdk_traffic
+from tests.builders import BEGIN, SESSION_ID
+from tests.integration.test_collector import self_signed
+from tests.processes import COMMAND, collector
+
+UPSTREAM = "https://collection.example"
+TIMEOUT_S = 30
+MAX = ("--speed", "max")
+_HOP_BY_HOP = {"host", "connection", "content-length"}
+
+
+class Server:
+    """An HTTP server that keeps what it is asked. ``answer`` gets the number of a request, from 1, and its path."""
+
+    def __init__(
+        self,
+        answer: Callable[[int, str], bytes | None] | None = None,
+        *,
+        listener: socket.socket | None = None,
+        idle_s: float = TIMEOUT_S,
+    ) -> None:
+        self.requests: list[tuple[str, bytes]] = []
+        self.connections = 0
+        self._answer = answer or answer_well
+        self._idle_s = idle_s
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self._open: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop_listening(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def close(self) -> None:
+        self.stop_listening()
+        for connection in self._open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(TIMEOUT_S)
+
+    def wait_for(self, count: int) -> None:
+        deadline = time.monotonic() + TIMEOUT_S
+        while len(self.requests) < count:
+            assert time.monotonic() < deadline, f"{len(self.requests)} of {count} requests came"
+            time.sleep(0.005)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._open.append(connection)
+            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        connection.settimeout(self._idle_s)
+        with connection, contextlib.suppress(OSError):
+            while True:
+                head = b""
+                while not head.endswith(b"\r\n\r\n"):
+                    byte = connection.recv(1)
+                    if not byte:
+                        return
+                    head += byte
+                length = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)", head)
+                body = b""
+                while length and len(body) < int(length[1]):
+                    body += connection.recv(65536)
+                path = head.split(b" ", 2)[1].decode("latin-1")
+                with self._lock:
+                    self.requests.append((path, head + body))
+                    number = len(self.requests)
+                answer = self._answer(number, path)
+                if answer is None:
+                    return
+                connection.sendall(answer)
+
+
+def answer_well(number: int, path: str) -> bytes:
+    if "/events" in path:
+        return b"HTTP/1.1 204 No Content\r\n\r\n"
+    return f"HTTP/1.1 201 Created\r\nLocation: /api/v1/sessions/new-{number}\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+Starter = Callable[..., Server]
+
+
+@pytest.fixture
+def server() -> Iterator[Starter]:
+    running: list[Server] = []
+
+    def begin(*arguments: Any, **options: Any) -> Server:
+        running.append(Server(*arguments, **options))
+        return running[-1]
+
+    yield begin
+    for each in running:
+        each.close()
+
+
+def sdk_exchanges(upstream: str = UPSTREAM) -> list[Exchange]:
+    """Return the traffic of the SDK with the answers it got."""
+    requests = sdk_traffic.load()
+    ids = {sent.playback: sent.session_id for sent in requests if sent.session_id}
+    exchanges = []
+    for number, sent in enumerate(requests):
+        headers: Headers = (("Location", f"/api/v1/sessions/{ids[sent.playback]}"),) if sent.opens else ()
+        exchanges.append(
+            Exchange(
+                id=f"x{number}",
+                upstream=upstream,
+                received_at=BEGIN + timedelta(seconds=sent.at_s),
+                request=Request(method=sent.method, path=sent.path, headers=sent.headers, body=sent.body),
+                duration_us=1000,
+                response=Response(status=sent.status, headers=headers),
+            )
+        )
+    return exchanges
+
+
+def save(store: Store, exchanges: Iterable[Exchange]) -> None:
+    run = saving.RecordingRun(id="run", name="test", started_at=BEGIN, version="0")
+    with store.write() as db:
+        saving.save(db, run, list(exchanges))
+
+
+def fill(url: str, exchanges: Iterable[Exchange]) -> str:
+    from storage import migrate
+
+    store = Store(url)
+    try:
+        migrate.upgrade(store)
+        save(store, exchanges)
+    finally:
+        store.close()
+    return url
+
+
+@pytest.fixture
+def tape(sqlite_url: str) -> str:
+    """The URL of a store with the two playbacks of the SDK."""
+    return fill(sqlite_url, sdk_exchanges())
+
+
+def playback(*offsets_s: float, session_id: str = SESSION_ID, **overrides: Any) -> list[Exchange]:
+    """Return a session with a ``ping`` at each offset."""
+    return [
+        builders.start(id=f"{session_id[:4]}-0", session_id=session_id, **overrides),
+        *(
+            builders.event("ping", id=f"{session_id[:4]}-{n}", session_id=session_id, after_s=offset_s, **overrides)
+            for n, offset_s in enumerate(offsets_s, 1)
+        ),
+    ]
+
+
+def arguments(tape: str, target: str, *options: str) -> list[str]:
+    named = () if any(not option.startswith("-") for option in options[:1]) else ("--all",)
+    return ["replay", *options, *named, "--store", tape, "--target", target]
+
+
+def replayed(tape: str, target: str, *options: str, code: int = 0) -> dict[str, Any]:
+    """Replay, check that the books balance, and return the document."""
+    document: dict[str, Any] = processes.printed(*arguments(tape, target, *options), code=code)
+    assert_balanced(document)
+    return document
+
+
+def refused(tape: str, target: str, *options: str) -> str:
+    """Replay to where it may or can not go; return what it says."""
+    done = processes.run(*arguments(tape, target, *options))
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def assert_balanced(document: dict[str, Any]) -> None:
+    totals = document["totals"]
+    outcomes = [step["outcome"] for session in document["sessions"] for step in session["steps"]]
+    assert totals["recorded"] == len(outcomes) == totals["sent"] + totals["skipped"]
+    assert totals["sent"] == totals["same"] + totals["different"] + totals["failed"]
+    for name in ("same", "different", "failed", "skipped"):
+        assert totals[name] == outcomes.count(name)
+    for session in document["sessions"]:
+        assert [step["seq"] for step in session["steps"]] == list(range(1, len(session["steps"]) + 1))
+        for step in session["steps"]:
+            assert (step["sent_at"] is None) == (step["outcome"] == "skipped")
+            assert step["reason"] or step["outcome"] in ("same", "different")
+
+
+def ts_of(body: str | bytes) -> int:
+    ts: int = json.loads(body)["playerTime"]["ts"]
+    return ts
+
+
+def when(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def closed_port() -> Iterator[int]:
+    with socket.socket() as taken:  # bound but not listening: nobody else gets the port meanwhile
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+nothing_listens = pytest.fixture(closed_port)
+
+
+class TestWhatIsSent:
+    def test_every_event_arrives_under_the_new_id_in_recorded_order(self, store_url, tmp_path):
+        fill(store_url, sdk_exchanges())
+        with collector(tmp_path) as target:
+            document = replayed(store_url, target.url, *MAX)
+            received = target.received()
+
+        requests = [sent for sent in sdk_traffic.load() if sent.method == "POST"]
+        assert document["target"] == target.url
+        assert (document["speed"], document["timestamps"]) == ("max", "now")
+        assert {name: document["totals"][name] for name in ("sent", "same")} == {"sent": 28, "same": 28}
+        assert [session["verdict"] for session in document["sessions"]] == ["same", "same"]
+        for index, session in enumerate(document["sessions"]):
+            recorded = [sent for sent in requests if sent.playback == index]
+            got = [line for line in received if line["session_id"] == session["new_session_id"]]
+            assert session["session_id"] == recorded[-1].session_id != session["new_session_id"]
+            assert [line["path"] for line in got] == [
+                sent.with_session_id(session["new_session_id"]).path for sent in recorded
+            ]
+            before, after = (
+                [ts_of(sent.body) for sent in recorded],
+                [ts_of(line["body"]["text"]) for line in got],
+            )
+            assert [ts - before[0] for ts in before] == [ts - after[0] for ts in after]
+            assert after[0] == round(when(session["steps"][0]["sent_at"]).timestamp() * 1000)
+            for sent, line in zip(recorded, got, strict=True):
+                shifted = sent.body.replace(str(ts_of(sent.body)).encode(), str(ts_of(line["body"]["text"])).encode())
+                assert line["body"]["text"].encode() == shifted
+            skipped = [step["reason"] for step in session["steps"] if step["outcome"] == "skipped"]
+            assert skipped
+            assert set(skipped) == {"preflight: browsers make their own"}
+        assert len(received) == 28
+        run = processes.printed("runs", document["id"][:8], "--store", store_url)
+        assert run == document
+
+    def test_headers_go_out_as_recorded_and_no_others(self, tape, tmp_path):
+        with collector(tmp_path) as target:
+            replayed(tape, target.url, *MAX, "--concurrency", "1")
+            received = target.received()
+            port = target.port
+
+        requests = [sent for sent in sdk_traffic.load() if sent.method == "POST"]
+        for sent, line in zip(requests, received, strict=True):
+            kept = [[name, value] for name, value in sent.headers if name.lower() not in _HOP_BY_HOP]
+            length = str(len(line["body"]["text"].encode()))
+            assert line["headers"] == [["Host", f"127.0.0.1:{port}"], *kept, ["Content-Length", length]]
+
+    def test_every_byte_of_a_head_goes_out_as_it_was(self, sqlite_url, server):
+        headers: Headers = (("X-b", "1"), ("a", "2"), ("X-B", "\xe9\xff"), ("Cookie", "a=b"), ("X-b", "3"))
+        exchanges = [
+            builders.start(id="x1", headers=headers),
+            builders.exchange(
+                "POST",
+                f"/api/v1/sessions/{SESSION_ID}/events?q=%zz&\xe9=//../#x",
+                id="x2",
+                after_s=1,
+                headers=headers,
+                body=builders.body(builders.event_dict("play")),
+            ),
+        ]
+        target = server()
+        replayed(fill(sqlite_url, exchanges), f"{target.url}/tv", *MAX, "--timestamps", "keep")
+
+        paths = ("/tv/api/v1/sessions", "/tv/api/v1/sessions/new-1/events?q=%zz&\xe9=//../#x")
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        for (_, got), exchange, path in zip(target.requests, exchanges, paths, strict=True):
+            body = exchange.request.body
+            head = (
+                f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
+            )
+            assert got == head.encode("latin-1") + body
+
+    def test_keep_sends_the_recorded_bytes(self, tape, tmp_path):
+        with collector(tmp_path) as target:
+            replayed(tape, target.url, *MAX, "--timestamps", "keep", "--concurrency", "1")
+            received = target.received()
+
+        sent = [hashlib.sha256(sent.body).hexdigest() for sent in sdk_traffic.load() if sent.method == "POST"]
+        assert [line["body_sha256"] for line in received] == sent
+
+    def test_shift_moves_all_times_by_the_same(self, tape, tmp_path):
+        with collector(tmp_path) as target:
+            replayed(tape, target.url, *MAX, "--timestamps", "shift:-3600.5", "--concurrency", "1")
+            received = target.received()
+
+        sent = [ts_of(sent.body) - 3_600_500 for sent in sdk_traffic.load() if sent.method == "POST"]
+        assert [ts_of(line["body"]["text"]) for line in received] == sent
+
+    def test_a_body_that_cannot_be_shifted_is_sent_as_it_is_and_reported(self, sqlite_url, server):
+        compressed = gzip.compress(builders.body(builders.event_dict("play")))
+        headers: Headers = (("Content-Encoding", "gzip"), ("Content-Type", "application/json"))
+        tape = fill(sqlite_url, [builders.start(id="x1"), builders.event(id="x2", body=compressed, headers=headers)])
+        target = server()
+        document = replayed(tape, target.url, *MAX)
+        shown = processes.run(*arguments(tape, target.url, *MAX)).stdout
+
+        assert target.requests[1][1].endswith(b"\r\n\r\n" + compressed)
+        assert [step["outcome"] for step in document["sessions"][0]["steps"]] == ["same", "same"]
+        assert document["sessions"][0]["steps"][0]["reason"] is None
+        assert "sent with its recorded times" in document["sessions"][0]["steps"][1]["reason"]
+        assert re.search(r"1 step sent with its recorded times", shown)
+
+
+class TestWhen:
+    def test_each_step_is_sent_at_its_recorded_offset_over_the_speed(self, tape, tmp_path):
+        speed = 25
+        with collector(tmp_path) as target:
+            document = replayed(tape, target.url, "--speed", str(speed))
+
+        for index, session in enumerate(document["sessions"]):
+            recorded = [sent for sent in sdk_traffic.load() if sent.playback == index and sent.method == "POST"]
+            sent_at = [when(step["sent_at"]) for step in session["steps"] if step["sent_at"]]
+            due_s = [(sent.at_s - recorded[0].at_s) / speed for sent in recorded]
+            late_s = [(at - sent_at[0]).total_seconds() - due for at, due in zip(sent_at, due_s, strict=True)]
+            assert min(late_s) > -0.003
+            assert max(late_s) < 1
+        assert 0 <= document["drift_ms"]["p50"] <= document["drift_ms"]["p95"] <= document["drift_ms"]["max"] < 1000
+        assert document["latency_ms"]["max"] > 0
+        assert document["speed"] == speed
+
+    def test_a_slow_answer_does_not_move_the_steps_behind_it(self, sqlite_url, tmp_path):
+        tape = fill(sqlite_url, playback(1, 2, 3, 4, 5, 6, 7, 8))
+        with collector(tmp_path, "--fault", "events:delay=0.3:nth=2") as target:
+            document = replayed(tape, target.url, "--speed", "10")
+
+        steps = document["sessions"][0]["steps"]
+        assert steps[2]["latency_ms"] > 290
+        assert steps[3]["drift_ms"] > 150
+        assert steps[-1]["drift_ms"] < 100
+
+    @pytest.mark.parametrize(("concurrency", "side_by_side"), [(1, False), (2, True)])
+    def test_sessions_run_side_by_side_as_far_as_allowed(self, tape, tmp_path, concurrency, side_by_side):
+        with collector(tmp_path, "--fault", "any:delay=0.02") as target:
+            replayed(tape, target.url, *MAX, "--concurrency", str(concurrency))
+            received = target.received()
+
+        stretches = [key for key, _ in groupby(line["session_id"] for line in received)]
+        assert (len(stretches) > 2) is side_by_side
+        assert len(set(stretches)) == 2
+
+
+class TestComparing:
+    def test_other_answers_are_differences(self, tape, tmp_path):
+        with collector(tmp_path, "--fault", "events:status=500:every=3") as target:
+            document = replayed(tape, target.url, *MAX, "--concurrency", "1", code=1)
+            received = target.received()
+
+        sent = [step for session in document["sessions"] for step in session["steps"] if step["sent_at"]]
+        assert [step["status"] for step in sent] == [line["status"] for line in received]
+        assert document["totals"]["different"] == 26 // 3
+        for step in sent:
+            if step["outcome"] == "different":
+                assert step["differences"] == [{"where": "status", "recorded": 204, "replayed": 500}]
+        assert [session["verdict"] for session in document["sessions"]] == ["different", "different"]
+
+    def test_people_get_a_table_and_what_went_wrong(self, tape, tmp_path):
+        with collector(tmp_path, "--fault", "events:status=500:nth=2") as target:
+            done = processes.run(*arguments(tape, target.url, *MAX))
+            listed = processes.run("runs", "--store", tape)
+
+        assert done.returncode == 1
+        assert "status: 204 -> 500" in done.stdout
+        assert re.search(r"28 sent \(27 same, 1 different, 0 failed\), [1-9][0-9]* skipped", done.stdout)
+        assert "\x1b" not in done.stdout
+        assert done.stderr == ""
+        assert target.url in listed.stdout
+        assert listed.returncode == 0
+
+    @pytest.mark.parametrize(
+        ("fault", "outcome", "reason"),
+        [
+            ("sessions:status=500:first=1", "different", "the new start was answered 500"),
+            ("sessions:drop:first=1", "failed", "the connection was closed without an answer"),
+        ],
+    )
+    def test_without_a_new_session_its_events_are_skipped(self, tape, tmp_path, fault, outcome, reason):
+        with collector(tmp_path, "--fault", fault) as target:
+            document = replayed(tape, target.url, *MAX, "--concurrency", "1", code=1)
+            received = target.received()
+
+        first, second = document["sessions"]
+        assert [step["outcome"] for step in first["steps"]] == [outcome, *["skipped"] * (len(first["steps"]) - 1)]
+        events = [step for step in first["steps"][1:] if not step["reason"].startswith("preflight")]
+        assert len(events) == 8
+        assert all(reason in step["reason"] for step in events)
+        assert reason in first["reason"]
+        assert (first["new_session_id"], first["verdict"]) == (None, outcome)
+        assert second["verdict"] == "same"
+        assert len(received) == 1 + 19
+
+    def test_a_session_is_named_and_unknown_ones_are_told(self, tape, tmp_path):
+        session_id = next(sent.session_id for sent in sdk_traffic.load() if sent.session_id)
+        assert session_id is not None
+        with collector(tmp_path) as target:
+            document = replayed(tape, target.url, session_id[:16], *MAX)
+        assert [session["session_id"] for session in document["sessions"]] == [session_id]
+        assert "no session is called 'nobody'" in refused(tape, target.url, "nobody")
+
+
+class TestFailing:
+    def test_nothing_listening_is_told_at_once(self, tape, nothing_listens):
+        target = f"http://127.0.0.1:{nothing_listens}"
+        said = refused(tape, target)
+        (run,) = processes.printed("runs", "--store", tape)
+
+        assert f"no connection to {target} succeeded: cannot connect: Connection refused" in said
+        assert len(said.splitlines()) == 2
+        assert run["finished_at"] is not None
+        assert_balanced(processes.printed("runs", run["id"], "--store", tape))
+
+    def test_a_target_that_goes_away_fails_the_rest_with_the_reason(self, tape, server):
+        def answer(number: int, path: str) -> bytes:
+            if number == 10:
+                target.stop_listening()
+            return answer_well(number, path)
+
+        target = server(answer)
+        document = replayed(tape, target.url, *MAX, code=1)
+
+        # The other session may have been connected already.
+        assert document["totals"]["same"] in (10, 11)
+        assert document["totals"]["failed"] == 28 - document["totals"]["same"]
+        failed = [step for session in document["sessions"] for step in session["steps"] if step["outcome"] == "failed"]
+        assert {step["reason"] for step in failed} == {"cannot connect: Connection refused"}
+        assert {step["status"] for step in failed} == {None}
+        skipped = [s for session in document["sessions"] for s in session["steps"] if s["outcome"] == "skipped"]
+        assert {step["reason"] for step in skipped} == {"preflight: browsers make their own"}
+
+    @pytest.mark.parametrize(
+        ("action", "reason"),
+        [
+            ("hang", "no complete answer within 0.5 s"),
+            ("drop", "the connection was closed without an answer"),
+            ("cut", "the connection ended before the answer was complete"),
+        ],
+    )
+    def test_a_request_without_an_answer_fails_alone(self, tape, tmp_path, action, reason):
+        with collector(tmp_path, "--fault", f"events:{action}:nth=3") as target:
+            document = replayed(tape, target.url, *MAX, "--timeout", "0.5", code=1)
+
+        failed = [step for session in document["sessions"] for step in session["steps"] if step["outcome"] == "failed"]
+        assert [step["reason"] for step in failed] == [reason]
+        assert document["totals"]["same"] == 27
+
+    def test_a_server_that_hangs_up_on_idle_connections_gets_each_request_once(self, sqlite_url, server):
+        # Steps come at the very moment at which a kept connection would be hung up on.
+        tape = fill(sqlite_url, playback(*(n * 0.02 for n in range(1, 60))))
+        target = server(idle_s=0.02)
+        document = replayed(tape, target.url)
+
+        assert document["totals"]["same"] == 60
+        assert len(target.requests) == 60
+        assert len({request for _, request in target.requests}) == 60
+
+    def test_a_request_that_was_taken_and_not_answered_is_not_sent_again(self, sqlite_url, server):
+        def answer(number: int, path: str) -> bytes | None:
+            return None if number % 3 == 0 else answer_well(number, path)
+
+        tape = fill(sqlite_url, playback(*(n * 0.01 for n in range(1, 30))))
+        target = server(answer)
+        document = replayed(tape, target.url, code=1)
+
+        assert (document["totals"]["same"], document["totals"]["failed"]) == (20, 10)
+        assert len(target.requests) == 30
+        assert len({request for _, request in target.requests}) == 30
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_an_interruption_leaves_balanced_books(self, store_url, tmp_path, number):
+        fill(store_url, sdk_exchanges())
+        with (
+            collector(tmp_path, "--fault", "events:hang:nth=4") as target,
+            subprocess.Popen(
+                [COMMAND, *arguments(store_url, target.url, "--speed", "20", "--concurrency", "1", "--json")],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            ) as process,
+        ):
+            deadline = time.monotonic() + TIMEOUT_S
+            while len(target.received()) < 5 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            process.send_signal(number)
+            began = time.monotonic()
+            out, err = process.communicate(timeout=TIMEOUT_S)
+            took_s = time.monotonic() - began
+            received = target.received()
+
+        document = json.loads(out)
+        assert process.returncode == 128 + number
+        assert "Traceback" not in err
+        assert took_s < 5
+        assert len(received) == 5
+        assert_balanced(document)
+        assert len(document["sessions"]) == 2
+        assert document["totals"]["recorded"] == 41 - 2  # preflights of starts are in no session
+        assert document["totals"]["sent"] == 5
+        steps = [step for session in document["sessions"] for step in session["steps"]]
+        assert [step["reason"] for step in steps if step["outcome"] == "failed"] == ["interrupted"]
+        assert {step["reason"] for step in steps if step["outcome"] == "skipped"} == {
+            "interrupted",
+            "preflight: browsers make their own",
+        }
+        (listed,) = processes.printed("runs", "--store", store_url)
+        assert listed["totals"] == document["totals"]
+        assert processes.printed("runs", listed["id"], "--store", store_url) == document
+
+
+def everywhere() -> socket.socket:
+    """Return a listener on all addresses of this machine."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", 0))
+
+
+def has_ipv6_loopback() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def own_address() -> str | None:
+    """Return an address of this machine that is no loopback one; no packet is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        address = str(probe.getsockname()[0])
+    return None if address.startswith("127.") else address
+
+
+class TestWhereItMayGo:
+    def test_the_recorded_upstream_needs_to_be_allowed(self, sqlite_url, server):
+        trap = server()
+        tape = fill(sqlite_url, sdk_exchanges(upstream=trap.url))
+        said = refused(tape, trap.url, *MAX)
+
+        assert f"it is the upstream of recorded sessions ({trap.url})" in said
+        assert f"--allow-host 127.0.0.1:{trap.port}" in said
+        assert trap.connections == 0
+        assert processes.printed("runs", "--store", tape) == []
+
+        replayed(tape, trap.url, *MAX, "--allow-host", f"127.0.0.1:{trap.port}")
+        assert len(trap.requests) == 28
+
+    @pytest.mark.parametrize(
+        "host",
+        [
+            "localhost",
+            "LOCALHOST.",
+            "127.0.0.2",
+            "127.1",
+            "2130706433",
+            "0.0.0.0",
+            pytest.param("[::1]", marks=pytest.mark.skipif(not has_ipv6_loopback(), reason="there is no ::1 here")),
+            "[::ffff:127.0.0.1]",
+        ],
+    )
+    def test_another_spelling_of_the_upstream_is_the_upstream(self, sqlite_url, server, host):
+        trap = server(listener=everywhere())
+        tape = fill(sqlite_url, playback(1, upstream=trap.url))
+        said = refused(tape, f"http://{host}:{trap.port}", *MAX)
+
+        assert "--allow-host" in said
+        assert trap.connections == 0
+
+    def test_the_upstream_of_a_session_that_is_not_replayed_counts_too(self, sqlite_url, server):
+        trap = server()
+        other = playback(1, session_id="0f" * 32, upstream=trap.url)
+        tape = fill(sqlite_url, [*playback(1), *other])
+
+        assert "upstream of recorded sessions" in refused(tape, trap.url, SESSION_ID)
+        assert trap.connections == 0
+
+    def test_allowing_another_host_or_port_does_not_help(self, sqlite_url, server):
+        trap = server()
+        tape = fill(sqlite_url, playback(1, upstream=trap.url))
+        refused(tape, trap.url, "--allow-host", f"127.0.0.1:{trap.port + 1}", "--allow-host", "example.com")
+        assert trap.connections == 0
+
+    def test_another_server_on_this_machine_is_fine(self, sqlite_url, server):
+        trap, target = server(), server()
+        tape = fill(sqlite_url, playback(1, upstream=trap.url))
+        replayed(tape, f"http://localhost:{target.port}", *MAX)
+        assert (trap.connections, len(target.requests)) == (0, 2)
+
+    @pytest.mark.parametrize("allow", ["SESSIONTAPE_REPLAY_ALLOW_HOST", "SESSIONTAPE_REPLAY_ALLOWED"])
+    def test_the_environment_allows_nothing(self, sqlite_url, server, monkeypatch, allow):
+        trap = server()
+        tape = fill(sqlite_url, playback(1, upstream=trap.url))
+        monkeypatch.setenv(allow, "127.0.0.1")
+        refused(tape, trap.url)
+        assert trap.connections == 0
+
+    def test_an_address_of_this_machine_that_is_no_loopback_one_needs_to_be_allowed(self, tape, server):
+        address = own_address()
+        if address is None:
+            pytest.skip("this machine has no other address")
+        trap = server(listener=everywhere())
+        url = f"http://{address}:{trap.port}"
+        said = refused(tape, url, *MAX)
+        assert f"{address} is not a loopback address" in said
+        assert trap.connections == 0
+
+        replayed(tape, url, *MAX, "--allow-host", address)
+        assert len(trap.requests) == 28
+
+    @pytest.mark.parametrize("target", ["http://192.0.2.1", "https://198.51.100.7:8443/tv", "http://[2001:db8::1]"])
+    def test_other_addresses_are_refused_without_a_connection(self, tape, target):
+        began = time.monotonic()
+        said = refused(tape, target)
+        assert "is not a loopback address; nothing has been sent" in said
+        assert "--allow-host" in said
+        assert time.monotonic() - began < 10
+        assert processes.printed("runs", "--store", tape) == []
+
+    @pytest.mark.parametrize("target", ["http://nowhere.invalid", "http://nowhere.invalid.:81"])
+    def test_a_name_nobody_knows_is_refused(self, tape, target):
+        assert "--allow-host nowhere.invalid" in refused(tape, target)
+
+    def test_a_name_nobody_knows_cannot_be_reached_even_if_allowed(self, tape):
+        said = refused(tape, "http://nowhere.invalid", "--allow-host", "nowhere.invalid")
+        assert "cannot resolve nowhere.invalid" in said
+
+    @pytest.mark.parametrize(
+        "target", ["https://example.hb-api.omtrdc.net", "http://Example.OMTRDC.net.:8080", "https://edge.adobedc.net"]
+    )
+    def test_names_of_the_back_end_are_refused(self, tape, target):
+        said = refused(tape, target)
+        assert "one of Adobe's production servers" in said
+        assert "--allow-host" in said
+
+    def test_redirects_are_answers_like_others(self, tape, server):
+        trap = server()
+
+        def answer(number: int, path: str) -> bytes:
+            if not path.endswith("/events") or number % 2:
+                return answer_well(number, path)
+            return f"HTTP/1.1 307 Elsewhere\r\nLocation: {trap.url}{path}\r\nContent-Length: 0\r\n\r\n".encode()
+
+        target = server(answer)
+        document = replayed(tape, target.url, *MAX, "--concurrency", "1", code=1)
+        assert trap.connections == 0
+        assert document["totals"]["different"] == 13
+        assert len(target.requests) == 28
+
+    def test_proxies_of_the_environment_are_not_used(self, tape, server, monkeypatch):
+        trap, target = server(), server()
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, trap.url)
+        replayed(tape, target.url, *MAX)
+        assert trap.connections == 0
+        assert len(target.requests) == 28
+
+    def test_cookies_are_not_kept(self, tape, server):
+        def answer(number: int, path: str) -> bytes:
+            return answer_well(number, path).replace(b"\r\n", b"\r\nSet-Cookie: a=b; Path=/\r\n", 1)
+
+        target = server(answer)
+        replayed(tape, target.url, *MAX)
+        assert not any(b"cookie" in request.lower() for _, request in target.requests)
+
+
+class TestTls:
+    @pytest.fixture
+    def certificate(self, tmp_path: Path) -> Path:
+        file = tmp_path / "cert.pem"
+        file.write_bytes(self_signed())
+        return file
+
+    def test_a_certificate_is_checked_unless_told_otherwise(self, tape, tmp_path, certificate):
+        with collector(tmp_path, "--cert", str(certificate)) as target:
+            url = f"https://127.0.0.1:{target.port}"
+            said = refused(tape, url, *MAX)
+            assert "its certificate is not trusted" in said
+            assert target.received() == []
+            replayed(tape, url, *MAX, "--ca", str(certificate))
+            assert len(target.received()) == 28
+            replayed(tape, url, *MAX, "--insecure")
+            assert len(target.received()) == 56
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.1 is the only loopback address")
+    def test_another_host_than_the_certificate_has_is_refused(self, tape, tmp_path, certificate):
+        with collector(tmp_path, "--cert", str(certificate), "--listen", "127.0.0.2:0") as target:
+            said = refused(tape, f"https://127.0.0.2:{target.port}", "--ca", str(certificate))
+        assert "not trusted" in said
+
+    def test_a_file_without_certificates_is_told(self, tape, tmp_path):
+        (tmp_path / "ca.pem").write_text("nothing")
+        assert "cannot use the CA file" in refused(tape, "https://127.0.0.1", "--ca", str(tmp_path / "ca.pem"))
+
+
+class TestRuns:
+    def test_runs_are_listed_newest_first(self, tape, server):
+        target = server()
+        documents = [replayed(tape, target.url, *MAX) for _ in range(2)]
+        listed = processes.printed("runs", "--store", tape)
+
+        assert [run["id"] for run in listed] == [document["id"] for document in reversed(documents)]
+        for run, document in zip(reversed(listed), documents, strict=True):
+            assert run == {name: value for name, value in document.items() if name != "sessions"}
+        shown = processes.run("runs", documents[0]["id"], "--store", tape)
+        assert "28 sent (28 same, 0 different, 0 failed)" in shown.stdout
+        assert "no run is called 'nothing'" in processes.run("runs", "nothing", "--store", tape).stderr
+
+    def test_a_store_without_runs_says_so(self, tape):
+        assert processes.printed("runs", "--store", tape) == []
+        assert "no replay runs yet" in processes.run("runs", "--store", tape).stderr
