@@ -96,8 +96,9 @@ def of_session(db: Connection, id: str) -> Iterator[Exchange]:
         .order_by(ExchangeRow.received_at, ExchangeRow.id)
         .execution_options(yield_per=_READ_AT_ONCE)
     )
-    for row in db.execute(query):
-        yield from_row(row)
+    with db.execute(query) as rows:  # closed also where the reader has seen enough
+        for row in rows:
+            yield from_row(row)
 
 
 def of_none(db: Connection, filters: Filters, *, limit: int | None = None) -> list[Exchange]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from itertools import batched
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, or_, select, update
@@ -22,6 +24,7 @@ _SAME = [field.name for field in fields(Session) if field.name not in ("recordin
 COLUMNS = (*SessionRow.__table__.columns, Recording.name.label("recording"))
 """What `from_row` reads: a session with the name of its recording."""
 _READ_AT_ONCE = 200
+_IDS_IN_A_STATEMENT = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +109,9 @@ def newest(
         .limit(limit)
         .execution_options(yield_per=_READ_AT_ONCE)
     )
-    for row in db.execute(query).mappings():
-        yield from_row(row)
+    with db.execute(query) as rows:  # closed also where the reader has seen enough
+        for row in rows.mappings():
+            yield from_row(row)
 
 
 def find(db: Connection, name: str) -> Session:
@@ -117,7 +121,8 @@ def find(db: Connection, name: str) -> Session:
         NotFound: There is none, or more than one; the message lists those that come close.
     """
     name = name.encode("utf-8", "replace").decode()  # a shell may hand over what no database takes
-    whole = _named(db, or_(SessionRow.id == _searchable(name), SessionRow.session_id == name))
+    begins_alike = SessionRow.session_prefix == _searchable(name[:PREFIX_LENGTH])  # which is what the index has
+    whole = _named(db, or_(SessionRow.id == _searchable(name), and_(begins_alike, SessionRow.session_id == name)))
     found = whole or (_named(db, _begins_with(name)) if name else [])
     found = [session for session in found if session.id.startswith(name) or (session.session_id or "").startswith(name)]
     if len(found) == 1:
@@ -142,8 +147,11 @@ def remove(db: Connection, ids: Sequence[str]) -> int:
     Returns:
         How many there were.
     """
-    db.execute(update(SessionRow).where(SessionRow.retry_of.in_(ids)).values(retry_of=None))
-    return db.execute(delete(SessionRow).where(SessionRow.id.in_(ids))).rowcount
+    removed = 0
+    for some in batched(ids, _IDS_IN_A_STATEMENT, strict=False):
+        db.execute(update(SessionRow).where(SessionRow.retry_of.in_(some)).values(retry_of=None))
+        removed += db.execute(delete(SessionRow).where(SessionRow.id.in_(some))).rowcount
+    return removed
 
 
 def upstreams(db: Connection) -> list[str]:
@@ -229,6 +237,8 @@ def _begins_with(prefix: str) -> ColumnElement[bool]:
 def _after(prefix: str) -> str:
     """Return the first text, by code point, behind all that begin with the prefix."""
     last = ord(prefix[-1]) + 1
+    if last > sys.maxunicode:
+        return prefix + chr(sys.maxunicode)  # nothing that is stored goes on like that
     return prefix[:-1] + chr(0xE000 if 0xD800 <= last <= 0xDFFF else last)
 
 

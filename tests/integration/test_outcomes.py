@@ -310,6 +310,8 @@ def wait_until_refused(port: int) -> None:
             socket.create_connection(("127.0.0.1", port)).close()
         except ConnectionRefusedError:
             return
+        except ConnectionResetError:
+            continue  # it was still waiting to be accepted when the listener was closed
     pytest.fail("the proxy still takes connections")
 
 
