@@ -53,6 +53,7 @@ class SessionRow(Base):
     """One playback, folded from its exchanges as they come in; `proxy_addon.core.sessions.Session` says what each is.
 
     ``state`` is the lasting state: whether an open session has expired is worked out when it is read.
+    ``recording`` is the recording's name, here too so that an index can hold it beside the time.
     ``session_key`` is the SHA-256 of upstream and back-end ID: an ID of any length can be looked up by it.
     ``occurrence`` counts starts that were given the same ID by the same upstream, from 0.
     """
@@ -61,6 +62,7 @@ class SessionRow(Base):
 
     id: Mapped[str] = mapped_column(_ID, primary_key=True)
     recording_id: Mapped[str] = mapped_column(ForeignKey("recordings.id"))
+    recording: Mapped[str | None] = mapped_column(Label)
     upstream: Mapped[str] = mapped_column(Label)
     session_id: Mapped[str | None] = mapped_column(WireText)
     session_prefix: Mapped[str | None] = mapped_column(_bytewise(PREFIX_LENGTH))
@@ -97,14 +99,16 @@ class SessionRow(Base):
         Index(None, "session_prefix"),
         Index(None, "start_sha256", "started_at"),
         Index(None, "retry_of"),
+        # Each filter has one that also gives the order of the list, so that no database has a reason to sort.
         Index(None, "started_at", "id"),
-        Index(None, "recording_id", "started_at"),
-        Index(None, "state", "started_at"),
-        Index(None, "player_name", "started_at"),
-        Index(None, "media_id", "started_at"),
-        Index(None, "media_name", "started_at"),
-        Index(None, "user_agent", "started_at"),
-        Index(None, "has_findings", "started_at"),
+        Index(None, "recording", "started_at", "id"),
+        Index(None, "state", "started_at", "id"),
+        Index(None, "state", "last_event_at"),  # the few that are still open among all that were never closed
+        Index(None, "player_name", "started_at", "id"),
+        Index(None, "media_id", "started_at", "id"),
+        Index(None, "media_name", "started_at", "id"),
+        Index(None, "user_agent", "started_at", "id"),
+        Index(None, "has_findings", "started_at", "id"),
         Index(None, "upstream"),
     )
 

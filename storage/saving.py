@@ -82,12 +82,7 @@ class _Fold:
     def load(self, exchanges: Iterable[Exchange]) -> None:
         """Read the newest session of each back-end ID that the batch names."""
         keys = {session_key(exchange.upstream, session_id_of(exchange)) for exchange in exchanges} - {None}
-        query = (
-            select(*session_rows.COLUMNS)
-            .join(Recording, Recording.id == SessionRow.recording_id)
-            .where(SessionRow.session_key.in_(keys))
-            .order_by(SessionRow.occurrence)
-        )
+        query = select(*session_rows.COLUMNS).where(SessionRow.session_key.in_(keys)).order_by(SessionRow.occurrence)
         for row in self._db.execute(query).mappings():
             self._newest[row["session_key"]] = _Entry(session_rows.from_row(row), row["occurrence"], stored=True)
 

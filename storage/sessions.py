@@ -16,13 +16,13 @@ from sqlalchemy.orm import InstrumentedAttribute
 from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT, FindingCounts, Session, SessionState
 from proxy_addon.errors import NotFound
 from storage.matching import values_like
-from storage.models import PREFIX_LENGTH, ExchangeRow, Recording, SessionRow
+from storage.models import PREFIX_LENGTH, ExchangeRow, SessionRow
 
-_SAME = [field.name for field in fields(Session) if field.name not in ("recording", "findings")]
+_SAME = [field.name for field in fields(Session) if field.name != "findings"]
 """Fields that have a column of their own name."""
 
-COLUMNS = (*SessionRow.__table__.columns, Recording.name.label("recording"))
-"""What `from_row` reads: a session with the name of its recording."""
+COLUMNS = tuple(SessionRow.__table__.columns)
+"""What `from_row` reads."""
 _READ_AT_ONCE = 200
 _IDS_IN_A_STATEMENT = 500
 
@@ -80,10 +80,9 @@ def to_row(session: Session) -> dict[str, Any]:
 
 
 def from_row(row: RowMapping) -> Session:
-    """Return the session in a row that has the recording's name beside its own columns."""
+    """Return the session in a row."""
     return Session(
         **{name: row[name] for name in _SAME},
-        recording=row["recording"],
         findings=FindingCounts(error=row["errors"], warning=row["warnings"], info=row["infos"]),
     )
 
@@ -103,7 +102,6 @@ def newest(
     order = (SessionRow.started_at, SessionRow.id)
     query = (
         select(*COLUMNS)
-        .join(Recording, Recording.id == SessionRow.recording_id)
         .where(*conditions)
         .order_by(*(order if oldest_first else [column.desc() for column in order]))
         .limit(limit)
@@ -165,8 +163,7 @@ def _conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnE
     """Return what a row has to fulfil; None where no row can."""
     conditions: list[ColumnElement[bool]] = []
     if filters.name is not None:
-        conditions.append(Recording.name == filters.name)
-        conditions.append(SessionRow.recording_id.in_(select(Recording.id).where(Recording.name == filters.name)))
+        conditions.append(SessionRow.recording == filters.name)
     if filters.since is not None:
         conditions.append(SessionRow.started_at >= filters.since)
     if filters.until is not None:
@@ -215,13 +212,7 @@ def _in_state(state: SessionState, now: datetime) -> ColumnElement[bool]:
 
 
 def _named(db: Connection, condition: ColumnElement[bool], limit: int = 10) -> list[Session]:
-    query = (
-        select(*COLUMNS)
-        .join(Recording, Recording.id == SessionRow.recording_id)
-        .where(condition)
-        .order_by(SessionRow.started_at.desc(), SessionRow.id)
-        .limit(limit)
-    )
+    query = select(*COLUMNS).where(condition).order_by(SessionRow.started_at.desc(), SessionRow.id).limit(limit)
     return [from_row(row) for row in db.execute(query).mappings()]
 
 

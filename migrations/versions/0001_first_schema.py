@@ -99,6 +99,7 @@ def upgrade() -> None:
             sa.String(length=32).with_variant(sa.String(length=32, collation="C"), "postgresql"),
             nullable=False,
         ),
+        sa.Column("recording", sa.String(length=400), nullable=True),
         sa.Column("upstream", sa.String(length=400), nullable=False),
         sa.Column("session_id", sa.Text(), nullable=True),
         sa.Column(
@@ -142,17 +143,19 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("sessions", schema=None) as batch_op:
         batch_op.create_index(
-            batch_op.f("ix_sessions_has_findings_started_at"), ["has_findings", "started_at"], unique=False
-        )
-        batch_op.create_index(batch_op.f("ix_sessions_media_id_started_at"), ["media_id", "started_at"], unique=False)
-        batch_op.create_index(
-            batch_op.f("ix_sessions_media_name_started_at"), ["media_name", "started_at"], unique=False
+            batch_op.f("ix_sessions_has_findings_started_at_id"), ["has_findings", "started_at", "id"], unique=False
         )
         batch_op.create_index(
-            batch_op.f("ix_sessions_player_name_started_at"), ["player_name", "started_at"], unique=False
+            batch_op.f("ix_sessions_media_id_started_at_id"), ["media_id", "started_at", "id"], unique=False
         )
         batch_op.create_index(
-            batch_op.f("ix_sessions_recording_id_started_at"), ["recording_id", "started_at"], unique=False
+            batch_op.f("ix_sessions_media_name_started_at_id"), ["media_name", "started_at", "id"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_sessions_player_name_started_at_id"), ["player_name", "started_at", "id"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_sessions_recording_started_at_id"), ["recording", "started_at", "id"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_sessions_retry_of"), ["retry_of"], unique=False)
         batch_op.create_index(
@@ -163,10 +166,13 @@ def upgrade() -> None:
             batch_op.f("ix_sessions_start_sha256_started_at"), ["start_sha256", "started_at"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_sessions_started_at_id"), ["started_at", "id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_sessions_state_started_at"), ["state", "started_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_sessions_state_last_event_at"), ["state", "last_event_at"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_sessions_state_started_at_id"), ["state", "started_at", "id"], unique=False
+        )
         batch_op.create_index(batch_op.f("ix_sessions_upstream"), ["upstream"], unique=False)
         batch_op.create_index(
-            batch_op.f("ix_sessions_user_agent_started_at"), ["user_agent", "started_at"], unique=False
+            batch_op.f("ix_sessions_user_agent_started_at_id"), ["user_agent", "started_at", "id"], unique=False
         )
 
     op.create_table(
@@ -263,19 +269,20 @@ def downgrade() -> None:
 
     op.drop_table("exchanges")
     with op.batch_alter_table("sessions", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_sessions_user_agent_started_at"))
+        batch_op.drop_index(batch_op.f("ix_sessions_user_agent_started_at_id"))
         batch_op.drop_index(batch_op.f("ix_sessions_upstream"))
-        batch_op.drop_index(batch_op.f("ix_sessions_state_started_at"))
+        batch_op.drop_index(batch_op.f("ix_sessions_state_started_at_id"))
+        batch_op.drop_index(batch_op.f("ix_sessions_state_last_event_at"))
         batch_op.drop_index(batch_op.f("ix_sessions_started_at_id"))
         batch_op.drop_index(batch_op.f("ix_sessions_start_sha256_started_at"))
         batch_op.drop_index(batch_op.f("ix_sessions_session_prefix"))
         batch_op.drop_index(batch_op.f("ix_sessions_session_key_occurrence"))
         batch_op.drop_index(batch_op.f("ix_sessions_retry_of"))
-        batch_op.drop_index(batch_op.f("ix_sessions_recording_id_started_at"))
-        batch_op.drop_index(batch_op.f("ix_sessions_player_name_started_at"))
-        batch_op.drop_index(batch_op.f("ix_sessions_media_name_started_at"))
-        batch_op.drop_index(batch_op.f("ix_sessions_media_id_started_at"))
-        batch_op.drop_index(batch_op.f("ix_sessions_has_findings_started_at"))
+        batch_op.drop_index(batch_op.f("ix_sessions_recording_started_at_id"))
+        batch_op.drop_index(batch_op.f("ix_sessions_player_name_started_at_id"))
+        batch_op.drop_index(batch_op.f("ix_sessions_media_name_started_at_id"))
+        batch_op.drop_index(batch_op.f("ix_sessions_media_id_started_at_id"))
+        batch_op.drop_index(batch_op.f("ix_sessions_has_findings_started_at_id"))
 
     op.drop_table("sessions")
     op.drop_table("run_steps")
