@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from proxy_addon.errors import SessiontapeError
@@ -105,8 +105,12 @@ class Workplace:
         try:
             server.wait()
             yield server
-        finally:
-            server.stop()
+        except BaseException:
+            # What went wrong is told, and not how a server that Ctrl-C had reached too took the second signal.
+            with suppress(ProcessFailed):
+                server.stop()
+            raise
+        server.stop()
 
     def run(self, *arguments: str) -> int:
         """Run a command of ours in sight of the user; return its exit code."""
