@@ -118,7 +118,7 @@ def test_show_has_every_member_in_order_of_arrival(tape):
         None,
         "answered",
     )
-    assert list(play["request"]) == ["method", "path", "http_version", "headers", "body", "body_sha256"]
+    assert list(play["request"]) == ["method", "path", "http_version", "headers", "body", "body_sha256", "complete"]
     assert list(play["response"]) == ["status", "http_version", "headers", "body", "body_sha256"]
 
 
