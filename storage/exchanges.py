@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from proxy_addon.core.events import Event, read_body
+from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Outcome, Request, Response, header
 from storage.matching import values_like
 from storage.models import ExchangeRow, Recording
@@ -23,7 +23,7 @@ def to_row(exchange: Exchange, *, recording_id: str, session: str | None) -> dic
         session: Our id of the session it belongs to.
     """
     request, response = exchange.request, exchange.response
-    body = read_body(request.body)
+    body = request.reading
     event = Event() if body.is_batch or not body.events else body.events[0]
     return {
         "id": exchange.id,

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from proxy_addon.core.events import Event, read_body
+from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Headers
 from proxy_addon.core.sessions import Session
 
@@ -63,7 +63,7 @@ def exchange_documents(exchanges: Iterable[Exchange]) -> Iterable[Document]:
 
 def exchange_document(exchange: Exchange, seq: int) -> Document:
     """Return one exchange, as in ``show --json``."""
-    body = read_body(exchange.request.body)
+    body = exchange.request.reading
     event = Event() if body.is_batch or not body.events else body.events[0]
     request, response = exchange.request, exchange.response
     return {

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from proxy_addon.cli.output import printable
 from proxy_addon.cli.sessions import STATE_STYLES, duration, finding_counts
-from proxy_addon.core.events import Event, read_body
+from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.sessions import Session
@@ -84,7 +84,7 @@ class _Rows:
         self._before: tuple[datetime, float] | None = None
 
     def of(self, seq: int, exchange: Exchange) -> Iterable[tuple[Text | str, ...]]:
-        body = read_body(exchange.request.body)
+        body = exchange.request.reading
         at_s = (exchange.received_at - self._started_at).total_seconds()
         tracking = exchange.route.operation in (Operation.SESSIONS, Operation.EVENTS, Operation.DOWNLOADED)
         event = body.events[0] if tracking and body.events and not body.is_batch else Event()

@@ -157,7 +157,7 @@ def _take_start(request: Request, endpoint: Operation, sessions: Sessions, new_i
         is_batch = True
     else:
         problem = _problem(request.body, _problem_on_sessions)
-        is_batch = read_body(request.body).is_batch
+        is_batch = request.reading.is_batch
     if problem is not None:
         return Answer(response=error(HTTPStatus.BAD_REQUEST, problem))
     if is_batch:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from proxy_addon.collector.answers import Answer, Sessions, answer, is_session_end
 from proxy_addon.collector.faults import Action, Fault, Faults, with_a_body
 from proxy_addon.collector.recorded import RecordedAnswers
-from proxy_addon.core.events import read_body
 from proxy_addon.core.exchange import Request, Response
 from proxy_addon.core.locations import find_location, session_id_in
 from proxy_addon.core.routes import Operation, Route, parse_route
@@ -88,5 +87,5 @@ class Backend:
 
 
 def _event_type_of(request: Request) -> str | None:
-    body = read_body(request.body)
+    body = request.reading
     return None if body.is_batch or not body.events else body.events[0].type

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from proxy_addon.core.events import EVENT_TYPES, PARAMS_REQUIRED
+from proxy_addon.core.protocol import EVENT_TYPES, PARAMS_REQUIRED
 
 MEMBERS = ("eventType", "playerTime", "params", "customMetadata", "qoeData")
 """The members an event may have. Source: Media Collection API, request body."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxy_addon.collector.bodies import PLAYER_TIME_MEMBERS
-from proxy_addon.core.events import EVENT_TYPES, PARAMS_REQUIRED
+from proxy_addon.core.protocol import EVENT_TYPES, PARAMS_REQUIRED
 
 
 def schema(event_type: str) -> dict[str, Any] | None:

@@ -10,35 +10,6 @@ from typing import Any
 from proxy_addon.core import jsontext
 from proxy_addon.errors import ProtocolError
 
-EVENT_TYPES = (
-    "sessionStart",
-    "play",
-    "ping",
-    "pauseStart",
-    "bufferStart",
-    "bitrateChange",
-    "error",
-    "adBreakStart",
-    "adStart",
-    "adComplete",
-    "adSkip",
-    "adBreakComplete",
-    "chapterStart",
-    "chapterComplete",
-    "chapterSkip",
-    "stateStart",
-    "stateEnd",
-    "statesUpdate",
-    "sessionComplete",
-    "sessionEnd",
-)
-"""All event types. Source: Media Collection API, event types."""
-
-PARAMS_REQUIRED = frozenset(
-    {"sessionStart", "adBreakStart", "adStart", "chapterStart", "stateStart", "stateEnd", "statesUpdate"}
-)
-"""Event types that need a ``params`` object. Source: Media Collection API, request body."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -49,12 +20,14 @@ class Event:
         playhead_s: Position in the main content in seconds, the number as the device wrote it.
         ts_ms: The device's clock in Unix milliseconds; None where it is no integer of 64 bits.
         params: The ``params`` object, empty where there is none.
+        quality: The ``qoeData`` object, likewise.
     """
 
     type: str | None = None
     playhead_s: int | float | None = None
     ts_ms: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    quality: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self, key: str) -> str | None:
         """Return a param that is a string; None where it is missing or something else."""
@@ -70,10 +43,14 @@ class Body:
         is_batch: Whether it is an array, a downloaded playback.
         events: Its events in order: one for an object, one per element for an array (an empty event for an element
             that is no object), none for anything else.
+        value: The decoded body; None also where it is not JSON.
+        problem: Why it is not JSON; None where it is.
     """
 
     is_batch: bool = False
     events: tuple[Event, ...] = ()
+    value: Any = field(default=None, compare=False)
+    problem: str | None = field(default=None, compare=False)
 
 
 def read_event(value: object) -> Event:
@@ -85,11 +62,13 @@ def read_event(value: object) -> Event:
     if not isinstance(player_time, dict):
         player_time = {}
     params = value.get("params")
+    quality = value.get("qoeData")
     return Event(
         type=event_type if isinstance(event_type, str) else None,
         playhead_s=_number(player_time.get("playhead")),
         ts_ms=_integer(player_time.get("ts")),
         params=params if isinstance(params, dict) else {},
+        quality=quality if isinstance(quality, dict) else {},
     )
 
 
@@ -97,27 +76,29 @@ def read_body(body: bytes) -> Body:
     """Read the events of a body. Never fails: a body that is not JSON has no events."""
     try:
         value = jsontext.loads(body)
-    except ProtocolError:
-        return Body()
+    except ProtocolError as e:
+        return Body(problem=str(e))
     if isinstance(value, list):
-        return Body(is_batch=True, events=tuple(read_event(item) for item in value))
+        return Body(is_batch=True, events=tuple(read_event(item) for item in value), value=value)
     if isinstance(value, dict):
-        return Body(events=(read_event(value),))
-    return Body()
+        return Body(events=(read_event(value),), value=value)
+    return Body(value=value)
 
 
 def _number(value: object) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        return value if math.isfinite(value) else None
+        if not math.isfinite(value):
+            return None
+        return float(value) if isinstance(value, float) else value
     except OverflowError:  # an integer beyond any float is no position
         return None
 
 
 def _integer(value: object) -> int | None:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
+    if isinstance(value, jsontext.Number):
+        return value.whole_value()
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if -(2**63) <= value < 2**63 else None

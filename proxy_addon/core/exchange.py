@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
+from proxy_addon.core.events import Body, read_body
 from proxy_addon.core.routes import Operation, Route, parse_route
 
 Headers = tuple[tuple[str, str], ...]
@@ -59,6 +60,11 @@ class Request:
     def body_sha256(self) -> str:
         """SHA-256 of the body, as hexadecimal digits."""
         return hashlib.sha256(self.body).hexdigest()
+
+    @cached_property
+    def reading(self) -> Body:
+        """What the body reports; read once, whoever asks."""
+        return read_body(self.body)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 r"""JSON as devices write it.
 
 The standard decoder, made strict where it is lax (``NaN``, invalid UTF-8) and patient where it gives up although the
-text is well-formed: escaped lone surrogates, which real SDK traffic has, and numbers of any length.
+text is well-formed: escaped lone surrogates, which real SDK traffic has, and numbers of any length. What a decoder
+usually hides stays visible: members named twice, and how a number was written.
 
 >>> loads(rb'{"a": "x\ud83cy"}')["a"] == "x\ud83cy"
 True
@@ -9,32 +10,98 @@ True
 Traceback (most recent call last):
     ...
 proxy_addon.errors.ProtocolError: not JSON: NaN is not a JSON value
+>>> value = loads(b'{"ts": 1.7e12, "ts": 5.0}')
+>>> value.repeated, value["ts"].written, value["ts"].is_whole
+(('ts',), '5.0', True)
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 from proxy_addon.errors import ProtocolError
 
 _PYTHON_INT_DIGITS = 4000
-"""Below Python's limit of 4,300 digits for int(); longer numbers become floats, which no rule mistakes for a time."""
+"""Below Python's limit of 4,300 digits for int()."""
+_WHOLE_FROM = 2.0**53
+"""From here on every float is whole, so the text decides."""
+
+
+class Object(dict[str, Any]):
+    """An object; of members named twice the last one counts, and `repeated` names them."""
+
+    __slots__ = ("repeated",)
+    repeated: tuple[str, ...]
+
+
+class Number(float):
+    """A number with a fraction or an exponent, or an integer too long for Python; `written` is its text."""
+
+    __slots__ = ("written",)
+    written: str
+
+    @property
+    def is_integer_text(self) -> bool:
+        """Whether it was written as an integer."""
+        return self.written.lstrip("-").isdigit()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its value is an integer, however it was written."""
+        if abs(self) < _WHOLE_FROM and float(self) != 0:
+            return float(self).is_integer()
+        return self.is_integer_text or _is_whole(self.written)
+
+    def whole_value(self) -> int | None:
+        """Return the value as an integer of 64 bits; None where it is none."""
+        if not self.is_whole or abs(self) > 2.0**63:
+            return None
+        value = int(Decimal(self.written)) if float(self) else 0
+        return value if -(2**63) <= value < 2**63 else None
+
+
+def _is_whole(written: str) -> bool:
+    # By digits, for 1e-400 is 0.0 to a float, and to write out 1e999999999 would take for ever.
+    mantissa, _, exponent = written.lower().partition("e")
+    whole, _, fraction = mantissa.lstrip("-").partition(".")
+    digits = (whole + fraction).rstrip("0")
+    if not digits:
+        return True
+    return len(digits) - len(whole) <= int(exponent[:12] or 0)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Object:
+    found = Object(pairs)
+    if len(found) == len(pairs):
+        found.repeated = ()
+    else:
+        found.repeated = tuple(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+    return found
 
 
 def _int(digits: str) -> int | float:
-    return int(digits) if len(digits) <= _PYTHON_INT_DIGITS else float(digits)
+    return int(digits) if len(digits) <= _PYTHON_INT_DIGITS else _number(digits)
+
+
+def _number(text: str) -> Number:
+    number = Number(text)
+    number.written = text
+    return number
 
 
 def _constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON value")
 
 
-_decoder = json.JSONDecoder(parse_int=_int, parse_constant=_constant)
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_int, parse_float=_number, parse_constant=_constant)
 
 
 def loads(text: bytes) -> Any:
-    """Return the value of one JSON text; of members named twice the last one counts.
+    """Return the value of one JSON text; its objects are `Object`, its numbers ``int`` or `Number`.
 
     Raises:
         ProtocolError: It is not one well-formed JSON text in UTF-8, or nested deeper than Python can follow.
@@ -49,3 +116,21 @@ def loads(text: bytes) -> Any:
         raise ProtocolError("not JSON: nested too deep") from e
     except ValueError as e:
         raise ProtocolError(f"not JSON: {e}") from e
+
+
+def repeated_members(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield pointer and name of each member that an object in a decoded value names twice, in any order."""
+    waiting: list[tuple[str, Any]] = [("", value)]
+    while waiting:
+        pointer, value = waiting.pop()
+        if isinstance(value, Object):
+            for name in value.repeated:
+                yield f"{pointer}/{escaped(name)}", name
+            waiting.extend((f"{pointer}/{escaped(k)}", v) for k, v in value.items() if isinstance(v, dict | list))
+        elif isinstance(value, list):
+            waiting.extend((f"{pointer}/{i}", v) for i, v in enumerate(value) if isinstance(v, dict | list))
+
+
+def escaped(name: str) -> str:
+    """Return a member's name as a step of a JSON Pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")

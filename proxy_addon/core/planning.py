@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from proxy_addon.core.events import Event, read_body
+from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Headers, Outcome, Request, Response
 from proxy_addon.core.routes import Operation, events_path
 from proxy_addon.core.sessions import Membership, Session, SessionState, membership
@@ -90,7 +90,7 @@ def plan_session(session: Session, exchanges: Iterable[Exchange], *, skip: str |
         skip = "its start was not recorded, so there is no session to open"
     for seq, exchange in enumerate(exchanges, 1):
         opens = membership(exchange) is Membership.OPENS
-        body = read_body(exchange.request.body)
+        body = exchange.request.reading
         if opens and origin is None:
             origin = exchange.received_at
             start = next((event for event in body.events if event.type == "sessionStart"), start)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from proxy_addon.core.events import Event, read_body
+from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, header
 from proxy_addon.core.locations import find_location, session_id_in
 from proxy_addon.core.routes import Operation
@@ -161,7 +161,7 @@ def start_sha256(exchange: Exchange) -> str | None:
 
     SDKs repeat the very bytes, time included; a body without a ``sessionStart`` and its time might be anything.
     """
-    events = read_body(exchange.request.body).events
+    events = exchange.request.reading.events
     if any(event.type == "sessionStart" and event.ts_ms is not None for event in events):
         return exchange.request.body_sha256
     return None
@@ -184,7 +184,7 @@ def start_found(session: Session, exchange: Exchange, retry_of: str | None = Non
 
 def joined(session: Session, exchange: Exchange) -> Session:
     """Return a session with one more exchange in it."""
-    events = read_body(exchange.request.body).events if exchange.route.operation is Operation.EVENTS else ()
+    events = exchange.request.reading.events if exchange.route.operation is Operation.EVENTS else ()
     session = _with_events(session, exchange, events)
     return replace(
         session,
@@ -208,7 +208,7 @@ def _blank(exchange: Exchange, id: str, recording: str | None) -> Session:
 
 
 def _with_start(session: Session, exchange: Exchange, retry_of: str | None) -> Session:
-    body = read_body(exchange.request.body)
+    body = exchange.request.reading
     is_batch = body.is_batch or exchange.route.operation is Operation.DOWNLOADED
     start = next((event for event in body.events if event.type == "sessionStart"), Event())
     last_type = body.events[-1].type if body.events else None

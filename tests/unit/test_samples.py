@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy_addon.core.events import EVENT_TYPES, read_body
+from proxy_addon.core.events import read_body
 from proxy_addon.core.exchange import header
+from proxy_addon.core.protocol import EVENT_TYPES
 from tests.sdk_traffic import load
 
 TIMELINES = Path(__file__).parents[1] / "samples" / "timelines"

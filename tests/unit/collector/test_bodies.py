@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from proxy_addon.collector.bodies import problem_of_batch, problem_of_event, problem_of_start
-from proxy_addon.core.events import EVENT_TYPES, PARAMS_REQUIRED
+from proxy_addon.core.protocol import EVENT_TYPES, PARAMS_REQUIRED
 from tests.builders import BEGIN_MS, START_PARAMS, event_dict
 from tests.sdk_traffic import load
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy_addon.core.events import EVENT_TYPES, PARAMS_REQUIRED, Body, Event, read_body, read_event
+from proxy_addon.core.events import Body, Event, read_body, read_event
+from proxy_addon.core.protocol import EVENT_TYPES, PARAMS_REQUIRED
 
 
 def test_an_event_is_read():

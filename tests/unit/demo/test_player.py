@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from proxy_addon.core.events import EVENT_TYPES, PARAMS_REQUIRED, read_body
+from proxy_addon.core.events import read_body
+from proxy_addon.core.protocol import EVENT_TYPES, PARAMS_REQUIRED
 from proxy_addon.demo.player import CLIP, Sent, Step, body_of, line_of, main, timed
 
 START_MS = 1_700_000_000_000

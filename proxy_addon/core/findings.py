@@ -1,0 +1,61 @@
+"""A finding: one place where a rule does not hold, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How bad a finding is. A request is invalid exactly if it has at least one error."""
+
+    ERROR = "error"
+    """Refused by the server, or accepted and certain to ruin the data."""
+    WARNING = "warning"
+    """Probably wrong, or refused by some version of the schema."""
+    INFO = "info"
+    """Worth knowing; includes everything that Adobe's own SDKs do."""
+
+    @property
+    def weight(self) -> int:
+        """What one finding counts where two results are compared."""
+        return _WEIGHTS[self]
+
+
+_WEIGHTS = {Severity.ERROR: 100, Severity.WARNING: 10, Severity.INFO: 1}
+
+ACCEPTED = "accepted-by-upstream"
+"""What lowered a finding: upstream took the request that our own tables would refuse."""
+BUILT_IN = "built-in"
+"""Authority of findings that follow from the tables in this product."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One place where a rule does not hold, or several of one rule that are told once.
+
+    Attributes:
+        rule: Id of the rule.
+        severity: Of this finding: the rule's own, unless settings or upstream's answer changed it.
+        message: One line: the value seen and the one expected.
+        pointer: JSON Pointer into the request's body; None where it is about no place in it.
+        seq: Place of the exchange in its session, from 1; None where the finding is about no single exchange.
+        count: How many places it stands for.
+        lowered_by: What took the severity down to info; None where nothing did.
+        authority: What says so: ``built-in``, or the schema of an upstream by version.
+    """
+
+    rule: str
+    severity: Severity
+    message: str
+    pointer: str | None = None
+    seq: int | None = None
+    count: int = 1
+    lowered_by: str | None = None
+    authority: str = BUILT_IN
+
+
+def worst(findings: Iterable[Finding]) -> Severity | None:
+    """Return the highest severity among findings; None where there are none."""
+    return max((finding.severity for finding in findings), key=lambda severity: severity.weight, default=None)
