@@ -1,0 +1,501 @@
+"""A session as the rules see it: its events, and the state machine that every Adobe SDK follows.
+
+`SessionEvent` is one event with what the rules over sessions ask for; `Playback` is what went before it, in the order
+of times; `Arrivals` what went before it in the order of arrival. Both are changed by `advance` and copied by
+`copy.copy`: whatever they hold is immutable. Source: Media Collection API, session rules, method.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from proxy_addon.core import protocol
+from proxy_addon.core.events import Event
+
+LIVE_TYPES = frozenset({"live", "linear", "radio"})
+"""Values of ``media.contentType``, in lower case, whose playhead is a clock."""
+PLAYBACK_EVENTS = frozenset({"play", "pauseStart", "bufferStart"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The numbers in the rules over sessions. Defaults are those of the protocol's documents and SDKs.
+
+    Attributes:
+        ping_gap_s: Longest silence of which nothing is said.
+        ping_gap_long_s: From here on silence is a warning.
+        idle_timeout_s: Silence that closes a session.
+        playhead_timeout_s: A playhead that stands still for so long has closed the session, SDKs' own end excepted.
+        ping_median_s: Longest median distance of pings while content plays.
+        ad_ping_median_s: The same while an ad plays; None where ads may ping as content does.
+        session_s: Longest time between the first and the last ``ts``.
+        reorder_window_s: How far below the highest so far a ``ts`` may be and still be put in order by the back end.
+        clock_skew_s: How far ``ts`` and arrival may differ.
+        playhead_slack_s: How far a playhead may lie beyond the length, and move in an ad.
+        retry_window_s: Within this time the same start is another attempt.
+        frozen_pings: How many pings with one playhead are suspicious, and
+        frozen_s: over how long a time at least.
+        states: Names of player states that count.
+    """
+
+    ping_gap_s: float = 15
+    ping_gap_long_s: float = 60
+    idle_timeout_s: float = 600
+    playhead_timeout_s: float = 1860
+    ping_median_s: float = 12
+    ad_ping_median_s: float | None = None
+    session_s: float = 86_460
+    reorder_window_s: float = 5
+    clock_skew_s: float = 300
+    playhead_slack_s: float = 1
+    retry_window_s: float = 60
+    frozen_pings: int = 3
+    frozen_s: float = 20
+    states: int = protocol.MOST_STATES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartFacts:
+    """What a ``sessionStart`` says of its session."""
+
+    content_type: str | None
+    length_s: float | None
+    resumes: bool
+    body_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEvent:
+    """One event of a session.
+
+    Attributes:
+        seq: Place of its exchange in the session.
+        pointer: Where it stands in the body: empty, or ``/3`` in a batch.
+        type: None where it has none that is a string.
+        arrived_s: When it arrived, in Unix seconds or since any moment; None where that is not known.
+        started_states: Names of player states it starts, as written.
+        ended_states: Those it ends; the ends take effect first.
+    """
+
+    seq: int
+    pointer: str
+    type: str | None
+    ts_ms: int | None
+    playhead_s: float | None
+    arrived_s: float | None
+    pod_position: int | None = None
+    started_states: tuple[str, ...] = ()
+    ended_states: tuple[str, ...] = ()
+    dropped_frames: int | None = None
+    time_to_start_ms: int | None = None
+    start: StartFacts | None = None
+
+    @property
+    def rank(self) -> int:
+        """Its place among events of the same time."""
+        known = protocol.EVENTS.get(self.type or "")
+        return known.rank if known is not None else protocol.EVENTS["ping"].rank
+
+
+def session_event(
+    event: Event, *, seq: int, pointer: str = "", arrived_s: float | None = None, body_sha256: str | None = None
+) -> SessionEvent:
+    """Return what the rules over sessions need of an event.
+
+    Args:
+        body_sha256: Of the body it came in; repeated starts are recognised by it.
+    """
+    params, quality = event.params, event.quality
+    started: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+    start = None
+    pod_position = None
+    match event.type:
+        case "stateStart":
+            started = _names([params])
+        case "stateEnd":
+            ended = _names([params])
+        case "statesUpdate":
+            started, ended = _names(params.get("statesStart")), _names(params.get("statesEnd"))
+        case "adStart":
+            pod_position = _integer(params.get("media.ad.podPosition"))
+        case "sessionStart":
+            length = params.get("media.length")
+            is_number = isinstance(length, int | float) and not isinstance(length, bool) and abs(length) < 10**15
+            start = StartFacts(
+                content_type=event.text("media.contentType"),
+                length_s=float(length) if is_number and length is not None else None,
+                resumes=params.get("media.resume") is True,
+                body_sha256=body_sha256,
+            )
+    return SessionEvent(
+        seq=seq,
+        pointer=pointer,
+        type=event.type,
+        ts_ms=event.ts_ms,
+        playhead_s=_seconds(event.playhead_s),
+        arrived_s=arrived_s,
+        pod_position=pod_position,
+        started_states=started,
+        ended_states=ended,
+        dropped_frames=_integer(quality.get("media.qoe.droppedFrames")),
+        time_to_start_ms=_integer(quality.get("media.qoe.timeToStart")),
+        start=start,
+    )
+
+
+def _names(items: object) -> tuple[str, ...]:
+    if not isinstance(items, list):
+        return ()
+    names = [item.get("media.state.name") for item in items if isinstance(item, dict)]
+    return tuple(name for name in names if isinstance(name, str))
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _seconds(value: float | None) -> float | None:
+    # Beyond this a float no longer tells seconds apart, and differences would overflow.
+    return float(value) if value is not None and abs(value) < 10**15 else None
+
+
+class Life(StrEnum):
+    """Where a session is between its start and its end."""
+
+    START = "start"
+    OPEN = "open"
+    COMPLETED = "completed"
+    ENDED = "ended"
+
+
+class Mode(StrEnum):
+    """What the player does."""
+
+    STARTING = "starting"
+    PLAYING = "playing"
+    PAUSED = "paused"
+    BUFFERING = "buffering"
+
+
+@dataclass(slots=True, kw_only=True)
+class Median:
+    """Whether a median lies above a limit, told without keeping the values: how many lie on each side, and the nearest.
+
+    Never changed: `plus` returns a new one.
+    """
+
+    below: int = 0
+    above: int = 0
+    highest_below: float = float("-inf")
+    lowest_above: float = float("inf")
+
+    def plus(self, value: float, limit: float) -> Median:
+        """Return it with one more value."""
+        if value <= limit:
+            return Median(
+                below=self.below + 1,
+                above=self.above,
+                highest_below=max(self.highest_below, value),
+                lowest_above=self.lowest_above,
+            )
+        return Median(
+            below=self.below,
+            above=self.above + 1,
+            highest_below=self.highest_below,
+            lowest_above=min(self.lowest_above, value),
+        )
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return self.below + self.above
+
+    def lies_above(self, limit: float) -> bool:
+        """Whether the median lies above the limit."""
+        if self.below == self.above:
+            return self.count > 0 and (self.highest_below + self.lowest_above) / 2 > limit
+        return self.above > self.below
+
+
+@dataclass(slots=True, kw_only=True)
+class Playback:
+    """What went before an event, in the order of times.
+
+    Attributes:
+        by_arrival: Whether time is that of arrival, as when recorded live, and not the events' own.
+        is_batch: Downloaded playback: clocks, pings and gaps say nothing.
+        start_missing: The start was not recorded, so that length and live are not known.
+        retry_of: How another attempt to open the same playback is called; None where this is the first.
+        first: The first event; None before it.
+        start: The ``sessionStart``; None before it.
+        content_s: Of the first ``play``: its playhead and time, in Unix milliseconds.
+        previous: The event before.
+        still_since_s: Since when the playhead stands where it is, by `clock_s`.
+        last_ping: The ping before, if nothing came between that breaks uninterrupted playback.
+        stood: Pings of uninterrupted playback that found the playhead where it was: playhead, time of the first, number.
+        frozen_told: Whether that stand was told already.
+        ping_intervals, ad_ping_intervals: Of pings of uninterrupted content, and ads.
+        fast_moves: How often, between pings, the playhead moved about a thousand times as fast as time.
+    """
+
+    limits: Limits
+    is_batch: bool = False
+    start_missing: bool = False
+    retry_of: str | None = None
+    by_arrival: bool = True
+
+    first: SessionEvent | None = None
+    previous: SessionEvent | None = None
+    start: SessionEvent | None = None
+    life: Life = Life.START
+    mode: Mode = Mode.STARTING
+    plays: int = 0
+    first_play: SessionEvent | None = None
+    break_start: SessionEvent | None = None
+    ads_in_break: int = 0
+    pod_position: int | None = None
+    ad: SessionEvent | None = None
+    chapter: SessionEvent | None = None
+    active_states: frozenset[str] = frozenset()
+    state_names: frozenset[str] = frozenset()
+    state_spellings: frozenset[str] = frozenset()
+    dropped_frames: int | None = None
+    time_to_start_ms: int | None = None
+    last_playhead_s: float | None = None
+    still_since_s: float | None = None
+    still_told: bool = False
+    last_ping: SessionEvent | None = None
+    stood: tuple[float, float, int] | None = None
+    frozen_told: bool = False
+    ping_intervals: Median = field(default_factory=Median)
+    ad_ping_intervals: Median = field(default_factory=Median)
+    fast_moves: int = 0
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the playhead is a clock, or may be: without a start nobody knows."""
+        if self.start is None or self.start.start is None:
+            return True
+        return (self.start.start.content_type or "").lower() in LIVE_TYPES
+
+    @property
+    def length_s(self) -> float | None:
+        """Length of the content; None where it is not known."""
+        return self.start.start.length_s if self.start is not None and self.start.start is not None else None
+
+    @property
+    def is_content_playing(self) -> bool:
+        """Whether main content plays."""
+        return self.mode is Mode.PLAYING and self.break_start is None and self.life in (Life.OPEN, Life.COMPLETED)
+
+    def clock_s(self, event: SessionEvent) -> float | None:
+        """Return the time by which gaps are measured: of arrival when recorded live, else the event's own."""
+        if self.by_arrival and not self.is_batch:
+            return event.arrived_s
+        return None if event.ts_ms is None else event.ts_ms / 1000
+
+    def same_name(self, name: str) -> str:
+        """Return a player state's name as it is compared: the two spellings of full screen mean the same."""
+        return name.lower() if name.lower() == "fullscreen" else name
+
+    def advance(self, event: SessionEvent) -> None:
+        """Take an event into account."""
+        if self.first is None:
+            self.first = event
+        if self.life is not Life.ENDED:
+            self._see_playhead(event)
+            if not self.is_batch:
+                self._see_ping(event)
+            self._move(event)
+            self._see_quality(event)
+        self.previous = event
+
+    def _move(self, event: SessionEvent) -> None:
+        """Change state. ``error``, ``bitrateChange`` and ``ping`` change none."""
+        if self.life is Life.START:
+            self.life = Life.OPEN
+        match event.type:
+            case "sessionStart":
+                self.start = self.start or event
+            case "sessionComplete":
+                self.life = Life.COMPLETED
+            case "sessionEnd":
+                self.life = Life.ENDED
+            case "play":
+                self.mode = Mode.PLAYING
+                self.plays += 1
+                self.first_play = self.first_play or event
+            case "pauseStart":
+                self.mode = Mode.PAUSED
+            case "bufferStart":
+                self.mode = Mode.BUFFERING
+            case "adBreakStart":
+                self.break_start, self.ad, self.ads_in_break, self.pod_position = event, None, 0, None
+            case "adBreakComplete":
+                self.break_start = self.ad = None
+            case "adStart":
+                if self.break_start is not None:
+                    self.ad = event
+                    self.ads_in_break += 1
+                    self.pod_position = event.pod_position
+                if self.mode is Mode.STARTING:
+                    self.mode = Mode.PLAYING  # the back end takes it so
+            case "adComplete" | "adSkip":
+                self.ad = None
+            case "chapterStart":
+                self.chapter = event
+            case "chapterComplete" | "chapterSkip":
+                self.chapter = None
+            case "stateStart" | "stateEnd" | "statesUpdate":
+                self._change_states(event)
+
+    def _change_states(self, event: SessionEvent) -> None:
+        ended = {self.same_name(name) for name in event.ended_states}
+        started = {self.same_name(name) for name in event.started_states}
+        self.active_states = (self.active_states - ended) | started
+        self.state_names |= started | ended
+        self.state_spellings |= {*event.started_states, *event.ended_states}
+
+    def _see_quality(self, event: SessionEvent) -> None:
+        if event.dropped_frames is not None:
+            self.dropped_frames = event.dropped_frames
+        if event.time_to_start_ms is not None and event.time_to_start_ms > 0 and self.time_to_start_ms is None:
+            self.time_to_start_ms = event.time_to_start_ms
+
+    def _see_playhead(self, event: SessionEvent) -> None:
+        if event.playhead_s is None:
+            return
+        if event.playhead_s != self.last_playhead_s:
+            self.still_since_s = self.clock_s(event)
+            self.still_told = False
+        elif self.has_stood_too_long(event):
+            self.still_told = True
+        self.last_playhead_s = event.playhead_s
+
+    def has_stood_too_long(self, event: SessionEvent) -> bool:
+        """Whether the playhead has not moved for so long that the back end has closed the session."""
+        now = self.clock_s(event)
+        return (
+            event.playhead_s is not None
+            and event.playhead_s == self.last_playhead_s
+            and now is not None
+            and self.still_since_s is not None
+            and now - self.still_since_s >= self.limits.playhead_timeout_s
+        )
+
+    def _see_ping(self, event: SessionEvent) -> None:
+        if event.type in _INTERRUPTIONS:
+            self.last_ping = None
+            self.stood = None
+            self.frozen_told = False
+        if event.type != "ping":
+            return
+        before, self.last_ping = self.last_ping, event
+        interval_s = self.ping_interval_s(before, event)
+        if interval_s is not None:
+            if self.is_content_playing:
+                self.ping_intervals = self.ping_intervals.plus(interval_s, self.limits.ping_median_s)
+            elif self.ad is not None and self.limits.ad_ping_median_s is not None:
+                self.ad_ping_intervals = self.ad_ping_intervals.plus(interval_s, self.limits.ad_ping_median_s)
+        self.fast_moves += self.moved_too_fast(before, event)
+        self.stood = self.stand_with(event)
+        self.frozen_told = self.stood is not None and (self.frozen_told or self.is_frozen(self.stood, event))
+
+    def ping_interval_s(self, before: SessionEvent | None, event: SessionEvent) -> float | None:
+        """Return the distance of two pings with nothing between them that interrupts; None where there is none."""
+        if before is None:
+            return None
+        earlier, later = self.clock_s(before), self.clock_s(event)
+        return None if earlier is None or later is None else later - earlier
+
+    def moved_too_fast(self, before: SessionEvent | None, event: SessionEvent) -> bool:
+        """Whether the playhead of uninterrupted content moved about a thousand times as fast as time."""
+        if before is None or not self.is_content_playing:
+            return False
+        if None in (before.playhead_s, event.playhead_s, before.ts_ms, event.ts_ms):
+            return False
+        assert before.playhead_s is not None
+        assert event.playhead_s is not None
+        assert before.ts_ms is not None
+        assert event.ts_ms is not None
+        passed_s = (event.ts_ms - before.ts_ms) / 1000
+        return passed_s > 0 and 500 <= (event.playhead_s - before.playhead_s) / passed_s <= 1500
+
+    def stand_with(self, ping: SessionEvent) -> tuple[float, float, int] | None:
+        """Return for how long, and at how many pings, content has played without its playhead moving."""
+        if not self.is_content_playing or ping.playhead_s is None or ping.ts_ms is None:
+            return None
+        if self.stood is not None and self.stood[0] == ping.playhead_s:
+            return (self.stood[0], self.stood[1], self.stood[2] + 1)
+        return (ping.playhead_s, ping.ts_ms / 1000, 1)
+
+    def is_frozen(self, stood: tuple[float, float, int], ping: SessionEvent) -> bool:
+        """Whether that is long enough to be told."""
+        assert ping.ts_ms is not None
+        return stood[2] >= self.limits.frozen_pings and ping.ts_ms / 1000 - stood[1] >= self.limits.frozen_s
+
+
+_INTERRUPTIONS = frozenset(
+    {*PLAYBACK_EVENTS, "adBreakStart", "adBreakComplete", "adStart", "adComplete", "adSkip", "sessionComplete"}
+)
+"""What restarts an SDK's ping timer, or changes what is played."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Silence:
+    """What was heard before an event, in the order of the clock by which silence is measured.
+
+    Attributes:
+        last_s: When something was heard last; None before that.
+    """
+
+    limits: Limits
+    is_batch: bool = False
+    by_arrival: bool = True
+    last_s: float | None = None
+    is_over: bool = False
+
+    def clock_s(self, event: SessionEvent) -> float | None:
+        """Return the time of an event: of arrival when recorded live, else its own."""
+        if self.by_arrival:
+            return event.arrived_s
+        return None if event.ts_ms is None else event.ts_ms / 1000
+
+    def gap_s(self, event: SessionEvent) -> float | None:
+        """Return the silence before an event; None where there is none to measure."""
+        now = self.clock_s(event)
+        if self.is_batch or self.is_over or self.last_s is None or now is None:
+            return None
+        return now - self.last_s
+
+    def advance(self, event: SessionEvent) -> None:
+        """Take an event into account."""
+        now = self.clock_s(event)
+        if now is not None:
+            self.last_s = now
+        self.is_over = self.is_over or event.type == "sessionEnd"
+
+
+@dataclass(slots=True, kw_only=True)
+class Arrivals:
+    """What went before an event in the order of arrival.
+
+    Attributes:
+        has_clock: Whether arrival is a time of day, to compare ``ts`` with.
+        times: All ``ts`` so far.
+    """
+
+    limits: Limits
+    is_batch: bool = False
+    has_clock: bool = True
+    highest_ms: int | None = None
+    times: set[int] = field(default_factory=set)
+
+    def advance(self, event: SessionEvent) -> None:
+        """Take an event into account."""
+        if event.ts_ms is not None:
+            self.times.add(event.ts_ms)
+            if self.highest_ms is None or event.ts_ms > self.highest_ms:
+                self.highest_ms = event.ts_ms
