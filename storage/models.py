@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Boolean, Float, ForeignKey, Index, Integer, L
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from proxy_addon.core.exchange import Headers
-from storage.types import HeaderList, Label, UtcDateTime, WireText
+from storage.types import HeaderList, Label, PlainText, UtcDateTime, WireText
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -157,7 +157,10 @@ class ExchangeRow(Base):
 
 
 class FindingRow(Base):
-    """One finding: of an exchange, or of a session as a whole where ``exchange_id`` is null."""
+    """One finding: of an exchange, or of a session as a whole where ``exchange_id`` is null.
+
+    ``seq`` is that of a whole session's finding, as it was when it was found; an exchange's place is worked out.
+    """
 
     __tablename__ = "findings"
 
@@ -167,11 +170,26 @@ class FindingRow(Base):
     rule: Mapped[str] = mapped_column(String(64))
     severity: Mapped[str] = mapped_column(String(16))
     message: Mapped[str] = mapped_column(Label)
-    pointer: Mapped[str | None] = mapped_column(WireText)
+    pointer: Mapped[str | None] = mapped_column(PlainText)
+    seq: Mapped[int | None] = mapped_column(Integer)
     count: Mapped[int] = mapped_column(Integer)
     lowered_by: Mapped[str | None] = mapped_column(String(64))
+    authority: Mapped[str] = mapped_column(Label, server_default="built-in")
 
     __table_args__ = (Index(None, "session"), Index(None, "exchange_id"))
+
+
+class SchemaRow(Base):
+    """A JSON schema that an upstream gave for an event type; each version it was seen in is a row."""
+
+    __tablename__ = "schemas"
+
+    upstream: Mapped[str] = mapped_column(Label, primary_key=True)
+    event_type: Mapped[str] = mapped_column(Label, primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class RunRow(Base):

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 from proxy_addon.errors import SchemaOutOfDate
 from storage.engine import Store
 
-REVISION = "0001"
+REVISION = "0002"
 """Newest revision in ``migrations/``; a test compares the two."""
 
 

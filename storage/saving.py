@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from proxy_addon.core import sessions as folding
 from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.findings import Finding
+from proxy_addon.core.routes import Operation
 from proxy_addon.core.sessions import RETRY_WINDOW, Membership, Session, membership, session_id_of
 from storage import exchanges as exchange_rows
+from storage import findings as finding_rows
+from storage import schemas
 from storage import sessions as session_rows
 from storage.models import ExchangeRow, Recording, SessionRow
 from storage.sessions import session_key
@@ -34,26 +38,49 @@ class RecordingRun:
     version: str
 
 
-def save(db: Connection, recording: RecordingRun, exchanges: Sequence[Exchange]) -> None:
-    """Store exchanges and bring their sessions up to date.
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An exchange, and what is to be said of it by itself."""
+
+    exchange: Exchange
+    findings: Sequence[Finding] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """A session that has changed: as it is now, and the exchanges of this batch that are in it, in their order."""
+
+    session: Session
+    exchanges: list[Exchange]
+
+
+def save(db: Connection, recording: RecordingRun, judged: Sequence[Judged]) -> list[Touched]:
+    """Store exchanges with their findings and bring their sessions up to date.
 
     To be called in a transaction of `storage.engine.Store.write`: being alone in writing is what keeps sessions right
     when several recorders see parts of one. An exchange that is stored already is passed over, so that a batch whose
     commit was lost on the way can be saved again.
     """
-    known = set(db.execute(select(ExchangeRow.id).where(ExchangeRow.id.in_([e.id for e in exchanges]))).scalars())
+    ids = [each.exchange.id for each in judged]
+    known = set(db.execute(select(ExchangeRow.id).where(ExchangeRow.id.in_(ids))).scalars())
+    new = [each for each in judged if each.exchange.id not in known]
+    if not new:
+        return []
     fold = _Fold(db, recording)
-    fold.load(exchanges)
-    rows = [
-        exchange_rows.to_row(exchange, recording_id=recording.id, session=fold.add(exchange))
-        for exchange in exchanges
-        if exchange.id not in known
-    ]
-    if not rows:
-        return
+    fold.load([each.exchange for each in new])
+    rows, found = [], []
+    for each in new:
+        session = fold.add(each)
+        rows.append(exchange_rows.to_row(each.exchange, recording_id=recording.id, session=session))
+        found += [
+            finding_rows.to_row(finding, session=session, exchange_id=each.exchange.id) for finding in each.findings
+        ]
+        _keep_schema(db, each.exchange)
     _begin(db, recording)
     fold.write()
     db.execute(insert(ExchangeRow), rows)
+    finding_rows.add(db, found)
+    return fold.touched()
 
 
 def new_id() -> str:
@@ -68,6 +95,7 @@ class _Entry:
     session: Session
     occurrence: int
     stored: bool
+    exchanges: list[Exchange] = field(default_factory=list)
 
 
 class _Fold:
@@ -86,8 +114,9 @@ class _Fold:
         for row in self._db.execute(query).mappings():
             self._newest[row["session_key"]] = _Entry(session_rows.from_row(row), row["occurrence"], stored=True)
 
-    def add(self, exchange: Exchange) -> str | None:
+    def add(self, judged: Judged) -> str | None:
         """Fold one exchange; return our id of its session, None where it belongs to none."""
+        exchange = judged.exchange
         match membership(exchange):
             case Membership.OPENS:
                 entry = self._opened(exchange)
@@ -98,8 +127,14 @@ class _Fold:
         key = session_key(exchange.upstream, entry.session.session_id)
         if key is not None:
             self._newest[key] = entry
+        entry.session = replace(entry.session, findings=entry.session.findings.plus(judged.findings))
+        entry.exchanges.append(exchange)
         self._touched[entry.session.id] = entry
         return entry.session.id
+
+    def touched(self) -> list[Touched]:
+        """Return all sessions that were touched."""
+        return [Touched(session=entry.session, exchanges=entry.exchanges) for entry in self._touched.values()]
 
     def write(self) -> None:
         """Write all sessions that were touched."""
@@ -156,6 +191,14 @@ class _Fold:
         )
         attempts += [(row.started_at, row.retry_of or row.id) for row in self._db.execute(query)]
         return max(attempts)[1] if attempts else None
+
+
+def _keep_schema(db: Connection, exchange: Exchange) -> None:
+    """Keep the schema in an answer of the schemas endpoint."""
+    if exchange.route.operation is not Operation.SCHEMAS or not exchange.is_accepted or exchange.response is None:
+        return
+    if exchange.response.status == 200 and exchange.route.event_type is not None:
+        schemas.keep(db, exchange.upstream, exchange.route.event_type, exchange.response.body, exchange.received_at)
 
 
 def _begin(db: Connection, recording: RecordingRun) -> None:

@@ -171,7 +171,8 @@ def _conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnE
     if filters.states:
         conditions.append(or_(*(_in_state(state, now) for state in sorted(filters.states))))
     if filters.with_findings:
-        conditions.append(SessionRow.has_findings.is_(True))
+        never_closed = and_(SessionRow.ended.is_(False), SessionRow.completed.is_(False), SessionRow.failed.is_(False))
+        conditions.append(or_(SessionRow.has_findings.is_(True), and_(never_closed, _timed_out(now))))
     for wanted, columns in (
         (filters.player, (SessionRow.player_name,)),
         (filters.media, (SessionRow.media_id, SessionRow.media_name)),
@@ -197,11 +198,13 @@ def _matching(
     return [column == texts[0] if len(texts) == 1 else column.in_(texts) for column, texts in values.items() if texts]
 
 
+def _timed_out(now: datetime) -> ColumnElement[bool]:
+    return or_(SessionRow.last_event_at <= now - IDLE_TIMEOUT, SessionRow.playhead_moved_at <= now - PLAYHEAD_TIMEOUT)
+
+
 def _in_state(state: SessionState, now: datetime) -> ColumnElement[bool]:
     """Return `Session.state` as a condition."""
-    expired = or_(
-        SessionRow.last_event_at <= now - IDLE_TIMEOUT, SessionRow.playhead_moved_at <= now - PLAYHEAD_TIMEOUT
-    )
+    expired = _timed_out(now)
     match state:
         case SessionState.OPEN:
             return and_(SessionRow.state == SessionState.OPEN.value, ~expired)

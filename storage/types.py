@@ -62,6 +62,17 @@ class WireText(TypeDecorator[str]):
         return "\\".join(part.replace("\\0", "\0") for part in value.split("\\\\"))
 
 
+class PlainText(TypeDecorator[str]):
+    """Text of any length that is only read by people: NUL and half pairs of surrogates are replaced."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Clean."""
+        return None if value is None else _clean(value)
+
+
 class Label(TypeDecorator[str]):
     """Text for lists and filters, made of what a device sent: cut to `LABEL_LENGTH`, NUL and surrogates replaced.
 
@@ -75,8 +86,12 @@ class Label(TypeDecorator[str]):
         """Clean and cut."""
         if value is None:
             return None
-        value = value[:LABEL_LENGTH].replace("\0", "\N{REPLACEMENT CHARACTER}")
-        return value.encode("utf-8", "replace").decode() if not value.isascii() else value
+        return _clean(value[:LABEL_LENGTH])
+
+
+def _clean(value: str) -> str:
+    value = value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
 class HeaderList(TypeDecorator[Headers]):

@@ -9,6 +9,7 @@ from typing import Any
 
 from proxy_addon.core.exchange import Exchange, Headers, Outcome, Request, Response
 from proxy_addon.core.sessions import FindingCounts, Session
+from storage.saving import Judged
 
 BEGIN = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 BEGIN_MS = 1_772_366_400_000
@@ -216,3 +217,8 @@ def _created(location: str | None) -> Response:
 
 def _ts(ts: int | None, after_s: float) -> int:
     return BEGIN_MS + round(after_s * 1000) if ts is None else ts
+
+
+def unjudged(exchanges: Iterable[Exchange]) -> list[Judged]:
+    """Return exchanges as they are stored when nobody has looked at them."""
+    return [Judged(exchange) for exchange in exchanges]

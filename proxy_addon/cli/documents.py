@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Headers
+from proxy_addon.core.findings import Finding
 from proxy_addon.core.sessions import Session
 
 Document = dict[str, Any]
@@ -29,6 +31,7 @@ def iso(when: datetime) -> str:
 
 def session_document(session: Session, now: datetime) -> Document:
     """Return a session as listed by ``sessions --json``."""
+    counts = session.finding_counts(now)
     return {
         "id": session.id,
         "session_id": session.session_id,
@@ -48,20 +51,36 @@ def session_document(session: Session, now: datetime) -> Document:
         "client_address": session.client_address,
         "exchanges": session.exchanges,
         "events": session.events,
-        "findings": {
-            "error": session.findings.error,
-            "warning": session.findings.warning,
-            "info": session.findings.info,
-        },
+        "findings": {"error": counts.error, "warning": counts.warning, "info": counts.info},
     }
 
 
-def exchange_documents(exchanges: Iterable[Exchange]) -> Iterable[Document]:
-    """Return exchanges, numbered from 1 in the order given."""
-    return (exchange_document(exchange, seq) for seq, exchange in enumerate(exchanges, 1))
+def exchange_documents(exchanges: Iterable[Exchange], findings: Mapping[str, Sequence[Finding]]) -> Iterable[Document]:
+    """Return exchanges, numbered from 1 in the order given.
+
+    Args:
+        findings: Those of each exchange, by its id.
+    """
+    return (
+        exchange_document(exchange, seq, findings.get(exchange.id, ())) for seq, exchange in enumerate(exchanges, 1)
+    )
 
 
-def exchange_document(exchange: Exchange, seq: int) -> Document:
+def finding_document(finding: Finding) -> Document:
+    """Return a finding, as in ``show --json`` and ``check --json``."""
+    return {
+        "rule": finding.rule,
+        "severity": finding.severity.value,
+        "message": finding.message,
+        "pointer": finding.pointer,
+        "seq": finding.seq,
+        "count": finding.count,
+        "lowered_by": finding.lowered_by,
+        "authority": finding.authority,
+    }
+
+
+def exchange_document(exchange: Exchange, seq: int, findings: Iterable[Finding]) -> Document:
     """Return one exchange, as in ``show --json``."""
     body = exchange.request.reading
     event = Event() if body.is_batch or not body.events else body.events[0]
@@ -95,7 +114,7 @@ def exchange_document(exchange: Exchange, seq: int) -> Document:
             "body": body_document(response.body),
             "body_sha256": response.body_sha256,
         },
-        "findings": [],
+        "findings": [finding_document(replace(finding, seq=seq)) for finding in findings],
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -59,6 +60,16 @@ def store_option[F: Callable[..., Any]](command: F) -> F:
         envvar="SESSIONTAPE_STORE",
         show_envvar=True,
         help="Where recordings are: sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DB.",
+    )(command)
+
+
+def config_option[F: Callable[..., Any]](command: F) -> F:
+    """Add ``--config``; the command gets ``config``, a path or None."""
+    return click.option(
+        "--config",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Settings of the rules; else sessiontape.toml or pyproject.toml in the current folder.",
     )(command)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxy_addon.cli.options import LISTEN, SERVER_URL, store_option
+from proxy_addon.cli.options import LISTEN, SERVER_URL, config_option, store_option
 from proxy_addon.core.urls import ServerUrl
 
 if TYPE_CHECKING:
@@ -58,6 +58,11 @@ class _Seconds(click.ParamType[float]):
     help="commit: each answer waits until its exchange is on disk. async: a crash can lose the latest.",
 )
 @click.option(
+    "--reject-invalid", is_flag=True, help="Answer a request that has an error with 400, and do not forward it."
+)
+@click.option("--check/--no-check", default=True, help="Judge what is recorded by the rules, or do not.")
+@config_option
+@click.option(
     "--mode",
     "modes",
     multiple=True,
@@ -74,6 +79,9 @@ def record(
     cert: Path | None,
     upstream_timeout: float,
     durability: str,
+    reject_invalid: bool,
+    check: bool,
+    config: Path | None,
     modes: tuple[str, ...],
     options: tuple[str, ...],
     store_url: str,
@@ -114,6 +122,9 @@ def record(
             store_url=store_url,
             name=name,
             durability=durability,
+            reject_invalid=reject_invalid,
+            check=check,
+            config=config,
             upstream_timeout_s=upstream_timeout,
             certificate=cert,
             options=options,

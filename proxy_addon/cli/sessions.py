@@ -82,7 +82,7 @@ def _table(found: list[Session], now: datetime) -> Table:
             duration((session.last_event_at - session.started_at).total_seconds()),
             Text(state.value + (" (retry)" if session.retry_of else ""), style=STATE_STYLES[state]),
             str(session.events),
-            finding_counts(session.findings),
+            finding_counts(session.finding_counts(now)),
             printable(session.player_name, "-"),
             printable(session.media_name or session.media_id, "-"),
             printable(_short(session.session_id), "-"),

@@ -3,43 +3,53 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
-from proxy_addon.cli.documents import exchange_documents, print_json, session_document
-from proxy_addon.cli.options import json_option, store_option
+from proxy_addon import settings
+from proxy_addon.cli.documents import exchange_documents, finding_document, print_json, session_document
+from proxy_addon.cli.options import config_option, json_option, store_option
 
 
 @click.command()
 @click.argument("name", metavar="SESSION")
 @click.option("--bodies", is_flag=True, help="Show the bodies too; --json always has them.")
+@config_option
 @json_option
 @store_option
-def show(*, name: str, bodies: bool, as_json: bool, store_url: str) -> None:
-    """Show one session as a timeline.
+def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, store_url: str) -> None:
+    """Show one session as a timeline, with what was found.
 
-    SESSION is its id, its back-end session ID, or the begin of either if no other begins so.
+    Findings of single exchanges are those of the moment of recording; those of the session as a whole are worked out
+    now. 'sessiontape check' judges all of it anew. SESSION is its id, its back-end session ID, or the begin of either if no other begins so.
     """
     # Not at the top: --help does without the database.
     from proxy_addon.cli.output import console  # noqa: PLC0415
     from proxy_addon.cli.stores import reading  # noqa: PLC0415
-    from proxy_addon.cli.timeline import print_session, print_session_with_bodies  # noqa: PLC0415
-    from storage import sessions  # noqa: PLC0415
+    from proxy_addon.cli.timeline import Timeline  # noqa: PLC0415
+    from proxy_addon.core.judging import SessionWatch  # noqa: PLC0415
+    from storage import findings, sessions  # noqa: PLC0415
     from storage.exchanges import of_session  # noqa: PLC0415
 
     now = datetime.now(UTC)
+    policy = settings.load(config)
     with reading(store_url) as db:
         session = sessions.find(db, name)
-        exchanges = of_session(db, session.id)
+        found = findings.of_exchanges(db, session.id)
+        watch = SessionWatch(session, now, policy)
+        exchanges = watch.judging(of_session(db, session.id), bodies=False)
         if as_json:
+            shown = list(exchange_documents(exchanges, found))
+            whole = watch.verdict().of_session
             print_json(
                 {
                     "session": session_document(session, now),
-                    "exchanges": list(exchange_documents(exchanges)),
-                    "findings": [],
+                    "exchanges": shown,
+                    "findings": [finding_document(finding) for finding in whole],
                 }
             )
-        elif bodies:
-            print_session_with_bodies(console(), session, exchanges, now)
         else:
-            print_session(console(), session, exchanges, now)
+            printer = Timeline(console(), session, now)
+            printer.print(exchanges, found, bodies=bodies)
+            printer.print_findings(watch.verdict().of_session)

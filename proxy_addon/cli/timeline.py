@@ -7,7 +7,7 @@ runs away from the clock, or pings that come too late, can be seen by reading do
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from rich.console import Console
@@ -19,6 +19,7 @@ from proxy_addon.cli.output import printable
 from proxy_addon.cli.sessions import STATE_STYLES, duration, finding_counts
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Outcome
+from proxy_addon.core.findings import BUILT_IN, Finding, Severity
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.sessions import Session
 
@@ -32,36 +33,79 @@ _STYLES = (
     (("error",), "bold red"),
     (("state", "bitrate"), "blue"),
 )
+SEVERITY_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 BODY_SHOWN = 20_000
 """Characters of a body that are shown; the JSON has all."""
 
 
-def print_session(console: Console, session: Session, exchanges: Iterable[Exchange], now: datetime) -> None:
-    """Print a session's facts and its timeline."""
-    _print_facts(console, session, now)
-    table = _table()
-    rows = _Rows(session.started_at)
-    for seq, exchange in enumerate(exchanges, 1):
-        for row in rows.of(seq, exchange):
-            table.add_row(*row)
-    console.print(table)
+class Timeline:
+    """Prints one session: its facts, its timeline, what was found."""
+
+    def __init__(self, console: Console, session: Session, now: datetime) -> None:
+        self._console = console
+        self._session = session
+        self._now = now
+
+    def print(
+        self, exchanges: Iterable[Exchange], findings: Mapping[str, Sequence[Finding]], *, bodies: bool = False
+    ) -> None:
+        """Print the facts and the timeline, what was found of an exchange below its row.
+
+        Args:
+            findings: Those of each exchange, by its id.
+            bodies: Whether bodies are shown too.
+        """
+        _print_facts(self._console, self._session, self._now)
+        rows = _Rows(self._session.started_at)
+        table = _table()
+        for seq, exchange in enumerate(exchanges, 1):
+            for row in rows.of(seq, exchange):
+                table.add_row(*row)
+            below = [finding_line(finding) for finding in findings.get(exchange.id, ())]
+            shown = _bodies(exchange) if bodies else []
+            if below or shown:  # these are wider than any column
+                self._console.print(table)
+                for line in (*below, *shown):
+                    self._console.print(Padding(line, (0, 0, 0, 6)))
+                table = _table(show_header=False)
+        if table.row_count or not rows.count:
+            self._console.print(table)
+
+    def print_findings(self, findings: Sequence[Finding]) -> None:
+        """Print what was found of the session as a whole."""
+        if findings:
+            self._console.print()
+            self._console.print(Text("Of the session as a whole:", style="bold"))
+            for finding in findings:
+                self._console.print(Padding(finding_line(finding, places=True), (0, 0, 0, 2)))
 
 
-def print_session_with_bodies(console: Console, session: Session, exchanges: Iterable[Exchange], now: datetime) -> None:
-    """Print a session's facts and its timeline, with the bodies below each row."""
-    _print_facts(console, session, now)
-    rows = _Rows(session.started_at)
-    for seq, exchange in enumerate(exchanges, 1):
-        table = _table(show_header=seq == 1)
-        for row in rows.of(seq, exchange):
-            table.add_row(*row)
-        console.print(table)
-        bodies = [("request", exchange.request.body)]
-        if exchange.response is not None:
-            bodies.append(("answer", exchange.response.body))
-        for name, body in bodies:
-            if body:
-                console.print(Padding(Text.assemble((f"{name}  ", "dim"), _readable(body)), (0, 0, 0, 6)))
+def finding_line(finding: Finding, *, places: bool = False) -> Text:
+    """Return a finding as a line for people.
+
+    Args:
+        places: Whether to say which exchange it is about.
+    """
+    line = Text.assemble(
+        (f"{finding.severity.value:<7}", SEVERITY_STYLES[finding.severity]), " ", (finding.rule, "bold")
+    )
+    if places and finding.seq is not None:
+        line.append(f" #{finding.seq}")
+    line.append(": ").append_text(printable(finding.message))
+    if finding.pointer:
+        line.append(" at ", "dim").append_text(printable(finding.pointer))
+    if finding.lowered_by:
+        line.append(f" ({finding.lowered_by})", "dim")
+    if finding.authority != BUILT_IN:
+        line.append(f" [{finding.authority}]", "dim")
+    return line
+
+
+def _bodies(exchange: Exchange) -> list[Text]:
+    bodies = [("request", exchange.request.body)]
+    if exchange.response is not None:
+        bodies.append(("answer", exchange.response.body))
+    return [Text.assemble((f"{name}  ", "dim"), _readable(body)) for name, body in bodies if body]
 
 
 def answer(exchange: Exchange) -> Text:
@@ -81,9 +125,11 @@ class _Rows:
 
     def __init__(self, started_at: datetime) -> None:
         self._started_at = started_at
+        self.count = 0
         self._before: tuple[datetime, float] | None = None
 
     def of(self, seq: int, exchange: Exchange) -> Iterable[tuple[Text | str, ...]]:
+        self.count = seq
         body = exchange.request.reading
         at_s = (exchange.received_at - self._started_at).total_seconds()
         tracking = exchange.route.operation in (Operation.SESSIONS, Operation.EVENTS, Operation.DOWNLOADED)
@@ -135,7 +181,7 @@ def _print_facts(console: Console, session: Session, now: datetime) -> None:
         if value is not None:
             facts.add_row(name, printable(value))
     facts.add_row("exchanges", f"{session.exchanges}, with {session.events} events")
-    if found := finding_counts(session.findings):
+    if found := finding_counts(session.finding_counts(now)):
         facts.add_row("findings", found)
     console.print(facts)
     console.print()

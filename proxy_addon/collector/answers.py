@@ -7,11 +7,12 @@ Source: Media Collection API, endpoints. Where it contradicts itself or is silen
 - an unknown event type has no schema: 404; a wrong method on a path of the protocol is 405;
 - a preflight is answered 204.
 
+A body is refused for what the body rules call an error.
+
 >>> sessions = Sessions()
->>> body = b'{"playerTime": {"playhead": 0, "ts": 1731672000000}, "eventType": "sessionStart", "params": {}}'
->>> opened = answer(Request(method="POST", path="/tv/api/v1/sessions", body=body), sessions, new_id=lambda: "4a0f")
->>> opened.response.status, dict(opened.response.headers)["Location"]
-(201, '/api/v1/sessions/4a0f')
+>>> body = b'{"playerTime": {"playhead": 0, "ts": 1731672000000}, "eventType": "play"}'
+>>> answer(Request(method="POST", path="/tv/api/v1/sessions", body=body), sessions, new_id=str).response.status
+400
 >>> answer(Request(method="POST", path="/api/v1/sessions/9/events", body=b"{}"), sessions, new_id=str).response.body
 b'{"message": "session 9 is unknown"}'
 """
@@ -23,12 +24,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from proxy_addon.collector import bodies, schemas
-from proxy_addon.core import jsontext
+from proxy_addon.core import protocol
 from proxy_addon.core.events import read_body
 from proxy_addon.core.exchange import Headers, Request, Response
+from proxy_addon.core.judging import COLLECTOR, judge_body, refusal
 from proxy_addon.core.routes import Operation, Route, parse_route
-from proxy_addon.errors import ProtocolError
+from proxy_addon.core.schemas import schema_of
 
 CORS: Headers = (
     ("Access-Control-Allow-Origin", "*"),
@@ -38,7 +39,7 @@ CORS: Headers = (
 )
 """On every answer. Without the last one a browser hides ``Location`` from the SDK, which then drops the playback."""
 
-SERVER: Headers = (("Server", "sessiontape"),)
+SERVER: Headers = (("Server", COLLECTOR),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +120,9 @@ def _json(status: int, document: object, headers: Headers = ()) -> Response:
 
 def _answer_schema(route: Route) -> Answer:
     name = route.event_type or ""
-    schema = schemas.schema(name)
-    if schema is None:
+    if name not in protocol.EVENTS:
         return Answer(response=error(HTTPStatus.NOT_FOUND, f"there is no event type {name!r}"))
-    return Answer(response=_json(HTTPStatus.OK, schema))
+    return Answer(response=_json(HTTPStatus.OK, schema_of(name)))
 
 
 def _wrong_method(method: str, endpoint: Operation) -> Response:
@@ -134,7 +134,7 @@ def _wrong_method(method: str, endpoint: Operation) -> Response:
 def _take_event(request: Request, session_id: str, sessions: Sessions) -> Response:
     if not sessions.is_known(session_id):
         return error(HTTPStatus.NOT_FOUND, f"session {session_id} is unknown")
-    problem = _problem(request.body, bodies.problem_of_event)
+    problem = _problem(request, Operation.EVENTS)
     ends = problem is None and is_session_end(request.body)
     if not sessions.is_open(session_id) and not ends:
         return error(HTTPStatus.GONE, f"session {session_id} is closed")
@@ -152,15 +152,10 @@ def is_session_end(body: bytes) -> bool:
 
 
 def _take_start(request: Request, endpoint: Operation, sessions: Sessions, new_id: Callable[[], str]) -> Answer:
-    if endpoint is Operation.DOWNLOADED:
-        problem = _problem(request.body, lambda value: bodies.problem_of_batch(value, flag_required=False))
-        is_batch = True
-    else:
-        problem = _problem(request.body, _problem_on_sessions)
-        is_batch = request.reading.is_batch
+    problem = _problem(request, endpoint)
     if problem is not None:
         return Answer(response=error(HTTPStatus.BAD_REQUEST, problem))
-    if is_batch:
+    if request.reading.is_batch:
         return Answer(response=_created())
     session_id = new_id()
     sessions.open(session_id)
@@ -172,16 +167,6 @@ def _created(headers: Headers = ()) -> Response:
     return empty(HTTPStatus.CREATED, (("Content-Type", "application/octet-stream"), ("Content-Length", "0"), *headers))
 
 
-def _problem_on_sessions(value: object) -> str | None:
-    if isinstance(value, list):
-        return bodies.problem_of_batch(value, flag_required=True)
-    return bodies.problem_of_start(value)
-
-
-def _problem(body: bytes, check: Callable[[object], str | None]) -> str | None:
-    if not body.strip():
-        return "the body is empty"
-    try:
-        return check(jsontext.loads(body))
-    except ProtocolError as e:
-        return str(e)
+def _problem(request: Request, endpoint: Operation) -> str | None:
+    """Return the first thing that the body rules call an error."""
+    return refusal(judge_body(request.body, endpoint, reading=request.reading))

@@ -8,11 +8,14 @@ API, body rules and session rules.
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
-from proxy_addon.core.events import Body, read_body
+from proxy_addon.core.events import Body, read_body, read_event
 from proxy_addon.core.exchange import Exchange, header
 from proxy_addon.core.findings import ACCEPTED, BUILT_IN, Finding, Severity
 from proxy_addon.core.policy import DEFAULT, Policy
@@ -21,6 +24,7 @@ from proxy_addon.core.rules import RULES, Rule, Scope
 from proxy_addon.core.rules.playback import Arrivals, Playback, SessionEvent, Silence, session_event
 from proxy_addon.core.rules.rule import Problem
 from proxy_addon.core.rules.views import BodyView, EventView, Vocabulary
+from proxy_addon.core.rules.wording import shown
 from proxy_addon.core.sessions import Session
 
 COLLECTOR = "sessiontape"
@@ -77,6 +81,15 @@ def judge_body(
         reading: The body, where it was decoded already.
     """
     return _findings(_problems_of_body(raw, reading or read_body(raw), endpoint, vocabulary, encoding), policy)
+
+
+def refusal(findings: Iterable[Finding]) -> str | None:
+    """Return what is said to one whose request is refused: the first error and where it is; None for a valid one."""
+    for finding in findings:
+        if finding.severity is Severity.ERROR:
+            where = f" at {finding.pointer}" if finding.pointer else ""
+            return f"{finding.message}{where} ({finding.rule})"
+    return None
 
 
 def judge_event(
@@ -403,6 +416,127 @@ def _listed(places: _Places) -> str:
     named = ", ".join(f"#{place.seq}{place.pointer}" for place in places.first[1:])
     more = places.count - len(places.first)
     return f"also at {named}" + (f" and {more} more" if more else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is to be said of a session.
+
+    Attributes:
+        of_exchanges: Findings of single exchanges, with their ``seq``, by arrival.
+        of_session: Findings of the session as a whole.
+    """
+
+    of_exchanges: tuple[Finding, ...] = ()
+    of_session: tuple[Finding, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All of them."""
+        return self.of_exchanges + self.of_session
+
+
+class SessionWatch:
+    """Judges a recorded session while its exchanges pass by, each by itself and all of them together."""
+
+    def __init__(
+        self, session: Session, now: datetime, policy: Policy = DEFAULT, vocabulary: Vocabulary = _VOCABULARY
+    ) -> None:
+        self._session = session
+        self._now = now
+        self._policy = policy
+        self._vocabulary = vocabulary
+        self._judge: SessionJudge | None = None
+        self._found: list[Finding] = []
+
+    def judging(self, exchanges: Iterable[Exchange], *, bodies: bool = True) -> Iterator[Exchange]:
+        """Yield a session's exchanges, given by arrival, and judge them on the way.
+
+        Args:
+            bodies: Whether to judge each by itself too.
+        """
+        for seq, exchange in enumerate(exchanges, 1):
+            if bodies:
+                findings = judge_exchange(exchange, self._policy, self._vocabulary)
+                self._found += [replace(finding, seq=seq) for finding in findings]
+            for event in events_of(exchange, seq):
+                if self._judge is None:
+                    is_batch = exchange.request.reading.is_batch
+                    self._judge = SessionJudge(facts_of(self._session, is_batch=is_batch), self._policy)
+                self._judge.add(event)
+            yield exchange
+
+    def verdict(self) -> Verdict:
+        """Return what is to be said once all have passed."""
+        of_session = self._judge.findings(is_over=self._session.is_over(self._now)) if self._judge else []
+        return Verdict(of_exchanges=tuple(self._found), of_session=tuple(of_session))
+
+
+class FileKind(StrEnum):
+    """What a file is: a body for an endpoint, or a whole session."""
+
+    SESSIONS = "sessions"
+    EVENTS = "events"
+    DOWNLOADED = "downloaded"
+    SESSION = "session"
+
+
+def judge_file(raw: bytes, what: FileKind, policy: Policy = DEFAULT) -> Verdict:
+    """Return what is to be said of a file: one request body, or a whole session.
+
+    Args:
+        what: A whole session is a list of bodies, or ``{"events": [{"t": seconds, …the body…} …]}``.
+    """
+    reading = read_body(raw)
+    vocabulary = Vocabulary(policy.params)
+    if what is not FileKind.SESSION:
+        found = judge_body(raw, Operation(what), policy, vocabulary, reading=reading)
+        of_session: list[Finding] = []
+        if what is FileKind.DOWNLOADED and reading.is_batch:
+            judge = SessionJudge(SessionFacts(is_batch=True, by_arrival=False, has_clock=False), policy)
+            for index, event in enumerate(reading.events):
+                judge.add(session_event(event, seq=index + 1, pointer=f"/{index}"))
+            of_session = judge.findings(is_over=True)
+        return Verdict(of_exchanges=tuple(found), of_session=tuple(of_session))
+    return _judge_list(raw, reading, policy, vocabulary)
+
+
+def _judge_list(raw: bytes, reading: Body, policy: Policy, vocabulary: Vocabulary) -> Verdict:
+    value, base = reading.value, ""
+    if isinstance(value, dict) and isinstance(value.get("events"), list):
+        value, base = value["events"], "/events"
+    view = BodyView(raw=raw, reading=reading, endpoint=Operation.SESSIONS)
+    document = [RULES[id] for id in ("body-empty", "body-not-json", "json-duplicate-key")]
+    found = _findings([Found(rule, problem) for rule in document for problem in rule.check(view)], policy)
+    if not isinstance(value, list):
+        if reading.problem is None:
+            rule = RULES["body-not-object"]
+            message = f"the file holds {shown(value)}; expected a list of events, or an object with one under events"
+            found += _findings([Found(rule, Problem(message, ""))], policy)
+        return Verdict(of_exchanges=tuple(found))
+    times = [_seconds(element.get("t")) if isinstance(element, dict) and base else None for element in value]
+    facts = SessionFacts(by_arrival=bool(value) and None not in times, has_clock=False)
+    judge = SessionJudge(facts, policy)
+    for index, element in enumerate(value):
+        seq, pointer = index + 1, f"{base}/{index}"
+        if not isinstance(element, dict):
+            problem = Problem(f"element {index} is {shown(element)}; expected an object", pointer)
+            findings = _findings([Found(RULES["body-not-object"], problem)], policy)
+        else:
+            body = {name: member for name, member in element.items() if name != "t" or not base}
+            event = read_event(body)
+            endpoint = Operation.SESSIONS if event.type == "sessionStart" else Operation.EVENTS
+            findings = judge_event(body, endpoint, pointer, policy, vocabulary)
+            sha256 = hashlib.sha256(repr(body).encode("utf-8", "surrogatepass")).hexdigest()
+            judge.add(session_event(event, seq=seq, pointer=pointer, arrived_s=times[index], body_sha256=sha256))
+        found += [replace(finding, seq=seq) for finding in findings]
+    return Verdict(of_exchanges=tuple(found), of_session=tuple(judge.findings(is_over=True)))
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 10**12:
+        return None
+    return float(value)
 
 
 def facts_of(session: Session, *, is_batch: bool) -> SessionFacts:

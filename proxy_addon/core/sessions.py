@@ -10,12 +10,15 @@ Sources: Media Collection API, endpoints, timeouts, what real clients send.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, header
+from proxy_addon.core.findings import Finding, Severity
 from proxy_addon.core.locations import find_location, session_id_in
 from proxy_addon.core.routes import Operation
 
@@ -58,6 +61,17 @@ class FindingCounts:
     error: int = 0
     warning: int = 0
     info: int = 0
+
+    def plus(self, findings: Iterable[Finding]) -> FindingCounts:
+        """Return the counts with more findings in them."""
+        more = Counter(finding.severity for finding in findings)
+        if not more:
+            return self
+        return FindingCounts(
+            error=self.error + more[Severity.ERROR],
+            warning=self.warning + more[Severity.WARNING],
+            info=self.info + more[Severity.INFO],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,11 +134,20 @@ class Session:
     def state(self, now: datetime) -> SessionState:
         """The state at a time."""
         lasting = self.lasting_state
-        if lasting is SessionState.OPEN and (
-            now - self.last_event_at >= IDLE_TIMEOUT or now - self.playhead_moved_at >= PLAYHEAD_TIMEOUT
-        ):
-            return SessionState.EXPIRED
-        return lasting
+        return SessionState.EXPIRED if lasting is SessionState.OPEN and self._timed_out(now) else lasting
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether no event will follow: it was closed, or ran into a timeout. A failed one has never begun."""
+        return not self.failed and (self.ended or self.completed or self._timed_out(now))
+
+    def finding_counts(self, now: datetime) -> FindingCounts:
+        """The counts at a time: that a session was not closed is found by nobody, for nothing happens then."""
+        if self.is_over(now) and not (self.ended or self.completed):
+            return replace(self.findings, info=self.findings.info + 1)
+        return self.findings
+
+    def _timed_out(self, now: datetime) -> bool:
+        return now - self.last_event_at >= IDLE_TIMEOUT or now - self.playhead_moved_at >= PLAYHEAD_TIMEOUT
 
 
 def membership(exchange: Exchange) -> Membership:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from mitmproxy import ctx
 from mitmproxy.addonmanager import Loader
@@ -21,13 +22,18 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from proxy_addon import __version__
+from proxy_addon import __version__, settings
 from proxy_addon.core.exchange import Exchange, Outcome
-from proxy_addon.core.routes import parse_route
+from proxy_addon.core.findings import Finding
+from proxy_addon.core.judging import refusal
+from proxy_addon.core.policy import DEFAULT
+from proxy_addon.core.routes import Operation, parse_route
 from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SessiontapeError, SettingsError
-from proxy_addon.recording import stream
+from proxy_addon.recording import inside, stream
 from proxy_addon.recording.flows import Arrival, Arrivals, address_to_upstream, exchange_of, upstream_url
+from proxy_addon.recording.inspecting import Inspector
+from proxy_addon.recording.live import LiveJudge
 from proxy_addon.recording.writer import LINGER_S, Writer
 from storage import migrate, saving
 from storage.engine import Store, check_url
@@ -42,7 +48,11 @@ DRAIN_S = 5.0
 """How long requests in flight may take when the proxy stops."""
 FLUSH_S = 4.0
 """How long the store may take for what is queued then."""
-_FIXED = ("tape_store", "tape_name", "tape_durability", "tape_upstream")
+JUDGE_S = 2.0
+"""How long judging the sessions that are open may take then."""
+JUDGED_AT_ONCE = 64 * 1024
+"""Largest body, in bytes, that is judged between two packets; a larger one must not keep other devices waiting."""
+_FIXED = ("tape_check", "tape_config", "tape_store", "tape_name", "tape_durability", "tape_upstream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +64,10 @@ class _InFlight:
 class _Recorder:
     """What lives from the first connection to the end: the store, its writer, and the requests in flight."""
 
-    def __init__(self, store_url: str, name: str | None, *, durable: bool) -> None:
+    def __init__(self, store_url: str, name: str | None, inspector: Inspector, *, durable: bool) -> None:
         self.store = Store(store_url, durable=durable)
+        self.inspector = inspector
+        self.live = LiveJudge(self.store, inspector.policy)
         self.arrivals = Arrivals()
         self.in_flight: dict[str, _InFlight] = {}
         self.writer = Writer(self._save, linger_s=0.0 if durable else LINGER_S)
@@ -63,9 +75,21 @@ class _Recorder:
             id=saving.new_id(), name=name or None, started_at=datetime.now(UTC), version=__version__
         )
 
-    def _save(self, exchanges: Sequence[Exchange]) -> None:
+    def _save(self, batch: Sequence[tuple[Exchange, Sequence[Finding] | None]]) -> None:
+        inspector = self.inspector
+        for upstream in {exchange.upstream for exchange, _ in batch if not inspector.knows(exchange.upstream)}:
+            inspector.learn(self.store, upstream)
+        judged = [
+            saving.Judged(exchange, inspector.findings(exchange) if findings is None else findings)
+            for exchange, findings in batch
+        ]
         with self.store.write() as db:
-            saving.save(db, self._run, exchanges)
+            touched = saving.save(db, self._run, judged)
+        if inspector.is_on:
+            self.live.see(touched)
+        for exchange, _ in batch:
+            if exchange.route.operation is Operation.SCHEMAS and exchange.is_accepted:
+                inspector.learn(self.store, exchange.upstream)
 
 
 class Tape:
@@ -74,8 +98,10 @@ class Tape:
     def __init__(self) -> None:
         self._recorder: _Recorder | None = None
         self._upstream: ServerUrl | None = None
+        self._policy = DEFAULT
         self._keep_host = False
         self._unconverted = 0
+        self.addons = [inside.Commands()]  # mitmproxy adds them with this one
         self._idle = asyncio.Condition()
 
     # Options -----------------------------------------------------------------------------------------------------
@@ -93,6 +119,16 @@ class Tape:
         )
         loader.add_option(
             "tape_upstream", str, "", "The upstream of reverse mode, where it has a path: http[s]://host[:port]/path."
+        )
+        loader.add_option("tape_check", bool, default=True, help="Judge what is recorded by the rules of the protocol.")
+        loader.add_option(
+            "tape_config", str, "", "Settings file; else sessiontape.toml or pyproject.toml in the current folder."
+        )
+        loader.add_option(
+            "tape_reject_invalid",
+            bool,
+            default=False,
+            help="Answer a request that has an error with 400, and do not forward it.",
         )
         loader.add_option(
             "tape_upstream_timeout_ms",
@@ -115,6 +151,8 @@ class Tape:
             if "tape_upstream" in updated:
                 url = ctx.options.tape_upstream
                 self._upstream = parse_server_url(url) if url else None
+            if "tape_config" in updated:
+                self._policy = settings.load(Path(ctx.options.tape_config) if ctx.options.tape_config else None)
         except SettingsError as e:
             raise OptionsError(f"{e}; {e.hint}") from e
         if "tape_upstream_timeout_ms" in updated and ctx.options.tape_upstream_timeout_ms <= 0:
@@ -131,6 +169,7 @@ class Tape:
             logger.error(f"{e}; {e.hint}")  # noqa: TRY400  # a user's mistake has no traceback
             return
         recorder.writer.start()
+        recorder.live.start()
 
     async def done(self) -> None:
         """Take no more connections, wait for the requests in flight, and write what is queued."""
@@ -146,6 +185,7 @@ class Tape:
         for waiting in list(recorder.in_flight.values()):
             self._store(waiting.flow, Outcome.UPSTREAM_TIMEOUT)
         counts = await asyncio.to_thread(recorder.writer.close, FLUSH_S)
+        await asyncio.to_thread(recorder.live.close, JUDGE_S)
         recorder.store.close()
         lost = counts.lost + self._unconverted
         logger.log(logging.WARNING if lost else logging.INFO, f"{counts.stored} exchanges stored, {lost} lost")
@@ -159,7 +199,8 @@ class Tape:
             # be gone before the first hook; address_to_upstream replaces it later.
             options.update(connection_strategy="lazy", keep_host_header=True)
             durable = options.tape_durability == "commit"
-            self._recorder = _Recorder(options.tape_store, options.tape_name, durable=durable)
+            inspector = Inspector(self._policy, is_on=options.tape_check)
+            self._recorder = _Recorder(options.tape_store, options.tape_name, inspector, durable=durable)
         return self._recorder
 
     # Traffic -----------------------------------------------------------------------------------------------------
@@ -188,6 +229,16 @@ class Tape:
                 self._lose(flow, e)
         address_to_upstream(flow, self._upstream, keep_host=self._keep_host)
 
+    async def request(self, flow: HTTPFlow) -> None:
+        """Refuse a request that has an error, where that is asked for; upstream never sees it."""
+        waiting = self._begin().in_flight.get(flow.id)
+        if waiting is None or not ctx.options.tape_reject_invalid or flow.response is not None:
+            return
+        exchange = exchange_of(flow, waiting.arrival, Outcome.REJECTED)
+        message = refusal(await self._findings(exchange))
+        if message is not None:
+            flow.response = stream.own_answer(400, message)
+
     def responseheaders(self, flow: HTTPFlow) -> None:
         """Keep the answer to what is recorded in one piece."""
         if flow.response is not None and self._begin().in_flight.get(flow.id):
@@ -197,10 +248,12 @@ class Tape:
         """Store an answered exchange; the answer waits for the commit."""
         answered = stream.went_upstream(flow)
         await self._commit(self._store(flow, Outcome.ANSWERED if answered else Outcome.REJECTED))
+        await inside.show_update(flow)
 
     async def error(self, flow: HTTPFlow) -> None:
         """Store an exchange that went wrong."""
         await self._commit(self._store(flow, stream.outcome(flow)))
+        await inside.show_update(flow)
 
     async def client_disconnected(self, client: Client) -> None:
         """Store what a device left behind that no other hook has told of."""
@@ -218,10 +271,21 @@ class Tape:
         if waiting is None:
             return None
         try:
-            return recorder.writer.put(exchange_of(flow, waiting.arrival, outcome))
+            exchange = exchange_of(flow, waiting.arrival, outcome)
+            findings = None
+            if len(exchange.request.body) <= JUDGED_AT_ONCE:
+                findings = recorder.inspector.findings(exchange)
+                inside.mark(flow, findings)
+            return recorder.writer.put(exchange, findings)
         except Exception as e:  # noqa: BLE001  # the traffic goes on whatever happens here
             self._lose(flow, e)
             return None
+
+    async def _findings(self, exchange: Exchange) -> Sequence[Finding]:
+        inspector = self._begin().inspector
+        if len(exchange.request.body) <= JUDGED_AT_ONCE:
+            return inspector.findings(exchange)
+        return await asyncio.to_thread(inspector.findings, exchange)
 
     async def _commit(self, stored: Future[bool] | None) -> None:
         if stored is None:

@@ -50,6 +50,9 @@ class Settings:
     name: str | None
     durability: str
     upstream_timeout_s: float
+    check: bool
+    config: Path | None
+    reject_invalid: bool
     certificate: Path | None
     options: tuple[str, ...]
 
@@ -98,6 +101,9 @@ async def _serve(settings: Settings, ready: Callable[[list[Listening]], None]) -
                 tape_name=settings.name or "",
                 tape_durability=settings.durability,
                 tape_upstream=str(settings.upstream or ""),
+                tape_check=settings.check,
+                tape_config=str(settings.config or ""),
+                tape_reject_invalid=settings.reject_invalid,
                 tape_upstream_timeout_ms=max(1, round(settings.upstream_timeout_s * 1000)),
             )
             master.options.set(*settings.options)

@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.findings import Finding
 from proxy_addon.errors import StorageUnavailable
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Counts:
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     exchange: Exchange
+    findings: Sequence[Finding] | None
     done: Future[bool]
     bytes: int
 
@@ -53,7 +55,7 @@ class Writer:
 
     def __init__(
         self,
-        save: Callable[[Sequence[Exchange]], None],
+        save: Callable[[Sequence[tuple[Exchange, Sequence[Finding] | None]]], None],
         *,
         linger_s: float = 0.0,
         queue_bytes: int = QUEUE_BYTES,
@@ -61,7 +63,8 @@ class Writer:
         """Make a writer; `start` sets it going.
 
         Args:
-            save: Stores a batch in one transaction. Saving one again that may have been committed must do no harm.
+            save: Stores a batch, exchanges with what is to be said of them where that is known already, in one
+                transaction. Saving one again that may have been committed must do no harm.
             linger_s: How long a batch waits for company.
             queue_bytes: How much may wait.
         """
@@ -84,14 +87,17 @@ class Writer:
         """Begin to write."""
         self._thread.start()
 
-    def put(self, exchange: Exchange) -> Future[bool]:
+    def put(self, exchange: Exchange, findings: Sequence[Finding] | None = None) -> Future[bool]:
         """Hand an exchange over. Never blocks.
+
+        Args:
+            findings: What is to be said of it, where that is known already.
 
         Returns:
             Becomes True once the exchange is committed, False once it is given up as lost.
         """
         size = len(exchange.request.body) + len(exchange.response.body if exchange.response else b"") + _OVERHEAD_BYTES
-        waiting = _Waiting(exchange, Future(), size)
+        waiting = _Waiting(exchange, findings, Future(), size)
         with self._changed:
             if self._closing:
                 reason = "the recorder is stopping"
@@ -150,7 +156,7 @@ class Writer:
         away_since: float | None = None
         while True:
             try:
-                self._save([waiting.exchange for waiting in batch])
+                self._save([(waiting.exchange, waiting.findings) for waiting in batch])
             except StorageUnavailable as e:
                 self._stuck = True
                 if away_since is None:

@@ -17,7 +17,7 @@ from storage import migrate, saving
 from storage.engine import Store
 from storage.saving import RecordingRun
 from tests import processes
-from tests.builders import BEGIN, START_PARAMS, body, event, event_dict, exchange, response, start
+from tests.builders import BEGIN, START_PARAMS, body, event, event_dict, exchange, response, start, unjudged
 from tests.processes import printed, run
 
 SESSION_KEYS = [
@@ -60,7 +60,7 @@ def tape(store: Store) -> str:
     ]
     for name, exchanges in (("monday", monday), ("tuesday", tuesday)):
         with store.write() as db:
-            saving.save(db, RecordingRun(id=name, name=name, started_at=BEGIN, version="0"), exchanges)
+            saving.save(db, RecordingRun(id=name, name=name, started_at=BEGIN, version="0"), unjudged(exchanges))
     return store.url
 
 
@@ -139,7 +139,7 @@ def test_a_batch_lists_its_events(store):
     ]
     batch = start(id="x1", body=body(events))
     with store.write() as db:
-        saving.save(db, RecordingRun(id="r", name=None, started_at=BEGIN, version="0"), [batch])
+        saving.save(db, RecordingRun(id="r", name=None, started_at=BEGIN, version="0"), unjudged([batch]))
     session = printed("sessions", "--store", store.url)[0]
     assert (session["events"], session["state"]) == (2, "ended")
     shown = printed("show", session["id"], "--store", store.url)["exchanges"][0]
@@ -366,7 +366,7 @@ def test_help_comes_without_a_store_or_a_heavy_library(tmp_path, command):
 def test_a_whole_day_between_two_events_is_fine(store):
     late = [start(id="x1"), event("ping", id="x2", after_s=timedelta(days=2).total_seconds())]
     with store.write() as db:
-        saving.save(db, RecordingRun(id="r", name=None, started_at=BEGIN, version="0"), late)
+        saving.save(db, RecordingRun(id="r", name=None, started_at=BEGIN, version="0"), unjudged(late))
     assert "48:00:00" in run("sessions", "--store", store.url).stdout
 
 

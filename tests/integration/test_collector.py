@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 from tests import sdk_traffic
-from tests.builders import BEGIN, SESSION_ID, body, event, event_dict, response, start
+from tests.builders import BEGIN, SESSION_ID, body, event, event_dict, response, start, unjudged
 
 COMMAND = Path(sys.executable).with_name("sessiontape")
 TIMEOUT_S = 15
@@ -242,7 +242,7 @@ def test_escaped_half_pairs_and_nuls_go_through(collector):
 
 def test_a_batch_of_megabytes_is_taken(collector):
     running = collector()
-    batch = body([event_dict("sessionStart")] + [event_dict("ping", params={"note": "x" * 1000})] * 4000)
+    batch = body([event_dict("sessionStart")] + [event_dict("ping", customMetadata={"note": "x" * 1000})] * 4000)
 
     assert len(batch) > 4_000_000
     answer = running.ask("POST", "/api/v1/downloaded", batch, {"Expect": "100-continue"})
@@ -542,11 +542,15 @@ def test_it_answers_as_recorded_and_then_by_itself(collector, store):
         saving.save(
             db,
             run,
-            [
-                start(id="x1"),
-                event("play", id="x2", after_s=1),
-                event("ping", id="x3", after_s=2, response=response(500, headers=headers, body=b'{"message":"oh"}')),
-            ],
+            unjudged(
+                [
+                    start(id="x1"),
+                    event("play", id="x2", after_s=1),
+                    event(
+                        "ping", id="x3", after_s=2, response=response(500, headers=headers, body=b'{"message":"oh"}')
+                    ),
+                ]
+            ),
         )
     running = collector("--store", store.url, "--from", SESSION_ID[:12])
 

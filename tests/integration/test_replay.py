@@ -25,7 +25,7 @@ from proxy_addon.core.exchange import Exchange, Headers, Request, Response
 from storage import saving
 from storage.engine import Store
 from tests import builders, processes, sdk_traffic
-from tests.builders import BEGIN, SESSION_ID
+from tests.builders import BEGIN, SESSION_ID, unjudged
 from tests.integration.test_collector import self_signed
 from tests.processes import COMMAND, collector
 
@@ -160,7 +160,7 @@ def sdk_exchanges(upstream: str = UPSTREAM) -> list[Exchange]:
 def save(store: Store, exchanges: Iterable[Exchange]) -> None:
     run = saving.RecordingRun(id="run", name="test", started_at=BEGIN, version="0")
     with store.write() as db:
-        saving.save(db, run, list(exchanges))
+        saving.save(db, run, unjudged(list(exchanges)))
 
 
 def fill(url: str, exchanges: Iterable[Exchange]) -> str:

@@ -13,6 +13,8 @@ from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, Problem, body_rule
 from proxy_addon.core.rules.views import BodyView, EventView
 from proxy_addon.core.rules.wording import close_to, meant, quoted, shown
 
+_LONGEST_ANSWER = 300
+"""How much of what upstream says is told."""
 TRACKING = (Operation.SESSIONS, Operation.EVENTS, Operation.DOWNLOADED)
 
 
@@ -136,4 +138,4 @@ def _said(body: bytes) -> str:
     """Return what an error's body says, as the end of a message."""
     value = read_body(body).value
     message = value.get("message") if isinstance(value, dict) else None
-    return f": {quoted(message)}" if isinstance(message, str) else ""
+    return f": {quoted(message, _LONGEST_ANSWER)}" if isinstance(message, str) else ""

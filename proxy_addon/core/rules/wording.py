@@ -38,9 +38,9 @@ def number(value: float) -> str:
     return f"{value:g}" if isinstance(value, float) else _cut(str(value)) if abs(value) < 10**400 else "(very long)"
 
 
-def quoted(text: str) -> str:
+def quoted(text: str, longest: int = _LONGEST) -> str:
     """Return a text in quotation marks, cut, with what does not print escaped."""
-    return ascii_safe(repr(_cut(text)))
+    return ascii_safe(repr(_cut(text, longest)))
 
 
 def ascii_safe(text: str) -> str:
@@ -61,5 +61,5 @@ def meant(name: str | None) -> str:
     return f"; did you mean {name}?" if name else ""
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+def _cut(text: str, longest: int = _LONGEST) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"

@@ -16,7 +16,7 @@ from storage.engine import Store
 from storage.models import ExchangeRow, FindingRow, Recording, SessionRow
 from storage.saving import RecordingRun
 from storage.sessions import Filters
-from tests.builders import BEGIN, SESSION_ID, UPSTREAM, at, event, exchange, preflight, start
+from tests.builders import BEGIN, SESSION_ID, UPSTREAM, at, event, exchange, preflight, start, unjudged
 from tests.builders import session as a_session
 
 RECORDING = RecordingRun(id="r1", name="smoke", started_at=BEGIN, version="1")
@@ -35,7 +35,7 @@ def put(store: Store, *values: Session) -> None:
 
 def save(store: Store, *values: Exchange, recording: RecordingRun = RECORDING) -> None:
     with store.write() as db:
-        saving.save(db, recording, values)
+        saving.save(db, recording, unjudged(values))
 
 
 def listed(

@@ -20,7 +20,7 @@ from storage.engine import Store
 from storage.saving import RecordingRun
 from storage.sessions import Filters
 from storage.types import LABEL_LENGTH, HeaderList, Label, UtcDateTime, WireText
-from tests.builders import BEGIN, at, body, event, event_dict, exchange, response, start
+from tests.builders import BEGIN, at, body, event, event_dict, exchange, response, start, unjudged
 
 REUSED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 """The store is the same for all examples of a test; each undoes what it wrote."""
@@ -135,7 +135,7 @@ RECORDING = RecordingRun(id="r1", name=None, started_at=BEGIN, version="1")
 
 def save(store: Store, values: list[Exchange]) -> None:
     with store.write() as db:
-        saving.save(db, RECORDING, values)
+        saving.save(db, RECORDING, unjudged(values))
 
 
 def sessions_of(store: Store, values: list[Exchange]) -> list[Any]:

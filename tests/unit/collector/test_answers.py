@@ -148,7 +148,7 @@ def test_the_end_of_one_session_is_none_of_another(asked):
         (b"\x00" * 10, "not JSON: "),
         (b"[]", "the array is empty"),
         (b"{}", "eventType is missing"),
-        (body(event_dict("play")), "eventType 'play' does not open a session"),
+        (body(event_dict("play")), "play was posted to /api/v1/sessions"),
     ],
 )
 def test_a_start_that_is_none_is_refused_with_a_message(asked, sent, says):

@@ -1,0 +1,186 @@
+"""``sessiontape schemas``: what upstreams say an event may hold."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from proxy_addon.cli.documents import iso, print_json
+from proxy_addon.cli.options import SERVER_URL, json_option, store_option
+from proxy_addon.core.urls import ServerUrl
+from proxy_addon.errors import NotFound
+
+if TYPE_CHECKING:
+    from storage.schemas import StoredSchema
+
+_SHOWN = 12
+
+
+@click.group()
+def schemas() -> None:
+    """Schemas that upstreams gave, version by version.
+
+    Recorded answers of GET /api/v1/schemas/{eventType} are kept by themselves. Where there is one, it is preferred to
+    the built-in table in judging what that upstream is sent.
+    """
+
+
+@schemas.command()
+@click.option("--upstream", type=SERVER_URL, metavar="URL", required=True, help="The server to ask.")
+@click.option("--insecure", is_flag=True, allow_from_autoenv=False, help="Do not check the server's certificate.")
+@click.argument("event_types", metavar="[EVENT]...", nargs=-1)
+@store_option
+def pull(*, upstream: ServerUrl, insecure: bool, event_types: tuple[str, ...], store_url: str) -> None:
+    """Fetch the schemas of all event types, or of those named, and keep them.
+
+    Exit code 1: some were not answered with a schema; 2: none was.
+    """
+    # Not at the top: --help does without the HTTP library and the database.
+    from proxy_addon.core import protocol  # noqa: PLC0415
+    from proxy_addon.core.schemas import read_schema  # noqa: PLC0415
+    from proxy_addon.errors import ProtocolError  # noqa: PLC0415
+    from proxy_addon.replay.fetching import fetch_all  # noqa: PLC0415
+    from storage import migrate  # noqa: PLC0415
+    from storage import schemas as stored  # noqa: PLC0415
+    from storage.engine import Store  # noqa: PLC0415
+
+    wanted = event_types or protocol.EVENT_TYPES
+    unknown = [name for name in wanted if name not in protocol.EVENTS]
+    if unknown:
+        raise click.UsageError(f"there is no event type {unknown[0]!r}")
+    urls = {name: f"{upstream}/api/v1/schemas/{name}" for name in wanted}
+    answers = fetch_all(urls, insecure=insecure)
+    now = datetime.now(UTC)
+    missing = 0
+    with closing(Store(store_url)) as store:
+        migrate.upgrade(store)
+        for name, answer in answers.items():
+            problem = answer if isinstance(answer, str) else None
+            if not isinstance(answer, str):
+                try:
+                    read_schema(answer, name, "")
+                except ProtocolError as e:
+                    problem = str(e)
+            if problem is not None or isinstance(answer, str):
+                missing += 1
+                click.echo(f"{name}: {problem}", err=True)
+                continue
+            with store.write() as db:
+                new = stored.keep(db, str(upstream), name, answer, now)
+            click.echo(f"{name}: {'new' if new else 'as before'}")
+    sys.exit(2 if missing == len(answers) else 1 if missing else 0)
+
+
+@schemas.command("list")
+@json_option
+@store_option
+def list_(*, as_json: bool, store_url: str) -> None:
+    """List all versions of all schemas."""
+    found = _versions(store_url)
+    if as_json:
+        print_json([_document(schema) for schema in found])
+        return
+    if not found:
+        click.echo("no schemas yet: 'sessiontape schemas pull --upstream URL' fetches them", err=True)
+        return
+    from rich.table import Table  # noqa: PLC0415
+
+    from proxy_addon.cli.output import console, printable  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("upstream", "event type", "version", "bytes", "first seen (UTC)", "last seen (UTC)"):
+        table.add_column(name, no_wrap=True)
+    for schema in found:
+        seen = (f"{at:%Y-%m-%d %H:%M:%S}" for at in (schema.first_seen_at, schema.last_seen_at))
+        names = (printable(schema.upstream), printable(schema.event_type))
+        table.add_row(*names, schema.sha256[:_SHOWN], str(len(schema.body)), *seen)
+    console().print(table)
+
+
+@schemas.command()
+@click.argument("event_type", metavar="EVENT")
+@click.option("--upstream", metavar="URL", help="Of this upstream; needed where several gave one.")
+@click.option("--version", metavar="VERSION", help="This version, or the begin of its name; else the one seen last.")
+@store_option
+def show(*, event_type: str, upstream: str | None, version: str | None, store_url: str) -> None:
+    """Print a schema as it came."""
+    click.echo(_one(_versions(store_url), event_type, upstream, version).body)
+
+
+@schemas.command()
+@click.argument("event_type", metavar="EVENT")
+@click.argument("before", metavar="[BEFORE]", required=False)
+@click.argument("after", metavar="[AFTER]", required=False)
+@click.option("--upstream", metavar="URL", help="Of this upstream; needed where several gave one.")
+@store_option
+def diff(*, event_type: str, before: str | None, after: str | None, upstream: str | None, store_url: str) -> None:
+    """Show what changed between two versions of a schema; else between the two seen last.
+
+    Exit code 0: nothing; 1: something.
+    """
+    found = _versions(store_url)
+    new = _one(found, event_type, upstream, after)
+    if before is None:
+        others = [s for s in found if s.event_type == event_type and s.upstream == new.upstream and s != new]
+        if not others:
+            raise NotFound(f"there is one version of {event_type} from {new.upstream}", hint="nothing to compare with")
+        old = others[0]
+    else:
+        old = _one(found, event_type, upstream, before)
+    names = [f"{schema.event_type} {schema.sha256[:_SHOWN]}" for schema in (old, new)]
+    lines = list(difflib.unified_diff(_lines(old), _lines(new), names[0], names[1], lineterm=""))
+    for line in lines:
+        click.echo(line)
+    sys.exit(1 if lines else 0)
+
+
+def _versions(store_url: str) -> list[StoredSchema]:
+    from proxy_addon.cli.stores import reading  # noqa: PLC0415
+    from storage import schemas as stored  # noqa: PLC0415
+
+    with reading(store_url) as db:
+        return stored.versions(db)
+
+
+def _one(found: list[StoredSchema], event_type: str, upstream: str | None, version: str | None) -> StoredSchema:
+    mine = [
+        schema
+        for schema in found
+        if schema.event_type == event_type
+        and (upstream is None or schema.upstream == upstream.rstrip("/"))
+        and schema.sha256.startswith(version or "")
+    ]
+    if not mine:
+        raise NotFound(f"no such schema of {event_type!r}", hint="'sessiontape schemas list' has all there are")
+    upstreams = sorted({schema.upstream for schema in mine})
+    if len(upstreams) > 1:
+        raise NotFound(
+            f"several upstreams gave a schema of {event_type}", hint=f"name one with --upstream: {', '.join(upstreams)}"
+        )
+    if version is not None and len(mine) > 1:
+        raise NotFound(f"several versions begin with {version!r}", hint=", ".join(schema.sha256 for schema in mine))
+    return mine[0]
+
+
+def _lines(schema: StoredSchema) -> list[str]:
+    try:
+        return json.dumps(json.loads(schema.body), indent=2, sort_keys=True).splitlines()
+    except ValueError:
+        return schema.body.decode("utf-8", "backslashreplace").splitlines()
+
+
+def _document(schema: StoredSchema) -> dict[str, object]:
+    return {
+        "upstream": schema.upstream,
+        "event_type": schema.event_type,
+        "version": schema.sha256,
+        "bytes": len(schema.body),
+        "first_seen_at": iso(schema.first_seen_at),
+        "last_seen_at": iso(schema.last_seen_at),
+    }

@@ -1,0 +1,181 @@
+"""JSON schemas of event types: read one that an upstream gave, make one of our own table.
+
+A schema is read by the shape that the published sample has (Source: Media Collection API, the schemas endpoint), and not
+run as a program: so its known slips do no harm. A definition is found by its name wherever the root's brace was put, an
+empty ``required`` is none, and what stands beside a ``$ref`` counts for nothing. What it says about the keys of
+``params`` and ``qoeData``, their types and which are required, takes the place of the built-in table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from proxy_addon.core import jsontext, protocol
+from proxy_addon.core.protocol import Key
+from proxy_addon.core.rules.views import Expectation
+from proxy_addon.errors import ProtocolError
+
+_TYPES = ("string", "number", "integer", "boolean", "object", "array")
+_DEPTH = 10
+"""How many references are followed from one to the next."""
+
+
+def read_schema(body: bytes, event_type: str, authority: str) -> Expectation:
+    """Return what a schema says an event of a type may hold.
+
+    Args:
+        authority: How findings call it.
+
+    Raises:
+        ProtocolError: It is no JSON, or has no definition of the event type with the params in it.
+    """
+    document = jsontext.loads(body)
+    if not isinstance(document, dict):
+        raise ProtocolError("the schema is no JSON object")
+    definition = _definition(document, event_type)
+    properties = _object(definition.get("properties"))
+    params = _resolved(document, properties.get("params"))
+    listed = _keys(document, params, event_type)
+    quality = _resolved(document, properties.get("qoeData"))
+    required = params.get("required")
+    return Expectation(
+        params=listed,
+        listed=frozenset(listed),
+        required=tuple(name for name in required if isinstance(name, str)) if isinstance(required, list) else (),
+        quality={**protocol.QUALITY, **_keys(document, quality, "")}
+        if _is_open(quality)
+        else _keys(document, quality, ""),
+        authority=authority,
+        is_open=_is_open(params),
+    )
+
+
+def _definition(document: Mapping[str, Any], event_type: str) -> Mapping[str, Any]:
+    definitions = _object(document.get("definitions"))
+    found = _object(definitions.get(event_type)) or (document if "properties" in document else {})
+    if "properties" not in found:
+        raise ProtocolError(f"the schema has no definition of {event_type}")
+    return found
+
+
+def _resolved(document: Mapping[str, Any], value: Any) -> Mapping[str, Any]:
+    for _ in range(_DEPTH):
+        found = _object(value)
+        reference = found.get("$ref")
+        if not isinstance(reference, str):
+            return found
+        if not reference.startswith("#/"):
+            raise ProtocolError(f"the schema refers to another document, {reference[:100]!r}; none is fetched")
+        value = document
+        for step in reference[2:].split("/"):
+            value = _object(value).get(step.replace("~1", "/").replace("~0", "~"))
+    raise ProtocolError("references in the schema go round in a circle")
+
+
+def _keys(document: Mapping[str, Any], of: Mapping[str, Any], event_type: str) -> dict[str, Key]:
+    keys = {}
+    for name, value in _object(of.get("properties")).items():
+        said = _resolved(document, value).get("type")
+        type = said if isinstance(said, str) and said in _TYPES else "any"
+        known = protocol.PARAMS.get(name) or protocol.QUALITY.get(name)
+        keys[name] = Key(
+            name=name,
+            type=type,
+            events=frozenset({event_type} if event_type else ()),
+            # What no schema has said, but documents do, stays worth a warning.
+            not_empty=known.not_empty if known else False,
+            minimum=known.minimum if known and type in ("number", "integer") else None,
+            values=known.values if known and type == "string" else (),
+            legacy=known.legacy if known else False,
+        )
+    return keys
+
+
+def _is_open(of: Mapping[str, Any]) -> bool:
+    """Whether other keys than those listed are allowed: the default of JSON Schema."""
+    return of.get("additionalProperties", True) is not False
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def schema_of(event_type: str) -> dict[str, Any]:
+    """Return the draft-04 schema of an event type, in the frame of the published sample, made of the built-in table.
+
+    It refuses what the body rules call an error, as far as a schema can say it. It differs from the sample where that
+    is no good draft-04: the definition has a ``type``, and there is no empty ``required``.
+    """
+    event = protocol.EVENTS[event_type]
+    required = [key.name for key in protocol.PARAMS.values() if event_type in key.required]
+    params: dict[str, Any] = {
+        "type": "object",
+        # Known keys on the wrong event are no error; neither are quality keys.
+        "properties": {key.name: _schema_of_key(key) for key in protocol.PARAMS.values()},
+        "patternProperties": {r"^media\.qoe\.": {}},
+        "additionalProperties": False,
+    }
+    if required:
+        params["required"] = required
+    return {
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        "definitions": {
+            "playerTime": {
+                "type": "object",
+                "properties": {
+                    "playhead": {"type": "number", "minimum": 0},
+                    "ts": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+                },
+                "required": list(protocol.PLAYER_TIME_MEMBERS),
+                "additionalProperties": False,
+            },
+            "eventType": {"type": "string", "enum": list(protocol.EVENTS)},
+            "qoeData": {
+                "type": "object",
+                "properties": {
+                    key.name: {} if key.type == "any" else {"type": key.type} for key in protocol.QUALITY.values()
+                },
+                "additionalProperties": False,
+            },
+            "customMetadata": {
+                "type": "object",
+                "patternProperties": {f"^{protocol.METADATA_KEY.pattern}$": {"type": "string"}},
+                "additionalProperties": False,
+            },
+            event_type: {
+                "type": "object",
+                "properties": {
+                    "eventType": {"type": "string", "enum": [event_type]},
+                    "playerTime": {"$ref": "#/definitions/playerTime"},
+                    "params": params,
+                    "customMetadata": {"$ref": "#/definitions/customMetadata"},
+                    "qoeData": {"$ref": "#/definitions/qoeData"},
+                },
+                "required": ["eventType", "playerTime", *(["params"] if event.needs_params else [])],
+                "additionalProperties": False,
+            },
+        },
+        "type": "object",
+        "$ref": f"#/definitions/{event_type}",
+    }
+
+
+def _schema_of_key(key: Key) -> dict[str, Any]:
+    if key.name == "visitor.customerIDs":
+        member = {
+            "type": "object",
+            "properties": {"id": {"type": "string"}, "authState": {"type": "integer", "enum": [0, 1, 2]}},
+            "required": ["id", "authState"],
+            "additionalProperties": False,
+        }
+        return {"type": "object", "additionalProperties": member}
+    if key.type == "array":
+        item = {
+            "type": "object",
+            "properties": {"media.state.name": {"type": "string"}},
+            "required": ["media.state.name"],
+            "additionalProperties": False,
+        }
+        return {"type": "array", "items": item}
+    return {"type": key.type}

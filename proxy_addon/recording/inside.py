@@ -1,0 +1,146 @@
+"""What people see who run the recorder inside mitmproxy or mitmweb: marks, comments, a view of bodies, two commands.
+
+Flows with findings are marked and carry them as comment. The view shows a body with its findings above it. ``tape.check``
+judges flows, those loaded from a file too, and ``tape.sessions`` lists what the store has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import islice
+
+from mitmproxy import command, contentviews, ctx, flow, types
+from mitmproxy.contentviews import Contentview, Metadata
+from mitmproxy.hooks import UpdateHook
+from mitmproxy.http import HTTPFlow
+
+from proxy_addon.core.exchange import Exchange, Outcome
+from proxy_addon.core.findings import Finding, Severity, worst
+from proxy_addon.core.judging import TRACKING, judge_body, judge_exchange
+from proxy_addon.core.routes import Operation, parse_route
+from proxy_addon.recording.flows import Arrivals, exchange_of, upstream_url
+from storage import sessions
+from storage.engine import Store
+from storage.sessions import Filters
+
+VIEW = "Media Collection API"
+SESSIONS_SHOWN = 50
+_MARKS = {Severity.ERROR: ":red_circle:", Severity.WARNING: ":yellow_circle:", Severity.INFO: ":large_blue_circle:"}
+_MARKED = "sessiontape.marked"
+
+
+def mark(of: HTTPFlow, findings: Sequence[Finding]) -> None:
+    """Mark a flow by its worst finding, and put all of them into its comment; one without is left as it is."""
+    severity = worst(findings)
+    if severity is None:
+        return
+    of.marked = _MARKS[severity]
+    of.comment = "\n".join(_line(finding) for finding in findings)
+    of.metadata[_MARKED] = True
+
+
+async def show_update(of: HTTPFlow) -> None:
+    """Have the lists of mitmproxy and mitmweb show a flow's mark."""
+    if of.metadata.get(_MARKED):
+        await ctx.master.addons.trigger_event(UpdateHook([of]))
+
+
+class ApiContentview(Contentview):
+    """A body of the API with its findings."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in the list of views."""
+        return VIEW
+
+    @property
+    def syntax_highlight(self) -> contentviews.SyntaxHighlight:
+        """Colours of the text below the findings."""
+        return "yaml"
+
+    def prettify(self, data: bytes, metadata: Metadata) -> str:
+        """Return the findings of a body, and the body."""
+        endpoint = _endpoint(metadata)
+        if endpoint is None:
+            raise ValueError("no request body of the Media Collection API")
+        findings = judge_body(data, endpoint)
+        lines = [f"# {_line(finding)}" for finding in findings] or ["# no findings"]
+        try:
+            pretty = contentviews.registry["json"].prettify(data, metadata)
+        except ValueError:
+            pretty = data.decode("utf-8", "backslashreplace")
+        return "\n".join([*lines, "", pretty])
+
+    def render_priority(self, data: bytes, metadata: Metadata) -> float:
+        """Come before mitmproxy's own view of JSON where it is about the API."""
+        return 2 if data and _endpoint(metadata) is not None else -1
+
+
+def _endpoint(metadata: Metadata) -> Operation | None:
+    """Return what a request body was posted to; None for everything else."""
+    of = metadata.flow
+    if not isinstance(of, HTTPFlow) or metadata.http_message is not of.request:
+        return None
+    route = parse_route(of.request.method, of.request.path)
+    return route.operation if route is not None and route.operation in TRACKING else None
+
+
+class Commands:
+    """The commands, and the view."""
+
+    def __init__(self) -> None:
+        self._view = ApiContentview()
+
+    def running(self) -> None:
+        """Add the view."""
+        contentviews.add(self._view)
+
+    @command.command("tape.check")  # type: ignore[untyped-decorator]
+    def check(self, flows: Sequence[flow.Flow]) -> types.Data:
+        """Judge flows by the rules of the protocol: a row for each finding."""
+        rows: list[list[str | int]] = [["path", "severity", "rule", "message", "pointer"]]
+        for each in flows:
+            exchange = _exchange(each)
+            if exchange is not None:
+                findings = judge_exchange(exchange)
+                if isinstance(each, HTTPFlow):
+                    mark(each, findings)
+                rows += [_row(exchange, finding) for finding in findings]
+        return rows  # type: ignore[return-value]  # a list of lists is what mitmproxy means by Data
+
+    @command.command("tape.sessions")  # type: ignore[untyped-decorator]
+    def sessions(self) -> types.Data:
+        """List the newest sessions in the store."""
+        rows: list[list[str | int]] = [["id", "started", "state", "events", "errors", "warnings", "player", "media"]]
+        now = datetime.now(UTC)
+        store = Store(ctx.options.tape_store)
+        try:
+            with store.read() as db:
+                for each in islice(sessions.newest(db, Filters(), now=now, limit=SESSIONS_SHOWN), SESSIONS_SHOWN):
+                    counts = each.finding_counts(now)
+                    started = f"{each.started_at:%Y-%m-%d %H:%M:%S}"
+                    media = each.media_name or each.media_id or ""
+                    row = [each.id, started, each.state(now).value, each.events, counts.error, counts.warning]
+                    rows.append([*row, each.player_name or "", media])
+        finally:
+            store.close()
+        return rows  # type: ignore[return-value]  # as above
+
+
+def _exchange(of: flow.Flow) -> Exchange | None:
+    """Return the exchange that a flow is, also one loaded from a file; None for one that is not of the API."""
+    if not isinstance(of, HTTPFlow) or parse_route(of.request.method, of.request.path) is None:
+        return None
+    arrival = Arrivals().take_down(of, upstream_url(of, None))
+    return exchange_of(of, arrival, Outcome.ANSWERED if of.response is not None else Outcome.UPSTREAM_CLOSED)
+
+
+def _row(exchange: Exchange, finding: Finding) -> list[str | int]:
+    return [exchange.request.path, finding.severity.value, finding.rule, finding.message, finding.pointer or ""]
+
+
+def _line(finding: Finding) -> str:
+    where = f" at {finding.pointer}" if finding.pointer else ""
+    lowered = f" (lowered: {finding.lowered_by})" if finding.lowered_by else ""
+    return f"{finding.severity.value} {finding.rule}: {finding.message}{where}{lowered}"

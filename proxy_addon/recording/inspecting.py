@@ -1,0 +1,53 @@
+"""What is to be said of an exchange while it is recorded; nothing that goes wrong here costs the exchange."""
+
+from __future__ import annotations
+
+import logging
+
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.findings import Finding, Severity
+from proxy_addon.core.judging import judge_exchange
+from proxy_addon.core.policy import Policy
+from proxy_addon.core.rules.views import Vocabulary
+from storage import schemas
+from storage.engine import Store
+
+logger = logging.getLogger(__name__)
+
+CHECKER_FAILED = "checker-failed"
+"""What a finding is called that tells of a fault of ours; no rule of the protocol has this name."""
+
+
+class Inspector:
+    """Judges exchanges by the rules over bodies, with the schemas that their upstream gave."""
+
+    def __init__(self, policy: Policy, *, is_on: bool = True) -> None:
+        self.policy = policy
+        self.is_on = is_on
+        self._vocabularies: dict[str, Vocabulary] = {}
+        self._built_in = Vocabulary(policy.params)
+
+    def learn(self, store: Store, upstream: str) -> None:
+        """Read the schemas that an upstream gave.
+
+        Raises:
+            StorageUnavailable: The store cannot be read.
+        """
+        with store.read() as db:
+            self._vocabularies[upstream] = schemas.vocabulary(db, upstream, self.policy.params)
+
+    def knows(self, upstream: str) -> bool:
+        """Whether the schemas of an upstream were looked for."""
+        return upstream in self._vocabularies
+
+    def findings(self, exchange: Exchange) -> list[Finding]:
+        """Return what is to be said of an exchange by itself. Never fails."""
+        if not self.is_on:
+            return []
+        try:
+            vocabulary = self._vocabularies.get(exchange.upstream, self._built_in)
+            return judge_exchange(exchange, self.policy, vocabulary)
+        except Exception as e:
+            logger.exception(f"the rules failed on {exchange.request.method} {exchange.request.path}")
+            message = f"the rules failed on this request, which is a fault of sessiontape: {e!r}"[:300]
+            return [Finding(rule=CHECKER_FAILED, severity=Severity.WARNING, message=message)]

@@ -1,0 +1,109 @@
+"""Findings in the store: of exchanges, stored with them, and of sessions as a whole, replaced as they change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+
+from proxy_addon.core.findings import Finding, Severity
+from storage.models import ExchangeRow, FindingRow, SessionRow
+
+_IDS_IN_A_STATEMENT = 500
+
+
+def to_row(finding: Finding, *, session: str | None, exchange_id: str | None) -> dict[str, Any]:
+    """Return the row of a finding.
+
+    Args:
+        session: Our id of the session it belongs to.
+        exchange_id: Of the exchange it is about; None for one about the session as a whole.
+    """
+    return {
+        "session": session,
+        "exchange_id": exchange_id,
+        "rule": finding.rule,
+        "severity": finding.severity.value,
+        "message": finding.message,
+        "pointer": finding.pointer,
+        "seq": finding.seq,
+        "count": finding.count,
+        "lowered_by": finding.lowered_by,
+        "authority": finding.authority,
+    }
+
+
+def from_row(row: RowMapping) -> Finding:
+    """Return the finding in a row."""
+    return Finding(
+        rule=row["rule"],
+        severity=Severity(row["severity"]),
+        message=row["message"],
+        pointer=row["pointer"],
+        seq=row["seq"],
+        count=row["count"],
+        lowered_by=row["lowered_by"],
+        authority=row["authority"],
+    )
+
+
+def add(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store rows made by `to_row`."""
+    if rows:
+        db.execute(insert(FindingRow), [dict(row) for row in rows])
+
+
+def of_exchanges(db: Connection, session: str | None) -> dict[str, list[Finding]]:
+    """Return what was found of exchanges when they were recorded, by the exchange's id.
+
+    Args:
+        session: Our id of the session whose exchanges are meant; None for those that belong to none.
+    """
+    query = select(FindingRow.__table__).where(FindingRow.exchange_id.is_not(None)).order_by(FindingRow.id)
+    if session is None:
+        outside = select(ExchangeRow.id).where(ExchangeRow.session.is_(None))
+        query = query.where(FindingRow.session.is_(None), FindingRow.exchange_id.in_(outside))
+    else:
+        query = query.where(FindingRow.session == session)
+    found: dict[str, list[Finding]] = {}
+    for row in db.execute(query).mappings():
+        found.setdefault(row["exchange_id"], []).append(from_row(row))
+    return found
+
+
+def of_session(db: Connection, session: str) -> list[Finding]:
+    """Return what was found last of a session as a whole."""
+    mine = FindingRow.session == session
+    query = select(FindingRow.__table__).where(mine, FindingRow.exchange_id.is_(None)).order_by(FindingRow.id)
+    return [from_row(row) for row in db.execute(query).mappings()]
+
+
+def replace_of_session(db: Connection, session: str, findings: Iterable[Finding]) -> bool:
+    """Put findings about a session as a whole in the place of those before, and keep its counts right.
+
+    To be called in a transaction of `storage.engine.Store.write`.
+
+    Returns:
+        Whether the session is still there.
+    """
+    severities = select(FindingRow.severity).where(FindingRow.session == session, FindingRow.exchange_id.is_(None))
+    change = dict.fromkeys(Severity, 0)
+    for severity in db.execute(severities).scalars():
+        change[Severity(severity)] -= 1
+    new = list(findings)
+    for finding in new:
+        change[finding.severity] += 1
+    errors = SessionRow.errors + change[Severity.ERROR]
+    warnings = SessionRow.warnings + change[Severity.WARNING]
+    infos = SessionRow.infos + change[Severity.INFO]
+    statement = (
+        update(SessionRow)
+        .where(SessionRow.id == session)
+        .values(errors=errors, warnings=warnings, infos=infos, has_findings=(errors + warnings + infos) > 0)
+    )
+    if db.execute(statement).rowcount == 0:
+        return False
+    db.execute(delete(FindingRow).where(FindingRow.session == session, FindingRow.exchange_id.is_(None)))
+    add(db, [to_row(finding, session=session, exchange_id=None) for finding in new])
+    return True
