@@ -62,8 +62,8 @@ def judge_exchange(exchange: Exchange, policy: Policy = DEFAULT, vocabulary: Voc
     findings = _findings(found, policy)
     if exchange.is_accepted and exchange.response is not None:
         if header(exchange.response.headers, "server") != COLLECTOR:
-            return [_lowered(finding) for finding in findings]
-    return findings
+            findings = [_lowered(finding) for finding in findings]
+    return policy.kept(findings)
 
 
 def judge_body(
@@ -80,7 +80,8 @@ def judge_body(
     Args:
         reading: The body, where it was decoded already.
     """
-    return _findings(_problems_of_body(raw, reading or read_body(raw), endpoint, vocabulary, encoding), policy)
+    found = _problems_of_body(raw, reading or read_body(raw), endpoint, vocabulary, encoding)
+    return policy.kept(_findings(found, policy))
 
 
 def refusal(findings: Iterable[Finding]) -> str | None:
@@ -96,7 +97,8 @@ def judge_event(
     value: dict[str, Any], endpoint: Operation, pointer: str, policy: Policy, vocabulary: Vocabulary = _VOCABULARY
 ) -> list[Finding]:
     """Return what the body rules say of one event that stands somewhere in a document."""
-    return _findings(list(_problems_of_event(EventView(value, vocabulary, endpoint, pointer))), policy)
+    found = list(_problems_of_event(EventView(value, vocabulary, endpoint, pointer)))
+    return policy.kept(_findings(found, policy))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def _findings(found: Sequence[Found], policy: Policy) -> list[Finding]:
         findings[place] = replace(
             findings[place], count=rest, message=f"{findings[place].message} (and {rest - 1} more)"
         )
-    return [finding for finding in findings if policy.counts(finding)]
+    return findings
 
 
 def _lowered(finding: Finding) -> Finding:
@@ -404,7 +406,7 @@ class SessionJudge:
                     count=places.count,
                 )
             )
-        return [finding for finding in findings if self._policy.counts(finding)]
+        return self._policy.kept(findings)
 
 
 def _settle(walk: _Pass, tied: list[SessionEvent]) -> None:
@@ -507,12 +509,12 @@ def _judge_list(raw: bytes, reading: Body, policy: Policy, vocabulary: Vocabular
         value, base = value["events"], "/events"
     view = BodyView(raw=raw, reading=reading, endpoint=Operation.SESSIONS)
     document = [RULES[id] for id in ("body-empty", "body-not-json", "json-duplicate-key")]
-    found = _findings([Found(rule, problem) for rule in document for problem in rule.check(view)], policy)
+    found = policy.kept(_findings([Found(rule, problem) for rule in document for problem in rule.check(view)], policy))
     if not isinstance(value, list):
         if reading.problem is None:
             rule = RULES["body-not-object"]
             message = f"the file holds {shown(value)}; expected a list of events, or an object with one under events"
-            found += _findings([Found(rule, Problem(message, ""))], policy)
+            found += policy.kept(_findings([Found(rule, Problem(message, ""))], policy))
         return Verdict(of_exchanges=tuple(found))
     times = [_seconds(element.get("t")) if isinstance(element, dict) and base else None for element in value]
     facts = SessionFacts(by_arrival=bool(value) and None not in times, has_clock=False)
@@ -521,7 +523,7 @@ def _judge_list(raw: bytes, reading: Body, policy: Policy, vocabulary: Vocabular
         seq, pointer = index + 1, f"{base}/{index}"
         if not isinstance(element, dict):
             problem = Problem(f"element {index} is {shown(element)}; expected an object", pointer)
-            findings = _findings([Found(RULES["body-not-object"], problem)], policy)
+            findings = policy.kept(_findings([Found(RULES["body-not-object"], problem)], policy))
         else:
             body = {name: member for name, member in element.items() if name != "t" or not base}
             event = read_event(body)

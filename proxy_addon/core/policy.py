@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -34,8 +34,11 @@ class Policy:
         """Return how bad findings of a rule are; None where it is switched off."""
         return self.severities.get(rule.id, rule.severity)
 
-    def counts(self, finding: Finding) -> bool:
-        """Whether a finding is among those asked for."""
+    def kept(self, findings: Iterable[Finding]) -> list[Finding]:
+        """Return the findings that are among those asked for."""
+        return [finding for finding in findings if self._counts(finding)]
+
+    def _counts(self, finding: Finding) -> bool:
         names = {finding.rule, finding.lowered_by}
         return not names & self.ignore and (not self.select or bool(names & self.select))
 

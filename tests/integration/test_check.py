@@ -1,0 +1,436 @@
+"""``sessiontape check``: stored sessions, files and stdin, in every format, with the exit codes that scripts rely on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import jsonschema_rs
+import pytest
+
+from proxy_addon.core.rules import RULES
+from storage import saving
+from storage.engine import Store
+from storage.saving import RecordingRun
+from tests import processes, sdk_traffic
+from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, body, event, event_dict, start, unjudged
+from tests.processes import printed, run
+
+TIMELINES = Path(__file__).resolve().parents[1] / "samples" / "timelines"
+FINDING_KEYS = ["rule", "severity", "message", "pointer", "seq", "count", "lowered_by", "authority"]
+
+
+def at(after_s: float, **rest: Any) -> dict[str, Any]:
+    return {"after_s": after_s, "ts": BEGIN_MS + round(after_s * 1000), **rest}
+
+
+@pytest.fixture
+def tape(store: Store) -> str:
+    """A clean session, one with an error of a body and one of the session, and one that was left open."""
+    exchanges = [
+        start(id="a1", session_id="aaaa"),
+        event("play", id="a2", session_id="aaaa", **at(1)),
+        event("sessionComplete", id="a3", session_id="aaaa", **at(9, playhead=8)),
+        start(id="b1", session_id="bbbb", after_s=100, body=body(event_dict("sessionStart", ts=BEGIN_MS + 100_000))),
+        event("adStart", id="b2", session_id="bbbb", after_s=101, body=body(ad_start(BEGIN_MS + 101_000))),
+        event("sessionEnd", id="b3", session_id="bbbb", **at(102)),
+        start(id="c1", session_id="cccc", after_s=200, body=body(event_dict("sessionStart", ts=BEGIN_MS + 200_000))),
+    ]
+    with store.write() as db:
+        saving.save(db, RecordingRun(id="r", name="monday", started_at=BEGIN, version="0"), unjudged(exchanges))
+    return store.url
+
+
+def ad_start(ts: int) -> dict[str, Any]:
+    params = {"media.ad.id": "a", "media.ad.length": "30", "media.ad.podPosition": 1, "media.ad.playerName": "x"}
+    return event_dict("adStart", ts=ts, params=params)
+
+
+def rules_of(session: dict[str, Any]) -> list[str]:
+    return [finding["rule"] for finding in session["findings"]]
+
+
+def test_every_session_that_was_judged_is_listed_clean_ones_too(tape):
+    document = printed("check", "--all", "--store", tape, code=1)
+    assert set(document) == {"ok", "counts", "sessions"}
+    assert document["ok"] is False
+    left_open, faulty, clean = document["sessions"]
+    assert clean["findings"] == []
+    assert rules_of(left_open) == ["session-not-closed"]
+    assert rules_of(faulty) == ["param-type", "ad-outside-break"]
+    assert [list(finding) for finding in faulty["findings"]] == [FINDING_KEYS] * 2
+    # The recorded upstream took the body, so its table is right and ours is not.
+    assert faulty["findings"][0] == {
+        "rule": "param-type",
+        "severity": "info",
+        "message": "media.ad.length is the string '30'; expected a number",
+        "pointer": "/params/media.ad.length",
+        "seq": 2,
+        "count": 1,
+        "lowered_by": "accepted-by-upstream",
+        "authority": "built-in",
+    }
+    assert document["counts"] == {"error": 1, "warning": 0, "info": 2}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "found"),
+    [
+        (["bbbb"], 1, 2),
+        (["aaaa"], 0, 0),
+        (["cccc"], 0, 1),
+        (["cccc", "--fail-on", "info"], 1, 1),
+        (["cccc", "--fail-on", "warning"], 0, 1),
+        (["bbbb", "--fail-on", "never"], 0, 2),
+        (["bbbb", "--ignore", "ad-outside-break"], 0, 1),
+        (["bbbb", "--select", "ad-outside-break"], 1, 1),
+        (["bbbb", "--select", "accepted-by-upstream"], 0, 1),
+        (["bbbb", "--ignore", "accepted-by-upstream"], 1, 1),
+        (["--all", "--state", "ended", "--name", "monday"], 1, 2),
+        (["--all", "--media", "nothing"], 0, 0),
+        (["aaaa", "bbbb", "aaaa"], 1, 2),
+    ],
+)
+def test_the_exit_code_says_whether_something_is_as_bad_as_asked_for(tape, options, code, found):
+    document = printed("check", *options, "--store", tape, code=code)
+    assert sum(document["counts"].values()) == found
+    assert document["ok"] is (code == 0)
+
+
+def test_text_is_grouped_by_session_with_place_time_and_event(tape):
+    done = run("check", "--all", "--store", tape)
+    assert done.returncode == 1
+    assert "#2 +0:01.000 adStart" in done.stdout
+    assert "ad-outside-break: adStart with no ad break open" in done.stdout
+    assert "1 error, 0 warnings, 2 infos; 1 of 3 clean" in done.stdout
+    assert run("check", "--all", "--media", "nothing", "--store", tape).stdout.strip() == "nothing to judge"
+
+
+def test_junit_has_a_case_for_each_session_and_a_failure_for_what_fails(tape):
+    done = run("check", "--all", "--format", "junit", "--store", tape)
+    cases = ET.fromstring(done.stdout).findall(".//testcase")
+    assert [len(case.findall("failure")) for case in cases] == [0, 1, 0]
+    failure = cases[1].find("failure")
+    assert failure is not None
+    assert failure.get("type") == "ad-outside-break"
+
+
+SARIF_WE_USE = {
+    "type": "object",
+    "required": ["version", "runs"],
+    "properties": {
+        "$schema": {"type": "string", "format": "uri"},
+        "version": {"enum": ["2.1.0"]},
+        "runs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["tool"],
+                "additionalProperties": False,
+                "properties": {
+                    "tool": {
+                        "type": "object",
+                        "required": ["driver"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "driver": {
+                                "type": "object",
+                                "required": ["name"],
+                                "additionalProperties": False,
+                                "properties": {
+                                    "name": {"type": "string"},
+                                    "version": {"type": "string"},
+                                    "rules": {
+                                        "type": "array",
+                                        "uniqueItems": True,
+                                        "items": {
+                                            "type": "object",
+                                            "required": ["id"],
+                                            "additionalProperties": False,
+                                            "properties": {
+                                                "id": {"type": "string"},
+                                                "shortDescription": {"$ref": "#/definitions/text"},
+                                                "help": {"$ref": "#/definitions/text"},
+                                                "defaultConfiguration": {
+                                                    "type": "object",
+                                                    "additionalProperties": False,
+                                                    "properties": {"level": {"$ref": "#/definitions/level"}},
+                                                },
+                                            },
+                                        },
+                                    },
+                                },
+                            }
+                        },
+                    },
+                    "results": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["message"],
+                            "additionalProperties": False,
+                            "properties": {
+                                "ruleId": {"type": "string"},
+                                "ruleIndex": {"type": "integer", "minimum": -1},
+                                "level": {"$ref": "#/definitions/level"},
+                                "message": {"$ref": "#/definitions/text"},
+                                "occurrenceCount": {"type": "integer", "minimum": 1},
+                                "properties": {"type": "object"},
+                                "locations": {
+                                    "type": "array",
+                                    "items": {
+                                        "type": "object",
+                                        "additionalProperties": False,
+                                        "properties": {
+                                            "physicalLocation": {
+                                                "type": "object",
+                                                "additionalProperties": False,
+                                                "required": ["artifactLocation"],
+                                                "properties": {
+                                                    "artifactLocation": {
+                                                        "type": "object",
+                                                        "additionalProperties": False,
+                                                        "properties": {"uri": {"type": "string"}},
+                                                    }
+                                                },
+                                            },
+                                            "logicalLocations": {
+                                                "type": "array",
+                                                "uniqueItems": True,
+                                                "items": {
+                                                    "type": "object",
+                                                    "additionalProperties": False,
+                                                    "properties": {
+                                                        "name": {"type": "string"},
+                                                        "fullyQualifiedName": {"type": "string"},
+                                                    },
+                                                },
+                                            },
+                                        },
+                                    },
+                                },
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    },
+    "definitions": {
+        "text": {
+            "type": "object",
+            "required": ["text"],
+            "additionalProperties": False,
+            "properties": {"text": {"type": "string"}},
+        },
+        "level": {"enum": ["none", "note", "warning", "error"]},
+    },
+}
+"""The part of SARIF 2.1.0 that we use, as strict as its schema is there."""
+
+
+def test_sarif_is_what_the_standard_asks_for(tape):
+    done = run("check", "--all", "--format", "sarif", "--store", tape)
+    document = json.loads(done.stdout)
+    jsonschema_rs.Draft4Validator(SARIF_WE_USE, validate_formats=True).validate(document)
+    (only,) = document["runs"]
+    assert [rule["id"] for rule in only["tool"]["driver"]["rules"]] == list(RULES)
+    for result in only["results"]:
+        assert only["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
+    assert [result["level"] for result in only["results"]] == ["note", "note", "error"]
+
+
+def test_github_gets_annotations(tape, tmp_path):
+    lines = run("check", "bbbb", "--format", "github", "--store", tape).stdout.splitlines()
+    assert lines[1].startswith("::error title=ad-outside-break::adStart with no ad break open (")
+    path = tmp_path / "a,b%.json"
+    path.write_text("{}", encoding="utf-8")
+    first = run("check", "--file", str(path), "--as", "events", "--format", "github").stdout.splitlines()[0]
+    assert "a%2Cb%25.json" in first
+
+
+# Files ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def judged(folder: Path, kind: str, sent: bytes, code: int = 1) -> list[dict[str, Any]]:
+    """Judge a body as a file, and see that no store is made or needed."""
+    path = folder / "body.json"
+    path.write_bytes(sent)
+    document = printed("check", "--file", str(path), "--as", kind, "--store", "nonsense", code=code)
+    assert [entry.name for entry in folder.iterdir()] == ["body.json"]
+    assert [session["id"] for session in document["sessions"]] == [None]
+    found: list[dict[str, Any]] = document["sessions"][0]["findings"]
+    return found
+
+
+@pytest.mark.parametrize("kind", ["sessions", "events", "downloaded", "session"])
+@pytest.mark.parametrize(
+    ("sent", "rule"),
+    [
+        (b"", "body-empty"),
+        (b" \n", "body-empty"),
+        (b"{", "body-not-json"),
+        (b"\xff\xfe", "body-not-json"),
+        (b"[NaN]", "body-not-json"),
+    ],
+)
+def test_an_empty_or_broken_body_is_a_finding(folder, kind, sent, rule):
+    assert [finding["rule"] for finding in judged(folder, kind, sent)] == [rule]
+
+
+def test_a_valid_start_is_clean(folder):
+    assert judged(folder, "sessions", body(event_dict("sessionStart")), code=0) == []
+
+
+def test_the_endpoint_decides(folder):
+    play = body(event_dict("play"))
+    assert judged(folder, "events", play, code=0) == []
+    assert [f["rule"] for f in judged(folder, "sessions", play)] == ["event-on-sessions"]
+    assert [f["rule"] for f in judged(folder, "downloaded", play)] == ["downloads-not-array"]
+
+
+def test_a_batch_is_judged_as_bodies_and_as_a_session(folder):
+    batch = [
+        event_dict("sessionStart", ts=BEGIN_MS),
+        event_dict("adStart", ts=BEGIN_MS + 1, params={"media.ad.length": 1}),
+        event_dict("sessionEnd", ts=BEGIN_MS + 999_000_000),  # days later: clocks say nothing in batches
+    ]
+    found = judged(folder, "downloaded", body(batch))
+    assert [(f["rule"], f["pointer"]) for f in found] == [
+        ("param-missing", "/1/params"), ("param-missing", "/1/params"), ("param-missing", "/1/params"),
+        ("ad-outside-break", "/1"),
+    ]  # fmt: skip
+
+
+def session_file(*events: tuple[float, dict[str, Any]]) -> bytes:
+    return body({"events": [{"t": t, **each} for t, each in events]})
+
+
+def test_a_whole_session_may_say_when_its_events_arrived(folder):
+    start_, late = event_dict("sessionStart", ts=BEGIN_MS), event_dict("sessionEnd", ts=BEGIN_MS + 1000)
+    found = judged(folder, "session", session_file((0, start_), (700, late)))
+    assert [(f["rule"], f["seq"], f["pointer"]) for f in found] == [("session-timeout-idle", 2, "/events/1")]
+    assert judged(folder, "session", body([start_, late]), code=0) == []
+
+
+def test_a_whole_session_is_over_at_its_end_and_has_no_clock(folder):
+    found = judged(folder, "session", body([event_dict("sessionStart", ts=1_000_000_000_000)]), code=0)
+    assert [f["rule"] for f in found] == ["session-not-closed"]
+
+
+def test_bodies_of_a_whole_session_are_judged_where_they_stand(folder):
+    found = judged(
+        folder, "session", body([event_dict("sessionStart"), 7, event_dict("pause"), event_dict("sessionEnd")])
+    )
+    assert [(f["rule"], f["pointer"], f["seq"]) for f in found][:2] == [
+        ("body-not-object", "/1", 2),
+        ("event-type-unknown", "/2/eventType", 3),
+    ]
+
+
+def test_a_file_that_is_neither_is_a_finding(folder):
+    assert [f["rule"] for f in judged(folder, "session", b'"text"')] == ["body-not-object"]
+
+
+def test_stdin_is_read(folder):
+    done = subprocess.run(
+        [processes.COMMAND, "check", "--file", "-", "--as", "sessions", "--json"],
+        input=body(event_dict("sessionStart", params={**START_PARAMS, "media.length": "3600"})),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    (finding,) = json.loads(done.stdout)["sessions"][0]["findings"]
+    assert finding["message"] == "media.length is the string '3600'; expected a number"
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--file", "nowhere.json", "--as", "events"], "cannot read nowhere.json"),
+        (["--file", ".", "--as", "events"], "cannot read ."),
+        (["--file", "x.json"], "--as"),
+        (["--file", "x.json", "--as", "event"], "--as"),
+        (["--as", "events", "--all"], "--file"),
+        (["--file", "x.json", "--as", "events", "--all"], "not both"),
+        (["--file", "x.json", "--as", "events", "--state", "open"], "not both"),
+        ([], "name the sessions"),
+        (["--all", "--select", "ping-gab"], "did you mean ping-gap?"),
+        (["--all", "--fail-on", "always"], "--fail-on"),
+        (["--all", "--config", "nowhere.toml"], "nowhere.toml"),
+    ],
+)
+def test_what_cannot_be_judged_is_2(folder, arguments, says):
+    done = run("check", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_settings_file_changes_what_counts(folder):
+    sent = body(event_dict("sessionStart", params={**START_PARAMS, "media.custom": "x", "media.channel": ""}))
+    assert [f["rule"] for f in judged(folder, "sessions", sent)] == ["param-unknown", "param-empty"]
+    (folder / "sessiontape.toml").write_text(
+        '[[params]]\nkey="media.custom"\ntype="string"\n[rules.param-empty]\nseverity="error"\nreason="we need it"\n',
+        encoding="utf-8",
+    )
+    document = printed("check", "--file", "body.json", "--as", "sessions", code=1, cwd=folder)
+    assert [(f["rule"], f["severity"]) for f in document["sessions"][0]["findings"]] == [("param-empty", "error")]
+
+
+# Real traffic --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("playback", [0, 1])
+def test_the_sdks_sessions_have_no_error_and_no_warning(folder, playback):
+    requests = [r for r in sdk_traffic.load() if r.playback == playback and r.method == "POST"]
+    sent = session_file(*((r.at_s, json.loads(r.body)) for r in requests))
+    assert {f["severity"] for f in judged(folder, "session", sent, code=0)} <= {"info"}
+
+
+@pytest.mark.parametrize(("name", "errors"), [("timeline_1", []), ("timeline_2", ["qoe-key-unknown"] * 2)])
+def test_the_documented_timelines_have_the_errors_of_their_own_oddities(folder, name, errors):
+    found = judged(folder, "session", (TIMELINES / f"{name}.json").read_bytes(), code=1 if errors else 0)
+    assert [f["rule"] for f in found if f["severity"] == "error"] == errors
+
+
+def test_the_oldest_documented_sample_is_valid_with_one_info(folder):
+    params = {
+        "media.playerName": "sample-html5-api-player", "media.contentType": "VOD", "media.length": 60.39333333333333,
+        "media.id": "VA API Sample Player", "media.name": "ClickMe", "media.channel": "sample-channel",
+        "media.sdkVersion": "va-api-0.0.0", "analytics.trackingServer": "t.example", "analytics.reportSuite": "rsid",
+        "analytics.visitorId": "v", "visitor.marketingCloudOrgId": "o@AdobeOrg", "analytics.enableSSL": False,
+    }  # fmt: skip
+    sample = event_dict("sessionStart", ts=1509045324153, params=params, customMetadata={"myCustomData": "x"})
+    found = judged(folder, "sessions", body(sample), code=0)
+    assert [f["rule"] for f in found] == ["stream-type-missing"]
+
+
+def test_rules_are_listed_and_explained():
+    listed = printed("rules")
+    assert [list(rule) for rule in listed] == [["rule", "severity", "summary"]] * len(RULES)
+    assert [rule["rule"] for rule in listed] == list(RULES)
+    page = run("rules", "ping-gap")
+    assert page.returncode == 0
+    for heading in (
+        "What it checks",
+        "Why it matters in the reports",
+        "Source",
+        "Example",
+        "How to fix",
+        "Known limits",
+    ):
+        assert heading in page.stdout
+    unknown = run("rules", "ping-gab")
+    assert unknown.returncode == 2
+    assert "did you mean ping-gap?" in unknown.stderr
