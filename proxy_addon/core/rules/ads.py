@@ -4,68 +4,226 @@ from __future__ import annotations
 
 from proxy_addon.core.rules.playback import Life, Playback, SessionEvent
 from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, session_rule
+from proxy_addon.core.rules.wording import number
 
 
 @session_rule("ad-outside-break", ERROR, on="adStart adComplete adSkip", weighs=True)
 def ad_outside_break(before: Playback, event: SessionEvent) -> str | None:
-    """An ad event stands outside of an ad break."""
-    return f"{event.type} with no ad break open" if before.break_start is None else None
+    """An ad event stands outside of an ad break.
+
+    What it checks: `adStart`, `adComplete` and `adSkip` come between an `adBreakStart` and its `adBreakComplete`.
+
+    Why it matters: The back end ignores an ad without both bookends. The ad is not counted, and its time is added to
+    the time spent on the content.
+
+    Source: docs, `mc-api-events-req.md` and `ad-break-start.md`; SDKs refuse such calls. Sureness: high.
+
+    Example: `sessionStart, adStart, play, adComplete, play`
+
+    How to fix: Send `adBreakStart` before the first ad of a break, also of a break with a single ad, and
+    `adBreakComplete` after the last one.
+
+    Known limits: Where the recording began after the session did, nothing is said before the first `adBreakStart` or
+    `adBreakComplete`. Among events of one `ts` that arrive shuffled, the order is taken that SDKs mean.
+    """
+    if before.break_start is not None or before.may_be_in_break:
+        return None
+    return f"{event.type} with no ad break open"
 
 
 @session_rule("ad-close-without-start", WARNING, on="adComplete adSkip", weighs=True)
 def ad_close_without_start(before: Playback, event: SessionEvent) -> str | None:
-    """An ad ends that has not begun."""
+    """An ad ends that has not begun.
+
+    What it checks: Inside an ad break, `adComplete` and `adSkip` close an ad that an `adStart` opened.
+
+    Why it matters: There is nothing to close, so the event is ignored. Most often the `adStart` is missing, and with it
+    the ad in the reports, or an ad was closed twice.
+
+    Source: JS, Android and iOS: their rules refuse the call. Sureness: high.
+
+    Example: `adBreakStart, adStart, adComplete, adComplete, adBreakComplete`
+
+    How to fix: Send one `adStart` and one of `adComplete` and `adSkip` per ad.
+
+    Known limits: Outside of a break `ad-outside-break` tells it. Ads are not compared by ID: events of an ad do not
+    carry one.
+    """
     return f"{event.type} with no ad open" if before.break_start is not None and before.ad is None else None
 
 
 @session_rule("ad-not-closed", WARNING, on="adStart adBreakComplete adBreakStart sessionComplete", weighs=True)
 def ad_not_closed(before: Playback, event: SessionEvent) -> str | None:
-    """An ad is left open by what follows it."""
+    """An ad is left open by what follows it.
+
+    What it checks: `adStart`, `adBreakStart`, `adBreakComplete` and `sessionComplete` come when no ad is open.
+
+    Why it matters: The open ad is neither complete nor skipped, so completion rates are too low, and its time runs into
+    what follows.
+
+    Source: docs, `ad-complete.md` and `ad-skip.md`; SDKs send the missing `adSkip` themselves. Sureness: high.
+
+    Example: `adBreakStart, adStart, adStart, adComplete, adBreakComplete`
+
+    How to fix: Send `adComplete` when an ad has played to its end and `adSkip` when it was left early, before anything
+    else.
+
+    Known limits: `sessionEnd` is told by `ad-open-at-end`, for SDKs end an idle session this way. The content's `play`
+    while an ad is open cannot be told from the ad's own.
+    """
     return f"{event.type} while an ad is open; adComplete or adSkip is missing" if before.ad is not None else None
 
 
 @session_rule("ad-break-not-closed", WARNING, on="adBreakStart sessionComplete", weighs=True)
 def ad_break_not_closed(before: Playback, event: SessionEvent) -> str | None:
-    """An ad break is left open by what follows it."""
+    """An ad break is left open by what follows it.
+
+    What it checks: `adBreakStart` and `sessionComplete` come when no ad break is open.
+
+    Why it matters: Without its end the break is ignored together with its ads, or everything up to the next break
+    counts as advertising.
+
+    Source: docs, `ad-break-complete.md` (each start needs its end); SDKs send the missing `adBreakComplete` themselves.
+    Sureness: high.
+
+    Example: `adBreakStart, adStart, adComplete, play, ping, adBreakStart, …`
+
+    How to fix: Send `adBreakComplete` after the last ad of each break, also when the viewer skipped the break.
+
+    Known limits: Told where the next break or the end is, not where the end of the break is missing. `sessionEnd` is
+    told by `ad-break-open-at-end`.
+    """
     return f"{event.type} while an ad break is open; adBreakComplete is missing" if before.break_start else None
 
 
 @session_rule("ad-open-at-end", INFO, on="sessionEnd", weighs=True)
 def ad_open_at_end(before: Playback, _: SessionEvent) -> str | None:
-    """`sessionEnd` comes while an ad is open."""
-    return "sessionEnd while an ad is open" if before.ad is not None else None
+    """`sessionEnd` comes while an ad is open.
+
+    What it checks: No ad is open at `sessionEnd`.
+
+    Why it matters: The ad is counted as begun and not as complete. That is right where the viewer left during the ad,
+    and wrong where the event that closes it was forgotten.
+
+    Source: docs, timeline 2 ends so; SDKs end a session so after 30 idle minutes or 24 hours. Sureness: high.
+
+    Example: `sessionStart, adBreakStart, adStart, play, ping, sessionEnd`
+
+    How to fix: Send `adSkip` and `adBreakComplete` before `sessionEnd` where the player still can.
+
+    Known limits: Its break is open too, so that `ad-break-open-at-end` is told with it. Told at the first `sessionEnd`
+    only.
+    """
+    return "sessionEnd while an ad is open" if before.ad is not None and before.life is not Life.ENDED else None
 
 
 @session_rule("ad-break-open-at-end", INFO, on="sessionEnd", weighs=True)
 def ad_break_open_at_end(before: Playback, _: SessionEvent) -> str | None:
-    """`sessionEnd` comes while an ad break is open."""
-    return "sessionEnd while an ad break is open" if before.break_start is not None else None
+    """`sessionEnd` comes while an ad break is open.
+
+    What it checks: No ad break is open at `sessionEnd`.
+
+    Why it matters: A break needs both of its ends to be counted. Where the viewer left during the break that is how it
+    is; otherwise `adBreakComplete` was forgotten.
+
+    Source: docs, timeline 2 ends so; SDKs end a session so after 30 idle minutes or 24 hours. Sureness: high.
+
+    Example: `sessionStart, adBreakStart, adStart, adComplete, sessionEnd`
+
+    How to fix: Send `adBreakComplete` before `sessionEnd`.
+
+    Known limits: Told at the first `sessionEnd` only. A session that runs into its timeout with an open break is not
+    told.
+    """
+    is_open = before.break_start is not None and before.life is not Life.ENDED
+    return "sessionEnd while an ad break is open" if is_open else None
 
 
 @session_rule("ad-break-complete-without-start", WARNING, on="adBreakComplete", weighs=True)
 def ad_break_complete_without_start(before: Playback, _: SessionEvent) -> str | None:
-    """An ad break ends that has not begun."""
-    return "adBreakComplete with no ad break open" if before.break_start is None else None
+    """An ad break ends that has not begun.
+
+    What it checks: `adBreakComplete` closes a break that an `adBreakStart` opened.
+
+    Why it matters: There is nothing to close, so the event is ignored. If the `adBreakStart` was lost, all ads of the
+    break are missing from the reports.
+
+    Source: JS, Android and iOS: their rules refuse the call. Sureness: high.
+
+    Example: `sessionStart, play, adBreakComplete, play`
+
+    How to fix: Send `adBreakStart` at the beginning of the break, and `adBreakComplete` once.
+
+    Known limits: Where the recording began after the session did, the first `adBreakComplete` is not told: its break
+    may have begun before.
+    """
+    if before.break_start is not None or before.may_be_in_break:
+        return None
+    return "adBreakComplete with no ad break open"
 
 
 @session_rule("ad-break-empty", INFO, on="adBreakComplete", weighs=True)
 def ad_break_empty(before: Playback, _: SessionEvent) -> str | None:
-    """An ad break has no ad."""
+    """An ad break has no ad.
+
+    What it checks: Between `adBreakStart` and `adBreakComplete` there is at least one `adStart`.
+
+    Why it matters: The break stands in the reports without an ad. Often the ad server had nothing to show, and
+    sometimes the ads were reported outside of the break.
+
+    Source: docs, `ad-break-start.md` (one or more ads). Sureness: high that it is documented, and the server accepts
+    it.
+
+    Example: `adBreakStart, adBreakComplete`
+
+    How to fix: Open the break when its first ad begins, and not when ads are asked for.
+
+    Known limits: A break that is never closed is told by other rules, not by this one.
+    """
     return "the ad break had no ad" if before.break_start is not None and before.ads_in_break == 0 else None
 
 
 @session_rule("ad-pod-position-order", INFO, on="adStart", weighs=True)
 def ad_pod_position_order(before: Playback, event: SessionEvent) -> str | None:
-    """`podPosition` does not grow within an ad break."""
+    """`media.ad.podPosition` does not grow within an ad break.
+
+    What it checks: In one break, `media.ad.podPosition` of each `adStart` is higher than that of the one before.
+
+    Why it matters: Reports by position in the break put two ads in one place, so neither can be compared.
+
+    Source: docs, `mc-api-req-params.md`; but timelines 1 and 3 of the docs themselves repeat a position. Sureness: low.
+
+    Example: `adBreakStart, adStart (podPosition 1), adComplete, adStart (podPosition 1), adComplete, adBreakComplete`
+
+    How to fix: Count the ads of each break, from 1 as the SDKs do.
+
+    Known limits: Positions may begin with 0 or 1 and leave gaps. An ad without an integer position is not compared, nor
+    is the one after it.
+    """
     last, now = before.pod_position, event.pod_position
     if before.break_start is None or last is None or now is None or now > last:
         return None
-    return f"podPosition {now} after {last} in one ad break; expected it to grow"
+    return f"podPosition {number(now)} after {number(last)} in one ad break; expected it to grow"
 
 
 @session_rule("playback-event-in-ad-break", WARNING, on="play pauseStart bufferStart", weighs=True)
 def playback_event_in_ad_break(before: Playback, event: SessionEvent) -> str | None:
-    """Playback changes inside an ad break while no ad is open."""
+    """Playback changes inside an ad break while no ad is open.
+
+    What it checks: While an ad break is open, `play`, `pauseStart` and `bufferStart` come only when an ad is open.
+
+    Why it matters: With no ad to count to, the event counts as content: the content begins too early or goes on during
+    the break.
+
+    Source: docs, timeline 1 (note) and the overview of ads; SDKs refuse such calls. Sureness: medium.
+
+    Example: `sessionStart, adBreakStart, play, adStart, adComplete, adBreakComplete`
+
+    How to fix: Send the `play` after `adStart`, and the one of the content after `adBreakComplete`.
+
+    Known limits: A `play` with the `ts` of `sessionStart` is accepted, for SDKs that start a session anew say
+    everything at once. A `play` of the content after a forgotten `adBreakComplete` is told here.
+    """
     if before.break_start is None or before.ad is not None:
         return None
     if before.start is not None and event.ts_ms == before.start.ts_ms:
@@ -75,9 +233,25 @@ def playback_event_in_ad_break(before: Playback, event: SessionEvent) -> str | N
 
 @session_rule("play-before-preroll", INFO, on="adBreakStart", weighs=True)
 def play_before_preroll(before: Playback, event: SessionEvent) -> str | None:
-    """The first `play` comes just before the pre-roll."""
+    """The first `play` comes just before the pre-roll.
+
+    What it checks: The first `play`, at a playhead below 1, is not followed by an `adBreakStart` within one second.
+
+    Why it matters: The content counts as started although the viewer has seen nothing but an ad yet. Starts of the
+    content are too high by all who leave during the pre-roll.
+
+    Source: docs, overview of ads; SDKs hold a `play` back for 250 ms to see whether a break begins.
+    Sureness: medium.
+
+    Example: `sessionStart, play (playhead 0), adBreakStart 400 ms later`
+
+    How to fix: Wait with the first `play` until it is known whether a pre-roll comes, and send `adBreakStart` first.
+
+    Known limits: Live content is in effect not looked at, since its playhead is the second of the day. A second `play`
+    before the break, or a break more than a second later, is not told.
+    """
     first = before.first_play
-    if first is None or before.plays != 1 or before.previous is None or before.life is not Life.OPEN:
+    if first is None or before.plays != 1 or before.life is not Life.OPEN:
         return None
     if first.playhead_s is None or first.playhead_s >= 1 or first.ts_ms is None or event.ts_ms is None:
         return None
@@ -89,10 +263,28 @@ def play_before_preroll(before: Playback, event: SessionEvent) -> str | None:
 
 @session_rule("playhead-moved-in-ad", WARNING, weighs=True)
 def playhead_moved_in_ad(before: Playback, event: SessionEvent) -> str | None:
-    """The playhead moves while an ad break is open."""
+    """The playhead moves while an ad break is open.
+
+    What it checks: While an ad break is open, no playhead differs by more than one second from that of its
+    `adBreakStart`.
+
+    Why it matters: The playhead is the place in the main content, which stands still during ads. When the place in the
+    ad is sent instead, progress and segments of the content are wrong.
+
+    Source: docs, overview of ads (it stays) and timelines; but the samples of `ad-complete.md` and `ad-skip.md` move
+    it. Sureness: medium.
+
+    Example: `adBreakStart (playhead 60), adStart (60), ping (65), adComplete (75)`
+
+    How to fix: Keep reporting the playhead of the content while ads play, and not the position of the ad.
+
+    Known limits: Live content is exempt, for its clock runs on, and so is a session whose start was not recorded. After
+    a forgotten `adBreakComplete` it is told of the content that follows. Events after `sessionEnd` are not looked at.
+    """
     began = before.break_start
     if began is None or before.is_live or began.playhead_s is None or event.playhead_s is None:
         return None
     if before.life is Life.ENDED or abs(event.playhead_s - began.playhead_s) <= before.limits.playhead_slack_s:
         return None
-    return f"playhead {event.playhead_s:g} s in an ad break that began at {began.playhead_s:g} s; expected it to stay"
+    now, then = f"{event.playhead_s:.15g}", f"{began.playhead_s:.15g}"
+    return f"playhead {now} s in an ad break that began at {then} s; expected it to stay"

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from proxy_addon.core import protocol
 from proxy_addon.core.events import Event
+from proxy_addon.core.jsontext import Number
 
 LIVE_TYPES = frozenset({"live", "linear", "radio"})
 """Values of ``media.contentType``, in lower case, whose playhead is a clock."""
@@ -153,6 +154,8 @@ def _names(items: object) -> tuple[str, ...]:
 
 
 def _integer(value: object) -> int | None:
+    if isinstance(value, Number):
+        return value.whole_value()
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -232,6 +235,7 @@ class Playback:
         start: The ``sessionStart``; None before it.
         content_s: Of the first ``play``: its playhead and time, in Unix milliseconds.
         previous: The event before.
+        breaks_seen: Whether an ad break began or ended, so that it is known whether one is open.
         still_since_s: Since when the playhead stands where it is, by `clock_s`.
         last_ping: The ping before, if nothing came between that breaks uninterrupted playback.
         stood: Pings of uninterrupted playback that found the playhead where it was: playhead, time of the first, number.
@@ -254,6 +258,7 @@ class Playback:
     plays: int = 0
     first_play: SessionEvent | None = None
     break_start: SessionEvent | None = None
+    breaks_seen: bool = False
     ads_in_break: int = 0
     pod_position: int | None = None
     ad: SessionEvent | None = None
@@ -290,6 +295,11 @@ class Playback:
         """Whether main content plays."""
         return self.mode is Mode.PLAYING and self.break_start is None and self.life in (Life.OPEN, Life.COMPLETED)
 
+    @property
+    def may_be_in_break(self) -> bool:
+        """Whether an ad break may be open that began before the recording did."""
+        return self.start_missing and not self.breaks_seen
+
     def clock_s(self, event: SessionEvent) -> float | None:
         """Return the time by which gaps are measured: of arrival when recorded live, else the event's own."""
         if self.by_arrival and not self.is_batch:
@@ -301,15 +311,15 @@ class Playback:
         return name.lower() if name.lower() == "fullscreen" else name
 
     def advance(self, event: SessionEvent) -> None:
-        """Take an event into account."""
+        """Take an event into account; after ``sessionEnd`` only to know what is open."""
         if self.first is None:
             self.first = event
         if self.life is not Life.ENDED:
             self._see_playhead(event)
             if not self.is_batch:
                 self._see_ping(event)
-            self._move(event)
             self._see_quality(event)
+        self._move(event)
         self.previous = event
 
     def _move(self, event: SessionEvent) -> None:
@@ -319,7 +329,7 @@ class Playback:
         match event.type:
             case "sessionStart":
                 self.start = self.start or event
-            case "sessionComplete":
+            case "sessionComplete" if self.life is not Life.ENDED:
                 self.life = Life.COMPLETED
             case "sessionEnd":
                 self.life = Life.ENDED
@@ -333,8 +343,10 @@ class Playback:
                 self.mode = Mode.BUFFERING
             case "adBreakStart":
                 self.break_start, self.ad, self.ads_in_break, self.pod_position = event, None, 0, None
+                self.breaks_seen = True
             case "adBreakComplete":
                 self.break_start = self.ad = None
+                self.breaks_seen = True
             case "adStart":
                 if self.break_start is not None:
                     self.ad = event

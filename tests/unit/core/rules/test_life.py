@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import pytest
+
+from proxy_addon.core.findings import Severity
+from proxy_addon.core.policy import Policy
+from proxy_addon.core.rules import life
+from proxy_addon.core.rules.playback import Limits
+from tests.unit.core.rules.whole import Fires, NearMiss, Row, assert_fires, id_of, judged, rules, rules_of
+
+ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
+START: Row = ("sessionStart", 0, 0)
+PLAY: Row = ("play", 0.1, 0)
+PING: Row = ("ping", 10, 9.9)
+COMPLETE: Row = ("sessionComplete", 18, 18)
+END: Row = ("sessionEnd", 20, 18)
+
+FIRES = [
+    Fires("session-start-first", ERROR, [PLAY, PING, END], 1, "the session begins with play; expected sessionStart"),
+    Fires(
+        "session-start-first",
+        ERROR,
+        [("sessionStart", 0, 0, {}, 0), ("play", -0.001, 0, {}, 0.1), PING, END],
+        2,
+        "the session begins with play",
+        also=frozenset({"ts-out-of-order"}),
+    ),
+    Fires("session-start-first", ERROR, [(None, 0, 0), PLAY, PING, END], 1, "begins with an event without a type"),
+    Fires(
+        "session-start-duplicate",
+        ERROR,
+        [START, PLAY, ("sessionStart", 10, 0), ("play", 10.1, 0), END],
+        3,
+        "a second sessionStart in one session",
+    ),
+    Fires(
+        "session-start-duplicate",
+        ERROR,
+        [START, ("sessionStart", 0, 0, {"media.id": "other"}, 0.5), ("play", 0.6, 0), PING, END],
+        2,
+        "a second sessionStart in one session",
+        also=frozenset({"ts-equal"}),
+    ),
+    Fires(
+        "session-start-duplicate",
+        ERROR,
+        [START, PLAY, PING, END, START],
+        2,
+        "a second sessionStart in one session",
+        facts={"is_batch": True},
+        also=frozenset({"ts-equal"}),
+    ),
+    Fires(
+        "session-start-retried",
+        INFO,
+        [START, PLAY, PING, END],
+        1,
+        "this start was posted before, in session s0; that one may be open upstream",
+        facts={"retry_of": "s0"},
+    ),
+    Fires(
+        "session-start-retried",
+        INFO,
+        [START, ("sessionStart", 0, 0, {}, 0.5), ("play", 0.6, 0), PING, END],
+        2,
+        "the same sessionStart was posted again",
+        also=frozenset({"ts-equal"}),
+    ),
+    Fires(
+        "event-after-session-end", WARNING, [START, PLAY, PING, END, ("ping", 20.001, 18)], 5, "ping after sessionEnd"
+    ),
+    Fires(
+        "event-after-session-end",
+        WARNING,
+        [START, PLAY, PING, END, ("sessionComplete", 21, 18)],
+        5,
+        "sessionComplete after sessionEnd; it is dropped",
+    ),
+    Fires("session-end-duplicate", INFO, [START, PLAY, PING, END, ("sessionEnd", 21, 18)], 5, "sessionEnd again"),
+    *(
+        Fires(
+            "event-after-session-complete",
+            WARNING,
+            [START, PLAY, PING, COMPLETE, (type, 19, 18), *closed, END],
+            5,
+            f"{type} after sessionComplete; the main content was over",
+        )
+        for type, closed in [
+            ("play", []),
+            ("pauseStart", []),
+            ("bufferStart", []),
+            ("chapterStart", [("chapterComplete", 19.5, 18)]),
+        ]
+    ),
+    Fires("session-not-closed", INFO, [START, PLAY, PING], None, "neither sessionComplete nor sessionEnd was seen"),
+    Fires(
+        "session-not-closed", INFO, [START], None, "neither sessionComplete nor sessionEnd", facts={"is_batch": True}
+    ),
+]
+
+POST_ROLL: list[Row] = [
+    ("adBreakStart", 19, 18),
+    ("adStart", 19.1, 18),
+    ("play", 19.2, 18),
+    ("pauseStart", 20, 18),
+    ("adComplete", 24, 18),
+    ("adBreakComplete", 24.1, 18),
+]
+NEAR_MISSES = [
+    NearMiss("session-start-first", "the next event comes 1 ms later", [START, ("play", 0.001, 0), PING, END]),
+    NearMiss("session-start-first", "the recording began later", [PLAY, PING, END], {"start_missing": True}),
+    NearMiss(
+        "session-start-duplicate",
+        "resumed content has a session of its own",
+        [
+            ("sessionStart", 0, 600, {"media.resume": True}),
+            ("play", 0.1, 600),
+            ("ping", 10, 610),
+            ("sessionEnd", 12, 612),
+        ],
+    ),
+    NearMiss("session-start-retried", "no attempt came before", [START, PLAY, PING, END], {"retry_of": None}),
+    NearMiss(
+        "event-after-session-end", "the last event comes 1 ms earlier", [START, PLAY, ("ping", 9.999, 9), PING, END]
+    ),
+    NearMiss("session-end-duplicate", "sessionComplete came before", [START, PLAY, PING, COMPLETE, END]),
+    NearMiss(
+        "event-after-session-complete",
+        "trailing events are documented",
+        [
+            START,
+            PLAY,
+            PING,
+            COMPLETE,
+            ("ping", 18.1, 18),
+            ("stateStart", 18.2, 18, {"media.state.name": "mute"}),
+            ("error", 18.3, 18),
+            END,
+        ],
+    ),
+    NearMiss(
+        "event-after-session-complete",
+        "it belongs to the post-roll",
+        [START, PLAY, PING, COMPLETE, *POST_ROLL, ("sessionEnd", 25, 18)],
+    ),
+    NearMiss(
+        "event-after-session-complete", "play comes 1 ms earlier", [START, PLAY, PING, ("play", 17.999, 18), COMPLETE]
+    ),
+    NearMiss("session-not-closed", "sessionComplete closes it", [START, PLAY, PING, COMPLETE]),
+    NearMiss("session-not-closed", "sessionEnd closes it", [START, PLAY, PING, END]),
+]
+
+
+@pytest.mark.parametrize("row", FIRES, ids=id_of)
+def test_a_session_breaks_one_rule_of_its_life(row):
+    assert_fires(row)
+
+
+@pytest.mark.parametrize("row", NEAR_MISSES, ids=id_of)
+def test_nothing_is_said_of_a_session_that_comes_close(row):
+    assert judged(row.events, **row.facts) == []
+
+
+def test_each_rule_over_the_life_of_a_session_has_one_that_breaks_it_and_a_near_miss():
+    assert {row.rule for row in FIRES} == rules_of(life)
+    assert {row.rule for row in NEAR_MISSES} == rules_of(life)
+
+
+def test_of_a_session_that_goes_on_it_is_not_said_that_it_was_not_closed():
+    assert judged([START, PLAY, PING], is_over=False) == []
+
+
+@pytest.mark.parametrize(("arrived_s", "rule"), [(60, "session-start-retried"), (60.001, "session-start-duplicate")])
+def test_the_same_start_is_a_repetition_for_a_minute(arrived_s, rule):
+    found = judged([START, ("sessionStart", 0, 0, {}, arrived_s), ("sessionEnd", 60, 0, {}, 61)])
+    assert rules(found) == sorted(
+        [rule, "ts-equal", "ping-gap"] if arrived_s == 60 else [rule, "ts-equal", "ping-gap-long"]
+    )
+
+
+def test_how_long_the_same_start_is_a_repetition_can_be_set():
+    policy = Policy(limits=Limits(retry_window_s=2))
+    events: list[Row] = [START, ("sessionStart", 0, 0, {}, 3), ("sessionEnd", 4, 0)]
+    assert rules(judged(events, policy=policy)) == ["session-start-duplicate", "ts-equal"]
+
+
+def test_all_repetitions_of_a_start_are_told_as_one():
+    events: list[Row] = [START, ("sessionStart", 0, 0, {}, 0.5), ("sessionStart", 0, 0, {}, 1), ("sessionEnd", 2, 0)]
+    [found] = [finding for finding in judged(events) if finding.rule == "session-start-retried"]
+    assert (found.seq, found.count) == (2, 2)
+    assert found.message == "the same sessionStart was posted again (also at #3)"
+
+
+@pytest.mark.parametrize("late_s", [0.5, 2])
+def test_an_event_that_arrives_after_session_end_but_happened_before_is_in_order(late_s):
+    found = judged([START, PLAY, PING, ("ping", 19.9, 18, {}, 20 + late_s), END])
+    assert [(finding.rule, finding.severity) for finding in found] == [("ts-out-of-order", INFO)]
+
+
+def test_of_events_at_one_time_session_end_is_the_last():
+    assert rules(judged([START, PLAY, PING, END, ("ping", 20, 18, {}, 20.1)])) == ["ts-equal"]
+
+
+def test_what_is_open_after_session_end_is_kept_in_mind():
+    # Only that it comes too late is to be said of a break that is in order by itself.
+    events = [START, PLAY, PING, ("sessionEnd", 18, 18), *POST_ROLL, ("sessionEnd", 25, 18)]
+    found = judged(events)
+    assert rules(found) == ["event-after-session-end", "session-end-duplicate"]
+    assert next(finding.count for finding in found if finding.rule == "event-after-session-end") == len(POST_ROLL)
+
+
+def test_session_complete_after_session_end_does_not_open_the_session_again():
+    found = judged([START, PLAY, PING, END, ("sessionComplete", 21, 18), ("play", 22, 18)])
+    assert [(finding.rule, finding.count) for finding in found] == [("event-after-session-end", 2)]
