@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import Finding
+from proxy_addon.core.findings import Finding, Severity
 from proxy_addon.core.judging import SessionFacts, SessionJudge, events_of, facts_of
 from proxy_addon.core.policy import Policy
 from proxy_addon.core.sessions import IDLE_TIMEOUT, Session
@@ -28,6 +28,8 @@ from storage.saving import Touched
 
 logger = logging.getLogger(__name__)
 
+LINGER_S = 0.1
+"""How long news waits for company: to wake a thread costs more than to judge an event."""
 REST = 20
 """After a walk through a whole session, so many times as long passes before the next one of it."""
 LONGEST_REST_S = 30.0
@@ -49,6 +51,7 @@ class _Live:
         exchanges: How many exchanges the judge has seen.
         fresh: Exchanges that it has not seen yet.
         told: What was written last; None before.
+        grown: What is known now, where that is the same findings with higher counts; written with the next change.
         rests_until_s: No walk through the whole session before then.
     """
 
@@ -59,6 +62,7 @@ class _Live:
     is_batch: bool = False
     fresh: list[Exchange] = field(default_factory=list)
     told: list[Finding] | None = None
+    grown: list[Finding] | None = None
     rests_until_s: float = 0.0
 
 
@@ -82,8 +86,9 @@ class LiveJudge:
     def see(self, touched: Iterable[Touched]) -> None:
         """Tell of sessions that were stored. Never blocks."""
         with self._changed:
+            if not self._waiting:
+                self._changed.notify()
             self._waiting.extend(touched)
-            self._changed.notify()
 
     def close(self, timeout_s: float) -> None:
         """Bring up to date what is waiting, for so long at most, and stop."""
@@ -98,6 +103,7 @@ class LiveJudge:
             with self._changed:
                 if not self._waiting and not self._closing:
                     self._changed.wait(self._until_due_s())
+                self._changed.wait_for(lambda: self._closing, LINGER_S)
                 touched, self._waiting = self._waiting, []
                 closing = self._closing
             for each in touched:
@@ -107,6 +113,8 @@ class LiveJudge:
                 self._bring_up_to_date(id, closing=closing)
             self._forget()
             if closing:
+                for live in self._live.values():
+                    self._write_grown(live)
                 return
 
     def _until_due_s(self) -> float | None:
@@ -160,10 +168,23 @@ class LiveJudge:
             self._read(live)
         assert live.judge is not None
         found = live.judge.findings(is_over=live.session.is_over(datetime.now(UTC)))
-        if found != (live.told or []):
-            with self._store.write() as db:
-                findings.replace_of_session(db, live.session.id, found)
-        live.told = found
+        if _kinds(found) == _kinds(live.told or []):
+            # Some rules find each event of a session, as that a clock is wrong: no reason to write at each event.
+            live.grown = found if found != live.told else None
+            return
+        self._write(live, found)
+
+    def _write(self, live: _Live, found: list[Finding]) -> None:
+        with self._store.write() as db:
+            findings.replace_of_session(db, live.session.id, found)
+        live.told, live.grown = found, None
+
+    def _write_grown(self, live: _Live) -> None:
+        if live.grown is not None:
+            try:
+                self._write(live, live.grown)
+            except SessiontapeError as e:
+                logger.debug(f"counts of findings of session {live.session.id} are not up to date: {e}")
 
     def _read(self, live: _Live) -> None:
         """Read a session from the store, all of it."""
@@ -198,4 +219,9 @@ class LiveJudge:
             over = quiet > (ENDED_IS_KEPT if live.session.is_over(now) else IDLE_TIMEOUT)
             if id in self._due or not (over or len(self._live) > MOST):
                 return
+            self._write_grown(live)
             del self._live[id]
+
+
+def _kinds(found: list[Finding]) -> list[tuple[str, Severity]]:
+    return [(finding.rule, finding.severity) for finding in found]
