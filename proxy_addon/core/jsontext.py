@@ -71,7 +71,8 @@ def _is_whole(written: str) -> bool:
     digits = (whole + fraction).rstrip("0")
     if not digits:
         return True
-    return len(digits) - len(whole) <= int(exponent[:12] or 0)
+    power = int(exponent.lstrip("+-0")[:12] or 0)
+    return len(digits) - len(whole) <= (-power if exponent.startswith("-") else power)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Object:

@@ -8,6 +8,7 @@ API, body rules and session rules.
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from proxy_addon.core.events import Body, read_body, read_event
 from proxy_addon.core.exchange import Exchange, header
 from proxy_addon.core.findings import ACCEPTED, BUILT_IN, Finding, Severity
 from proxy_addon.core.policy import DEFAULT, Policy
+from proxy_addon.core.protocol import EVENTS
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules import RULES, Rule, Scope
 from proxy_addon.core.rules.playback import Arrivals, Playback, SessionEvent, Silence, session_event
@@ -45,6 +47,15 @@ def _rules_of(scope: Scope) -> tuple[Rule, ...]:
 _EXCHANGE, _BODY, _EVENT = (_rules_of(scope) for scope in (Scope.EXCHANGE, Scope.BODY, Scope.EVENT))
 _ARRIVAL, _GAP = _rules_of(Scope.ARRIVAL), _rules_of(Scope.GAP)
 _STANDING, _CLOSING = _rules_of(Scope.STANDING), _rules_of(Scope.CLOSING)
+
+
+@functools.cache
+def _rules_for(type: str | None, params: bool, quality: bool, metadata: bool, time: bool) -> tuple[Rule, ...]:
+    """Return the rules that have something to look at in an event of a known type with these members."""
+    present = {"": True, "params": params, "qoeData": quality, "customMetadata": metadata, "playerTime": time}
+    return tuple(rule for rule in _EVENT if present[rule.member] and (not rule.on or type in rule.on))
+
+
 _ORDER = {id: place for place, id in enumerate(RULES)}
 
 
@@ -127,7 +138,9 @@ def _problems_of_body(
 
 def _problems_of_event(event: EventView) -> Iterator[Found]:
     authority = event.expected.authority
-    for rule in _EVENT:
+    value = event.value
+    members = ("params" in value, "qoeData" in value, "customMetadata" in value, "playerTime" in value)
+    for rule in _rules_for(event.type if event.type in EVENTS else None, *members):
         for problem in rule.check(event):
             yield Found(rule, problem, authority if rule.from_schema else BUILT_IN)
 

@@ -12,7 +12,7 @@ from proxy_addon.core.rules.wording import close_to, meant, number, quoted, show
 _SOURCE = "media.qoe.errorSource"
 
 
-@event_rule("qoe-type", ERROR, from_schema=True)
+@event_rule("qoe-type", ERROR, from_schema=True, member="qoeData")
 def qoe_type(event: EventView) -> Iterable[Problem]:
     """`qoeData` is not an object.
 
@@ -36,7 +36,7 @@ def qoe_type(event: EventView) -> Iterable[Problem]:
         yield Problem(f"qoeData is {shown(event.value['qoeData'])}; expected an object", event.at("qoeData"))
 
 
-@event_rule("qoe-key-unknown", ERROR, from_schema=True)
+@event_rule("qoe-key-unknown", ERROR, from_schema=True, member="qoeData")
 def qoe_key_unknown(event: EventView) -> Iterable[Problem]:
     """A key of `qoeData` is unknown.
 
@@ -67,7 +67,7 @@ def _right_key(name: str, event: EventView) -> str | None:
     return bare.get(name.rpartition(".")[2].lower()) or close_to(name, event.expected.quality)
 
 
-@event_rule("qoe-value-type", ERROR, from_schema=True)
+@event_rule("qoe-value-type", ERROR, from_schema=True, member="qoeData")
 def qoe_value_type(event: EventView) -> Iterable[Problem]:
     """A value of `qoeData` has the wrong JSON type.
 
@@ -93,7 +93,7 @@ def qoe_value_type(event: EventView) -> Iterable[Problem]:
             yield Problem(f"{name} is {shown(value)}; expected {wanted}", event.at("qoeData", name))
 
 
-@event_rule("qoe-value", WARNING)
+@event_rule("qoe-value", WARNING, member="qoeData")
 def qoe_value(event: EventView) -> Iterable[Problem]:
     """A number of `qoeData` is negative.
 
@@ -116,7 +116,7 @@ def qoe_value(event: EventView) -> Iterable[Problem]:
             yield Problem(f"{name} is {number(value)}; expected {key.minimum} or more", event.at("qoeData", name))
 
 
-@event_rule("qoe-key-legacy", WARNING)
+@event_rule("qoe-key-legacy", WARNING, member="qoeData")
 def qoe_key_legacy(event: EventView) -> Iterable[Problem]:
     """A key of `qoeData` is only known from 2018.
 
@@ -140,7 +140,7 @@ def qoe_key_legacy(event: EventView) -> Iterable[Problem]:
             yield Problem(f"{name} is only known from the documents of 2018", event.at("qoeData", name))
 
 
-@event_rule("error-source-unknown", WARNING)
+@event_rule("error-source-unknown", WARNING, member="qoeData")
 def error_source_unknown(event: EventView) -> Iterable[Problem]:
     """`media.qoe.errorSource` is neither `player` nor `external`.
 
@@ -164,7 +164,7 @@ def error_source_unknown(event: EventView) -> Iterable[Problem]:
             yield Problem(f"{name} is {shown(value)}; expected {' or '.join(key.values)}", event.at("qoeData", name))
 
 
-@event_rule("error-without-details", INFO)
+@event_rule("error-without-details", INFO, on="error")
 def error_without_details(event: EventView) -> Iterable[Problem]:
     """An `error` has no error ID.
 
@@ -187,7 +187,7 @@ def error_without_details(event: EventView) -> Iterable[Problem]:
         yield Problem("error has no media.qoe.errorID in qoeData", event.pointer)
 
 
-@event_rule("bitrate-change-without-qoe", INFO)
+@event_rule("bitrate-change-without-qoe", INFO, on="bitrateChange")
 def bitrate_change_without_qoe(event: EventView) -> Iterable[Problem]:
     """A `bitrateChange` does not say what the bitrate is now.
 
@@ -209,7 +209,7 @@ def bitrate_change_without_qoe(event: EventView) -> Iterable[Problem]:
         yield Problem("bitrateChange has no media.qoe.bitrate in qoeData", event.pointer)
 
 
-@event_rule("custom-metadata-type", ERROR, from_schema=True)
+@event_rule("custom-metadata-type", ERROR, from_schema=True, member="customMetadata")
 def custom_metadata_type(event: EventView) -> Iterable[Problem]:
     """`customMetadata` is not an object.
 
@@ -232,7 +232,7 @@ def custom_metadata_type(event: EventView) -> Iterable[Problem]:
         yield Problem(f"customMetadata is {value}; expected an object", event.at("customMetadata"))
 
 
-@event_rule("custom-metadata-key", ERROR, from_schema=True)
+@event_rule("custom-metadata-key", ERROR, from_schema=True, member="customMetadata")
 def custom_metadata_key(event: EventView) -> Iterable[Problem]:
     """A key of `customMetadata` has other characters than letters, digits, underscores and dots.
 
@@ -259,7 +259,7 @@ def custom_metadata_key(event: EventView) -> Iterable[Problem]:
             )
 
 
-@event_rule("custom-metadata-value-type", ERROR, from_schema=True)
+@event_rule("custom-metadata-value-type", ERROR, from_schema=True, member="customMetadata")
 def custom_metadata_value_type(event: EventView) -> Iterable[Problem]:
     """A value of `customMetadata` is not a string.
 
@@ -285,7 +285,7 @@ def custom_metadata_value_type(event: EventView) -> Iterable[Problem]:
             )
 
 
-@event_rule("custom-metadata-not-on-event", WARNING)
+@event_rule("custom-metadata-not-on-event", WARNING, member="customMetadata")
 def custom_metadata_not_on_event(event: EventView) -> Iterable[Problem]:
     """`customMetadata` stands on an event with which it is not reported.
 
@@ -312,7 +312,7 @@ def custom_metadata_not_on_event(event: EventView) -> Iterable[Problem]:
         )
 
 
-@event_rule("custom-metadata-reserved-prefix", INFO)
+@event_rule("custom-metadata-reserved-prefix", INFO, member="customMetadata")
 def custom_metadata_reserved_prefix(event: EventView) -> Iterable[Problem]:
     """A key of `customMetadata` begins as Adobe's own do.
 

@@ -68,7 +68,8 @@ class Rule:
         from_schema: Whether its evidence is a schema or a type, so that an upstream which accepts what it objects to
             proves it wrong.
         weighs: Whether it decides which of the two orders of a session's events is kept.
-        on: Event types it looks at, of a rule over sessions; empty for all.
+        on: Event types it looks at; empty for all.
+        member: Member of an event without which there is nothing to look at; empty where it looks at more.
     """
 
     id: str
@@ -78,6 +79,7 @@ class Rule:
     from_schema: bool = False
     weighs: bool = False
     on: frozenset[str] = frozenset()
+    member: str = ""
 
     @cached_property
     def summary(self) -> str:
@@ -129,9 +131,17 @@ def body_rule(id: str, severity: Severity) -> Callable[[Check], Check]:
     return _adder(id, severity, Scope.BODY)
 
 
-def event_rule(id: str, severity: Severity, *, from_schema: bool = False) -> Callable[[Check], Check]:
-    """Make a function ``(event: EventView) -> Iterable[Problem]`` a rule."""
-    return _adder(id, severity, Scope.EVENT, from_schema=from_schema)
+def event_rule(
+    id: str, severity: Severity, *, from_schema: bool = False, member: str = "", on: str = ""
+) -> Callable[[Check], Check]:
+    """Make a function ``(event: EventView) -> Iterable[Problem]`` a rule.
+
+    Args:
+        from_schema: Whether its evidence is a schema or a type.
+        member: The member of the event without which there is nothing to look at.
+        on: Event types it looks at, separated by blanks; empty for all.
+    """
+    return _adder(id, severity, Scope.EVENT, from_schema=from_schema, member=member, on=frozenset(on.split()))
 
 
 def session_rule(
