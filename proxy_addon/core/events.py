@@ -66,7 +66,7 @@ def read_event(value: object) -> Event:
     return Event(
         type=event_type if isinstance(event_type, str) else None,
         playhead_s=_number(player_time.get("playhead")),
-        ts_ms=_integer(player_time.get("ts")),
+        ts_ms=integer(player_time.get("ts")),
         params=params if isinstance(params, dict) else {},
         quality=quality if isinstance(quality, dict) else {},
     )
@@ -96,7 +96,8 @@ def _number(value: object) -> int | float | None:
         return None
 
 
-def _integer(value: object) -> int | None:
+def integer(value: object) -> int | None:
+    """Return a decoded value as an integer of 64 bits; None where it is none."""
     if isinstance(value, jsontext.Number):
         return value.whole_value()
     if isinstance(value, bool) or not isinstance(value, int):

@@ -23,10 +23,10 @@ from proxy_addon.core.policy import DEFAULT, Policy
 from proxy_addon.core.protocol import EVENTS
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules import RULES, Rule, Scope
-from proxy_addon.core.rules.playback import Arrivals, Playback, SessionEvent, Silence, session_event
+from proxy_addon.core.rules.playback import Arrivals, Life, Playback, SessionEvent, Silence, session_event
 from proxy_addon.core.rules.rule import Problem
 from proxy_addon.core.rules.views import BodyView, EventView, Vocabulary
-from proxy_addon.core.rules.wording import shown
+from proxy_addon.core.rules.wording import ascii_safe, shown
 from proxy_addon.core.sessions import Session
 
 COLLECTOR = "sessiontape"
@@ -160,6 +160,8 @@ def _findings(found: Sequence[Found], policy: Policy) -> list[Finding]:
         told[id] = told.get(id, 0) + 1
         if told[id] <= TOLD:
             pointer, message = each.problem.pointer, each.problem.message
+            if pointer is not None:
+                pointer = ascii_safe(pointer)  # a member's name may be half a pair of surrogates
             findings.append(
                 Finding(rule=id, severity=severity, message=message, pointer=pointer, authority=each.authority)
             )
@@ -256,8 +258,9 @@ class _Pass:
 
     def step(self, event: SessionEvent) -> None:
         playback = self.playback
+        has_ended = playback.life is Life.ENDED
         for rule in _BY_TYPE.get(event.type, _ANY_TYPE):
-            message = rule.check(playback, event)
+            message = None if has_ended and not rule.after_end else rule.check(playback, event)
             if message is not None:
                 self.tally.add(rule, event, message)
         playback.advance(event)

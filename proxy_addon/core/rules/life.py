@@ -26,11 +26,11 @@ def session_start_first(before: Playback, event: SessionEvent) -> str | None:
     anywhere. Players that open the session after the pre-roll and then send the ad events they had queued are told.
     """
     if before.first is None and event.type != "sessionStart" and not before.start_missing:
-        return f"the session begins with {event.type or 'an event without a type'}; expected sessionStart"
+        return f"the session begins with {event.name}; expected sessionStart"
     return None
 
 
-@session_rule("session-start-duplicate", ERROR, on="sessionStart", weighs=True)
+@session_rule("session-start-duplicate", ERROR, on="sessionStart", weighs=True, after_end=True)
 def session_start_duplicate(before: Playback, event: SessionEvent) -> str | None:
     """A session has a second `sessionStart`.
 
@@ -55,7 +55,7 @@ def session_start_duplicate(before: Playback, event: SessionEvent) -> str | None
     return None
 
 
-@session_rule("session-start-retried", INFO, on="sessionStart", weighs=True)
+@session_rule("session-start-retried", INFO, on="sessionStart", weighs=True, after_end=True)
 def session_start_retried(before: Playback, event: SessionEvent) -> str | None:
     """A `sessionStart` was posted again.
 
@@ -94,7 +94,7 @@ def _is_repetition(before: Playback, event: SessionEvent) -> bool:
     return event.arrived_s - first.arrived_s <= before.limits.retry_window_s
 
 
-@session_rule("event-after-session-end", WARNING, weighs=True)
+@session_rule("event-after-session-end", WARNING, weighs=True, after_end=True)
 def event_after_session_end(before: Playback, event: SessionEvent) -> str | None:
     """An event follows `sessionEnd`.
 
@@ -114,11 +114,11 @@ def event_after_session_end(before: Playback, event: SessionEvent) -> str | None
     taken as the last one. A session that has only run into its timeout is told by `session-timeout-idle`.
     """
     if before.life is Life.ENDED and event.type != "sessionEnd":
-        return f"{event.type or 'an event without a type'} after sessionEnd; it is dropped"
+        return f"{event.name} after sessionEnd; it is dropped"
     return None
 
 
-@session_rule("session-end-duplicate", INFO, on="sessionEnd", weighs=True)
+@session_rule("session-end-duplicate", INFO, on="sessionEnd", weighs=True, after_end=True)
 def session_end_duplicate(before: Playback, _: SessionEvent) -> str | None:
     """`sessionEnd` was sent again.
 

@@ -7,15 +7,18 @@ of times; `Arrivals` what went before it in the order of arrival. Both are chang
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from proxy_addon.core import protocol
-from proxy_addon.core.events import Event
-from proxy_addon.core.jsontext import Number
+from proxy_addon.core.events import Event, integer
+from proxy_addon.core.rules.wording import quoted
 
 LIVE_TYPES = frozenset({"live", "linear", "radio"})
 """Values of ``media.contentType``, in lower case, whose playhead is a clock."""
+_NAMES_FOLLOWED = 10
+"""How many names of player states are followed in a session, for each one that counts."""
 PLAYBACK_EVENTS = frozenset({"play", "pauseStart", "bufferStart"})
 
 
@@ -93,6 +96,13 @@ class SessionEvent:
     start: StartFacts | None = None
 
     @property
+    def name(self) -> str:
+        """What messages call it: its type may be any string at all."""
+        if self.type is None:
+            return "an event without a type"
+        return self.type if self.type in protocol.EVENTS else f"an event of type {quoted(self.type)}"
+
+    @property
     def rank(self) -> int:
         """Its place among events of the same time."""
         known = protocol.EVENTS.get(self.type or "")
@@ -120,7 +130,7 @@ def session_event(
         case "statesUpdate":
             started, ended = _names(params.get("statesStart")), _names(params.get("statesEnd"))
         case "adStart":
-            pod_position = _integer(params.get("media.ad.podPosition"))
+            pod_position = integer(params.get("media.ad.podPosition"))
         case "sessionStart":
             length = params.get("media.length")
             is_number = isinstance(length, int | float) and not isinstance(length, bool) and abs(length) < 10**15
@@ -140,8 +150,8 @@ def session_event(
         pod_position=pod_position,
         started_states=started,
         ended_states=ended,
-        dropped_frames=_integer(quality.get("media.qoe.droppedFrames")),
-        time_to_start_ms=_integer(quality.get("media.qoe.timeToStart")),
+        dropped_frames=integer(quality.get("media.qoe.droppedFrames")),
+        time_to_start_ms=integer(quality.get("media.qoe.timeToStart")),
         start=start,
     )
 
@@ -151,12 +161,6 @@ def _names(items: object) -> tuple[str, ...]:
         return ()
     names = [item.get("media.state.name") for item in items if isinstance(item, dict)]
     return tuple(name for name in names if isinstance(name, str))
-
-
-def _integer(value: object) -> int | None:
-    if isinstance(value, Number):
-        return value.whole_value()
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _seconds(value: float | None) -> float | None:
@@ -222,6 +226,31 @@ class Median:
         return self.above > self.below
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stand:
+    """Pings of uninterrupted content that found the playhead at one place.
+
+    Attributes:
+        since_ms: ``ts`` of the first.
+        until_ms: That of the last.
+        pings: How many there are.
+    """
+
+    playhead_s: float
+    since_ms: int
+    until_ms: int
+    pings: int = 1
+
+    @property
+    def lasted_s(self) -> float:
+        """Time between the first and the last."""
+        return (self.until_ms - self.since_ms) / 1000
+
+    def is_suspicious(self, limits: Limits) -> bool:
+        """Whether content that plays would have moved on by now."""
+        return self.pings >= limits.frozen_pings and self.lasted_s >= limits.frozen_s
+
+
 @dataclass(slots=True, kw_only=True)
 class Playback:
     """What went before an event, in the order of times.
@@ -232,14 +261,15 @@ class Playback:
         start_missing: The start was not recorded, so that length and live are not known.
         retry_of: How another attempt to open the same playback is called; None where this is the first.
         first: The first event; None before it.
+        first_ms, last_ms: The first ``ts`` and the one that came last.
         start: The ``sessionStart``; None before it.
-        content_s: Of the first ``play``: its playhead and time, in Unix milliseconds.
         previous: The event before.
-        breaks_seen: Whether an ad break began or ended, so that it is known whether one is open.
+        break_known: Whether it is known if an ad break is open; where the start was not recorded, only after a bookend.
+        in_unseen_break: An ad break seems to be open that began before the recording.
+        chapter_known: Whether it is known if a chapter is open, likewise.
         still_since_s: Since when the playhead stands where it is, by `clock_s`.
         last_ping: The ping before, if nothing came between that breaks uninterrupted playback.
-        stood: Pings of uninterrupted playback that found the playhead where it was: playhead, time of the first, number.
-        frozen_told: Whether that stand was told already.
+        stood: The stand that the last ping belongs to; None where content did not play.
         ping_intervals, ad_ping_intervals: Of pings of uninterrupted content, and ads.
         fast_moves: How often, between pings, the playhead moved about a thousand times as fast as time.
     """
@@ -251,6 +281,8 @@ class Playback:
     by_arrival: bool = True
 
     first: SessionEvent | None = None
+    first_ms: int | None = None
+    last_ms: int | None = None
     previous: SessionEvent | None = None
     start: SessionEvent | None = None
     life: Life = Life.START
@@ -258,11 +290,13 @@ class Playback:
     plays: int = 0
     first_play: SessionEvent | None = None
     break_start: SessionEvent | None = None
-    breaks_seen: bool = False
+    break_known: bool = True
+    in_unseen_break: bool = False
     ads_in_break: int = 0
     pod_position: int | None = None
     ad: SessionEvent | None = None
     chapter: SessionEvent | None = None
+    chapter_known: bool = True
     active_states: frozenset[str] = frozenset()
     state_names: frozenset[str] = frozenset()
     state_spellings: frozenset[str] = frozenset()
@@ -272,11 +306,13 @@ class Playback:
     still_since_s: float | None = None
     still_told: bool = False
     last_ping: SessionEvent | None = None
-    stood: tuple[float, float, int] | None = None
-    frozen_told: bool = False
+    stood: Stand | None = None
     ping_intervals: Median = field(default_factory=Median)
     ad_ping_intervals: Median = field(default_factory=Median)
     fast_moves: int = 0
+
+    def __post_init__(self) -> None:
+        self.break_known = self.chapter_known = not self.start_missing
 
     @property
     def is_live(self) -> bool:
@@ -292,13 +328,14 @@ class Playback:
 
     @property
     def is_content_playing(self) -> bool:
-        """Whether main content plays."""
-        return self.mode is Mode.PLAYING and self.break_start is None and self.life in (Life.OPEN, Life.COMPLETED)
+        """Whether main content plays. After ``sessionComplete`` there is none left."""
+        in_break = self.break_start is not None or self.in_unseen_break
+        return self.mode is Mode.PLAYING and not in_break and self.life is Life.OPEN
 
     @property
     def may_be_in_break(self) -> bool:
         """Whether an ad break may be open that began before the recording did."""
-        return self.start_missing and not self.breaks_seen
+        return not self.break_known
 
     def clock_s(self, event: SessionEvent) -> float | None:
         """Return the time by which gaps are measured: of arrival when recorded live, else the event's own."""
@@ -315,11 +352,13 @@ class Playback:
         if self.first is None:
             self.first = event
         if self.life is not Life.ENDED:
+            if event.ts_ms is not None:
+                self.first_ms = event.ts_ms if self.first_ms is None else self.first_ms
+                self.last_ms = event.ts_ms
             self._see_playhead(event)
-            if not self.is_batch:
-                self._see_ping(event)
+            self._see_ping(event)
+            self._move(event)
             self._see_quality(event)
-        self._move(event)
         self.previous = event
 
     def _move(self, event: SessionEvent) -> None:
@@ -343,32 +382,49 @@ class Playback:
                 self.mode = Mode.BUFFERING
             case "adBreakStart":
                 self.break_start, self.ad, self.ads_in_break, self.pod_position = event, None, 0, None
-                self.breaks_seen = True
+                self.break_known, self.in_unseen_break = True, False
             case "adBreakComplete":
                 self.break_start = self.ad = None
-                self.breaks_seen = True
+                self.break_known, self.in_unseen_break = True, False
             case "adStart":
                 if self.break_start is not None:
                     self.ad = event
                     self.ads_in_break += 1
                     self.pod_position = event.pod_position
+                self.in_unseen_break = not self.break_known
                 if self.mode is Mode.STARTING:
                     self.mode = Mode.PLAYING  # the back end takes it so
             case "adComplete" | "adSkip":
                 self.ad = None
+                self.in_unseen_break = not self.break_known
             case "chapterStart":
-                self.chapter = event
+                self.chapter, self.chapter_known = event, True
             case "chapterComplete" | "chapterSkip":
-                self.chapter = None
+                self.chapter, self.chapter_known = None, True
             case "stateStart" | "stateEnd" | "statesUpdate":
                 self._change_states(event)
 
     def _change_states(self, event: SessionEvent) -> None:
         ended = {self.same_name(name) for name in event.ended_states}
         started = {self.same_name(name) for name in event.started_states}
-        self.active_states = (self.active_states - ended) | started
-        self.state_names |= started | ended
-        self.state_spellings |= {*event.started_states, *event.ended_states}
+        spellings = (*event.ended_states, *event.started_states)
+        self.state_names = self._more(self.state_names, map(self.same_name, spellings))
+        self.state_spellings = self._more(self.state_spellings, spellings)
+        self.active_states = (self.active_states - ended) | (started & self.state_names)
+
+    def follows_state(self, name: str) -> bool:
+        """Whether it is known if a state is active: not where it may be older than the recording, nor of very many."""
+        return name in self.state_names or (not self.start_missing and len(self.state_names) < self._most_names)
+
+    @property
+    def _most_names(self) -> int:
+        # So that a player which makes up a name for each event does not cost more with each.
+        return _NAMES_FOLLOWED * self.limits.states
+
+    def _more(self, names: frozenset[str], others: Iterable[str]) -> frozenset[str]:
+        new = [name for name in dict.fromkeys(others) if name not in names]
+        room = self._most_names - len(names)
+        return names.union(new[:room]) if new and room > 0 else names
 
     def _see_quality(self, event: SessionEvent) -> None:
         if event.dropped_frames is not None:
@@ -394,33 +450,31 @@ class Playback:
             and event.playhead_s == self.last_playhead_s
             and now is not None
             and self.still_since_s is not None
-            and now - self.still_since_s >= self.limits.playhead_timeout_s
+            and _passed_s(self.still_since_s, now) >= self.limits.playhead_timeout_s
         )
 
     def _see_ping(self, event: SessionEvent) -> None:
         if event.type in _INTERRUPTIONS:
             self.last_ping = None
             self.stood = None
-            self.frozen_told = False
         if event.type != "ping":
             return
         before, self.last_ping = self.last_ping, event
         interval_s = self.ping_interval_s(before, event)
-        if interval_s is not None:
+        if interval_s is not None and not self.is_batch:
             if self.is_content_playing:
                 self.ping_intervals = self.ping_intervals.plus(interval_s, self.limits.ping_median_s)
             elif self.ad is not None and self.limits.ad_ping_median_s is not None:
                 self.ad_ping_intervals = self.ad_ping_intervals.plus(interval_s, self.limits.ad_ping_median_s)
         self.fast_moves += self.moved_too_fast(before, event)
         self.stood = self.stand_with(event)
-        self.frozen_told = self.stood is not None and (self.frozen_told or self.is_frozen(self.stood, event))
 
     def ping_interval_s(self, before: SessionEvent | None, event: SessionEvent) -> float | None:
         """Return the distance of two pings with nothing between them that interrupts; None where there is none."""
         if before is None:
             return None
         earlier, later = self.clock_s(before), self.clock_s(event)
-        return None if earlier is None or later is None else later - earlier
+        return None if earlier is None or later is None else _passed_s(earlier, later)
 
     def moved_too_fast(self, before: SessionEvent | None, event: SessionEvent) -> bool:
         """Whether the playhead of uninterrupted content moved about a thousand times as fast as time."""
@@ -435,18 +489,18 @@ class Playback:
         passed_s = (event.ts_ms - before.ts_ms) / 1000
         return passed_s > 0 and 500 <= (event.playhead_s - before.playhead_s) / passed_s <= 1500
 
-    def stand_with(self, ping: SessionEvent) -> tuple[float, float, int] | None:
-        """Return for how long, and at how many pings, content has played without its playhead moving."""
+    def stand_with(self, ping: SessionEvent) -> Stand | None:
+        """Return the stand that a ping begins or goes on with; None where content does not play."""
         if not self.is_content_playing or ping.playhead_s is None or ping.ts_ms is None:
             return None
-        if self.stood is not None and self.stood[0] == ping.playhead_s:
-            return (self.stood[0], self.stood[1], self.stood[2] + 1)
-        return (ping.playhead_s, ping.ts_ms / 1000, 1)
+        if self.stood is not None and self.stood.playhead_s == ping.playhead_s:
+            return replace(self.stood, until_ms=ping.ts_ms, pings=self.stood.pings + 1)
+        return Stand(playhead_s=ping.playhead_s, since_ms=ping.ts_ms, until_ms=ping.ts_ms)
 
-    def is_frozen(self, stood: tuple[float, float, int], ping: SessionEvent) -> bool:
-        """Whether that is long enough to be told."""
-        assert ping.ts_ms is not None
-        return stood[2] >= self.limits.frozen_pings and ping.ts_ms / 1000 - stood[1] >= self.limits.frozen_s
+
+def _passed_s(earlier_s: float, later_s: float) -> float:
+    """Return the time that has passed, to the microsecond: Unix seconds are floats that are no finer."""
+    return round(later_s - earlier_s, 6)
 
 
 _INTERRUPTIONS = frozenset(
@@ -480,7 +534,7 @@ class Silence:
         now = self.clock_s(event)
         if self.is_batch or self.is_over or self.last_s is None or now is None:
             return None
-        return now - self.last_s
+        return _passed_s(self.last_s, now)
 
     def advance(self, event: SessionEvent) -> None:
         """Take an event into account."""

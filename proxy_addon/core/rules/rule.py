@@ -70,6 +70,7 @@ class Rule:
         weighs: Whether it decides which of the two orders of a session's events is kept.
         on: Event types it looks at; empty for all.
         member: Member of an event without which there is nothing to look at; empty where it looks at more.
+        after_end: Whether it looks at what follows ``sessionEnd``, and is dropped.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Rule:
     weighs: bool = False
     on: frozenset[str] = frozenset()
     member: str = ""
+    after_end: bool = False
 
     @cached_property
     def summary(self) -> str:
@@ -145,14 +147,15 @@ def event_rule(
 
 
 def session_rule(
-    id: str, severity: Severity, *, on: str = "", weighs: bool = False
+    id: str, severity: Severity, *, on: str = "", weighs: bool = False, after_end: bool = False
 ) -> Callable[[SessionCheck], SessionCheck]:
     """Make a function ``(before: Playback, event: SessionEvent) -> str | None`` a rule.
 
     Args:
         on: Event types it looks at, separated by blanks.
+        after_end: Whether it looks at what follows ``sessionEnd``. Nothing else does: the state machine stands still.
     """
-    return _adder(id, severity, Scope.SESSION, weighs=weighs, on=frozenset(on.split()))
+    return _adder(id, severity, Scope.SESSION, weighs=weighs, on=frozenset(on.split()), after_end=after_end)
 
 
 def arrival_rule(id: str, severity: Severity) -> Callable[[SessionCheck], SessionCheck]:

@@ -56,7 +56,7 @@ class Case:
     Attributes:
         rule: The one it is about.
         judged: A body, posted to ``to``; or an exchange.
-        pointer: Where the rule points.
+        pointer: Where the rule points; half pairs of surrogates, which UTF-8 has no place for, are escaped in it.
         says: What its message has.
         beside: Other rules that cannot be avoided: of a case that fires, those that warn; of a near miss, all.
     """
@@ -75,7 +75,14 @@ class Case:
 def fires(
     rule: str, judged: bytes | Exchange, pointer: str | None, says: str, *, to: Operation = EVENTS, beside: str = ""
 ) -> Case:
-    return Case(rule=rule, judged=judged, to=to, pointer=pointer, says=says, beside=frozenset(beside.split()))
+    return Case(
+        rule=rule,
+        judged=judged,
+        to=to,
+        pointer=None if pointer is None else pointer.encode("utf-8", "backslashreplace").decode(),
+        says=says,
+        beside=frozenset(beside.split()),
+    )
 
 
 def silent(rule: str, judged: bytes | Exchange, *, to: Operation = EVENTS, beside: str = "") -> Case:

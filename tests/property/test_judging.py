@@ -1,0 +1,252 @@
+"""Whatever is sent, it is judged: with findings, and never with an exception."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy_addon.core import protocol
+from proxy_addon.core.events import read_body
+from proxy_addon.core.findings import Finding
+from proxy_addon.core.judging import SessionFacts, SessionJudge, judge_body
+from proxy_addon.core.routes import Operation
+from proxy_addon.core.rules.playback import SessionEvent, session_event
+from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, event_dict
+from tests.property.strategies import JSON_TEXTS
+from tests.property.test_any_input import BODIES
+from tests.unit.core.rules.played import Played, events_of
+
+ENDPOINTS = st.sampled_from([Operation.SESSIONS, Operation.EVENTS, Operation.DOWNLOADED])
+PARAMS: dict[str, dict[str, Any]] = {
+    "sessionStart": {**START_PARAMS, "visitor.customerIDs": {"crm": {"id": "7", "authState": 1}}},
+    "adBreakStart": {"media.ad.podIndex": 1, "media.ad.podSecond": 0, "media.ad.podFriendlyName": "pre"},
+    "adStart": {
+        "media.ad.id": "ad",
+        "media.ad.length": 15,
+        "media.ad.podPosition": 1,
+        "media.ad.playerName": "HTML5 Player",
+    },
+    "chapterStart": {"media.chapter.index": 1, "media.chapter.offset": 0, "media.chapter.length": 60},
+    "stateStart": {"media.state.name": "mute"},
+    "stateEnd": {"media.state.name": "fullScreen"},
+    "statesUpdate": {
+        "statesStart": [{"media.state.name": "inFocus"}],
+        "statesEnd": [{"media.state.name": "mute"}],
+    },
+}
+QUALITY = {
+    "media.qoe.bitrate": 3200,
+    "media.qoe.droppedFrames": 4,
+    "media.qoe.timeToStart": 850,
+    "media.qoe.errorID": "E1",
+    "media.qoe.errorSource": "player",
+}
+ODD_VALUES = st.sampled_from(
+    [
+        *("1e400", "-1e400", "1e-400", "1.7e12", "5.0", "-0", "0.5", "9223372036854775808"),
+        *("9" * 5_000, "-" + "9" * 400),
+        *(r'"\ud83c"', r'"a\nb\u2028\u0000"', '"' + "x" * 200 + '"', r'{"\ud83c/~\n": "\ud83c"}', '{"a": 1, "a": 2}'),
+        *("[" * 500 + "]" * 500, '{"a":' * 500 + "1" + "}" * 500),
+    ]
+)
+ODD_NAMES = st.sampled_from(
+    ["", "a\nb", "\ud83c", "EventType", "media.ID", "media.qoe.bitrate", "x" * 200, "a.b", "\x85"]
+)
+
+
+def valid(event_type: str) -> dict[str, Any]:
+    members: dict[str, Any] = {"qoeData": QUALITY, "customMetadata": {"my.key": "value"}}
+    return copy.deepcopy(event_dict(event_type, params=PARAMS.get(event_type), **members))
+
+
+def places(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    steps: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        steps = value.items()
+    elif isinstance(value, list):
+        steps = enumerate(value)
+    for step, part in steps:
+        yield from places(part, (*path, step))
+
+
+@st.composite
+def mutated(draw: st.DrawFn, root: object) -> bytes:
+    """Return the text of a value in which one to three parts became any JSON value or got another name."""
+    texts = []
+    for number in range(draw(st.integers(1, 3))):
+        path: tuple[Any, ...] = ("root", *draw(st.sampled_from(sorted(places(root), key=repr))))
+        way, last = path[:-1], path[-1]
+        root = {"root": root}
+        parent: Any = root
+        for step in way:
+            parent = parent[step]
+        if isinstance(last, str) and last != "root" and draw(st.integers(0, 3)) == 0:
+            parent[draw(ODD_NAMES)] = parent.pop(last)
+        else:
+            parent[last] = f"@{number}@"
+            texts.append((f'"@{number}@"', draw(ODD_VALUES | JSON_TEXTS)))
+        root = root["root"]
+    text = json.dumps(root)
+    for placeholder, value in texts:
+        text = text.replace(placeholder, value)
+    return text.encode()
+
+
+TYPES = st.sampled_from(protocol.EVENT_TYPES)
+NEARLY_VALID = st.one_of(
+    TYPES.flatmap(lambda event_type: mutated(valid(event_type))),
+    st.lists(TYPES, max_size=3).flatmap(lambda types: mutated([valid("sessionStart"), *map(valid, types)])),
+)
+
+
+def assert_sound(findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        assert finding.message.splitlines() == [finding.message]
+        finding.message.encode()
+        (finding.pointer or "").encode()
+        assert finding.count >= 1
+
+
+@given(BODIES, ENDPOINTS)
+def test_any_bytes_are_judged(body: bytes, endpoint: Operation):
+    assert_sound(judge_body(body, endpoint))
+
+
+@given(NEARLY_VALID, ENDPOINTS)
+def test_bodies_that_are_nearly_valid_are_judged(body: bytes, endpoint: Operation):
+    assert_sound(judge_body(body, endpoint))
+
+
+@given(st.lists(NEARLY_VALID, max_size=4))
+def test_sessions_of_events_that_are_nearly_valid_are_judged(bodies: list[bytes]):
+    events = [event for body in bodies for event in read_body(body).events]
+    assert_judged([session_event(event, seq=n, arrived_s=BEGIN.timestamp() + n) for n, event in enumerate(events, 1)])
+
+
+@given(st.sampled_from([Operation.SESSIONS, Operation.EVENTS, Operation.DOWNLOADED]), TYPES)
+def test_bodies_before_they_are_changed_have_no_errors_in_their_values(endpoint: Operation, event_type: str):
+    findings = judge_body(json.dumps(valid(event_type)).encode(), endpoint)
+    assert not [finding for finding in findings if finding.rule.startswith(("param", "qoe-", "custom-metadata-k"))]
+
+
+FILM: list[Played] = [
+    ("sessionStart", 0, 0),
+    ("adBreakStart", 0, 0),
+    ("adStart", 0, 0, {"media.ad.podPosition": 1}),
+    ("play", 0, 0),
+    ("ping", 10, 0),
+    ("adComplete", 15, 0),
+    ("adBreakComplete", 15, 0),
+    ("play", 15, 0),
+    ("chapterStart", 15, 0),
+    ("play", 16, 1),
+    ("ping", 26, 11, None, {"media.qoe.droppedFrames": 7}),
+    ("stateStart", 30, 15, {"media.state.name": "fullScreen"}),
+    ("ping", 36, 21, None, {"media.qoe.droppedFrames": 9}),
+    ("stateEnd", 40, 25, {"media.state.name": "fullscreen"}),
+    ("pauseStart", 44, 29),
+    ("ping", 54, 29),
+    ("play", 60, 29),
+    ("ping", 70, 39),
+    ("ping", 80, 49),
+    ("chapterComplete", 85, 54),
+    ("sessionComplete", 85, 54),
+    ("sessionEnd", 85, 54),
+]
+
+PLAYHEADS = st.sampled_from([0, 0, 5, 10, 10.5, 29, 3_700, 90_000, 1e14, -1, None])
+TIMES = st.sampled_from([0, 0, 5, 10, 10, 20, 30, 60, 700, 2_600, 90_000, -300, 10**12, None])
+STATES = [{"media.state.name": name} for name in ("mute", "Mute", "fullscreen", "a\nb\ud83c")]
+PLAYED_PARAMS = st.sampled_from(
+    [
+        None,
+        *STATES,
+        {"statesStart": STATES[:2], "statesEnd": [STATES[0], 7]},
+        {"media.contentType": "live"},
+        {"media.length": 0},
+        {"media.length": 10**400},
+        {"media.ad.podPosition": 2},
+    ]
+)
+PLAYED_QUALITY = st.sampled_from(
+    [None, {"media.qoe.droppedFrames": 3, "media.qoe.timeToStart": 9}, {"media.qoe.x": None}]
+)
+EVENTS: st.SearchStrategy[Played] = st.tuples(
+    st.sampled_from([*protocol.EVENT_TYPES, "ping", "ping", "ping", "a\u2028b\ud83c", None]),
+    TIMES,
+    PLAYHEADS,
+    PLAYED_PARAMS,
+    PLAYED_QUALITY,
+    TIMES,
+)
+FACTS = st.fixed_dictionaries(
+    {name: st.booleans() for name in ("is_batch", "start_missing", "by_arrival", "has_clock")}
+) | st.just({"retry_of": "4a0f"})
+
+
+@st.composite
+def disturbed(draw: st.DrawFn) -> list[Played]:
+    """Return the film shuffled, cut or with repetitions, and perhaps with other events in it."""
+    events = draw(st.permutations(FILM) | st.just(FILM))
+    begin, end = sorted(draw(st.tuples(*(st.integers(0, len(events)),) * 2)))
+    events = draw(st.sampled_from([events, events[begin:end], [*events[:end], *events[begin:]]]))
+    for place in draw(st.lists(st.integers(0, len(events)), max_size=4)):
+        events = [*events[:place], draw(EVENTS), *events[place:]]
+    # What is shuffled arrives late, and nothing arrives before what arrived before it.
+    return [(*event, *(None,) * (5 - len(event)), n) if len(event) < 6 else event for n, event in enumerate(events)]
+
+
+def assert_judged(events: Sequence[SessionEvent], **facts: Any) -> None:
+    """Assert that findings are sound, and that asking after each event is the same as asking once."""
+    asked = SessionJudge(SessionFacts(**facts))
+    for number, event in enumerate(events, start=1):
+        asked.add(event)
+        once = SessionJudge(SessionFacts(**facts))
+        for earlier in events[:number]:
+            once.add(earlier)
+        for is_over in (False, True):
+            findings = once.findings(is_over=is_over)
+            assert asked.findings(is_over=is_over) == findings
+        assert_sound(findings)
+        assert len({finding.rule for finding in findings}) == len(findings)
+
+
+@given(disturbed(), FACTS)
+def test_asking_after_each_event_of_a_disturbed_session_is_asking_once(events: list[Played], facts: dict[str, Any]):
+    assert_judged(events_of(events), **facts)
+
+
+@given(st.lists(EVENTS, max_size=12), FACTS)
+def test_asking_after_each_of_any_events_is_asking_once(events: list[Played], facts: dict[str, Any]):
+    assert_judged(events_of(events), **facts)
+
+
+@given(st.permutations(FILM), st.sampled_from([False, True]))
+def test_the_order_of_arrival_changes_nothing_but_what_is_said_about_it(events: list[Played], by_arrival: bool):
+    """Where no two events share a time, as then nothing but their times can tell what happened first."""
+    spread = [(event[0], n, *event[2:]) for n, event in enumerate(FILM)]
+    shuffled = [spread[FILM.index(event)] for event in events]
+    about_arrival = {"ts-out-of-order", "ts-backwards", "ts-clock-skew", "ping-gap"}
+
+    def found(played: list[Played]) -> list[tuple[str, int]]:
+        judge = SessionJudge(SessionFacts(by_arrival=by_arrival, has_clock=False))
+        for event in events_of(played):
+            judge.add(event)
+        findings = judge.findings(is_over=True)
+        return [(finding.rule, finding.count) for finding in findings if finding.rule not in about_arrival]
+
+    assert found(shuffled) == found(spread)
+
+
+def test_the_film_has_nothing_but_equal_times_and_two_spellings():
+    judge = SessionJudge(SessionFacts())
+    for event in events_of(FILM):
+        judge.add(event)
+    assert {finding.rule for finding in judge.findings(is_over=True)} == {"ts-equal", "state-name-case-mix"}
+    assert events_of(FILM)[0].ts_ms == BEGIN_MS
