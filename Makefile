@@ -1,5 +1,5 @@
 # Every target sets up what it needs: a Python >= 3.12 is found or fetched, .venv is made from the lock.
-.PHONY: demo run test check bench
+.PHONY: demo run test check bench fuzz docs
 .DEFAULT_GOAL := check
 BIN := .venv/bin
 
@@ -24,3 +24,9 @@ test: check               ## everything, PostgreSQL included
 
 bench: .venv/.ok          ## speed, as ratios to a peer in the same run
 	$(BIN)/python -m benchmarks
+
+fuzz: .venv/.ok           ## 200,000 broken bodies against the rules; the seed is printed
+	$(BIN)/python -m tests.fuzz
+
+docs: .venv/.ok           ## write the pages of the rules anew
+	$(BIN)/python -m proxy_addon.cli.pages docs/rules

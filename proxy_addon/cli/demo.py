@@ -7,7 +7,7 @@ import click
 
 @click.command()
 def demo() -> None:
-    """See the whole loop with real processes: record, list, show, replay.
+    """See the whole loop with real processes: record, list, show, check, replay.
 
     Takes a quarter of a minute, uses free ports of this machine alone and a store of its own, and leaves nothing behind.
     """

@@ -1,7 +1,7 @@
 """The demo: the product's main job, done by real processes over loopback, step by step.
 
-A player reports through the recording proxy to a stand-in for the back end; the session is listed, shown, and replayed
-to a second stand-in. In the end what was sent, stored and received is compared, byte for byte by their hashes.
+A player reports through the recording proxy to a stand-in for the back end; the session is listed, shown, judged, and
+replayed to a second stand-in. In the end what was sent, stored and received is compared, byte for byte by their hashes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from proxy_addon.demo.processes import ProcessFailed, Server, Workplace
 
 _ANY_PORT = ("--listen", "127.0.0.1:0")
 _REPLAY_SPEED = "5"
+_BROKEN = '{"eventType": "pause", "playerTime": {"playhead": "12.5", "ts": 1731672012}}'
 
 Say = Callable[[str], None]
 
@@ -38,7 +39,7 @@ class _Tour:
         self._workplace = Workplace(folder, {"SESSIONTAPE_STORE": "sqlite:///demo.db"})
 
     def run(self) -> None:
-        self._say("sessiontape records what a video player reports, shows it, and replays it to another server.")
+        self._say("sessiontape records what a video player reports, judges it, and replays it to another server.")
         self._say("Everything below is real: processes on this machine, talking HTTP over loopback.")
         self._heading("1. A server that players report to; here a stand-in for the real one")
         with self._server("collector", *_ANY_PORT, "--log", "upstream.jsonl") as upstream:
@@ -58,14 +59,23 @@ class _Tour:
         self._heading("5. The session as a timeline")
         self._command("show", sessions[0]["id"])
         session: dict[str, Any] = sessions[0]
+        self._judge(session)
         return session
 
+    def _judge(self, session: dict[str, Any]) -> None:
+        self._heading("6. Is anything wrong with it? Each request and the whole session, by the rules of the protocol")
+        self._command("check", session["id"])
+        self._say("\nThis player does as it should. An event of one that does not:")
+        self._say(_BROKEN)
+        (self._folder / "event.json").write_text(_BROKEN, encoding="utf-8")
+        self._command("check", "--file", "event.json", "--as", "events", expected=1)
+
     def _replay(self, session: dict[str, Any], upstream: Server) -> None:
-        self._heading("6. A replay never goes where it was not allowed to, least of all to the recorded server")
+        self._heading("7. A replay never goes where it was not allowed to, least of all to the recorded server")
         sent_before = len(self._received("upstream.jsonl"))
         self._command("replay", session["id"], "--target", upstream.url, expected=2)
         _require(len(self._received("upstream.jsonl")) == sent_before, "the refused replay reached the server")
-        self._heading(f"7. The same session, replayed to a second server, {_REPLAY_SPEED} times as fast")
+        self._heading(f"8. The same session, replayed to a second server, {_REPLAY_SPEED} times as fast")
         with self._server("collector", *_ANY_PORT, "--log", "target.jsonl") as target:
             self._command("replay", session["id"], "--target", target.url, "--speed", _REPLAY_SPEED)
         self._summary(session)
@@ -81,6 +91,7 @@ class _Tour:
         self._heading("What you have seen")
         self._say(f"  recorded   {len(stored)} requests of session {session['session_id'][:16]}…")
         self._say("  stored     each with its answer; the bytes are those that the server received (SHA-256)")
+        self._say("  judged     by every rule of the protocol, with place and reason where one does not hold")
         self._say("  refused    a replay to the recorded server: not one request left")
         self._say(
             f"  replayed   {len(replayed)} requests to another server, under the new ID it gave, each answered alike"

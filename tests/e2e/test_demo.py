@@ -44,7 +44,15 @@ def test_the_demo_tells_its_story_twice(tmp_path):
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        for words in ("$ sessiontape record", "sessionStart", "$ sessiontape show", "refused", "same", "What you have"):
+        for words in (
+            "$ sessiontape record",
+            "sessionStart",
+            "$ sessiontape show",
+            "event-type-unknown",
+            "refused",
+            "same",
+            "What you have",
+        ):
             assert words in done.stdout
         assert list(tmp_path.iterdir()) == []
         assert still_running(tmp_path) == []

@@ -74,7 +74,7 @@ class Place:
     def line(self, line: str) -> str:
         """The command with free ports and an id that there is."""
         line = re.sub(r"(?<=127\.0\.0\.1:)[0-9]+", lambda port: self._port(port[0]), line)
-        return re.sub(r"(show|replay) [0-9a-f]{4,}", lambda verb: f"{verb[1]} {self._id()}", line)
+        return re.sub(r"(show|replay|check) [0-9a-f]{4,}", lambda verb: f"{verb[1]} {self._id()}", line)
 
     def run(self, command: Command) -> None:
         done = subprocess.run(
