@@ -36,8 +36,15 @@ _POSTGRES = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://", re.IGNORECASE)
 _SQLITE = re.compile(r"^sqlite(?:\+pysqlite)?:///(?P<path>(?!:memory:$)[^?]+)$", re.IGNORECASE)
 _SECRETS = {"password", "sslpassword", "passfile", "oauth_client_secret"}
 
+_ONLY_A_PORT = re.compile(r"[^:]+://[^/:@?]*:[0-9]+(?:/[^@?]*)?\?[^?]*\Z")
+"""A URL without a user, so that an @ in its query is no end of a password."""
+
 BUSY_TIMEOUT_S = 5.0
 """How long SQLite waits for another process that is writing."""
+LOCK_TIMEOUT_S = 30
+"""How long PostgreSQL waits for other writers; a migration of another process may take that long."""
+DEAD_AFTER_MS = 10_000
+"""How long a server may leave what was sent to it unacknowledged before the connection counts as dead."""
 CONNECT_TIMEOUT_S = 5
 """How long connecting to PostgreSQL may take, unless the URL says so itself."""
 
@@ -110,6 +117,7 @@ class Store:
         self._require_file()
         with self._translated(), self._engine.connect().execution_options(sessiontape_write=True) as db, db.begin():
             if not self.is_sqlite:
+                db.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
                 db.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})")
             yield db
 
@@ -176,7 +184,8 @@ def sqlite_path(url: str) -> Path | None:
 
 def hide_password(url: str) -> str:
     """Return a URL without the passwords in it, also where they have characters in them that a URL should not have."""
-    url = re.sub(r"(://[^/:@]*):.*@", r"\1@", url, flags=re.DOTALL)
+    if not _ONLY_A_PORT.match(url):
+        url = re.sub(r"(://[^/:@]*):.*@", r"\1@", url, flags=re.DOTALL)
     base, _, query = url.partition("?")
     kept = [part for part in query.split("&") if unquote(part.partition("=")[0]).lower() not in _SECRETS]
     return "?".join(part for part in (base, "&".join(kept)) if part)
@@ -228,6 +237,7 @@ def _postgres_engine(url: str, durable: bool) -> Engine:
         settings = _conninfo(url)
         settings.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
         settings.setdefault("application_name", "sessiontape")
+        settings.setdefault("tcp_user_timeout", DEAD_AFTER_MS)
         db = psycopg.connect(**settings)
         db.execute(f"SET synchronous_commit = {'on' if durable else 'off'}")
         db.execute("SET timezone = 'UTC'")

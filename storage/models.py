@@ -179,6 +179,16 @@ class FindingRow(Base):
     __table_args__ = (Index(None, "session"), Index(None, "exchange_id"))
 
 
+class ServerRow(Base):
+    """An address that was connected to under the name of an upstream: a replay must not get there by another name."""
+
+    __tablename__ = "servers"
+
+    upstream: Mapped[str] = mapped_column(Label, primary_key=True)
+    address: Mapped[str] = mapped_column(String(64), primary_key=True)
+    port: Mapped[int] = mapped_column(Integer, primary_key=True)
+
+
 class SchemaRow(Base):
     """A JSON schema that an upstream gave for an event type; each version it was seen in is a row."""
 

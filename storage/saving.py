@@ -18,7 +18,7 @@ from storage import exchanges as exchange_rows
 from storage import findings as finding_rows
 from storage import schemas
 from storage import sessions as session_rows
-from storage.models import ExchangeRow, Recording, SessionRow
+from storage.models import ExchangeRow, Recording, ServerRow, SessionRow
 from storage.sessions import session_key
 
 
@@ -77,6 +77,7 @@ def save(db: Connection, recording: RecordingRun, judged: Sequence[Judged]) -> l
         ]
         _keep_schema(db, each.exchange)
     _begin(db, recording)
+    _keep_servers(db, [each.exchange for each in new])
     fold.write()
     db.execute(insert(ExchangeRow), rows)
     finding_rows.add(db, found)
@@ -170,7 +171,10 @@ class _Fold:
         return entry
 
     def _retry_of(self, exchange: Exchange) -> str | None:
-        """Return the first attempt to open the playback that this exchange opens again."""
+        """Return the first attempt to open the playback that this exchange opens again.
+
+        An attempt that went on to report events was no failure to the device; another device is another playback.
+        """
         start_sha256 = folding.start_sha256(exchange)
         if start_sha256 is None:
             return None
@@ -181,16 +185,28 @@ class _Fold:
             if entry.session.start_sha256 == start_sha256
             and entry.session.upstream == exchange.upstream
             and earliest <= entry.session.started_at <= exchange.received_at
+            and entry.session.events <= 1
+            and entry.session.client_address == exchange.client_address
         ]
         query = (
             select(SessionRow.started_at, SessionRow.retry_of, SessionRow.id)
             .where(SessionRow.start_sha256 == start_sha256, SessionRow.upstream == exchange.upstream)
             .where(SessionRow.started_at.between(earliest, exchange.received_at))
+            .where(SessionRow.events <= 1, SessionRow.client_address == exchange.client_address)
             .order_by(SessionRow.started_at.desc())
             .limit(1)
         )
         attempts += [(row.started_at, row.retry_of or row.id) for row in self._db.execute(query)]
         return max(attempts)[1] if attempts else None
+
+
+def _keep_servers(db: Connection, exchanges: Iterable[Exchange]) -> None:
+    """Note the addresses that were connected to; nearly always they are known already."""
+    seen = {(e.upstream, *e.server_address) for e in exchanges if e.server_address is not None}
+    for upstream, address, port in sorted(seen):
+        same = (ServerRow.upstream == upstream, ServerRow.address == address, ServerRow.port == port)
+        if db.execute(select(ServerRow.port).where(*same)).first() is None:
+            db.execute(insert(ServerRow).values(upstream=upstream, address=address, port=port))
 
 
 def _keep_schema(db: Connection, exchange: Exchange) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT, FindingCounts, Session, SessionState
 from proxy_addon.errors import NotFound
 from storage.matching import values_like
-from storage.models import PREFIX_LENGTH, ExchangeRow, SessionRow
+from storage.models import PREFIX_LENGTH, ExchangeRow, ServerRow, SessionRow
 
 _SAME = [field.name for field in fields(Session) if field.name != "findings"]
 """Fields that have a column of their own name."""
@@ -146,10 +146,28 @@ def remove(db: Connection, ids: Sequence[str]) -> int:
         How many there were.
     """
     removed = 0
+    _hand_on_retries(db, ids)
     for some in batched(ids, _IDS_IN_A_STATEMENT, strict=False):
-        db.execute(update(SessionRow).where(SessionRow.retry_of.in_(some)).values(retry_of=None))
         removed += db.execute(delete(SessionRow).where(SessionRow.id.in_(some))).rowcount
     return removed
+
+
+def _hand_on_retries(db: Connection, ids: Sequence[str]) -> None:
+    """Let the oldest attempt that stays be the first one, where the first one goes: they still are one playback."""
+    going = set(ids)
+    left: dict[str, str] = {}
+    for some in batched(ids, _IDS_IN_A_STATEMENT, strict=False):
+        query = select(SessionRow.id, SessionRow.retry_of).where(SessionRow.retry_of.in_(some))
+        for id, first in db.execute(query.order_by(SessionRow.started_at, SessionRow.id)):
+            if id not in going and first is not None:
+                heir = left.setdefault(first, id)
+                new_first = None if heir == id else heir
+                db.execute(update(SessionRow).where(SessionRow.id == id).values(retry_of=new_first))
+
+
+def servers(db: Connection) -> list[tuple[str, str, int]]:
+    """Return the addresses that were connected to while recording: upstream, address, port."""
+    return [(row.upstream, row.address, row.port) for row in db.execute(select(ServerRow.__table__))]
 
 
 def upstreams(db: Connection) -> list[str]:

@@ -109,6 +109,7 @@ def exchange(
     outcome: Outcome = Outcome.ANSWERED,
     duration_us: int | None = 12_000,
     client_address: str | None = "192.0.2.7",
+    server_address: tuple[str, int] | None = None,
 ) -> Exchange:
     """Return a round trip that began some seconds after `BEGIN`; answered with 204 unless told otherwise."""
     return Exchange(
@@ -118,6 +119,7 @@ def exchange(
         request=request(method, path, headers=headers, body=body, complete=complete),
         duration_us=duration_us if response is not None else None,
         client_address=client_address,
+        server_address=server_address,
         outcome=outcome,
         response=response,
     )

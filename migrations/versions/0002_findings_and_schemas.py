@@ -1,4 +1,4 @@
-"""Findings say where in the session and by which authority; schemas that upstreams gave.
+"""Findings say where in the session and by which authority; schemas upstreams gave, and addresses connected to.
 
 Revision ID: 0002
 Revises: 0001
@@ -21,6 +21,13 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("seq", sa.Integer(), nullable=True))
         batch_op.add_column(sa.Column("authority", sa.String(length=400), server_default="built-in", nullable=False))
     op.create_table(
+        "servers",
+        sa.Column("upstream", sa.String(length=400), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.Column("port", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("upstream", "address", "port", name=op.f("pk_servers")),
+    )
+    op.create_table(
         "schemas",
         sa.Column("upstream", sa.String(length=400), nullable=False),
         sa.Column("event_type", sa.String(length=400), nullable=False),
@@ -35,6 +42,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take back."""
     op.drop_table("schemas")
+    op.drop_table("servers")
     with op.batch_alter_table("findings", schema=None) as batch_op:
         batch_op.drop_column("authority")
         batch_op.drop_column("seq")

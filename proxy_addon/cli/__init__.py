@@ -6,6 +6,7 @@ Exit codes: 0 clean; 1 findings, or steps of a replay that differ or failed; 2 t
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -79,6 +80,9 @@ def main() -> None:
     """Run the command line; a user's mistake is a message and exit code 2, never a traceback."""
     # A command that does not handle it itself ends on SIGTERM as on Ctrl-C: files closed, children ended.
     signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone is no reason to fail
     try:
         sys.exit(_run())
     except BrokenPipeError:
@@ -97,6 +101,11 @@ def _run() -> Any:
         return 2
     except click.ClickException as e:
         e.show()
+        return 2
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        click.echo(f"sessiontape: cannot write what there is to say: {e.strerror or e}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("sessiontape: interrupted", err=True)

@@ -155,8 +155,8 @@ def replay(
 
     require_selection(names, filters, everything=everything, verb="replayed")
     tls = tls_context(insecure=insecure, ca=ca)
-    chosen, upstreams = _read(store_url, names, filters)
-    checked = check_target(target, upstreams=upstreams, allowed=allowed)
+    chosen, upstreams, servers = _read(store_url, names, filters)
+    checked = check_target(target, upstreams=upstreams, servers=servers, allowed=allowed)
     if not chosen:
         click.echo("the filters leave no session: nothing is sent", err=True)
     run = ReplayRun(
@@ -192,8 +192,10 @@ def replay(
     sys.exit(1 if totals.different or totals.failed else 0)
 
 
-def _read(store_url: str, names: Sequence[str], filters: Filters) -> tuple[list[Session], list[str]]:
-    """Return the sessions to replay, each once, and the upstreams of all there are."""
+def _read(
+    store_url: str, names: Sequence[str], filters: Filters
+) -> tuple[list[Session], list[str], list[tuple[str, str, int]]]:
+    """Return the sessions to replay, each once, and the upstreams and servers of all there are."""
     from proxy_addon.cli.stores import reading  # noqa: PLC0415
     from storage import sessions  # noqa: PLC0415
 
@@ -203,7 +205,7 @@ def _read(store_url: str, names: Sequence[str], filters: Filters) -> tuple[list[
         else:
             every = sessions.newest(db, filters, now=datetime.now(UTC), oldest_first=True)
             found = {session.id: session for session in every}
-        return list(found.values()), sessions.upstreams(db)
+        return list(found.values()), sessions.upstreams(db), sessions.servers(db)
 
 
 @contextmanager

@@ -153,10 +153,10 @@ class _Rows:
     def _distance(self, at: datetime, event: Event) -> tuple[str, str]:
         if event.type is None or event.playhead_s is None:
             return "", ""
-        before, self._before = self._before, (at, event.playhead_s)
+        before, self._before = self._before, (at, float(event.playhead_s))
         if before is None:
             return "", ""
-        return f"{(at - before[0]).total_seconds():.3f}", f"{event.playhead_s - before[1]:+.3f}"
+        return f"{(at - before[0]).total_seconds():.3f}", f"{float(event.playhead_s) - before[1]:+.3f}"
 
 
 def _print_facts(console: Console, session: Session, now: datetime) -> None:

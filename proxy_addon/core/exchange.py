@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -98,6 +98,7 @@ class Exchange:
         received_at: Arrival of the request's first byte, aware UTC with microseconds.
         duration_us: From there to the last byte of the answer, in microseconds; None where none was complete.
         client_address: The device's address; None where it is not known.
+        server_address: Address and port that were connected to, whatever upstream is called; None where none was.
         response: Upstream's; None where it gave none, also when the proxy answered in its place.
     """
 
@@ -107,6 +108,7 @@ class Exchange:
     request: Request
     duration_us: int | None = None
     client_address: str | None = None
+    server_address: tuple[str, int] | None = field(default=None, compare=False)
     outcome: Outcome = Outcome.ANSWERED
     response: Response | None = None
 

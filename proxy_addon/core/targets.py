@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -87,7 +88,11 @@ def parse_allowed(text: str) -> Allowed:
 
 
 def canonical_host(host: str) -> str:
-    """Return a host name in lower case without a trailing dot, or an address in its usual spelling."""
+    """Return a host name in lower case, in ASCII and without a trailing dot, or an address in its usual spelling."""
+    if not host.isascii():
+        # What is looked up: full-width letters and dots are ordinary ones. An error: nothing is looked up by that name.
+        with suppress(UnicodeError):
+            host = host.encode("idna").decode()
     host = host.lower().rstrip(".")
     try:
         return str(canonical_address(ip_address(host)))

@@ -15,10 +15,13 @@ proxy_addon.errors.SettingsError: 'localhost:9000' is no http or https URL
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from proxy_addon.errors import SettingsError
 
+_LONGEST_PATH = 100
+_LONGEST_HOST = 253
+"""Of a name in the DNS."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -28,7 +31,8 @@ class ServerUrl:
 
     Attributes:
         host: Lower case, without the brackets of an IPv6 address.
-        path: What is put in front of each request's path: empty, or with a leading and without a trailing slash.
+        path: What is put in front of each request's path: empty, or with a leading and without a trailing slash; in
+            ASCII, other characters percent-encoded.
     """
 
     scheme: str
@@ -75,4 +79,7 @@ def parse_server_url(url: str) -> ServerUrl:
         raise SettingsError(f"{url!r} has a query or fragment", hint=wanted)
     if port == 0:
         raise SettingsError(f"{url!r} has port 0", hint=wanted)
-    return ServerUrl(scheme, parts.hostname.lower(), port or _DEFAULT_PORTS[scheme], parts.path.rstrip("/"))
+    path = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+    if len(path) > _LONGEST_PATH or len(parts.hostname) > _LONGEST_HOST:
+        raise SettingsError(f"the URL of {parts.hostname[:_LONGEST_HOST]} is too long", hint=wanted)
+    return ServerUrl(scheme, parts.hostname.lower(), port or _DEFAULT_PORTS[scheme], path)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from mitmproxy.http import Headers as FlowHeaders
 from mitmproxy.http import HTTPFlow
-from mitmproxy.proxy.mode_specs import ReverseMode
+from mitmproxy.proxy.mode_specs import RegularMode, ReverseMode
 
 from proxy_addon.core.exchange import Exchange, Headers, Outcome, Request, Response
 from proxy_addon.core.urls import ServerUrl
@@ -74,18 +74,22 @@ def upstream_url(flow: HTTPFlow, named: ServerUrl | None) -> str:
     Args:
         named: What the user gave as upstream of the reverse proxy.
     """
-    if isinstance(flow.client_conn.proxy_mode, ReverseMode):
-        return str(named or _reverse_url(flow.client_conn.proxy_mode))
+    mode = flow.client_conn.proxy_mode
+    if isinstance(mode, ReverseMode):
+        return str(_named_for(mode, named))
     request = flow.request
-    host = request.pretty_host
+    # A device that was told of a proxy says where to connect; its Host header may say anything. Of one that was
+    # brought here without knowing, only an address is known beside that.
+    host = request.host if isinstance(mode, RegularMode) else request.pretty_host
     return f"{request.scheme}://{f'[{host}]' if ':' in host else host}:{request.port}"
 
 
 def address_to_upstream(flow: HTTPFlow, named: ServerUrl | None, *, keep_host: bool) -> None:
     """Make a request of a reverse proxy one for upstream: its ``Host``, its path in front, no foreign authority."""
-    if not isinstance(flow.client_conn.proxy_mode, ReverseMode):
+    mode = flow.client_conn.proxy_mode
+    if not isinstance(mode, ReverseMode):
         return
-    url = named or _reverse_url(flow.client_conn.proxy_mode)
+    url = _named_for(mode, named)
     request = flow.request
     if not (request.is_http2 or request.is_http3):
         # A request in absolute form would go to upstream as it came, naming another server.
@@ -93,7 +97,7 @@ def address_to_upstream(flow: HTTPFlow, named: ServerUrl | None, *, keep_host: b
     if not keep_host:
         request.host_header = url.authority
     if url.path:
-        request.data.path = url.path.encode("latin-1", "replace") + request.data.path
+        request.data.path = url.path.encode("ascii") + request.data.path
 
 
 def exchange_of(flow: HTTPFlow, arrival: Arrival, outcome: Outcome) -> Exchange:
@@ -124,10 +128,22 @@ def exchange_of(flow: HTTPFlow, arrival: Arrival, outcome: Outcome) -> Exchange:
         received_at=arrival.received_at,
         duration_us=duration_us,
         client_address=arrival.client_address,
+        server_address=_server_address(flow),
         outcome=outcome,
         request=request,
         response=response,
     )
+
+
+def _server_address(flow: HTTPFlow) -> tuple[str, int] | None:
+    peer = flow.server_conn.peername if flow.server_conn is not None else None
+    return (peer[0], peer[1]) if peer else None
+
+
+def _named_for(mode: ReverseMode, named: ServerUrl | None) -> ServerUrl:
+    """Return the upstream of a reverse proxy: as the user named it, if that is the server it connects to."""
+    connected = _reverse_url(mode)
+    return named if named is not None and named.origin == connected.origin else connected
 
 
 def _reverse_url(mode: ReverseMode) -> ServerUrl:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -44,12 +45,12 @@ DEFAULT_STORE = "sqlite:///sessiontape.db"
 DEFAULT_TIMEOUT_MS = 30_000
 COMMIT_BUDGET_S = 1.0
 """How long an answer waits for its commit at most. SDKs give up after 5 s."""
-DRAIN_S = 5.0
-"""How long requests in flight may take when the proxy stops."""
-FLUSH_S = 4.0
-"""How long the store may take for what is queued then."""
-JUDGE_S = 2.0
-"""How long judging the sessions that are open may take then."""
+STOP_S = 8.0
+"""How long stopping may take in all: requests in flight, then what is queued, then judging. The contract has ten."""
+DRAIN_S = 4.0
+"""How long requests in flight may take of that."""
+JUDGE_S = 1.0
+"""What is left for judging at least."""
 JUDGED_AT_ONCE = 64 * 1024
 """Largest body, in bytes, that is judged between two packets; a larger one must not keep other devices waiting."""
 _FIXED = ("tape_check", "tape_config", "tape_store", "tape_name", "tape_durability", "tape_upstream")
@@ -176,6 +177,7 @@ class Tape:
         recorder = self._recorder
         if recorder is None:
             return
+        until_s = time.monotonic() + STOP_S
         ctx.options.update(server=False)
         async with self._idle:
             try:
@@ -184,8 +186,8 @@ class Tape:
                 logger.warning(f"{len(recorder.in_flight)} requests have no answer yet; stopping without it")
         for waiting in list(recorder.in_flight.values()):
             self._store(waiting.flow, Outcome.UPSTREAM_TIMEOUT)
-        counts = await asyncio.to_thread(recorder.writer.close, FLUSH_S)
-        await asyncio.to_thread(recorder.live.close, JUDGE_S)
+        counts = await asyncio.to_thread(recorder.writer.close, until_s - JUDGE_S - time.monotonic())
+        await asyncio.to_thread(recorder.live.close, max(0.1, until_s - time.monotonic()))
         recorder.store.close()
         lost = counts.lost + self._unconverted
         logger.log(logging.WARNING if lost else logging.INFO, f"{counts.stored} exchanges stored, {lost} lost")
@@ -227,6 +229,8 @@ class Tape:
                 recorder.in_flight[flow.id] = _InFlight(arrival, flow)
             except Exception as e:  # noqa: BLE001  # the traffic goes on whatever happens here
                 self._lose(flow, e)
+        else:
+            flow.request.stream = True  # what is not recorded is not kept, however long it is
         address_to_upstream(flow, self._upstream, keep_host=self._keep_host)
 
     async def request(self, flow: HTTPFlow) -> None:
@@ -240,9 +244,9 @@ class Tape:
             flow.response = stream.own_answer(400, message)
 
     def responseheaders(self, flow: HTTPFlow) -> None:
-        """Keep the answer to what is recorded in one piece."""
-        if flow.response is not None and self._begin().in_flight.get(flow.id):
-            flow.response.stream = False
+        """Keep the answer to what is recorded in one piece, and no other."""
+        if flow.response is not None:
+            flow.response.stream = flow.id not in self._begin().in_flight
 
     async def response(self, flow: HTTPFlow) -> None:
         """Store an answered exchange; the answer waits for the commit."""
@@ -260,7 +264,8 @@ class Tape:
         recorder = self._begin()
         left = [waiting.flow for waiting in recorder.in_flight.values() if waiting.flow.client_conn.id == client.id]
         for flow in left:
-            self._store(flow, Outcome.CLIENT_GONE)
+            # A connection that mitmproxy closed for what came over it: its error hook is on the way.
+            self._store(flow, stream.outcome(flow) if flow.error is not None else Outcome.CLIENT_GONE)
         async with self._idle:
             self._idle.notify_all()
 
@@ -292,7 +297,9 @@ class Tape:
             return
         recorder = self._begin()
         if ctx.options.tape_durability == "commit" and not recorder.writer.is_stuck:
-            await asyncio.wait({asyncio.wrap_future(stored)}, timeout=COMMIT_BUDGET_S)
+            _, late = await asyncio.wait({asyncio.wrap_future(stored)}, timeout=COMMIT_BUDGET_S)
+            if late:
+                recorder.writer.overdue()
         if not recorder.in_flight:
             async with self._idle:
                 self._idle.notify_all()

@@ -9,7 +9,7 @@ import asyncio
 import ipaddress
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,7 @@ async def _serve(settings: Settings, ready: Callable[[list[Listening]], None]) -
                 tape_reject_invalid=settings.reject_invalid,
                 tape_upstream_timeout_ms=max(1, round(settings.upstream_timeout_s * 1000)),
             )
+            _refuse_managed(settings.options)
             master.options.set(*settings.options)
         except (exceptions.OptionsError, TypeError, ValueError) as e:
             raise SettingsError(str(e), hint="'mitmproxy --options' describes mitmproxy's options") from e
@@ -117,6 +118,16 @@ async def _serve(settings: Settings, ready: Callable[[list[Listening]], None]) -
         await master.run()
     finally:
         startup.uninstall()
+
+
+def _refuse_managed(given: Iterable[str]) -> None:
+    """Refuse ``--set`` of what has an option of its own, or has to be as it is: the store would say what is not so."""
+    for name in (each.partition("=")[0].strip() for each in given):
+        if name.startswith("tape_") or name in _MANAGED:
+            raise SettingsError(f"--set {name}: it cannot be set here", hint="see 'sessiontape record --help'")
+
+
+_MANAGED = {"mode", "listen_host", "listen_port", "server", "connection_strategy", "keep_host_header", "certs"}
 
 
 class _Startup(log.MitmLogHandler):

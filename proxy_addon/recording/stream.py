@@ -104,6 +104,7 @@ class TapeStream(HttpStream):
     def __init__(self, context: Context, stream_id: int) -> None:
         super().__init__(context, stream_id)
         self._alarm: commands.RequestWakeup | None = None
+        self._refused = False
 
     @functools.cached_property
     def _recorded(self) -> bool:
@@ -156,26 +157,27 @@ class TapeStream(HttpStream):
 
     def check_killed(self, emit_error_hook: bool) -> Generator[commands.Command, Any, bool]:
         """Note who left while a hook was running."""
-        if any(isinstance(event, RequestProtocolError) for event in self._paused_event_queue):
-            self.flow.metadata.setdefault(_OUTCOME, Outcome.CLIENT_GONE.value)
+        for event in self._paused_event_queue:
+            if isinstance(event, RequestProtocolError):
+                self.flow.metadata.setdefault(_OUTCOME, self._ended_by(event).value)
         return (yield from super().check_killed(emit_error_hook))
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
         """Note how it ended before the error hook asks."""
         self._disarm()
-        if (ended := self._ended_by(event)) is not None:
-            self.flow.metadata.setdefault(_OUTCOME, ended.value)
+        self.flow.metadata.setdefault(_OUTCOME, self._ended_by(event).value)
         if self.request_body_buf:
             # The device left in the middle of its body: what there is of it is worth keeping.
             self.flow.request.data.content = bytes(self.request_body_buf)
         yield from super().handle_protocol_error(event)
 
-    def _ended_by(self, event: RequestProtocolError | ResponseProtocolError) -> Outcome | None:
+    def _ended_by(self, event: RequestProtocolError | ResponseProtocolError) -> Outcome:
         if isinstance(event, RequestProtocolError):
             generic = event.code is ErrorCode.GENERIC_CLIENT_ERROR and not self.flow.request.is_http2
             # h11 takes the end of a connection in the middle of a body for one more violation of the protocol.
             malformed = generic and "closed connection" not in event.message
-            return None if malformed else Outcome.CLIENT_GONE
+            # The end of the connection that follows is mitmproxy's own doing, so the first word counts.
+            return Outcome.REJECTED if malformed else Outcome.CLIENT_GONE
         # A connection that is reset was accepted first; the reset was just faster than our own look at it.
         reset = f"[Errno {errno.ECONNRESET}]" in event.message
         failed = event.code is ErrorCode.CONNECT_FAILED and not reset
@@ -197,7 +199,9 @@ class TapeStream(HttpStream):
         )
 
     def _refuse(self, command: SendHttp, error: ResponseProtocolError) -> Commands:
-        """Tell the device what went wrong upstream, in a way that a page can read."""
+        """Tell the device what went wrong upstream, in a way that a page can read; once."""
+        if self._refused:
+            return
         status = error.code.http_status_code()
         answering = self.server_state in (self.state_stream_response_body, self.state_done)
         if status is None or status < 500 or self.client_state != self.state_done or answering:
@@ -205,6 +209,7 @@ class TapeStream(HttpStream):
             return
         if self.flow.metadata.get(_OUTCOME) == Outcome.UPSTREAM_TIMEOUT.value:
             status = 504
+        self._refused = True
         answer = own_answer(status, f"sessiontape: {error.message}")
         body = b"" if self.flow.request.method == "HEAD" else answer.raw_content or b""
         client = self.context.client

@@ -79,6 +79,8 @@ class Writer:
         self._changed = threading.Condition()
         self._closing = False
         self._stuck = False
+        self._overdue = False
+        self._current: list[_Waiting] = []
         self._give_up_at = float("inf")
         # A daemon, so that a store that hangs cannot keep the process; `close` waits for it in good order.
         self._thread = threading.Thread(target=self._run, name="sessiontape-writer", daemon=True)
@@ -117,15 +119,26 @@ class Writer:
             self._closing = True
             self._give_up_at = time.monotonic() + timeout_s
             self._changed.notify_all()
-        self._thread.join(timeout_s + 1)
-        for waiting in self._take(None):
-            self._lose(waiting, "the recorder stopped before the store took it")
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        with self._changed:
+            # A thread that hangs in the store still has a batch in its hands; what comes of it nobody will tell.
+            stranded, self._current = self._current, []
+        for waiting in [*stranded, *self._take(None)]:
+            if not waiting.done.done():
+                self._lose(waiting, "the recorder stopped before the store took it")
         return self.counts()
 
     @property
     def is_stuck(self) -> bool:
         """Whether the store is away, so that waiting for a commit would be waiting for its return."""
-        return self._stuck
+        return self._stuck or self._overdue
+
+    def overdue(self) -> None:
+        """Tell that a commit took longer than an answer may wait; until the next one, none waits any more."""
+        if not self._overdue:
+            self._overdue = True
+            logger.warning("the store takes too long; answers do not wait for it until it is back")
 
     def counts(self) -> Counts:
         """Count what became of the exchanges so far."""
@@ -148,7 +161,9 @@ class Writer:
         with self._changed:
             batch = [self._queue.popleft() for _ in range(min(most or len(self._queue), len(self._queue)))]
             self._bytes -= sum(waiting.bytes for waiting in batch)
-            self._writing = len(batch) if most else 0
+            if most:
+                self._writing = len(batch)
+                self._current = batch
             return batch
 
     def _write(self, batch: list[_Waiting]) -> None:
@@ -171,7 +186,7 @@ class Writer:
                 self._write_singly(batch, e)
                 return
             else:
-                self._stuck = False
+                self._stuck = self._overdue = False
                 if away_since is not None:
                     logger.warning(f"the store is back after {time.monotonic() - away_since:.1f} s")
                 self._settle(batch, stored=True)
@@ -209,5 +224,7 @@ class Writer:
             else:
                 self._lost += len(batch)
             self._writing = max(0, self._writing - len(batch))
+            self._current = [waiting for waiting in self._current if waiting not in batch]
         for waiting in batch:
-            waiting.done.set_result(stored)
+            if not waiting.done.done():
+                waiting.done.set_result(stored)

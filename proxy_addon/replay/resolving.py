@@ -32,11 +32,18 @@ class CheckedTarget:
     addresses: tuple[str, ...]
 
 
-def check_target(url: ServerUrl, *, upstreams: Iterable[str], allowed: Collection[Allowed]) -> CheckedTarget:
+def check_target(
+    url: ServerUrl,
+    *,
+    upstreams: Iterable[str],
+    allowed: Collection[Allowed],
+    servers: Iterable[tuple[str, str, int]] = (),
+) -> CheckedTarget:
     """Resolve a target and judge it.
 
     Args:
         upstreams: URLs of the upstreams of everything in the store.
+        servers: Addresses that were connected to while recording, whatever they were called: upstream, address, port.
 
     Raises:
         TargetRefused: A replay may not go there; the hint is what to type to allow it.
@@ -49,7 +56,11 @@ def check_target(url: ServerUrl, *, upstreams: Iterable[str], allowed: Collectio
     except (OSError, UnicodeError) as e:  # a name with an empty or too long label is a UnicodeError
         failure = e
     target = Server(label=str(url), host=url.host, port=url.port, addresses=_addresses(numbers))
-    others = _servers(upstreams, url.port)
+    others = _servers(upstreams, url.port) + [
+        Server(label=upstream, host=address, port=port, addresses=_addresses([address]))
+        for upstream, address, port in servers
+        if port == url.port
+    ]
     everywhere = target.addresses.union(*(other.addresses for other in others))
     # A name that is refused is refused whether or not it can be resolved here.
     refused = refusal(target, upstreams=others, allowed=allowed, local=_own(everywhere))
