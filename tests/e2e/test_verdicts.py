@@ -19,21 +19,20 @@ import pytest
 
 from proxy_addon.core.judging import COLLECTOR
 from tests import processes
-from tests.builders import START_PARAMS, body, event_dict
+from tests.builders import BEGIN_MS, START_PARAMS, body, event_dict
 from tests.processes import Server, printed, run
 from tests.sdk_traffic import load
 
-NOW_MS = round(time.time() * 1000)
 SOON_S = 10
 
 
 class Device:
     """One playback, sent through a recorder."""
 
-    def __init__(self, proxy: Server, ts: int = NOW_MS) -> None:
+    def __init__(self, proxy: Server) -> None:
         self._proxy = proxy
-        self._ts = ts
-        answer = proxy.ask("POST", "/api/v1/sessions", body(event_dict("sessionStart", ts=ts)))
+        self._ts = round(time.time() * 1000)  # a clock that is minutes off would be one more finding
+        answer = proxy.ask("POST", "/api/v1/sessions", body(event_dict("sessionStart", ts=self._ts)))
         assert answer.status == 201
         self.path = f"{answer.header('Location')}/events"
         self.id = self.path.split("/")[4]
@@ -180,8 +179,8 @@ def test_rules_can_be_left_out(sqlite_url, tmp_path):
 
 
 def test_a_body_of_megabytes_is_judged_too(sqlite_url, tmp_path):
-    batch = [event_dict("sessionStart", ts=NOW_MS)]
-    batch += [event_dict("ping", ts=NOW_MS + n * 50_000, params={"x" * 40: n}) for n in range(1, 5000)]
+    batch = [event_dict("sessionStart")]
+    batch += [event_dict("ping", ts=BEGIN_MS + n * 50_000, params={"x" * 40: n}) for n in range(1, 5000)]
     with processes.collector(tmp_path) as upstream, processes.recorder(tmp_path, upstream.url, sqlite_url) as proxy:
         assert proxy.ask("POST", "/api/v1/downloaded", body(batch)).status == 400
     session = printed("sessions", "--store", sqlite_url)[0]

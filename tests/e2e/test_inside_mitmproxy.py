@@ -1,0 +1,93 @@
+"""What people see who run the recorder inside mitmweb: marked and commented flows, a view of bodies, commands."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from contextlib import closing
+from typing import Any
+
+from tests import processes
+from tests.builders import body, event_dict
+from tests.e2e.test_sdk_traffic import free_port, inside, play
+
+PASSWORD = "let-me-in"
+
+
+class Web:
+    """mitmweb's own interface, as its page uses it."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def ask(self, method: str, path: str, document: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {PASSWORD}", "Content-Type": "application/json"}
+        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)) as connection:
+            connection.request(method, path, None if document is None else json.dumps(document), headers)
+            answer = connection.getresponse()
+            said = answer.read()
+            assert answer.status == 200, said
+            return json.loads(said)
+
+    def flows(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.ask("GET", "/flows")
+        return found
+
+    def command(self, name: str, *arguments: str) -> Any:
+        said = self.ask("POST", f"/commands/{name}", {"arguments": list(arguments)})
+        assert "error" not in said, said
+        return said["value"]
+
+
+def test_mitmweb_shows_verdicts(sqlite_url, tmp_path):
+    port = free_port()
+    options = ("--no-web-open-browser", "--web-port", str(port), "--set", f"web_password={PASSWORD}")
+    with (
+        processes.collector(tmp_path) as upstream,
+        inside("mitmweb", tmp_path, upstream.url, sqlite_url, *options) as proxy,
+    ):
+        proxy.ask("POST", "/api/v1/sessions", body(event_dict("sessionStart", params={"media.id": 7})))
+        proxy.ask("POST", "/api/v1/nonsense", b"x")
+        proxy.ask("POST", "/api/v1/sessions", body(event_dict("sessionStart")), {"Content-Type": "text/plain"})
+        proxy.ask("POST", "/api/v1/sessions", body(event_dict("sessionStart")))
+        proxy.ask("GET", "/favicon.ico")
+        web = Web(port)
+        flows = web.flows()
+        marks = [(flow["marked"], flow["comment"].split(":")[0]) for flow in flows]
+        assert marks == [
+            ("\N{LARGE RED CIRCLE}", "warning upstream-refused"),
+            ("\N{LARGE YELLOW CIRCLE}", "warning http-path-unknown"),
+            ("\N{LARGE BLUE CIRCLE}", "info content-type-not-json"),
+            ("", ""),
+            ("", ""),
+        ]
+        assert (
+            "error param-type: media.id is the number 7; expected a string at /params/media.id" in flows[0]["comment"]
+        )
+
+        seen = web.ask("GET", f"/flows/{flows[0]['id']}/request/content/auto.json")
+        assert seen["view_name"] == "Media Collection API"
+        assert "# error param-type: media.id is the number 7; expected a string at /params/media.id" in seen["text"]
+        assert '"media.id": 7' in seen["text"]
+        clean = web.ask("GET", f"/flows/{flows[3]['id']}/request/content/auto.json")
+        assert clean["text"].startswith("# no findings\n")
+        other = web.ask("GET", f"/flows/{flows[0]['id']}/response/content/auto.json")
+        assert other["view_name"] != "Media Collection API"
+
+        heading, *rows = web.command("tape.check", "@all")
+        assert heading == ["path", "severity", "rule", "message", "pointer"]
+        assert ["/api/v1/sessions", "info", "content-type-not-json"] in [row[:3] for row in rows]
+        heading, *rows = web.command("tape.sessions")
+        assert heading[:3] == ["id", "started", "state"]
+        assert [row[2] for row in rows] == ["open", "open", "failed"]
+
+
+def test_the_sdks_flows_are_not_marked_for_what_it_always_does(sqlite_url, tmp_path):
+    port = free_port()
+    options = ("--no-web-open-browser", "--web-port", str(port), "--set", f"web_password={PASSWORD}")
+    with (
+        processes.collector(tmp_path) as upstream,
+        inside("mitmweb", tmp_path, upstream.url, sqlite_url, *options) as proxy,
+    ):
+        play(proxy.port)
+        assert {flow["marked"] for flow in Web(port).flows()} == {""}
