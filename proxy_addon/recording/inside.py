@@ -99,7 +99,7 @@ class Commands:
     @command.command("tape.check")  # type: ignore[untyped-decorator]
     def check(self, flows: Sequence[flow.Flow]) -> types.Data:
         """Judge flows by the rules of the protocol: a row for each finding."""
-        rows: list[list[str | int]] = [["path", "severity", "rule", "message", "pointer"]]
+        rows: list[list[str]] = [["path", "severity", "rule", "message", "pointer"]]
         for each in flows:
             exchange = _exchange(each)
             if exchange is not None:
@@ -112,7 +112,7 @@ class Commands:
     @command.command("tape.sessions")  # type: ignore[untyped-decorator]
     def sessions(self) -> types.Data:
         """List the newest sessions in the store."""
-        rows: list[list[str | int]] = [["id", "started", "state", "events", "errors", "warnings", "player", "media"]]
+        rows: list[list[str]] = [["id", "started", "state", "events", "errors", "warnings", "player", "media"]]
         now = datetime.now(UTC)
         store = Store(ctx.options.tape_store)
         try:
@@ -121,7 +121,8 @@ class Commands:
                     counts = each.finding_counts(now)
                     started = f"{each.started_at:%Y-%m-%d %H:%M:%S}"
                     media = each.media_name or each.media_id or ""
-                    row = [each.id, started, each.state(now).value, each.events, counts.error, counts.warning]
+                    numbers = [str(number) for number in (each.events, counts.error, counts.warning)]
+                    row = [each.id, started, each.state(now).value, *numbers]
                     rows.append([*row, each.player_name or "", media])
         finally:
             store.close()
@@ -136,7 +137,7 @@ def _exchange(of: flow.Flow) -> Exchange | None:
     return exchange_of(of, arrival, Outcome.ANSWERED if of.response is not None else Outcome.UPSTREAM_CLOSED)
 
 
-def _row(exchange: Exchange, finding: Finding) -> list[str | int]:
+def _row(exchange: Exchange, finding: Finding) -> list[str]:
     return [exchange.request.path, finding.severity.value, finding.rule, finding.message, finding.pointer or ""]
 
 

@@ -21,7 +21,9 @@ class Web:
         self._port = port
 
     def ask(self, method: str, path: str, document: Any = None) -> Any:
-        headers = {"Authorization": f"Bearer {PASSWORD}", "Content-Type": "application/json"}
+        # The page sends its token twice, so that no other page can forge a request; any will do.
+        token = {"Cookie": f"_mitmproxy_xsrf={'5e' * 16}", "X-XSRFToken": "5e" * 16}
+        headers = {"Authorization": f"Bearer {PASSWORD}", "Content-Type": "application/json", **token}
         with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)) as connection:
             connection.request(method, path, None if document is None else json.dumps(document), headers)
             answer = connection.getresponse()
