@@ -139,7 +139,7 @@ class Store:
             yield
         except exc.DBAPIError as e:
             if isinstance(e, exc.OperationalError | exc.InterfaceError) or isinstance(e.orig, _NO_RIGHT):
-                hint = "is it running, and may you write there?"
+                hint = "may you read and write there?" if self.is_sqlite else "is it running, and may you write there?"
             elif type(e.orig) is sqlite3.DatabaseError:
                 hint = "is it a SQLite file?"
             else:
@@ -161,9 +161,11 @@ def check_url(url: str) -> None:
     """
     if _SQLITE.match(url) or (_POSTGRES.match(url) and _is_conninfo(url)):
         return
+    guess = f"did you mean sqlite:///{url}? " if url and "://" not in url else ""
     raise SettingsError(
         f"{hide_password(url)!r} is no URL of a store",
-        hint="write sqlite:///file.db or postgresql://user:password@host:port/db; "
+        hint=f"{guess}"
+        "write sqlite:///file.db or postgresql://user:password@host:port/db; "
         "what is special in a URL is written %40 for @, %2F for /, %25 for %",
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -84,7 +84,7 @@ def from_row(row: Row[Any]) -> Exchange:
     )
 
 
-def of_session(db: Connection, id: str) -> Iterator[Exchange]:
+def of_session(db: Connection, id: str) -> Generator[Exchange]:
     """Yield the exchanges of a session by time of arrival, read as they are consumed.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ def upgrade(store: Store) -> tuple[str | None, str]:
         before = revision.found(db)
         if before is not None and before not in known_revisions():
             revision.require(db, store)
+        if before is None:
+            revision.refuse_foreign(db, store)
         if before != revision.REVISION:
             command.upgrade(_config(db), "head")
         return before, revision.REVISION
@@ -78,6 +81,7 @@ def known_revisions() -> list[str]:
 
 
 def _config(db: Connection) -> Config:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # inside mitmdump its steps are no news
     config = Config()
     config.set_main_option("script_location", str(_location()).replace("%", "%%"))
     config.attributes["connection"] = db

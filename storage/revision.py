@@ -6,6 +6,7 @@ from sqlalchemy import Connection, inspect, text
 
 from proxy_addon.errors import SchemaOutOfDate
 from storage.engine import Store
+from storage.models import Base
 
 REVISION = "0002"
 """Newest revision in ``migrations/``; a test compares the two."""
@@ -18,6 +19,19 @@ def found(db: Connection) -> str | None:
     return db.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
+def refuse_foreign(db: Connection, store: Store) -> None:
+    """Raise where a store without a revision has tables of our names: another program made them.
+
+    Raises:
+        SchemaOutOfDate: It has.
+    """
+    foreign = sorted(set(inspect(db).get_table_names()) & set(Base.metadata.tables))
+    if foreign:
+        raise SchemaOutOfDate(
+            f"{store.label} has a table {foreign[0]!r} that sessiontape did not make", hint="name another --store"
+        )
+
+
 def require(db: Connection, store: Store) -> None:
     """Raise unless the store is at the revision this version works with.
 
@@ -28,6 +42,7 @@ def require(db: Connection, store: Store) -> None:
     if revision == REVISION:
         return
     if revision is None:
+        refuse_foreign(db, store)
         raise SchemaOutOfDate(
             f"{store.label} has no schema yet; this version needs revision {REVISION}",
             hint=f"run: sessiontape db upgrade --store '{store.label}'",

@@ -109,8 +109,8 @@ class Collector(Server):
 
 
 @contextmanager
-def serving(command: list[str], cwd: Path, ready: str = "listening on") -> Iterator[Server]:
-    """Run a server; at the end it stops well."""
+def serving(command: list[str], cwd: Path, ready: str = "listening on", ends_with: int = 0) -> Iterator[Server]:
+    """Run a server; at the end it stops well, or with the code expected."""
     process = Process(command, cwd, ready)
     try:
         line = process.wait_until_ready()
@@ -119,7 +119,7 @@ def serving(command: list[str], cwd: Path, ready: str = "listening on") -> Itera
         yield Server(process, port, line)
     finally:
         code = process.stop()
-    assert code == 0, process.output
+    assert code == ends_with, process.output
 
 
 @contextmanager
@@ -130,8 +130,9 @@ def collector(cwd: Path, *options: str, name: str = "collector") -> Iterator[Col
 
 
 @contextmanager
-def recorder(cwd: Path, upstream: str, store_url: str, *options: str) -> Iterator[Server]:
-    with serving([COMMAND, "record", "--upstream", upstream, *ANY_PORT, "--store", store_url, *options], cwd) as server:
+def recorder(cwd: Path, upstream: str, store_url: str, *options: str, ends_with: int = 0) -> Iterator[Server]:
+    command = [COMMAND, "record", "--upstream", upstream, *ANY_PORT, "--store", store_url, *options]
+    with serving(command, cwd, ends_with=ends_with) as server:
         yield server
 
 

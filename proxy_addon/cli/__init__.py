@@ -5,6 +5,7 @@ Exit codes: 0 clean; 1 findings, or steps of a replay that differ or failed; 2 t
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import io
 import os
@@ -50,6 +51,15 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)
         _name_variables(command, f"SESSIONTAPE_{name.upper()}")
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            suggestion = f"; did you mean {close[0]}?" if close else ""
+            raise click.UsageError(f"there is no command {args[0]!r}{suggestion}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -45,7 +45,9 @@ def downgrade(*, revision: str, yes: bool, store_url: str) -> None:
     with closing(Store(store_url)) as store:
         if not yes and sys.stdin.isatty():
             lost = "everything in it" if revision == "base" else f"what revision {revision} has no place for"
-            click.confirm(f"{store.label}: {lost} will be lost. Go on?", abort=True, err=True)
+            if not click.confirm(f"{store.label}: {lost} will be lost. Go on?", err=True):
+                click.echo("nothing changed", err=True)
+                return
         before, after = migrate.downgrade(store, revision)
         if before == after:
             click.echo(f"{store.label} is at {f'revision {after}' if after else 'nothing'} already")

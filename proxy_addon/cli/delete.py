@@ -47,7 +47,9 @@ def delete(*, names: tuple[str, ...], everything: bool, yes: bool, filters: Filt
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError(f"{_sessions(len(ids))} would be removed; say --yes where nobody can be asked")
-        click.confirm(f"Remove {_sessions(len(ids))} for good?", abort=True, err=True)
+        if not click.confirm(f"Remove {_sessions(len(ids))} for good?", err=True):
+            click.echo("nothing removed", err=True)
+            return
     store = Store(store_url)
     removed = 0
     try:

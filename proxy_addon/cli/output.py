@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import re
 import sys
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -11,9 +14,38 @@ PIPE_WIDTH = 200
 """Columns for output that no terminal shows: enough that tables in logs and pipes are not cut."""
 
 
+NARROWEST = 110
+"""Columns below which a table would drop what matters; a narrower terminal breaks the lines."""
+
+
+class _Console(Console):
+    """Ends as other filters do when whoever reads has seen enough."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+class _Trimmed(io.TextIOBase):
+    """Takes the blanks off the ends of lines, which pad tables for no terminal to see."""
+
+    def write(self, text: str) -> int:
+        sys.stdout.write(_BLANKS.sub("\n", text))
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+_BLANKS = re.compile(r" +\n")
+
+
 def console() -> Console:
     """Return where results are printed."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    if not sys.stdout.isatty():
+        trimmed: Any = _Trimmed()  # rich writes and flushes, and asks for nothing else
+        return _Console(highlight=False, width=PIPE_WIDTH, file=trimmed)
+    found = _Console(highlight=False)
+    return found if found.width >= NARROWEST else _Console(highlight=False, width=NARROWEST)
 
 
 def notes() -> Console:

@@ -89,7 +89,7 @@ def record(
     """Record what players send, between them and the real server.
 
     Point the player at the address that is printed, http or https, in place of the real server's. Stop it with Ctrl-C;
-    what is in flight is stored first.
+    what is in flight is stored first. Exit code 2: something could not be stored, or the proxy could not start.
     """
     # Not at the top: --help does without mitmproxy and the database.
     from proxy_addon.recording.proxy import Settings, serve  # noqa: PLC0415
@@ -114,7 +114,7 @@ def record(
                     err=True,
                 )
 
-    serve(
+    lost = serve(
         Settings(
             upstream=upstream,
             listen=listen,
@@ -131,6 +131,7 @@ def record(
         ),
         ready,
     )
+    sys.exit(2 if lost else 0)  # the log names them
 
 
 def _log_to_stderr() -> None:

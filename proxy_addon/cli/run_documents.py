@@ -63,7 +63,7 @@ def print_run(console: Console, run: ReplayRun) -> None:
 
 def print_runs(console: Console, summaries: Iterable[RunSummary]) -> None:
     """Print runs as a table."""
-    table = _table("run", "started", "target", "speed", "timestamps")
+    table = _table("run", "started (UTC)", "target", "speed", "timestamps")
     for name in ("sent", *_COUNTED):
         table.add_column(name, justify="right")
     table.add_column("drift p95", justify="right")
@@ -71,7 +71,7 @@ def print_runs(console: Console, summaries: Iterable[RunSummary]) -> None:
         run, totals = each.run, each.totals
         table.add_row(
             run.id,
-            iso(run.started_at),
+            f"{run.started_at:%Y-%m-%d %H:%M:%S}",
             printable(run.target),
             run.speed,
             run.timestamps,

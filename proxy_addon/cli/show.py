@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,11 +35,13 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, store_u
 
     now = datetime.now(UTC)
     policy = settings.load(config)
-    with reading(store_url) as db:
+    # Closed in good order also where a pipe breaks in the middle.
+    with reading(store_url) as db, ExitStack() as stack:
         session = sessions.find(db, name)
         found = findings.of_exchanges(db, session.id)
         watch = SessionWatch(session, now, policy)
-        exchanges = watch.judging(of_session(db, session.id), bodies=False)
+        recorded = stack.enter_context(closing(of_session(db, session.id)))
+        exchanges = stack.enter_context(closing(watch.judging(recorded, bodies=False)))
         if as_json:
             shown = list(exchange_documents(exchanges, found))
             whole = watch.verdict().of_session

@@ -180,7 +180,7 @@ def _print_facts(console: Console, session: Session, now: datetime) -> None:
     ):
         if value is not None:
             facts.add_row(name, printable(value))
-    facts.add_row("exchanges", f"{session.exchanges}, with {session.events} events")
+    facts.add_row("exchanges", f"{session.exchanges}, with {session.events} event{'' if session.events == 1 else 's'}")
     if found := finding_counts(session.finding_counts(now)):
         facts.add_row("findings", found)
     console.print(facts)

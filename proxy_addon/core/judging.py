@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -467,7 +467,7 @@ class SessionWatch:
         self._judge: SessionJudge | None = None
         self._found: list[Finding] = []
 
-    def judging(self, exchanges: Iterable[Exchange], *, bodies: bool = True) -> Iterator[Exchange]:
+    def judging(self, exchanges: Iterable[Exchange], *, bodies: bool = True) -> Generator[Exchange]:
         """Yield a session's exchanges, given by arrival, and judge them on the way.
 
         Args:

@@ -42,6 +42,7 @@ from storage.engine import Store, check_url
 logger = logging.getLogger(__name__)
 
 DEFAULT_STORE = "sqlite:///sessiontape.db"
+DURABILITIES = ("commit", "async")
 DEFAULT_TIMEOUT_MS = 30_000
 COMMIT_BUDGET_S = 1.0
 """How long an answer waits for its commit at most. SDKs give up after 5 s."""
@@ -94,7 +95,11 @@ class _Recorder:
 
 
 class Tape:
-    """Records what players send into a store."""
+    """Records what players send into a store.
+
+    Attributes:
+        lost: How many exchanges could not be stored; known when it is over.
+    """
 
     def __init__(self) -> None:
         self._recorder: _Recorder | None = None
@@ -102,6 +107,7 @@ class Tape:
         self._policy = DEFAULT
         self._keep_host = False
         self._unconverted = 0
+        self.lost = 0
         self.addons = [inside.Commands()]  # mitmproxy adds them with this one
         self._idle = asyncio.Condition()
 
@@ -116,7 +122,7 @@ class Tape:
             str,
             "commit",
             "commit: an answer waits until its exchange is on disk. async: it does not, and a crash loses the latest.",
-            choices=("commit", "async"),
+            choices=DURABILITIES,
         )
         loader.add_option(
             "tape_upstream", str, "", "The upstream of reverse mode, where it has a path: http[s]://host[:port]/path."
@@ -156,6 +162,10 @@ class Tape:
                 self._policy = settings.load(Path(ctx.options.tape_config) if ctx.options.tape_config else None)
         except SettingsError as e:
             raise OptionsError(f"{e}; {e.hint}") from e
+        if "tape_durability" in updated and ctx.options.tape_durability not in DURABILITIES:
+            raise OptionsError(
+                f"tape_durability is {ctx.options.tape_durability!r}; expected {' or '.join(DURABILITIES)}"
+            )
         if "tape_upstream_timeout_ms" in updated and ctx.options.tape_upstream_timeout_ms <= 0:
             raise OptionsError("tape_upstream_timeout_ms must be above 0")
 
@@ -189,7 +199,7 @@ class Tape:
         counts = await asyncio.to_thread(recorder.writer.close, until_s - JUDGE_S - time.monotonic())
         await asyncio.to_thread(recorder.live.close, max(0.1, until_s - time.monotonic()))
         recorder.store.close()
-        lost = counts.lost + self._unconverted
+        lost = self.lost = counts.lost + self._unconverted
         logger.log(logging.WARNING if lost else logging.INFO, f"{counts.stored} exchanges stored, {lost} lost")
 
     def _begin(self) -> _Recorder:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
 import signal
+import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,31 +73,42 @@ class Listening:
     is_public: bool
 
 
-def serve(settings: Settings, ready: Callable[[list[Listening]], None]) -> None:
+def serve(settings: Settings, ready: Callable[[list[Listening]], None]) -> int:
     """Run the recording proxy until SIGINT or SIGTERM.
 
     Args:
         ready: Called once connections are accepted.
 
+    Returns:
+        How many exchanges could not be stored.
+
     Raises:
         SettingsError: An option does not exist or does not make sense.
         RecorderError: The proxy could not start.
     """
-    asyncio.run(_serve(settings, ready))
+    return asyncio.run(_serve(settings, ready))
 
 
-async def _serve(settings: Settings, ready: Callable[[list[Listening]], None]) -> None:
+async def _serve(settings: Settings, ready: Callable[[list[Listening]], None]) -> int:
     modes = _modes(settings)
+    _check_address(settings)
     startup = _Startup(lambda: ready(_listening(master, settings)))
     startup.install()
     try:
         master = Master(options.Options())
+        tape = Tape()
         server = Proxyserver()
-        master.addons.add(Core(), server, NextLayer(), TlsConfig(), DisableH2C(), DnsResolver(), Tape(), startup)
+        master.addons.add(Core(), server, NextLayer(), TlsConfig(), DisableH2C(), DnsResolver(), tape, startup)
         try:
             master.options.update(http3=False, connection_strategy="lazy", mode=modes)
             if settings.certificate is not None:
-                master.options.update(certs=[str(settings.certificate)])
+                try:
+                    master.options.update(certs=[str(settings.certificate)])
+                except (exceptions.OptionsError, ValueError) as e:
+                    raise SettingsError(
+                        f"{settings.certificate} cannot be used as a certificate: {e}",
+                        hint="a PEM file with the certificate and its private key is wanted",
+                    ) from e
             master.options.update(
                 tape_store=settings.store_url,
                 tape_name=settings.name or "",
@@ -116,8 +129,39 @@ async def _serve(settings: Settings, ready: Callable[[list[Listening]], None]) -
         if any(mode.startswith("wireguard") for mode in modes):
             logging.getLogger(_LOUD_WITH_WIREGUARD).setLevel(logging.INFO)
         await master.run()
+        return tape.lost
     finally:
         startup.uninstall()
+
+
+def _check_address(settings: Settings) -> None:
+    """Find out what mitmproxy would tell in a roundabout way.
+
+    Raises:
+        SettingsError: Nothing can be listened on there, or it would be its own upstream.
+    """
+    if settings.upstream is None:
+        return
+    host, port = settings.listen
+    if port == settings.upstream.port and settings.upstream.host in {host, *_THIS_MACHINE}:
+        raise SettingsError(
+            f"{settings.upstream} is this proxy itself", hint="name the real server, or another address with --listen"
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as e:
+        # An error of name resolution is numbered below 0, and brings a text of its own.
+        reason = os.strerror(e.errno) if e.errno is not None and e.errno > 0 else e.strerror
+        raise SettingsError(
+            f"cannot listen on {host}:{port}: {reason}",
+            hint="stop what uses it, or name another address with --listen; port 0 takes a free one",
+        ) from e
+
+
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 def _refuse_managed(given: Iterable[str]) -> None:

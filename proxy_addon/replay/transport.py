@@ -278,6 +278,8 @@ def _unreachable(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"its certificate is not trusted: {error.certificate_error}"
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, ssl.SSLError):
+        return f"cannot connect: there is no TLS that we understand ({cause.reason or cause}); is it http?"
     number = getattr(cause, "errno", None)
     return f"cannot connect: {os.strerror(number) if number and number > 0 else cause}"
 

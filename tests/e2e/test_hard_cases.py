@@ -100,7 +100,7 @@ def test_what_a_hanging_store_does_not_take_is_counted_and_named_and_stopping_ta
 ):
     with (
         processes.collector(tmp_path) as upstream,
-        processes.recorder(tmp_path, upstream.url, store_url) as proxy,
+        processes.recorder(tmp_path, upstream.url, store_url, ends_with=2) as proxy,
         held(store_url),
     ):
         for _ in range(3):
@@ -258,3 +258,72 @@ def test_a_body_in_broken_chunks_is_refused_and_stored_as_such(sqlite_url, tmp_p
             assert time.monotonic() < deadline
     (only,) = printed("show", found[0]["id"], "--store", sqlite_url)["exchanges"]
     assert only["outcome"] == "rejected"
+
+
+# What a newcomer tried -----------------------------------------------------------------------------------------------
+
+
+def test_a_pipe_that_ends_early_is_no_error(store):
+    events = [event("ping", id=f"e{n}", after_s=n, playhead=n, ts=1_772_366_400_000 + n) for n in range(1, 3000)]
+    save(store, start(id="s1"), *events)
+    session = printed("sessions", "--store", store.url)[0]["id"]
+    for options in ("", "--bodies"):
+        command = f"{processes.COMMAND} show {session} {options} --store '{store.url}' | head -3"
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_proxy_is_not_its_own_upstream(tmp_path):
+    done = run("record", "--upstream", "http://localhost:8099", "--listen", "127.0.0.1:8099", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is this proxy itself" in done.stderr
+
+
+def test_an_address_that_cannot_be_listened_on_is_said_plainly(tmp_path):
+    with processes.collector(tmp_path) as other:
+        for listen, reason in ((f"127.0.0.1:{other.port}", "Address already in use"), ("192.0.2.1:0", "Cannot assign")):
+            done = run("record", "--upstream", "http://127.0.0.1:9", "--listen", listen, cwd=tmp_path)
+            assert done.returncode == 2
+            assert f"cannot listen on {listen}: {reason}" in done.stderr
+            assert done.stderr.count("\n") == 2
+
+
+def test_a_store_of_another_program_is_left_alone(tmp_path):
+    import sqlite3
+
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE sessions (x)")
+    for command in ("sessions", "db upgrade"):
+        done = run(*command.split(), "--store", f"sqlite:///{path}")
+        assert done.returncode == 2
+        assert "sessiontape did not make" in done.stderr
+
+
+def test_plain_http_behind_https_is_recognised(store, tmp_path):
+    save(store, start(id="s1"))
+    with processes.collector(tmp_path) as target:
+        done = run("replay", "--all", "--target", f"https://127.0.0.1:{target.port}", "--store", store.url)
+    assert done.returncode == 2
+    assert "is it http?" in done.stderr
+
+
+def test_tables_for_no_terminal_have_no_blanks_at_the_ends(store):
+    save(store, start(id="s1"))
+    for command in ("sessions", "show SESSION --bodies", "check --all", "runs", "rules"):
+        session = printed("sessions", "--store", store.url)[0]["id"]
+        arguments = command.replace("SESSION", session).split()
+        lines = run(*arguments, *(() if command == "rules" else ("--store", store.url))).stdout.splitlines()
+        assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_what_is_nearly_right_is_suggested(tmp_path):
+    assert "did you mean sessions?" in run("session").stderr
+    assert "did you mean sqlite:///tape.db?" in run("sessions", "--store", "tape.db").stderr
+    pem = tmp_path / "no.pem"
+    pem.write_text("no certificate", encoding="utf-8")
+    done = run(
+        "record", "--upstream", "http://127.0.0.1:9", "--listen", "127.0.0.1:0", "--cert", str(pem), cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert "a PEM file with the certificate and its private key" in done.stderr
