@@ -260,7 +260,7 @@ def _searchable(text: str) -> str:
 
 def _close_to(db: Connection, name: str) -> list[Session]:
     """Return sessions whose name begins alike, as far as possible; the newest ones where none does."""
-    for length in range(len(name) - 1, 2, -1):
+    for length in range(min(len(name) - 1, PREFIX_LENGTH), 2, -1):
         if found := _named(db, _begins_with(name[:length]), limit=5):
             return found
     return _named(db, SessionRow.id.is_not(None), limit=5)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import aiohttp
 import pytest
 
+from proxy_addon.core.exchange import Outcome
+from storage import exchanges
+from storage.engine import Store
 from tests import processes
 from tests.builders import START_PARAMS, body, event_dict
 
@@ -55,14 +58,18 @@ def assert_complete(store_url: str) -> None:
     assert {session["media_id"] for session in sessions} == {f"video-{player}" for player in range(PLAYERS)}
     assert sum(session["exchanges"] for session in sessions) == PLAYERS * (EVENTS + 1) == 1632
     assert processes.printed("exchanges", "--store", store_url) == []
-    for session in sessions:
-        player = int(session["media_id"].removeprefix("video-"))
-        shown = processes.printed("show", session["id"], "--store", store_url)
-        bodies = [exchange["request"]["body"]["text"].encode() for exchange in shown["exchanges"]]
-        assert sorted(bodies) == sorted([start_body(player), *(event_body(player, number) for number in range(EVENTS))])
-        assert session["events"] == EVENTS + 1
-        assert {e["request"]["path"].split("/")[4] for e in shown["exchanges"][1:]} == {session["session_id"]}
-        assert {exchange["outcome"] for exchange in shown["exchanges"]} == {"answered"}
+    store = Store(store_url)
+    with closing(store), store.read() as db:
+        for session in sessions:
+            player = int(session["media_id"].removeprefix("video-"))
+            found = list(exchanges.of_session(db, session["id"]))
+            sent = [start_body(player), *(event_body(player, number) for number in range(EVENTS))]
+            assert sorted(exchange.request.body for exchange in found) == sorted(sent)
+            assert session["events"] == EVENTS + 1
+            assert {exchange.route.session_id for exchange in found[1:]} == {session["session_id"]}
+            assert {exchange.outcome for exchange in found} == {Outcome.ANSWERED}
+    shown = processes.printed("show", sessions[0]["id"], "--store", store_url)
+    assert [exchange["seq"] for exchange in shown["exchanges"]] == list(range(1, EVENTS + 2))
 
 
 def record(tmp_path: Any, store_url: str, recorders: int) -> None:

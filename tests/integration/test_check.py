@@ -12,7 +12,7 @@ import jsonschema_rs
 import pytest
 
 from proxy_addon.core.rules import RULES
-from storage import saving
+from storage import migrate, saving
 from storage.engine import Store
 from storage.saving import RecordingRun
 from tests import processes, sdk_traffic
@@ -28,7 +28,7 @@ def at(after_s: float, **rest: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def tape(store: Store) -> str:
+def tape(sqlite_url: str) -> str:
     """A clean session, one with an error of a body and one of the session, and one that was left open."""
     exchanges = [
         start(id="a1", session_id="aaaa"),
@@ -39,9 +39,12 @@ def tape(store: Store) -> str:
         event("sessionEnd", id="b3", session_id="bbbb", **at(102)),
         start(id="c1", session_id="cccc", after_s=200, body=body(event_dict("sessionStart", ts=BEGIN_MS + 200_000))),
     ]
+    store = Store(sqlite_url)
+    migrate.upgrade(store)
     with store.write() as db:
         saving.save(db, RecordingRun(id="r", name="monday", started_at=BEGIN, version="0"), unjudged(exchanges))
-    return store.url
+    store.close()
+    return sqlite_url
 
 
 def ad_start(ts: int) -> dict[str, Any]:

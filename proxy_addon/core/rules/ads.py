@@ -26,7 +26,7 @@ def ad_outside_break(before: Playback, event: SessionEvent) -> str | None:
     Known limits: Where the recording began after the session did, nothing is said before the first `adBreakStart` or
     `adBreakComplete`. Among events of one `ts` that arrive shuffled, the order is taken that SDKs mean.
     """
-    if before.break_start is not None or before.may_be_in_break:
+    if before.break_start is not None or not before.break_known:
         return None
     return f"{event.type} with no ad break open"
 
@@ -157,7 +157,7 @@ def ad_break_complete_without_start(before: Playback, _: SessionEvent) -> str | 
     Known limits: Where the recording began after the session did, the first `adBreakComplete` is not told: its break
     may have begun before.
     """
-    if before.break_start is not None or before.may_be_in_break:
+    if before.break_start is not None or not before.break_known:
         return None
     return "adBreakComplete with no ad break open"
 

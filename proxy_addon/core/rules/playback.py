@@ -332,11 +332,6 @@ class Playback:
         in_break = self.break_start is not None or self.in_unseen_break
         return self.mode is Mode.PLAYING and not in_break and self.life is Life.OPEN
 
-    @property
-    def may_be_in_break(self) -> bool:
-        """Whether an ad break may be open that began before the recording did."""
-        return not self.break_known
-
     def clock_s(self, event: SessionEvent) -> float | None:
         """Return the time by which gaps are measured: of arrival when recorded live, else the event's own."""
         if self.by_arrival and not self.is_batch:
@@ -348,7 +343,7 @@ class Playback:
         return name.lower() if name.lower() == "fullscreen" else name
 
     def advance(self, event: SessionEvent) -> None:
-        """Take an event into account; after ``sessionEnd`` only to know what is open."""
+        """Take an event into account; after ``sessionEnd`` nothing changes."""
         if self.first is None:
             self.first = event
         if self.life is not Life.ENDED:
@@ -368,7 +363,7 @@ class Playback:
         match event.type:
             case "sessionStart":
                 self.start = self.start or event
-            case "sessionComplete" if self.life is not Life.ENDED:
+            case "sessionComplete":
                 self.life = Life.COMPLETED
             case "sessionEnd":
                 self.life = Life.ENDED
