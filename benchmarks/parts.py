@@ -101,10 +101,10 @@ def cpu_s(process: subprocess.Popen[str]) -> float:
     return (int(fields[11]) + int(fields[12])) * TICK_S
 
 
-def bodies(ts_ms: int) -> list[bytes]:
-    """Return the bodies of one playback: a start as the JavaScript SDK sends it, then pings, as fast as they are sent."""
+def bodies(ts_ms: int, player: int = 0) -> list[bytes]:
+    """Return the bodies of one playback of a player: a start as the JavaScript SDK sends it, then pings, as fast as they are sent."""
     params = {
-        "media.id": "video-123", "media.name": "A film", "media.length": 3600, "media.contentType": "vod",
+        "media.id": f"video-{player}", "media.name": "A film", "media.length": 3600, "media.contentType": "vod",
         "media.streamType": "video", "media.playerName": "HTML5 Player", "media.channel": "Sports",
         "media.libraryVersion": "js-3.1.0", "media.resume": False, "media.show": "A show", "media.genre": "drama",
         "analytics.trackingServer": "example.data.adobedc.net", "analytics.reportSuite": "example-rsid",
@@ -117,7 +117,7 @@ def bodies(ts_ms: int) -> list[bytes]:
         return json.dumps({"eventType": event_type, "playerTime": time, **members}).encode()
 
     quality = {"media.qoe.bitrate": 3200, "media.qoe.droppedFrames": 0, "media.qoe.framesPerSecond": 25}
-    events = [event("sessionStart", 0, params=params, customMetadata={"page": "home"}), event("play", 0.5)]
+    events = [event("sessionStart", 0, params=params, customMetadata={"page": "home"}), event("play", 1)]
     events += [event("ping", n * 10, qoeData=quality) for n in range(1, EVENTS - 1)]
     return [*events, event("sessionEnd", EVENTS * 10)]
 
@@ -132,11 +132,11 @@ async def _play(client: aiohttp.ClientSession, url: str, sent: Sequence[bytes]) 
 
 
 async def _play_all(url: str, ts_ms: int) -> int:
-    sent = bodies(ts_ms)
+    sent = [bodies(ts_ms, player) for player in range(PLAYERS)]
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client, asyncio.TaskGroup() as players:
-        for _ in range(PLAYERS):
-            players.create_task(_play(client, url, sent))
-    return PLAYERS * len(sent)
+        for each in sent:
+            players.create_task(_play(client, url, each))
+    return sum(len(each) for each in sent)
 
 
 def play(url: str, ts_ms: int) -> int:

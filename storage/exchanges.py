@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, select
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Outcome, Request, Response, header
 from storage.matching import values_like
-from storage.models import ExchangeRow, Recording
+from storage.models import ExchangeRow, FindingRow, Recording
 from storage.sessions import Filters
 
 _READ_AT_ONCE = 200
@@ -117,6 +117,8 @@ def of_none(db: Connection, filters: Filters, *, limit: int | None = None) -> li
         query = query.where(ExchangeRow.received_at >= filters.since)
     if filters.until is not None:
         query = query.where(ExchangeRow.received_at < filters.until)
+    if filters.with_findings:
+        query = query.where(ExchangeRow.id.in_(select(FindingRow.exchange_id).where(FindingRow.session.is_(None))))
     if filters.user_agent is not None:
         query = query.where(ExchangeRow.user_agent.in_(values_like(db, ExchangeRow.user_agent, filters.user_agent)))
     return [from_row(row) for row in reversed(db.execute(query).all())]

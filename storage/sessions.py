@@ -54,7 +54,7 @@ class Filters:
     @property
     def concern_sessions_alone(self) -> bool:
         """Whether they ask for something that only sessions have, so that no exchange outside of one fits."""
-        return bool(self.states or self.player or self.media or self.with_findings)
+        return bool(self.states or self.player or self.media)
 
 
 def session_key(upstream: str, session_id: str | None) -> str | None:

@@ -190,6 +190,15 @@ def test_a_body_of_megabytes_is_judged_too(sqlite_url, tmp_path):
     assert sum(finding["count"] for finding in unknown) == 4999
 
 
+def test_exchanges_outside_of_sessions_have_findings_too(store_url, tmp_path):
+    with processes.collector(tmp_path) as upstream, processes.recorder(tmp_path, upstream.url, store_url) as proxy:
+        proxy.ask("POST", "/api/v1/nonsense", b"x")
+        proxy.ask("OPTIONS", "/api/v1/sessions")
+    found = printed("exchanges", "--store", store_url)
+    assert [[f["rule"] for f in each["findings"]] for each in found] == [["http-path-unknown"], []]
+    assert len(printed("exchanges", "--with-findings", "--store", store_url)) == 1
+
+
 # Refusing ------------------------------------------------------------------------------------------------------------
 
 
