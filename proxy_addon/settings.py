@@ -172,6 +172,6 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as e:
-        raise SettingsError(f"cannot read {path}: {e.strerror}", hint="name another with --config") from e
+        raise SettingsError(f"cannot read {path}: {e.strerror}", hint="is its name right?") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise SettingsError(f"{path} is no TOML: {e}") from e

@@ -92,12 +92,14 @@ def record(
     what is in flight is stored first. Exit code 2: something could not be stored, or the proxy could not start.
     """
     # Not at the top: --help does without mitmproxy and the database.
+    from proxy_addon import settings  # noqa: PLC0415
     from proxy_addon.recording.proxy import Settings, serve  # noqa: PLC0415
     from storage import migrate  # noqa: PLC0415
     from storage.engine import Store  # noqa: PLC0415
 
     if upstream is None and not modes:
         raise click.UsageError("say where the real server is: --upstream URL")
+    settings.load(config)  # a mistake in it is found out before anything is made
     store = Store(store_url)
     try:
         migrate.upgrade(store)  # before anything else: a store that is not there is found out at once

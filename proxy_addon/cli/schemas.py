@@ -14,7 +14,7 @@ import click
 from proxy_addon.cli.documents import iso, print_json
 from proxy_addon.cli.options import SERVER_URL, json_option, store_option
 from proxy_addon.core.urls import ServerUrl
-from proxy_addon.errors import NotFound
+from proxy_addon.errors import NotFound, TargetUnreachable
 
 if TYPE_CHECKING:
     from storage.schemas import StoredSchema
@@ -56,6 +56,9 @@ def pull(*, upstream: ServerUrl, insecure: bool, event_types: tuple[str, ...], s
         raise click.UsageError(f"there is no event type {unknown[0]!r}")
     urls = {name: f"{upstream}/api/v1/schemas/{name}" for name in wanted}
     answers = fetch_all(urls, insecure=insecure)
+    reasons = {answer if isinstance(answer, str) else None for answer in answers.values()}
+    if len(reasons) == 1 and (reason := reasons.pop()) is not None:
+        raise TargetUnreachable(f"{upstream} gave no schema: {reason}", hint="is it running, and is --upstream right?")
     now = datetime.now(UTC)
     missing = 0
     with closing(Store(store_url)) as store:

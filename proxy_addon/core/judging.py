@@ -532,6 +532,10 @@ def _judge_list(raw: bytes, reading: Body, policy: Policy, vocabulary: Vocabular
             message = f"the file holds {shown(value)}; expected a list of events, or an object with one under events"
             found += policy.kept(_findings([Found(rule, Problem(message, ""))], policy))
         return Verdict(of_exchanges=tuple(found))
+    if not value:
+        empty = Problem("the session has no events; expected sessionStart", base)
+        found += policy.kept(_findings([Found(RULES["session-start-first"], empty)], policy))
+        return Verdict(of_exchanges=tuple(found))
     times = [_seconds(element.get("t")) if isinstance(element, dict) and base else None for element in value]
     facts = SessionFacts(by_arrival=bool(value) and None not in times, has_clock=False)
     judge = SessionJudge(facts, policy)

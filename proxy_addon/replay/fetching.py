@@ -31,6 +31,8 @@ async def _fetch_all(urls: Mapping[str, str], *, insecure: bool) -> dict[str, by
                     body = await answer.read()
             except TimeoutError:
                 return f"no answer within {TIMEOUT_S:g} s"
+            except aiohttp.ClientConnectorError as e:
+                return f"no connection: {e.os_error.strerror or e.os_error}"
             except (aiohttp.ClientError, OSError) as e:
                 return f"no answer: {e}"
             return body if answer.status == 200 else f"answered {answer.status}"

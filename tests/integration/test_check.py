@@ -340,6 +340,11 @@ def test_bodies_of_a_whole_session_are_judged_where_they_stand(folder):
     ]
 
 
+@pytest.mark.parametrize("sent", [b"[]", b'{"events": []}'])
+def test_a_session_without_events_is_a_finding(folder, sent):
+    assert [f["rule"] for f in judged(folder, "session", sent)] == ["session-start-first"]
+
+
 def test_a_file_that_is_neither_is_a_finding(folder):
     assert [f["rule"] for f in judged(folder, "session", b'"text"')] == ["body-not-object"]
 
