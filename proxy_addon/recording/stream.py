@@ -2,6 +2,7 @@
 
 * A time-out for upstream: mitmproxy has none, and a device would wait for ever.
 * Answers in upstream's place (502, 504) that a browser may read: with CORS headers and a JSON message.
+* The time of a request's first byte.
 * How a stream ended, so that the error hook can tell who left: see `outcome`.
 
 `install` puts it in the place of mitmproxy's own on connections that speak HTTP. It leans on names of mitmproxy 12.2
@@ -13,7 +14,8 @@ from __future__ import annotations
 import errno
 import functools
 import json
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from typing import Any
 
 from mitmproxy import http
@@ -21,14 +23,17 @@ from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import GetHttpConnection, HttpLayer, HttpStream, SendHttp
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
+    RequestHeaders,
     RequestProtocolError,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
     ResponseProtocolError,
 )
+from mitmproxy.proxy.layers.http._http1 import Http1Server
 
 from proxy_addon.core.exchange import Outcome
 from proxy_addon.core.routes import parse_route
@@ -72,11 +77,38 @@ def install(next_layer: layer.NextLayer) -> None:
     for each in next_layer.context.layers:
         if isinstance(each, HttpLayer) and "make_stream" not in each.__dict__:
             each.make_stream = functools.partial(_make_stream, each)  # type: ignore[method-assign]
+            each._handle_event = functools.partial(_begin, each, each._handle_event)  # type: ignore[method-assign]
+
+
+def _begin(parent: HttpLayer, handle: Callable[[events.Event], Commands], event: events.Event) -> Commands:
+    """Handle an event; where a connection begins, and only then is it known which HTTP it speaks, choose who reads it."""
+    client = parent.context.client
+    if isinstance(event, events.Start) and (client.alpn is None or client.alpn.startswith(b"http/1")):
+        parent.connections.setdefault(client, TapeHttp1Server(parent.context.fork()))
+    yield from handle(event)
 
 
 def _make_stream(parent: HttpLayer, stream_id: int) -> Commands:
     parent.streams[stream_id] = TapeStream(parent.context.fork(), stream_id)
     yield from parent.event_to_child(parent.streams[stream_id], events.Start())
+
+
+class TapeHttp1Server(Http1Server):
+    """Knows when the first byte of a request came; mitmproxy takes the time at which its head is complete."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._began_s: float | None = None
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, events.DataReceived) and self._began_s is None and self.state == self.read_headers:
+            self._began_s = time.time()
+        for command in super()._handle_event(event):
+            if isinstance(command, ReceiveHttp) and isinstance(command.event, RequestHeaders):
+                if self._began_s is not None:
+                    command.event.request.timestamp_start = self._began_s
+                self._began_s = None
+            yield command
 
 
 class _Buffering:

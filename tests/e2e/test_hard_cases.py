@@ -260,6 +260,22 @@ def test_a_body_in_broken_chunks_is_refused_and_stored_as_such(sqlite_url, tmp_p
     assert only["outcome"] == "rejected"
 
 
+def test_a_request_arrives_with_its_first_byte(sqlite_url, tmp_path):
+    with processes.collector(tmp_path) as upstream, processes.recorder(tmp_path, upstream.url, sqlite_url) as proxy:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as device:
+            for pause_s in (1.0, 0.0):
+                began_s = time.time()
+                device.sendall(b"POST /api/v1/sessions HT")
+                time.sleep(pause_s)
+                device.sendall(b"TP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(START) + START)
+                assert device.recv(65536).startswith(b"HTTP/1.1 201")
+                took_s = time.time() - began_s
+        second, first = printed("sessions", "--store", sqlite_url)
+    shown = [printed("show", each["id"], "--store", sqlite_url)["exchanges"][0] for each in (first, second)]
+    assert shown[0]["duration_ms"] >= 1000
+    assert shown[1]["duration_ms"] <= took_s * 1000
+
+
 # What a newcomer tried -----------------------------------------------------------------------------------------------
 
 
