@@ -36,7 +36,7 @@ _POSTGRES = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://", re.IGNORECASE)
 _SQLITE = re.compile(r"^sqlite(?:\+pysqlite)?:///(?P<path>(?!:memory:$)[^?]+)$", re.IGNORECASE)
 _SECRETS = {"password", "sslpassword", "passfile", "oauth_client_secret"}
 
-_ONLY_A_PORT = re.compile(r"[^:]+://[^/:@?]*:[0-9]+(?:/[^@?]*)?\?[^?]*\Z")
+_ONLY_A_PORT = re.compile(r"[^:]+://[^/:@?]*:[0-9]+(?:/[^@?]*)?\?[a-z_]+=[^?]*\Z")
 """A URL without a user, so that an @ in its query is no end of a password."""
 
 BUSY_TIMEOUT_S = 5.0

@@ -103,6 +103,8 @@ def test_another_url_is_refused_without_telling_its_password(url):
         ("postgresql://me:secret@[::1]:5432/tape", "postgresql://me@[::1]:5432/tape"),
         ("postgresql://me:secret@one:1,two:2/tape", "postgresql://me@one:1,two:2/tape"),
         ("postgresql:///tape?password=secret", "postgresql:///tape"),
+        ("postgresql://host:5432/tape?application_name=a@b", "postgresql://host:5432/tape?application_name=a@b"),
+        ("postgresql://me:12/se?cret@host/tape", "postgresql://me@host/tape"),
         ("postgresql:///tape?user=me&password=secret&sslmode=require", "postgresql:///tape?user=me&sslmode=require"),
         ("postgresql:///tape?password=se#cret&user=me", "postgresql:///tape?user=me"),
         ("postgresql:///tape?pass%77ord=secret&sslpassword=secret", "postgresql:///tape"),

@@ -150,3 +150,11 @@ def test_another_port_of_an_upstreams_host_is_another_server():
 def test_a_target_is_allowed_by_name_or_by_all_its_addresses_on_its_port(allowed, is_allowed):
     refused = refusal(FOREIGN, upstreams=[FOREIGN], allowed=[parse_allowed(text) for text in allowed], local=[])
     assert (refused is None) is is_allowed
+
+
+@pytest.mark.parametrize("host", ["x.omtrdc。net", "x.\N{FULLWIDTH LATIN SMALL LETTER O}mtrdc.net", "X.OMTRDC.NET."])
+def test_a_production_name_in_other_letters_is_the_same_name(host):
+    target = Server(label=host, host=host, port=443, addresses=frozenset({ip_address("127.0.0.1")}))
+    refused = refusal(target, upstreams=[], allowed=[], local=[])
+    assert refused is not None
+    assert "production" in refused.reason
