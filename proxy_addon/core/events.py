@@ -53,10 +53,13 @@ class Body:
     problem: str | None = field(default=None, compare=False)
 
 
+_NO_EVENT = Event()
+
+
 def read_event(value: object) -> Event:
     """Read one decoded event; whatever does not fit is left out."""
     if not isinstance(value, dict):
-        return Event()
+        return _NO_EVENT
     event_type = value.get("eventType")
     player_time = value.get("playerTime")
     if not isinstance(player_time, dict):

@@ -21,7 +21,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from proxy_addon.errors import ProtocolError
 
@@ -119,17 +119,37 @@ def loads(text: bytes) -> Any:
         raise ProtocolError(f"not JSON: {e}") from e
 
 
-def repeated_members(value: Any) -> Iterator[tuple[str, str]]:
-    """Yield pointer and name of each member that an object in a decoded value names twice, in any order."""
-    waiting: list[tuple[str, Any]] = [("", value)]
+class _Step(NamedTuple):
+    """Where a value stands: below what, and under which name or number. Only what is told is written out."""
+
+    above: _Step | None
+    name: str | int
+
+    def pointer(self) -> str:
+        steps = []
+        step: _Step | None = self
+        while step is not None:
+            steps.append(escaped(str(step.name)))
+            step = step.above
+        return "/" + "/".join(reversed(steps))
+
+
+def repeated_members(value: Any, pointers: int) -> Iterator[tuple[str | None, str]]:
+    """Yield pointer and name of each member that an object in a decoded value names twice, in any order.
+
+    Args:
+        pointers: How many pointers are written out, for a name may be as long as the text; later ones are None.
+    """
+    waiting: list[tuple[_Step | None, Any]] = [(None, value)]
     while waiting:
-        pointer, value = waiting.pop()
+        above, value = waiting.pop()
         if isinstance(value, Object):
             for name in value.repeated:
-                yield f"{pointer}/{escaped(name)}", name
-            waiting.extend((f"{pointer}/{escaped(k)}", v) for k, v in value.items() if isinstance(v, dict | list))
+                pointers -= 1
+                yield (_Step(above, name).pointer() if pointers >= 0 else None), name
+            waiting.extend((_Step(above, name), v) for name, v in value.items() if isinstance(v, dict | list))
         elif isinstance(value, list):
-            waiting.extend((f"{pointer}/{i}", v) for i, v in enumerate(value) if isinstance(v, dict | list))
+            waiting.extend((_Step(above, i), v) for i, v in enumerate(value) if isinstance(v, dict | list))
 
 
 def escaped(name: str) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
-from collections.abc import Generator, Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -24,15 +25,13 @@ from proxy_addon.core.protocol import EVENTS
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules import RULES, Rule, Scope
 from proxy_addon.core.rules.playback import Arrivals, Life, Playback, SessionEvent, Silence, session_event
-from proxy_addon.core.rules.rule import Problem
+from proxy_addon.core.rules.rule import TOLD, Problem
 from proxy_addon.core.rules.views import BodyView, EventView, Vocabulary
 from proxy_addon.core.rules.wording import ascii_safe, shown
 from proxy_addon.core.sessions import Session
 
 COLLECTOR = "sessiontape"
 """``Server`` of our own collector, whose word does not count against the tables it was made from."""
-TOLD = 20
-"""Places of one rule in one body that are told one by one."""
 PLACES = 5
 """Places of one rule in a session that its finding names."""
 TRACKING = frozenset({Operation.SESSIONS, Operation.EVENTS, Operation.DOWNLOADED})
@@ -65,11 +64,12 @@ def judge_exchange(exchange: Exchange, policy: Policy = DEFAULT, vocabulary: Voc
     Findings that follow from a schema or a type are lowered to info where an upstream other than our collector has
     taken the request: then the tables are out of date, and not the request.
     """
-    found = [Found(rule, problem) for rule in _EXCHANGE for problem in rule.check(exchange)]
+    found: Iterable[Found] = (Found(rule, problem) for rule in _EXCHANGE for problem in rule.check(exchange))
     request = exchange.request
     if exchange.route.operation in TRACKING and request.complete:
         encoding = header(request.headers, "content-encoding")
-        found += _problems_of_body(request.body, request.reading, exchange.route.operation, vocabulary, encoding)
+        body = _problems_of_body(request.body, request.reading, exchange.route.operation, vocabulary, encoding)
+        found = itertools.chain(found, body)
     findings = _findings(found, policy)
     if exchange.is_accepted and exchange.response is not None:
         if header(exchange.response.headers, "server") != COLLECTOR:
@@ -108,7 +108,7 @@ def judge_event(
     value: dict[str, Any], endpoint: Operation, pointer: str, policy: Policy, vocabulary: Vocabulary = _VOCABULARY
 ) -> list[Finding]:
     """Return what the body rules say of one event that stands somewhere in a document."""
-    found = list(_problems_of_event(EventView(value, vocabulary, endpoint, pointer)))
+    found = _problems_of_event(EventView(value, vocabulary, endpoint, pointer))
     return policy.kept(_findings(found, policy))
 
 
@@ -123,17 +123,18 @@ class Found:
 
 def _problems_of_body(
     raw: bytes, reading: Body, endpoint: Operation, vocabulary: Vocabulary, encoding: str | None
-) -> list[Found]:
+) -> Iterator[Found]:
     body = BodyView(raw=raw, reading=reading, endpoint=endpoint, encoding=encoding)
-    found = [Found(rule, problem) for rule in _BODY for problem in rule.check(body)]
+    for rule in _BODY:
+        for problem in rule.check(body):
+            yield Found(rule, problem)
     value = reading.value
     if isinstance(value, dict) and endpoint is not Operation.DOWNLOADED:
-        found += _problems_of_event(EventView(value, vocabulary, endpoint))
+        yield from _problems_of_event(EventView(value, vocabulary, endpoint))
     elif isinstance(value, list) and endpoint is not Operation.EVENTS:
         for index, element in enumerate(value):
             if isinstance(element, dict):
-                found += _problems_of_event(EventView(element, vocabulary, endpoint, f"/{index}", in_batch=True))
-    return found
+                yield from _problems_of_event(EventView(element, vocabulary, endpoint, f"/{index}", in_batch=True))
 
 
 def _problems_of_event(event: EventView) -> Iterator[Found]:
@@ -145,34 +146,40 @@ def _problems_of_event(event: EventView) -> Iterator[Found]:
             yield Found(rule, problem, authority if rule.from_schema else BUILT_IN)
 
 
-def _findings(found: Sequence[Found], policy: Policy) -> list[Finding]:
-    """Return findings in the order of the rules; of very many of one rule the first ones, and one for the rest."""
-    if not found:
-        return []
-    told: dict[str, int] = {}
+def _findings(found: Iterable[Found], policy: Policy) -> list[Finding]:
+    """Return findings in the order of the rules; of very many of one rule the first ones, the last of them for the rest.
+
+    What is not told is counted and not kept: a body may break a rule as often as it has bytes.
+    """
+    told: dict[str, list[Found]] = {}
+    counts: dict[str, int] = {}
+    for each in found:
+        id = each.rule.id
+        counts[id] = counts.get(id, 0) + 1
+        if counts[id] <= TOLD:
+            told.setdefault(id, []).append(each)
     findings: list[Finding] = []
-    more: dict[str, int] = {}
-    for each in sorted(found, key=lambda each: _ORDER[each.rule.id]):
-        severity = policy.severity(each.rule)
+    for id in sorted(told, key=_ORDER.__getitem__):
+        severity = policy.severity(RULES[id])
         if severity is None:
             continue
-        id = each.rule.id
-        told[id] = told.get(id, 0) + 1
-        if told[id] <= TOLD:
-            pointer, message = each.problem.pointer, each.problem.message
-            if pointer is not None:
-                pointer = ascii_safe(pointer)  # a member's name may be half a pair of surrogates
-            findings.append(
-                Finding(rule=id, severity=severity, message=message, pointer=pointer, authority=each.authority)
-            )
-        else:
-            more[id] = len(findings) - 1 if id not in more else more[id]
-    for id, place in more.items():
-        rest = told[id] - TOLD + 1
-        findings[place] = replace(
-            findings[place], count=rest, message=f"{findings[place].message} (and {rest - 1} more)"
-        )
+        findings += [_told(each, severity) for each in told[id]]
+        if (rest := counts[id] - TOLD) > 0:
+            message = f"{findings[-1].message} (and {rest} more)"
+            findings[-1] = replace(findings[-1], count=rest + 1, message=message)
     return findings
+
+
+def _told(found: Found, severity: Severity) -> Finding:
+    problem = found.problem
+    return Finding(
+        rule=found.rule.id,
+        severity=severity,
+        message=problem.message + (problem.suggest() if problem.suggest is not None else ""),
+        # A member's name may be half a pair of surrogates.
+        pointer=None if problem.pointer is None else ascii_safe(problem.pointer),
+        authority=found.authority,
+    )
 
 
 def _lowered(finding: Finding) -> Finding:

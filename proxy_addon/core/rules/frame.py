@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from proxy_addon.core import protocol
 from proxy_addon.core.jsontext import Number
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, Problem, event_rule
 from proxy_addon.core.rules.views import EventView, has_type
-from proxy_addon.core.rules.wording import close_to, meant, number, quoted, shown
+from proxy_addon.core.rules.wording import close_to, meant, number, quoted, shown, suggestion
 
 START = "sessionStart"
 _INT64 = range(-(2**63), 2**63)
@@ -64,9 +65,12 @@ def event_type_unknown(event: EventView) -> Iterable[Problem]:
     if event.type is None:
         yield Problem(f"eventType is {shown(event.value['eventType'])}; expected a string", event.at("eventType"))
     else:
-        yield Problem(
-            f"eventType {quoted(event.type)} is unknown{meant(_right_name(event.type))}", event.at("eventType")
-        )
+        suggest = partial(_meant, event.type)
+        yield Problem(f"eventType {quoted(event.type)} is unknown", event.at("eventType"), suggest)
+
+
+def _meant(name: str) -> str:
+    return meant(_right_name(name))
 
 
 def _right_name(name: str) -> str | None:
@@ -190,8 +194,8 @@ def player_time_unknown_member(event: EventView) -> Iterable[Problem]:
     """
     for name in event.player_time or ():
         if name not in protocol.PLAYER_TIME_MEMBERS:
-            suggestion = meant(close_to(name, protocol.PLAYER_TIME_MEMBERS))
-            yield Problem(f"playerTime.{quoted(name)} is not allowed{suggestion}", event.at("playerTime", name))
+            suggest = partial(suggestion, name, protocol.PLAYER_TIME_MEMBERS)
+            yield Problem(f"playerTime.{quoted(name)} is not allowed", event.at("playerTime", name), suggest)
 
 
 @event_rule("playhead-missing", ERROR, from_schema=True, member="playerTime")

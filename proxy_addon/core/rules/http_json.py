@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from proxy_addon.core import protocol
 from proxy_addon.core.events import read_body
 from proxy_addon.core.exchange import Exchange, Outcome, header
 from proxy_addon.core.jsontext import repeated_members
 from proxy_addon.core.routes import Operation
-from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, Problem, body_rule, event_rule, exchange_rule
+from proxy_addon.core.rules.rule import ERROR, INFO, TOLD, WARNING, Problem, body_rule, event_rule, exchange_rule
 from proxy_addon.core.rules.views import BodyView, EventView
-from proxy_addon.core.rules.wording import close_to, meant, quoted, shown
+from proxy_addon.core.rules.wording import quoted, shown, suggestion
 
 _LONGEST_ANSWER = 300
 """What upstream says is often all there is to go by, so it is cut later than values are."""
@@ -170,7 +171,7 @@ def json_duplicate_key(body: BodyView) -> Iterable[Problem]:
     Known limits: The other rules look at the last one only, and inside of those that it replaces nothing is looked for.
     A name that stands there three times is told once.
     """
-    for pointer, name in repeated_members(body.value):
+    for pointer, name in repeated_members(body.value, TOLD):
         yield Problem(f"member {quoted(name)} is named more than once; parsers differ in which one counts", pointer)
 
 
@@ -225,8 +226,8 @@ def body_unknown_member(event: EventView) -> Iterable[Problem]:
     """
     for name in event.value:
         if name not in protocol.MEMBERS:
-            suggestion = meant(close_to(name, protocol.MEMBERS))
-            yield Problem(f"member {quoted(name)} is not allowed{suggestion}", event.at(name))
+            suggest = partial(suggestion, name, protocol.MEMBERS)
+            yield Problem(f"member {quoted(name)} is not allowed", event.at(name), suggest)
 
 
 @exchange_rule("upstream-refused", WARNING)

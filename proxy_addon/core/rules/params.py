@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from proxy_addon.core import protocol
@@ -10,7 +11,7 @@ from proxy_addon.core.protocol import Key
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, Problem, event_rule
 from proxy_addon.core.rules.views import STATE_NAME, EventView, has_type
-from proxy_addon.core.rules.wording import close_to, meant, number, quoted, shown
+from proxy_addon.core.rules.wording import number, quoted, shown, suggestion
 
 QUALITY_PREFIX = "media.qoe."
 _LISTS = ("statesStart", "statesEnd")
@@ -152,8 +153,8 @@ def param_unknown(event: EventView) -> Iterable[Problem]:
         return
     for name, _, key in event.odd_params:
         if key is None and not name.startswith(QUALITY_PREFIX) and _other_case(event, name) is None:
-            suggestion = meant(close_to(name, event.expected.params))
-            yield Problem(f"param {quoted(name)} is unknown{suggestion}", event.at("params", name))
+            suggest = partial(suggestion, name, event.expected.params)
+            yield Problem(f"param {quoted(name)} is unknown", event.at("params", name), suggest)
     for name, index, item in _states(event):
         for member in item:
             if member != STATE_NAME:
@@ -185,8 +186,7 @@ def param_case(event: EventView) -> Iterable[Problem]:
 
 
 def _other_case(event: EventView, name: str) -> str | None:
-    lower = name.lower()
-    return next((known for known in event.expected.params if known.lower() == lower), None)
+    return event.expected.by_lower_case.get(name.lower())
 
 
 @event_rule("param-not-on-event", WARNING, member="params")
@@ -492,8 +492,8 @@ def state_name_nonstandard(event: EventView) -> Iterable[Problem]:
     """
     for name, pointer in _state_names(event):
         if name not in protocol.STANDARD_STATES and protocol.STATE_NAME.fullmatch(name):
-            suggestion = meant(close_to(name, protocol.STANDARD_STATES))
-            yield Problem(f"state {quoted(name)} is none of the standard ones{suggestion}", pointer)
+            suggest = partial(suggestion, name, protocol.STANDARD_STATES)
+            yield Problem(f"state {quoted(name)} is none of the standard ones", pointer, suggest)
 
 
 @event_rule("states-update-empty", WARNING, member="params", on="statesUpdate")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from proxy_addon.core import protocol
 from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, Problem, event_rule
@@ -58,8 +59,12 @@ def qoe_key_unknown(event: EventView) -> Iterable[Problem]:
     """
     for name, _, key in event.odd_quality:
         if key is None:
-            suggestion = meant(_right_key(name, event))
-            yield Problem(f"key {quoted(name)} of qoeData is unknown{suggestion}", event.at("qoeData", name))
+            suggest = partial(_meant, name, event)
+            yield Problem(f"key {quoted(name)} of qoeData is unknown", event.at("qoeData", name), suggest)
+
+
+def _meant(name: str, event: EventView) -> str:
+    return meant(_right_key(name, event))
 
 
 def _right_key(name: str, event: EventView) -> str | None:

@@ -38,7 +38,12 @@ class Problem(NamedTuple):
 
     message: str
     pointer: str | None = None
+    suggest: Callable[[], str] | None = None
+    """What the message ends with where it is told: to look for what was meant costs more than all the rest."""
 
+
+TOLD = 20
+"""Places of one rule in one body that are told one by one."""
 
 Check = Callable[[Any], Iterable[Problem]]
 """The check of a rule over an exchange, a body or an event: `core.rules.views` has what it gets."""

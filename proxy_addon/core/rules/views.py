@@ -39,6 +39,11 @@ class Expectation:
     authority: str = BUILT_IN
     is_open: bool = False
 
+    @cached_property
+    def by_lower_case(self) -> Mapping[str, str]:
+        """The known keys of ``params`` by their names in lower case."""
+        return {name.lower(): name for name in self.params}
+
 
 class Vocabulary:
     """What events may hold, by type."""

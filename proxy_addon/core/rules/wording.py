@@ -56,6 +56,11 @@ def close_to(name: str, names: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """Return what was probably meant as the end of a message; empty where nothing is close."""
+    return meant(close_to(name, names))
+
+
 def meant(name: str | None) -> str:
     """Return a suggestion as the end of a message; empty where there is none."""
     return f"; did you mean {name}?" if name else ""
