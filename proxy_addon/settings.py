@@ -42,6 +42,7 @@ PROFILES: Mapping[str, float | None] = {"10/10": None, "10/1": 2.0}
 """Ping profiles: longest median distance of pings in ads, in seconds; None where ads may ping as content does."""
 _OFF = "off"
 _TYPES = ("string", "number", "integer", "boolean", "object", "array", "any")
+_WHOLE = ("states", "frozen_pings")
 THRESHOLDS = tuple(field.name for field in fields(Limits) if field.name != "ad_ping_median_s")
 
 
@@ -59,9 +60,10 @@ def load(path: Path | None = None) -> Policy:
     for name in FILES:
         found = Path(name)
         if found.is_file():
-            document = _read(found)
+            document: Any = _read(found)
             if name == "pyproject.toml":
-                document = document.get("tool", {}).get("sessiontape")
+                tools = document.get("tool")
+                document = tools.get("sessiontape") if isinstance(tools, dict) else None
                 if document is None:
                     continue
             return parse(document, found)
@@ -147,7 +149,7 @@ class _File:
         if not isinstance(events, list):
             raise self.error(f"{where}: events is no list of event types")
         for event in events:
-            if event not in protocol.EVENTS:
+            if not isinstance(event, str) or event not in protocol.EVENTS:
                 raise self.error(f"{where}: there is no event {event!r}", _suggestion(str(event), protocol.EVENTS))
         return Key(name=name, type=type, events=frozenset(events))
 
@@ -157,6 +159,8 @@ class _File:
             is_number = isinstance(number, int | float) and not isinstance(number, bool)
             if not is_number or not 0 <= number < math.inf:
                 raise self.error(f"[thresholds] {name} is {number!r}; expected a number, 0 or more")
+            if name in _WHOLE and not isinstance(number, int):
+                raise self.error(f"[thresholds] {name} is {number!r}; expected a whole number")
         return Limits(**table)
 
 

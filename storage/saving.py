@@ -210,11 +210,12 @@ def _keep_servers(db: Connection, exchanges: Iterable[Exchange]) -> None:
 
 
 def _keep_schema(db: Connection, exchange: Exchange) -> None:
-    """Keep the schema in an answer of the schemas endpoint."""
+    """Keep the schema in an answer of the schemas endpoint; what is none, or compressed, does not take its place."""
     if exchange.route.operation is not Operation.SCHEMAS or not exchange.is_accepted or exchange.response is None:
         return
-    if exchange.response.status == 200 and exchange.route.event_type is not None:
-        schemas.keep(db, exchange.upstream, exchange.route.event_type, exchange.response.body, exchange.received_at)
+    event_type, body = exchange.route.event_type, exchange.response.body
+    if exchange.response.status == 200 and event_type is not None and schemas.is_schema(body, event_type):
+        schemas.keep(db, exchange.upstream, event_type, body, exchange.received_at)
 
 
 def _begin(db: Connection, recording: RecordingRun) -> None:

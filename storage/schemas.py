@@ -35,6 +35,15 @@ class StoredSchema:
     last_seen_at: datetime
 
 
+def is_schema(body: bytes, event_type: str) -> bool:
+    """Whether a body is a schema of an event type that can be read."""
+    try:
+        read_schema(body, event_type, "")
+    except ProtocolError:
+        return False
+    return True
+
+
 def keep(db: Connection, upstream: str, event_type: str, body: bytes, at: datetime) -> bool:
     """Keep a schema that was seen; of one that is known the time is noted.
 

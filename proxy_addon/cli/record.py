@@ -99,6 +99,8 @@ def record(
 
     if upstream is None and not modes:
         raise click.UsageError("say where the real server is: --upstream URL")
+    if reject_invalid and not check:
+        raise click.UsageError("--reject-invalid needs the rules: leave out --no-check")
     settings.load(config)  # a mistake in it is found out before anything is made
     store = Store(store_url)
     try:

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any
 
 from proxy_addon.core.events import Body, read_body, read_event
-from proxy_addon.core.exchange import Exchange, header
+from proxy_addon.core.exchange import Exchange, Outcome, header
 from proxy_addon.core.findings import ACCEPTED, BUILT_IN, Finding, Severity
 from proxy_addon.core.policy import DEFAULT, Policy
 from proxy_addon.core.protocol import EVENTS
@@ -199,6 +199,8 @@ def events_of(exchange: Exchange, seq: int) -> Iterator[SessionEvent]:
     """Yield the events an exchange reports, as the rules over sessions need them."""
     if exchange.route.operation not in TRACKING or not exchange.request.complete:
         return
+    if exchange.outcome is Outcome.REJECTED:
+        return  # upstream never saw it, so that it is no part of the playback that is reported
     reading = exchange.request.reading
     arrived_s = exchange.received_at.timestamp()
     starts = any(event.type == "sessionStart" for event in reading.events)
@@ -486,8 +488,8 @@ class SessionWatch:
                 self._found += [replace(finding, seq=seq) for finding in findings]
             for event in events_of(exchange, seq):
                 if self._judge is None:
-                    is_batch = exchange.request.reading.is_batch
-                    self._judge = SessionJudge(facts_of(self._session, is_batch=is_batch), self._policy)
+                    facts = facts_of(self._session, is_batch=is_batch(exchange))
+                    self._judge = SessionJudge(facts, self._policy)
                 self._judge.add(event)
             yield exchange
 
@@ -566,6 +568,11 @@ def _seconds(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 10**12:
         return None
     return float(value)
+
+
+def is_batch(exchange: Exchange) -> bool:
+    """Whether an exchange delivers downloaded playback; an array posted to events is a mistake, and no batch."""
+    return exchange.route.operation is not Operation.EVENTS and exchange.request.reading.is_batch
 
 
 def facts_of(session: Session, *, is_batch: bool) -> SessionFacts:

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from proxy_addon.core.events import Event
-from proxy_addon.core.exchange import Exchange, header
+from proxy_addon.core.exchange import Exchange, Outcome, header
 from proxy_addon.core.findings import Finding, Severity
 from proxy_addon.core.locations import find_location, session_id_in
 from proxy_addon.core.routes import Operation
@@ -273,13 +273,14 @@ def _with_events(session: Session, exchange: Exchange, events: tuple[Event, ...]
             if event.playhead_s is not None and event.playhead_s != playhead:
                 playhead, moved_at = float(event.playhead_s), at
     last_type = events[-1].type
+    refused = exchange.outcome is Outcome.REJECTED  # upstream never saw it
     return replace(
         session,
         started_at=started_at,
         last_event_at=at if is_latest else last_event_at,
         playhead_s=playhead,
         playhead_moved_at=moved_at,
-        ended=session.ended or last_type == "sessionEnd",
-        completed=session.completed or last_type == "sessionComplete",
+        ended=session.ended or (last_type == "sessionEnd" and not refused),
+        completed=session.completed or (last_type == "sessionComplete" and not refused),
         events=session.events + len(events),
     )

@@ -166,6 +166,8 @@ class Tape:
             raise OptionsError(
                 f"tape_durability is {ctx.options.tape_durability!r}; expected {' or '.join(DURABILITIES)}"
             )
+        if ctx.options.tape_reject_invalid and not ctx.options.tape_check:
+            raise OptionsError("tape_reject_invalid needs tape_check: what is not judged cannot be refused")
         if "tape_upstream_timeout_ms" in updated and ctx.options.tape_upstream_timeout_ms <= 0:
             raise OptionsError("tape_upstream_timeout_ms must be above 0")
 
@@ -176,6 +178,7 @@ class Tape:
         recorder = self._begin()
         try:
             await asyncio.to_thread(migrate.upgrade, recorder.store)
+            await asyncio.to_thread(recorder.inspector.learn_all, recorder.store)
         except SessiontapeError as e:
             logger.error(f"{e}; {e.hint}")  # noqa: TRY400  # a user's mistake has no traceback
             return

@@ -36,6 +36,16 @@ class Inspector:
         with store.read() as db:
             self._vocabularies[upstream] = schemas.vocabulary(db, upstream, self.policy.params)
 
+    def learn_all(self, store: Store) -> None:
+        """Read the schemas of all upstreams that gave some: the first request after a start is judged by them too.
+
+        Raises:
+            StorageUnavailable: The store cannot be read.
+        """
+        with store.read() as db:
+            for upstream in {schema.upstream for schema in schemas.versions(db)}:
+                self._vocabularies[upstream] = schemas.vocabulary(db, upstream, self.policy.params)
+
     def knows(self, upstream: str) -> bool:
         """Whether the schemas of an upstream were looked for."""
         return upstream in self._vocabularies

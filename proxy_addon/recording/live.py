@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Severity
-from proxy_addon.core.judging import SessionFacts, SessionJudge, events_of, facts_of
+from proxy_addon.core.judging import SessionFacts, SessionJudge, events_of, facts_of, is_batch
 from proxy_addon.core.policy import Policy
 from proxy_addon.core.sessions import IDLE_TIMEOUT, Session
 from proxy_addon.errors import SessiontapeError
@@ -207,7 +207,7 @@ class LiveJudge:
                 judge.add(event)
 
     def _facts(self, live: _Live, found: list[Exchange]) -> SessionFacts:
-        live.is_batch = live.is_batch or any(exchange.request.reading.is_batch for exchange in found)
+        live.is_batch = live.is_batch or any(is_batch(exchange) for exchange in found)
         return facts_of(live.session, is_batch=live.is_batch)
 
     def _forget(self) -> None:

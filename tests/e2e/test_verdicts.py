@@ -19,7 +19,7 @@ import pytest
 
 from proxy_addon.core.judging import COLLECTOR
 from tests import processes
-from tests.builders import BEGIN_MS, START_PARAMS, body, event_dict
+from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, body, event_dict, exchange, response, unjudged
 from tests.processes import Server, printed, run
 from tests.sdk_traffic import load
 
@@ -241,6 +241,68 @@ def test_mitmdump_refuses_as_well(sqlite_url, tmp_path):
     ):
         assert proxy.ask("POST", "/api/v1/sessions", b"{}").status == 400
         assert upstream.received() == []
+
+
+def test_what_was_refused_is_no_part_of_the_playback(store_url, tmp_path):
+    ad = {"media.ad.id": "a", "media.ad.length": 1, "media.ad.podPosition": 1, "media.ad.playerName": "x"}
+    with (
+        processes.collector(tmp_path) as upstream,
+        processes.recorder(tmp_path, upstream.url, store_url, "--reject-invalid") as proxy,
+    ):
+        device = Device(proxy)
+        assert device.send("adBreakStart", 1000, params={"media.ad.podIndex": 1}) == 400
+        assert device.send("adStart", 2000, params=ad) == 204
+        assert device.send("sessionEnd", 3000, params={"nonsense": 1}) == 400
+        assert device.send("ping", 4000) == 204
+        wait_until(lambda: "ad-outside-break" in rules(store_url, device.id), lambda: rules(store_url, device.id))
+    assert rules(store_url, device.id) == ["ad-outside-break"]
+    assert printed("sessions", "--store", store_url)[0]["state"] == "open"
+
+
+def test_refusing_needs_the_rules(tmp_path):
+    done = run("record", "--upstream", "http://127.0.0.1:9", "--no-check", "--reject-invalid", cwd=tmp_path)
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+
+
+def test_an_array_posted_to_events_makes_no_batch_of_a_live_session(sqlite_url, tmp_path):
+    with taking_everything() as url, processes.recorder(tmp_path, url, sqlite_url) as proxy:
+        device = Device(proxy)
+        an_hour_ahead = round(time.time() * 1000) + 3_600_000
+        proxy.ask("POST", device.path, body([event_dict("ping", ts=an_hour_ahead)]))
+        # Clocks say nothing in a batch; the live judge has to know that this is none.
+        wait_until(lambda: counts(sqlite_url)[0]["info"] == 1, lambda: counts(sqlite_url))
+        assert rules(sqlite_url, device.id) == ["ts-clock-skew"]
+
+
+def test_the_first_request_after_a_start_is_judged_by_the_schemas_that_are_known(sqlite_url, tmp_path):
+    from datetime import UTC, datetime
+
+    from proxy_addon.core.schemas import schema_of
+    from storage import migrate, schemas
+    from storage.engine import Store
+
+    known = schema_of("sessionStart")
+    known["definitions"]["sessionStart"]["properties"]["params"]["properties"]["media.newKey"] = {"type": "string"}
+    sent = body(event_dict("sessionStart", params={**START_PARAMS, "media.newKey": "x"}))
+    with taking_everything() as url:
+        store = Store(sqlite_url)
+        migrate.upgrade(store)
+        with store.write() as db:
+            schemas.keep(db, url, "sessionStart", body(known), datetime.now(UTC))
+        store.close()
+        with processes.recorder(tmp_path, url, sqlite_url, "--reject-invalid") as proxy:
+            assert proxy.ask("POST", "/api/v1/sessions", sent).status == 201
+
+
+@pytest.mark.parametrize("answered", [b"<html>busy</html>", b"\x1f\x8b\x08", b"{}"])
+def test_what_is_no_schema_does_not_take_the_place_of_one(store, answered):
+    from storage import saving
+
+    path = "/api/v1/schemas/sessionStart"
+    got = exchange("GET", path, id="x", response=response(200, body=answered))
+    with store.write() as db:
+        saving.save(db, saving.RecordingRun(id="r", name=None, started_at=BEGIN, version="0"), unjudged([got]))
+    assert printed("schemas", "list", "--store", store.url) == []
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

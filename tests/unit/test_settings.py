@@ -8,8 +8,12 @@ import pytest
 
 from proxy_addon import settings
 from proxy_addon.core.findings import Severity
+from proxy_addon.core.judging import judge_body
 from proxy_addon.core.policy import DEFAULT
+from proxy_addon.core.routes import Operation
+from proxy_addon.core.rules.views import Vocabulary
 from proxy_addon.errors import SettingsError
+from tests.builders import START_PARAMS, body, event_dict
 
 GOOD = """
 [rules.ping-gap]
@@ -76,6 +80,23 @@ def test_a_pyproject_of_something_else_is_none_of_ours():
     assert settings.load() == DEFAULT
 
 
+def test_a_pyproject_that_is_odd_elsewhere_is_none_of_ours():
+    write("tool = 1\n", "pyproject.toml")
+    assert settings.load() == DEFAULT
+
+
+def test_a_param_that_is_known_gets_events_beside_its_own():
+    policy = settings.load(write("[[params]]\nkey='media.channel'\ntype='string'\nevents=['play']\n"))
+    start = {name: value for name, value in START_PARAMS.items() if name != "media.channel"}
+    for sent, endpoint, expected in (
+        (event_dict("sessionStart", params=start), Operation.SESSIONS, ["param-missing"]),
+        (event_dict("sessionStart"), Operation.SESSIONS, []),
+        (event_dict("play", params={"media.channel": "x"}), Operation.EVENTS, []),
+    ):
+        found = judge_body(body(sent), endpoint, policy, Vocabulary(policy.params))
+        assert [finding.rule for finding in found] == expected
+
+
 def test_a_file_that_is_named_goes_first():
     write("[thresholds]\nping_gap_s = 1\n")
     assert settings.load(write(GOOD, "other.toml")).limits.ping_gap_s == 35
@@ -107,6 +128,8 @@ def test_a_file_that_is_named_goes_first():
             "did you mean sessionStart?",
         ),
         ("[[params]]\nkey='x'\ntype='string'\nevents='play'", "no list", ""),
+        ("[[params]]\nkey='x'\ntype='string'\nevents=[['play']]", "no event ['play']", ""),
+        ("[thresholds]\nstates=10.0", "expected a whole number", ""),
         ("x = ", "is no TOML", ""),
     ],
 )

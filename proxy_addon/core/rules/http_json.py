@@ -222,7 +222,7 @@ def body_unknown_member(event: EventView) -> Iterable[Problem]:
     How to fix: Leave the member out, or move it: standard values belong into `params`, your own into `customMetadata`,
     quality into `qoeData`. The session ID belongs into the path.
 
-    Known limits: Only the top level is looked at. It is lowered to info where upstream took the request.
+    Known limits: Only the top level is looked at. It stays an error also where upstream took the request.
     """
     for name in event.value:
         if name not in protocol.MEMBERS:

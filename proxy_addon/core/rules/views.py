@@ -7,7 +7,7 @@ of an upstream says. `BodyView` and `EventView` are a body and an event with wha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -55,8 +55,12 @@ class Vocabulary:
             extra: Params that are allowed beside the built-in ones, of their events or, without any, of all.
             schemas: What schemas of an upstream say, by event type; they are preferred.
         """
-        self._params = {**protocol.PARAMS, **{key.name: key for key in extra}}
-        self._extra = extra
+        # A key that is known gets events beside its own; what the protocol says of it stays.
+        self._extra = tuple(
+            replace(known, events=known.events | key.events) if (known := protocol.PARAMS.get(key.name)) else key
+            for key in extra
+        )
+        self._params = {**protocol.PARAMS, **{key.name: key for key in self._extra}}
         self._schemas = schemas or {}
         self._made: dict[str | None, Expectation] = {}
 
