@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from benchmarks.parts import bodies
 from proxy_addon.core.events import read_body
-from proxy_addon.core.judging import SessionFacts, SessionJudge, judge_body
+from proxy_addon.core.judging import judge_body
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules.playback import session_event
+from proxy_addon.core.session_judge import SessionFacts, SessionJudge
 
 SIZES = (10_000, 100_000)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from datetime import datetime
+from itertools import batched
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Outcome, Request, Response, header
@@ -99,6 +101,32 @@ def of_session(db: Connection, id: str) -> Generator[Exchange]:
     with db.execute(query) as rows:  # closed also where the reader has seen enough
         for row in rows:
             yield from_row(row)
+
+
+def keys_of_session(db: Connection, id: str) -> list[tuple[datetime, str]]:
+    """Return time of arrival and id of each exchange of a session, in this order.
+
+    Args:
+        id: Our id of the session.
+    """
+    columns = (ExchangeRow.received_at, ExchangeRow.id)
+    return [
+        (row.received_at, row.id)
+        for row in db.execute(select(*columns).where(ExchangeRow.session == id).order_by(*columns))
+    ]
+
+
+def get(db: Connection, ids: Sequence[str]) -> Generator[Exchange]:
+    """Yield the exchanges with these ids that there are, some at a time, in any order."""
+    for some in batched(ids, _READ_AT_ONCE, strict=False):
+        for row in db.execute(select(ExchangeRow.__table__).where(ExchangeRow.id.in_(some))):
+            yield from_row(row)
+
+
+def ids_of_large(db: Connection, session: str, size: int) -> list[str]:
+    """Return the ids of a session's exchanges whose request body has more bytes than so many."""
+    large = func.length(ExchangeRow.request_body) > size
+    return list(db.execute(select(ExchangeRow.id).where(ExchangeRow.session == session, large)).scalars())
 
 
 def of_none(db: Connection, filters: Filters, *, limit: int | None = None) -> list[Exchange]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from proxy_addon.core.findings import Finding, Severity
 from storage.models import ExchangeRow, FindingRow, SessionRow
@@ -87,11 +87,41 @@ def replace_of_session(db: Connection, session: str, findings: Iterable[Finding]
     Returns:
         Whether the session is still there.
     """
-    severities = select(FindingRow.severity).where(FindingRow.session == session, FindingRow.exchange_id.is_(None))
+    return _replace(db, session, None, list(findings))
+
+
+def replace_of_exchange(db: Connection, exchange_id: str, findings: Iterable[Finding]) -> bool:
+    """Put findings about an exchange in the place of those before, and keep the counts of its session right.
+
+    To be called in a transaction of `storage.engine.Store.write`.
+
+    Returns:
+        Whether the exchange is still there.
+    """
+    row = db.execute(select(ExchangeRow.session).where(ExchangeRow.id == exchange_id)).first()
+    return row is not None and _replace(db, row.session, exchange_id, list(findings))
+
+
+def no_longer_due(db: Connection, judged: Iterable[tuple[str, int]]) -> None:
+    """Take the mark from sessions that were judged to the end.
+
+    To be called in a transaction of `storage.engine.Store.write`.
+
+    Args:
+        judged: Our ids, with the number of exchanges that were judged: one that has more by now keeps its mark.
+    """
+    table = SessionRow.__table__
+    same = (table.c.id == bindparam("_id"), table.c.exchanges == bindparam("_exchanges"))
+    rows = [{"_id": id, "_exchanges": exchanges} for id, exchanges in judged]
+    if rows:
+        db.execute(update(table).where(*same).values(findings_due=False), rows)  # type: ignore[arg-type]
+
+
+def _replace(db: Connection, session: str | None, exchange_id: str | None, new: Sequence[Finding]) -> bool:
+    same = (FindingRow.session == session, FindingRow.exchange_id == exchange_id)  # None becomes IS NULL
     change = dict.fromkeys(Severity, 0)
-    for severity in db.execute(severities).scalars():
+    for severity in db.execute(select(FindingRow.severity).where(*same)).scalars():
         change[Severity(severity)] -= 1
-    new = list(findings)
     for finding in new:
         change[finding.severity] += 1
     errors = SessionRow.errors + change[Severity.ERROR]
@@ -102,8 +132,8 @@ def replace_of_session(db: Connection, session: str, findings: Iterable[Finding]
         .where(SessionRow.id == session)
         .values(errors=errors, warnings=warnings, infos=infos, has_findings=(errors + warnings + infos) > 0)
     )
-    if db.execute(statement).rowcount == 0:
+    if session is not None and db.execute(statement).rowcount == 0:
         return False
-    db.execute(delete(FindingRow).where(FindingRow.session == session, FindingRow.exchange_id.is_(None)))
-    add(db, [to_row(finding, session=session, exchange_id=None) for finding in new])
+    db.execute(delete(FindingRow).where(*same))
+    add(db, [to_row(finding, session=session, exchange_id=exchange_id) for finding in new])
     return True

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Boolean, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    false,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from proxy_addon.core.exchange import Headers
@@ -56,6 +68,7 @@ class SessionRow(Base):
     ``recording`` is the recording's name, here too so that an index can hold it beside the time.
     ``session_key`` is the SHA-256 of upstream and back-end ID: an ID of any length can be looked up by it.
     ``occurrence`` counts starts that were given the same ID by the same upstream, from 0.
+    ``findings_due`` marks what a recorder had not judged to the end when it was last seen: the next one takes it up.
     """
 
     __tablename__ = "sessions"
@@ -93,6 +106,7 @@ class SessionRow(Base):
     warnings: Mapped[int] = mapped_column(Integer)
     infos: Mapped[int] = mapped_column(Integer)
     has_findings: Mapped[bool] = mapped_column(Boolean)
+    findings_due: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
     __table_args__ = (
         Index(None, "session_key", "occurrence", unique=True),
@@ -110,6 +124,7 @@ class SessionRow(Base):
         Index(None, "user_agent", "started_at", "id"),
         Index(None, "has_findings", "started_at", "id"),
         Index(None, "upstream"),
+        Index(None, "findings_due"),
     )
 
 

@@ -54,12 +54,17 @@ class Touched:
     exchanges: list[Exchange]
 
 
-def save(db: Connection, recording: RecordingRun, judged: Sequence[Judged]) -> list[Touched]:
+def save(
+    db: Connection, recording: RecordingRun, judged: Sequence[Judged], *, findings_due: bool = False
+) -> list[Touched]:
     """Store exchanges with their findings and bring their sessions up to date.
 
     To be called in a transaction of `storage.engine.Store.write`: being alone in writing is what keeps sessions right
     when several recorders see parts of one. An exchange that is stored already is passed over, so that a batch whose
     commit was lost on the way can be saved again.
+
+    Args:
+        findings_due: Mark the sessions as such whose findings are still to come; see `storage.findings.no_longer_due`.
     """
     ids = [each.exchange.id for each in judged]
     known = set(db.execute(select(ExchangeRow.id).where(ExchangeRow.id.in_(ids))).scalars())
@@ -78,7 +83,7 @@ def save(db: Connection, recording: RecordingRun, judged: Sequence[Judged]) -> l
         _keep_schema(db, each.exchange)
     _begin(db, recording)
     _keep_servers(db, [each.exchange for each in new])
-    fold.write()
+    fold.write(findings_due=findings_due)
     db.execute(insert(ExchangeRow), rows)
     finding_rows.add(db, found)
     return fold.touched()
@@ -137,11 +142,12 @@ class _Fold:
         """Return all sessions that were touched."""
         return [Touched(session=entry.session, exchanges=entry.exchanges) for entry in self._touched.values()]
 
-    def write(self) -> None:
+    def write(self, *, findings_due: bool) -> None:
         """Write all sessions that were touched."""
+        due = {"findings_due": True} if findings_due else {}
         rows: dict[bool, list[dict[str, object]]] = {True: [], False: []}
         for entry in self._touched.values():
-            rows[entry.stored].append({**session_rows.to_row(entry.session), "occurrence": entry.occurrence})
+            rows[entry.stored].append({**session_rows.to_row(entry.session), **due, "occurrence": entry.occurrence})
         if rows[False]:
             self._db.execute(insert(SessionRow), [row | {"recording_id": self._recording.id} for row in rows[False]])
         if rows[True]:

@@ -40,6 +40,7 @@ class Filters:
         media: Media ID or media name.
         user_agent: ``User-Agent``.
         with_findings: Only those that have findings.
+        unclosed_is_found: That a session has run out, as nobody closed it, is a finding.
     """
 
     name: str | None = None
@@ -50,6 +51,7 @@ class Filters:
     media: str | None = None
     user_agent: str | None = None
     with_findings: bool = False
+    unclosed_is_found: bool = True
 
     @property
     def concern_sessions_alone(self) -> bool:
@@ -139,6 +141,12 @@ def get(db: Connection, ids: Sequence[str]) -> list[Session]:
     return [found[name] for name in ids if name in found]
 
 
+def findings_due(db: Connection) -> list[str]:
+    """Return our ids of the sessions that a recorder had not judged to the end when it was last seen."""
+    query = select(SessionRow.id).where(SessionRow.findings_due.is_(True)).order_by(SessionRow.last_event_at)
+    return list(db.execute(query).scalars())
+
+
 def remove(db: Connection, ids: Sequence[str]) -> int:
     """Remove sessions with their exchanges and findings; replay runs stay, and keep naming what they sent.
 
@@ -189,8 +197,8 @@ def _conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnE
     if filters.states:
         conditions.append(or_(*(_in_state(state, now) for state in sorted(filters.states))))
     if filters.with_findings:
-        never_closed = and_(SessionRow.ended.is_(False), SessionRow.completed.is_(False), SessionRow.failed.is_(False))
-        conditions.append(or_(SessionRow.has_findings.is_(True), and_(never_closed, _timed_out(now))))
+        has_findings = SessionRow.has_findings.is_(True)
+        conditions.append(or_(has_findings, _has_run_out(now)) if filters.unclosed_is_found else has_findings)
     for wanted, columns in (
         (filters.player, (SessionRow.player_name,)),
         (filters.media, (SessionRow.media_id, SessionRow.media_name)),
@@ -218,6 +226,12 @@ def _matching(
 
 def _timed_out(now: datetime) -> ColumnElement[bool]:
     return or_(SessionRow.last_event_at <= now - IDLE_TIMEOUT, SessionRow.playhead_moved_at <= now - PLAYHEAD_TIMEOUT)
+
+
+def _has_run_out(now: datetime) -> ColumnElement[bool]:
+    """Return `Session.has_run_out`, of sessions with events, as a condition."""
+    never_closed = and_(SessionRow.ended.is_(False), SessionRow.completed.is_(False), SessionRow.failed.is_(False))
+    return and_(never_closed, SessionRow.events > 0, _timed_out(now))
 
 
 def _in_state(state: SessionState, now: datetime) -> ColumnElement[bool]:

@@ -17,9 +17,10 @@ from typing import Any
 
 from proxy_addon.core import protocol
 from proxy_addon.core.events import read_body
-from proxy_addon.core.judging import FileKind, SessionFacts, SessionJudge, judge_body, judge_file
+from proxy_addon.core.judging import FileKind, judge_body, judge_file
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules.playback import session_event
+from proxy_addon.core.session_judge import SessionFacts, SessionJudge
 from tests import sdk_traffic
 from tests.builders import body, event_dict
 

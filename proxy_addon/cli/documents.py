@@ -14,7 +14,7 @@ import click
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Headers
 from proxy_addon.core.findings import Finding
-from proxy_addon.core.sessions import Session
+from proxy_addon.core.sessions import FindingCounts, Session
 
 Document = dict[str, Any]
 
@@ -29,9 +29,13 @@ def iso(when: datetime) -> str:
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def session_document(session: Session, now: datetime) -> Document:
-    """Return a session as listed by ``sessions --json``."""
-    counts = session.finding_counts(now)
+def session_document(session: Session, now: datetime, unclosed: FindingCounts) -> Document:
+    """Return a session as listed by ``sessions --json``.
+
+    Args:
+        unclosed: See `Session.finding_counts`.
+    """
+    counts = session.finding_counts(now, unclosed)
     return {
         "id": session.id,
         "session_id": session.session_id,

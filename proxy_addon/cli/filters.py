@@ -95,8 +95,15 @@ def filter_options[F: Callable[..., Any]](command: F) -> F:
         with_findings: bool,
         **kwargs: Any,
     ) -> Any:
-        from storage.sessions import Filters  # noqa: PLC0415  # --help does without the database
+        # Not at the top: --help does without the database, and most commands without the rules.
+        from storage.sessions import Filters  # noqa: PLC0415
 
+        unclosed_is_found = True
+        if with_findings:
+            from proxy_addon import settings  # noqa: PLC0415
+            from proxy_addon.core.session_judge import unclosed_counts  # noqa: PLC0415
+
+            unclosed_is_found = bool(unclosed_counts(settings.load(kwargs.get("config"))))
         filters = Filters(
             name=name,
             since=since,
@@ -106,6 +113,7 @@ def filter_options[F: Callable[..., Any]](command: F) -> F:
             media=media,
             user_agent=user_agent,
             with_findings=with_findings,
+            unclosed_is_found=unclosed_is_found,
         )
         return command(*args, filters=filters, **kwargs)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from proxy_addon.cli.documents import print_json, session_document
 from proxy_addon.cli.filters import filter_options
-from proxy_addon.cli.options import json_option, store_option
+from proxy_addon.cli.options import config_option, json_option, store_option
 from proxy_addon.core.sessions import FindingCounts, Session, SessionState
 
 if TYPE_CHECKING:
@@ -31,22 +32,26 @@ _ID_SHOWN = 12
 @click.command()
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N alone.")
 @filter_options
+@config_option
 @json_option
 @store_option
-def sessions(*, limit: int | None, filters: Filters, as_json: bool, store_url: str) -> None:
+def sessions(*, limit: int | None, filters: Filters, config: Path | None, as_json: bool, store_url: str) -> None:
     """List recorded sessions, newest first."""
     # Not at the top: --help does without the database.
+    from proxy_addon import settings  # noqa: PLC0415
     from proxy_addon.cli.output import console  # noqa: PLC0415
     from proxy_addon.cli.stores import reading  # noqa: PLC0415
+    from proxy_addon.core.session_judge import unclosed_counts  # noqa: PLC0415
     from storage import sessions as stored  # noqa: PLC0415
 
+    unclosed = unclosed_counts(settings.load(config))
     now = datetime.now(UTC)
     with reading(store_url) as db:
         found = list(stored.newest(db, filters, now=now, limit=limit))
     if as_json:
-        print_json([session_document(session, now) for session in found])
+        print_json([session_document(session, now, unclosed) for session in found])
     elif found:
-        console().print(_table(found, now))
+        console().print(_table(found, now, unclosed))
     else:
         click.echo("no sessions" if filters != type(filters)() else "no sessions yet", err=True)
 
@@ -57,7 +62,7 @@ def finding_counts(counts: FindingCounts) -> str:
     return " ".join(f"{number}{letter}" for number, letter in named if number)
 
 
-def _table(found: list[Session], now: datetime) -> Table:
+def _table(found: list[Session], now: datetime, unclosed: FindingCounts) -> Table:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
@@ -82,7 +87,7 @@ def _table(found: list[Session], now: datetime) -> Table:
             duration((session.last_event_at - session.started_at).total_seconds()),
             Text(state.value + (" (retry)" if session.retry_of else ""), style=STATE_STYLES[state]),
             str(session.events),
-            finding_counts(session.finding_counts(now)),
+            finding_counts(session.finding_counts(now, unclosed)),
             printable(session.player_name, "-"),
             printable(session.media_name or session.media_id, "-"),
             printable(_short(session.session_id), "-"),

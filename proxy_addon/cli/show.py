@@ -30,11 +30,13 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, store_u
     from proxy_addon.cli.stores import reading  # noqa: PLC0415
     from proxy_addon.cli.timeline import Timeline  # noqa: PLC0415
     from proxy_addon.core.judging import SessionWatch  # noqa: PLC0415
+    from proxy_addon.core.session_judge import unclosed_counts  # noqa: PLC0415
     from storage import findings, sessions  # noqa: PLC0415
     from storage.exchanges import of_session  # noqa: PLC0415
 
     now = datetime.now(UTC)
     policy = settings.load(config)
+    unclosed = unclosed_counts(policy)
     # Closed in good order also where a pipe breaks in the middle.
     with reading(store_url) as db, ExitStack() as stack:
         session = sessions.find(db, name)
@@ -47,12 +49,12 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, store_u
             whole = watch.verdict().of_session
             print_json(
                 {
-                    "session": session_document(session, now),
+                    "session": session_document(session, now, unclosed),
                     "exchanges": shown,
                     "findings": [finding_document(finding) for finding in whole],
                 }
             )
         else:
-            printer = Timeline(console(), session, now)
+            printer = Timeline(console(), session, now, unclosed)
             printer.print(exchanges, found, bodies=bodies)
             printer.print_findings(watch.verdict().of_session)

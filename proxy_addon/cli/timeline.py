@@ -21,7 +21,7 @@ from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import BUILT_IN, Finding, Severity
 from proxy_addon.core.routes import Operation
-from proxy_addon.core.sessions import Session
+from proxy_addon.core.sessions import FindingCounts, Session
 
 _STYLES = (
     (("session",), "bold cyan"),
@@ -41,10 +41,11 @@ BODY_SHOWN = 20_000
 class Timeline:
     """Prints one session: its facts, its timeline, what was found."""
 
-    def __init__(self, console: Console, session: Session, now: datetime) -> None:
+    def __init__(self, console: Console, session: Session, now: datetime, unclosed: FindingCounts) -> None:
         self._console = console
         self._session = session
         self._now = now
+        self._counts = session.finding_counts(now, unclosed)
 
     def print(
         self, exchanges: Iterable[Exchange], findings: Mapping[str, Sequence[Finding]], *, bodies: bool = False
@@ -55,7 +56,7 @@ class Timeline:
             findings: Those of each exchange, by its id.
             bodies: Whether bodies are shown too.
         """
-        _print_facts(self._console, self._session, self._now)
+        _print_facts(self._console, self._session, self._now, self._counts)
         rows = _Rows(self._session.started_at)
         table = _table()
         for seq, exchange in enumerate(exchanges, 1):
@@ -159,7 +160,7 @@ class _Rows:
         return f"{(at - before[0]).total_seconds():.3f}", f"{float(event.playhead_s) - before[1]:+.3f}"
 
 
-def _print_facts(console: Console, session: Session, now: datetime) -> None:
+def _print_facts(console: Console, session: Session, now: datetime, counts: FindingCounts) -> None:
     state = session.state(now)
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim")
@@ -181,7 +182,7 @@ def _print_facts(console: Console, session: Session, now: datetime) -> None:
         if value is not None:
             facts.add_row(name, printable(value))
     facts.add_row("exchanges", f"{session.exchanges}, with {session.events} event{'' if session.events == 1 else 's'}")
-    if found := finding_counts(session.finding_counts(now)):
+    if found := finding_counts(counts):
         facts.add_row("findings", found)
     console.print(facts)
     console.print()

@@ -1,51 +1,41 @@
 """Judge bodies, exchanges and whole sessions by the rules.
 
 The same functions serve the recorder, `show`, `check` and files. `judge_body` and `judge_exchange` look at one request;
-`SessionJudge` takes the events of one session as they arrive and can be asked at any time. Source: Media Collection
-API, body rules and session rules.
+whole sessions are judged by `core.session_judge`. Source: Media Collection API, body rules.
 """
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
 import itertools
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from proxy_addon.core.events import Body, read_body, read_event
-from proxy_addon.core.exchange import Exchange, Outcome, header
+from proxy_addon.core.exchange import Exchange, header
 from proxy_addon.core.findings import ACCEPTED, BUILT_IN, Finding, Severity
 from proxy_addon.core.policy import DEFAULT, Policy
 from proxy_addon.core.protocol import EVENTS
 from proxy_addon.core.routes import Operation
-from proxy_addon.core.rules import RULES, Rule, Scope
-from proxy_addon.core.rules.playback import Arrivals, Life, Playback, SessionEvent, Silence, session_event
+from proxy_addon.core.rules import ORDER, RULES, Rule, Scope, rules_of
+from proxy_addon.core.rules.playback import session_event
 from proxy_addon.core.rules.rule import TOLD, Problem
 from proxy_addon.core.rules.views import BodyView, EventView, Vocabulary
 from proxy_addon.core.rules.wording import ascii_safe, shown
+from proxy_addon.core.session_judge import TRACKING, SessionFacts, SessionJudge, events_of, facts_of, is_batch
 from proxy_addon.core.sessions import Session
 
 COLLECTOR = "sessiontape"
 """``Server`` of our own collector, whose word does not count against the tables it was made from."""
-PLACES = 5
-"""Places of one rule in a session that its finding names."""
-TRACKING = frozenset({Operation.SESSIONS, Operation.EVENTS, Operation.DOWNLOADED})
 
 _VOCABULARY = Vocabulary()
 
 
-def _rules_of(scope: Scope) -> tuple[Rule, ...]:
-    return tuple(rule for rule in RULES.values() if rule.scope is scope)
-
-
-_EXCHANGE, _BODY, _EVENT = (_rules_of(scope) for scope in (Scope.EXCHANGE, Scope.BODY, Scope.EVENT))
-_ARRIVAL, _GAP = _rules_of(Scope.ARRIVAL), _rules_of(Scope.GAP)
-_STANDING, _CLOSING = _rules_of(Scope.STANDING), _rules_of(Scope.CLOSING)
+_EXCHANGE, _BODY, _EVENT = (rules_of(scope) for scope in (Scope.EXCHANGE, Scope.BODY, Scope.EVENT))
 
 
 @functools.cache
@@ -53,9 +43,6 @@ def _rules_for(type: str | None, params: bool, quality: bool, metadata: bool, ti
     """Return the rules that have something to look at in an event of a known type with these members."""
     present = {"": True, "params": params, "qoeData": quality, "customMetadata": metadata, "playerTime": time}
     return tuple(rule for rule in _EVENT if present[rule.member] and (not rule.on or type in rule.on))
-
-
-_ORDER = {id: place for place, id in enumerate(RULES)}
 
 
 def judge_exchange(exchange: Exchange, policy: Policy = DEFAULT, vocabulary: Vocabulary = _VOCABULARY) -> list[Finding]:
@@ -159,7 +146,7 @@ def _findings(found: Iterable[Found], policy: Policy) -> list[Finding]:
         if counts[id] <= TOLD:
             told.setdefault(id, []).append(each)
     findings: list[Finding] = []
-    for id in sorted(told, key=_ORDER.__getitem__):
+    for id in sorted(told, key=ORDER.__getitem__):
         severity = policy.severity(RULES[id])
         if severity is None:
             continue
@@ -187,262 +174,6 @@ def _lowered(finding: Finding) -> Finding:
     if finding.severity is not Severity.ERROR or not rule.from_schema:
         return finding
     return replace(finding, severity=Severity.INFO, lowered_by=ACCEPTED)
-
-
-def session_events(exchanges: Iterable[tuple[int, Exchange]]) -> Iterator[SessionEvent]:
-    """Yield the events of a session's exchanges, given with their places in it."""
-    for seq, exchange in exchanges:
-        yield from events_of(exchange, seq)
-
-
-def events_of(exchange: Exchange, seq: int) -> Iterator[SessionEvent]:
-    """Yield the events an exchange reports, as the rules over sessions need them."""
-    if exchange.route.operation not in TRACKING or not exchange.request.complete:
-        return
-    if exchange.outcome is Outcome.REJECTED:
-        return  # upstream never saw it, so that it is no part of the playback that is reported
-    reading = exchange.request.reading
-    arrived_s = exchange.received_at.timestamp()
-    starts = any(event.type == "sessionStart" for event in reading.events)
-    sha256 = exchange.request.body_sha256 if starts else None
-    for index, event in enumerate(reading.events):
-        pointer = f"/{index}" if reading.is_batch else ""
-        yield session_event(event, seq=seq, pointer=pointer, arrived_s=arrived_s, body_sha256=sha256)
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    seq: int
-    pointer: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Places:
-    """Where a rule did not hold, the first ones, and how often."""
-
-    count: int
-    first: tuple[_Place, ...]
-
-
-class _Tally(dict[str, _Places]):
-    """What a pass over a session has found, by rule."""
-
-    def add(self, rule: Rule, event: SessionEvent, message: str) -> None:
-        before = self.get(rule.id)
-        if before is None:
-            self[rule.id] = _Places(1, (_Place(event.seq, event.pointer, message),))
-        elif before.count < PLACES:
-            first = (*before.first, _Place(event.seq, event.pointer, message))
-            self[rule.id] = _Places(before.count + 1, first)
-        else:
-            self[rule.id] = _Places(before.count + 1, before.first)
-
-    @property
-    def weight(self) -> int:
-        """What it counts where two orders are compared."""
-        return sum(RULES[id].severity.weight * places.count for id, places in self.items() if RULES[id].weighs)
-
-
-def _dispatch() -> dict[str | None, tuple[Rule, ...]]:
-    rules = _rules_of(Scope.SESSION)
-    types = {type for rule in rules for type in rule.on}
-    table: dict[str | None, tuple[Rule, ...]] = {
-        type: tuple(rule for rule in rules if not rule.on or type in rule.on) for type in types
-    }
-    table[None] = tuple(rule for rule in rules if not rule.on)
-    return table
-
-
-_BY_TYPE = _dispatch()
-_ANY_TYPE = _BY_TYPE[None]
-
-
-@dataclass(slots=True)
-class _Pass:
-    """One walk over a session in the order of times."""
-
-    playback: Playback
-    tally: _Tally = field(default_factory=_Tally)
-
-    def step(self, event: SessionEvent) -> None:
-        playback = self.playback
-        has_ended = playback.life is Life.ENDED
-        for rule in _BY_TYPE.get(event.type, _ANY_TYPE):
-            message = None if has_ended and not rule.after_end else rule.check(playback, event)
-            if message is not None:
-                self.tally.add(rule, event, message)
-        playback.advance(event)
-
-    def copy(self) -> _Pass:
-        return _Pass(copy.copy(self.playback), _Tally(self.tally))
-
-
-@dataclass(frozen=True, kw_only=True)
-class SessionFacts:
-    """What is known of a session beside its events.
-
-    Attributes:
-        is_batch: It is a downloaded playback: clocks, pings and gaps say nothing.
-        start_missing: Its start was not recorded.
-        retry_of: How another attempt to open the same playback is called.
-        by_arrival: Time is that of arrival, not the events' own.
-        has_clock: Arrival is a time of day, to compare ``ts`` with.
-    """
-
-    is_batch: bool = False
-    start_missing: bool = False
-    retry_of: str | None = None
-    by_arrival: bool = True
-    has_clock: bool = True
-
-
-class SessionJudge:
-    """Judges one session; events are added as they arrive, and findings can be asked for at any time.
-
-    Two orders are followed side by side (Source: session rules, method): by time with ties as they arrived, and by
-    time with ties as SDKs mean them. An event that is later than all before costs the same however long the session
-    is; one that comes late has the session walked through again, when findings are next asked for.
-    """
-
-    def __init__(self, facts: SessionFacts, policy: Policy = DEFAULT) -> None:
-        self.facts = facts
-        self._policy = policy
-        self._events: list[SessionEvent] = []
-        self._times: list[int] = []
-        self._arrivals = Arrivals(limits=policy.limits, is_batch=facts.is_batch, has_clock=facts.has_clock)
-        self._order_tally = _Tally()
-        self._silence = Silence(limits=policy.limits, is_batch=facts.is_batch, by_arrival=facts.by_arrival)
-        self._gap_tally = _Tally()
-        self._begin()
-
-    def _begin(self) -> None:
-        facts, limits = self.facts, self._policy.limits
-        playback = Playback(
-            limits=limits,
-            is_batch=facts.is_batch,
-            start_missing=facts.start_missing,
-            retry_of=facts.retry_of,
-            by_arrival=facts.by_arrival,
-        )
-        self._as_arrived = _Pass(playback)
-        self._as_meant = _Pass(copy.copy(playback))  # without the events of the latest time
-        self._tied: list[SessionEvent] = []
-        self._latest: int | None = None
-        self._orders_differ = False
-        if not facts.by_arrival:  # by the events' own times: walked through with them
-            self._silence = Silence(limits=limits, is_batch=facts.is_batch, by_arrival=False)
-            self._gap_tally = _Tally()
-        self._is_stale = False
-
-    def __len__(self) -> int:
-        """How many events there are."""
-        return len(self._events)
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether asking for findings will walk through the whole session."""
-        return self._is_stale
-
-    def add(self, event: SessionEvent) -> None:
-        """Add the event that arrived next."""
-        for rule in _ARRIVAL:
-            message = rule.check(self._arrivals, event)
-            if message is not None:
-                self._order_tally.add(rule, event, message)
-        self._arrivals.advance(event)
-        if self.facts.by_arrival:
-            self._listen(event)
-        # An event without a time takes that of the latest before it.
-        time = event.ts_ms if event.ts_ms is not None else self._arrivals.highest_ms or 0
-        self._events.append(event)
-        self._times.append(time)
-        if self._is_stale:
-            return
-        if self._latest is not None and time < self._latest:
-            self._is_stale = True
-            return
-        self._walk(event, time)
-
-    def _walk(self, event: SessionEvent, time: int) -> None:
-        if not self.facts.by_arrival:
-            self._listen(event)
-        self._as_arrived.step(event)
-        if self._latest is None or time > self._latest:
-            _settle(self._as_meant, self._tied)
-            self._tied = []
-            self._latest = time
-        elif self._tied and event.rank < self._tied[-1].rank:
-            self._orders_differ = True
-        self._tied.append(event)
-
-    def _walk_again(self) -> None:
-        self._begin()
-        places = sorted(range(len(self._events)), key=self._times.__getitem__)
-        for place in places:
-            self._walk(self._events[place], self._times[place])
-
-    def _listen(self, event: SessionEvent) -> None:
-        for rule in _GAP:
-            message = rule.check(self._silence, event)
-            if message is not None:
-                self._gap_tally.add(rule, event, message)
-        self._silence.advance(event)
-
-    def findings(self, *, is_over: bool) -> list[Finding]:
-        """Return what is to be said of the session so far, each rule once, in the order of the rules.
-
-        Args:
-            is_over: No event will follow.
-        """
-        if self._is_stale:
-            self._walk_again()
-        best = self._as_arrived
-        if self._orders_differ:
-            meant = self._as_meant.copy()
-            _settle(meant, self._tied)
-            if meant.tally.weight < best.tally.weight:
-                best = meant
-        tally = _Tally({**best.tally, **self._order_tally, **self._gap_tally})
-        if self._events:
-            last = self._events[-1]
-            for rule in (*_STANDING, *(_CLOSING if is_over else ())):
-                message = rule.check(best.playback)
-                if message is not None:
-                    tally.add(rule, last, message)
-        return self._told(tally)
-
-    def _told(self, tally: _Tally) -> list[Finding]:
-        findings = []
-        for id in sorted(tally, key=_ORDER.__getitem__):
-            severity = self._policy.severity(RULES[id])
-            if severity is None:
-                continue
-            places = tally[id]
-            first = places.first[0]
-            of_session = RULES[id].scope in (Scope.STANDING, Scope.CLOSING)
-            findings.append(
-                Finding(
-                    rule=id,
-                    severity=severity,
-                    message=first.message if places.count == 1 else f"{first.message} ({_listed(places)})",
-                    seq=None if of_session else first.seq,
-                    pointer=first.pointer or None if not of_session else None,
-                    count=places.count,
-                )
-            )
-        return self._policy.kept(findings)
-
-
-def _settle(walk: _Pass, tied: list[SessionEvent]) -> None:
-    for event in sorted(tied, key=lambda event: event.rank) if len(tied) > 1 else tied:
-        walk.step(event)
-
-
-def _listed(places: _Places) -> str:
-    named = ", ".join(f"#{place.seq}{place.pointer}" for place in places.first[1:])
-    more = places.count - len(places.first)
-    return f"also at {named}" + (f" and {more} more" if more else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -568,13 +299,3 @@ def _seconds(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 10**12:
         return None
     return float(value)
-
-
-def is_batch(exchange: Exchange) -> bool:
-    """Whether an exchange delivers downloaded playback; an array posted to events is a mistake, and no batch."""
-    return exchange.route.operation is not Operation.EVENTS and exchange.request.reading.is_batch
-
-
-def facts_of(session: Session, *, is_batch: bool) -> SessionFacts:
-    """Return what the rules need to know of a recorded session."""
-    return SessionFacts(is_batch=is_batch, start_missing=not session.start_seen, retry_of=session.retry_of)

@@ -62,15 +62,21 @@ class FindingCounts:
     warning: int = 0
     info: int = 0
 
+    def __bool__(self) -> bool:
+        return bool(self.error or self.warning or self.info)
+
+    def __add__(self, more: FindingCounts) -> FindingCounts:
+        return FindingCounts(
+            error=self.error + more.error, warning=self.warning + more.warning, info=self.info + more.info
+        )
+
     def plus(self, findings: Iterable[Finding]) -> FindingCounts:
         """Return the counts with more findings in them."""
         more = Counter(finding.severity for finding in findings)
         if not more:
             return self
-        return FindingCounts(
-            error=self.error + more[Severity.ERROR],
-            warning=self.warning + more[Severity.WARNING],
-            info=self.info + more[Severity.INFO],
+        return self + FindingCounts(
+            error=more[Severity.ERROR], warning=more[Severity.WARNING], info=more[Severity.INFO]
         )
 
 
@@ -136,15 +142,26 @@ class Session:
         lasting = self.lasting_state
         return SessionState.EXPIRED if lasting is SessionState.OPEN and self._timed_out(now) else lasting
 
-    def is_over(self, now: datetime) -> bool:
-        """Whether no event will follow: it was closed, or ran into a timeout. A failed one has never begun."""
-        return not self.failed and (self.ended or self.completed or self._timed_out(now))
+    @property
+    def is_closed(self) -> bool:
+        """Whether its player has closed it. A failed one has never begun."""
+        return not self.failed and (self.ended or self.completed)
 
-    def finding_counts(self, now: datetime) -> FindingCounts:
-        """The counts at a time: that a session was not closed is found by nobody, for nothing happens then."""
-        if self.is_over(now) and not (self.ended or self.completed):
-            return replace(self.findings, info=self.findings.info + 1)
-        return self.findings
+    def is_over(self, now: datetime) -> bool:
+        """Whether no event will follow: it was closed, or ran into a timeout."""
+        return self.is_closed or self.has_run_out(now)
+
+    def has_run_out(self, now: datetime) -> bool:
+        """Whether nothing but a timeout has ended it, as nobody has closed it."""
+        return not self.failed and not self.is_closed and self._timed_out(now)
+
+    def finding_counts(self, now: datetime, unclosed: FindingCounts) -> FindingCounts:
+        """The counts at a time.
+
+        Args:
+            unclosed: What a session counts that has run out: nothing happens then, so that nobody has stored it.
+        """
+        return self.findings + unclosed if self.events and self.has_run_out(now) else self.findings
 
     def _timed_out(self, now: datetime) -> bool:
         return now - self.last_event_at >= IDLE_TIMEOUT or now - self.playhead_moved_at >= PLAYHEAD_TIMEOUT

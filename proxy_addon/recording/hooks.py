@@ -33,7 +33,7 @@ from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SessiontapeError, SettingsError
 from proxy_addon.recording import inside, stream
 from proxy_addon.recording.flows import Arrival, Arrivals, address_to_upstream, exchange_of, upstream_url
-from proxy_addon.recording.inspecting import Inspector
+from proxy_addon.recording.inspecting import JUDGED_AT_ONCE, Inspector
 from proxy_addon.recording.live import LiveJudge
 from proxy_addon.recording.writer import LINGER_S, Writer
 from storage import migrate, saving
@@ -52,8 +52,6 @@ DRAIN_S = 4.0
 """How long requests in flight may take of that."""
 JUDGE_S = 1.0
 """What is left for judging at least."""
-JUDGED_AT_ONCE = 64 * 1024
-"""Largest body, in bytes, that is judged between two packets; a larger one must not keep other devices waiting."""
 _FIXED = ("tape_check", "tape_config", "tape_store", "tape_name", "tape_durability", "tape_upstream")
 
 
@@ -69,29 +67,47 @@ class _Recorder:
     def __init__(self, store_url: str, name: str | None, inspector: Inspector, *, durable: bool) -> None:
         self.store = Store(store_url, durable=durable)
         self.inspector = inspector
-        self.live = LiveJudge(self.store, inspector.policy)
+        self.live = LiveJudge(self.store, inspector, self._tell)
         self.arrivals = Arrivals()
         self.in_flight: dict[str, _InFlight] = {}
+        self._unmarked: dict[str, HTTPFlow] = {}
+        self._loop = asyncio.get_running_loop()
         self.writer = Writer(self._save, linger_s=0.0 if durable else LINGER_S)
         self._run = saving.RecordingRun(
             id=saving.new_id(), name=name or None, started_at=datetime.now(UTC), version=__version__
         )
 
     def _save(self, batch: Sequence[tuple[Exchange, Sequence[Finding] | None]]) -> None:
-        inspector = self.inspector
-        for upstream in {exchange.upstream for exchange, _ in batch if not inspector.knows(exchange.upstream)}:
-            inspector.learn(self.store, upstream)
-        judged = [
-            saving.Judged(exchange, inspector.findings(exchange) if findings is None else findings)
-            for exchange, findings in batch
-        ]
+        judged = [saving.Judged(exchange, findings or ()) for exchange, findings in batch]
         with self.store.write() as db:
-            touched = saving.save(db, self._run, judged)
-        if inspector.is_on:
+            touched = saving.save(db, self._run, judged, findings_due=self.inspector.is_on)
+        if self.inspector.is_on:
             self.live.see(touched)
         for exchange, _ in batch:
             if exchange.route.operation is Operation.SCHEMAS and exchange.is_accepted:
-                inspector.learn(self.store, exchange.upstream)
+                self.inspector.learn(self.store, exchange.upstream)
+
+    def store_exchange(self, flow: HTTPFlow, exchange: Exchange) -> Future[bool]:
+        """Hand an exchange to the writer; its flow is marked by what is found of it, now or, where that takes, later."""
+        if not self.inspector.is_on:
+            return self.writer.put(exchange)
+        if len(exchange.request.body) <= JUDGED_AT_ONCE:
+            findings = self.inspector.findings(exchange)
+            inside.mark(flow, findings)
+            return self.writer.put(exchange, findings)
+        self._unmarked[exchange.id] = flow
+        stored = self.writer.put(exchange)
+        stored.add_done_callback(lambda done: None if done.result() else self._unmarked.pop(exchange.id, None))
+        return stored
+
+    def _tell(self, exchange_id: str, findings: list[Finding]) -> None:
+        flow = self._unmarked.pop(exchange_id, None)
+        if flow is not None:
+            asyncio.run_coroutine_threadsafe(self._mark(flow, findings), self._loop)
+
+    async def _mark(self, flow: HTTPFlow, findings: list[Finding]) -> None:
+        inside.mark(flow, findings)
+        await inside.show_update(flow)
 
 
 class Tape:
@@ -289,12 +305,7 @@ class Tape:
         if waiting is None:
             return None
         try:
-            exchange = exchange_of(flow, waiting.arrival, outcome)
-            findings = None
-            if len(exchange.request.body) <= JUDGED_AT_ONCE:
-                findings = recorder.inspector.findings(exchange)
-                inside.mark(flow, findings)
-            return recorder.writer.put(exchange, findings)
+            return recorder.store_exchange(flow, exchange_of(flow, waiting.arrival, outcome))
         except Exception as e:  # noqa: BLE001  # the traffic goes on whatever happens here
             self._lose(flow, e)
             return None

@@ -17,8 +17,10 @@ from mitmproxy.http import HTTPFlow
 
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Finding, Severity, worst
-from proxy_addon.core.judging import TRACKING, judge_body, judge_exchange
+from proxy_addon.core.judging import judge_body, judge_exchange
+from proxy_addon.core.policy import DEFAULT
 from proxy_addon.core.routes import Operation, parse_route
+from proxy_addon.core.session_judge import TRACKING, unclosed_counts
 from proxy_addon.recording.flows import Arrivals, exchange_of, upstream_url
 from storage import sessions
 from storage.engine import Store
@@ -118,7 +120,7 @@ class Commands:
         try:
             with store.read() as db:
                 for each in islice(sessions.newest(db, Filters(), now=now, limit=SESSIONS_SHOWN), SESSIONS_SHOWN):
-                    counts = each.finding_counts(now)
+                    counts = each.finding_counts(now, unclosed_counts(DEFAULT))
                     started = f"{each.started_at:%Y-%m-%d %H:%M:%S}"
                     media = each.media_name or each.media_id or ""
                     numbers = [str(number) for number in (each.events, counts.error, counts.warning)]

@@ -18,6 +18,10 @@ CHECKER_FAILED = "checker-failed"
 """What a finding is called that tells of a fault of ours; no rule of the protocol has this name."""
 
 
+JUDGED_AT_ONCE = 64 * 1024
+"""Largest body, in bytes, that is judged between two packets; a larger one must not keep other devices waiting."""
+
+
 class Inspector:
     """Judges exchanges by the rules over bodies, with the schemas that their upstream gave."""
 
@@ -45,10 +49,6 @@ class Inspector:
         with store.read() as db:
             for upstream in {schema.upstream for schema in schemas.versions(db)}:
                 self._vocabularies[upstream] = schemas.vocabulary(db, upstream, self.policy.params)
-
-    def knows(self, upstream: str) -> bool:
-        """Whether the schemas of an upstream were looked for."""
-        return upstream in self._vocabularies
 
     def findings(self, exchange: Exchange) -> list[Finding]:
         """Return what is to be said of an exchange by itself. Never fails."""

@@ -1,9 +1,9 @@
-"""Findings of sessions that are going on: worked out beside the recording, written when they change.
+"""Findings that take their time: of sessions that are going on, and of large bodies. Written when they change.
 
-One thread of its own takes what was stored. It keeps the state of sessions that are alive, and no others; where it
-has not seen all of one, because the recorder was started anew or another one writes into the store too, it reads the
-session from the store. A walk through a whole session that keeps being needed is put off for a moment that grows with
-its cost, so that no session can keep the recorder busy.
+One thread of its own takes what was stored. It keeps the state of sessions that are alive, and no others; what it has
+not seen of one, because the recorder was started anew or another one writes into the store too, it reads from there.
+Sessions whose findings may not be up to date are marked in the store, by the transaction that makes them so: what a
+recorder that was killed has left is the first thing the next one does.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Iterable
+from bisect import bisect
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Severity
-from proxy_addon.core.judging import SessionFacts, SessionJudge, events_of, facts_of, is_batch
-from proxy_addon.core.policy import Policy
+from proxy_addon.core.session_judge import SessionJudge, events_of, facts_of, is_batch
 from proxy_addon.core.sessions import IDLE_TIMEOUT, Session
 from proxy_addon.errors import SessiontapeError
+from proxy_addon.recording.inspecting import JUDGED_AT_ONCE, Inspector
 from storage import exchanges, findings, sessions
 from storage.engine import Store
 from storage.saving import Touched
@@ -30,15 +31,17 @@ logger = logging.getLogger(__name__)
 
 LINGER_S = 0.1
 """How long news waits for company: to wake a thread costs more than to judge an event."""
-REST = 20
-"""After a walk through a whole session, so many times as long passes before the next one of it."""
-LONGEST_REST_S = 30.0
+REST = 4
+"""After work on one session that was more than its news, so many times as long passes before the next such work."""
 RETRY_S = 1.0
 """Pause after the store could not be reached."""
 ENDED_IS_KEPT = timedelta(seconds=60)
 """How long a session is remembered that has ended: its last events may come late."""
 MOST = 10_000
 """Sessions whose state is kept at most; the one that was quiet for longest is forgotten first."""
+_FORGOTTEN_AT_ONCE = 100
+_FORGOTTEN_FOR_S = 10.0
+"""How many sessions, and for how long, are forgotten before their marks are taken from them."""
 
 
 @dataclass(slots=True)
@@ -47,40 +50,75 @@ class _Live:
 
     Attributes:
         session: As it was stored last.
-        judge: None until the session has been read.
-        exchanges: How many exchanges the judge has seen.
+        judge: Has seen the exchanges that `known` names, by arrival.
         fresh: Exchanges that it has not seen yet.
-        told: What was written last; None before.
+        told: What was written last; None where that is not known.
         grown: What is known now, where that is the same findings with higher counts; written with the next change.
-        rests_until_s: No walk through the whole session before then.
+        rests_until_s: No work beyond its news before then.
     """
 
     session: Session
-    judge: SessionJudge | None = None
-    exchanges: int = 0
-    latest_at: datetime | None = None
+    judge: SessionJudge
+    known: list[tuple[datetime, str]] = field(default_factory=list)
     is_batch: bool = False
     fresh: list[Exchange] = field(default_factory=list)
     told: list[Finding] | None = None
     grown: list[Finding] | None = None
     rests_until_s: float = 0.0
 
+    def hear(self) -> bool:
+        """Take in what is fresh; tell whether that is all there is."""
+        for exchange in self.fresh:
+            self.add(exchange)
+        self.fresh = []
+        return len(self.known) >= self.session.exchanges
+
+    def add(self, exchange: Exchange) -> None:
+        """Take in an exchange, at the place of its arrival."""
+        key = (exchange.received_at, exchange.id)
+        place = bisect(self.known, key)
+        if place and self.known[place - 1] == key:
+            return
+        if place < len(self.known):
+            self.judge.make_room(place + 1)
+        self.known.insert(place, key)
+        self.is_batch = self.is_batch or is_batch(exchange)
+        for event in events_of(exchange, place + 1):
+            self.judge.add(event)
+
+    def findings(self) -> list[Finding]:
+        """Return what is to be said of it now; see `Session.finding_counts` for what is said once its time runs out."""
+        facts = facts_of(self.session, is_batch=self.is_batch)
+        if self.judge.facts != facts:
+            self.judge = self.judge.under(facts)
+        return self.judge.findings(is_over=self.session.is_closed)
+
 
 class LiveJudge:
-    """Keeps the findings of sessions as a whole up to date."""
+    """Keeps the findings of sessions as a whole up to date, and adds those of bodies that take long to judge."""
 
-    def __init__(self, store: Store, policy: Policy) -> None:
+    def __init__(self, store: Store, inspector: Inspector, tell: Callable[[str, list[Finding]], None]) -> None:
+        """Make one; `start` sets it going.
+
+        Args:
+            tell: Called, in a thread of ours, with the id of an exchange with a large body and what was found of it.
+        """
         self._store = store
-        self._policy = policy
+        self._inspector = inspector
+        self._tell = tell
         self._waiting: list[Touched] = []
         self._changed = threading.Condition()
         self._closing = False
         self._live: OrderedDict[str, _Live] = OrderedDict()
         self._due: dict[str, float] = {}
+        self._left_behind: deque[str] | None = None
+        self._large: deque[tuple[str, Exchange]] = deque()
+        self._forgotten: list[tuple[str, int]] = []
+        self._forgets_at_s = 0.0
         self._thread = threading.Thread(target=self._run, name="sessiontape-judge", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin, with what an earlier recorder has left."""
         self._thread.start()
 
     def see(self, touched: Iterable[Touched]) -> None:
@@ -103,7 +141,8 @@ class LiveJudge:
             with self._changed:
                 if not self._waiting and not self._closing:
                     self._changed.wait(self._until_due_s())
-                self._changed.wait_for(lambda: self._closing, LINGER_S)
+                if not self._large and not self._left_behind:
+                    self._changed.wait_for(lambda: self._closing, LINGER_S)
                 touched, self._waiting = self._waiting, []
                 closing = self._closing
             for each in touched:
@@ -112,29 +151,51 @@ class LiveJudge:
             for id in [id for id, due_s in self._due.items() if due_s <= now_s or closing]:
                 self._bring_up_to_date(id, closing=closing)
             self._forget()
-            if closing:
-                for live in self._live.values():
-                    self._write_grown(live)
-                return
+            if not closing:
+                self._work_off_one()
+                continue
+            while self._large and self._judge_large():
+                pass
+            for live in self._live.values():
+                self._write_grown(live)
+            self._forgotten += [(id, len(live.known)) for id, live in self._live.items() if id not in self._due]
+            self._take_marks()
+            return
 
     def _until_due_s(self) -> float | None:
-        return max(0.0, min(self._due.values()) - time.monotonic()) if self._due else None
+        """Return how long there is nothing to do; None for as long as there is no news."""
+        if self._large or self._left_behind:
+            return 0.0
+        due = [*self._due.values(), *([self._forgets_at_s] if self._forgotten or self._left_behind is None else [])]
+        return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _take(self, touched: Touched) -> None:
-        live = self._live.setdefault(touched.session.id, _Live(touched.session))
-        live.session = touched.session
+        session = touched.session
+        live = self._live.get(session.id)
+        if live is None:
+            live = self._live[session.id] = self._begun(session)
+        if session.exchanges >= live.session.exchanges:
+            live.session = session
         live.fresh.extend(touched.exchanges)
-        self._live.move_to_end(touched.session.id)
-        self._due.setdefault(touched.session.id, 0.0)
+        large = (exchange for exchange in touched.exchanges if len(exchange.request.body) > JUDGED_AT_ONCE)
+        self._large.extend((session.id, exchange) for exchange in large)
+        self._live.move_to_end(session.id)
+        self._due.setdefault(session.id, 0.0)
+
+    def _begun(self, session: Session) -> _Live:
+        return _Live(session, SessionJudge(facts_of(session, is_batch=False), self._inspector.policy))
 
     def _bring_up_to_date(self, id: str, *, closing: bool) -> None:
         live = self._live[id]
         started_s = time.monotonic()
-        walks = self._adds(live)
-        if walks and started_s < live.rests_until_s and not closing:
-            self._due[id] = live.rests_until_s
-            return
         try:
+            has_all = live.hear()
+            goes_back = not has_all or live.judge.is_behind
+            if goes_back and started_s < live.rests_until_s and not closing:
+                self._due[id] = live.rests_until_s
+                return
+            if not has_all:
+                self._read(live)
             self._judge(live)
         except SessiontapeError as e:
             logger.debug(f"findings of session {id} have to wait: {e}")
@@ -143,31 +204,15 @@ class LiveJudge:
         except Exception:
             # The recording goes on whatever happens here; `check` will meet the same session with a user before it.
             logger.exception(f"the rules over session {id} failed")
+            self._live[id], goes_back = self._begun(live.session), True
+            live = self._live[id]
         del self._due[id]
-        if walks:
-            took_s = time.monotonic() - started_s
-            live.rests_until_s = time.monotonic() + min(LONGEST_REST_S, REST * took_s)
-
-    def _adds(self, live: _Live) -> bool:
-        """Add what is fresh where that is all that is new; tell whether a walk through the whole session is needed."""
-        judge, session = live.judge, live.session
-        if judge is None and len(live.fresh) == session.exchanges:
-            judge = live.judge = SessionJudge(self._facts(live, live.fresh), self._policy)
-        if judge is None or live.exchanges + len(live.fresh) != session.exchanges:
-            return True
-        fresh = sorted(live.fresh, key=lambda exchange: exchange.received_at)
-        overtaken = live.latest_at is not None and fresh and fresh[0].received_at < live.latest_at
-        if overtaken or judge.facts != self._facts(live, fresh):
-            return True
-        self._add(live, judge, fresh)
-        live.fresh = []
-        return judge.is_stale
+        if goes_back:
+            done_s = time.monotonic()
+            live.rests_until_s = done_s + REST * (done_s - started_s)
 
     def _judge(self, live: _Live) -> None:
-        if live.judge is None or live.fresh:
-            self._read(live)
-        assert live.judge is not None
-        found = live.judge.findings(is_over=live.session.is_over(datetime.now(UTC)))
+        found = live.findings()
         if _kinds(found) == _kinds(live.told or []):
             # Some rules find each event of a session, as that a clock is wrong: no reason to write at each event.
             live.grown = found if found != live.told else None
@@ -187,40 +232,93 @@ class LiveJudge:
                 logger.debug(f"counts of findings of session {live.session.id} are not up to date: {e}")
 
     def _read(self, live: _Live) -> None:
-        """Read a session from the store, all of it."""
+        """Read from the store what is not known of a session."""
         with self._store.read() as db:
             current = sessions.get(db, [live.session.id])
-            recorded = list(exchanges.of_session(db, live.session.id))
-            told = findings.of_session(db, live.session.id)
+            known = set(live.known)
+            unknown = [id for at, id in exchanges.keys_of_session(db, live.session.id) if (at, id) not in known]
+            for exchange in exchanges.get(db, unknown):
+                live.add(exchange)
+            if live.told is None:
+                live.told = findings.of_session(db, live.session.id)
         live.session = current[0] if current else live.session
-        live.is_batch, live.exchanges, live.latest_at = False, 0, None
-        judge = live.judge = SessionJudge(self._facts(live, recorded), self._policy)
-        self._add(live, judge, recorded)
-        live.fresh = []
-        live.told = told
 
-    def _add(self, live: _Live, judge: SessionJudge, found: list[Exchange]) -> None:
-        for exchange in found:
-            live.exchanges += 1
-            live.latest_at = exchange.received_at
-            for event in events_of(exchange, live.exchanges):
-                judge.add(event)
+    def _work_off_one(self) -> None:
+        """Do one piece of what is not as urgent as news."""
+        if self._left_behind is None:
+            if time.monotonic() >= self._forgets_at_s:
+                self._find_left_behind()
+        elif self._left_behind:
+            self._take_up(self._left_behind.popleft())
+        elif self._large:
+            self._judge_large()
 
-    def _facts(self, live: _Live, found: list[Exchange]) -> SessionFacts:
-        live.is_batch = live.is_batch or any(is_batch(exchange) for exchange in found)
-        return facts_of(live.session, is_batch=live.is_batch)
+    def _find_left_behind(self) -> None:
+        try:
+            with self._store.read() as db:
+                self._left_behind = deque(sessions.findings_due(db))
+        except SessiontapeError as e:
+            logger.debug(f"cannot see which findings are due: {e}")
+            self._forgets_at_s = time.monotonic() + RETRY_S
+
+    def _take_up(self, id: str) -> None:
+        """Take up a session where an earlier recorder has left it."""
+        try:
+            with self._store.read() as db:
+                found = sessions.get(db, [id])
+                large = list(exchanges.get(db, exchanges.ids_of_large(db, id, JUDGED_AT_ONCE)))
+        except SessiontapeError as e:
+            logger.debug(f"findings of session {id} have to wait: {e}")
+            return  # its mark stays
+        for session in found:
+            if id not in self._live:
+                self._take(Touched(session=session, exchanges=[]))
+                self._live.move_to_end(id, last=False)  # to be forgotten soon, unless it goes on
+            self._large.extend((id, exchange) for exchange in large)
+
+    def _judge_large(self) -> bool:
+        """Judge one large body; tell whether the store has taken what was found."""
+        id, exchange = self._large[0]
+        found = self._inspector.findings(exchange)
+        try:
+            with self._store.write() as db:
+                findings.replace_of_exchange(db, exchange.id, found)
+        except SessiontapeError as e:
+            logger.debug(f"findings of {exchange.id} in session {id} have to wait: {e}")
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing, RETRY_S)
+            return False
+        self._large.popleft()
+        self._tell(exchange.id, found)
+        return True
 
     def _forget(self) -> None:
         """Forget sessions that are no longer alive."""
         now = datetime.now(UTC)
+        with_large = {id for id, _ in self._large}
         while self._live:
             id, live = next(iter(self._live.items()))
             quiet = now - live.session.last_event_at
             over = quiet > (ENDED_IS_KEPT if live.session.is_over(now) else IDLE_TIMEOUT)
-            if id in self._due or not (over or len(self._live) > MOST):
-                return
+            if id in self._due or id in with_large or not (over or len(self._live) > MOST):
+                break
             self._write_grown(live)
             del self._live[id]
+            if not self._forgotten:
+                self._forgets_at_s = time.monotonic() + _FORGOTTEN_FOR_S
+            self._forgotten.append((id, len(live.known)))
+        if len(self._forgotten) >= _FORGOTTEN_AT_ONCE or (self._forgotten and time.monotonic() >= self._forgets_at_s):
+            self._take_marks()
+
+    def _take_marks(self) -> None:
+        """Take the marks from sessions that are forgotten."""
+        with_large = {id for id, _ in self._large}
+        try:
+            with self._store.write() as db:
+                findings.no_longer_due(db, [each for each in self._forgotten if each[0] not in with_large])
+        except SessiontapeError as e:
+            logger.debug(f"marks of sessions stay: {e}")  # the next recorder looks at them once more
+        self._forgotten = []
 
 
 def _kinds(found: list[Finding]) -> list[tuple[str, Severity]]:

@@ -396,6 +396,26 @@ def test_a_settings_file_changes_what_counts(folder):
     assert [(f["rule"], f["severity"]) for f in document["sessions"][0]["findings"]] == [("param-empty", "error")]
 
 
+def test_what_a_session_counts_that_ran_out_is_as_the_settings_say(tape, tmp_path):
+    def listed(*options: str) -> dict[str, dict[str, int]]:
+        found = printed("sessions", *options, "--store", tape, cwd=tmp_path)
+        return {session["session_id"]: session["findings"] for session in found}
+
+    assert listed("--with-findings") == {"cccc": {"error": 0, "warning": 0, "info": 1}}
+    settings = tmp_path / "sessiontape.toml"
+    settings.write_text('[rules.session-not-closed]\nseverity="error"\nreason="ours do"\n', encoding="utf-8")
+    assert listed()["cccc"] == {"error": 1, "warning": 0, "info": 0}
+    settings.write_text('[rules.session-not-closed]\nseverity="off"\nreason="ours never do"\n', encoding="utf-8")
+    assert listed()["cccc"] == {"error": 0, "warning": 0, "info": 0}
+    assert listed("--with-findings") == {}
+    settings.rename(tmp_path / "other.toml")
+    assert listed("--with-findings", "--config", "other.toml") == {}
+    checked = printed("check", "--all", "--with-findings", "--config", "other.toml", "--store", tape, cwd=tmp_path)
+    assert checked["sessions"] == []
+    shown = printed("show", "cccc", "--store", tape, cwd=tmp_path)
+    assert (shown["session"]["findings"]["info"], len(shown["findings"])) == (1, 1)
+
+
 # Real traffic --------------------------------------------------------------------------------------------------------
 
 

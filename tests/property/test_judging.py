@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import copy
 import json
+from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy_addon.core import protocol
+from proxy_addon.core import protocol, session_judge
 from proxy_addon.core.events import read_body
 from proxy_addon.core.findings import Finding
-from proxy_addon.core.judging import SessionFacts, SessionJudge, judge_body
+from proxy_addon.core.judging import judge_body
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules.playback import SessionEvent, session_event
+from proxy_addon.core.session_judge import SessionFacts, SessionJudge
 from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, event_dict
 from tests.property.strategies import JSON_TEXTS
 from tests.property.test_any_input import BODIES
@@ -225,6 +229,31 @@ def test_asking_after_each_event_of_a_disturbed_session_is_asking_once(events: l
 @given(st.lists(EVENTS, max_size=12), FACTS)
 def test_asking_after_each_of_any_events_is_asking_once(events: list[Played], facts: dict[str, Any]):
     assert_judged(events_of(events), **facts)
+
+
+@given(disturbed(), FACTS, FACTS, st.data())
+def test_exchanges_that_come_to_light_in_any_order_are_judged_as_those_that_came_in_order(
+    events: list[Played], facts: dict[str, Any], later_facts: dict[str, Any], data: st.DataObject
+):
+    in_order = events_of(events)
+    silent = data.draw(st.sets(st.integers(0, len(in_order))))  # exchanges without events, as preflights are
+    heard = [replace(event, seq=seq) for seq, event in enumerate(in_order, 1) if seq not in silent]
+    with patch.object(session_judge, "_MARK_EVERY", 3):
+        judge = SessionJudge(SessionFacts(**facts))
+        known: list[int] = []
+        for place in data.draw(st.permutations(range(len(in_order)))):
+            seq = bisect(known, place) + 1
+            known.insert(seq - 1, place)
+            judge.make_room(seq)
+            if place + 1 not in silent:
+                judge.add(replace(in_order[place], seq=seq))
+            if data.draw(st.booleans()):
+                judge.findings(is_over=False)
+    for judged, given_facts in ((judge, facts), (judge.under(SessionFacts(**later_facts)), later_facts)):
+        once = SessionJudge(SessionFacts(**given_facts))
+        for event in heard:
+            once.add(event)
+        assert judged.findings(is_over=True) == once.findings(is_over=True)
 
 
 @given(st.permutations(FILM), st.sampled_from([False, True]))

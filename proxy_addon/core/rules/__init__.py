@@ -20,4 +20,13 @@ from proxy_addon.core.rules.rule import RULES, Rule, Scope
 
 MODULES = (http_json, frame, params, quality, batches, life, ads, chapters_and_states, order, playhead, pings)
 
-__all__ = ["MODULES", "RULES", "Rule", "Scope"]
+ORDER = {id: place for place, id in enumerate(RULES)}
+"""Place of each rule among all."""
+
+
+def rules_of(scope: Scope) -> tuple[Rule, ...]:
+    """Return the rules that look at such a thing, in their order."""
+    return tuple(rule for rule in RULES.values() if rule.scope is scope)
+
+
+__all__ = ["MODULES", "ORDER", "RULES", "Rule", "Scope", "rules_of"]

@@ -1,14 +1,17 @@
-"""What judging costs, counted in steps: calls of `Playback.advance`, of which each event needs one in each of two orders."""
+"""What judging costs, counted in steps: calls of `Playback.advance`, of which each event needs one at least."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from proxy_addon.core.judging import SessionFacts, SessionJudge
 from proxy_addon.core.rules.playback import Playback, SessionEvent
+from proxy_addon.core.session_judge import SessionFacts, SessionJudge
 from tests.unit.core.rules.played import Played, events_of, pings
 
-ORDERS = 2
+FEW = 64
+"""Steps from one mark of a walk to the next."""
 
 
 class Steps:
@@ -46,55 +49,67 @@ def listen(judge: SessionJudge, events: list[SessionEvent], *, asking: bool) -> 
             judge.findings(is_over=False)
 
 
+def film(number: int) -> list[SessionEvent]:
+    return events_of(playback(number))
+
+
 @pytest.mark.parametrize("asking", [False, True])
-def test_ten_times_as_many_events_in_the_order_of_their_times_take_ten_times_as_many_steps(steps, asking):
-    taken = []
+def test_an_event_in_the_order_of_times_takes_one_step(steps, asking):
     for number in (100, 1_000):
         judge = SessionJudge(SessionFacts())
-        listen(judge, events_of(playback(number)), asking=asking)
+        listen(judge, film(number), asking=asking)
         judge.findings(is_over=True)
-        taken.append(steps.taken() + 1)  # the last event is in the second order only when its time is over
-    assert taken == [ORDERS * 100, ORDERS * 1_000]
-
-
-@pytest.mark.parametrize("asking", [False, True])
-def test_events_of_one_time_are_settled_again_each_time_they_are_asked_for_and_no_others(steps, asking):
-    judge = SessionJudge(SessionFacts())
-    pairs = [(event, ("bitrateChange", *event[1:])) for event in pings(10, 5_000)]  # in the order SDKs do not mean
-    listen(judge, events_of(event for pair in pairs for event in pair), asking=asking)
-    events = 2 * len(pairs)
-    assert steps.taken() <= (ORDERS + 2 * asking) * events
-
-
-def test_one_late_event_costs_one_more_walk_when_it_is_asked_for_and_later_events_none(steps):
-    judge = SessionJudge(SessionFacts())
-    before = events_of(playback(1_000))
-    late, *after = events_of([("bitrateChange", 5_005, 5_005, None, None, 10_000), *pings(10_000, 14_990)])
-    listen(judge, before, asking=True)
-    assert steps.taken() <= ORDERS * len(before)
-
-    listen(judge, [late], asking=False)
-    assert (judge.is_stale, steps.taken()) == (True, 0)
-    judge.findings(is_over=False)
-    assert steps.taken() <= ORDERS * (len(before) + 1)
-
-    listen(judge, after, asking=True)
-    assert steps.taken() <= ORDERS * len(after) + 1
-
-
-def test_many_late_events_between_two_questions_cost_one_walk(steps):
-    judge = SessionJudge(SessionFacts())
-    events = events_of(playback(1_000))
-    listen(judge, events[:500], asking=False)
-    steps.taken()
-    listen(judge, [*events[:0:-1]], asking=False)
-    assert steps.taken() <= ORDERS * 500
-    judge.findings(is_over=False)
-    judge.findings(is_over=True)
-    assert steps.taken() <= ORDERS * 2 * len(judge)
+        assert steps.taken() == number
 
 
 def test_a_walk_is_the_same_whether_times_are_those_of_arrival_or_not(steps):
     for facts in (SessionFacts(by_arrival=False), SessionFacts(is_batch=True)):
-        listen(SessionJudge(facts), events_of(playback(300)), asking=True)
-        assert steps.taken() + 1 == ORDERS * 300
+        listen(SessionJudge(facts), film(300), asking=True)
+        assert steps.taken() == 300
+
+
+def test_ties_in_an_order_that_is_not_meant_take_a_second_walk_and_a_few_steps_each_time_they_are_asked_for(steps):
+    pairs = [(event, ("bitrateChange", *event[1:])) for event in pings(10, 5_000)]
+    events = events_of(event for pair in pairs for event in pair)
+    judge = SessionJudge(SessionFacts())
+    listen(judge, events, asking=False)
+    judge.findings(is_over=False)
+    assert steps.taken() <= 2 * len(events)
+    listen(SessionJudge(SessionFacts()), events, asking=True)
+    assert steps.taken() <= (FEW + 2) * len(events)
+
+
+def test_a_late_event_takes_steps_from_where_it_belongs_and_later_events_one(steps):
+    judge = SessionJudge(SessionFacts())
+    listen(judge, film(1_000), asking=True)
+    steps.taken()
+    late, *after = events_of([("bitrateChange", 9_905, 9_905, None, None, 10_000), *pings(10_000, 14_990)])
+    listen(judge, [late], asking=False)
+    assert (judge.is_behind, steps.taken()) == (True, 0)
+    judge.findings(is_over=False)
+    assert steps.taken() <= 2 * FEW
+    listen(judge, after, asking=True)
+    assert steps.taken() == len(after)
+
+
+def test_an_exchange_that_was_overtaken_takes_steps_from_where_it_arrived(steps):
+    judge = SessionJudge(SessionFacts())
+    listen(judge, film(5_000), asking=True)
+    steps.taken()
+    for seq in range(4_990, 4_900, -10):
+        judge.make_room(seq)
+        judge.add(replace(film(5_000)[seq - 1], seq=seq, type="bitrateChange"))
+        judge.findings(is_over=False)
+    assert steps.taken() <= 9 * (100 + 2 * FEW)
+
+
+def test_many_late_events_between_two_questions_cost_one_walk(steps):
+    judge = SessionJudge(SessionFacts())
+    events = film(1_000)
+    listen(judge, events[:500], asking=False)
+    steps.taken()
+    listen(judge, [*events[:0:-1]], asking=False)
+    assert steps.taken() <= 500
+    judge.findings(is_over=False)
+    judge.findings(is_over=True)
+    assert steps.taken() <= 2 * len(judge)

@@ -11,8 +11,8 @@ import pytest
 
 from proxy_addon.core.events import read_body
 from proxy_addon.core.findings import Finding, Severity
-from proxy_addon.core.judging import PLACES, SessionFacts, SessionJudge
 from proxy_addon.core.rules.playback import SessionEvent, session_event
+from proxy_addon.core.session_judge import PLACES, SessionFacts, SessionJudge
 from tests import sdk_traffic
 from tests.unit.core.rules.whole import Row, built, judged, rules
 
@@ -195,9 +195,9 @@ def test_a_late_event_withdraws_a_provisional_finding():
         judge.add(event)
         if event.type == "adComplete":
             assert rules(judge.findings(is_over=False)) == ["ad-close-without-start"]
-    assert judge.is_stale
+    assert judge.is_behind
     assert rules(judge.findings(is_over=False)) == ["ts-out-of-order"]
-    assert not judge.is_stale
+    assert not judge.is_behind
 
 
 def test_a_late_start_withdraws_that_the_session_begins_without_one():
