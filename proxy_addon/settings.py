@@ -178,4 +178,6 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as e:
         raise SettingsError(f"cannot read {path}: {e.strerror}", hint="is its name right?") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        if path == Path(FILES[1]) and b"sessiontape" not in path.read_bytes():
+            return {}  # somebody else's, who will hear of it elsewhere
         raise SettingsError(f"{path} is no TOML: {e}") from e

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from proxy_addon.core.judging import Verdict
 from proxy_addon.core.rules import RULES
 from proxy_addon.core.sessions import Session, SessionState
 
+_HELD_BYTES = 2**20
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 _ANNOTATIONS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}
@@ -165,26 +167,41 @@ class _JUnit:
 
     def __init__(self, threshold: int | None) -> None:
         self._threshold = threshold
+        # The counts stand in front of the cases and are known behind them.
+        self._cases = tempfile.SpooledTemporaryFile(  # noqa: SIM115  # closed in `end`
+            max_size=_HELD_BYTES, mode="w+", encoding="utf-8", newline=""
+        )
+        self._tests = self._failures = 0
 
     def begin(self) -> None:
-        click.echo('<?xml version="1.0" encoding="utf-8"?>\n<testsuites name="sessiontape">')
-        click.echo('<testsuite name="sessiontape check">')
+        click.echo('<?xml version="1.0" encoding="utf-8"?>')
 
     def add(self, subject: Subject) -> None:
-        click.echo(f'<testcase classname="sessiontape" name={_attribute(subject.name)}>')
+        write = self._cases.write
+        write(f'<testcase classname="sessiontape" name={_attribute(subject.name)}>\n')
         others = []
+        failures = 0
         for finding in subject.verdict.findings:
             line = f"{subject.place(finding)} {finding_line(finding).plain}".strip()
             if self._threshold is not None and finding.severity.weight >= self._threshold:
-                click.echo(f"<failure type={_attribute(finding.rule)} message={_attribute(finding.message)}>", nl=False)
-                click.echo(f"{_text(line)}</failure>")
+                failures += 1
+                write(f"<failure type={_attribute(finding.rule)} message={_attribute(finding.message)}>")
+                write(f"{_text(line)}</failure>\n")
             else:
                 others.append(line)
         if others:
-            click.echo("<system-out>{}</system-out>".format(_text("\n".join(others))))
-        click.echo("</testcase>")
+            write("<system-out>{}</system-out>\n".format(_text("\n".join(others))))
+        write("</testcase>\n")
+        self._tests += 1
+        self._failures += failures > 0
 
     def end(self, *, ok: bool) -> None:  # the failures say it
+        counts = f'tests="{self._tests}" failures="{self._failures}" errors="0"'
+        click.echo(f'<testsuites name="sessiontape" {counts}>\n<testsuite name="sessiontape check" {counts}>')
+        with self._cases as cases:
+            cases.seek(0)
+            while piece := cases.read(_HELD_BYTES):
+                click.echo(piece, nl=False)
         click.echo("</testsuite>\n</testsuites>")
 
 

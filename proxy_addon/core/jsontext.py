@@ -27,8 +27,6 @@ from proxy_addon.errors import ProtocolError
 
 _PYTHON_INT_DIGITS = 4000
 """Below Python's limit of 4,300 digits for int()."""
-_WHOLE_FROM = 2.0**53
-"""From here on every float is whole, so the text decides."""
 
 
 class Object(dict[str, Any]):
@@ -52,9 +50,7 @@ class Number(float):
     @property
     def is_whole(self) -> bool:
         """Whether its value is an integer, however it was written."""
-        if abs(self) < _WHOLE_FROM and float(self) != 0:
-            return float(self).is_integer()
-        return self.is_integer_text or _is_whole(self.written)
+        return _is_whole(self.written)
 
     def whole_value(self) -> int | None:
         """Return the value as an integer of 64 bits; None where it is none."""
@@ -65,7 +61,8 @@ class Number(float):
 
 
 def _is_whole(written: str) -> bool:
-    # By digits, for 1e-400 is 0.0 to a float, and to write out 1e999999999 would take for ever.
+    # By digits, for to a float 1e-400 is 0.0 and 7.00000000000000000001 is 7.0, and to write out 1e999999999 would take
+    # for ever.
     mantissa, _, exponent = written.lower().partition("e")
     whole, _, fraction = mantissa.lstrip("-").partition(".")
     digits = (whole + fraction).rstrip("0")

@@ -3,12 +3,17 @@
 A schema is read by the shape that the published sample has (Source: Media Collection API, the schemas endpoint), and not
 run as a program: so its known slips do no harm. A definition is found by its name wherever the root's brace was put, an
 empty ``required`` is none, and what stands beside a ``$ref`` counts for nothing. What it says about the keys of
-``params`` and ``qoeData``, their types and which are required, takes the place of the built-in table.
+``params`` and ``qoeData``, their types and which are required, takes the place of the built-in table. A key that is
+named among the properties belongs on the event; one that only a pattern lets pass does not for that.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from proxy_addon.core import jsontext, protocol
@@ -17,6 +22,10 @@ from proxy_addon.core.rules.views import Expectation
 from proxy_addon.errors import ProtocolError
 
 _TYPES = ("string", "number", "integer", "boolean", "object", "array")
+_REPEATS = re.compile(r"[*+{]")
+_MOST_REPEATS = 3
+_COSTLY = re.compile(r"\)[*+?{]|\(\?[^:]|\\[1-9]")
+"""Repeated groups, looks around and back: what can make a pattern run for ever."""
 _DEPTH = 10
 """How many references are followed from one to the next."""
 
@@ -38,17 +47,44 @@ def read_schema(body: bytes, event_type: str, authority: str) -> Expectation:
     params = _resolved(document, properties.get("params"))
     listed = _keys(document, params, event_type)
     quality = _resolved(document, properties.get("qoeData"))
-    required = params.get("required")
+    patterns, has_all = _patterns(params)
+    quality_patterns, has_all_of_quality = _patterns(quality)
+    let_pass = {
+        name: replace(key, type=_type(document, value))
+        for name, key in protocol.PARAMS.items()
+        for pattern, value in patterns.items()
+        if name not in listed and pattern.search(name)
+    }
+    quality_keys = _keys(document, quality, "")
     return Expectation(
-        params=listed,
+        params=let_pass | listed,
         listed=frozenset(listed),
-        required=tuple(name for name in required if isinstance(name, str)) if isinstance(required, list) else (),
-        quality={**protocol.QUALITY, **_keys(document, quality, "")}
-        if _is_open(quality)
-        else _keys(document, quality, ""),
+        required=_required(params),
+        quality={**protocol.QUALITY, **quality_keys} if _is_open(quality) else quality_keys,
         authority=authority,
-        is_open=_is_open(params),
+        needs_params="params" in _required(definition),
+        is_open=_is_open(params) or not has_all,
+        is_quality_open=_is_open(quality) or not has_all_of_quality,
+        patterns=tuple(patterns),
+        quality_patterns=tuple(quality_patterns),
     )
+
+
+def _required(of: Mapping[str, Any]) -> tuple[str, ...]:
+    required = of.get("required")
+    return tuple(name for name in required if isinstance(name, str)) if isinstance(required, list) else ()
+
+
+def _patterns(of: Mapping[str, Any]) -> tuple[dict[re.Pattern[str], Any], bool]:
+    """Return the patterns of keys, with their schemas, and whether these are all: some may not be for us to run."""
+    found = {}
+    patterns = _object(of.get("patternProperties"))
+    for text, value in patterns.items():
+        if len(_REPEATS.findall(text)) > _MOST_REPEATS or _COSTLY.search(text):
+            continue
+        with suppress(re.error):
+            found[re.compile(text)] = value
+    return found, len(found) == len(patterns)
 
 
 def _definition(document: Mapping[str, Any], event_type: str) -> Mapping[str, Any]:
@@ -76,8 +112,7 @@ def _resolved(document: Mapping[str, Any], value: Any) -> Mapping[str, Any]:
 def _keys(document: Mapping[str, Any], of: Mapping[str, Any], event_type: str) -> dict[str, Key]:
     keys = {}
     for name, value in _object(of.get("properties")).items():
-        said = _resolved(document, value).get("type")
-        type = said if isinstance(said, str) and said in _TYPES else "any"
+        type = _type(document, value)
         known = protocol.PARAMS.get(name) or protocol.QUALITY.get(name)
         keys[name] = Key(
             name=name,
@@ -90,6 +125,11 @@ def _keys(document: Mapping[str, Any], of: Mapping[str, Any], event_type: str) -
             legacy=known.legacy if known else False,
         )
     return keys
+
+
+def _type(document: Mapping[str, Any], value: Any) -> str:
+    said = _resolved(document, value).get("type")
+    return said if isinstance(said, str) and said in _TYPES else "any"
 
 
 def _is_open(of: Mapping[str, Any]) -> bool:
@@ -109,11 +149,16 @@ def schema_of(event_type: str) -> dict[str, Any]:
     """
     event = protocol.EVENTS[event_type]
     required = [key.name for key in protocol.PARAMS.values() if event_type in key.required]
+    elsewhere: dict[str, list[Key]] = {}
+    for key in protocol.PARAMS.values():
+        if event_type not in key.events:
+            elsewhere.setdefault(json.dumps(_schema_of_key(key)), []).append(key)
     params: dict[str, Any] = {
         "type": "object",
+        "properties": {key.name: _schema_of_key(key) for key in protocol.PARAMS.values() if event_type in key.events},
         # Known keys on the wrong event are no error; neither are quality keys.
-        "properties": {key.name: _schema_of_key(key) for key in protocol.PARAMS.values()},
-        "patternProperties": {r"^media\.qoe\.": {}},
+        "patternProperties": {r"^media\.qoe\.": {}}
+        | {f"^({'|'.join(re.escape(key.name) for key in keys)})$": json.loads(of) for of, keys in elsewhere.items()},
         "additionalProperties": False,
     }
     if required:

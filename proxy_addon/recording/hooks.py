@@ -124,7 +124,7 @@ class Tape:
         self._keep_host = False
         self._unconverted = 0
         self.lost = 0
-        self.addons = [inside.Commands()]  # mitmproxy adds them with this one
+        self.addons = [inside.Commands(self._judging)]  # mitmproxy adds them with this one
         self._idle = asyncio.Condition()
 
     # Options -----------------------------------------------------------------------------------------------------
@@ -220,6 +220,9 @@ class Tape:
         recorder.store.close()
         lost = self.lost = counts.lost + self._unconverted
         logger.log(logging.WARNING if lost else logging.INFO, f"{counts.stored} exchanges stored, {lost} lost")
+
+    def _judging(self) -> inside.Judging:
+        return inside.Judging(self._begin().inspector, self._upstream)
 
     def _begin(self) -> _Recorder:
         """Return the recorder, made when it is first needed: the first connection may come before `running`."""

@@ -6,9 +6,10 @@ judges flows, those loaded from a file too, and ``tape.sessions`` lists what the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
+from typing import NamedTuple
 
 from mitmproxy import command, contentviews, ctx, flow, types
 from mitmproxy.contentviews import Contentview, Metadata
@@ -17,11 +18,11 @@ from mitmproxy.http import HTTPFlow
 
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Finding, Severity, worst
-from proxy_addon.core.judging import judge_body, judge_exchange
-from proxy_addon.core.policy import DEFAULT
 from proxy_addon.core.routes import Operation, parse_route
 from proxy_addon.core.session_judge import TRACKING, unclosed_counts
+from proxy_addon.core.urls import ServerUrl
 from proxy_addon.recording.flows import Arrivals, exchange_of, upstream_url
+from proxy_addon.recording.inspecting import Inspector
 from storage import sessions
 from storage.engine import Store
 from storage.sessions import Filters
@@ -48,8 +49,22 @@ async def show_update(of: HTTPFlow) -> None:
         await ctx.master.addons.trigger_event(UpdateHook([of]))
 
 
+class Judging(NamedTuple):
+    """How the recorder judges: by its settings, with the schemas of upstreams.
+
+    Attributes:
+        upstream: The one of reverse mode that has a path; None elsewhere.
+    """
+
+    inspector: Inspector
+    upstream: ServerUrl | None
+
+
 class ApiContentview(Contentview):
     """A body of the API with its findings."""
+
+    def __init__(self, judging: Callable[[], Judging]) -> None:
+        self._judging = judging
 
     @property
     def name(self) -> str:
@@ -64,9 +79,10 @@ class ApiContentview(Contentview):
     def prettify(self, data: bytes, metadata: Metadata) -> str:
         """Return the findings of a body, and the body."""
         endpoint = _endpoint(metadata)
-        if endpoint is None:
+        if endpoint is None or not isinstance(metadata.flow, HTTPFlow):
             raise ValueError("no request body of the Media Collection API")
-        findings = judge_body(data, endpoint)
+        judging = self._judging()
+        findings = judging.inspector.of_body(data, endpoint, upstream_url(metadata.flow, judging.upstream))
         lines = [f"# {_line(finding)}" for finding in findings] or ["# no findings"]
         try:
             pretty = contentviews.registry["json"].prettify(data, metadata)
@@ -91,8 +107,14 @@ def _endpoint(metadata: Metadata) -> Operation | None:
 class Commands:
     """The commands, and the view."""
 
-    def __init__(self) -> None:
-        self._view = ApiContentview()
+    def __init__(self, judging: Callable[[], Judging]) -> None:
+        """Make them.
+
+        Args:
+            judging: Asked at each use: what the recorder judges by is known once it runs.
+        """
+        self._judging = judging
+        self._view = ApiContentview(judging)
 
     def running(self) -> None:
         """Add the view."""
@@ -102,10 +124,11 @@ class Commands:
     def check(self, flows: Sequence[flow.Flow]) -> types.Data:
         """Judge flows by the rules of the protocol: a row for each finding."""
         rows: list[list[str]] = [["path", "severity", "rule", "message", "pointer"]]
+        judging = self._judging()
         for each in flows:
-            exchange = _exchange(each)
+            exchange = _exchange(each, judging.upstream)
             if exchange is not None:
-                findings = judge_exchange(exchange)
+                findings = judging.inspector.findings(exchange)
                 if isinstance(each, HTTPFlow):
                     mark(each, findings)
                 rows += [_row(exchange, finding) for finding in findings]
@@ -115,12 +138,13 @@ class Commands:
     def sessions(self) -> types.Data:
         """List the newest sessions in the store."""
         rows: list[list[str]] = [["id", "started", "state", "events", "errors", "warnings", "player", "media"]]
+        unclosed = unclosed_counts(self._judging().inspector.policy)
         now = datetime.now(UTC)
         store = Store(ctx.options.tape_store)
         try:
             with store.read() as db:
                 for each in islice(sessions.newest(db, Filters(), now=now, limit=SESSIONS_SHOWN), SESSIONS_SHOWN):
-                    counts = each.finding_counts(now, unclosed_counts(DEFAULT))
+                    counts = each.finding_counts(now, unclosed)
                     started = f"{each.started_at:%Y-%m-%d %H:%M:%S}"
                     media = each.media_name or each.media_id or ""
                     numbers = [str(number) for number in (each.events, counts.error, counts.warning)]
@@ -131,11 +155,11 @@ class Commands:
         return rows  # type: ignore[return-value]  # as above
 
 
-def _exchange(of: flow.Flow) -> Exchange | None:
+def _exchange(of: flow.Flow, upstream: ServerUrl | None) -> Exchange | None:
     """Return the exchange that a flow is, also one loaded from a file; None for one that is not of the API."""
     if not isinstance(of, HTTPFlow) or parse_route(of.request.method, of.request.path) is None:
         return None
-    arrival = Arrivals().take_down(of, upstream_url(of, None))
+    arrival = Arrivals().take_down(of, upstream_url(of, upstream))
     return exchange_of(of, arrival, Outcome.ANSWERED if of.response is not None else Outcome.UPSTREAM_CLOSED)
 
 

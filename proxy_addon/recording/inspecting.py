@@ -6,8 +6,9 @@ import logging
 
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Severity
-from proxy_addon.core.judging import judge_exchange
+from proxy_addon.core.judging import judge_body, judge_exchange
 from proxy_addon.core.policy import Policy
+from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules.views import Vocabulary
 from storage import schemas
 from storage.engine import Store
@@ -49,6 +50,11 @@ class Inspector:
         with store.read() as db:
             for upstream in {schema.upstream for schema in schemas.versions(db)}:
                 self._vocabularies[upstream] = schemas.vocabulary(db, upstream, self.policy.params)
+
+    def of_body(self, body: bytes, endpoint: Operation, upstream: str) -> list[Finding]:
+        """Return what is to be said of a body by itself."""
+        vocabulary = self._vocabularies.get(upstream, self._built_in)
+        return judge_body(body, endpoint, self.policy, vocabulary)
 
     def findings(self, exchange: Exchange) -> list[Finding]:
         """Return what is to be said of an exchange by itself. Never fails."""

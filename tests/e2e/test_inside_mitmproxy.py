@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from contextlib import closing
 from typing import Any
 
@@ -93,3 +94,24 @@ def test_the_sdks_flows_are_not_marked_for_what_it_always_does(sqlite_url, tmp_p
     ):
         play(proxy.port)
         assert {flow["marked"] for flow in Web(port).flows()} == {""}
+
+
+def test_settings_count_in_mitmproxy_too_and_large_bodies_are_marked_when_they_are_judged(sqlite_url, tmp_path):
+    settings = '[rules.content-type-not-json]\nseverity = "error"\nreason = "ours is right"\n'
+    (tmp_path / "sessiontape.toml").write_text(settings, encoding="utf-8")
+    port = free_port()
+    options = ("--no-web-open-browser", "--web-port", str(port), "--set", f"web_password={PASSWORD}")
+    with (
+        processes.collector(tmp_path) as upstream,
+        inside("mitmweb", tmp_path, upstream.url, sqlite_url, *options) as proxy,
+    ):
+        proxy.ask("POST", "/api/v1/sessions", body(event_dict("sessionStart")), {"Content-Type": "text/plain"})
+        large = event_dict("sessionStart", params={f"{'x' * 40}{n}": n for n in range(3000)})
+        proxy.ask("POST", "/api/v1/sessions", body(large))
+        web = Web(port)
+        deadline = time.monotonic() + 20
+        while [flow["marked"] for flow in web.flows()] != ["\N{LARGE RED CIRCLE}"] * 2:
+            assert time.monotonic() < deadline, web.flows()
+            time.sleep(0.05)
+        assert ["error", "content-type-not-json"] in [row[1:3] for row in web.command("tape.check", "@all")[1:]]
+        assert "error content-type-not-json" in web.flows()[0]["comment"], "checked again by the same settings"

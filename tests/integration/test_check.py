@@ -114,7 +114,10 @@ def test_text_is_grouped_by_session_with_place_time_and_event(tape):
 
 def test_junit_has_a_case_for_each_session_and_a_failure_for_what_fails(tape):
     done = run("check", "--all", "--format", "junit", "--store", tape)
-    cases = ET.fromstring(done.stdout).findall(".//testcase")
+    document = ET.fromstring(done.stdout)
+    for suite in (document, document[0]):
+        assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "0")
+    cases = document.findall(".//testcase")
     assert [len(case.findall("failure")) for case in cases] == [0, 1, 0]
     failure = cases[1].find("failure")
     assert failure is not None

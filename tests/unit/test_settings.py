@@ -80,6 +80,14 @@ def test_a_pyproject_of_something_else_is_none_of_ours():
     assert settings.load() == DEFAULT
 
 
+def test_a_broken_pyproject_is_an_error_where_it_speaks_of_us():
+    write("[project\n", "pyproject.toml")
+    assert settings.load() == DEFAULT
+    write("[tool.sessiontape\n", "pyproject.toml")
+    with pytest.raises(SettingsError, match="no TOML"):
+        settings.load()
+
+
 def test_a_pyproject_that_is_odd_elsewhere_is_none_of_ours():
     write("tool = 1\n", "pyproject.toml")
     assert settings.load() == DEFAULT

@@ -40,8 +40,7 @@ def params_missing(event: EventView) -> Iterable[Problem]:
     Known limits: An empty object satisfies this rule; what is missing in it is then told key by key. Events of unknown
     type are not judged.
     """
-    known = protocol.EVENTS.get(event.type or "")
-    if known is not None and known.needs_params and "params" not in event.value:
+    if event.expected.needs_params and "params" not in event.value:
         yield Problem(f"params is missing; {event.type} needs it", event.pointer)
 
 
@@ -149,10 +148,9 @@ def param_unknown(event: EventView) -> Iterable[Problem]:
     Known limits: Keys that begin with `media.qoe.` are `qoe-in-params`, those in the wrong case `param-case`. Nothing
     is said where an upstream's schema leaves keys open, and it is lowered to info where upstream took the request.
     """
-    if event.expected.is_open:
-        return
+    allows = event.expected.allows
     for name, _, key in event.odd_params:
-        if key is None and not name.startswith(QUALITY_PREFIX) and _other_case(event, name) is None:
+        if key is None and not (name.startswith(QUALITY_PREFIX) or _other_case(event, name) or allows(name)):
             suggest = partial(suggestion, name, event.expected.params)
             yield Problem(f"param {quoted(name)} is unknown", event.at("params", name), suggest)
     for name, index, item in _states(event):

@@ -58,7 +58,7 @@ def qoe_key_unknown(event: EventView) -> Iterable[Problem]:
     gained since are not known; where the upstream accepts the event the finding is lowered to info.
     """
     for name, _, key in event.odd_quality:
-        if key is None:
+        if key is None and not event.expected.allows_quality(name):
             suggest = partial(_meant, name, event)
             yield Problem(f"key {quoted(name)} of qoeData is unknown", event.at("qoeData", name), suggest)
 

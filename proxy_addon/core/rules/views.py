@@ -6,6 +6,7 @@ of an upstream says. `BodyView` and `EventView` are a body and an event with wha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,7 +30,10 @@ class Expectation:
         required: Those it must have.
         quality: All keys of ``qoeData``.
         authority: What says so.
-        is_open: Whether keys that are not known are none of our business.
+        needs_params: Whether it must have ``params`` at all.
+        is_open: Whether keys of ``params`` that are not known are none of our business; `is_quality_open` the same of
+            ``qoeData``.
+        patterns: Keys of ``params`` that match one are allowed, too; `quality_patterns` the same of ``qoeData``.
     """
 
     params: Mapping[str, Key]
@@ -37,12 +41,32 @@ class Expectation:
     required: tuple[str, ...]
     quality: Mapping[str, Key] = field(default_factory=lambda: protocol.QUALITY)
     authority: str = BUILT_IN
+    needs_params: bool = False
     is_open: bool = False
+    is_quality_open: bool = False
+    patterns: tuple[re.Pattern[str], ...] = ()
+    quality_patterns: tuple[re.Pattern[str], ...] = ()
+
+    def allows(self, name: str) -> bool:
+        """Whether a key of ``params`` that is not known is allowed."""
+        return self.is_open or _matches(self.patterns, name)
+
+    def allows_quality(self, name: str) -> bool:
+        """Whether a key of ``qoeData`` that is not known is allowed."""
+        return self.is_quality_open or _matches(self.quality_patterns, name)
 
     @cached_property
     def by_lower_case(self) -> Mapping[str, str]:
         """The known keys of ``params`` by their names in lower case."""
         return {name.lower(): name for name in self.params}
+
+
+_LONGEST_MATCHED = 100
+"""A key of more characters matches no pattern: how long matching takes must not be for devices to say."""
+
+
+def _matches(patterns: tuple[re.Pattern[str], ...], name: str) -> bool:
+    return len(name) <= _LONGEST_MATCHED and any(pattern.search(name) for pattern in patterns)
 
 
 class Vocabulary:
@@ -77,18 +101,12 @@ class Vocabulary:
         schema = self._schemas.get(event_type or "")
         if schema is not None and event_type is not None:
             mine = {key.name: key for key in self._extra if not key.events or event_type in key.events}
-            return Expectation(
-                params={**schema.params, **mine},
-                listed=schema.listed | mine.keys(),
-                required=schema.required,
-                quality=schema.quality,
-                authority=schema.authority,
-                is_open=schema.is_open,
-            )
+            return replace(schema, params={**schema.params, **mine}, listed=schema.listed | mine.keys())
         extra = {key.name for key in self._extra if not key.events}
         listed = {name for name, key in self._params.items() if event_type in key.events} | extra
         required = tuple(name for name, key in self._params.items() if event_type in key.required)
-        return Expectation(params=self._params, listed=frozenset(listed), required=required)
+        needs_params = event_type is not None and protocol.EVENTS[event_type].needs_params
+        return Expectation(params=self._params, listed=frozenset(listed), required=required, needs_params=needs_params)
 
 
 @dataclass(frozen=True, kw_only=True)

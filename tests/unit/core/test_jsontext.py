@@ -66,3 +66,15 @@ def test_a_thousand_levels_of_nesting_are_followed(depth):
 def test_anything_else_is_not_json(text, complaint):
     with pytest.raises(ProtocolError, match=f"^not JSON: .*({complaint})"):
         jsontext.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        (b"1731672000000.00000001", False), (b"1731672000000.0", True), (b"7.0000000000000000000001", False),
+        (b"1e-400", False), (b"0e-400", True), (b"1e999999999", True), (b"12e-1", False), (b"120e-1", True),
+        (b"9007199254740993.5", False), (b"-0.0", True),
+    ],
+)  # fmt: skip
+def test_whether_a_number_is_whole_is_for_its_text_to_say(text, whole):
+    assert jsontext.loads(text).is_whole is whole

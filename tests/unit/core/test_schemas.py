@@ -88,6 +88,36 @@ def test_a_schema_that_allows_other_keys_says_nothing_of_them():
     assert errors({"media.id": "x", "media.brandNew": 1, "more": 1}, published(additionalProperties=True)) == {}
 
 
+def test_keys_that_match_a_pattern_are_allowed():
+    params = {"media.id": "x", "media.brandNew": 1}
+    own = published(patternProperties={"^own\\.[a-z]+$": {}})
+    assert errors(params | {"own.key": 1}, own) == {}
+    assert errors(params | {"own.Key": 1}, own) == {"param-unknown": AUTHORITY}
+    assert errors(params | {"own." + "k" * 1000: 1}, own) == {"param-unknown": AUTHORITY}
+    quality = published()
+    quality["definitions"]["qoeData"]["patternProperties"] = {"^media\\.qoe\\.x": {}}
+    assert errors(params, quality, qoeData={"media.qoe.x1": 1}) == {}
+    assert errors(params, quality, qoeData={"media.qoe.y1": 1}) == {"qoe-key-unknown": AUTHORITY}
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(", "(?=a)", r"(a)\1", "a*a*a*a*b"])
+def test_where_a_pattern_is_not_for_us_to_run_nothing_is_said_of_unknown_keys(pattern):
+    document = published(patternProperties={pattern: {}})
+    assert errors({"media.id": "x", "media.brandNew": 1, "a" * 90: 1}, document) == {}
+
+
+def test_a_schema_says_whether_params_are_needed():
+    document = published()
+    definition = document["definitions"].pop("sessionStart")
+    document["definitions"]["ping"] = definition
+    sent = body(event_dict("ping"))
+    for required, found in ((["params"], {("params-missing", AUTHORITY)}), ([], set())):
+        definition["required"] = ["eventType", "playerTime", *required]
+        of_ping = Vocabulary((), {"ping": read_schema(body(document), "ping", AUTHORITY)})
+        judged = judge_body(sent, Operation.EVENTS, DEFAULT, of_ping)
+        assert {(f.rule, f.authority) for f in judged} == found
+
+
 def test_params_of_the_settings_are_allowed_beside_a_schema():
     key = protocol.Key(name="media.mine", type="string", events=frozenset({"sessionStart"}))
     mine = Vocabulary((key,), {"sessionStart": read_schema(body(published()), "sessionStart", AUTHORITY)})
@@ -150,6 +180,14 @@ def test_our_schemas_take_the_traffic_of_the_sdk():
 def test_our_own_schema_read_back_says_what_the_table_says():
     mine = Vocabulary((), {name: read_schema(body(schema_of(name)), name, AUTHORITY) for name in protocol.EVENTS})
     for name in protocol.EVENTS:
-        assert set(mine.of(name).required) == set(Vocabulary().of(name).required)
+        ours = Vocabulary().of(name)
+        assert set(mine.of(name).required) == set(ours.required)
+        assert (mine.of(name).listed, mine.of(name).needs_params) == (ours.listed, ours.needs_params)
+        assert mine.of(name).params.keys() == ours.params.keys()
+        types = [{key: of[key].type for key in of} for of in (mine.of(name).params, ours.params)]
+        assert types[0] == types[1]
+    ad = body(event_dict("play", params={"media.ad.id": "x", "media.ad.length": "30"}))
+    found = [[f.rule for f in judge_body(ad, Operation.EVENTS, DEFAULT, v)] for v in (mine, Vocabulary())]
+    assert found[0] == found[1] == ["param-type", "param-not-on-event", "param-not-on-event"]
     good = body(event_dict("sessionStart", params=START_PARAMS))
     assert judge_body(good, Operation.SESSIONS, DEFAULT, mine) == []
