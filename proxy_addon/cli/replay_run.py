@@ -13,6 +13,7 @@ from proxy_addon.core.planning import SessionPlan, plan_session
 from proxy_addon.core.runs import ReplayRun, SessionRun, Step
 from proxy_addon.core.sessions import Session
 from proxy_addon.errors import SessiontapeError, StorageError
+from proxy_addon.replay import loops
 from proxy_addon.replay.engine import Engine, Settings, SystemClock
 from proxy_addon.replay.transport import HttpTransport
 from storage import exchanges, runs
@@ -55,7 +56,7 @@ def carry_out(
     """
     with store.write() as db:
         runs.begin(db, run)
-    return asyncio.run(
+    return loops.run(
         _carry_out(run, sessions, skip=skip, store=store, settings=settings, transport=transport, on_step=on_step)
     )
 

@@ -1,11 +1,13 @@
-"""Send requests with aiohttp, exactly as recorded and exactly once.
+"""Send requests over HTTP/1.1, exactly as recorded and exactly once.
 
-What aiohttp would do by itself is switched off: redirects, cookies, proxies and credentials from the environment,
-decompression. The head of a request is ours, byte for byte; aiohttp would merge headers whose names differ in case,
-add some of its own, quote paths and write UTF-8.
+A thin client of our own: httptools reads answers, asyncio or uvloop moves bytes. What goes out is the recorded head,
+byte for byte. Nothing is done that was not asked for: no redirects, cookies, proxies or credentials of the environment,
+no name looked up, no decompression.
 
-Each request has a connection of its own: on a kept one a server may hang up at the moment of sending, and then nobody
-can tell whether it took the request; none is ever repeated.
+Connections are kept and used again. On one that has gone away while nobody looked nothing is sent: a last look at the
+socket before each request, and a short life for idle ones, see to that. What little remains is a server that hangs up
+at the very moment of sending; then nobody can tell whether it took the request, so the request has failed, and none is
+ever repeated.
 """
 
 from __future__ import annotations
@@ -15,33 +17,31 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Iterable
-from contextvars import ContextVar
 from ipaddress import ip_address
 from pathlib import Path
-from types import SimpleNamespace, TracebackType
-from typing import Any, Self
+from types import TracebackType
+from typing import Self
 from urllib.parse import quote
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
+import httptools
 
 from proxy_addon.core.exchange import Request, Response
 from proxy_addon.errors import SettingsError
 from proxy_addon.replay.engine import Failure, TransportError
 from proxy_addon.replay.resolving import CheckedTarget
 
-_LONGEST_LINE = 65536
-"""Of an answer's status line or header; devices' stacks are as patient."""
+_LONGEST_HEAD = 64 * 1024
+"""Of an answer, in bytes; devices' stacks are as patient."""
+_LARGEST_BODY = 64 * 2**20
+"""Of an answer, in bytes: what is kept of it must fit into memory, several times over."""
+_IDLE_S = 4.0
+"""How long a connection without a request is kept; common servers hang up after five seconds."""
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods whose requests need no ``Content-Length`` where they have no body (RFC 9110, 8.6)."""
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _TARGET = re.compile(r"[^\x00-\x20\x7f]+\Z")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z\x80-\xff-]+\Z")
-_LINE = re.compile(r"[^\r\n\x00]*\Z")
-_head: ContextVar[bytes] = ContextVar("_head")
-"""The head of the request that the current task sends."""
+_KEPT_S = re.compile(r"timeout\s*=\s*(?P<seconds>[0-9]{1,6})", re.IGNORECASE)
 
 
 def tls_context(*, insecure: bool = False, ca: Path | None = None) -> ssl.SSLContext:
@@ -76,10 +76,13 @@ class HttpTransport:
         """
         self._target = target
         self._timeout_s = timeout_s
-        self._tls = tls
+        self._tls = None if target.url.scheme != "https" else tls or tls_context()
         self._has_connected = False
-        self._http: aiohttp.ClientSession | None = None
-        self._authority, self._url_host = _names(target)
+        self._idle: list[_Connection] = []  # the one that was used last is at the end
+        self._open: set[_Connection] = set()
+        authority, self._name = _names(target)
+        self._host = f"Host: {authority}"
+        self._base = quote(target.url.path, safe="/%:@!$&'()*+,;=~")
 
     @property
     def has_connected(self) -> bool:
@@ -87,36 +90,16 @@ class HttpTransport:
         return self._has_connected
 
     async def __aenter__(self) -> Self:
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_create_start.append(self._connecting)
-        trace.on_connection_create_end.append(self._connected)
-        connector = aiohttp.TCPConnector(
-            force_close=True,
-            limit=0,
-            resolver=_Pinned(self._target.addresses),
-            socket_factory=self._socket,
-            ssl=True if self._tls is None else self._tls,
-            use_dns_cache=False,
-        )
-        self._http = aiohttp.ClientSession(
-            auto_decompress=False,
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            max_field_size=_LONGEST_LINE,
-            max_line_size=_LONGEST_LINE,
-            request_class=_Request,
-            # One time limit for all, set where it can be told apart from others.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-            trace_configs=[trace],
-            trust_env=False,
-        )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._http is not None:
-            await self._http.close()
+        gone = [connection.gone for connection in self._open]
+        for connection in list(self._open):
+            connection.close()
+        if gone:
+            await asyncio.wait(gone, timeout=self._timeout_s)
 
     async def send(self, request: Request) -> Response:
         """Send a request, its path behind the target's.
@@ -124,42 +107,79 @@ class HttpTransport:
         Raises:
             TransportError: There is no complete answer.
         """
-        assert self._http is not None, "used outside its context"
         try:
-            _head.set(self._head_of(request))
+            head = self._head_of(request)
         except ValueError as e:
             raise TransportError(Failure.INVALID, f"cannot be sent: {e}") from e
-        url = URL.build(scheme=self._target.url.scheme, host=self._url_host, port=self._target.url.port, path="/")
-        state = SimpleNamespace(connections=0, connected=False)
+        connection = self._kept()
         try:
-            async with (
-                asyncio.timeout(self._timeout_s),
-                self._http.request(
-                    # Whether the answer has a body depends on it; what goes out is in the head.
-                    "HEAD" if request.method == "HEAD" else "POST",
-                    url,
-                    allow_redirects=False,
-                    data=request.body or None,
-                    trace_request_ctx=state,
-                ) as answer,
-            ):
-                return Response(
-                    status=answer.status,
-                    reason=answer.reason or "",
-                    http_version="HTTP/1.1" if answer.version is None else "HTTP/{}.{}".format(*answer.version),
-                    headers=tuple(
-                        (name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.raw_headers
-                    ),
-                    body=await answer.read(),
-                )
+            async with asyncio.timeout(self._timeout_s):
+                if connection is None:
+                    connection = await self._connect()
+                response = await connection.ask(head + request.body, is_head=request.method == "HEAD")
         except TimeoutError as e:
-            what = "no complete answer" if state.connected else "no connection"
-            kind = Failure.TIMEOUT if state.connected else Failure.UNREACHABLE
-            raise TransportError(kind, f"{what} within {self._timeout_s:g} s") from e
-        except (aiohttp.ClientError, OSError) as e:
-            if state.connected:
-                raise TransportError(Failure.CLOSED, _closed(e)) from e
+            if connection is None:
+                raise TransportError(Failure.UNREACHABLE, f"no connection within {self._timeout_s:g} s") from e
+            connection.abort()
+            raise TransportError(Failure.TIMEOUT, f"no complete answer within {self._timeout_s:g} s") from e
+        except asyncio.CancelledError:
+            if connection is not None:
+                connection.abort()
+            raise
+        except OSError as e:
             raise TransportError(Failure.UNREACHABLE, _unreachable(e)) from e
+        if connection.kept_until_s is not None:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return response
+
+    def _kept(self) -> _Connection | None:
+        """Return a connection that is open and idle; those that have been idle for too long are closed."""
+        now_s = asyncio.get_running_loop().time()
+        while self._idle and self._idle[0].is_over(now_s):
+            self._idle.pop(0).close()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_usable(now_s):
+                return connection
+            connection.close()
+        return None
+
+    async def _connect(self) -> _Connection:
+        """Connect to the first of the checked addresses that takes the connection."""
+        failure: OSError | None = None
+        for number in self._target.addresses:
+            try:
+                return await self._connect_to(number)
+            except ssl.SSLError:
+                raise  # it is there, and another address would be the same server
+            except OSError as e:
+                failure = failure or e
+        raise failure or OSError("it has no address")
+
+    async def _connect_to(self, number: str) -> _Connection:
+        loop = asyncio.get_running_loop()
+        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        ((family, kind, protocol, _, address),) = socket.getaddrinfo(
+            number, self._target.url.port, type=socket.SOCK_STREAM, flags=flags
+        )[:1]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(0)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.sock_connect(sock, address)
+            _, connection = await loop.create_connection(
+                lambda: _Connection(sock, self._open),
+                sock=sock,
+                ssl=self._tls,
+                server_hostname=self._name if self._tls is not None else None,
+            )
+        except BaseException:
+            sock.close()
+            raise
+        self._has_connected = True
+        return connection
 
     def _head_of(self, request: Request) -> bytes:
         """Return request line and headers as they go out.
@@ -167,100 +187,201 @@ class HttpTransport:
         Raises:
             ValueError: They would not be HTTP, or something else than was recorded.
         """
-        headers = [("Host", self._authority), *request.headers]
-        if request.body or request.method not in _WITHOUT_BODY:
-            headers.append(("Content-Length", str(len(request.body))))
-        path = quote(self._target.url.path, safe="/%:@!$&'()*+,;=~") + request.path
+        path = self._base + request.path
         if not _TOKEN.match(request.method):
             raise ValueError(f"{request.method!r} is no method")
         if not _TARGET.match(path):
             raise ValueError(f"{path!r} is no path")
-        for name, value in headers:
+        lines = [f"{request.method} {path} HTTP/1.1", self._host]
+        lines += [f"{name}: {value}" for name, value in request.headers]
+        if request.body or request.method not in _WITHOUT_BODY:
+            lines.append(f"Content-Length: {len(request.body)}")
+        lines += ["", ""]
+        head = "\r\n".join(lines)
+        ends = len(lines) - 1
+        if head.count("\n") != ends or head.count("\r") != ends or "\0" in head:
+            name = next(name for name, value in request.headers if not {"\r", "\n", "\0"}.isdisjoint(name + value))
+            raise ValueError(f"the header {name!r} has a line end or NUL in it")
+        for name, _ in request.headers:
             if not _NAME.match(name):
                 raise ValueError(f"{name!r} is no header name")
-            if not _LINE.match(value):
-                raise ValueError(f"the header {name} has a line end or NUL in it")
-        lines = [f"{request.method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers), "", ""]
-        return "\r\n".join(lines).encode("latin-1")
-
-    async def _connecting(self, _: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
-        state = context.trace_request_ctx
-        state.connections += 1
-        if state.connections > 1:
-            # aiohttp repeats what it takes for harmless (HEAD) when a connection dies; we never do.
-            raise aiohttp.ServerDisconnectedError
-
-    async def _connected(self, _: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
-        context.trace_request_ctx.connected = True
-        self._has_connected = True
-
-    def _socket(self, address: Any) -> socket.socket:
-        """Make a socket for a checked address: the last look before a connection, whatever was resolved above."""
-        family, kind, protocol, _, sockaddr = address
-        if ip_address(str(sockaddr[0]).partition("%")[0]) not in {
-            ip_address(number.partition("%")[0]) for number in self._target.addresses
-        }:
-            raise OSError(f"{sockaddr[0]} is not the address that was checked")
-        return socket.socket(family, kind, protocol)
+        return head.encode("latin-1")
 
 
-class _Pinned(AbstractResolver):
-    """Knows nothing but the addresses that were checked."""
+class _Connection(asyncio.Protocol):
+    """One connection: asks one thing after the other.
 
-    def __init__(self, addresses: Iterable[str]) -> None:
-        self._addresses = tuple(addresses)
+    Attributes:
+        kept_until_s: Until when, by the loop's clock, it may be asked again; None where it may not.
+        gone: Is done once it is closed.
+    """
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in self._addresses
-        ]
+    def __init__(self, sock: socket.socket, among: set[_Connection]) -> None:
+        self._socket = sock
+        self._among = among
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer: asyncio.Future[Response] | None = None
+        self._is_head = False
+        self._has_begun = False
+        self._begin_answer()
+        self.kept_until_s: float | None = None
+        self.gone: asyncio.Future[None] = self._loop.create_future()
 
-    async def close(self) -> None:
-        """Nothing to close."""
+    def _begin_answer(self) -> None:
+        self._reason = b""
+        self._headers: list[tuple[str, str]] = []
+        self._body: list[bytes] = []
+        self._size = 0
+        self._until_end = False
+
+    async def ask(self, request: bytes, *, is_head: bool) -> Response:
+        """Send a request and return the answer.
+
+        Raises:
+            TransportError: The connection ended before, or the answer is no HTTP.
+        """
+        assert self._transport is not None
+        self._is_head, self._has_begun, self.kept_until_s = is_head, False, None
+        self._begin_answer()
+        self._answer = self._loop.create_future()
+        if self.gone.done():
+            raise TransportError(Failure.CLOSED, "the connection was closed before anything was sent")
+        self._transport.write(request)
+        return await self._answer
+
+    def is_over(self, now_s: float) -> bool:
+        """Whether it has been idle for too long."""
+        return self.kept_until_s is None or now_s >= self.kept_until_s
+
+    def is_usable(self, now_s: float) -> bool:
+        """Whether it is open with nothing to be read, looked up in the socket itself: what ended is not yet told."""
+        if self.is_over(now_s) or self._transport is None or self._transport.is_closing():
+            return False
+        try:
+            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False  # its end, or something nobody has asked for
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    # What the loop tells --------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._transport = transport  # type: ignore[assignment]  # uvloop's is one without saying so
+        self._among.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer is None or self._answer.done():
+            self.kept_until_s = None  # nobody has asked
+            self.abort()
+            return
+        self._has_begun = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._answered(may_go_on=False)
+        except httptools.HttpParserError as e:
+            said = " ".join(str(e.__context__ or e).split())
+            self._fail(f"the answer is no HTTP: {said}")
+
+    def eof_received(self) -> None:
+        """Let the connection close; `connection_lost` comes next."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._among.discard(self)
+        if not self.gone.done():
+            self.gone.set_result(None)
+        if self._answer is None or self._answer.done():
+            return
+        if self._until_end and error is None:
+            self._answered(may_go_on=False)
+        elif self._has_begun:
+            self._fail("the connection ended before the answer was complete")
+        else:
+            self._fail("the connection was closed without an answer" + (f": {error}" if error else ""))
+
+    # What the parser tells ------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._answer is not None and self._answer.done():
+            self.kept_until_s = None  # more than one answer to one question
+            self.abort()
+        self._begin_answer()
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._grow(len(name) + len(value), _LONGEST_HEAD)
+        self._headers.append((name.decode("latin-1"), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        self._size = 0
+        status = self._parser.get_status_code()
+        if self._is_head and status >= 200:
+            self._answered(may_go_on=False)  # the parser waits for a body that does not come
+            return
+        names = {name.lower() for name, _ in self._headers}
+        self._until_end = status >= 200 and status not in (204, 304) and names.isdisjoint(_SAYS_LENGTH)
+
+    def on_body(self, piece: bytes) -> None:
+        self._grow(len(piece), _LARGEST_BODY)
+        self._body.append(piece)
+
+    def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if 100 <= status < 200 and status != 101:
+            return  # what is asked for comes after it
+        self._answered(may_go_on=self._parser.should_keep_alive())
+
+    def _grow(self, by: int, most: int) -> None:
+        self._size += by
+        if self._size > most:
+            self._fail(f"the answer is larger than {most} bytes")
+
+    def _answered(self, *, may_go_on: bool) -> None:
+        if self._answer is None or self._answer.done():
+            return
+        response = Response(
+            status=self._parser.get_status_code(),
+            reason=self._reason.decode("latin-1"),
+            http_version=f"HTTP/{self._parser.get_http_version()}",
+            headers=tuple(self._headers),
+            body=b"".join(self._body),
+        )
+        self.kept_until_s = self._loop.time() + self._kept_for_s() if may_go_on else None
+        self._answer.set_result(response)
+
+    def _kept_for_s(self) -> float:
+        for name, value in self._headers:
+            if name.lower() == "keep-alive" and (said := _KEPT_S.search(value)):
+                return min(_IDLE_S, int(said["seconds"]) * 0.8)
+        return _IDLE_S
+
+    def _fail(self, reason: str) -> None:
+        self.kept_until_s = None
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(TransportError(Failure.CLOSED, reason))
+        self.abort()
 
 
-class _Request(aiohttp.ClientRequest):
-    """A request whose head is ours."""
-
-    async def send(self, conn: Any) -> aiohttp.ClientResponse:
-        conn.protocol.transport = _WithHead(conn.protocol.transport, _head.get())
-        return await super().send(conn)
-
-
-class _WithHead:
-    """A transport that puts a head in the place of the one that is written, up to the first empty line."""
-
-    def __init__(self, transport: Any, head: bytes) -> None:
-        self._transport = transport
-        self._head: bytes | None = head
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if self._head is not None:
-            # aiohttp writes its head in one piece, alone or with the beginning of the body.
-            _, end, body = bytes(data).partition(b"\r\n\r\n")
-            assert end, "a head in several pieces"
-            data, self._head = self._head + body, None
-        self._transport.write(data)
-
-    def writelines(self, pieces: Iterable[bytes]) -> None:
-        self.write(b"".join(pieces))
+_SAYS_LENGTH = frozenset({"content-length", "transfer-encoding"})
 
 
 def _names(target: CheckedTarget) -> tuple[str, str]:
-    """Return what ``Host`` says, and the host aiohttp is to connect to."""
+    """Return what ``Host`` says, and the name the certificate has to be for."""
     host = target.url.host
     try:
         ip_address(host)
@@ -269,26 +390,14 @@ def _names(target: CheckedTarget) -> tuple[str, str]:
             encoded = host.encode("idna").decode()
             return target.url.authority.replace(host, encoded), encoded
         if host.replace(".", "").isdigit():
-            # '127.1' is an address to the system and to aiohttp, which would not ask our resolver for it.
-            host = target.addresses[0]
-    return target.url.authority, f"[{host}]" if ":" in host else host
+            # '127.1' is an address to the system, and certificates have it in full.
+            return target.url.authority, target.addresses[0]
+    return target.url.authority, host
 
 
-def _unreachable(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"its certificate is not trusted: {error.certificate_error}"
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    if isinstance(cause, ssl.SSLError):
-        return f"cannot connect: there is no TLS that we understand ({cause.reason or cause}); is it http?"
-    number = getattr(cause, "errno", None)
-    return f"cannot connect: {os.strerror(number) if number and number > 0 else cause}"
-
-
-def _closed(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return "the connection ended before the answer was complete"
-    if isinstance(error, aiohttp.ClientResponseError):
-        return f"the answer is no HTTP: {' '.join(error.message.split())}"
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "the connection was closed without an answer"
-    return f"the connection was closed without an answer: {error}"
+def _unreachable(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"cannot connect: there is no TLS that we understand ({error.reason or error}); is it http?"
+    return f"cannot connect: {os.strerror(error.errno) if error.errno and error.errno > 0 else error}"

