@@ -218,7 +218,7 @@ class SchemaRow(Base):
 
 
 class RunRow(Base):
-    """One replay."""
+    """One replay. ``settings`` is what else has to be known to go on with it, as JSON."""
 
     __tablename__ = "runs"
 
@@ -228,12 +228,17 @@ class RunRow(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     speed: Mapped[str] = mapped_column(String(32))
     timestamps: Mapped[str] = mapped_column(String(64))
+    settings: Mapped[str] = mapped_column(Text, server_default="{}")
 
     __table_args__ = (Index(None, "started_at"),)
 
 
 class RunSessionRow(Base):
-    """One session of a replay. ``source`` outlives the session it names, so that deleting one keeps the run."""
+    """One session of a replay. ``source`` outlives the session it names, so that deleting one keeps the run.
+
+    ``state`` is ``waiting`` until, in a transaction of its own, it becomes ``begun`` before anything is sent, and
+    ``ended``.
+    """
 
     __tablename__ = "run_sessions"
 
@@ -243,6 +248,7 @@ class RunSessionRow(Base):
     session_id: Mapped[str | None] = mapped_column(WireText)
     new_session_id: Mapped[str | None] = mapped_column(WireText)
     reason: Mapped[str | None] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16), server_default="ended")
 
     __table_args__ = (Index(None, "source"),)
 

@@ -1,128 +1,224 @@
-"""Replay runs in the store: written while they go on, listed, found."""
+"""Replay runs in the store: written while they go on, listed, found, taken up again."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
+from enum import StrEnum
+from itertools import batched, groupby
+from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from proxy_addon.core.runs import (
+    BROKEN_OFF,
+    INTERRUPTED,
+    NOT_BEGUN,
+    UNREACHED,
     Difference,
     Percentiles,
     ReplayRun,
+    RunSummary,
     SessionRun,
     Step,
     StepOutcome,
     Totals,
-    count,
-    percentiles,
 )
 from proxy_addon.errors import NotFound
-from storage.models import RunRow, RunSessionRow, StepRow
+from storage.models import RunRow, RunSessionRow, SessionRow, StepRow
 
-_READ_AT_ONCE = 1000
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSummary:
-    """A run as listed: without its sessions, with what they came to."""
-
-    run: ReplayRun
-    totals: Totals
-    drift_ms: Percentiles
-    latency_ms: Percentiles
+_WRITTEN_AT_ONCE = 1000
 
 
-def begin(db: Connection, run: ReplayRun) -> None:
-    """Write a run that has just begun; its sessions follow one by one."""
-    db.execute(
-        insert(RunRow).values(
-            id=run.id,
-            target=run.target,
-            started_at=run.started_at,
-            finished_at=run.finished_at,
-            speed=run.speed,
-            timestamps=run.timestamps,
-        )
-    )
+class Stand(StrEnum):
+    """How far a session of a run has got."""
+
+    WAITING = "waiting"
+    BEGUN = "begun"
+    ENDED = "ended"
 
 
-def save_sessions(db: Connection, run_id: str, sessions: Mapping[int, SessionRun]) -> None:
-    """Write sessions of a run that are over.
+@dataclass(slots=True)
+class News:
+    """What has happened in a run, to be written in one transaction.
+
+    Attributes:
+        begun: Places of sessions that begin.
+        opened: New back-end IDs, by place.
+        steps: With the places of their sessions.
+        ended: Sessions by place; their steps are noted apart.
+    """
+
+    begun: list[int] = field(default_factory=list)
+    opened: dict[int, str] = field(default_factory=dict)
+    steps: list[tuple[int, Step]] = field(default_factory=list)
+    ended: dict[int, SessionRun] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.begun or self.opened or self.steps or self.ended)
+
+
+def begin(db: Connection, run: ReplayRun, settings: Mapping[str, Any]) -> None:
+    """Write a run that has just begun.
 
     Args:
-        sessions: By place in the run, from 0.
+        settings: What has to be known to go on with it; values are those of JSON.
     """
-    rows = [
-        {
-            "run_id": run_id,
-            "position": position,
-            "source": session.source,
-            "session_id": session.session_id,
-            "new_session_id": session.new_session_id,
-            "reason": session.reason,
-        }
-        for position, session in sessions.items()
-    ]
-    steps = [
-        {
-            "run_id": run_id,
-            "position": position,
-            "seq": step.seq,
-            "event_type": step.event_type,
-            "outcome": step.outcome.value,
-            "reason": step.reason,
-            "recorded_status": step.recorded_status,
-            "status": step.status,
-            "sent_at": step.sent_at,
-            "drift_ms": step.drift_ms,
-            "latency_ms": step.latency_ms,
-            "differences": json.dumps([asdict(difference) for difference in step.differences]),
-        }
-        for position, session in sessions.items()
-        for step in session.steps
-    ]
-    if rows:
+    row = {"id": run.id, "target": run.target, "started_at": run.started_at, "finished_at": run.finished_at}
+    row |= {"speed": run.speed, "timestamps": run.timestamps, "settings": json.dumps(settings)}
+    db.execute(insert(RunRow).values(**row))
+
+
+def choose(db: Connection, run_id: str, sessions: Iterable[tuple[str, str | None]]) -> int:
+    """Write which sessions a run is about, in their order; return how many.
+
+    Args:
+        sessions: Our ids and those of the back end; drawn some at a time.
+    """
+    position = 0
+    for some in batched(sessions, _WRITTEN_AT_ONCE, strict=False):
+        rows = [
+            {"run_id": run_id, "position": place, "source": id, "session_id": session_id, "state": Stand.WAITING.value}
+            for place, (id, session_id) in enumerate(some, position)
+        ]
         db.execute(insert(RunSessionRow), rows)
-    if steps:
-        db.execute(insert(StepRow), steps)
+        position += len(rows)
+    return position
 
 
-def finish(db: Connection, run_id: str, finished_at: datetime) -> None:
-    """Note when a run ended."""
+def note(db: Connection, run_id: str, news: News) -> None:
+    """Write what has happened."""
+    table: Any = RunSessionRow.__table__
+    here = (table.c.run_id == run_id, table.c.position == bindparam("_position"))
+    if news.begun:
+        begun = [{"_position": position} for position in news.begun]
+        db.execute(update(table).where(*here).values(state=Stand.BEGUN.value), begun)
+    if news.opened:
+        opened = [{"_position": position, "_new": new} for position, new in news.opened.items()]
+        db.execute(update(table).where(*here).values(new_session_id=bindparam("_new")), opened)
+    if news.steps:
+        db.execute(insert(StepRow), [_step_row(run_id, position, step) for position, step in news.steps])
+    if news.ended:
+        ended = [{"_position": position, "_reason": session.reason} for position, session in news.ended.items()]
+        values = {"state": Stand.ENDED.value, "reason": bindparam("_reason")}
+        db.execute(update(table).where(*here).values(values), ended)
+
+
+def finish(db: Connection, run_id: str, finished_at: datetime | None) -> None:
+    """Note when a run ended; None for one that goes on."""
     db.execute(update(RunRow).where(RunRow.id == run_id).values(finished_at=finished_at))
+
+
+def settings(db: Connection, run_id: str) -> dict[str, Any]:
+    """Return what `begin` was given."""
+    found: dict[str, Any] = json.loads(db.execute(select(RunRow.settings).where(RunRow.id == run_id)).scalar_one())
+    return found
+
+
+def waiting(db: Connection, run_id: str, *, after: int = -1, limit: int) -> list[tuple[int, str]]:
+    """Return the next sessions that a run has not begun: their places, and our ids."""
+    query = (
+        select(RunSessionRow.position, RunSessionRow.source)
+        .where(RunSessionRow.run_id == run_id, RunSessionRow.position > after)
+        .where(RunSessionRow.state == Stand.WAITING.value)
+        .order_by(RunSessionRow.position)
+        .limit(limit)
+    )
+    return [(row.position, row.source) for row in db.execute(query)]
+
+
+def attempts(db: Connection, run_id: str) -> list[str]:
+    """Return our ids of the sessions of a run that are several attempts to open one playback."""
+    retry = aliased(SessionRow)
+    mine = (RunSessionRow.run_id == run_id, RunSessionRow.source == SessionRow.id)
+    later = select(SessionRow.id).where(*mine, SessionRow.retry_of.is_not(None))
+    first = select(SessionRow.id).where(*mine, exists().where(retry.retry_of == SessionRow.id))
+    return sorted({*db.execute(later).scalars(), *db.execute(first).scalars()})
+
+
+def size(db: Connection, run_id: str, *, waiting: bool = False) -> int:
+    """Return how many sessions a run is about; or how many of them it has not begun."""
+    query = select(func.count()).select_from(RunSessionRow).where(RunSessionRow.run_id == run_id)
+    if waiting:
+        query = query.where(RunSessionRow.state == Stand.WAITING.value)
+    return int(db.execute(query).scalar_one())
+
+
+def cut_short(db: Connection, run_id: str) -> Iterator[tuple[int, str, set[int]]]:
+    """Yield the sessions in whose middle a run was killed: place, our id, and the places of steps that are noted."""
+    query = select(RunSessionRow.position, RunSessionRow.source).where(
+        RunSessionRow.run_id == run_id, RunSessionRow.state == Stand.BEGUN.value
+    )
+    for row in db.execute(query).all():
+        steps = select(StepRow.seq).where(StepRow.run_id == run_id, StepRow.position == row.position)
+        yield row.position, row.source, set(db.execute(steps).scalars())
+
+
+def wait_again(db: Connection, run_id: str) -> int:
+    """Let those sessions wait again of which an interruption has kept everything from being sent; return how many."""
+    sent = select(StepRow.position).where(StepRow.run_id == run_id, StepRow.outcome != StepOutcome.SKIPPED.value)
+    interrupted = or_(
+        RunSessionRow.reason.in_((INTERRUPTED, UNREACHED)), RunSessionRow.reason.startswith(BROKEN_OFF, autoescape=True)
+    )
+    query = select(RunSessionRow.position).where(
+        RunSessionRow.run_id == run_id, interrupted, RunSessionRow.position.not_in(sent)
+    )
+    positions = list(db.execute(query).scalars())
+    for some in batched(positions, _WRITTEN_AT_ONCE, strict=False):
+        db.execute(delete(StepRow).where(StepRow.run_id == run_id, StepRow.position.in_(some)))
+        again = update(RunSessionRow).where(RunSessionRow.run_id == run_id, RunSessionRow.position.in_(some))
+        db.execute(again.values(state=Stand.WAITING.value, reason=None))
+    return len(positions)
 
 
 def newest(db: Connection, *, limit: int | None = None) -> Iterator[RunSummary]:
     """Yield runs, newest first."""
     query = select(RunRow.__table__).order_by(RunRow.started_at.desc(), RunRow.id).limit(limit)
     for row in db.execute(query).all():
-        numbers = select(StepRow.seq, StepRow.outcome, StepRow.drift_ms, StepRow.latency_ms)
-        numbers = numbers.where(StepRow.run_id == row.id).execution_options(yield_per=_READ_AT_ONCE)
-        steps = [
-            Step(
-                seq=step.seq,
-                event_type=None,
-                outcome=StepOutcome(step.outcome),
-                drift_ms=step.drift_ms,
-                latency_ms=step.latency_ms,
-            )
-            for step in db.execute(numbers)
-        ]
-        yield RunSummary(
-            run=_run(row),
-            totals=count(steps),
-            drift_ms=percentiles(step.drift_ms for step in steps),
-            latency_ms=percentiles(step.latency_ms for step in steps),
-        )
+        yield summary(db, _run(row))
+
+
+def summary(db: Connection, run: ReplayRun) -> RunSummary:
+    """Return what a run came to; counted in the database, however large it is."""
+    counts = select(StepRow.outcome, func.count()).where(StepRow.run_id == run.id).group_by(StepRow.outcome)
+    by = {StepOutcome(outcome): int(number) for outcome, number in db.execute(counts)}
+    recorded, skipped = sum(by.values()), by.get(StepOutcome.SKIPPED, 0)
+    return RunSummary(
+        run=run,
+        totals=Totals(
+            recorded=recorded,
+            sent=recorded - skipped,
+            same=by.get(StepOutcome.SAME, 0),
+            different=by.get(StepOutcome.DIFFERENT, 0),
+            failed=by.get(StepOutcome.FAILED, 0),
+            skipped=skipped,
+        ),
+        drift_ms=_percentiles(db, run.id, StepRow.drift_ms),
+        latency_ms=_percentiles(db, run.id, StepRow.latency_ms),
+        sessions=size(db, run.id),
+    )
+
+
+def _percentiles(db: Connection, run_id: str, column: InstrumentedAttribute[float | None]) -> Percentiles:
+    """Return what `core.runs.percentiles` does of a column."""
+    mine = (StepRow.run_id == run_id, column.is_not(None))
+    number = int(db.execute(select(func.count()).select_from(StepRow).where(*mine)).scalar_one())
+    if not number:
+        return Percentiles()
+
+    def rank(share: float) -> float | None:
+        place = max(0, math.ceil(share * number) - 1)
+        return db.execute(select(column).where(*mine).order_by(column).offset(place).limit(1)).scalar()
+
+    return Percentiles(p50=rank(0.50), p95=rank(0.95), max=rank(1.0))
 
 
 def find(db: Connection, name: str) -> ReplayRun:
-    """Return the run of that id, or of an id that alone begins so, with its sessions and steps.
+    """Return the run of that id, or of an id that alone begins so.
 
     Raises:
         NotFound: There is none, or more than one; the message lists those that come close.
@@ -130,7 +226,7 @@ def find(db: Connection, name: str) -> ReplayRun:
     found = _beginning_with(db, name) if name else []
     exact = [row for row in found if row.id == name] or found
     if len(exact) == 1:
-        return _run(exact[0], _sessions(db, exact[0].id))
+        return _run(exact[0])
     if found:
         raise NotFound(f"several runs are called {name!r}", hint=f"name one of them:\n{_listed(found)}")
     close = _close_to(db, name)
@@ -139,7 +235,33 @@ def find(db: Connection, name: str) -> ReplayRun:
     raise NotFound(f"no run is called {name!r}", hint=f"close to it are:\n{_listed(close)}")
 
 
-def _run(row: Row[tuple[object, ...]], sessions: tuple[SessionRun, ...] = ()) -> ReplayRun:
+def sessions(db: Connection, run_id: str) -> Iterator[SessionRun]:
+    """Yield the sessions of a run with their steps, in their order, read as they are consumed."""
+    query = select(RunSessionRow.__table__).where(RunSessionRow.run_id == run_id).order_by(RunSessionRow.position)
+    # Pages, and no open cursor beside another one: not every driver has two on a connection.
+    after = -1
+    while rows := db.execute(query.where(RunSessionRow.position > after).limit(_SESSIONS_AT_ONCE)).all():
+        first, after = rows[0].position, rows[-1].position
+        of_these = (StepRow.run_id == run_id, StepRow.position.between(first, after))
+        found = db.execute(select(StepRow.__table__).where(*of_these).order_by(StepRow.position, StepRow.seq))
+        steps = {
+            position: tuple(_step(row) for row in group)
+            for position, group in groupby(found, key=lambda row: row.position)
+        }
+        for row in rows:
+            yield SessionRun(
+                source=row.source,
+                session_id=row.session_id,
+                new_session_id=row.new_session_id,
+                steps=steps.get(row.position, ()),
+                reason=NOT_BEGUN if row.state == Stand.WAITING.value else row.reason,
+            )
+
+
+_SESSIONS_AT_ONCE = 50
+
+
+def _run(row: Row[tuple[object, ...]]) -> ReplayRun:
     return ReplayRun(
         id=row.id,
         target=row.target,
@@ -147,27 +269,28 @@ def _run(row: Row[tuple[object, ...]], sessions: tuple[SessionRun, ...] = ()) ->
         finished_at=row.finished_at,
         speed=row.speed,
         timestamps=row.timestamps,
-        sessions=sessions,
     )
 
 
-def _sessions(db: Connection, run_id: str) -> tuple[SessionRun, ...]:
-    query = select(StepRow.__table__).where(StepRow.run_id == run_id).order_by(StepRow.position, StepRow.seq)
-    rows = db.execute(query.execution_options(yield_per=_READ_AT_ONCE))
-    steps = {
-        position: tuple(_step(row) for row in group) for position, group in groupby(rows, key=lambda row: row.position)
+def _step_row(run_id: str, position: int, step: Step) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "position": position,
+        "seq": step.seq,
+        "event_type": step.event_type,
+        "outcome": step.outcome.value,
+        "reason": step.reason,
+        "recorded_status": step.recorded_status,
+        "status": step.status,
+        "sent_at": step.sent_at,
+        "drift_ms": step.drift_ms,
+        "latency_ms": step.latency_ms,
+        "differences": json.dumps([_difference(each) for each in step.differences]) if step.differences else "[]",
     }
-    sessions = select(RunSessionRow.__table__).where(RunSessionRow.run_id == run_id).order_by(RunSessionRow.position)
-    return tuple(
-        SessionRun(
-            source=row.source,
-            session_id=row.session_id,
-            new_session_id=row.new_session_id,
-            steps=steps.get(row.position, ()),
-            reason=row.reason,
-        )
-        for row in db.execute(sessions)
-    )
+
+
+def _difference(each: Difference) -> dict[str, Any]:
+    return {"where": each.where, "recorded": each.recorded, "replayed": each.replayed}
 
 
 def _step(row: Row[tuple[object, ...]]) -> Step:

@@ -24,6 +24,13 @@ def print_json(document: object) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
+def print_pieces(pieces: Iterable[str]) -> None:
+    """Print a document that comes in pieces on stdout."""
+    for piece in pieces:
+        click.echo(piece, nl=False)
+    click.echo()
+
+
 def iso(when: datetime) -> str:
     """Return a time as ISO 8601 in UTC with milliseconds."""
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -4,132 +4,231 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
-from proxy_addon.core.planning import SessionPlan, plan_session
-from proxy_addon.core.runs import ReplayRun, SessionRun, Step
-from proxy_addon.core.sessions import Session
+from proxy_addon.core.planning import Change, SessionPlan, as_it_is, cut_short, plan_session, repeated_starts
+from proxy_addon.core.runs import SessionRun, Step
 from proxy_addon.errors import SessiontapeError, StorageError
 from proxy_addon.replay import loops
 from proxy_addon.replay.engine import Engine, Settings, SystemClock
 from proxy_addon.replay.transport import HttpTransport
-from storage import exchanges, runs
+from storage import exchanges, runs, sessions
 from storage.engine import Store
+
+GONE = "it is no longer in the store"
+_AHEAD = 4
+"""Plans that are made before there is room for their sessions: reading must not hold up sending."""
+_ROWS_AT_ONCE = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planning:
+    """How sessions become plans.
+
+    Attributes:
+        change: What is changed in requests.
+        spreads_equal_ts: Whether events of one time are moved apart.
+    """
+
+    change: Change = as_it_is
+    spreads_equal_ts: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching:
+    """Who wants to know how far it has got."""
+
+    on_step: Callable[[Step], None] = field(default=lambda step: None)
+    on_session: Callable[[SessionRun], None] = field(default=lambda session: None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a replay ended.
+    """How a replay ended; what became of it is in the store.
 
     Attributes:
-        run: All that became of it.
         signal: Number of the signal that interrupted it.
         error: What kept it, or its record in the store, from being whole.
     """
 
-    run: ReplayRun
     signal: int | None
     error: SessiontapeError | None
 
 
+def close_cut_short(store: Store, run_id: str) -> None:
+    """Settle the sessions in whose middle a run was killed: what is missing of them is listed, and never sent."""
+    with store.write() as db:
+        for position, source, noted in list(runs.cut_short(db, run_id)):
+            found = sessions.get(db, [source])
+            missing: list[Step] = []
+            if found:
+                missing = list(cut_short(plan_session(found[0], exchanges.of_session(db, source)), noted))
+            reason = missing[0].reason if missing else None if found else GONE
+            ended = SessionRun(source=source, session_id=None, new_session_id=None, steps=(), reason=reason)
+            steps = [(position, step) for step in missing]
+            runs.note(db, run_id, runs.News(steps=steps, ended={position: ended}))
+
+
 def carry_out(
-    run: ReplayRun,
-    sessions: Sequence[Session],
+    run_id: str,
     *,
-    skip: Mapping[str, str],
     store: Store,
     settings: Settings,
+    planning: Planning,
     transport: HttpTransport,
-    on_step: Callable[[Step], None],
+    watching: Watching,
 ) -> Ended:
-    """Replay sessions; the run is in the store as far as it has got, at any time.
-
-    Args:
-        run: As it begins, without sessions.
-        skip: Reasons not to send a session, by its id.
-
-    Raises:
-        StorageUnavailable: The run could not even be begun; nothing has been sent.
-    """
-    with store.write() as db:
-        runs.begin(db, run)
+    """Replay the sessions of a run that are waiting; the run is in the store as far as it has got, at any time."""
     return loops.run(
-        _carry_out(run, sessions, skip=skip, store=store, settings=settings, transport=transport, on_step=on_step)
+        _carry_out(run_id, store=store, settings=settings, planning=planning, transport=transport, watching=watching)
     )
 
 
 async def _carry_out(
-    run: ReplayRun,
-    sessions: Sequence[Session],
+    run_id: str,
     *,
-    skip: Mapping[str, str],
     store: Store,
     settings: Settings,
+    planning: Planning,
     transport: HttpTransport,
-    on_step: Callable[[Step], None],
+    watching: Watching,
 ) -> Ended:
     clock = SystemClock()
-    engine = Engine(settings, transport, clock, on_step=on_step)
-    ledger = _Ledger(store, run.id)
+    ledger = _Ledger(store, run_id, watching)
+    engine = Engine(settings, transport, clock, ledger)
     error: SessiontapeError | None = None
     with _stopping_on_signals(engine.stop) as received:
-        async with transport, aclosing(_plans(store, sessions, skip)) as plans:
-            writer = asyncio.create_task(ledger.write())
+        writer = asyncio.create_task(ledger.write())
+        async with transport, aclosing(_plans(store, run_id, planning, ledger)) as plans:
             try:
-                await engine.run(plans, ledger.add)
+                await engine.run(plans)
             except SessiontapeError as e:
                 error = e
-        run = replace(run, finished_at=clock.now(), sessions=ledger.sessions())
-        ledger.close(run)
+        ledger.close()
         try:
             await writer
+            with store.write() as db:
+                runs.finish(db, run_id, clock.now())
         except StorageError as e:
             error = error or e
-    return Ended(run=run, signal=received[0] if received else None, error=error)
+    return Ended(signal=received[0] if received else None, error=error)
 
 
-async def _plans(store: Store, sessions: Sequence[Session], skip: Mapping[str, str]) -> AsyncGenerator[SessionPlan]:
-    """Yield the plans of sessions, each read when it is asked for."""
-
-    def load(session: Session) -> SessionPlan:
-        with store.read() as db:
-            return plan_session(session, exchanges.of_session(db, session.id), skip=skip.get(session.id))
-
+async def _plans(
+    store: Store, run_id: str, planning: Planning, ledger: _Ledger
+) -> AsyncGenerator[tuple[int, SessionPlan]]:
+    """Yield the plans of sessions that are waiting, made a few ahead."""
+    loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1) as reader:
-        for session in sessions:
-            yield await asyncio.get_running_loop().run_in_executor(reader, load, session)
+        skip = await loop.run_in_executor(reader, _repeated, store, run_id)
+        ahead: deque[tuple[int, str, Future[SessionPlan | None]]] = deque()
+        rows = _waiting(store, run_id, loop, reader)
+        try:
+            async for position, source in rows:
+                ahead.append((position, source, reader.submit(_plan, store, source, planning, skip)))
+                if len(ahead) >= _AHEAD:
+                    async for each in _made(ahead.popleft(), ledger):
+                        yield each
+            while ahead:
+                async for each in _made(ahead.popleft(), ledger):
+                    yield each
+        finally:
+            for *_, future in ahead:
+                future.cancel()
+
+
+async def _made(
+    waiting: tuple[int, str, Future[SessionPlan | None]], ledger: _Ledger
+) -> AsyncGenerator[tuple[int, SessionPlan]]:
+    position, source, future = waiting
+    plan = await asyncio.wrap_future(future)
+    if plan is not None:
+        yield position, plan
+    else:
+        gone = SessionRun(source=source, session_id=None, new_session_id=None, steps=(), reason=GONE)
+        ledger.end(position, gone)
+
+
+async def _waiting(
+    store: Store, run_id: str, loop: asyncio.AbstractEventLoop, reader: ThreadPoolExecutor
+) -> AsyncGenerator[tuple[int, str]]:
+    def read(after: int) -> list[tuple[int, str]]:
+        with store.read() as db:
+            return runs.waiting(db, run_id, after=after, limit=_ROWS_AT_ONCE)
+
+    after = -1
+    while rows := await loop.run_in_executor(reader, read, after):
+        for row in rows:
+            yield row
+        after = rows[-1][0]
+
+
+def _repeated(store: Store, run_id: str) -> dict[str, str]:
+    """Return the reasons to skip sessions that another one of the run makes needless."""
+    with store.read() as db:
+        return repeated_starts(sessions.get(db, runs.attempts(db, run_id)))
+
+
+def _plan(store: Store, source: str, planning: Planning, skip: Mapping[str, str]) -> SessionPlan | None:
+    with store.read() as db:
+        found = sessions.get(db, [source])
+        if not found:
+            return None
+        return plan_session(
+            found[0],
+            exchanges.of_session(db, source),
+            skip=skip.get(source),
+            change=planning.change,
+            spreads_equal_ts=planning.spreads_equal_ts,
+        )
 
 
 class _Ledger:
-    """Results of sessions on their way into the store.
+    """What happens in a run, on its way into the store.
 
-    They are written from a thread, together with those that came meanwhile, so that sending never waits for a disk.
-    What could not be written is kept and tried again, at the latest at the end.
+    It is written from a thread, together with what came meanwhile, so that sending never waits for a disk; only that a
+    session begins is waited for. What could not be written is kept and tried again, at the latest at the end.
     """
 
-    def __init__(self, store: Store, run_id: str) -> None:
+    def __init__(self, store: Store, run_id: str, watching: Watching) -> None:
         self._store = store
         self._run_id = run_id
-        self._sessions: dict[int, SessionRun] = {}
-        self._unsaved: dict[int, SessionRun] = {}
-        self._ended: ReplayRun | None = None
-        self._news = asyncio.Event()
+        self._watching = watching
+        self._news = runs.News()
+        self._beginning: list[asyncio.Future[None]] = []
+        self._is_closed = False
+        self._changed = asyncio.Event()
 
-    async def add(self, position: int, session: SessionRun) -> None:
-        self._sessions[position] = session
-        self._unsaved[position] = session
-        self._news.set()
+    async def begin(self, position: int, plan: SessionPlan) -> None:
+        del plan
+        begun = asyncio.get_running_loop().create_future()
+        self._news.begun.append(position)
+        self._beginning.append(begun)
+        self._changed.set()
+        await begun
 
-    def close(self, run: ReplayRun) -> None:
-        """Let `write` end with the end of the run."""
-        self._ended = run
-        self._news.set()
+    def opened(self, position: int, new_session_id: str) -> None:
+        self._news.opened[position] = new_session_id
+        self._changed.set()
 
-    def sessions(self) -> tuple[SessionRun, ...]:
-        return tuple(session for _, session in sorted(self._sessions.items()))
+    def step(self, position: int, step: Step) -> None:
+        self._news.steps.append((position, step))
+        self._changed.set()
+        self._watching.on_step(step)
+
+    def end(self, position: int, session: SessionRun) -> None:
+        self._news.ended[position] = session
+        self._changed.set()
+        self._watching.on_session(session)
+
+    def close(self) -> None:
+        """Let `write` end with what there is."""
+        self._is_closed = True
+        self._changed.set()
 
     async def write(self) -> None:
         """Write what comes until the run is over.
@@ -139,26 +238,41 @@ class _Ledger:
         """
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1) as writer:
-            ended = None
-            while ended is None:
-                await self._news.wait()
-                self._news.clear()
-                ended = self._ended
-                batch = dict(self._unsaved)
+            is_last = False
+            while not is_last:
+                await self._changed.wait()
+                self._changed.clear()
+                is_last = self._is_closed
+                news, self._news = self._news, runs.News()
+                beginning, self._beginning = self._beginning, []
                 try:
-                    await loop.run_in_executor(writer, self._save, batch, ended)
-                except StorageError:
-                    if ended is not None:
+                    await loop.run_in_executor(writer, self._save, news)
+                except StorageError as e:
+                    if is_last:
                         raise
+                    self._keep(news)
+                    for begun in beginning:
+                        if not begun.done():
+                            begun.set_exception(e)
                 else:
-                    for position in batch:
-                        del self._unsaved[position]
+                    for begun in beginning:
+                        if not begun.done():
+                            begun.set_result(None)
 
-    def _save(self, batch: Mapping[int, SessionRun], ended: ReplayRun | None) -> None:
-        with self._store.write() as db:
-            runs.save_sessions(db, self._run_id, batch)
-            if ended is not None and ended.finished_at is not None:
-                runs.finish(db, self._run_id, ended.finished_at)
+    def _keep(self, news: runs.News) -> None:
+        """Keep what could not be written for the next time; that a session begins is no longer true."""
+        later = self._news
+        self._news = runs.News(
+            begun=later.begun,
+            opened=news.opened | later.opened,
+            steps=news.steps + later.steps,
+            ended=news.ended | later.ended,
+        )
+
+    def _save(self, news: runs.News) -> None:
+        if news:
+            with self._store.write() as db:
+                runs.note(db, self._run_id, news)
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from itertools import islice
 
 from rich.console import Console
 from rich.table import Table
@@ -13,11 +14,10 @@ from rich.text import Text
 
 from proxy_addon.cli.documents import Document, iso
 from proxy_addon.cli.output import printable
-from proxy_addon.core.runs import Percentiles, ReplayRun, SessionRun, Step, StepOutcome, Totals, count, percentiles
-from storage.runs import RunSummary
+from proxy_addon.core.runs import Percentiles, RunSummary, SessionRun, Step, StepOutcome, Totals, count
 
 LISTED = 50
-"""How many steps that differ or failed are listed one by one."""
+"""How many sessions, and steps that differ or failed, are listed one by one."""
 _STYLES = {
     StepOutcome.SAME: "green",
     StepOutcome.DIFFERENT: "yellow",
@@ -25,12 +25,20 @@ _STYLES = {
     StepOutcome.SKIPPED: "dim",
 }
 _ID_SHOWN = 12
+_HERE = "sessions come here"
 
 
-def run_document(run: ReplayRun) -> Document:
-    """Return a run as printed by ``replay --json`` and ``runs RUN --json``."""
-    head, totals, drift_ms, latency_ms = _parts(summary(run))
-    return {**head, "sessions": [_session(session) for session in run.sessions], **totals, **drift_ms, **latency_ms}
+def run_text(of: RunSummary, sessions: Iterable[SessionRun]) -> Iterator[str]:
+    """Yield a run as printed by ``replay --json`` and ``runs RUN --json``, piece by piece: it may be large."""
+    head, totals, drift_ms, latency_ms = _parts(of)
+    frame = json.dumps({**head, "sessions": [_HERE], **totals, **drift_ms, **latency_ms}, indent=2)
+    before, _, after = frame.partition(f"\n    {json.dumps(_HERE)}\n  ")
+    yield before
+    separator = "\n"
+    for session in sessions:
+        yield separator + textwrap.indent(json.dumps(_session(session), indent=2), "    ")
+        separator = ",\n"
+    yield f"\n  {after}" if separator != "\n" else after
 
 
 def summary_document(of: RunSummary) -> Document:
@@ -41,24 +49,20 @@ def summary_document(of: RunSummary) -> Document:
     return head
 
 
-def summary(run: ReplayRun) -> RunSummary:
-    """Sum up a run."""
-    return RunSummary(
-        run=run,
-        totals=count(run.steps()),
-        drift_ms=percentiles(step.drift_ms for step in run.steps()),
-        latency_ms=percentiles(step.latency_ms for step in run.steps()),
-    )
-
-
-def print_run(console: Console, run: ReplayRun) -> None:
+def print_run(console: Console, of: RunSummary, sessions: Iterable[SessionRun]) -> None:
     """Print a run: its sessions, what went wrong, and what it came to."""
-    if run.sessions:
-        console.print(_sessions_table(run.sessions))
+    shown = _Shown()
+    for session in sessions:
+        shown.add(session)
+    if shown.sessions:
+        console.print(_sessions_table(shown.sessions))
+        if shown.others:
+            console.print(f"… and {_counted(shown.others, 'session')} more; --json has them all", markup=False)
         console.print()
-    _print_trouble(console, run.sessions)
-    _print_summary(console, summary(run))
-    _print_remarks(console, run)
+    _print_trouble(console, shown)
+    _print_summary(console, of)
+    for remark, number in shown.remarks.most_common(LISTED):
+        console.print(Text.assemble(f"  {_counted(number, 'step')} ", printable(remark)), soft_wrap=True)
 
 
 def print_runs(console: Console, summaries: Iterable[RunSummary]) -> None:
@@ -163,14 +167,43 @@ def _sessions_table(sessions: Iterable[SessionRun]) -> Table:
     return table
 
 
-def _print_trouble(console: Console, sessions: Iterable[SessionRun]) -> None:
-    trouble = [
-        (session, step)
-        for session in sessions
-        for step in session.steps
-        if step.outcome in (StepOutcome.DIFFERENT, StepOutcome.FAILED)
-    ]
-    for session, step in islice(trouble, LISTED):
+class _Shown:
+    """What is told one by one of a run: a screen's worth, those first that did not go as recorded."""
+
+    def __init__(self) -> None:
+        self.others = 0
+        self.trouble: list[tuple[SessionRun, Step]] = []
+        self.more_trouble = 0
+        self.remarks: Counter[str] = Counter()  # of steps that went well; those that did not are listed with theirs
+        self._odd: list[SessionRun] = []
+        self._even: list[SessionRun] = []
+
+    def add(self, session: SessionRun) -> None:
+        fine = session.verdict is StepOutcome.SAME
+        kept = self._even if fine else self._odd
+        if len(kept) < LISTED:
+            kept.append(session)
+        else:
+            self.others += 1
+        for step in session.steps:
+            if step.outcome in (StepOutcome.DIFFERENT, StepOutcome.FAILED):
+                if len(self.trouble) < LISTED:
+                    self.trouble.append((session, step))
+                else:
+                    self.more_trouble += 1
+            elif step.outcome is StepOutcome.SAME and step.reason and len(self.remarks) < _REMARKS:
+                self.remarks[step.reason] += 1
+
+    @property
+    def sessions(self) -> list[SessionRun]:
+        return [*self._odd, *self._even]
+
+
+_REMARKS = 1000
+
+
+def _print_trouble(console: Console, shown: _Shown) -> None:
+    for session, step in shown.trouble:
         line = Text.assemble(session.source, f" #{step.seq} ", printable(step.event_type, "(no event type)"), " ")
         line.append_text(_coloured(step.outcome))
         for difference in step.differences:
@@ -178,9 +211,9 @@ def _print_trouble(console: Console, sessions: Iterable[SessionRun]) -> None:
         if step.reason:
             line.append(": ").append_text(printable(step.reason))
         console.print(line, soft_wrap=True)
-    if len(trouble) > LISTED:
-        console.print(f"… and {len(trouble) - LISTED} more; --json has them all", markup=False)
-    if trouble:
+    if shown.more_trouble:
+        console.print(f"… and {shown.more_trouble} more; --json has them all", markup=False)
+    if shown.trouble:
         console.print()
 
 
@@ -190,7 +223,7 @@ def _print_summary(console: Console, of: RunSummary) -> None:
         Text.assemble(
             f"run {run.id} to ",
             printable(run.target),  # no markup: it may have the brackets of an IPv6 address
-            f": {_counted(len(run.sessions), 'session')}, {_counted(totals.recorded, 'step')} recorded",
+            f": {_counted(of.sessions, 'session')}, {_counted(totals.recorded, 'step')} recorded",
         ),
         soft_wrap=True,
     )
@@ -201,13 +234,6 @@ def _print_summary(console: Console, of: RunSummary) -> None:
     for name, values in (("drift", of.drift_ms), ("latency", of.latency_ms)):
         if values.max is not None:
             console.print(f"  {name} p50 {_ms(values.p50)}, p95 {_ms(values.p95)}, max {_ms(values.max)}")
-
-
-def _print_remarks(console: Console, run: ReplayRun) -> None:
-    """Print what is noteworthy about steps that went well; those that did not are listed with theirs."""
-    remarks = Counter(step.reason for step in run.steps() if step.outcome is StepOutcome.SAME and step.reason)
-    for remark, number in remarks.most_common(LISTED):
-        console.print(Text.assemble(f"  {_counted(number, 'step')} ", printable(remark)), soft_wrap=True)
 
 
 def _counted(number: int, noun: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from proxy_addon.cli.documents import print_json
+from proxy_addon.cli.documents import print_json, print_pieces
 from proxy_addon.cli.options import json_option, store_option
 
 
@@ -23,20 +23,23 @@ def runs(*, name: str | None, limit: int | None, as_json: bool, store_url: str) 
     from proxy_addon.cli.run_documents import (  # noqa: PLC0415
         print_run,
         print_runs,
-        run_document,
+        run_text,
         summary_document,
     )
     from proxy_addon.cli.stores import reading  # noqa: PLC0415
     from storage import runs as stored  # noqa: PLC0415
 
     with reading(store_url) as db:
-        run = None if name is None else stored.find(db, name)
-        summaries = list(stored.newest(db, limit=limit)) if run is None else []
-    if run is not None and as_json:
-        print_json(run_document(run))
-    elif run is not None:
-        print_run(console(), run)
-    elif as_json:
+        if name is not None:
+            run = stored.find(db, name)
+            summary, sessions = stored.summary(db, run), stored.sessions(db, run.id)
+            if as_json:
+                print_pieces(run_text(summary, sessions))
+            else:
+                print_run(console(), summary, sessions)
+            return
+        summaries = list(stored.newest(db, limit=limit))
+    if as_json:
         print_json([summary_document(each) for each in summaries])
     elif summaries:
         print_runs(console(), summaries)

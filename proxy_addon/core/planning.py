@@ -1,19 +1,28 @@
 """From a recorded session to what a replay sends, and when.
 
-A plan is a value, worked out before anything is sent. What only the run can know stays open in it: the new session ID
-(a placeholder in the path) and, with ``--timestamps now``, by how much times are shifted.
+A plan is a value, worked out before anything is sent: `--dry-run` prints what a run would send. What only the run can
+know stays open in it, for `SessionPlan.request` to fill in: the new session ID and, with ``--timestamps now``, by how
+much times are shifted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from typing import Any
 
-from proxy_addon.core.events import Event
+from proxy_addon.core.events import Body, Event
 from proxy_addon.core.exchange import Exchange, Headers, Outcome, Request, Response
+from proxy_addon.core.protocol import rank_of
 from proxy_addon.core.routes import Operation, events_path
+from proxy_addon.core.runs import AFTER_KILLED, KILLED, Step, StepOutcome
 from proxy_addon.core.sessions import Membership, Session, SessionState, membership
+from proxy_addon.core.timestamps import Mode, Timestamps, shift_timestamps
+from proxy_addon.errors import ProtocolError
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_FORWARDED = frozenset(
     {
         "connection",
@@ -45,6 +54,8 @@ class PlannedStep:
         recorded: Upstream's recorded answer; None where it gave none.
         recorded_outcome: How the recorded exchange ended.
         skip: Why it is not sent; None for a step that is.
+        spread_ms: By how much the time of each of its events is moved to tell it from others; empty for not at all.
+        remark: What is to be said about it although it is sent; None for nothing.
     """
 
     seq: int
@@ -55,6 +66,18 @@ class PlannedStep:
     recorded: Response | None
     recorded_outcome: Outcome
     skip: str | None = None
+    spread_ms: tuple[int, ...] = ()
+    remark: str | None = None
+
+    def result(self, outcome: StepOutcome, **rest: Any) -> Step:
+        """Return what became of it, with further arguments of `Step`."""
+        return Step(
+            seq=self.seq,
+            event_type=self.event_type,
+            outcome=outcome,
+            recorded_status=None if self.recorded is None else self.recorded.status,
+            **rest,
+        )
 
     def path(self, session_id: str | None, new_session_id: str | None) -> str:
         """Return the path to ask for, with the new ID in place of the recorded one."""
@@ -69,21 +92,70 @@ class SessionPlan:
 
     Attributes:
         start_ts_ms: ``ts`` of its ``sessionStart``; None where there is none to go by.
+        most_at_once: How many of its events were on their way at once when it was recorded, at most; 1 at least.
     """
 
     session: Session
     steps: tuple[PlannedStep, ...]
     start_ts_ms: int | None
+    most_at_once: int = 1
+
+    def shift_ms(self, timestamps: Timestamps, begins_at: datetime) -> int | None:
+        """Return by how much its times move when its start is sent at a time; None where nobody can tell."""
+        if timestamps.mode is not Mode.NOW:
+            return timestamps.shift_ms
+        if self.start_ts_ms is None:
+            return None
+        return (begins_at - _EPOCH) // timedelta(milliseconds=1) - self.start_ts_ms
+
+    def request(
+        self, step: PlannedStep, new_session_id: str | None, timestamps: Timestamps, shift_ms: int | None
+    ) -> tuple[Request, str | None]:
+        """Return what is sent for a step, and what is to be said about it.
+
+        Args:
+            shift_ms: As from `shift_ms`.
+        """
+        path = step.path(self.session.session_id, new_session_id)
+        body, remark = step.request.body, step.remark
+        if timestamps.mode is not Mode.KEEP or any(step.spread_ms):
+            try:
+                if shift_ms is None:
+                    raise ProtocolError("the start has no ts to go by")  # noqa: TRY301  # one place to say so
+                body = shift_timestamps(body, shift_ms, step.spread_ms)
+            except ProtocolError as e:
+                remark = "; ".join(filter(None, (remark, f"sent with its recorded times: {e}")))
+        return replace(step.request, path=path, body=body), remark
 
 
-def plan_session(session: Session, exchanges: Iterable[Exchange], *, skip: str | None = None) -> SessionPlan:
+Change = Callable[[Request], tuple[Request, str | None]]
+"""Changes a recorded request before it is sent; the second is what is to be said about that."""
+
+
+def as_it_is(request: Request) -> tuple[Request, str | None]:
+    """Change nothing."""
+    return request, None
+
+
+def plan_session(
+    session: Session,
+    exchanges: Iterable[Exchange],
+    *,
+    skip: str | None = None,
+    change: Change = as_it_is,
+    spreads_equal_ts: bool = False,
+) -> SessionPlan:
     """Plan one session.
 
     Args:
         exchanges: Those of the session, by time of arrival.
         skip: A reason not to send any of it.
+        change: What is changed in requests; times of the session are those before it.
+        spreads_equal_ts: Whether events of one time are moved apart, by a millisecond each, in the order SDKs mean.
     """
     steps: list[PlannedStep] = []
+    spans: list[tuple[datetime, datetime]] = []
+    bodies: list[Body] = []
     start = Event()
     origin = None
     if not session.start_seen:
@@ -95,21 +167,77 @@ def plan_session(session: Session, exchanges: Iterable[Exchange], *, skip: str |
             origin = exchange.received_at
             start = next((event for event in body.events if event.type == "sessionStart"), start)
         since = exchange.received_at - (origin or exchange.received_at)
+        reason = skip or _reason_to_skip(exchange)
+        request, remark = replace(exchange.request, headers=_forwarded(exchange.request.headers)), None
+        if reason is None:
+            request, remark = change(request)
+            bodies.append(body)
+            if not opens:
+                took = timedelta(microseconds=exchange.duration_us or 0)
+                spans.append((exchange.received_at, exchange.received_at + took))
         steps.append(
             PlannedStep(
                 seq=seq,
                 event_type=body.events[0].type if body.events and not body.is_batch else None,
                 offset_s=since.total_seconds(),
                 opens=opens,
-                request=replace(exchange.request, headers=_forwarded(exchange.request.headers)),
+                request=request,
                 recorded=exchange.response if exchange.outcome is Outcome.ANSWERED else None,
                 recorded_outcome=exchange.outcome,
-                skip=skip or _reason_to_skip(exchange),
+                skip=reason,
+                remark=remark,
             )
         )
+    if spreads_equal_ts:
+        spread = iter(_spread(bodies))
+        steps = [step if step.skip is not None else replace(step, spread_ms=next(spread)) for step in steps]
     # Events can overtake their start on the way into a store; they cannot be sent before it.
     steps.sort(key=lambda step: not step.opens)
-    return SessionPlan(session=session, steps=tuple(steps), start_ts_ms=start.ts_ms)
+    return SessionPlan(session=session, steps=tuple(steps), start_ts_ms=start.ts_ms, most_at_once=_most_at_once(spans))
+
+
+def _spread(bodies: Sequence[Body]) -> list[tuple[int, ...]]:
+    """Return by how much each event of each body is moved so that no two have the same time.
+
+    Source: Media Collection API, session rules, method: the order in which SDKs mean events of one time.
+    """
+    timed = [
+        (event.ts_ms, rank_of(event.type), place, index)
+        for place, body in enumerate(bodies)
+        for index, event in enumerate(body.events)
+        if event.ts_ms is not None
+    ]
+    moves = [[0] * len(body.events) for body in bodies]
+    last: int | None = None
+    for ts_ms, _, place, index in sorted(timed):
+        last = ts_ms if last is None else max(ts_ms, last + 1)
+        moves[place][index] = last - ts_ms
+    return [tuple(move) for move in moves]
+
+
+def _most_at_once(spans: Iterable[tuple[datetime, datetime]]) -> int:
+    """Return how many of the spans overlap, at most; one that begins as another ends does not."""
+    edges = sorted(edge for begin, end in spans if end > begin for edge in ((begin, 1), (end, -1)))
+    return max(accumulate((change for _, change in edges), initial=0), default=0) or 1
+
+
+def cut_short(plan: SessionPlan, noted: Collection[int]) -> Iterator[Step]:
+    """Yield the steps that are missing of a session in whose middle a run was killed.
+
+    The first of them that was to be sent may have been on its way; those after it were not.
+
+    Args:
+        noted: Places of the steps whose results are known.
+    """
+    reason, outcome = KILLED, StepOutcome.FAILED
+    for planned in plan.steps:
+        if planned.seq in noted:
+            continue
+        if planned.skip is not None:
+            yield planned.result(StepOutcome.SKIPPED, reason=planned.skip)
+        else:
+            yield planned.result(outcome, reason=reason)
+            reason, outcome = AFTER_KILLED, StepOutcome.SKIPPED
 
 
 def repeated_starts(sessions: Sequence[Session]) -> dict[str, str]:

@@ -262,3 +262,8 @@ STANDARD_STATES = frozenset({"fullscreen", "fullScreen", "mute", "closedCaptioni
 """Names of player states that the reports know; the two spellings of full screen mean the same."""
 MOST_STATES = 10
 """Names of player states that count in one session."""
+
+
+def rank_of(event_type: str | None) -> int:
+    """Return the place of an event among those of the same time; one of unknown type is taken for a ping."""
+    return (EVENTS.get(event_type or "") or EVENTS["ping"]).rank

@@ -7,10 +7,19 @@ interruption: they are counted from the steps and nowhere kept beside them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+INTERRUPTED = "interrupted"
+"""The reason of steps that an interruption cut short or kept from being sent."""
+BROKEN_OFF = "the run broke off"
+UNREACHED = "no connection to the target"
+NOT_BEGUN = "not begun"
+"""The reason of sessions that a run has not come to."""
+KILLED = "the run was killed when this was due: whether it reached the target is not known"
+AFTER_KILLED = "the run was killed before this was sent, and a session cannot be entered twice"
 
 
 class StepOutcome(StrEnum):
@@ -108,7 +117,7 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayRun:
-    """One replay of one or more sessions.
+    """One replay of one or more sessions, without them.
 
     Attributes:
         speed: A number, or ``max``.
@@ -122,12 +131,17 @@ class ReplayRun:
     finished_at: datetime | None
     speed: str
     timestamps: str
-    sessions: tuple[SessionRun, ...] = ()
 
-    def steps(self) -> Iterator[Step]:
-        """All steps of all sessions."""
-        for session in self.sessions:
-            yield from session.steps
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """A run with what its sessions came to."""
+
+    run: ReplayRun
+    totals: Totals
+    drift_ms: Percentiles
+    latency_ms: Percentiles
+    sessions: int = 0
 
 
 def count(steps: Iterable[Step]) -> Totals:

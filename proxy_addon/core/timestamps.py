@@ -1,4 +1,7 @@
-"""Shift ``playerTime.ts`` in a body, in the bytes: everything else stays as the device wrote it.
+"""What becomes of ``playerTime.ts`` when a body is sent again, in the bytes: all else stays as the device wrote it.
+
+>>> Timestamps.parse("shift:-1.5")
+Timestamps(mode=<Mode.SHIFT: 'shift'>, shift_ms=-1500)
 
 >>> shift_timestamps(b'{ "playerTime":{"ts": 1000 , "playhead":0}, "eventType":"play"}', 5)
 b'{ "playerTime":{"ts": 1005 , "playhead":0}, "eventType":"play"}'
@@ -11,10 +14,13 @@ proxy_addon.errors.ProtocolError: ts is no integer: 1e3
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
 
 from proxy_addon.core import jsontext
-from proxy_addon.errors import ProtocolError
+from proxy_addon.errors import ProtocolError, SettingsError
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _INTEGER = re.compile(rb"-?[0-9]{1,30}\Z")
@@ -22,11 +28,58 @@ _PATHS = ((b"playerTime", b"ts"), (None, b"playerTime", b"ts"))
 """Where a time stands: in the body itself, or in each element of a batch."""
 
 
-def shift_timestamps(body: bytes, by_ms: int) -> bytes:
+class Mode(StrEnum):
+    """What becomes of ``playerTime.ts``."""
+
+    NOW = "now"
+    """The start's is its time of sending, the others of its session keep their distance to it."""
+    KEEP = "keep"
+    """Bodies are sent as recorded."""
+    SHIFT = "shift"
+    """All are moved by the same amount."""
+
+
+_SHIFT = re.compile(r"shift:(?P<seconds>[+-]?[0-9]{1,12}(?:\.[0-9]{1,3})?)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Timestamps:
+    """A mode, and for `Mode.SHIFT` the amount."""
+
+    mode: Mode
+    shift_ms: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Timestamps:
+        """Parse ``now``, ``keep`` or ``shift:SECONDS``; seconds may be negative and have a fraction down to 1 ms.
+
+        Raises:
+            SettingsError: It is none of them.
+        """
+        if text in (Mode.NOW, Mode.KEEP):
+            return cls(Mode(text))
+        match = _SHIFT.match(text)
+        if match is None:
+            raise SettingsError(
+                f"{text!r} says nothing about timestamps", hint="write now, keep, or shift:SECONDS like shift:-3600"
+            )
+        return cls(Mode.SHIFT, int(Decimal(match["seconds"]) * 1000))
+
+    def __str__(self) -> str:
+        if self.mode is not Mode.SHIFT:
+            return self.mode.value
+        seconds = Decimal(self.shift_ms) / 1000
+        return f"shift:{seconds:f}"
+
+
+def shift_timestamps(body: bytes, by_ms: int, more_ms: Sequence[int] = ()) -> bytes:
     """Return the body with each event's ``ts`` moved by some milliseconds.
 
     Every other byte stays: spacing, key order, escapes, the spelling of numbers. A ``ts`` named twice in one object is
     shifted twice, as servers differ in which one they read.
+
+    Args:
+        more_ms: By how much further each event of the body is moved; empty for not at all.
 
     Raises:
         ProtocolError: The body is not JSON (compressed, for example), has no ``ts``, or one that is no integer.
@@ -37,25 +90,30 @@ def shift_timestamps(body: bytes, by_ms: int) -> bytes:
         raise ProtocolError("it has no playerTime.ts")
     pieces = []
     end = 0
-    for start, stop in spans:
+    for start, stop, event in spans:
         digits = body[start:stop]
         if not _INTEGER.match(digits):
             raise ProtocolError(f"ts is no integer: {digits[:40].decode('ascii', 'replace')}")
-        pieces += [body[end:start], str(int(digits) + by_ms).encode()]
+        further = more_ms[event] if event < len(more_ms) else 0
+        pieces += [body[end:start], str(int(digits) + by_ms + further).encode()]
         end = stop
     return b"".join([*pieces, body[end:]])
 
 
-def _timestamps(body: bytes) -> Iterator[tuple[int, int]]:
-    """Yield where the value of each event's ``ts`` begins and ends; the body is known to be well-formed."""
+def _timestamps(body: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield where the value of each event's ``ts`` begins and ends, and the event's place in the body.
+
+    The body is known to be well-formed.
+    """
     path: list[bytes | None] = []  # the key we are below at each level; None in an array
     key: bytes | None = None
     expecting_key = False
+    event = 0
     for token in _TOKEN.finditer(body):
         match token[0]:
             case b"{" | b"[" as opening:
                 if expecting_key is False and _is_time(path, key):
-                    yield token.span()  # an object in place of a number: reported as no integer
+                    yield (*token.span(), event)  # an object in place of a number: reported as no integer
                 path.append(key)
                 key = None
                 expecting_key = opening == b"{"
@@ -65,13 +123,14 @@ def _timestamps(body: bytes) -> Iterator[tuple[int, int]]:
             case b",":
                 # Only objects have keys; inside an array the key of the level stays None.
                 expecting_key = key is not None
+                event += len(path) == 1 and not expecting_key
             case b":":
                 expecting_key = False
             case text if expecting_key:
                 key = jsontext.loads(text).encode("utf-8", "surrogatepass") if b"\\" in text else text[1:-1]
             case _:
                 if _is_time(path, key):
-                    yield token.span()
+                    yield (*token.span(), event)
 
 
 def _is_time(path: list[bytes | None], key: bytes | None) -> bool:

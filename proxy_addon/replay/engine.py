@@ -1,36 +1,36 @@
 """Carry out plans: when each step is sent, with which ID and times, and what its answer comes to.
 
-The engine knows no network and no wall clock: a `Transport` sends and a `Clock` tells time, so that a test hands over
-a function and a clock of its own. Plans come in one by one, as sessions begin; results go out one by one, as they end.
+The engine knows no network, no store and no wall clock: a `Transport` sends, `Books` are kept by somebody else and a
+`Clock` tells time, so that a test hands over a function, a list and a clock of its own. Plans come in one by one, as
+sessions begin; results go out one by one, as they happen.
 
-Within a session one step follows the other: it is sent when it is due *and* the one before it is answered. Due is the
-session's origin plus the recorded offset over the speed, so that lateness never adds up.
+Within a session, sending starts in the recorded order. A step starts when it is due, which is the session's origin plus
+the recorded offset over the speed, so that lateness never adds up; and when fewer requests are on their way than were at
+most when the session was recorded, so that a slow answer holds up others only then. At speed ``max`` one step follows
+the answer to the other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 from proxy_addon.core.comparing import compare
 from proxy_addon.core.exchange import Request, Response
 from proxy_addon.core.locations import find_location, session_id_in
 from proxy_addon.core.planning import PlannedStep, SessionPlan
-from proxy_addon.core.runs import SessionRun, Step, StepOutcome
-from proxy_addon.core.timestamps import shift_timestamps
-from proxy_addon.errors import ProtocolError, SessiontapeError, TargetUnreachable
-from proxy_addon.replay.pacing import Mode, Speed, Timestamps
+from proxy_addon.core.runs import BROKEN_OFF, INTERRUPTED, UNREACHED, SessionRun, Step, StepOutcome
+from proxy_addon.core.timestamps import Timestamps
+from proxy_addon.errors import SessiontapeError, TargetUnreachable
+from proxy_addon.replay.pacing import Speed
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_SLEEP_S = 3600.0
 """Event loops refuse to sleep for years; a slow replay of a long recording may want to."""
-INTERRUPTED = "interrupted"
-"""The reason of steps that an interruption cut short or kept from being sent."""
 
 
 class Failure(StrEnum):
@@ -118,226 +118,251 @@ class Settings:
     concurrency: int
 
 
+class Books(Protocol):
+    """Writes down what becomes of a run."""
+
+    async def begin(self, position: int, plan: SessionPlan) -> None:
+        """Note, for good, that a session begins: nothing of it is sent before this returns.
+
+        Raises:
+            SessiontapeError: It cannot be noted; the run breaks off.
+        """
+        ...
+
+    def opened(self, position: int, new_session_id: str) -> None:
+        """Note the ID that the target gave to a session."""
+        ...
+
+    def step(self, position: int, step: Step) -> None:
+        """Note what became of a step."""
+        ...
+
+    def end(self, position: int, session: SessionRun) -> None:
+        """Note what a session came to; its steps have been noted."""
+        ...
+
+
 class _Stopped(Exception):
-    """The run was stopped while a step waited or was on its way."""
+    """The run was stopped."""
 
 
 class Engine:
     """One replay. `run` carries it out; `stop`, from any task, ends it in good order."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        transport: Transport,
-        clock: Clock,
-        *,
-        on_step: Callable[[Step], None] = lambda step: None,
-    ) -> None:
-        """Prepare a replay.
-
-        Args:
-            on_step: Told of each step's result as soon as it is there.
-        """
+    def __init__(self, settings: Settings, transport: Transport, clock: Clock, books: Books) -> None:
         self._settings = settings
         self._transport = transport
         self._clock = clock
-        self._on_step = on_step
-        self._stopped = asyncio.Event()
-        self._stop_reason = INTERRUPTED
+        self._books = books
+        self._stop_reason: str | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._unreachable: TransportError | None = None
+        self._failure: SessiontapeError | None = None
 
     def stop(self, reason: str = INTERRUPTED) -> None:
         """Send nothing more: what is on its way has failed, what was not sent is skipped, each for this reason."""
-        if not self._stopped.is_set():
+        if self._stop_reason is None:
             self._stop_reason = reason
-            self._stopped.set()
+            for task in self._under_way - {asyncio.current_task()}:
+                task.cancel()
 
-    async def run(
-        self, plans: AsyncIterator[SessionPlan], on_session: Callable[[int, SessionRun], Awaitable[None]]
-    ) -> None:
+    async def run(self, plans: AsyncIterator[tuple[int, SessionPlan]]) -> None:
         """Send all plans, in their order as far as `Settings.concurrency` lets them begin.
 
         After `stop` the remaining plans are still drawn, so that the books have all that was asked for.
 
         Args:
-            plans: Drawn one by one, each when its session may begin.
-            on_session: Gets the place of a session among the plans, from 0, and its result when it is over.
+            plans: With their places in the run; drawn one by one, each when its session may begin.
 
         Raises:
             TargetUnreachable: The first attempts to connect failed and none ever succeeded; the rest is not tried.
-            SessiontapeError: What ``plans`` raises; what was under way has been stopped and handed over.
+            SessiontapeError: What ``plans`` or the books raise; what was under way has been stopped and noted.
         """
         free = asyncio.Semaphore(self._settings.concurrency)
-        unreachable: list[TransportError] = []
-        failure: SessiontapeError | None = None
 
         async def one(position: int, plan: SessionPlan) -> None:
             try:
-                await on_session(position, await _SessionReplay(self, plan, unreachable).run())
+                await _SessionReplay(self, position, plan).run()
+            except SessiontapeError as e:
+                self._break_off(e)
             finally:
                 free.release()
 
         async with asyncio.TaskGroup() as sessions:
-            position = 0
-            while not unreachable:
+            while True:
                 await free.acquire()
-                if unreachable:  # while we waited for a free place
+                if self._unreachable or self._failure:  # perhaps while we waited for a free place
                     break
                 try:
-                    plan = await anext(plans, None)
+                    drawn = await anext(plans, None)
                 except SessiontapeError as e:
-                    failure = e
-                    self.stop(f"the run broke off: {e}")
+                    self._break_off(e)
                     break
-                if plan is None:
+                if drawn is None:
                     break
-                sessions.create_task(one(position, plan))
-                position += 1
+                task = sessions.create_task(one(*drawn))
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
         # Side by side with the attempt that failed, another may have succeeded.
-        if unreachable and not self._transport.has_connected:
+        if self._unreachable and not self._transport.has_connected:
             raise TargetUnreachable(
-                f"no connection to {self._settings.target} succeeded: {unreachable[0]}",
+                f"no connection to {self._settings.target} succeeded: {self._unreachable}",
                 hint="is it running, and is --target right?",
             )
-        if failure is not None:
-            raise failure
+        if self._failure is not None:
+            raise self._failure
 
-    async def _unless_stopped[T](self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what the work returns; it is cancelled when the run is stopped before.
+    def _break_off(self, error: SessiontapeError) -> None:
+        self._failure = self._failure or error
+        self.stop(f"{BROKEN_OFF}: {error}")
 
-        Raises:
-            _Stopped: It was.
-        """
-        task = asyncio.create_task(work)
-        stopped = asyncio.create_task(self._stopped.wait())
-        try:
-            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise _Stopped
-            return task.result()
-        finally:
-            for each in (task, stopped):
-                each.cancel()
-            await asyncio.gather(task, stopped, return_exceptions=True)
+    def _missed(self, error: TransportError) -> None:
+        """Take notice of a failed attempt to connect; the first ones end the run."""
+        if not self._transport.has_connected:
+            self._unreachable = self._unreachable or error
+            self.stop(UNREACHED)
 
 
 class _SessionReplay:
     """One session under way."""
 
-    def __init__(self, engine: Engine, plan: SessionPlan, unreachable: list[TransportError]) -> None:
+    def __init__(self, engine: Engine, position: int, plan: SessionPlan) -> None:
         self._engine = engine
         self._clock = engine._clock
         self._settings = engine._settings
+        self._position = position
         self._plan = plan
-        self._unreachable = unreachable
+        self._steps: dict[int, Step] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+        paced = self._settings.speed.factor is not None
+        self._places = asyncio.Semaphore(plan.most_at_once if paced else 1)
         self._origin_s: float | None = None
         self._new_session_id: str | None = None
-        self._stopped_before_start = False
         self._no_session: str | None = "its start was not sent, so there is no session to report to"
-        self._shift_ms = self._settings.timestamps.shift_ms if self._settings.timestamps.mode is Mode.SHIFT else None
+        self._shift_ms: int | None = None
 
-    async def run(self) -> SessionRun:
-        steps = []
+    async def run(self) -> None:
+        engine = self._engine
+        try:
+            if engine._stop_reason is None:
+                await engine._books.begin(self._position, self._plan)
+            await self._send_all()
+        except _Stopped:
+            pass  # what is left is noted below
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if engine._stop_reason is None or task is None or task.uncancel() > 0:
+                raise
+        for sending in self._sending:
+            sending.cancel()
+        await asyncio.gather(*self._sending)
         for planned in self._plan.steps:
-            step = await self._step(planned)
-            self._engine._on_step(step)
-            steps.append(step)
+            if planned.seq not in self._steps:
+                self._note(planned.result(StepOutcome.SKIPPED, reason=planned.skip or engine._stop_reason))
         # By place in the recording; a start that an event overtook was sent first all the same.
-        steps.sort(key=lambda step: step.seq)
+        steps = tuple(self._steps[seq] for seq in sorted(self._steps))
         session = self._plan.session
-        return SessionRun(
-            source=session.id,
-            session_id=session.session_id,
-            new_session_id=self._new_session_id,
-            steps=tuple(steps),
-            reason=self._reason(steps),
+        engine._books.end(
+            self._position,
+            SessionRun(
+                source=session.id,
+                session_id=session.session_id,
+                new_session_id=self._new_session_id,
+                steps=steps,
+                reason=self._reason(steps),
+            ),
         )
 
-    async def _step(self, planned: PlannedStep) -> Step:
-        try:
-            reason = planned.skip
-            if reason is None and not planned.opens and self._new_session_id is None:
-                reason = self._engine._stop_reason if self._stopped_before_start else self._no_session
-            if reason is None:
-                due_s = await self._until_due(planned)
-                return await self._send(planned, due_s)
-        except _Stopped:
-            reason = self._engine._stop_reason
-            self._stopped_before_start |= planned.opens
-        return _step(planned, StepOutcome.SKIPPED, reason=reason)
-
-    async def _until_due(self, planned: PlannedStep) -> float | None:
-        """Wait until a step is due, and return when that was by the monotonic clock; None where it has no such time.
+    async def _send_all(self) -> None:
+        """Start all steps and wait for their ends.
 
         Raises:
-            _Stopped: The run was stopped before.
+            _Stopped: The run was stopped before all were started.
         """
-        due_s = None
+        for planned in self._plan.steps:
+            if self._engine._stop_reason is not None:
+                raise _Stopped
+            reason = planned.skip
+            if reason is None and not planned.opens and self._new_session_id is None:
+                reason = self._no_session
+            if reason is not None:
+                self._note(planned.result(StepOutcome.SKIPPED, reason=reason))
+                continue
+            due_s = await self._until_due(planned)
+            if planned.opens or self._settings.speed.factor is None:
+                await self._send(planned, due_s)  # all else waits for the new ID, or for the answer
+                continue
+            await self._places.acquire()
+            task = asyncio.create_task(self._send(planned, due_s))
+            self._sending.add(task)
+            task.add_done_callback(self._sent)
+        while self._sending:
+            await asyncio.wait(self._sending)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        self._places.release()
+
+    async def _until_due(self, planned: PlannedStep) -> float | None:
+        """Wait until a step is due, and return when that was by the monotonic clock; None where it has no such time."""
         after_s = self._settings.speed.due_after_s(planned.offset_s)
-        if after_s is not None and self._origin_s is not None:
-            due_s = self._origin_s + after_s
-            while (wait_s := due_s - self._clock.monotonic()) > 0:
-                await self._engine._unless_stopped(self._clock.sleep(min(wait_s, _LONGEST_SLEEP_S)))
-        if self._engine._stopped.is_set():
-            raise _Stopped
+        if after_s is None or self._origin_s is None:
+            return None
+        due_s = self._origin_s + after_s
+        while (wait_s := due_s - self._clock.monotonic()) > 0:
+            await self._clock.sleep(min(wait_s, _LONGEST_SLEEP_S))
         return due_s
 
-    async def _send(self, planned: PlannedStep, due_s: float | None) -> Step:
+    async def _send(self, planned: PlannedStep, due_s: float | None) -> None:
         began_s, sent_at = self._clock.monotonic(), self._clock.now()
         if self._origin_s is None:
-            self._begin(planned, sent_at)
+            self._shift_ms = self._plan.shift_ms(self._settings.timestamps, sent_at)
             self._origin_s = began_s
             if self._settings.speed.factor is not None:
                 due_s = began_s
-        request, remark = self._request(planned)
-        sent = _step(
-            planned,
+        request, remark = self._plan.request(planned, self._new_session_id, self._settings.timestamps, self._shift_ms)
+        sent = planned.result(
             StepOutcome.FAILED,
             reason=remark,
             sent_at=sent_at,
             drift_ms=None if due_s is None else (began_s - due_s) * 1000,
         )
         try:
-            response = await self._engine._unless_stopped(self._engine._transport.send(request))
+            response = await self._engine._transport.send(request)
         except TransportError as e:
-            if e.kind is Failure.UNREACHABLE and not self._engine._transport.has_connected:
-                self._unreachable.append(e)
-                self._engine.stop("no connection to the target")
-            return self._failed(sent, planned, str(e))
-        except _Stopped:
-            return self._failed(sent, planned, self._engine._stop_reason)
+            self._failed(sent, planned, str(e))
+            if e.kind is Failure.UNREACHABLE:
+                self._engine._missed(e)
+            return
+        except asyncio.CancelledError:
+            reason = self._engine._stop_reason
+            if reason is None:
+                raise
+            self._failed(sent, planned, reason)
+            if asyncio.current_task() in self._sending:
+                return  # cancelled by `run`, which waits for us
+            raise
         if planned.opens:
             self._opened(response)
         differences = compare(planned.recorded, planned.recorded_outcome, response)
-        return replace(
-            sent,
-            outcome=StepOutcome.DIFFERENT if differences else StepOutcome.SAME,
-            status=response.status,
-            latency_ms=(self._clock.monotonic() - began_s) * 1000,
-            differences=differences,
+        self._note(
+            replace(
+                sent,
+                outcome=StepOutcome.DIFFERENT if differences else StepOutcome.SAME,
+                status=response.status,
+                latency_ms=(self._clock.monotonic() - began_s) * 1000,
+                differences=differences,
+            )
         )
 
-    def _begin(self, planned: PlannedStep, sent_at: datetime) -> None:
-        start_ts_ms = self._plan.start_ts_ms
-        if planned.opens and self._settings.timestamps.mode is Mode.NOW and start_ts_ms is not None:
-            self._shift_ms = (sent_at - _EPOCH) // timedelta(milliseconds=1) - start_ts_ms
+    def _note(self, step: Step) -> None:
+        self._steps[step.seq] = step
+        self._engine._books.step(self._position, step)
 
-    def _request(self, planned: PlannedStep) -> tuple[Request, str | None]:
-        """Return what to send, and what to remark about it."""
-        path = planned.path(self._plan.session.session_id, self._new_session_id)
-        body, remark = planned.request.body, None
-        if self._settings.timestamps.mode is not Mode.KEEP:
-            try:
-                if self._shift_ms is None:
-                    raise ProtocolError("the start has no ts to go by")  # noqa: TRY301  # one place to say so
-                body = shift_timestamps(body, self._shift_ms)
-            except ProtocolError as e:
-                remark = f"sent with its recorded times: {e}"
-        return replace(planned.request, path=path, body=body), remark
-
-    def _failed(self, sent: Step, planned: PlannedStep, cause: str) -> Step:
+    def _failed(self, sent: Step, planned: PlannedStep, cause: str) -> None:
         if planned.opens:
             self._no_session = f"the new start failed ({cause}), so there is no session to report to"
-        return replace(sent, reason=cause)
+        self._note(replace(sent, reason=cause))
 
     def _opened(self, response: Response) -> None:
         location = find_location(response.headers)
@@ -348,8 +373,10 @@ class _SessionReplay:
         else:
             self._new_session_id = session_id_in(location)
             self._no_session = f"there is no session ID in the new start's Location, {location!r}"
+        if self._new_session_id is not None:
+            self._engine._books.opened(self._position, self._new_session_id)
 
-    def _reason(self, steps: list[Step]) -> str | None:
+    def _reason(self, steps: Sequence[Step]) -> str | None:
         """Return what kept the session, or the rest of it, from being sent; None where nothing did."""
         reasons = {step.reason: None for step in steps if step.outcome is StepOutcome.SKIPPED}
         if not steps:
@@ -357,13 +384,3 @@ class _SessionReplay:
         if len(reasons) == 1 and all(step.outcome is StepOutcome.SKIPPED for step in steps):
             return next(iter(reasons))
         return next((reason for reason in reasons if reason in (self._no_session, self._engine._stop_reason)), None)
-
-
-def _step(planned: PlannedStep, outcome: StepOutcome, **rest: Any) -> Step:
-    return Step(
-        seq=planned.seq,
-        event_type=planned.event_type,
-        outcome=outcome,
-        recorded_status=None if planned.recorded is None else planned.recorded.status,
-        **rest,
-    )

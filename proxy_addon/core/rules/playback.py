@@ -105,8 +105,7 @@ class SessionEvent:
     @property
     def rank(self) -> int:
         """Its place among events of the same time."""
-        known = protocol.EVENTS.get(self.type or "")
-        return known.rank if known is not None else protocol.EVENTS["ping"].rank
+        return protocol.rank_of(self.type)
 
 
 def session_event(

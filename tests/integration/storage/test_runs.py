@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
 from proxy_addon.core.runs import (
+    INTERRUPTED,
     Difference,
     Percentiles,
     ReplayRun,
+    RunSummary,
     SessionRun,
     Step,
     StepOutcome,
@@ -55,7 +58,7 @@ SECOND = SessionRun(source="s2", session_id="a\0b", new_session_id=None, steps=(
 EMPTY = SessionRun(source="s3", session_id=None, new_session_id=None, steps=(), reason="nothing to send")
 
 
-def run(id: str = "aaaa1111", *sessions: SessionRun, after_s: float = 0) -> ReplayRun:
+def run(id: str = "aaaa1111", *, after_s: float = 0) -> ReplayRun:
     return ReplayRun(
         id=id,
         target="http://127.0.0.1:8081",
@@ -63,19 +66,31 @@ def run(id: str = "aaaa1111", *sessions: SessionRun, after_s: float = 0) -> Repl
         finished_at=None,
         speed="max",
         timestamps="shift:-1.5",
-        sessions=sessions,
     )
 
 
 def begin(store: Store, *values: ReplayRun) -> None:
     with store.write() as db:
         for value in values:
-            runs.begin(db, value)
+            runs.begin(db, value, {"noise": ["header.Date"]})
 
 
-def save(store: Store, run_id: str, sessions: dict[int, SessionRun]) -> None:
+def save(store: Store, run_id: str, *sessions: SessionRun) -> None:
+    """Choose sessions, send them and note what came of them, as a replay does."""
     with store.write() as db:
-        runs.save_sessions(db, run_id, sessions)
+        assert runs.choose(db, run_id, ((each.source, each.session_id) for each in sessions)) == len(sessions)
+        runs.note(db, run_id, runs.News(begun=list(range(len(sessions)))))
+        news = runs.News(
+            opened={n: each.new_session_id for n, each in enumerate(sessions) if each.new_session_id is not None},
+            steps=[(n, step) for n, each in enumerate(sessions) for step in each.steps],
+            ended=dict(enumerate(sessions)),
+        )
+        runs.note(db, run_id, news)
+
+
+def sessions_of(store: Store, run_id: str) -> tuple[SessionRun, ...]:
+    with store.read() as db:
+        return tuple(runs.sessions(db, run_id))
 
 
 def find(store: Store, name: str) -> ReplayRun:
@@ -83,29 +98,64 @@ def find(store: Store, name: str) -> ReplayRun:
         return runs.find(db, name)
 
 
-def newest(store: Store, limit: int | None = None) -> list[runs.RunSummary]:
+def newest(store: Store, limit: int | None = None) -> list[RunSummary]:
     with store.read() as db:
         return list(runs.newest(db, limit=limit))
 
 
 def test_a_run_comes_back_with_all_its_sessions_and_steps(store):
     begin(store, run())
-    save(store, "aaaa1111", {0: FIRST, 1: SECOND, 2: EMPTY})
-    assert find(store, "aaaa1111") == run("aaaa1111", FIRST, SECOND, EMPTY)
-
-
-def test_sessions_come_in_their_places_however_they_ended(store):
-    begin(store, run())
-    save(store, "aaaa1111", {2: EMPTY})
-    save(store, "aaaa1111", {})
-    save(store, "aaaa1111", {1: SECOND, 0: FIRST})
-    assert find(store, "aaaa1111").sessions == (FIRST, SECOND, EMPTY)
+    save(store, "aaaa1111", FIRST, SECOND, EMPTY)
+    assert find(store, "aaaa1111") == run()
+    assert sessions_of(store, "aaaa1111") == (FIRST, SECOND, EMPTY)
+    with store.read() as db:
+        assert runs.settings(db, "aaaa1111") == {"noise": ["header.Date"]}
 
 
 def test_the_same_session_may_be_in_a_run_twice(store):
     begin(store, run())
-    save(store, "aaaa1111", {0: FIRST, 1: FIRST})
-    assert find(store, "aaaa1111").sessions == (FIRST, FIRST)
+    save(store, "aaaa1111", FIRST, FIRST)
+    assert sessions_of(store, "aaaa1111") == (FIRST, FIRST)
+
+
+def test_a_run_of_many_sessions_comes_back_in_order(store):
+    many = [replace(FIRST, source=f"s{n}") for n in range(120)]
+    begin(store, run())
+    save(store, "aaaa1111", *many)
+    assert sessions_of(store, "aaaa1111") == tuple(many)
+    assert newest(store)[0].sessions == 120
+
+
+def test_what_a_run_has_not_come_to_is_listed(store):
+    begin(store, run())
+    with store.write() as db:
+        runs.choose(db, "aaaa1111", [(f"s{n}", None) for n in range(5)])
+        runs.note(db, "aaaa1111", runs.News(begun=[1, 3], steps=[(3, SAME)], ended={1: replace(EMPTY, source="s1")}))
+        assert runs.waiting(db, "aaaa1111", limit=2) == [(0, "s0"), (2, "s2")]
+        assert runs.waiting(db, "aaaa1111", after=2, limit=2) == [(4, "s4")]
+        assert list(runs.cut_short(db, "aaaa1111")) == [(3, "s3", {1})]
+        assert (runs.size(db, "aaaa1111"), runs.size(db, "aaaa1111", waiting=True)) == (5, 3)
+    assert [session.reason for session in sessions_of(store, "aaaa1111")] == [
+        "not begun", "nothing to send", "not begun", None, "not begun",
+    ]  # fmt: skip
+
+
+def test_what_an_interruption_kept_from_being_sent_waits_again(store):
+    never = replace(SKIPPED, reason=INTERRUPTED)
+    begin(store, run())
+    save(
+        store,
+        "aaaa1111",
+        replace(SECOND, source="s0", steps=(FAILED, never), reason=INTERRUPTED),
+        replace(SECOND, source="s1", steps=(never,), reason=INTERRUPTED),
+        replace(SECOND, source="s2", steps=(SKIPPED,), reason="its start was not recorded"),
+        replace(SECOND, source="s3", steps=(never,), reason="the run broke off: the store is full"),
+    )
+    with store.write() as db:
+        assert runs.wait_again(db, "aaaa1111") == 2
+        assert runs.waiting(db, "aaaa1111", limit=9) == [(1, "s1"), (3, "s3")]
+        assert runs.wait_again(db, "aaaa1111") == 0
+    assert [len(session.steps) for session in sessions_of(store, "aaaa1111")] == [2, 0, 1, 0]
 
 
 def test_a_run_is_unfinished_until_it_is_finished(store):
@@ -119,11 +169,11 @@ def test_a_run_is_unfinished_until_it_is_finished(store):
 
 def test_runs_are_listed_newest_first_with_what_they_came_to(store):
     begin(store, *(run(f"{n}aaa", after_s=n) for n in (1, 3, 2)))
-    save(store, "1aaa", {0: FIRST, 1: SECOND, 2: EMPTY})
-    save(store, "2aaa", {0: FIRST})
+    save(store, "1aaa", FIRST, SECOND, EMPTY)
+    save(store, "2aaa", FIRST)
     found = newest(store)
     assert [summary.run.id for summary in found] == ["3aaa", "2aaa", "1aaa"]
-    assert [summary.run.sessions for summary in found] == [()] * 3
+    assert [summary.sessions for summary in found] == [0, 1, 3]
     assert found[0].totals == Totals(recorded=0, sent=0, same=0, different=0, failed=0, skipped=0)
     assert found[0].drift_ms == found[0].latency_ms == Percentiles()
     assert found[2].totals == Totals(recorded=4, sent=3, same=1, different=1, failed=1, skipped=1)
@@ -144,13 +194,12 @@ def test_the_list_counts_what_the_run_itself_does(store):
     )
     session = SessionRun(source="s1", session_id=None, new_session_id=None, steps=steps)
     begin(store, run())
-    save(store, "aaaa1111", {0: session})
-    whole = find(store, "aaaa1111")
-    assert whole.sessions == (session,)
+    save(store, "aaaa1111", session)
+    assert sessions_of(store, "aaaa1111") == (session,)
     [listed] = newest(store)
-    assert listed.totals == count(whole.steps())
-    assert listed.drift_ms == percentiles(step.drift_ms for step in whole.steps())
-    assert listed.latency_ms == percentiles(step.latency_ms for step in whole.steps())
+    assert listed.totals == count(steps)
+    assert listed.drift_ms == percentiles(step.drift_ms for step in steps)
+    assert listed.latency_ms == percentiles(step.latency_ms for step in steps)
 
 
 def test_an_empty_store_lists_no_runs(store):
@@ -193,8 +242,8 @@ def test_an_empty_store_says_that_it_has_no_runs(store):
 
 def test_a_run_that_is_removed_takes_its_sessions_and_steps_with_it(store):
     begin(store, run(), run("bbbb2222"))
-    save(store, "aaaa1111", {0: FIRST})
-    save(store, "bbbb2222", {0: SECOND})
+    save(store, "aaaa1111", FIRST)
+    save(store, "bbbb2222", SECOND)
     with store.write() as db:
         db.execute(text("DELETE FROM runs WHERE id = 'aaaa1111'"))
         assert db.execute(text("SELECT run_id FROM run_sessions")).scalars().all() == ["bbbb2222"]

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from proxy_addon.core.exchange import Outcome
 from proxy_addon.core.planning import plan_session, repeated_starts
+from proxy_addon.core.timestamps import Timestamps
 from tests import builders
 from tests.builders import (
     BEGIN_MS,
@@ -157,3 +160,44 @@ def test_of_the_attempts_to_open_one_playback_one_is_sent(chain, kept):
 
 def test_sessions_that_are_no_attempts_of_one_another_are_all_sent():
     assert repeated_starts([session(id="a"), session(id="b"), session(id="d", retry_of="c")]) == {}
+
+
+def test_events_on_their_way_at_once_are_counted():
+    def at_once(*spans):
+        events = [
+            builders.event(id=f"e{n}", after_s=a, duration_us=round((b - a) * 1e6)) for n, (a, b) in enumerate(spans)
+        ]
+        opened = builders.start(duration_us=60_000_000)  # all else waits for it
+        return plan_session(builders.session(), [opened, *events]).most_at_once
+
+    assert at_once() == 1
+    assert at_once((1, 2), (2, 3), (3, 3)) == 1
+    assert at_once((1, 5), (2, 3), (3, 4)) == 2
+    assert at_once((1, 5), (2, 5), (3, 5)) == 3
+
+
+def test_events_of_one_time_are_moved_apart_in_the_order_that_sdks_mean():
+    def spread(*events):
+        recorded = [builders.event(kind, id=f"e{n}", ts=ts) for n, (kind, ts) in enumerate(events)]
+        planned = plan_session(builders.session(), recorded, spreads_equal_ts=True)
+        return [step.spread_ms for step in planned.steps]
+
+    assert spread(("play", 5), ("ping", 6)) == [(0,), (0,)]
+    assert spread(("play", 5), ("chapterStart", 5), ("adBreakComplete", 5)) == [(2,), (1,), (0,)]
+    assert spread(("ping", 5), ("ping", 5), ("ping", 6), ("ping", 9)) == [(0,), (1,), (1,), (0,)]
+    assert spread(("ping", 9), ("ping", 5)) == [(0,), (0,)]
+    batch = builders.batch([builders.event_dict(kind, ts=5) for kind in ("ping", "play")] + [{}])
+    assert plan_session(builders.session(), [batch], spreads_equal_ts=True).steps[0].spread_ms == (1, 0, 0)
+
+
+def test_a_step_is_filled_in_when_it_is_sent():
+    recorded = [builders.start(ts=1000), builders.event("ping", ts=1500)]
+    planned = plan_session(builders.session(), recorded)
+    now, keep = Timestamps.parse("now"), Timestamps.parse("keep")
+    shift_ms = planned.shift_ms(now, builders.BEGIN)
+    request, remark = planned.request(planned.steps[1], "new", now, shift_ms)
+    assert (request.path, remark) == ("/api/v1/sessions/new/events", None)
+    assert request.body == recorded[1].request.body.replace(b"1500", b"%d" % (builders.BEGIN_MS + 500))
+    assert planned.request(planned.steps[1], "new", keep, 0)[0].body == recorded[1].request.body
+    moved = replace(planned.steps[1], spread_ms=(3,))
+    assert b"1503" in planned.request(moved, "new", keep, 0)[0].body

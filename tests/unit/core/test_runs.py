@@ -4,7 +4,6 @@ import pytest
 
 from proxy_addon.core.runs import (
     Percentiles,
-    ReplayRun,
     SessionRun,
     Step,
     StepOutcome,
@@ -12,7 +11,6 @@ from proxy_addon.core.runs import (
     count,
     percentiles,
 )
-from tests.builders import BEGIN
 
 SAME, DIFFERENT, FAILED, SKIPPED = StepOutcome
 
@@ -47,19 +45,6 @@ def test_a_failed_step_counts_as_sent_and_a_skipped_one_does_not():
     assert count(steps(SAME, SAME, DIFFERENT, FAILED, SKIPPED, SKIPPED, SKIPPED)) == Totals(
         recorded=7, sent=4, same=2, different=1, failed=1, skipped=3
     )
-
-
-def test_a_run_has_the_steps_of_all_its_sessions():
-    run = ReplayRun(
-        id="r1",
-        target="http://127.0.0.1",
-        started_at=BEGIN,
-        finished_at=None,
-        speed="1",
-        timestamps="now",
-        sessions=(session_run(SAME, FAILED), session_run(), session_run(SKIPPED)),
-    )
-    assert [step.outcome for step in run.steps()] == [SAME, FAILED, SKIPPED]
 
 
 @pytest.mark.parametrize(

@@ -61,11 +61,35 @@ class TestWhen:
         assert [at_s for at_s, _ in target.sent] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
         assert {step.drift_ms for step in session.steps} == {None}
 
-    async def test_a_step_waits_for_the_answer_to_the_one_before(self, clock):
+    async def test_where_nothing_overlapped_a_step_waits_for_the_answer_to_the_one_before(self, clock):
         target = FunctionTransport(clock, opens_sessions(), takes_s=4.0)
-        (session,) = await replayed([playback()], target, clock)
+        (session,) = await replayed([playback(offsets_s=(0.0, 0.25, 10.25, 10.5, 30.0))], target, clock)
         assert [at_s for at_s, _ in target.sent] == pytest.approx([0.0, 4.0, 10.25, 14.25, 30.0])
-        assert [step.drift_ms for step in session.steps] == pytest.approx([0, 3750, 0, 4000, 0])
+        assert [step.drift_ms for step in session.steps] == pytest.approx([0, 3750, 0, 3750, 0])
+
+    async def test_as_many_as_overlapped_may_be_on_their_way_and_no_more(self, clock):
+        target = FunctionTransport(clock, opens_sessions(), takes_s=4.0)
+        slow = [builders.event("ping", after_s=at_s, duration_us=1_500_000) for at_s in (10.0, 11.0, 12.0, 13.0)]
+        (session,) = await replayed([plan(builders.start(), *slow)], target, clock)
+        assert [at_s for at_s, _ in target.sent] == pytest.approx([0.0, 10.0, 11.0, 14.0, 15.0])
+        assert target.most_at_once == 2
+        assert [step.drift_ms for step in session.steps] == pytest.approx([0, 0, 0, 2000, 2000])
+        assert [step.seq for step in session.steps] == [1, 2, 3, 4, 5]
+
+    async def test_at_max_nothing_overlaps(self, clock):
+        target = FunctionTransport(clock, opens_sessions(), takes_s=1.0)
+        slow = [builders.event("ping", after_s=at_s, duration_us=9_000_000) for at_s in (1.0, 2.0, 3.0)]
+        await replayed([plan(builders.start(), *slow)], target, clock, speed="max")
+        assert [at_s for at_s, _ in target.sent] == pytest.approx([0.0, 1.0, 2.0, 3.0])
+
+    async def test_what_overlaps_is_interrupted_too(self, clock):
+        target = FunctionTransport(clock, opens_sessions(), takes_s=4.0)
+        slow = [builders.event("ping", after_s=at_s, duration_us=9_000_000) for at_s in (5.0, 6.0, 7.0)]
+        (session,) = await replayed([plan(builders.start(), *slow)], target, clock, stop_after_s=6.5)
+        assert [(step.outcome, step.reason) for step in session.steps] == [
+            ("same", None), ("failed", "interrupted"), ("failed", "interrupted"), ("skipped", "interrupted"),
+        ]  # fmt: skip
+        assert target.at_once == 0
 
     async def test_lateness_does_not_add_up(self, clock):
         target = FunctionTransport(clock, opens_sessions(), takes_s=0.9)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from proxy_addon.core.timestamps import Mode, Timestamps
 from proxy_addon.errors import SettingsError
-from proxy_addon.replay.pacing import Mode, Speed, Timestamps
+from proxy_addon.replay.pacing import Speed
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1e999", "", "fast", "MAX", "0.0"])

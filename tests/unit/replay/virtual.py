@@ -10,9 +10,10 @@ from typing import Any
 
 from proxy_addon.core.exchange import Request, Response
 from proxy_addon.core.planning import SessionPlan
-from proxy_addon.core.runs import SessionRun
+from proxy_addon.core.runs import SessionRun, Step
+from proxy_addon.core.timestamps import Timestamps
 from proxy_addon.replay.engine import Engine, Settings, TransportError
-from proxy_addon.replay.pacing import Speed, Timestamps
+from proxy_addon.replay.pacing import Speed
 from tests.builders import at
 
 RUN_BEGINS_AFTER_S = 86_400.0
@@ -107,6 +108,32 @@ def opens_sessions() -> Callable[[Request], Response]:
     return answer
 
 
+class ListBooks:
+    """Books in memory, which hold that they are kept in order."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[int, SessionRun] = {}
+        self.steps: dict[int, list[Step]] = {}
+        self.begun: list[int] = []
+        self.ids: dict[int, str] = {}
+
+    async def begin(self, position: int, plan: SessionPlan) -> None:
+        self.begun.append(position)
+
+    def opened(self, position: int, new_session_id: str) -> None:
+        self.ids[position] = new_session_id
+
+    def step(self, position: int, step: Step) -> None:
+        assert step.sent_at is None or position in self.begun, "sent before it was noted"
+        self.steps.setdefault(position, []).append(step)
+
+    def end(self, position: int, session: SessionRun) -> None:
+        steps = sorted(self.steps.get(position, ()), key=lambda step: step.seq)
+        assert tuple(steps) == session.steps, "steps are noted as they happen"
+        assert self.ids.get(position) == session.new_session_id
+        self.sessions[position] = session
+
+
 async def replayed(
     plans: Iterable[SessionPlan],
     transport: FunctionTransport,
@@ -124,11 +151,8 @@ async def replayed(
         timestamps=Timestamps.parse(timestamps),
         concurrency=concurrency,
     )
-    engine = Engine(settings, transport, clock)
-    results: dict[int, SessionRun] = {}
-
-    async def keep(position: int, session: SessionRun) -> None:
-        results[position] = session
+    books = ListBooks()
+    engine = Engine(settings, transport, clock, books)
 
     async def stop() -> None:
         assert stop_after_s is not None
@@ -137,14 +161,14 @@ async def replayed(
 
     stopping = asyncio.create_task(stop()) if stop_after_s is not None else None
     try:
-        await clock.run(engine.run(each(plans), keep))
+        await clock.run(engine.run(each(plans)))
     finally:
         if stopping is not None:
             stopping.cancel()
             await asyncio.gather(stopping, return_exceptions=True)
-    return [results[position] for position in sorted(results)]
+    return [books.sessions[position] for position in sorted(books.sessions)]
 
 
-async def each(plans: Iterable[SessionPlan]) -> AsyncIterator[SessionPlan]:
-    for plan in plans:
-        yield plan
+async def each(plans: Iterable[SessionPlan]) -> AsyncIterator[tuple[int, SessionPlan]]:
+    for position, plan in enumerate(plans):
+        yield position, plan
