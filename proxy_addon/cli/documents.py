@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +30,21 @@ def print_pieces(pieces: Iterable[str]) -> None:
     for piece in pieces:
         click.echo(piece, nl=False)
     click.echo()
+
+
+_HERE = "the list comes here"
+
+
+def json_list(head: Document, name: str, items: Iterable[Document], tail: Document) -> Iterator[str]:
+    """Yield a JSON document with a long list in it, piece by piece, indented as `print_json` does."""
+    frame = json.dumps({**head, name: [_HERE], **tail}, indent=2)
+    before, _, after = frame.partition(f"\n    {json.dumps(_HERE)}\n  ")
+    yield before
+    separator = "\n"
+    for item in items:
+        yield separator + textwrap.indent(json.dumps(item, indent=2), "    ")
+        separator = ",\n"
+    yield after if separator == "\n" else f"\n  {after}"
 
 
 def iso(when: datetime) -> str:

@@ -2,126 +2,54 @@
 
 from __future__ import annotations
 
-import math
+import secrets
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxy_addon.cli.documents import print_pieces
+from proxy_addon.cli.documents import print_json, print_pieces
 from proxy_addon.cli.filters import filter_options, require_selection
-from proxy_addon.cli.options import SERVER_URL, json_option, store_option
+from proxy_addon.cli.options import json_option, store_option
+from proxy_addon.cli.replay_options import Options, replay_options
 from proxy_addon.core.runs import ReplayRun, RunSummary, SessionRun
-from proxy_addon.core.sessions import Session
-from proxy_addon.core.targets import Allowed, parse_allowed
 from proxy_addon.core.timestamps import Timestamps
-from proxy_addon.core.urls import ServerUrl, parse_server_url
-from proxy_addon.errors import SettingsError, StorageError
+from proxy_addon.core.urls import parse_server_url
+from proxy_addon.errors import StorageError
 from proxy_addon.replay.pacing import Speed
 
 if TYPE_CHECKING:
-    from proxy_addon.cli.replay_run import Watching
+    from proxy_addon.cli.replay_run import Planning
+    from proxy_addon.core.changes import Change, Changer
+    from proxy_addon.core.sessions import Session
     from proxy_addon.replay.resolving import CheckedTarget
     from storage.engine import Store
     from storage.sessions import Filters
 
 
-class _Parsed[T](click.ParamType[T]):
-    """A value with a parser of its own, which raises a `SettingsError`."""
-
-    def __init__(self, name: str, parse: Callable[[str], T], kind: type[T]) -> None:
-        self.name = name
-        self._parse = parse
-        self._kind = kind
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
-        if isinstance(value, self._kind):
-            return value
-        try:
-            return self._parse(value)
-        except SettingsError as e:
-            self.fail(f"{e}; {e.hint}", param, ctx)
-
-
-class _Seconds(click.ParamType[float]):
-    """A finite time above zero."""
-
-    name = "SECONDS"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = 0.0
-        if not (seconds > 0 and math.isfinite(seconds)):
-            self.fail(f"{value!r} is no number of seconds above 0", param, ctx)
-        return seconds
-
-
 @click.command()
 @click.argument("names", metavar="[SESSION]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All sessions that the filters leave, oldest first.")
+@replay_options
+@click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
 @click.option(
-    "--target",
-    type=SERVER_URL,
-    metavar="URL",
-    allow_from_autoenv=False,
-    help="Where to: http[s]://host[:port][/path]; a path is put in front of the recorded ones.",
-)
-@click.option(
-    "--allow-host",
-    "allowed",
-    type=_Parsed("HOST", parse_allowed, Allowed),
-    metavar="NAME|ADDRESS[:PORT]",
-    multiple=True,
-    allow_from_autoenv=False,
-    help="Allow a target that is not on this machine, or that is a recorded upstream. May be repeated.",
-)
-@click.option(
-    "--speed",
-    type=_Parsed("SPEED", Speed.parse, Speed),
-    metavar="N|max",
-    default="1",
-    show_default=True,
-    help="A multiple of the recorded pace, or as fast as the target answers.",
-)
-@click.option(
-    "--timestamps",
-    type=_Parsed("TIMESTAMPS", Timestamps.parse, Timestamps),
-    metavar="now|keep|shift:SECONDS",
-    default="now",
-    show_default=True,
-    help="now: each session's start gets its time of sending, its other times move along.",
-)
-@click.option(
-    "--concurrency",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=8,
-    show_default=True,
-    help="Sessions that run side by side at most.",
-)
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=_Seconds(),
-    metavar="SECONDS",
-    default=10.0,
-    show_default=True,
-    help="How long each answer may take, connecting included.",
-)
-@click.option("--insecure", is_flag=True, allow_from_autoenv=False, help="Do not check the target's certificate.")
-@click.option(
-    "--ca",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Trust the authorities in this PEM file in place of the system's.",
+    "--learn-noise",
+    is_flag=True,
+    help="Send each session twice, and print what differs between the answers as --ignore options.",
 )
 @click.option("--resume", metavar="RUN", help="Go on with a run that was interrupted or killed; nothing is sent twice.")
+@click.option(
+    "--report",
+    "reports",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.{html,json,xml}",
+    multiple=True,
+    help="Write a report: a page, the JSON document, or JUnit XML. May be repeated.",
+)
 @filter_options
 @json_option
 @store_option
@@ -129,15 +57,11 @@ def replay(
     *,
     names: tuple[str, ...],
     everything: bool,
-    target: ServerUrl | None,
-    allowed: tuple[Allowed, ...],
-    speed: Speed,
-    timestamps: Timestamps,
-    concurrency: int,
-    timeout_s: float,
-    insecure: bool,
-    ca: Path | None,
+    options: Options,
+    dry_run: bool,
+    learn_noise: bool,
     resume: str | None,
+    reports: tuple[Path, ...],
     filters: Filters,
     as_json: bool,
     store_url: str,
@@ -148,50 +72,65 @@ def replay(
     runs. SESSION is an id, a back-end session ID, or the begin of either. Exit code 1: an answer differs or is missing.
     """
     # Not at the top: --help does without the HTTP library and the database.
-    from proxy_addon.cli.replay_run import Planning, carry_out, close_cut_short  # noqa: PLC0415
+    from proxy_addon.cli.replay_run import carry_out  # noqa: PLC0415
+    from proxy_addon.cli.run_progress import RunProgress  # noqa: PLC0415
+    from proxy_addon.cli.run_reports import check_path, write  # noqa: PLC0415
+    from proxy_addon.core.comparing import Noise  # noqa: PLC0415
     from proxy_addon.replay.engine import Settings  # noqa: PLC0415
     from proxy_addon.replay.transport import HttpTransport, tls_context  # noqa: PLC0415
-    from storage import runs  # noqa: PLC0415
+    from storage import revision, runs  # noqa: PLC0415
     from storage.engine import Store  # noqa: PLC0415
 
-    tls = tls_context(insecure=insecure, ca=ca)
-    if resume is None:
-        require_selection(names, filters, everything=everything, verb="replayed")
-        if target is None:
-            raise click.UsageError("say where to: --target URL")
-    elif names or everything or target is not None or filters != type(filters)():
-        raise click.UsageError("--resume goes on with a run as it was begun: no sessions, filters or --target with it")
+    for path in reports:
+        check_path(path)
+    _check_usage(names, filters, options, everything=everything, resume=resume, twice=learn_noise, dry=dry_run)
+    tls = tls_context(insecure=options.insecure, ca=options.ca)
     with closing(Store(store_url)) as store:
-        run, is_new = _run(store, resume, target, speed, timestamps)
-        checked = _checked(store, parse_server_url(run.target), allowed)
-        if is_new:
-            chosen = _begin(store, run, names, filters, settings={"concurrency": concurrency})
-        else:
-            close_cut_short(store, run.id)
-            chosen = _take_up(store, run)
-        if not chosen:
-            click.echo(
-                "no session is left to be sent" if resume else "the filters leave no session: nothing is sent", err=True
-            )
-        with _progress(chosen) as watching:
+        with store.read() as db:
+            revision.require(db, store)
+            run = _new_run(options) if resume is None else runs.find(db, resume)
+            stored = None if resume is None else runs.settings(db, run.id)
+        checked = _checked(store, run.target, options)
+        known = stored if stored is not None else _settings(options)
+        changer = _changer(known, is_safe=checked.needed_leave if options.safe is None else options.safe)
+        settings = Settings(
+            target=run.target,
+            speed=Speed.parse(run.speed),
+            timestamps=Timestamps.parse(run.timestamps),
+            concurrency=options.concurrency,
+            noise=Noise.parse(known["ignore"]),
+        )
+        planning = _planning(changer, known)
+        if dry_run or learn_noise:
+            transport = HttpTransport(checked, timeout_s=options.timeout_s, tls=tls)
+            with store.read() as db:
+                chosen = list(_chosen(db, names, filters))
+            if dry_run:
+                _print_plans(store, chosen, planning, settings, as_json=as_json)
+            else:
+                _print_noise(store, chosen, planning, settings, transport, as_json=as_json)
+            return
+        number = _take_up(store, run) if resume is not None else _begin(store, run, names, filters, known)
+        if not number:
+            left = "no session is left to be sent" if resume else "the filters leave no session: nothing is sent"
+            click.echo(left, err=True)
+        with RunProgress(number) as progress:
             ended = carry_out(
                 run.id,
                 store=store,
-                settings=Settings(
-                    target=run.target,
-                    speed=Speed.parse(run.speed),
-                    timestamps=Timestamps.parse(run.timestamps),
-                    concurrency=concurrency,
-                ),
-                planning=Planning(),
-                transport=HttpTransport(checked, timeout_s=timeout_s, tls=tls),
-                watching=watching,
+                settings=settings,
+                planning=planning,
+                transport=HttpTransport(checked, timeout_s=options.timeout_s, tls=tls),
+                watching=progress,
             )
         if ended.error is not None and not isinstance(ended.error, StorageError):
             raise ended.error
         with store.read() as db:
             summary = runs.summary(db, runs.find(db, run.id))
             _print(summary, runs.sessions(db, run.id), as_json=as_json)
+            for path in reports:
+                write(path, summary, lambda: runs.sessions(db, run.id))
+    _warn_of_unused(changer)
     if ended.error is not None:
         raise ended.error
     if ended.signal is not None:
@@ -200,59 +139,153 @@ def replay(
     sys.exit(1 if summary.totals.different or summary.totals.failed else 0)
 
 
-def _run(
-    store: Store, resume: str | None, target: ServerUrl | None, speed: Speed, timestamps: Timestamps
-) -> tuple[ReplayRun, bool]:
-    """Return the run to carry out, and whether it is a new one."""
-    from storage import revision, runs  # noqa: PLC0415
+def _check_usage(
+    names: tuple[str, ...],
+    filters: Filters,
+    options: Options,
+    *,
+    everything: bool,
+    resume: str | None,
+    twice: bool,
+    dry: bool,
+) -> None:
+    if resume is None:
+        require_selection(names, filters, everything=everything, verb="replayed")
+        if options.target is None:
+            raise click.UsageError("say where to: --target URL")
+        if twice and dry:
+            raise click.UsageError("--learn-noise sends, and --dry-run does not")
+        return
+    changes = (options.sets, options.drops, options.header_sets, options.header_drops, options.change_files)
+    if names or everything or options.target is not None or filters != type(filters)() or twice or dry or any(changes):
+        raise click.UsageError(
+            "--resume goes on with a run as it was begun: no sessions, filters, changes or --target with it"
+        )
+
+
+def _new_run(options: Options) -> ReplayRun:
     from storage.saving import new_id  # noqa: PLC0415
 
-    with store.read() as db:
-        revision.require(db, store)
-        if resume is not None:
-            return runs.find(db, resume), False
-    run = ReplayRun(
+    return ReplayRun(
         id=new_id(),
-        target=str(target),
+        target=str(options.target),
         started_at=datetime.now(UTC),
         finished_at=None,
-        speed=str(speed),
-        timestamps=str(timestamps),
+        speed=str(options.speed),
+        timestamps=str(options.timestamps),
     )
-    return run, True
 
 
-def _checked(store: Store, target: ServerUrl, allowed: Sequence[Allowed]) -> CheckedTarget:
+def _settings(options: Options) -> dict[str, Any]:
+    """Return what is kept with a run, to go on with it."""
+    return {
+        "spread_equal_ts": options.spread_equal_ts,
+        "ignore": list(options.ignored),
+        "changes": [dict(change) for change in _changes(options)],
+        "key": secrets.token_hex(32),
+    }
+
+
+def _changes(options: Options) -> list[Change]:
+    from proxy_addon import changes_file  # noqa: PLC0415
+    from proxy_addon.core import changes  # noqa: PLC0415
+
+    return [
+        *(change for path in options.change_files for change in changes_file.load(path)),
+        *map(changes.set_value, options.sets),
+        *map(changes.drop_value, options.drops),
+        *map(changes.set_header, options.header_sets),
+        *map(changes.drop_header, options.header_drops),
+    ]
+
+
+def _changer(known: dict[str, Any], *, is_safe: bool) -> Changer:
+    """Return what changes requests; the safe profile comes first, so that what was typed has the last word."""
+    from proxy_addon.core.changes import SAFE, Changer  # noqa: PLC0415
+
+    safe = SAFE if is_safe else ()
+    return Changer([*safe, *known["changes"]], key=bytes.fromhex(known["key"]), profile=len(safe))
+
+
+def _planning(changer: Changer, known: dict[str, Any]) -> Planning:
+    from proxy_addon.cli.replay_run import Planning  # noqa: PLC0415
+
+    return Planning(change=changer, spreads_equal_ts=bool(known["spread_equal_ts"]))
+
+
+def _warn_of_unused(changer: Changer) -> None:
+    for change in changer.unused():
+        what = change.get("path") or change.get("name")
+        click.echo(f"sessiontape: {change['do']} {what} found nothing to change", err=True)
+
+
+def _checked(store: Store, target: str, options: Options) -> CheckedTarget:
     from proxy_addon.replay.resolving import check_target  # noqa: PLC0415
     from storage import sessions  # noqa: PLC0415
 
     with store.read() as db:
         upstreams, servers = sessions.upstreams(db), sessions.servers(db)
-    return check_target(target, upstreams=upstreams, servers=servers, allowed=allowed)
+    return check_target(parse_server_url(target), upstreams=upstreams, servers=servers, allowed=options.allowed)
 
 
-def _begin(store: Store, run: ReplayRun, names: Sequence[str], filters: Filters, *, settings: Mapping[str, Any]) -> int:
-    """Write a run with the sessions it is about, each once; return how many."""
-    from storage import runs, sessions  # noqa: PLC0415
+def _chosen(db: Any, names: Sequence[str], filters: Filters) -> Iterable[Session]:
+    """Return the sessions that were asked for, each once."""
+    from storage import sessions  # noqa: PLC0415
+
+    if not names:
+        return sessions.newest(db, filters, now=datetime.now(UTC), oldest_first=True)
+    return {session.id: session for session in (sessions.find(db, name) for name in names)}.values()
+
+
+def _begin(store: Store, run: ReplayRun, names: Sequence[str], filters: Filters, known: dict[str, Any]) -> int:
+    """Write a run with the sessions it is about; return how many."""
+    from storage import runs  # noqa: PLC0415
 
     with store.read() as db:
-        named = {session.id: session for session in (sessions.find(db, name) for name in names)}
-        found: Iterable[Session] = named.values()
-        if not names:
-            found = sessions.newest(db, filters, now=datetime.now(UTC), oldest_first=True)
+        chosen = _chosen(db, names, filters)
         with store.write() as writing:
-            runs.begin(writing, run, settings)
-            return runs.choose(writing, run.id, ((session.id, session.session_id) for session in found))
+            runs.begin(writing, run, known)
+            return runs.choose(writing, run.id, ((session.id, session.session_id) for session in chosen))
 
 
 def _take_up(store: Store, run: ReplayRun) -> int:
-    """Let wait again what an interruption has kept from being sent; return how many sessions are waiting."""
+    """Settle what was cut short, and let wait again what was kept from being sent; return how many sessions wait."""
+    from proxy_addon.cli.replay_run import close_cut_short  # noqa: PLC0415
     from storage import runs  # noqa: PLC0415
 
+    close_cut_short(store, run.id)
     with store.write() as db:
         runs.wait_again(db, run.id)
         runs.finish(db, run.id, None)
         return runs.size(db, run.id, waiting=True)
+
+
+def _print_plans(store: Store, chosen: Sequence[Session], planning: Planning, settings: Any, *, as_json: bool) -> None:
+    from proxy_addon.cli.dry_run import plan_text, print_plan  # noqa: PLC0415
+    from proxy_addon.cli.output import console  # noqa: PLC0415
+    from proxy_addon.cli.replay_run import plans_of  # noqa: PLC0415
+
+    plans = plans_of(store, chosen, planning)
+    if as_json:
+        print_pieces(plan_text(plans, settings))
+    else:
+        for plan in plans:
+            print_plan(console(), plan, settings)
+
+
+def _print_noise(
+    store: Store, chosen: Sequence[Session], planning: Planning, settings: Any, transport: Any, *, as_json: bool
+) -> None:
+    from proxy_addon.cli.replay_run import learn_noise, plans_of  # noqa: PLC0415
+
+    found = learn_noise(list(plans_of(store, chosen, planning)), settings, transport)
+    if as_json:
+        print_json({"ignore": list(found)})
+    elif found:
+        for where in found:
+            click.echo(f"--ignore '{where}'")
+    else:
+        click.echo("the answers were the same both times: nothing has to be ignored", err=True)
 
 
 def _print(summary: RunSummary, sessions: Iterable[SessionRun], *, as_json: bool) -> None:
@@ -263,17 +296,3 @@ def _print(summary: RunSummary, sessions: Iterable[SessionRun], *, as_json: bool
         print_pieces(run_text(summary, sessions))
     else:
         print_run(console(), summary, sessions)
-
-
-@contextmanager
-def _progress(sessions: int) -> Iterator[Watching]:
-    """Show how far it has got, on a terminal alone."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
-    from proxy_addon.cli.output import notes  # noqa: PLC0415
-    from proxy_addon.cli.replay_run import Watching  # noqa: PLC0415
-
-    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("sessions"), TimeElapsedColumn())
-    with Progress(*columns, console=notes(), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("replaying", total=sessions)
-        yield Watching(on_session=lambda _: bar.advance(task))

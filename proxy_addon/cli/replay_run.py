@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import Protocol
 
+from proxy_addon.core.comparing import learn
+from proxy_addon.core.exchange import Request, Response
 from proxy_addon.core.planning import Change, SessionPlan, as_it_is, cut_short, plan_session, repeated_starts
 from proxy_addon.core.runs import SessionRun, Step
+from proxy_addon.core.sessions import Session
 from proxy_addon.errors import SessiontapeError, StorageError
 from proxy_addon.replay import loops
 from proxy_addon.replay.engine import Engine, Settings, SystemClock
+from proxy_addon.replay.pacing import Speed
 from proxy_addon.replay.transport import HttpTransport
 from storage import exchanges, runs, sessions
 from storage.engine import Store
@@ -38,12 +43,16 @@ class Planning:
     spreads_equal_ts: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Watching:
+class Watching(Protocol):
     """Who wants to know how far it has got."""
 
-    on_step: Callable[[Step], None] = field(default=lambda step: None)
-    on_session: Callable[[SessionRun], None] = field(default=lambda session: None)
+    def step(self, step: Step) -> None:
+        """Learn what became of a step."""
+        ...
+
+    def session_ended(self, session: SessionRun) -> None:
+        """Learn what a session came to."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +66,76 @@ class Ended:
 
     signal: int | None
     error: SessiontapeError | None
+
+
+def plans_of(store: Store, chosen: Sequence[Session], planning: Planning) -> Iterator[SessionPlan]:
+    """Yield the plans of sessions, in their order, without sending anything."""
+    skip = repeated_starts(chosen)
+    for session in chosen:
+        plan = _plan(store, session.id, planning, skip)
+        if plan is not None:
+            yield plan
+
+
+def learn_noise(plans: Sequence[SessionPlan], settings: Settings, transport: HttpTransport) -> tuple[str, ...]:
+    """Send sessions twice, one after the other, and return what differs between the answers, as rules.
+
+    Raises:
+        TargetUnreachable: No connection to the target succeeded.
+    """
+
+    async def twice() -> tuple[str, ...]:
+        heard: list[list[Response | None]] = []
+        async with transport:
+            for _ in range(2):
+                listening = _Listening(transport)
+                one_by_one = replace(settings, speed=Speed(None), concurrency=1)
+                await Engine(one_by_one, listening, SystemClock(), _NoBooks()).run(_each(plans))
+                heard.append(listening.heard)
+        pairs = zip(*heard, strict=False)
+        return learn((one, other) for one, other in pairs if one is not None and other is not None)
+
+    return loops.run(twice())
+
+
+async def _each(plans: Iterable[SessionPlan]) -> AsyncGenerator[tuple[int, SessionPlan]]:
+    for position, plan in enumerate(plans):
+        yield position, plan
+
+
+class _Listening:
+    """A transport that keeps the answers, in the order of the requests; None for one that got none."""
+
+    def __init__(self, transport: HttpTransport) -> None:
+        self._transport = transport
+        self.heard: list[Response | None] = []
+
+    @property
+    def has_connected(self) -> bool:
+        return self._transport.has_connected
+
+    async def send(self, request: Request) -> Response:
+        place = len(self.heard)
+        self.heard.append(None)
+        response = await self._transport.send(request)
+        self.heard[place] = response
+        return response
+
+
+class _NoBooks:
+    """Books of a run that nobody keeps."""
+
+    async def begin(self, position: int, plan: SessionPlan) -> None:
+        """Let it begin."""
+
+    def opened(self, position: int, new_session_id: str) -> None:
+        """Forget it."""
+
+    def step(self, position: int, step: Step) -> None:
+        """Forget it."""
+
+    def end(self, position: int, session: SessionRun) -> None:
+        """Forget it."""
 
 
 def close_cut_short(store: Store, run_id: str) -> None:
@@ -218,12 +297,12 @@ class _Ledger:
     def step(self, position: int, step: Step) -> None:
         self._news.steps.append((position, step))
         self._changed.set()
-        self._watching.on_step(step)
+        self._watching.step(step)
 
     def end(self, position: int, session: SessionRun) -> None:
         self._news.ended[position] = session
         self._changed.set()
-        self._watching.on_session(session)
+        self._watching.session_ended(session)
 
     def close(self) -> None:
         """Let `write` end with what there is."""

@@ -178,19 +178,19 @@ class _JUnit:
 
     def add(self, subject: Subject) -> None:
         write = self._cases.write
-        write(f'<testcase classname="sessiontape" name={_attribute(subject.name)}>\n')
+        write(f'<testcase classname="sessiontape" name={xml_attribute(subject.name)}>\n')
         others = []
         failures = 0
         for finding in subject.verdict.findings:
             line = f"{subject.place(finding)} {finding_line(finding).plain}".strip()
             if self._threshold is not None and finding.severity.weight >= self._threshold:
                 failures += 1
-                write(f"<failure type={_attribute(finding.rule)} message={_attribute(finding.message)}>")
-                write(f"{_text(line)}</failure>\n")
+                write(f"<failure type={xml_attribute(finding.rule)} message={xml_attribute(finding.message)}>")
+                write(f"{xml_text(line)}</failure>\n")
             else:
                 others.append(line)
         if others:
-            write("<system-out>{}</system-out>\n".format(_text("\n".join(others))))
+            write("<system-out>{}</system-out>\n".format(xml_text("\n".join(others))))
         write("</testcase>\n")
         self._tests += 1
         self._failures += failures > 0
@@ -285,11 +285,13 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _text(text: str) -> str:
+def xml_text(text: str) -> str:
+    """Return any text as one in XML."""
     return escape(_legal(text))
 
 
-def _attribute(text: str) -> str:
+def xml_attribute(text: str) -> str:
+    """Return any text as the value of an attribute in XML, quotes included."""
     return quoteattr(_legal(text))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -12,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from proxy_addon.cli.documents import Document, iso
+from proxy_addon.cli.documents import Document, iso, json_list
 from proxy_addon.cli.output import printable
 from proxy_addon.core.runs import Percentiles, RunSummary, SessionRun, Step, StepOutcome, Totals, count
 
@@ -25,20 +23,12 @@ _STYLES = {
     StepOutcome.SKIPPED: "dim",
 }
 _ID_SHOWN = 12
-_HERE = "sessions come here"
 
 
 def run_text(of: RunSummary, sessions: Iterable[SessionRun]) -> Iterator[str]:
-    """Yield a run as printed by ``replay --json`` and ``runs RUN --json``, piece by piece: it may be large."""
+    """Return a run as printed by ``replay --json`` and ``runs RUN --json``, piece by piece: it may be large."""
     head, totals, drift_ms, latency_ms = _parts(of)
-    frame = json.dumps({**head, "sessions": [_HERE], **totals, **drift_ms, **latency_ms}, indent=2)
-    before, _, after = frame.partition(f"\n    {json.dumps(_HERE)}\n  ")
-    yield before
-    separator = "\n"
-    for session in sessions:
-        yield separator + textwrap.indent(json.dumps(_session(session), indent=2), "    ")
-        separator = ",\n"
-    yield f"\n  {after}" if separator != "\n" else after
+    return json_list(head, "sessions", map(_session, sessions), {**totals, **drift_ms, **latency_ms})
 
 
 def summary_document(of: RunSummary) -> Document:

@@ -116,6 +116,11 @@ def loads(text: bytes) -> Any:
         raise ProtocolError(f"not JSON: {e}") from e
 
 
+def text_of(value: object) -> bytes:
+    """Return a value as JSON text, compact, in ASCII: also where it has lone surrogates."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
 class _Step(NamedTuple):
     """Where a value stands: below what, and under which name or number. Only what is told is written out."""
 

@@ -20,9 +20,9 @@ from decimal import Decimal
 from enum import StrEnum
 
 from proxy_addon.core import jsontext
+from proxy_addon.core.jsonspans import TOKEN
 from proxy_addon.errors import ProtocolError, SettingsError
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _INTEGER = re.compile(rb"-?[0-9]{1,30}\Z")
 _PATHS = ((b"playerTime", b"ts"), (None, b"playerTime", b"ts"))
 """Where a time stands: in the body itself, or in each element of a batch."""
@@ -109,7 +109,7 @@ def _timestamps(body: bytes) -> Iterator[tuple[int, int, int]]:
     key: bytes | None = None
     expecting_key = False
     event = 0
-    for token in _TOKEN.finditer(body):
+    for token in TOKEN.finditer(body):
         match token[0]:
             case b"{" | b"[" as opening:
                 if expecting_key is False and _is_time(path, key):

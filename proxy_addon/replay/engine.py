@@ -15,13 +15,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol
 
-from proxy_addon.core.comparing import compare
-from proxy_addon.core.exchange import Request, Response
+from proxy_addon.core.comparing import Noise, compare
+from proxy_addon.core.exchange import Request, Response, header
 from proxy_addon.core.locations import find_location, session_id_in
 from proxy_addon.core.planning import PlannedStep, SessionPlan
 from proxy_addon.core.runs import BROKEN_OFF, INTERRUPTED, UNREACHED, SessionRun, Step, StepOutcome
@@ -110,12 +110,14 @@ class Settings:
     Attributes:
         target: The server's URL, for messages.
         concurrency: How many sessions run side by side at most.
+        noise: What may differ between a recorded answer and a new one.
     """
 
     target: str
     speed: Speed
     timestamps: Timestamps
     concurrency: int
+    noise: Noise = field(default_factory=Noise)
 
 
 class Books(Protocol):
@@ -344,7 +346,14 @@ class _SessionReplay:
             raise
         if planned.opens:
             self._opened(response)
-        differences = compare(planned.recorded, planned.recorded_outcome, response)
+        differences = compare(
+            planned.recorded,
+            planned.recorded_outcome,
+            response,
+            noise=self._settings.noise,
+            ids=(self._plan.session.session_id, self._new_session_id),
+            origin=header(request.headers, "origin"),
+        )
         self._note(
             replace(
                 sent,

@@ -26,10 +26,12 @@ class CheckedTarget:
 
     Attributes:
         addresses: As numbers, in the order to try them.
+        needed_leave: Whether it is a target that nobody may replay to unless told.
     """
 
     url: ServerUrl
     addresses: tuple[str, ...]
+    needed_leave: bool = False
 
 
 def check_target(
@@ -73,7 +75,8 @@ def check_target(
         raise TargetUnreachable(
             f"cannot resolve {url.host}: {_cause(failure)}", hint="is --target spelled right, and is there a network?"
         ) from failure
-    return CheckedTarget(url, numbers)
+    needed_leave = refusal(target, upstreams=others, allowed=(), local=_own(everywhere)) is not None
+    return CheckedTarget(url, numbers, needed_leave)
 
 
 def _servers(upstreams: Iterable[str], port: int) -> list[Server]:
