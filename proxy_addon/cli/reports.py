@@ -287,16 +287,16 @@ def _property(text: str) -> str:
 
 def xml_text(text: str) -> str:
     """Return any text as one in XML."""
-    return escape(_legal(text))
+    return escape(legal_text(text))
 
 
 def xml_attribute(text: str) -> str:
     """Return any text as the value of an attribute in XML, quotes included."""
-    return quoteattr(_legal(text))
+    return quoteattr(legal_text(text))
 
 
-def _legal(text: str) -> str:
-    """Return a text without the characters that XML cannot hold."""
+def legal_text(text: str) -> str:
+    """Return a text without the characters that a document cannot hold or show."""
     return "".join(
         character if character.isprintable() or character in "\n\t" else "\N{REPLACEMENT CHARACTER}"
         for character in text

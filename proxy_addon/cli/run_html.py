@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape
 
+from proxy_addon.cli.reports import legal_text
 from proxy_addon.core.runs import RunSummary, SessionRun, Step, StepOutcome, count
 
 POINTS = 3000
@@ -77,8 +78,8 @@ def page(of: RunSummary, sessions: Callable[[], Iterable[SessionRun]]) -> Iterat
     yield (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f'<meta name="viewport" content="width=device-width"><title>Replay {escape(run.id)}</title>'
-        f"<style>{_STYLE}</style></head><body>\n<h1>Replay {escape(run.id)}</h1>\n"
+        f'<meta name="viewport" content="width=device-width"><title>Replay {_text(run.id)}</title>'
+        f"<style>{_STYLE}</style></head><body>\n<h1>Replay {_text(run.id)}</h1>\n"
     )
     yield _facts(of)
     yield (
@@ -121,8 +122,9 @@ def _facts(of: RunSummary) -> str:
         ("timestamps", run.timestamps),
     ]
     for name, values in (("drift", of.drift_ms), ("latency", of.latency_ms)):
-        rows.append((name, f"p50 {_ms(values.p50)}, p95 {_ms(values.p95)}, max {_ms(values.max)}"))
-    cells = "".join(f'<tr><th scope="row">{name}</th><td>{escape(value)}</td></tr>' for name, value in rows)
+        told = f"p50 {_ms(values.p50)}, p95 {_ms(values.p95)}, max {_ms(values.max)}"
+        rows.append((name, "not measured" if values.max is None else told))
+    cells = "".join(f'<tr><th scope="row">{name}</th><td>{_text(value)}</td></tr>' for name, value in rows)
     return f"<table><caption>The run</caption><tbody>{cells}</tbody></table>\n"
 
 
@@ -130,11 +132,11 @@ def _session_row(session: SessionRun) -> str:
     totals = count(session.steps)
     numbers = (totals.recorded, totals.same, totals.different, totals.failed, totals.skipped)
     return (
-        f'<tr data-verdict="{session.verdict}"><td><code>{escape(session.source)}</code></td>'
-        f"<td><code>{escape(_short(session.new_session_id))}</code></td>"
+        f'<tr data-verdict="{session.verdict}"><td><code>{_text(session.source)}</code></td>'
+        f"<td><code>{_text(_short(session.new_session_id))}</code></td>"
         f'<td class="{session.verdict}">{session.verdict}</td>'
         + "".join(f'<td class="n">{number}</td>' for number in numbers)
-        + f"<td>{escape(session.reason or '')}</td></tr>\n"
+        + f"<td>{_text(session.reason or '')}</td></tr>\n"
     )
 
 
@@ -152,7 +154,7 @@ def _steps(sessions: Iterable[SessionRun], *, show_same: bool) -> Iterator[str]:
         is_odd = session.verdict is not StepOutcome.SAME
         yield (
             f'<details data-verdict="{session.verdict}"{" open" if is_odd else ""}><summary><code>'
-            f'{escape(session.source)}</code> <span class="{session.verdict}">{session.verdict}</span></summary>'
+            f'{_text(session.source)}</code> <span class="{session.verdict}">{session.verdict}</span></summary>'
             '<table><thead><tr><th class="n">#</th><th>event</th><th>outcome</th><th class="n">recorded</th>'
             '<th class="n">status</th><th class="n">drift</th><th class="n">latency</th><th>what differs</th></tr>'
             "</thead><tbody>\n"
@@ -169,12 +171,12 @@ def _steps(sessions: Iterable[SessionRun], *, show_same: bool) -> Iterator[str]:
 
 def _step_row(step: Step) -> str:
     differences = "<br>".join(
-        f"<code>{escape(each.where)}</code>: {_value(each.recorded)} → {_value(each.replayed)}"
+        f"<code>{_text(each.where)}</code>: {_value(each.recorded)} → {_value(each.replayed)}"
         for each in step.differences
     )
-    told = "<br>".join(filter(None, (differences, escape(step.reason or ""))))
+    told = "<br>".join(filter(None, (differences, _text(step.reason or ""))))
     return (
-        f'<tr><td class="n">{step.seq}</td><td>{escape(step.event_type or "")}</td>'
+        f'<tr><td class="n">{step.seq}</td><td>{_text(step.event_type or "")}</td>'
         f'<td class="{step.outcome}">{step.outcome}</td><td class="n">{_number(step.recorded_status)}</td>'
         f'<td class="n">{_number(step.status)}</td><td class="n">{_ms(step.drift_ms)}</td>'
         f'<td class="n">{_ms(step.latency_ms)}</td><td>{told}</td></tr>\n'
@@ -215,7 +217,7 @@ class _Scatter:
             return round(x, 1), round(y, 1)
 
         dots = []
-        for at_s, value, kind in [*self.points, self.highest]:
+        for at_s, value, kind in dict.fromkeys([*self.points, self.highest]):
             x, y = place(max(0.0, at_s), value)
             dots.append(f'<circle class="{kind}" cx="{x}" cy="{y}" r="2"/>')
         labels = "".join(
@@ -225,11 +227,15 @@ class _Scatter:
             for share in (0, 0.5, 1)
         )
         return (
-            f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(caption)}">{labels}'
+            f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{_text(caption)}">{labels}'
             f'<text x="{_LEFT}" y="{HEIGHT - 8}">0 s</text>'
             f'<text x="{WIDTH - _RIGHT}" y="{HEIGHT - 8}" text-anchor="end">{right:.4g} s</text>{"".join(dots)}</svg>'
-            f"<figcaption>{escape(caption)}. {self._seen} measured, {len(dots)} drawn.</figcaption></figure>\n"
+            f"<figcaption>{_text(caption)}. {self._seen} measured, {len(dots)} drawn.</figcaption></figure>\n"
         )
+
+
+def _text(text: str) -> str:
+    return escape(legal_text(text))
 
 
 def _when(time: datetime | None) -> str:
@@ -245,7 +251,7 @@ def _number(value: int | None) -> str:
 
 
 def _value(value: str | int | None) -> str:
-    return "<em>nothing</em>" if value is None else escape(str(value))
+    return "<em>nothing</em>" if value is None else _text(str(value))
 
 
 def _short(id: str | None) -> str:

@@ -293,7 +293,7 @@ class _BodyChange:
         self._above: jsonpath.JSONPathQuery | None = None
         self._name = ""
         last = _LAST.match(path)
-        if last is not None:
+        if last is not None and not last["above"].endswith("."):  # as $..name does
             self._name = last["plain"] or last["quoted"][1:-1]
             if self._do == "set" and change.get("only") != "present":
                 self._above = _compiled(last["above"])
@@ -351,12 +351,16 @@ def _at(value: Any, location: Location) -> Any:
     return value
 
 
-def _token(text: bytes, key: bytes) -> str | None:
-    """Return the pseudonym of a value given as JSON text; None for what names nobody."""
+def _token(text: bytes, key: bytes) -> str | int | None:
+    """Return the pseudonym of a value given as JSON text, of the same type; None for what names nobody."""
     value = jsontext.loads(text)
-    if isinstance(value, bool) or value is None or value in ("", {}, []):
+    if isinstance(value, str):
+        return pseudonym(value, key) if value else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return pseudonym(value if isinstance(value, str) else text.decode(), key)
+    digits = min(len(text), 15)  # any reader can tell integers of so many apart
+    least: int = 10 ** (digits - 1)
+    return least + int.from_bytes(hmac.digest(key, text, "sha256")) % (9 * least)
 
 
 _ECID = re.compile(r"[0-9]{38}\Z")

@@ -886,3 +886,163 @@ class TestResuming:
         document = json.loads(processes.run("replay", "--resume", run, "--store", tape, "--json").stdout)
         assert document["sessions"][-1]["reason"] == "it is no longer in the store"
         assert_balanced(document)
+
+
+class TestPace:
+    @pytest.mark.parametrize("speed", [1, 10, 100])
+    def test_arrivals_have_the_recorded_distances_over_the_speed(self, sqlite_url, server, speed):
+        arrivals: list[float] = []
+
+        def answer(number: int, path: str) -> bytes:
+            arrivals.append(time.monotonic())
+            return answer_well(number, path)
+
+        offsets_s = (0.1, 0.15, 0.4, 0.41, 0.9)
+        tape = fill(sqlite_url, playback(*(offset_s * speed for offset_s in offsets_s)))
+        document = replayed(tape, server(answer).url, "--speed", str(speed))
+        assert len(arrivals) == 6
+        (session,) = document["sessions"]
+        for arrived_s, offset_s, step in zip(arrivals, (0.0, *offsets_s), session["steps"], strict=True):
+            late_s = arrived_s - arrivals[0] - offset_s
+            # What a machine under load needs from sending to noting is not drift.
+            assert -0.05 < late_s - step["drift_ms"] / 1000 < 0.25
+
+    def test_a_slow_answer_delays_nobody_where_requests_overlapped(self, sqlite_url, server):
+        slow = [builders.event("ping", id=f"e{n}", after_s=0.1 * n, duration_us=600_000) for n in range(1, 4)]
+        tape = fill(sqlite_url, [builders.start(id="s"), *slow])
+
+        def answer(number: int, path: str) -> bytes:
+            if number == 2:
+                time.sleep(0.5)  # the answer to one of them; others come over other connections
+            return answer_well(number, path)
+
+        target = server(answer)
+        document = replayed(tape, target.url)
+        latencies = [step["latency_ms"] for step in document["sessions"][0]["steps"]]
+        assert latencies[1] >= 500
+        assert max(step["drift_ms"] for step in document["sessions"][0]["steps"]) < 400
+        assert target.connections == 2
+
+
+def bodies(target: Server) -> list[bytes]:
+    return [request.partition(b"\r\n\r\n")[2] for _, request in target.requests]
+
+
+class TestChanging:
+    def test_bodies_and_headers_are_changed_as_told(self, sqlite_url, server, tmp_path):
+        tape = fill(sqlite_url, [builders.start(id="s"), builders.event("play", params={"media.id": "x", "a": 1})])
+        file = tmp_path / "mine.toml"
+        file.write_text(
+            '[[change]]\ndo = "pseudonym"\npath = "$.params[\'media.name\']"\n'
+            '[[change]]\ndo = "set-header"\nname = "X-Test"\nvalue = "yes"\n'
+        )
+        target = server()
+        done = processes.run(
+            *arguments(
+                tape, target.url, *MAX, "--timestamps", "keep", "--changes", str(file), "--set",
+                "$.params['media.id']=neu", "--drop", "$.params.a", "--drop", "$.never", "--drop-header", "User-Agent",
+            )
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "drop $.never found nothing to change" in done.stderr
+        start, play = map(json.loads, bodies(target))
+        assert (start["params"]["media.id"], play["params"]) == ("neu", {"media.id": "neu"})
+        assert re.fullmatch(r"[0-9a-f]{16}", start["params"]["media.name"])
+        for _, request in target.requests:
+            assert b"\r\nX-Test: yes\r\n" in request
+            assert b"User-Agent" not in request
+
+    def test_equal_times_are_spread(self, sqlite_url, server):
+        ts = builders.BEGIN_MS
+        tape = fill(
+            sqlite_url,
+            [
+                builders.start(ts=ts),
+                *(builders.event(kind, id=kind, after_s=1, ts=ts) for kind in ("play", "chapterStart")),
+            ],
+        )
+        target = server()
+        replayed(tape, target.url, *MAX, "--timestamps", "keep", "--spread-equal-ts")
+        assert sorted(ts_of(body) - ts for body in bodies(target)) == [0, 1, 2]
+        (play,) = (body for body in bodies(target) if b'"play"' in body)
+        assert ts_of(play) == ts + 2
+
+    def test_where_a_target_needs_leave_people_are_left_out_unless_told_otherwise(self, sqlite_url, server):
+        trap = server()
+        known = {**builders.START_PARAMS, "visitor.marketingCloudUserId": "1" * 38}
+        tape = fill(sqlite_url, [builders.start(params=known, upstream=trap.url)])
+        allowed = (*MAX, "--allow-host", f"127.0.0.1:{trap.port}")
+        replayed(tape, trap.url, *allowed)
+        replayed(tape, trap.url, *allowed, "--no-safe")
+        replayed(tape, server().url, *MAX)
+        safe, raw = (json.loads(body)["params"] for body in bodies(trap))
+        assert raw == known
+        assert safe["analytics.reportSuite"] == "sessiontape-replay"
+        assert safe["visitor.marketingCloudUserId"] != known["visitor.marketingCloudUserId"]
+        assert len(safe["visitor.marketingCloudUserId"]) == 38
+
+    def test_a_dry_run_prints_what_a_run_sends_and_sends_nothing(self, tape, server):
+        target = server()
+        planned = processes.printed(
+            *arguments(tape, target.url, "--dry-run", "--timestamps", "keep", "--set", "$.x=1", "--safe")
+        )
+        assert target.connections == 0
+        assert processes.printed("runs", "--store", tape) == []
+        replayed(tape, target.url, *MAX, "--timestamps", "keep", "--set", "$.x=1", "--safe", "--concurrency", "1")
+        steps = [step for session in planned["sessions"] for step in session["steps"] if step["skip"] is None]
+        assert len(steps) == len(target.requests) == 28
+        for step, (path, request) in zip(steps, target.requests, strict=True):
+            head, _, body = request.partition(b"\r\n\r\n")
+            new_id = path.split("/")[4] if path.count("/") > 3 else ""
+            assert step["path"].replace("{session}", new_id) == path
+            assert b"\r\n".join(f"{name}: {value}".encode("latin-1") for name, value in step["headers"]) in head
+            assert json.loads(body)["x"] == 1
+            if not any(word in body for word in (b"visitor", b"reportSuite")):
+                assert step["body"]["text"].encode() == body
+        assert "not sent: preflight" in processes.run(*arguments(tape, target.url, "--dry-run")).stdout
+
+    @pytest.mark.parametrize(
+        ("option", "says"),
+        [
+            (("--set", "a=1"), "no JSONPath"),
+            (("--drop", "$.a["), "no JSONPath"),
+            (("--set-header", "Host=x"), "cannot be changed"),
+            (("--ignore", "nonsense"), "no place in an answer"),
+            (("--changes", "missing.toml"), "cannot read"),
+            (("--report", "run.txt"), "says no format"),
+            (("--dry-run", "--learn-noise"), "--learn-noise sends"),
+        ],
+    )
+    def test_what_makes_no_sense_is_told_and_nothing_is_sent(self, tape, server, option, says):
+        target = server()
+        assert says in refused(tape, target.url, *option)
+        assert target.connections == 0
+
+
+class TestNoise:
+    def errors(self, number: int, path: str) -> bytes:
+        if not path.endswith("/events"):
+            return answer_well(number, path)
+        body = json.dumps({"message": "no", "requestId": number}).encode()
+        return b"HTTP/1.1 400 Bad\r\nX-Id: %d\r\nContent-Length: %d\r\n\r\n%b" % (number, len(body), body)
+
+    def test_noise_is_learned_by_sending_twice_and_can_be_ignored(self, sqlite_url, server):
+        answer = builders.response(400, body=b'{"message":"no","requestId":0}')
+        tape = fill(sqlite_url, [builders.start(id="s"), builders.event("play", response=answer)])
+        target = server(self.errors)
+        learned = processes.printed(*arguments(tape, target.url, "--learn-noise"))
+        assert learned == {"ignore": ["body/requestId"]}
+        assert len(target.requests) == 4
+        assert processes.printed("runs", "--store", tape) == []
+        document = replayed(tape, target.url, *MAX, code=1)
+        (difference,) = document["sessions"][0]["steps"][1]["differences"]
+        assert difference["where"] == "body/requestId"
+        replayed(tape, target.url, *MAX, "--ignore", "body/requestId")
+
+    def test_reports_are_written(self, tape, server, tmp_path):
+        target = server()
+        files = [tmp_path / f"run.{suffix}" for suffix in ("html", "json", "xml")]
+        document = replayed(tape, target.url, *MAX, *(part for file in files for part in ("--report", str(file))))
+        assert json.loads(files[1].read_text()) == document
+        assert document["id"] in files[0].read_text()
+        assert 'tests="2"' in files[2].read_text()
