@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("checking", "recording")
+NAMES = ("checking", "recording", "replaying")
 
 
 def main() -> None:

@@ -11,9 +11,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import aiohttp
 
@@ -27,6 +29,8 @@ class Upstream(asyncio.Protocol):
     """Answers starts with 201 and everything else with 204, and looks at nothing."""
 
     numbers = itertools.count(1)
+    times_s: ClassVar[list[float]] = []
+    """When each request had come in whole."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -45,6 +49,7 @@ class Upstream(asyncio.Protocol):
             if len(rest) < length:
                 return
             self._received = rest[length:]
+            self.times_s.append(time.monotonic())
             if b"/events " in head:
                 self._transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
             else:

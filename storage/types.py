@@ -6,6 +6,7 @@ exactly is kept as bytes or escaped, and what is only read for lists is cleaned.
 
 from __future__ import annotations
 
+import functools
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -106,4 +107,10 @@ class HeaderList(TypeDecorator[Headers]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Headers | None:
         """Decode."""
-        return None if value is None else tuple((name, text) for name, text in json.loads(value))
+        return None if value is None else _headers(value)
+
+
+@functools.lru_cache(maxsize=1024)
+def _headers(text: str) -> Headers:
+    """Decode; requests of a session mostly have the same ones."""
+    return tuple((name, value) for name, value in json.loads(text))

@@ -7,6 +7,7 @@ much times are shifted.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -56,6 +57,7 @@ class PlannedStep:
         skip: Why it is not sent; None for a step that is.
         spread_ms: By how much the time of each of its events is moved to tell it from others; empty for not at all.
         remark: What is to be said about it although it is sent; None for nothing.
+        ts_ms: The time of its one event; None for a batch, or where there is none to go by.
     """
 
     seq: int
@@ -68,6 +70,7 @@ class PlannedStep:
     skip: str | None = None
     spread_ms: tuple[int, ...] = ()
     remark: str | None = None
+    ts_ms: int | None = None
 
     def result(self, outcome: StepOutcome, **rest: Any) -> Step:
         """Return what became of it, with further arguments of `Step`."""
@@ -122,10 +125,19 @@ class SessionPlan:
             try:
                 if shift_ms is None:
                     raise ProtocolError("the start has no ts to go by")  # noqa: TRY301  # one place to say so
-                body = shift_timestamps(body, shift_ms, step.spread_ms)
+                body = shift_timestamps(body, shift_ms, step.spread_ms, ts_ms=step.ts_ms)
             except ProtocolError as e:
                 remark = "; ".join(filter(None, (remark, f"sent with its recorded times: {e}")))
-        return replace(step.request, path=path, body=body), remark
+        recorded = step.request
+        request = Request(
+            method=recorded.method,
+            path=path,
+            http_version=recorded.http_version,
+            headers=recorded.headers,
+            body=body,
+            complete=recorded.complete,
+        )
+        return request, remark
 
 
 Change = Callable[[Request], tuple[Request, str | None]]
@@ -168,10 +180,12 @@ def plan_session(
             start = next((event for event in body.events if event.type == "sessionStart"), start)
         since = exchange.received_at - (origin or exchange.received_at)
         reason = skip or _reason_to_skip(exchange)
-        request, remark = replace(exchange.request, headers=_forwarded(exchange.request.headers)), None
+        request, remark, ts_ms = exchange.request, None, None
         if reason is None:
             request, remark = change(request)
             bodies.append(body)
+            if not request.reading.is_batch and request.reading.events:
+                ts_ms = request.reading.events[0].ts_ms
             if not opens:
                 took = timedelta(microseconds=exchange.duration_us or 0)
                 spans.append((exchange.received_at, exchange.received_at + took))
@@ -181,11 +195,19 @@ def plan_session(
                 event_type=body.events[0].type if body.events and not body.is_batch else None,
                 offset_s=since.total_seconds(),
                 opens=opens,
-                request=request,
+                request=Request(
+                    method=request.method,
+                    path=request.path,
+                    http_version=request.http_version,
+                    headers=_forwarded(request.headers),
+                    body=request.body,
+                    complete=request.complete,
+                ),
                 recorded=exchange.response if exchange.outcome is Outcome.ANSWERED else None,
                 recorded_outcome=exchange.outcome,
                 skip=reason,
                 remark=remark,
+                ts_ms=ts_ms,
             )
         )
     if spreads_equal_ts:
@@ -271,6 +293,7 @@ def _reason_to_skip(exchange: Exchange) -> str | None:
     return None
 
 
+@functools.lru_cache(maxsize=1024)
 def _forwarded(headers: Headers) -> Headers:
     connection = (value for name, value in headers if name.lower() == "connection")
     named = {name.strip().lower() for value in connection for name in value.split(",")}

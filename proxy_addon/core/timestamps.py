@@ -23,6 +23,7 @@ from proxy_addon.core import jsontext
 from proxy_addon.core.jsonspans import TOKEN
 from proxy_addon.errors import ProtocolError, SettingsError
 
+_TS = re.compile(rb'"ts"\s*:\s*(-?[0-9]{1,19})(?=[\s,}])')
 _INTEGER = re.compile(rb"-?[0-9]{1,30}\Z")
 _PATHS = ((b"playerTime", b"ts"), (None, b"playerTime", b"ts"))
 """Where a time stands: in the body itself, or in each element of a batch."""
@@ -72,7 +73,7 @@ class Timestamps:
         return f"shift:{seconds:f}"
 
 
-def shift_timestamps(body: bytes, by_ms: int, more_ms: Sequence[int] = ()) -> bytes:
+def shift_timestamps(body: bytes, by_ms: int, more_ms: Sequence[int] = (), *, ts_ms: int | None = None) -> bytes:
     """Return the body with each event's ``ts`` moved by some milliseconds.
 
     Every other byte stays: spacing, key order, escapes, the spelling of numbers. A ``ts`` named twice in one object is
@@ -80,10 +81,17 @@ def shift_timestamps(body: bytes, by_ms: int, more_ms: Sequence[int] = ()) -> by
 
     Args:
         more_ms: By how much further each event of the body is moved; empty for not at all.
+        ts_ms: The time of its one event, where that is known; it saves looking for it.
 
     Raises:
         ProtocolError: The body is not JSON (compressed, for example), has no ``ts``, or one that is no integer.
     """
+    if ts_ms is not None and b"\\" not in body and body.count(b'"ts"') == 1:
+        # Without escapes the one name of that spelling is the one that was read.
+        found = _TS.search(body)
+        if found is not None and int(found[1]) == ts_ms:
+            moved = ts_ms + by_ms + (more_ms[0] if more_ms else 0)
+            return b"%b%d%b" % (body[: found.start(1)], moved, body[found.end(1) :])
     jsontext.loads(body)
     spans = list(_timestamps(body))
     if not spans:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol
@@ -323,16 +323,11 @@ class _SessionReplay:
             if self._settings.speed.factor is not None:
                 due_s = began_s
         request, remark = self._plan.request(planned, self._new_session_id, self._settings.timestamps, self._shift_ms)
-        sent = planned.result(
-            StepOutcome.FAILED,
-            reason=remark,
-            sent_at=sent_at,
-            drift_ms=None if due_s is None else (began_s - due_s) * 1000,
-        )
+        drift_ms = None if due_s is None else (began_s - due_s) * 1000
         try:
             response = await self._engine._transport.send(request)
         except TransportError as e:
-            self._failed(sent, planned, str(e))
+            self._failed(planned, sent_at, drift_ms, str(e))
             if e.kind is Failure.UNREACHABLE:
                 self._engine._missed(e)
             return
@@ -340,7 +335,7 @@ class _SessionReplay:
             reason = self._engine._stop_reason
             if reason is None:
                 raise
-            self._failed(sent, planned, reason)
+            self._failed(planned, sent_at, drift_ms, reason)
             if asyncio.current_task() in self._sending:
                 return  # cancelled by `run`, which waits for us
             raise
@@ -355,9 +350,11 @@ class _SessionReplay:
             origin=header(request.headers, "origin"),
         )
         self._note(
-            replace(
-                sent,
-                outcome=StepOutcome.DIFFERENT if differences else StepOutcome.SAME,
+            planned.result(
+                StepOutcome.DIFFERENT if differences else StepOutcome.SAME,
+                reason=remark,
+                sent_at=sent_at,
+                drift_ms=drift_ms,
                 status=response.status,
                 latency_ms=(self._clock.monotonic() - began_s) * 1000,
                 differences=differences,
@@ -368,10 +365,10 @@ class _SessionReplay:
         self._steps[step.seq] = step
         self._engine._books.step(self._position, step)
 
-    def _failed(self, sent: Step, planned: PlannedStep, cause: str) -> None:
+    def _failed(self, planned: PlannedStep, sent_at: datetime, drift_ms: float | None, cause: str) -> None:
         if planned.opens:
             self._no_session = f"the new start failed ({cause}), so there is no session to report to"
-        self._note(replace(sent, reason=cause))
+        self._note(planned.result(StepOutcome.FAILED, reason=cause, sent_at=sent_at, drift_ms=drift_ms))
 
     def _opened(self, response: Response) -> None:
         location = find_location(response.headers)

@@ -35,3 +35,11 @@ def test_a_body_without_a_time_is_refused(body: bytes, by_ms: int):
     assume(all(event.ts_ms is None for event in read_body(body).events))
     with pytest.raises(ProtocolError):
         shift_timestamps(body, by_ms)
+
+
+@on_any_machine
+@given(timed_bodies().map(lambda write: write(0).encode()) | JSON_TEXTS.map(str.encode), SHIFTS)
+def test_to_know_the_time_saves_looking_for_it_and_changes_nothing(body: bytes, by_ms: int):
+    events = read_body(body).events
+    assume(len(events) == 1 and events[0].ts_ms is not None and not read_body(body).is_batch)
+    assert shift_timestamps(body, by_ms, ts_ms=events[0].ts_ms) == shift_timestamps(body, by_ms)
