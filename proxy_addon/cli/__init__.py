@@ -31,6 +31,7 @@ COMMANDS = {
     "delete": "Remove sessions and all that hangs on them.",
     "replay": "Send recorded sessions to another server.",
     "runs": "List replay runs, or show one.",
+    "diff": "Lay two sessions side by side.",
     "db": "Look after the store.",
     "demo": "See the whole loop with real processes.",
 }

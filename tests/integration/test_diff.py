@@ -1,0 +1,67 @@
+"""``sessiontape diff`` as people use it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests import builders
+from tests.builders import OTHER_SESSION_ID, SESSION_ID
+from tests.integration.test_replay import MAX, fill, replayed
+from tests.processes import collector, printed, run
+
+
+@pytest.fixture
+def tape(sqlite_url: str) -> str:
+    """Two sessions of one film; the second has an ad that the first has not, and another name."""
+    params = {**builders.START_PARAMS, "media.name": "Another film"}
+    other: dict[str, Any] = {"session_id": OTHER_SESSION_ID}
+    return fill(
+        sqlite_url,
+        [
+            builders.start(id="a1"),
+            builders.event("play", id="a2", after_s=1),
+            builders.event("sessionEnd", id="a3", after_s=9),
+            builders.start(id="b1", after_s=100, params=params, **other),
+            builders.event("play", id="b2", after_s=101, **other),
+            builders.event("adBreakStart", id="b3", after_s=102, **other),
+            builders.event("sessionEnd", id="b4", after_s=109, **other),
+        ],
+    )
+
+
+def test_two_sessions_are_laid_side_by_side(tape):
+    document = printed("diff", SESSION_ID[:8], OTHER_SESSION_ID, "--store", tape, code=1)
+    assert [(pair["a"], pair["b"], pair["kind"], pair["event_type"]) for pair in document["pairs"]] == [
+        (1, 1, "changed", "sessionStart"), (2, 2, "same", "play"), (None, 3, "only-b", "adBreakStart"),
+        (3, 4, "same", "sessionEnd"),
+    ]  # fmt: skip
+    assert document["pairs"][0]["differences"] == [
+        {"where": "/params/media.name", "a": '"A film"', "b": '"Another film"'}
+    ]
+    assert document["counts"] == {"same": 2, "changed": 1, "moved": 0, "only-a": 0, "only-b": 1}
+    done = run("diff", SESSION_ID, OTHER_SESSION_ID, "--store", tape)
+    assert done.returncode == 1
+    assert "/params/media.name" in done.stdout
+    assert "2 same, 1 changed, 0 moved, 0 only-a, 1 only-b" in done.stdout
+    assert run("diff", SESSION_ID, SESSION_ID, "--store", tape).returncode == 0
+
+
+def test_a_session_is_laid_beside_its_replay(tape, tmp_path):
+    with collector(tmp_path, "--fault", "events:status=500:nth=2") as target:
+        document = replayed(tape, target.url, SESSION_ID, *MAX, code=1)
+    found = printed("diff", SESSION_ID, "--run", document["id"], "--store", tape, code=1)
+    assert [pair["kind"] for pair in found["pairs"]] == ["same", "same", "changed"]
+    assert found["pairs"][2]["differences"] == [{"where": "status", "a": "204", "b": "500"}]
+    said = run("diff", OTHER_SESSION_ID, "--run", document["id"], "--store", tape)
+    assert (said.returncode, "is not in run" in said.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[SESSION_ID], [SESSION_ID, OTHER_SESSION_ID, "--run", "x"], ["nobody", SESSION_ID]]
+)
+def test_what_cannot_be_compared_is_told(tape, arguments):
+    done = run("diff", *arguments, "--store", tape)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
