@@ -23,7 +23,7 @@ from proxy_addon.errors import StorageError
 from proxy_addon.replay.pacing import Speed
 
 if TYPE_CHECKING:
-    from proxy_addon.cli.replay_run import Planning
+    from proxy_addon.cli.planners import Planning
     from proxy_addon.core.changes import Change, Changer
     from proxy_addon.core.sessions import Session
     from proxy_addon.replay.resolving import CheckedTarget
@@ -208,9 +208,9 @@ def _changer(known: dict[str, Any], *, is_safe: bool) -> Changer:
 
 
 def _planning(changer: Changer, known: dict[str, Any]) -> Planning:
-    from proxy_addon.cli.replay_run import Planning  # noqa: PLC0415
+    from proxy_addon.cli.planners import Planning  # noqa: PLC0415
 
-    return Planning(change=changer, spreads_equal_ts=bool(known["spread_equal_ts"]))
+    return Planning(changer=changer, spreads_equal_ts=bool(known["spread_equal_ts"]))
 
 
 def _warn_of_unused(changer: Changer) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from proxy_addon.cli import planners
+from proxy_addon.cli.planners import Planning
 from proxy_addon.core.comparing import learn
 from proxy_addon.core.exchange import Request, Response
-from proxy_addon.core.planning import Change, SessionPlan, as_it_is, cut_short, plan_session, repeated_starts
+from proxy_addon.core.planning import SessionPlan, cut_short, plan_session, repeated_starts
 from proxy_addon.core.runs import SessionRun, Step
 from proxy_addon.core.sessions import Session
 from proxy_addon.errors import SessiontapeError, StorageError
@@ -25,22 +27,11 @@ from storage import exchanges, runs, sessions
 from storage.engine import Store
 
 GONE = "it is no longer in the store"
-_AHEAD = 4
+_AHEAD = 8
 """Plans that are made before there is room for their sessions: reading must not hold up sending."""
+_LONG = 200
+"""From so many sessions on it pays to start a process that makes the plans beside the one that sends."""
 _ROWS_AT_ONCE = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class Planning:
-    """How sessions become plans.
-
-    Attributes:
-        change: What is changed in requests.
-        spreads_equal_ts: Whether events of one time are moved apart.
-    """
-
-    change: Change = as_it_is
-    spreads_equal_ts: bool = False
 
 
 class Watching(Protocol):
@@ -70,11 +61,12 @@ class Ended:
 
 def plans_of(store: Store, chosen: Sequence[Session], planning: Planning) -> Iterator[SessionPlan]:
     """Yield the plans of sessions, in their order, without sending anything."""
-    skip = repeated_starts(chosen)
+    planner = planners.Planner(store.url, planning, repeated_starts(chosen))
     for session in chosen:
-        plan = _plan(store, session.id, planning, skip)
+        plan, _ = planner.plan(session.id)
         if plan is not None:
             yield plan
+    planner.close()
 
 
 def learn_noise(plans: Sequence[SessionPlan], settings: Settings, transport: HttpTransport) -> tuple[str, ...]:
@@ -204,27 +196,25 @@ async def _plans(
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1) as reader:
         skip = await loop.run_in_executor(reader, _repeated, store, run_id)
-        ahead: deque[tuple[int, str, Future[SessionPlan | None]]] = deque()
-        rows = _waiting(store, run_id, loop, reader)
-        try:
-            async for position, source in rows:
-                ahead.append((position, source, reader.submit(_plan, store, source, planning, skip)))
+        planner = planners.Planner(store.url, planning, skip)
+        with planners.making(planner, in_process=await loop.run_in_executor(reader, _is_long, store, run_id)) as make:
+            ahead: deque[tuple[int, str, Future[planners.Made]]] = deque()
+            async for position, source in _waiting(store, run_id, loop, reader):
+                ahead.append((position, source, make(source)))
                 if len(ahead) >= _AHEAD:
-                    async for each in _made(ahead.popleft(), ledger):
+                    async for each in _made(ahead.popleft(), planning, ledger):
                         yield each
             while ahead:
-                async for each in _made(ahead.popleft(), ledger):
+                async for each in _made(ahead.popleft(), planning, ledger):
                     yield each
-        finally:
-            for *_, future in ahead:
-                future.cancel()
 
 
 async def _made(
-    waiting: tuple[int, str, Future[SessionPlan | None]], ledger: _Ledger
+    waiting: tuple[int, str, Future[planners.Made]], planning: Planning, ledger: _Ledger
 ) -> AsyncGenerator[tuple[int, SessionPlan]]:
     position, source, future = waiting
-    plan = await asyncio.wrap_future(future)
+    plan, used = await asyncio.wrap_future(future)
+    planning.changer.were_used(used)
     if plan is not None:
         yield position, plan
     else:
@@ -252,18 +242,9 @@ def _repeated(store: Store, run_id: str) -> dict[str, str]:
         return repeated_starts(sessions.get(db, runs.attempts(db, run_id)))
 
 
-def _plan(store: Store, source: str, planning: Planning, skip: Mapping[str, str]) -> SessionPlan | None:
+def _is_long(store: Store, run_id: str) -> bool:
     with store.read() as db:
-        found = sessions.get(db, [source])
-        if not found:
-            return None
-        return plan_session(
-            found[0],
-            exchanges.of_session(db, source),
-            skip=skip.get(source),
-            change=planning.change,
-            spreads_equal_ts=planning.spreads_equal_ts,
-        )
+        return runs.size(db, run_id, waiting=True) >= _LONG
 
 
 class _Ledger:

@@ -258,6 +258,18 @@ class Changer:
                     request = replace(request, body=body)
         return request, None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Changer, (list(self.changes), self.key, self.profile)
+
+    @property
+    def used(self) -> frozenset[int]:
+        """Places of the changes that found something to change so far."""
+        return frozenset(self._found)
+
+    def were_used(self, places: Iterable[int]) -> None:
+        """Take note of changes that found something elsewhere."""
+        self._found.update(places)
+
     def unused(self) -> list[Change]:
         """Return the changes that found nothing to change so far; those of a profile need not."""
         return [change for n, change in enumerate(self.changes) if n >= self.profile and n not in self._found]

@@ -43,7 +43,7 @@ _NOT_FORWARDED = frozenset(
 """Hop-by-hop headers (RFC 9110, 7.6.1) and those that the new request gets anew."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PlannedStep:
     """One request to send, or the reason why it is not.
 
