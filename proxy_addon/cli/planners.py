@@ -1,16 +1,9 @@
-"""Make the plans of a replay from the store: in a thread, or for long runs in a process beside the one that sends."""
+"""Make the plans of a replay from the store."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing import connection
 
 from proxy_addon.core.changes import Changer
 from proxy_addon.core.planning import SessionPlan, plan_session
@@ -35,7 +28,7 @@ class Planning:
 
 
 class Planner:
-    """Makes the plans of sessions, one after the other; can be handed to another process before it has begun."""
+    """Makes the plans of sessions, one after the other: `workers.Work`."""
 
     def __init__(self, store_url: str, planning: Planning, skip: Mapping[str, str]) -> None:
         """Prepare.
@@ -48,7 +41,7 @@ class Planner:
         self._skip = dict(skip)
         self._store: Store | None = None
 
-    def plan(self, source: str) -> Made:
+    def __call__(self, source: str) -> Made:
         """Return the plan of a session.
 
         Raises:
@@ -74,46 +67,3 @@ class Planner:
         """Let go of the store."""
         if self._store is not None:
             self._store.close()
-
-
-@contextmanager
-def making(planner: Planner, *, in_process: bool) -> Iterator[Callable[[str], Future[Made]]]:
-    """Give a function that has the plan of a session made, in the order it is called.
-
-    Args:
-        in_process: In a process of its own, which takes a second to start.
-    """
-    executor: Executor
-    if in_process:
-        spawn = multiprocessing.get_context("spawn")
-        executor = ProcessPoolExecutor(1, spawn, initializer=_begin_there, initargs=(planner,))
-        plan = _plan_there
-    else:
-        executor = ThreadPoolExecutor(1)
-        plan = planner.plan
-    try:
-        yield lambda source: executor.submit(plan, source)
-    finally:
-        executor.shutdown(cancel_futures=True)
-        planner.close()
-
-
-_there: list[Planner] = []
-"""The planner of a process that makes plans; empty elsewhere."""
-
-
-def _begin_there(planner: Planner) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the process that sends knows what to do
-    _there.append(planner)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-
-def _plan_there(source: str) -> Made:
-    return _there[0].plan(source)

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from proxy_addon.cli import planners
 from proxy_addon.cli.planners import Planning
+from proxy_addon.cli.workers import beside
 from proxy_addon.core.comparing import learn
 from proxy_addon.core.exchange import Request, Response
 from proxy_addon.core.planning import SessionPlan, cut_short, plan_session, repeated_starts
@@ -30,7 +31,7 @@ GONE = "it is no longer in the store"
 _AHEAD = 8
 """Plans that are made before there is room for their sessions: reading must not hold up sending."""
 _LONG = 200
-"""From so many sessions on it pays to start a process that makes the plans beside the one that sends."""
+"""From so many sessions on it pays to start processes that make the plans and write, beside the one that sends."""
 _ROWS_AT_ONCE = 100
 
 
@@ -63,7 +64,7 @@ def plans_of(store: Store, chosen: Sequence[Session], planning: Planning) -> Ite
     """Yield the plans of sessions, in their order, without sending anything."""
     planner = planners.Planner(store.url, planning, repeated_starts(chosen))
     for session in chosen:
-        plan, _ = planner.plan(session.id)
+        plan, _ = planner(session.id)
         if plan is not None:
             yield plan
     planner.close()
@@ -169,12 +170,13 @@ async def _carry_out(
     watching: Watching,
 ) -> Ended:
     clock = SystemClock()
-    ledger = _Ledger(store, run_id, watching)
+    in_process = _is_long(store, run_id)
+    ledger = _Ledger(_Saver(store.url, run_id), watching, in_process=in_process)
     engine = Engine(settings, transport, clock, ledger)
     error: SessiontapeError | None = None
     with _stopping_on_signals(engine.stop) as received:
         writer = asyncio.create_task(ledger.write())
-        async with transport, aclosing(_plans(store, run_id, planning, ledger)) as plans:
+        async with transport, aclosing(_plans(store, run_id, planning, ledger, in_process=in_process)) as plans:
             try:
                 await engine.run(plans)
             except SessiontapeError as e:
@@ -190,14 +192,14 @@ async def _carry_out(
 
 
 async def _plans(
-    store: Store, run_id: str, planning: Planning, ledger: _Ledger
+    store: Store, run_id: str, planning: Planning, ledger: _Ledger, *, in_process: bool
 ) -> AsyncGenerator[tuple[int, SessionPlan]]:
     """Yield the plans of sessions that are waiting, made a few ahead."""
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1) as reader:
         skip = await loop.run_in_executor(reader, _repeated, store, run_id)
         planner = planners.Planner(store.url, planning, skip)
-        with planners.making(planner, in_process=await loop.run_in_executor(reader, _is_long, store, run_id)) as make:
+        with beside(planner, in_process=in_process) as make:
             ahead: deque[tuple[int, str, Future[planners.Made]]] = deque()
             async for position, source in _waiting(store, run_id, loop, reader):
                 ahead.append((position, source, make(source)))
@@ -250,14 +252,14 @@ def _is_long(store: Store, run_id: str) -> bool:
 class _Ledger:
     """What happens in a run, on its way into the store.
 
-    It is written from a thread, together with what came meanwhile, so that sending never waits for a disk; only that a
+    It is written beside, together with what came meanwhile, so that sending never waits for a disk; only that a
     session begins is waited for. What could not be written is kept and tried again, at the latest at the end.
     """
 
-    def __init__(self, store: Store, run_id: str, watching: Watching) -> None:
-        self._store = store
-        self._run_id = run_id
+    def __init__(self, saver: _Saver, watching: Watching, *, in_process: bool) -> None:
+        self._saver = saver
         self._watching = watching
+        self._in_process = in_process
         self._news = runs.News()
         self._beginning: list[asyncio.Future[None]] = []
         self._is_closed = False
@@ -296,8 +298,7 @@ class _Ledger:
         Raises:
             StorageUnavailable: It could not all be written, not even at the end.
         """
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1) as writer:
+        with beside(self._saver, in_process=self._in_process) as save:
             is_last = False
             while not is_last:
                 await self._changed.wait()
@@ -306,7 +307,7 @@ class _Ledger:
                 news, self._news = self._news, runs.News()
                 beginning, self._beginning = self._beginning, []
                 try:
-                    await loop.run_in_executor(writer, self._save, news)
+                    await asyncio.wrap_future(save(news))
                 except StorageError as e:
                     if is_last:
                         raise
@@ -329,10 +330,26 @@ class _Ledger:
             ended=news.ended | later.ended,
         )
 
-    def _save(self, news: runs.News) -> None:
+
+class _Saver:
+    """Writes what happened in a run: `workers.Work`."""
+
+    def __init__(self, store_url: str, run_id: str) -> None:
+        self._store_url = store_url
+        self._run_id = run_id
+        self._store: Store | None = None
+
+    def __call__(self, news: runs.News) -> None:
+        if self._store is None:
+            self._store = Store(self._store_url)
         if news:
             with self._store.write() as db:
                 runs.note(db, self._run_id, news)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self._store is not None:
+            self._store.close()
 
 
 @contextmanager

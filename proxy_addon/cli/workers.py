@@ -1,0 +1,67 @@
+"""Work beside the one process that sends: in a thread, or for long runs in a process of its own, one piece at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import connection
+from typing import Any, Protocol
+
+
+class Work[**P, T](Protocol):
+    """What is done; it can be handed to another process before it has begun."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do a piece of it."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+        ...
+
+
+@contextmanager
+def beside[**P, T](work: Work[P, T], *, in_process: bool) -> Iterator[Callable[P, Future[T]]]:
+    """Give a function that has a piece of work done, in the order it is called.
+
+    Args:
+        in_process: In a process of its own, which takes a second to start.
+    """
+    executor: Executor
+    do: Callable[..., T]
+    if in_process:
+        spawn = multiprocessing.get_context("spawn")
+        executor, do = ProcessPoolExecutor(1, spawn, initializer=_begin_there, initargs=(work,)), _do_there
+    else:
+        executor, do = ThreadPoolExecutor(1), work
+    try:
+        yield lambda *args, **kwargs: executor.submit(do, *args, **kwargs)
+    finally:
+        executor.shutdown(cancel_futures=True)
+        work.close()
+
+
+_there: list[Work[..., Any]] = []
+"""The work of a process that was started for it; empty elsewhere."""
+
+
+def _begin_there(work: Work[..., Any]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the process that sends knows what to do
+    _there.append(work)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _do_there(*args: Any, **kwargs: Any) -> Any:
+    return _there[0](*args, **kwargs)
