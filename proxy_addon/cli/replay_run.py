@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -19,7 +19,7 @@ from proxy_addon.core.exchange import Request, Response
 from proxy_addon.core.planning import SessionPlan, cut_short, plan_session, repeated_starts
 from proxy_addon.core.runs import SessionRun, Step
 from proxy_addon.core.sessions import Session
-from proxy_addon.errors import SessiontapeError, StorageError
+from proxy_addon.errors import SessiontapeError, StorageError, StorageUnavailable
 from proxy_addon.replay import loops
 from proxy_addon.replay.engine import Engine, Settings, SystemClock
 from proxy_addon.replay.pacing import Speed
@@ -215,7 +215,7 @@ async def _made(
     waiting: tuple[int, str, Future[planners.Made]], planning: Planning, ledger: _Ledger
 ) -> AsyncGenerator[tuple[int, SessionPlan]]:
     position, source, future = waiting
-    plan, used = await asyncio.wrap_future(future)
+    plan, used = await _outcome(future)
     planning.changer.were_used(used)
     if plan is not None:
         yield position, plan
@@ -307,7 +307,7 @@ class _Ledger:
                 news, self._news = self._news, runs.News()
                 beginning, self._beginning = self._beginning, []
                 try:
-                    await asyncio.wrap_future(save(news))
+                    await _outcome(save(news))
                 except StorageError as e:
                     if is_last:
                         raise
@@ -350,6 +350,20 @@ class _Saver:
         """Let go of the store."""
         if self._store is not None:
             self._store.close()
+
+
+async def _outcome[T](future: Future[T]) -> T:
+    """Wait for a piece of work that is done beside.
+
+    Raises:
+        StorageUnavailable: The process that did it has died.
+    """
+    try:
+        return await asyncio.wrap_future(future)
+    except BrokenExecutor as e:
+        raise StorageUnavailable(
+            f"a process beside the replay has died: {e}", hint="was it killed, or out of memory?"
+        ) from e
 
 
 @contextmanager

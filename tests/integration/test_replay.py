@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import hashlib
 import json
+import os
 import re
 import signal
 import socket
@@ -886,6 +887,57 @@ class TestResuming:
         document = json.loads(processes.run("replay", "--resume", run, "--store", tape, "--json").stdout)
         assert document["sessions"][-1]["reason"] == "it is no longer in the store"
         assert_balanced(document)
+
+
+def children(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(each) for each in found.stdout.split()]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2][:1]
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+class TestLongRuns:
+    """From 200 sessions on, plans are made and results written in processes of their own."""
+
+    def test_they_come_to_the_same(self, store_url, server):
+        tape = fill(store_url, crowd(210, events=1))
+        target = server()
+        document = replayed(tape, target.url, *MAX, "--concurrency", "16", "--set", "$.customMetadata.x=y")
+        assert document["totals"]["same"] == 420
+        assert {len(came) for came in sent_by_session(target).values()} == {2}
+        assert all(b'"x":"y"' in request for _, request in target.requests)
+
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+    def test_nothing_is_left_running_and_the_rest_can_be_sent(self, sqlite_url, server, number):
+        tape = fill(sqlite_url, crowd(260, events=2))
+        target = server()
+        command = [COMMAND, *arguments(tape, target.url, *MAX, "--concurrency", "4")]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            target.wait_for(60)
+            helpers = children(process.pid)
+            assert helpers
+            for pid in (process.pid, *(helpers if number == signal.SIGINT else ())):  # as a terminal does
+                os.kill(pid, number)
+            _, said = process.communicate(timeout=TIMEOUT_S)
+        assert "Traceback" not in said
+        deadline = time.monotonic() + TIMEOUT_S
+        while any(map(is_running, helpers)):
+            assert time.monotonic() < deadline, "a helper outlives its replay"
+            time.sleep(0.02)
+        (run,) = processes.printed("runs", "--store", tape)
+        document = json.loads(processes.run("replay", "--resume", run["id"], "--store", tape, "--json").stdout)
+        assert_balanced(document)
+        assert len(document["sessions"]) == 260
+        assert document["totals"]["recorded"] == 780
+        whole = [session for session in document["sessions"] if session["verdict"] == "same"]
+        assert len(whole) >= 250
+        assert len({request for _, request in target.requests}) == len(target.requests)
 
 
 class TestPace:
