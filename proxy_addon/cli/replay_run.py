@@ -28,8 +28,6 @@ from storage import exchanges, runs, sessions
 from storage.engine import Store
 
 GONE = "it is no longer in the store"
-_AHEAD = 8
-"""Plans that are made before there is room for their sessions: reading must not hold up sending."""
 _LONG = 200
 """From so many sessions on it pays to start processes that make the plans and write, beside the one that sends."""
 _ROWS_AT_ONCE = 100
@@ -174,11 +172,13 @@ async def _carry_out(
     ledger = _Ledger(_Saver(store.url, run_id), watching, in_process=in_process)
     engine = Engine(settings, transport, clock, ledger)
     error: SessiontapeError | None = None
+    ahead = settings.concurrency
+    plans = _plans(store, run_id, planning, ledger, most_ahead=ahead, in_process=in_process)
     with _stopping_on_signals(engine.stop) as received:
         writer = asyncio.create_task(ledger.write())
-        async with transport, aclosing(_plans(store, run_id, planning, ledger, in_process=in_process)) as plans:
+        async with transport, aclosing(plans) as drawn:
             try:
-                await engine.run(plans)
+                await engine.run(drawn)
             except SessiontapeError as e:
                 error = e
         ledger.close()
@@ -192,9 +192,13 @@ async def _carry_out(
 
 
 async def _plans(
-    store: Store, run_id: str, planning: Planning, ledger: _Ledger, *, in_process: bool
+    store: Store, run_id: str, planning: Planning, ledger: _Ledger, *, most_ahead: int, in_process: bool
 ) -> AsyncGenerator[tuple[int, SessionPlan]]:
-    """Yield the plans of sessions that are waiting, made a few ahead."""
+    """Yield the plans of sessions that are waiting.
+
+    Args:
+        most_ahead: How many are made before they are asked for: sessions side by side tend to end together.
+    """
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1) as reader:
         skip = await loop.run_in_executor(reader, _repeated, store, run_id)
@@ -203,7 +207,7 @@ async def _plans(
             ahead: deque[tuple[int, str, Future[planners.Made]]] = deque()
             async for position, source in _waiting(store, run_id, loop, reader):
                 ahead.append((position, source, make(source)))
-                if len(ahead) >= _AHEAD:
+                if len(ahead) > most_ahead:
                     async for each in _made(ahead.popleft(), planning, ledger):
                         yield each
             while ahead:
