@@ -99,6 +99,7 @@ def replay(
             timestamps=Timestamps.parse(run.timestamps),
             concurrency=options.concurrency,
             noise=Noise.parse(known["ignore"]),
+            spread_s=options.spread_s,
         )
         planning = _planning(changer, known)
         if dry_run or learn_noise:

@@ -103,6 +103,7 @@ class Options:
     safe: bool | None
     ignored: tuple[str, ...]
     concurrency: int
+    spread_s: float
     timeout_s: float
     insecure: bool
     ca: Path | None
@@ -208,6 +209,15 @@ _OPTIONS = (
         default=8,
         show_default=True,
         help="Sessions that run side by side at most.",
+    ),
+    click.option(
+        "--spread-starts",
+        "spread_s",
+        type=click.FloatRange(min=0, max=86_400),
+        metavar="SECONDS",
+        default=0.0,
+        show_default=True,
+        help="Let the first sessions, as many as run side by side, begin over such a time and not at once.",
     ),
     click.option(
         "--timeout",

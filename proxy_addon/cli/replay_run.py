@@ -28,8 +28,10 @@ from storage import exchanges, runs, sessions
 from storage.engine import Store
 
 GONE = "it is no longer in the store"
+_AHEAD = 8
+"""Plans that are made before there is room for their sessions: reading must not hold up sending."""
 _LONG = 200
-"""From so many sessions on it pays to start processes that make the plans and write, beside the one that sends."""
+"""From so many sessions on, at full speed, it pays to start processes that make the plans and write beside the sender."""
 _ROWS_AT_ONCE = 100
 
 
@@ -168,11 +170,13 @@ async def _carry_out(
     watching: Watching,
 ) -> Ended:
     clock = SystemClock()
-    in_process = _is_long(store, run_id)
+    at_full_speed = settings.speed.factor is None
+    in_process = at_full_speed and _is_long(store, run_id)
     ledger = _Ledger(_Saver(store.url, run_id), watching, in_process=in_process)
     engine = Engine(settings, transport, clock, ledger)
     error: SessiontapeError | None = None
-    ahead = settings.concurrency
+    # At full speed sessions side by side tend to end together; else there is time, and no use in a crowd.
+    ahead = settings.concurrency if at_full_speed else min(_AHEAD, settings.concurrency)
     plans = _plans(store, run_id, planning, ledger, most_ahead=ahead, in_process=in_process)
     with _stopping_on_signals(engine.stop) as received:
         writer = asyncio.create_task(ledger.write())
@@ -197,7 +201,7 @@ async def _plans(
     """Yield the plans of sessions that are waiting.
 
     Args:
-        most_ahead: How many are made before they are asked for: sessions side by side tend to end together.
+        most_ahead: How many are made before they are asked for.
     """
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1) as reader:

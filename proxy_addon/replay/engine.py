@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import count
 from typing import Protocol
 
 from proxy_addon.core.comparing import Noise, compare
@@ -111,6 +112,7 @@ class Settings:
         target: The server's URL, for messages.
         concurrency: How many sessions run side by side at most.
         noise: What may differ between a recorded answer and a new one.
+        spread_s: Over how long a time the first sessions, as many as run side by side, begin.
     """
 
     target: str
@@ -118,6 +120,7 @@ class Settings:
     timestamps: Timestamps
     concurrency: int
     noise: Noise = field(default_factory=Noise)
+    spread_s: float = 0.0
 
 
 class Books(Protocol):
@@ -182,16 +185,19 @@ class Engine:
         """
         free = asyncio.Semaphore(self._settings.concurrency)
 
-        async def one(position: int, plan: SessionPlan) -> None:
+        began_s = self._clock.monotonic()
+
+        async def one(position: int, plan: SessionPlan, number: int) -> None:
+            begins_s = began_s + self._settings.spread_s * min(number / self._settings.concurrency, 1)
             try:
-                await _SessionReplay(self, position, plan).run()
+                await _SessionReplay(self, position, plan, begins_s).run()
             except SessiontapeError as e:
                 self._break_off(e)
             finally:
                 free.release()
 
         async with asyncio.TaskGroup() as sessions:
-            while True:
+            for number in count():
                 await free.acquire()
                 if self._unreachable or self._failure:  # perhaps while we waited for a free place
                     break
@@ -202,7 +208,7 @@ class Engine:
                     break
                 if drawn is None:
                     break
-                task = sessions.create_task(one(*drawn))
+                task = sessions.create_task(one(*drawn, number))
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)
         # Side by side with the attempt that failed, another may have succeeded.
@@ -228,12 +234,13 @@ class Engine:
 class _SessionReplay:
     """One session under way."""
 
-    def __init__(self, engine: Engine, position: int, plan: SessionPlan) -> None:
+    def __init__(self, engine: Engine, position: int, plan: SessionPlan, begins_s: float) -> None:
         self._engine = engine
         self._clock = engine._clock
         self._settings = engine._settings
         self._position = position
         self._plan = plan
+        self._begins_s = begins_s
         self._steps: dict[int, Step] = {}
         self._sending: set[asyncio.Task[None]] = set()
         paced = self._settings.speed.factor is not None
@@ -246,6 +253,7 @@ class _SessionReplay:
     async def run(self) -> None:
         engine = self._engine
         try:
+            await self._until(self._begins_s)
             if engine._stop_reason is None:
                 await engine._books.begin(self._position, self._plan)
             await self._send_all()
@@ -311,9 +319,12 @@ class _SessionReplay:
         if after_s is None or self._origin_s is None:
             return None
         due_s = self._origin_s + after_s
-        while (wait_s := due_s - self._clock.monotonic()) > 0:
-            await self._clock.sleep(min(wait_s, _LONGEST_SLEEP_S))
+        await self._until(due_s)
         return due_s
+
+    async def _until(self, time_s: float) -> None:
+        while self._engine._stop_reason is None and (wait_s := time_s - self._clock.monotonic()) > 0:
+            await self._clock.sleep(min(wait_s, _LONGEST_SLEEP_S))
 
     async def _send(self, planned: PlannedStep, due_s: float | None) -> None:
         began_s, sent_at = self._clock.monotonic(), self._clock.now()

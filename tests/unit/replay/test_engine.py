@@ -121,6 +121,19 @@ class TestSideBySide:
         assert starts == pytest.approx([0.0, 0.0, 4.0])
         assert max(at_s for at_s, _ in target.sent) == pytest.approx(10.0)
 
+    async def test_the_first_can_begin_over_a_time_and_later_ones_as_one_ends(self, clock, target):
+        plans = [playback(f"s{n}", (0.0, 4.0)) for n in range(6)]
+        await replayed(plans, target, clock, concurrency=4, spread_s=8.0)
+        starts = [at_s for at_s, request in target.sent if request.path == "/api/v1/sessions"]
+        assert starts == pytest.approx([0.0, 2.0, 4.0, 6.0, 8.0, 8.0])
+
+    async def test_one_that_waits_to_begin_can_be_stopped(self, clock, target):
+        one, two = await replayed(
+            [playback("s1", (0.0, 1.0)), playback("s2")], target, clock, concurrency=2, spread_s=60.0, stop_after_s=5.0
+        )
+        assert [step.outcome for step in one.steps] == ["same", "same"]
+        assert {step.reason for step in two.steps} == {"interrupted"}
+
     async def test_plans_are_drawn_only_when_there_is_room(self, clock):
         drawn: list[int] = []
         running: list[int] = []

@@ -143,6 +143,7 @@ async def replayed(
     timestamps: str = "now",
     concurrency: int = 8,
     stop_after_s: float | None = None,
+    spread_s: float = 0.0,
 ) -> list[SessionRun]:
     """Replay in virtual time and return what became of the sessions, in the order of the plans."""
     settings = Settings(
@@ -150,6 +151,7 @@ async def replayed(
         speed=Speed.parse(speed),
         timestamps=Timestamps.parse(timestamps),
         concurrency=concurrency,
+        spread_s=spread_s,
     )
     books = ListBooks()
     engine = Engine(settings, transport, clock, books)
