@@ -493,6 +493,20 @@ class TestFailing:
         assert [step["reason"] for step in failed] == [reason]
         assert document["totals"]["same"] == 27
 
+    def test_a_session_that_the_target_closes_is_shown_and_the_others_go_on(self, tape, server):
+        def answer(number: int, path: str) -> bytes:
+            if "/events" in path and path.split("/")[4] == "new-1" and number > 6:
+                return b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"
+            return answer_well(number, path)
+
+        document = replayed(tape, server(answer).url, *MAX, "--concurrency", "1", code=1)
+        first, second = document["sessions"]
+        assert (first["verdict"], second["verdict"]) == ("different", "same")
+        odd = [step for step in first["steps"] if step["outcome"] == "different"]
+        assert {step["status"] for step in odd} == {410}
+        assert odd[0]["differences"] == [{"where": "status", "recorded": 204, "replayed": 410}]
+        assert len(odd) == 3
+
     def test_a_server_that_hangs_up_on_idle_connections_gets_each_request_once(self, sqlite_url, server):
         # Steps come at the very moment at which a kept connection would be hung up on.
         tape = fill(sqlite_url, playback(*(n * 0.02 for n in range(1, 60))))
@@ -1098,3 +1112,24 @@ class TestNoise:
         assert json.loads(files[1].read_text()) == document
         assert document["id"] in files[0].read_text()
         assert 'tests="2"' in files[2].read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
+def test_a_terminal_is_told_how_far_it_has_got(sqlite_url, server):
+    import pty
+
+    tape = fill(sqlite_url, crowd(20, events=3))
+    parent, child = pty.openpty()
+    command = [COMMAND, *arguments(tape, server().url, "--speed", "0.05", "--concurrency", "20")]
+    wide = {**os.environ, "COLUMNS": "160"}
+    with subprocess.Popen(command, stdin=child, stdout=subprocess.DEVNULL, stderr=child, env=wide) as process:
+        os.close(child)
+        shown = b""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while piece := os.read(parent, 4096):
+                shown += piece
+        assert process.wait(TIMEOUT_S) == 0
+    os.close(parent)
+    assert b"requests/s" in shown
+    assert b"drift p95" in shown
+    assert b"20/20" in shown
