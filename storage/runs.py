@@ -50,13 +50,13 @@ class News:
         begun: Places of sessions that begin.
         opened: New back-end IDs, by place.
         steps: With the places of their sessions.
-        ended: Sessions by place; their steps are noted apart.
+        ended: What kept sessions, or the rest of them, from being sent, by place; None for nothing.
     """
 
     begun: list[int] = field(default_factory=list)
     opened: dict[int, str] = field(default_factory=dict)
     steps: list[tuple[int, Step]] = field(default_factory=list)
-    ended: dict[int, SessionRun] = field(default_factory=dict)
+    ended: dict[int, str | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.begun or self.opened or self.steps or self.ended)
@@ -103,7 +103,7 @@ def note(db: Connection, run_id: str, news: News) -> None:
     if news.steps:
         db.execute(insert(StepRow), [_step_row(run_id, position, step) for position, step in news.steps])
     if news.ended:
-        ended = [{"_position": position, "_reason": session.reason} for position, session in news.ended.items()]
+        ended = [{"_position": position, "_reason": reason} for position, reason in news.ended.items()]
         values = {"state": Stand.ENDED.value, "reason": bindparam("_reason")}
         db.execute(update(table).where(*here).values(values), ended)
 

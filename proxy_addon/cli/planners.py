@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from proxy_addon.core.changes import Changer
 from proxy_addon.core.planning import SessionPlan, plan_session
-from storage import exchanges, sessions
+from proxy_addon.core.sessions import Session
+from storage import exchanges
 from storage.engine import Store
 
-Made = tuple[SessionPlan | None, frozenset[int]]
-"""A plan, None where the session is no longer in the store; and which changes have found something so far."""
+Made = tuple[SessionPlan, frozenset[int]]
+"""A plan, and which changes have found something so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class Planner:
         self._skip = dict(skip)
         self._store: Store | None = None
 
-    def __call__(self, source: str) -> Made:
+    def __call__(self, session: Session) -> Made:
         """Return the plan of a session.
 
         Raises:
@@ -51,13 +52,10 @@ class Planner:
             self._store = Store(self._store_url)
         changer = self._planning.changer
         with self._store.read() as db:
-            found = sessions.get(db, [source])
-            if not found:
-                return None, changer.used
             plan = plan_session(
-                found[0],
-                exchanges.of_session(db, source),
-                skip=self._skip.get(source),
+                session,
+                exchanges.of_session(db, session.id),
+                skip=self._skip.get(session.id),
                 change=changer,
                 spreads_equal_ts=self._planning.spreads_equal_ts,
             )

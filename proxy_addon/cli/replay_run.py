@@ -13,7 +13,7 @@ from typing import Protocol
 
 from proxy_addon.cli import planners
 from proxy_addon.cli.planners import Planning
-from proxy_addon.cli.workers import beside
+from proxy_addon.cli.workers import beside, collect_seldom
 from proxy_addon.core.comparing import learn
 from proxy_addon.core.exchange import Request, Response
 from proxy_addon.core.planning import SessionPlan, cut_short, plan_session, repeated_starts
@@ -64,9 +64,8 @@ def plans_of(store: Store, chosen: Sequence[Session], planning: Planning) -> Ite
     """Yield the plans of sessions, in their order, without sending anything."""
     planner = planners.Planner(store.url, planning, repeated_starts(chosen))
     for session in chosen:
-        plan, _ = planner(session.id)
-        if plan is not None:
-            yield plan
+        plan, _ = planner(session)
+        yield plan
     planner.close()
 
 
@@ -140,9 +139,8 @@ def close_cut_short(store: Store, run_id: str) -> None:
             if found:
                 missing = list(cut_short(plan_session(found[0], exchanges.of_session(db, source)), noted))
             reason = missing[0].reason if missing else None if found else GONE
-            ended = SessionRun(source=source, session_id=None, new_session_id=None, steps=(), reason=reason)
             steps = [(position, step) for step in missing]
-            runs.note(db, run_id, runs.News(steps=steps, ended={position: ended}))
+            runs.note(db, run_id, runs.News(steps=steps, ended={position: reason}))
 
 
 def carry_out(
@@ -169,6 +167,7 @@ async def _carry_out(
     transport: HttpTransport,
     watching: Watching,
 ) -> Ended:
+    collect_seldom()
     clock = SystemClock()
     at_full_speed = settings.speed.factor is None
     in_process = at_full_speed and _is_long(store, run_id)
@@ -208,36 +207,35 @@ async def _plans(
         skip = await loop.run_in_executor(reader, _repeated, store, run_id)
         planner = planners.Planner(store.url, planning, skip)
         with beside(planner, in_process=in_process) as make:
-            ahead: deque[tuple[int, str, Future[planners.Made]]] = deque()
-            async for position, source in _waiting(store, run_id, loop, reader):
-                ahead.append((position, source, make(source)))
+            ahead: deque[tuple[int, Future[planners.Made]]] = deque()
+            async for position, source, session in _waiting(store, run_id, loop, reader):
+                if session is None:
+                    gone = SessionRun(source=source, session_id=None, new_session_id=None, steps=(), reason=GONE)
+                    ledger.end(position, gone)
+                    continue
+                ahead.append((position, make(session)))
                 if len(ahead) > most_ahead:
-                    async for each in _made(ahead.popleft(), planning, ledger):
-                        yield each
+                    yield await _made(*ahead.popleft(), planning)
             while ahead:
-                async for each in _made(ahead.popleft(), planning, ledger):
-                    yield each
+                yield await _made(*ahead.popleft(), planning)
 
 
-async def _made(
-    waiting: tuple[int, str, Future[planners.Made]], planning: Planning, ledger: _Ledger
-) -> AsyncGenerator[tuple[int, SessionPlan]]:
-    position, source, future = waiting
+async def _made(position: int, future: Future[planners.Made], planning: Planning) -> tuple[int, SessionPlan]:
     plan, used = await _outcome(future)
     planning.changer.were_used(used)
-    if plan is not None:
-        yield position, plan
-    else:
-        gone = SessionRun(source=source, session_id=None, new_session_id=None, steps=(), reason=GONE)
-        ledger.end(position, gone)
+    return position, plan
 
 
 async def _waiting(
     store: Store, run_id: str, loop: asyncio.AbstractEventLoop, reader: ThreadPoolExecutor
-) -> AsyncGenerator[tuple[int, str]]:
-    def read(after: int) -> list[tuple[int, str]]:
+) -> AsyncGenerator[tuple[int, str, Session | None]]:
+    """Yield the sessions of a run that are waiting: place, our id, and the session where it still is in the store."""
+
+    def read(after: int) -> list[tuple[int, str, Session | None]]:
         with store.read() as db:
-            return runs.waiting(db, run_id, after=after, limit=_ROWS_AT_ONCE)
+            rows = runs.waiting(db, run_id, after=after, limit=_ROWS_AT_ONCE)
+            found = {session.id: session for session in sessions.get(db, [source for _, source in rows])}
+            return [(position, source, found.get(source)) for position, source in rows]
 
     after = -1
     while rows := await loop.run_in_executor(reader, read, after):
@@ -291,7 +289,7 @@ class _Ledger:
         self._watching.step(step)
 
     def end(self, position: int, session: SessionRun) -> None:
-        self._news.ended[position] = session
+        self._news.ended[position] = session.reason
         self._changed.set()
         self._watching.session_ended(session)
 

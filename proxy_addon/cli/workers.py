@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,12 @@ class Work[**P, T](Protocol):
     def close(self) -> None:
         """Let go of what it holds."""
         ...
+
+
+def collect_seldom() -> None:
+    """Look for cyclic garbage less often: a replay makes next to none, and looking took a tenth of its time."""
+    gc.freeze()
+    gc.set_threshold(50_000)
 
 
 @contextmanager
@@ -51,6 +58,7 @@ _there: list[Work[..., Any]] = []
 
 
 def _begin_there(work: Work[..., Any]) -> None:
+    collect_seldom()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the process that sends knows what to do
     _there.append(work)
     threading.Thread(target=_end_with_parent, daemon=True).start()

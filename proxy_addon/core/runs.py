@@ -35,7 +35,7 @@ class StepOutcome(StrEnum):
     """Not sent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Difference:
     """One place where the recorded and the new answer differ; None where a side has nothing there."""
 
@@ -44,7 +44,7 @@ class Difference:
     replayed: str | int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """What became of one recorded exchange.
 

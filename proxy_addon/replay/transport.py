@@ -13,6 +13,7 @@ ever repeated.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import re
 import socket
@@ -25,7 +26,7 @@ from urllib.parse import quote
 
 import httptools
 
-from proxy_addon.core.exchange import Request, Response
+from proxy_addon.core.exchange import Headers, Request, Response
 from proxy_addon.errors import SettingsError
 from proxy_addon.replay.engine import Failure, TransportError
 from proxy_addon.replay.resolving import CheckedTarget
@@ -38,6 +39,7 @@ _IDLE_S = 4.0
 """How long a connection without a request is kept; common servers hang up after five seconds."""
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods whose requests need no ``Content-Length`` where they have no body (RFC 9110, 8.6)."""
+_PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _TARGET = re.compile(r"[^\x00-\x20\x7f]+\Z")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z\x80-\xff-]+\Z")
@@ -111,23 +113,15 @@ class HttpTransport:
             head = self._head_of(request)
         except ValueError as e:
             raise TransportError(Failure.INVALID, f"cannot be sent: {e}") from e
-        connection = self._kept()
+        until_s = asyncio.get_running_loop().time() + self._timeout_s
+        connection = self._kept() or await self._new(until_s)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                if connection is None:
-                    connection = await self._connect()
-                response = await connection.ask(head + request.body, is_head=request.method == "HEAD")
+            response = await connection.ask(head + request.body, is_head=request.method == "HEAD", until_s=until_s)
         except TimeoutError as e:
-            if connection is None:
-                raise TransportError(Failure.UNREACHABLE, f"no connection within {self._timeout_s:g} s") from e
-            connection.abort()
             raise TransportError(Failure.TIMEOUT, f"no complete answer within {self._timeout_s:g} s") from e
         except asyncio.CancelledError:
-            if connection is not None:
-                connection.abort()
+            connection.abort()
             raise
-        except OSError as e:
-            raise TransportError(Failure.UNREACHABLE, _unreachable(e)) from e
         if connection.kept_until_s is not None:
             self._idle.append(connection)
         else:
@@ -145,6 +139,15 @@ class HttpTransport:
                 return connection
             connection.close()
         return None
+
+    async def _new(self, until_s: float) -> _Connection:
+        try:
+            async with asyncio.timeout_at(until_s):
+                return await self._connect()
+        except TimeoutError as e:
+            raise TransportError(Failure.UNREACHABLE, f"no connection within {self._timeout_s:g} s") from e
+        except OSError as e:
+            raise TransportError(Failure.UNREACHABLE, _unreachable(e)) from e
 
     async def _connect(self) -> _Connection:
         """Connect to the first of the checked addresses that takes the connection."""
@@ -192,20 +195,25 @@ class HttpTransport:
             raise ValueError(f"{request.method!r} is no method")
         if not _TARGET.match(path):
             raise ValueError(f"{path!r} is no path")
-        lines = [f"{request.method} {path} HTTP/1.1", self._host]
-        lines += [f"{name}: {value}" for name, value in request.headers]
-        if request.body or request.method not in _WITHOUT_BODY:
-            lines.append(f"Content-Length: {len(request.body)}")
-        lines += ["", ""]
-        head = "\r\n".join(lines)
-        ends = len(lines) - 1
-        if head.count("\n") != ends or head.count("\r") != ends or "\0" in head:
-            name = next(name for name, value in request.headers if not {"\r", "\n", "\0"}.isdisjoint(name + value))
-            raise ValueError(f"the header {name!r} has a line end or NUL in it")
-        for name, _ in request.headers:
-            if not _NAME.match(name):
-                raise ValueError(f"{name!r} is no header name")
+        has_length = request.body or request.method not in _WITHOUT_BODY
+        length = f"Content-Length: {len(request.body)}\r\n" if has_length else ""
+        head = f"{request.method} {path} HTTP/1.1\r\n{self._host}\r\n{_lines(request.headers)}{length}\r\n"
         return head.encode("latin-1")
+
+
+@functools.lru_cache(maxsize=1024)
+def _lines(headers: Headers) -> str:
+    """Return headers as they go out; those of a session are mostly the same.
+
+    Raises:
+        ValueError: They would not be HTTP.
+    """
+    for name, value in headers:
+        if not {"\r", "\n", "\0"}.isdisjoint(name + value):
+            raise ValueError(f"the header {name!r} has a line end or NUL in it")
+        if not _NAME.match(name):
+            raise ValueError(f"{name!r} is no header name")
+    return "".join(f"{name}: {value}\r\n" for name, value in headers)
 
 
 class _Connection(asyncio.Protocol):
@@ -228,6 +236,8 @@ class _Connection(asyncio.Protocol):
         self._begin_answer()
         self.kept_until_s: float | None = None
         self.gone: asyncio.Future[None] = self._loop.create_future()
+        self._until_s = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
 
     def _begin_answer(self) -> None:
         self._reason = b""
@@ -236,10 +246,14 @@ class _Connection(asyncio.Protocol):
         self._size = 0
         self._until_end = False
 
-    async def ask(self, request: bytes, *, is_head: bool) -> Response:
+    async def ask(self, request: bytes, *, is_head: bool, until_s: float) -> Response:
         """Send a request and return the answer.
 
+        Args:
+            until_s: When to give up, by the loop's clock.
+
         Raises:
+            TimeoutError: It was not complete in time; the connection is of no more use.
             TransportError: The connection ended before, or the answer is no HTTP.
         """
         assert self._transport is not None
@@ -248,8 +262,22 @@ class _Connection(asyncio.Protocol):
         self._answer = self._loop.create_future()
         if self.gone.done():
             raise TransportError(Failure.CLOSED, "the connection was closed before anything was sent")
+        self._until_s = until_s
+        if self._alarm is None:
+            self._alarm = self._loop.call_at(until_s, self._ring)
         self._transport.write(request)
         return await self._answer
+
+    def _ring(self) -> None:
+        """Give up on an answer that is late; there is one alarm however many are asked for, set anew when it rings."""
+        self._alarm = None
+        if self._answer is None or self._answer.done():
+            return
+        if self._loop.time() < self._until_s:
+            self._alarm = self._loop.call_at(self._until_s, self._ring)
+            return
+        self._answer.set_exception(TimeoutError())
+        self.abort()
 
     def is_over(self, now_s: float) -> bool:
         """Whether it has been idle for too long."""
@@ -260,7 +288,7 @@ class _Connection(asyncio.Protocol):
         if self.is_over(now_s) or self._transport is None or self._transport.is_closing():
             return False
         try:
-            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self._socket.recv(1, _PEEK)
         except BlockingIOError:
             return True
         except OSError:
@@ -301,6 +329,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._among.discard(self)
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         if not self.gone.done():
             self.gone.set_result(None)
         if self._answer is None or self._answer.done():

@@ -83,7 +83,7 @@ def save(store: Store, run_id: str, *sessions: SessionRun) -> None:
         news = runs.News(
             opened={n: each.new_session_id for n, each in enumerate(sessions) if each.new_session_id is not None},
             steps=[(n, step) for n, each in enumerate(sessions) for step in each.steps],
-            ended=dict(enumerate(sessions)),
+            ended={n: each.reason for n, each in enumerate(sessions)},
         )
         runs.note(db, run_id, news)
 
@@ -130,7 +130,7 @@ def test_what_a_run_has_not_come_to_is_listed(store):
     begin(store, run())
     with store.write() as db:
         runs.choose(db, "aaaa1111", [(f"s{n}", None) for n in range(5)])
-        runs.note(db, "aaaa1111", runs.News(begun=[1, 3], steps=[(3, SAME)], ended={1: replace(EMPTY, source="s1")}))
+        runs.note(db, "aaaa1111", runs.News(begun=[1, 3], steps=[(3, SAME)], ended={1: EMPTY.reason}))
         assert runs.waiting(db, "aaaa1111", limit=2) == [(0, "s0"), (2, "s2")]
         assert runs.waiting(db, "aaaa1111", after=2, limit=2) == [(4, "s4")]
         assert list(runs.cut_short(db, "aaaa1111")) == [(3, "s3", {1})]
