@@ -338,6 +338,28 @@ def test_a_slow_answer_fails_and_its_connection_is_not_used_again(run):
     assert run(main()) == (Failure.TIMEOUT, "no complete answer within 0.3 s", 204, 2)
 
 
+def test_each_request_on_a_connection_has_its_own_time(run):
+    async def talk(peer: Peer) -> None:
+        for _ in range(3):
+            await peer.request()
+            await asyncio.sleep(0.3)
+            await peer.send(NO_CONTENT)
+        await peer.request()
+        await peer.request()  # for ever
+
+    async def main() -> tuple[list[int], Failure, float, int]:
+        loop = asyncio.get_running_loop()
+        async with site(talk) as server, transport(server, timeout_s=0.5) as client:
+            statuses = [(await client.send(post())).status for _ in range(3)]
+            asked_s = loop.time()
+            kind, _ = await told(client)
+            return statuses, kind, loop.time() - asked_s, server.connections
+
+    statuses, kind, waited_s, connections = run(main())
+    assert (statuses, kind, connections) == ([204, 204, 204], Failure.TIMEOUT, 1)
+    assert waited_s >= 0.499
+
+
 def test_a_cancelled_request_takes_its_connection_with_it(run):
     asked = asyncio.Event()
 
