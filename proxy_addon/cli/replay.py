@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from proxy_addon.cli.planners import Planning
     from proxy_addon.core.changes import Change, Changer
     from proxy_addon.core.sessions import Session
+    from proxy_addon.replay.connecting import Proxy
     from proxy_addon.replay.resolving import CheckedTarget
     from storage.engine import Store
     from storage.sessions import Filters
@@ -90,7 +91,7 @@ def replay(
             revision.require(db, store)
             run = _new_run(options) if resume is None else runs.find(db, resume)
             stored = None if resume is None else runs.settings(db, run.id)
-        checked = _checked(store, run.target, options)
+        checked, proxy = _checked(store, run.target, options)
         known = stored if stored is not None else _settings(options)
         changer = _changer(known, is_safe=checked.needed_leave if options.safe is None else options.safe)
         settings = Settings(
@@ -102,8 +103,8 @@ def replay(
             spread_s=options.spread_s,
         )
         planning = _planning(changer, known)
+        transport = HttpTransport(checked, timeout_s=options.timeout_s, tls=tls, proxy=proxy)
         if dry_run or learn_noise:
-            transport = HttpTransport(checked, timeout_s=options.timeout_s, tls=tls)
             with store.read() as db:
                 chosen = list(_chosen(db, names, filters))
             if dry_run:
@@ -121,7 +122,7 @@ def replay(
                 store=store,
                 settings=settings,
                 planning=planning,
-                transport=HttpTransport(checked, timeout_s=options.timeout_s, tls=tls),
+                transport=transport,
                 watching=progress,
             )
         if ended.error is not None and not isinstance(ended.error, StorageError):
@@ -220,13 +221,26 @@ def _warn_of_unused(changer: Changer) -> None:
         click.echo(f"sessiontape: {change['do']} {what} found nothing to change", err=True)
 
 
-def _checked(store: Store, target: str, options: Options) -> CheckedTarget:
+def _checked(store: Store, target: str, options: Options) -> tuple[CheckedTarget, Proxy | None]:
+    from proxy_addon.replay import connecting  # noqa: PLC0415
     from proxy_addon.replay.resolving import check_target  # noqa: PLC0415
     from storage import sessions  # noqa: PLC0415
 
+    url = parse_server_url(target)
+    proxy = None
+    if options.proxy == connecting.FROM_ENVIRONMENT:
+        proxy = connecting.proxy_of_environment(url)
+        click.echo(f"through {proxy.url}" if proxy else "the environment names no proxy for this target", err=True)
+    elif options.proxy is not None:
+        proxy = connecting.parse_proxy(options.proxy)
     with store.read() as db:
         upstreams, servers = sessions.upstreams(db), sessions.servers(db)
-    return check_target(parse_server_url(target), upstreams=upstreams, servers=servers, allowed=options.allowed)
+    checked = check_target(url, upstreams=upstreams, servers=servers, allowed=options.allowed)
+    if proxy is None:
+        return checked, None
+    return checked, connecting.check_proxy(
+        proxy, checked, upstreams=upstreams, servers=servers, allowed=options.allowed
+    )
 
 
 def _chosen(db: Any, names: Sequence[str], filters: Filters) -> Iterable[Session]:

@@ -82,6 +82,12 @@ def _ignored(text: str) -> object:
     return Noise.parse([text])
 
 
+def _proxy(text: str) -> object:
+    from proxy_addon.replay.connecting import FROM_ENVIRONMENT, parse_proxy  # noqa: PLC0415  # as above
+
+    return text if text == FROM_ENVIRONMENT else parse_proxy(text)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How a replay is to be done, as typed.
@@ -107,6 +113,7 @@ class Options:
     timeout_s: float
     insecure: bool
     ca: Path | None
+    proxy: str | None
 
 
 _OPTIONS = (
@@ -234,6 +241,13 @@ _OPTIONS = (
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         metavar="FILE",
         help="Trust the authorities in this PEM file in place of the system's.",
+    ),
+    click.option(
+        "--proxy",
+        type=_Text("PROXY", _proxy),
+        metavar="URL|env",
+        allow_from_autoenv=False,
+        help="Go through an HTTP proxy, or that of the environment; else none is used. It may need --allow-host too.",
     ),
 )
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from ipaddress import ip_address
 
 from proxy_addon.core.targets import Address, Allowed, Server, canonical_address, refusal
@@ -18,6 +19,13 @@ from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SettingsError, TargetRefused, TargetUnreachable
 
 _PARALLEL_LOOKUPS = 16
+
+
+class Role(StrEnum):
+    """What a server is to a replay; the value is the option that names it."""
+
+    TARGET = "--target"
+    PROXY = "--proxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +48,14 @@ def check_target(
     upstreams: Iterable[str],
     allowed: Collection[Allowed],
     servers: Iterable[tuple[str, str, int]] = (),
+    role: Role = Role.TARGET,
 ) -> CheckedTarget:
     """Resolve a target and judge it.
 
     Args:
         upstreams: URLs of the upstreams of everything in the store.
         servers: Addresses that were connected to while recording, whatever they were called: upstream, address, port.
+        role: For messages.
 
     Raises:
         TargetRefused: A replay may not go there; the hint is what to type to allow it.
@@ -68,12 +78,12 @@ def check_target(
     refused = refusal(target, upstreams=others, allowed=allowed, local=_own(everywhere))
     if refused is not None:
         raise TargetRefused(
-            f"refused to replay to {url}: {refused.reason}; nothing has been sent",
+            f"refused to replay {'to' if role is Role.TARGET else 'through'} {url}: {refused.reason}; nothing has been sent",
             hint=f"if that is where it should go, add: --allow-host {refused.allow}",
         )
     if failure is not None:
         raise TargetUnreachable(
-            f"cannot resolve {url.host}: {_cause(failure)}", hint="is --target spelled right, and is there a network?"
+            f"cannot resolve {url.host}: {_cause(failure)}", hint=f"is {role} spelled right, and is there a network?"
         ) from failure
     needed_leave = refusal(target, upstreams=others, allowed=(), local=_own(everywhere)) is not None
     return CheckedTarget(url, numbers, needed_leave)

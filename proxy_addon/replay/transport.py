@@ -28,6 +28,7 @@ import httptools
 
 from proxy_addon.core.exchange import Headers, Request, Response
 from proxy_addon.errors import SettingsError
+from proxy_addon.replay.connecting import Proxy, connect
 from proxy_addon.replay.engine import Failure, TransportError
 from proxy_addon.replay.resolving import CheckedTarget
 
@@ -69,14 +70,23 @@ def tls_context(*, insecure: bool = False, ca: Path | None = None) -> ssl.SSLCon
 class HttpTransport:
     """Sends requests to one checked target; an async context manager."""
 
-    def __init__(self, target: CheckedTarget, *, timeout_s: float = 10.0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        target: CheckedTarget,
+        *,
+        timeout_s: float = 10.0,
+        tls: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
+    ) -> None:
         """Prepare sending; nothing is opened yet.
 
         Args:
             timeout_s: From the beginning of connecting to the last byte of the answer.
             tls: As from `tls_context`; the system's authorities by default.
+            proxy: What to go through; None for nothing.
         """
         self._target = target
+        self._proxy = proxy
         self._timeout_s = timeout_s
         self._tls = None if target.url.scheme != "https" else tls or tls_context()
         self._has_connected = False
@@ -162,17 +172,9 @@ class HttpTransport:
         raise failure or OSError("it has no address")
 
     async def _connect_to(self, number: str) -> _Connection:
-        loop = asyncio.get_running_loop()
-        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-        ((family, kind, protocol, _, address),) = socket.getaddrinfo(
-            number, self._target.url.port, type=socket.SOCK_STREAM, flags=flags
-        )[:1]
-        sock = socket.socket(family, kind, protocol)
+        sock = await connect(number, self._target.url.port, self._proxy)
         try:
-            sock.settimeout(0)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(sock, address)
-            _, connection = await loop.create_connection(
+            _, connection = await asyncio.get_running_loop().create_connection(
                 lambda: _Connection(sock, self._open),
                 sock=sock,
                 ssl=self._tls,

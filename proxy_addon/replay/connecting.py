@@ -1,0 +1,179 @@
+"""Open connections to addresses that have been checked: straight away, or through an HTTP proxy.
+
+A proxy is used where ``--proxy`` asks for one, and nowhere else. It is asked for a tunnel (``CONNECT``, RFC 9110, 9.3.6)
+to an address in numbers, http or https: so it is we who say where the requests end up, and not the proxy's idea of a
+name, and what passes through it is what would have passed without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+import socket
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from proxy_addon.core.targets import Allowed
+from proxy_addon.core.urls import ServerUrl, parse_server_url
+from proxy_addon.errors import SettingsError
+from proxy_addon.replay.resolving import CheckedTarget, Role, check_target
+
+FROM_ENVIRONMENT = "env"
+_LONGEST_HEAD = 64 * 1024
+_STATUS = re.compile(rb"HTTP/1\.[01] (?P<status>[0-9]{3})(?P<reason>[^\r\n]*)\r?\n")
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyUrl:
+    """A proxy as it was named.
+
+    Attributes:
+        authorization: Value of ``Proxy-Authorization``; None where the URL has no user.
+    """
+
+    url: ServerUrl
+    authorization: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy that may be used: its addresses have been checked like those of a target."""
+
+    server: CheckedTarget
+    authorization: str | None = None
+
+
+def parse_proxy(text: str) -> ProxyUrl:
+    """Parse ``http://[user:password@]host[:port]``.
+
+    Raises:
+        SettingsError: It is something else. The message has no password in it.
+    """
+    hint = "write --proxy http://host:port, or --proxy env for that of the environment"
+    user, at, rest = text.rpartition("@")
+    scheme = "http://" if at else ""
+    try:
+        url = parse_server_url(scheme + rest)
+    except SettingsError as e:
+        raise SettingsError(f"no proxy: {e}", hint=hint) from None
+    if url.scheme != "http" or url.path or (at and not user.lower().startswith("http://")):
+        raise SettingsError(f"{url} is no HTTP proxy that we can use", hint=hint)
+    if not at:
+        return ProxyUrl(url)
+    named = urlsplit(f"{user}@host")
+    secret = f"{unquote(named.username or '')}:{unquote(named.password or '')}"
+    return ProxyUrl(url, f"Basic {base64.b64encode(secret.encode()).decode()}")
+
+
+def proxy_of_environment(target: ServerUrl) -> ProxyUrl | None:
+    """Return the proxy that ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy`` name for a target.
+
+    Raises:
+        SettingsError: It is none that can be used.
+    """
+    known = getproxies()
+    named = known.get(target.scheme) or known.get("all")
+    if not named or proxy_bypass(f"{target.host}:{target.port}"):
+        return None
+    return parse_proxy(named if "://" in named else f"http://{named}")
+
+
+def check_proxy(
+    proxy: ProxyUrl,
+    target: CheckedTarget,
+    *,
+    upstreams: Iterable[str],
+    allowed: Collection[Allowed],
+    servers: Iterable[tuple[str, str, int]] = (),
+) -> Proxy:
+    """Resolve a proxy and judge it by the rules for targets, as everything that is sent reaches it first.
+
+    Args:
+        target: What is to be reached through it.
+        upstreams: As for `check_target`.
+        servers: As for `check_target`.
+
+    Raises:
+        TargetRefused: It may not be used.
+        TargetUnreachable: Its name cannot be resolved.
+        SettingsError: The target is this machine and the proxy is not: there, the address means another one.
+    """
+    server = check_target(proxy.url, role=Role.PROXY, upstreams=upstreams, allowed=allowed, servers=servers)
+    elsewhere = [number for number in server.addresses if not _is_loopback(number)]
+    if elsewhere and any(map(_is_loopback, target.addresses)):
+        raise SettingsError(
+            f"{target.url} is this machine, and the proxy {proxy.url} would take it for itself",
+            hint="leave --proxy out",
+        )
+    return Proxy(server, proxy.authorization)
+
+
+async def connect(number: str, port: int, proxy: Proxy | None = None) -> socket.socket:
+    """Return a connected socket that does not block.
+
+    Args:
+        number: An address.
+
+    Raises:
+        OSError: There is no connection; the message of a proxy's refusal says so.
+    """
+    if proxy is None:
+        return await _connect(number, port)
+    failure: OSError | None = None
+    for each in proxy.server.addresses:
+        try:
+            sock = await _connect(each, proxy.server.url.port)
+        except OSError as e:
+            failure = failure or e
+            continue
+        try:
+            await _open_tunnel(sock, number, port, proxy)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+    raise OSError(f"no connection to the proxy {proxy.server.url}: {failure}")
+
+
+async def _connect(number: str, port: int) -> socket.socket:
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    ((family, kind, protocol, _, address),) = socket.getaddrinfo(number, port, type=socket.SOCK_STREAM, flags=flags)[:1]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.settimeout(0)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _open_tunnel(sock: socket.socket, number: str, port: int, proxy: Proxy) -> None:
+    loop = asyncio.get_running_loop()
+    authority = f"[{number}]:{port}" if ":" in number else f"{number}:{port}"
+    said = "" if proxy.authorization is None else f"Proxy-Authorization: {proxy.authorization}\r\n"
+    await loop.sock_sendall(sock, f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{said}\r\n".encode())
+    head = b""
+    while (end := _HEAD_END.search(head)) is None:
+        piece = await loop.sock_recv(sock, 4096)
+        head += piece
+        if not piece or len(head) > _LONGEST_HEAD:
+            raise OSError(f"the proxy {proxy.server.url} gave no answer that is HTTP")
+    status = _STATUS.match(head)
+    if status is None:
+        raise OSError(f"the proxy {proxy.server.url} gave no answer that is HTTP")
+    if not status["status"].startswith(b"2"):
+        told = (status["status"] + status["reason"]).decode("latin-1").strip()
+        raise OSError(f"the proxy {proxy.server.url} refused a tunnel to {authority}: {told}")
+    if len(head) > end.end():
+        raise OSError(f"the proxy {proxy.server.url} speaks before it was asked")
+
+
+def _is_loopback(number: str) -> bool:
+    return ip_address(number.partition("%")[0]).is_loopback
