@@ -6,6 +6,7 @@ SessiontapeError              anything a user can mend; the command line prints 
 ├─ RecorderError              the proxy could not start
 ├─ StorageError
 │  ├─ StorageUnavailable      cannot reach, open or write the store
+│  ├─ StorageBusy             somebody else is at it
 │  ├─ SchemaOutOfDate         the store has another revision than this version needs
 │  └─ NotFound                no such session or run, or more than one
 └─ ReplayError
@@ -46,6 +47,10 @@ class StorageError(SessiontapeError):
 
 class StorageUnavailable(StorageError):
     """The store cannot be reached, opened or written; the message has its URL without password and the cause."""
+
+
+class StorageBusy(StorageError):
+    """Another process is at what only one may be at."""
 
 
 class SchemaOutOfDate(StorageError):

@@ -17,6 +17,7 @@ proxy_addon.errors.SettingsError: 'mysql://host/db' is no URL of a store
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sqlite3
@@ -28,9 +29,10 @@ from typing import Any
 from urllib.parse import unquote
 
 import psycopg
+from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, exc
 
-from proxy_addon.errors import SettingsError, StorageUnavailable
+from proxy_addon.errors import SettingsError, StorageBusy, StorageUnavailable
 
 _POSTGRES = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://", re.IGNORECASE)
 _SQLITE = re.compile(r"^sqlite(?:\+pysqlite)?:///(?P<path>(?!:memory:$)[^?]+)$", re.IGNORECASE)
@@ -120,6 +122,41 @@ class Store:
                 db.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
                 db.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})")
             yield db
+
+    @contextmanager
+    def alone(self, name: str, what: str) -> Iterator[None]:
+        """Be the only process that has this name, until the end, or until this process has ended in whatever way.
+
+        Args:
+            what: What is done alone, for the message.
+
+        Raises:
+            StorageBusy: Another process has the name.
+            StorageUnavailable: The store cannot be reached, or nothing can be written beside it.
+        """
+        busy = StorageBusy(f"{what} is under way in another process", hint="wait until it has ended, or stop it")
+        if self.path is None:
+            key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+            with self._translated(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+                if not db.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (key,)).scalar():
+                    raise busy
+                try:
+                    yield
+                finally:
+                    db.invalidate()  # and with the connection the lock goes, also where the server has gone before
+            return
+        lock = FileLock(self.path.with_name(f"{self.path.name}.{name}.lock"), timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise busy from None
+        except OSError as e:
+            raise StorageUnavailable(f"cannot write beside {self.label}: {e}", hint="may you write there?") from e
+        try:
+            yield
+        finally:
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
 
     def close(self) -> None:
         """Close all connections."""

@@ -237,7 +237,7 @@ class RunSessionRow(Base):
     """One session of a replay. ``source`` outlives the session it names, so that deleting one keeps the run.
 
     ``state`` is ``waiting`` until, in a transaction of its own, it becomes ``begun`` before anything is sent, and
-    ``ended``.
+    ``ended``. ``announced`` is how many of its steps, in the order of sending, may have been sent.
     """
 
     __tablename__ = "run_sessions"
@@ -249,6 +249,7 @@ class RunSessionRow(Base):
     new_session_id: Mapped[str | None] = mapped_column(WireText)
     reason: Mapped[str | None] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(16), server_default="ended")
+    announced: Mapped[int | None] = mapped_column(Integer)
 
     __table_args__ = (Index(None, "source"),)
 

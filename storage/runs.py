@@ -18,6 +18,7 @@ from proxy_addon.core.runs import (
     BROKEN_OFF,
     INTERRUPTED,
     NOT_BEGUN,
+    NOT_ENDED,
     UNREACHED,
     Difference,
     Percentiles,
@@ -47,19 +48,19 @@ class News:
     """What has happened in a run, to be written in one transaction.
 
     Attributes:
-        begun: Places of sessions that begin.
+        announced: How many steps may have been sent from now on, by place; a session begins with its first ones.
         opened: New back-end IDs, by place.
         steps: With the places of their sessions.
         ended: What kept sessions, or the rest of them, from being sent, by place; None for nothing.
     """
 
-    begun: list[int] = field(default_factory=list)
+    announced: dict[int, int] = field(default_factory=dict)
     opened: dict[int, str] = field(default_factory=dict)
     steps: list[tuple[int, Step]] = field(default_factory=list)
     ended: dict[int, str | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.begun or self.opened or self.steps or self.ended)
+        return bool(self.announced or self.opened or self.steps or self.ended)
 
 
 def begin(db: Connection, run: ReplayRun, settings: Mapping[str, Any]) -> None:
@@ -94,9 +95,10 @@ def note(db: Connection, run_id: str, news: News) -> None:
     """Write what has happened."""
     table: Any = RunSessionRow.__table__
     here = (table.c.run_id == run_id, table.c.position == bindparam("_position"))
-    if news.begun:
-        begun = [{"_position": position} for position in news.begun]
-        db.execute(update(table).where(*here).values(state=Stand.BEGUN.value), begun)
+    if news.announced:
+        announced = [{"_position": position, "_number": number} for position, number in news.announced.items()]
+        values = {"state": Stand.BEGUN.value, "announced": bindparam("_number")}
+        db.execute(update(table).where(*here, table.c.state != Stand.ENDED.value).values(values), announced)
     if news.opened:
         opened = [{"_position": position, "_new": new} for position, new in news.opened.items()]
         db.execute(update(table).where(*here).values(new_session_id=bindparam("_new")), opened)
@@ -148,14 +150,18 @@ def size(db: Connection, run_id: str, *, waiting: bool = False) -> int:
     return int(db.execute(query).scalar_one())
 
 
-def cut_short(db: Connection, run_id: str) -> Iterator[tuple[int, str, set[int]]]:
-    """Yield the sessions in whose middle a run was killed: place, our id, and the places of steps that are noted."""
-    query = select(RunSessionRow.position, RunSessionRow.source).where(
+def cut_short(db: Connection, run_id: str) -> Iterator[tuple[int, str, set[int], int | None]]:
+    """Yield the sessions in whose middle a run was killed.
+
+    Yields:
+        Place, our id, the places of steps that are noted, and how many steps were announced; None where it is not known.
+    """
+    query = select(RunSessionRow.position, RunSessionRow.source, RunSessionRow.announced).where(
         RunSessionRow.run_id == run_id, RunSessionRow.state == Stand.BEGUN.value
     )
     for row in db.execute(query).all():
         steps = select(StepRow.seq).where(StepRow.run_id == run_id, StepRow.position == row.position)
-        yield row.position, row.source, set(db.execute(steps).scalars())
+        yield row.position, row.source, set(db.execute(steps).scalars()), row.announced
 
 
 def wait_again(db: Connection, run_id: str) -> int:
@@ -254,11 +260,12 @@ def sessions(db: Connection, run_id: str) -> Iterator[SessionRun]:
                 session_id=row.session_id,
                 new_session_id=row.new_session_id,
                 steps=steps.get(row.position, ()),
-                reason=NOT_BEGUN if row.state == Stand.WAITING.value else row.reason,
+                reason=_UNENDED.get(row.state, row.reason),
             )
 
 
 _SESSIONS_AT_ONCE = 50
+_UNENDED = {Stand.WAITING.value: NOT_BEGUN, Stand.BEGUN.value: NOT_ENDED}
 
 
 def _run(row: Row[tuple[object, ...]]) -> ReplayRun:

@@ -112,19 +112,20 @@ def replay(
             else:
                 _print_noise(store, chosen, planning, settings, transport, as_json=as_json)
             return
-        number = _take_up(store, run) if resume is not None else _begin(store, run, names, filters, known)
-        if not number:
-            left = "no session is left to be sent" if resume else "the filters leave no session: nothing is sent"
-            click.echo(left, err=True)
-        with RunProgress(number) as progress:
-            ended = carry_out(
-                run.id,
-                store=store,
-                settings=settings,
-                planning=planning,
-                transport=transport,
-                watching=progress,
-            )
+        with store.alone(f"run-{run.id}", f"run {run.id}"):
+            number = _take_up(store, run) if resume is not None else _begin(store, run, names, filters, known)
+            if not number:
+                left = "no session is left to be sent" if resume else "the filters leave no session: nothing is sent"
+                click.echo(left, err=True)
+            with RunProgress(number) as progress:
+                ended = carry_out(
+                    run.id,
+                    store=store,
+                    settings=settings,
+                    planning=planning,
+                    transport=transport,
+                    watching=progress,
+                )
         if ended.error is not None and not isinstance(ended.error, StorageError):
             raise ended.error
         with store.read() as db:

@@ -117,8 +117,11 @@ class _Listening:
 class _NoBooks:
     """Books of a run that nobody keeps."""
 
-    async def begin(self, position: int, plan: SessionPlan) -> None:
-        """Let it begin."""
+    def announce(self, position: int, number: int) -> asyncio.Future[None]:
+        """Let it go on."""
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
 
     def opened(self, position: int, new_session_id: str) -> None:
         """Forget it."""
@@ -133,11 +136,12 @@ class _NoBooks:
 def close_cut_short(store: Store, run_id: str) -> None:
     """Settle the sessions in whose middle a run was killed: what is missing of them is listed, and never sent."""
     with store.write() as db:
-        for position, source, noted in list(runs.cut_short(db, run_id)):
+        for position, source, noted, announced in list(runs.cut_short(db, run_id)):
             found = sessions.get(db, [source])
             missing: list[Step] = []
             if found:
-                missing = list(cut_short(plan_session(found[0], exchanges.of_session(db, source)), noted))
+                plan = plan_session(found[0], exchanges.of_session(db, source))
+                missing = list(cut_short(plan, noted, announced))
             reason = missing[0].reason if missing else None if found else GONE
             steps = [(position, step) for step in missing]
             runs.note(db, run_id, runs.News(steps=steps, ended={position: reason}))
@@ -258,8 +262,8 @@ def _is_long(store: Store, run_id: str) -> bool:
 class _Ledger:
     """What happens in a run, on its way into the store.
 
-    It is written beside, together with what came meanwhile, so that sending never waits for a disk; only that a
-    session begins is waited for. What could not be written is kept and tried again, at the latest at the end.
+    It is written beside, together with what came meanwhile, so that sending does not wait for a disk; only what is
+    going to be sent is noted before, some steps ahead. What could not be written is kept and tried again, at the latest at the end.
     """
 
     def __init__(self, saver: _Saver, watching: Watching, *, in_process: bool) -> None:
@@ -267,17 +271,16 @@ class _Ledger:
         self._watching = watching
         self._in_process = in_process
         self._news = runs.News()
-        self._beginning: list[asyncio.Future[None]] = []
+        self._announcing: list[asyncio.Future[None]] = []
         self._is_closed = False
         self._changed = asyncio.Event()
 
-    async def begin(self, position: int, plan: SessionPlan) -> None:
-        del plan
-        begun = asyncio.get_running_loop().create_future()
-        self._news.begun.append(position)
-        self._beginning.append(begun)
+    def announce(self, position: int, number: int) -> asyncio.Future[None]:
+        noted = asyncio.get_running_loop().create_future()
+        self._news.announced[position] = number
+        self._announcing.append(noted)
         self._changed.set()
-        await begun
+        return noted
 
     def opened(self, position: int, new_session_id: str) -> None:
         self._news.opened[position] = new_session_id
@@ -311,26 +314,26 @@ class _Ledger:
                 self._changed.clear()
                 is_last = self._is_closed
                 news, self._news = self._news, runs.News()
-                beginning, self._beginning = self._beginning, []
+                announcing, self._announcing = self._announcing, []
                 try:
                     await _outcome(save(news))
                 except StorageError as e:
                     if is_last:
                         raise
                     self._keep(news)
-                    for begun in beginning:
-                        if not begun.done():
-                            begun.set_exception(e)
+                    for noted in announcing:
+                        if not noted.done():
+                            noted.set_exception(e)
                 else:
-                    for begun in beginning:
-                        if not begun.done():
-                            begun.set_result(None)
+                    for noted in announcing:
+                        if not noted.done():
+                            noted.set_result(None)
 
     def _keep(self, news: runs.News) -> None:
-        """Keep what could not be written for the next time; that a session begins is no longer true."""
+        """Keep what could not be written for the next time; nobody waits any longer for what was announced."""
         later = self._news
         self._news = runs.News(
-            begun=later.begun,
+            announced=later.announced,
             opened=news.opened | later.opened,
             steps=news.steps + later.steps,
             ended=news.ended | later.ended,

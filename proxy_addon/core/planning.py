@@ -243,23 +243,24 @@ def _most_at_once(spans: Iterable[tuple[datetime, datetime]]) -> int:
     return max(accumulate((change for _, change in edges), initial=0), default=0) or 1
 
 
-def cut_short(plan: SessionPlan, noted: Collection[int]) -> Iterator[Step]:
+def cut_short(plan: SessionPlan, noted: Collection[int], announced: int | None = None) -> Iterator[Step]:
     """Yield the steps that are missing of a session in whose middle a run was killed.
 
-    The first of them that was to be sent may have been on its way; those after it were not.
+    Those that were announced may have reached the target; those behind them were not sent.
 
     Args:
         noted: Places of the steps whose results are known.
+        announced: How many steps, from the first in the plan's order, may have been sent; None for all.
     """
-    reason, outcome = KILLED, StepOutcome.FAILED
-    for planned in plan.steps:
+    for number, planned in enumerate(plan.steps, 1):
         if planned.seq in noted:
             continue
         if planned.skip is not None:
             yield planned.result(StepOutcome.SKIPPED, reason=planned.skip)
+        elif announced is None or number <= announced:
+            yield planned.result(StepOutcome.FAILED, reason=KILLED)
         else:
-            yield planned.result(outcome, reason=reason)
-            reason, outcome = AFTER_KILLED, StepOutcome.SKIPPED
+            yield planned.result(StepOutcome.SKIPPED, reason=AFTER_KILLED)
 
 
 def repeated_starts(sessions: Sequence[Session]) -> dict[str, str]:

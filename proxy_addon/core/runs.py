@@ -18,7 +18,8 @@ BROKEN_OFF = "the run broke off"
 UNREACHED = "no connection to the target"
 NOT_BEGUN = "not begun"
 """The reason of sessions that a run has not come to."""
-KILLED = "the run was killed when this was due: whether it reached the target is not known"
+NOT_ENDED = "it has begun and not ended: the run is going on, or was killed"
+KILLED = "the run was killed about when this was due: whether it reached the target is not known"
 AFTER_KILLED = "the run was killed before this was sent, and a session cannot be entered twice"
 
 

@@ -32,6 +32,9 @@ from proxy_addon.replay.pacing import Speed
 
 _LONGEST_SLEEP_S = 3600.0
 """Event loops refuse to sleep for years; a slow replay of a long recording may want to."""
+_ANNOUNCED_AT_FULL_SPEED = 16
+_MOST_ANNOUNCED = 64
+"""Steps of one session that are announced ahead: more would hold up none less, and leave more unknown after a kill."""
 
 
 class Failure(StrEnum):
@@ -126,11 +129,14 @@ class Settings:
 class Books(Protocol):
     """Writes down what becomes of a run."""
 
-    async def begin(self, position: int, plan: SessionPlan) -> None:
-        """Note, for good, that a session begins: nothing of it is sent before this returns.
+    def announce(self, position: int, number: int) -> asyncio.Future[None]:
+        """Note, for good, that so many steps of a session, skipped ones included, may have been sent from now on.
 
-        Raises:
-            SessiontapeError: It cannot be noted; the run breaks off.
+        None of them is sent before what this returns is done. So what a killed run has sent is known from its books,
+        but for the steps that are announced and have no result.
+
+        Returns:
+            Done when it is noted; fails with a `SessiontapeError` where it cannot be.
         """
         ...
 
@@ -191,8 +197,6 @@ class Engine:
             begins_s = began_s + self._settings.spread_s * min(number / self._settings.concurrency, 1)
             try:
                 await _SessionReplay(self, position, plan, begins_s).run()
-            except SessiontapeError as e:
-                self._break_off(e)
             finally:
                 free.release()
 
@@ -231,6 +235,55 @@ class Engine:
             self.stop(UNREACHED)
 
 
+class _Announced:
+    """How far the steps of a session are announced: as far ahead as needed to hold up none, and no further."""
+
+    def __init__(self, books: Books, position: int, plan: SessionPlan, ahead: int) -> None:
+        """Begin with nothing announced.
+
+        Args:
+            ahead: How many steps further than the one that is sent; more where that has turned out to be too few.
+        """
+        self._books = books
+        self._position = position
+        self._steps = len(plan.steps)
+        self._ahead = ahead
+        self._noted = 0
+        self._asked = 0
+        self._asking: asyncio.Future[None] | None = None
+
+    async def reach(self, number: int) -> None:
+        """Wait until so many steps are announced, and have those behind them announced meanwhile.
+
+        Raises:
+            SessiontapeError: It cannot be noted.
+        """
+        while number > self._noted:
+            if self._asking is None:
+                self._ask(number)
+            elif not self._asking.done():
+                self._ahead = min(2 * self._ahead, _MOST_ANNOUNCED)
+            await self._wait()
+        if self._asking is not None and self._asking.done():
+            await self._wait()
+        if self._asking is None and self._noted < min(number + (self._ahead + 1) // 2, self._steps):
+            self._ask(number)
+
+    def forget(self) -> None:
+        """What was asked for no longer matters, nor whether it fails."""
+        if self._asking is not None and not self._asking.cancel() and not self._asking.cancelled():
+            self._asking.exception()
+
+    def _ask(self, number: int) -> None:
+        self._asked = min(number + self._ahead, max(number, self._steps))
+        self._asking = self._books.announce(self._position, self._asked)
+
+    async def _wait(self) -> None:
+        assert self._asking is not None
+        await self._asking
+        self._noted, self._asking = self._asked, None
+
+
 class _SessionReplay:
     """One session under way."""
 
@@ -245,6 +298,8 @@ class _SessionReplay:
         self._sending: set[asyncio.Task[None]] = set()
         paced = self._settings.speed.factor is not None
         self._places = asyncio.Semaphore(plan.most_at_once if paced else 1)
+        ahead = plan.most_at_once if paced else _ANNOUNCED_AT_FULL_SPEED
+        self._announced = _Announced(engine._books, position, plan, ahead)
         self._origin_s: float | None = None
         self._new_session_id: str | None = None
         self._no_session: str | None = "its start was not sent, so there is no session to report to"
@@ -255,14 +310,17 @@ class _SessionReplay:
         try:
             await self._until(self._begins_s)
             if engine._stop_reason is None:
-                await engine._books.begin(self._position, self._plan)
+                await self._announced.reach(1)
             await self._send_all()
         except _Stopped:
             pass  # what is left is noted below
+        except SessiontapeError as e:
+            engine._break_off(e)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if engine._stop_reason is None or task is None or task.uncancel() > 0:
                 raise
+        self._announced.forget()
         for sending in self._sending:
             sending.cancel()
         await asyncio.gather(*self._sending)
@@ -289,7 +347,7 @@ class _SessionReplay:
         Raises:
             _Stopped: The run was stopped before all were started.
         """
-        for planned in self._plan.steps:
+        for number, planned in enumerate(self._plan.steps, 1):
             if self._engine._stop_reason is not None:
                 raise _Stopped
             reason = planned.skip
@@ -299,6 +357,7 @@ class _SessionReplay:
                 self._note(planned.result(StepOutcome.SKIPPED, reason=reason))
                 continue
             due_s = await self._until_due(planned)
+            await self._announced.reach(number)
             if planned.opens or self._settings.speed.factor is None:
                 await self._send(planned, due_s)  # all else waits for the new ID, or for the answer
                 continue

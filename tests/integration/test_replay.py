@@ -804,6 +804,11 @@ def sent_by_session(target: Server) -> dict[str, list[str]]:
     return found
 
 
+def who_and_when(request: tuple[str, bytes]) -> tuple[str, int]:
+    body = json.loads(request[1].partition(b"\r\n\r\n")[2])
+    return body["customMetadata"]["who"], body["playerTime"]["ts"]
+
+
 def crowd(number: int, events: int = 4) -> list[Exchange]:
     """Sessions that can be told apart by what they send."""
     exchanges = []
@@ -846,12 +851,70 @@ class TestResuming:
                 assert len(came.get(str(n), ())) <= 5
         assert 1 <= len(cut_short) <= 3
         assert len({request for _, request in target.requests}) == len(target.requests)
-        failed = [step for session in cut_short for step in session["steps"] if step["outcome"] == "failed"]
-        assert len(failed) <= len(cut_short)
 
         again = processes.run("replay", "--resume", run, "--store", tape)
         assert "no session is left to be sent" in again.stderr
         assert processes.printed("runs", run, "--store", tape)["totals"] == document["totals"]
+
+    @pytest.mark.parametrize(("speed", "at_most"), [("max", 60), ("0.2", 4)])
+    def test_after_a_kill_nothing_counts_as_not_sent_that_was(self, store_url, server, speed, at_most):
+        tape = fill(store_url, crowd(12, events=60))
+        target = server()
+        how = ("--speed", speed, "--timestamps", "keep", "--concurrency", "4")
+        run = killed_in_the_middle(tape, target.url, *how, when=lambda: len(target.requests) >= 130)
+        under_way = [
+            session for session in processes.printed("runs", run, "--store", tape)["sessions"]
+            if session["reason"] == "it has begun and not ended: the run is going on, or was killed"
+        ]  # fmt: skip
+        assert 1 <= len(under_way) <= 4
+        came = {(who, ts) for who, ts in map(who_and_when, target.requests)}
+
+        document = json.loads(processes.run("replay", "--resume", run, "--store", tape, "--json").stdout)
+        assert_balanced(document)
+        (recorded,) = {len(session["steps"]) for session in document["sessions"]}
+        assert recorded == 61
+        cut_short = [session["source"] for session in under_way]
+        unknown = 0
+        for n, session in enumerate(document["sessions"]):
+            if session["source"] in cut_short:
+                for k, step in enumerate(session["steps"]):
+                    arrived = (str(n), builders.BEGIN_MS + n + k) in came
+                    if step["outcome"] == "skipped":
+                        assert not arrived
+                    elif step["outcome"] == "same":
+                        assert arrived
+                    unknown += step["outcome"] == "failed"
+        assert 1 <= unknown <= len(cut_short) * at_most
+        assert len({request for _, request in target.requests}) == len(target.requests)
+
+    def test_a_run_that_is_under_way_is_left_alone(self, store_url, server):
+        tape = fill(store_url, crowd(40))
+        go_on = threading.Event()
+
+        def answer(number: int, path: str) -> bytes:
+            assert number < 20 or go_on.wait(TIMEOUT_S)
+            return answer_well(number, path)
+
+        target = server(answer)
+        command = [COMMAND, *arguments(tape, target.url, *MAX)]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            target.wait_for(20)
+            (run,) = processes.printed("runs", "--store", tape)
+            done = processes.run("replay", "--resume", run["id"], "--store", tape)
+            assert (done.returncode, done.stdout) == (2, "")
+            assert f"run {run['id']} is under way in another process" in done.stderr
+            go_on.set()
+            assert process.wait(TIMEOUT_S) == 0
+        document = processes.printed("runs", run["id"], "--store", tape)
+        assert document["totals"]["same"] == 200
+        assert {len(came) for came in sent_by_session(target).values()} == {5}
+        done = processes.run("replay", "--resume", run["id"], "--store", tape)
+        assert "no session is left to be sent" in done.stderr
+
+    def test_nothing_is_left_beside_the_store(self, tape, tmp_path, server):
+        replayed(tape, server().url, *MAX)
+        (folder,) = {Path(tape.removeprefix("sqlite:///")).parent}
+        assert not list(folder.glob("*.lock"))
 
     def test_what_an_interruption_left_is_sent(self, tape, tmp_path):
         with collector(tmp_path, "--fault", "events:hang:nth=4") as target:

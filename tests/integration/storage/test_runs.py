@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from proxy_addon.core.runs import (
     INTERRUPTED,
+    NOT_ENDED,
     Difference,
     Percentiles,
     ReplayRun,
@@ -79,7 +80,7 @@ def save(store: Store, run_id: str, *sessions: SessionRun) -> None:
     """Choose sessions, send them and note what came of them, as a replay does."""
     with store.write() as db:
         assert runs.choose(db, run_id, ((each.source, each.session_id) for each in sessions)) == len(sessions)
-        runs.note(db, run_id, runs.News(begun=list(range(len(sessions)))))
+        runs.note(db, run_id, runs.News(announced=dict.fromkeys(range(len(sessions)), 1)))
         news = runs.News(
             opened={n: each.new_session_id for n, each in enumerate(sessions) if each.new_session_id is not None},
             steps=[(n, step) for n, each in enumerate(sessions) for step in each.steps],
@@ -130,13 +131,13 @@ def test_what_a_run_has_not_come_to_is_listed(store):
     begin(store, run())
     with store.write() as db:
         runs.choose(db, "aaaa1111", [(f"s{n}", None) for n in range(5)])
-        runs.note(db, "aaaa1111", runs.News(begun=[1, 3], steps=[(3, SAME)], ended={1: EMPTY.reason}))
+        runs.note(db, "aaaa1111", runs.News(announced={1: 1, 3: 2}, steps=[(3, SAME)], ended={1: EMPTY.reason}))
         assert runs.waiting(db, "aaaa1111", limit=2) == [(0, "s0"), (2, "s2")]
         assert runs.waiting(db, "aaaa1111", after=2, limit=2) == [(4, "s4")]
-        assert list(runs.cut_short(db, "aaaa1111")) == [(3, "s3", {1})]
+        assert list(runs.cut_short(db, "aaaa1111")) == [(3, "s3", {1}, 2)]
         assert (runs.size(db, "aaaa1111"), runs.size(db, "aaaa1111", waiting=True)) == (5, 3)
     assert [session.reason for session in sessions_of(store, "aaaa1111")] == [
-        "not begun", "nothing to send", "not begun", None, "not begun",
+        "not begun", "nothing to send", "not begun", NOT_ENDED, "not begun",
     ]  # fmt: skip
 
 

@@ -114,17 +114,30 @@ class ListBooks:
     def __init__(self) -> None:
         self.sessions: dict[int, SessionRun] = {}
         self.steps: dict[int, list[Step]] = {}
-        self.begun: list[int] = []
+        self.announced: dict[int, int] = {}
+        self._writing: list[tuple[int, int, asyncio.Future[None]]] = []
         self.ids: dict[int, str] = {}
 
-    async def begin(self, position: int, plan: SessionPlan) -> None:
-        self.begun.append(position)
+    def announce(self, position: int, number: int) -> asyncio.Future[None]:
+        done = asyncio.get_running_loop().create_future()
+        self._writing.append((position, number, done))
+        asyncio.get_running_loop().call_soon(self._write)
+        return done
+
+    def _write(self) -> None:
+        for position, number, done in self._writing:
+            if not done.done():
+                self.announced[position] = number
+                done.set_result(None)
+        self._writing.clear()
 
     def opened(self, position: int, new_session_id: str) -> None:
         self.ids[position] = new_session_id
 
     def step(self, position: int, step: Step) -> None:
-        assert step.sent_at is None or position in self.begun, "sent before it was noted"
+        if step.sent_at is not None:
+            sent = sum(each.sent_at is not None for each in self.steps.get(position, ()))
+            assert self.announced.get(position, 0) > sent, "sent before it was announced"
         self.steps.setdefault(position, []).append(step)
 
     def end(self, position: int, session: SessionRun) -> None:
