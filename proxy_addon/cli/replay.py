@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from proxy_addon.cli.documents import print_json, print_pieces
 from proxy_addon.cli.filters import filter_options, require_selection
 from proxy_addon.cli.options import json_option, store_option
 from proxy_addon.cli.replay_options import Options, replay_options
-from proxy_addon.core.runs import ReplayRun, RunSummary, SessionRun
+from proxy_addon.core.runs import ReplayRun, RunSummary, SessionRun, StepOutcome
 from proxy_addon.core.timestamps import Timestamps
 from proxy_addon.core.urls import parse_server_url
 from proxy_addon.errors import StorageError
@@ -93,7 +94,8 @@ def replay(
             stored = None if resume is None else runs.settings(db, run.id)
         checked, proxy = _checked(store, run.target, options)
         known = stored if stored is not None else _settings(options)
-        changer = _changer(known, is_safe=checked.needed_leave if options.safe is None else options.safe)
+        said = known.get("safe")
+        changer = _changer(known, is_safe=checked.needed_leave if said is None else said)
         settings = Settings(
             target=run.target,
             speed=Speed.parse(run.speed),
@@ -139,7 +141,7 @@ def replay(
     if ended.signal is not None:
         click.echo(f"sessiontape: interrupted; 'sessiontape replay --resume {run.id}' sends what is left", err=True)
         sys.exit(128 + ended.signal)
-    sys.exit(1 if summary.totals.different or summary.totals.failed else 0)
+    sys.exit(1 if summary.totals.verdict in (StepOutcome.DIFFERENT, StepOutcome.FAILED) else 0)
 
 
 def _check_usage(
@@ -159,11 +161,20 @@ def _check_usage(
         if twice and dry:
             raise click.UsageError("--learn-noise sends, and --dry-run does not")
         return
-    changes = (options.sets, options.drops, options.header_sets, options.header_drops, options.change_files)
-    if names or everything or options.target is not None or filters != type(filters)() or twice or dry or any(changes):
-        raise click.UsageError(
-            "--resume goes on with a run as it was begun: no sessions, filters, changes or --target with it"
-        )
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        is_typed = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if is_typed and parameter.name not in _WITH_RESUME:
+            named = "/".join([*parameter.opts, *parameter.secondary_opts])
+            named = named if isinstance(parameter, click.Option) else "SESSION"
+            raise click.UsageError(f"--resume goes on with a run as it was begun: no {named} with it")
+
+
+_WITH_RESUME = frozenset(
+    {"resume", "reports", "allowed", "concurrency", "spread_s", "timeout_s", "insecure", "ca", "proxy"}
+    | {"as_json", "store_url"}
+)
+"""What does not belong to a run: how fast sessions are begun, how the target is reached, and what is told."""
 
 
 def _new_run(options: Options) -> ReplayRun:
@@ -184,6 +195,7 @@ def _settings(options: Options) -> dict[str, Any]:
     return {
         "spread_equal_ts": options.spread_equal_ts,
         "ignore": list(options.ignored),
+        "safe": options.safe,
         "changes": [dict(change) for change in _changes(options)],
         "key": secrets.token_hex(32),
     }

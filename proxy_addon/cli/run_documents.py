@@ -57,7 +57,7 @@ def print_run(console: Console, of: RunSummary, sessions: Iterable[SessionRun]) 
 
 def print_runs(console: Console, summaries: Iterable[RunSummary]) -> None:
     """Print runs as a table."""
-    table = _table("run", "started (UTC)", "target", "speed", "timestamps")
+    table = _table("run", "started (UTC)", "target", "speed", "timestamps", "verdict")
     for name in ("sent", *_COUNTED):
         table.add_column(name, justify="right")
     table.add_column("drift p95", justify="right")
@@ -69,6 +69,7 @@ def print_runs(console: Console, summaries: Iterable[RunSummary]) -> None:
             printable(run.target),
             run.speed,
             run.timestamps,
+            _coloured(totals.verdict),
             str(totals.sent),
             *_numbers(totals),
             _ms(each.drift_ms.p95),
@@ -88,6 +89,7 @@ def _parts(of: RunSummary) -> tuple[Document, Document, Document, Document]:
         "finished_at": None if run.finished_at is None else iso(run.finished_at),
         "speed": _speed(run.speed),
         "timestamps": run.timestamps,
+        "verdict": of.totals.verdict.value,
     }
     return (
         head,
@@ -213,7 +215,9 @@ def _print_summary(console: Console, of: RunSummary) -> None:
         Text.assemble(
             f"run {run.id} to ",
             printable(run.target),  # no markup: it may have the brackets of an IPv6 address
-            f": {_counted(of.sessions, 'session')}, {_counted(totals.recorded, 'step')} recorded",
+            ": ",
+            _coloured(totals.verdict),
+            f"; {_counted(of.sessions, 'session')}, {_counted(totals.recorded, 'step')} recorded",
         ),
         soft_wrap=True,
     )

@@ -78,8 +78,9 @@ def page(of: RunSummary, sessions: Callable[[], Iterable[SessionRun]]) -> Iterat
     yield (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f'<meta name="viewport" content="width=device-width"><title>Replay {_text(run.id)}</title>'
-        f"<style>{_STYLE}</style></head><body>\n<h1>Replay {_text(run.id)}</h1>\n"
+        f'<meta name="viewport" content="width=device-width"><title>Replay {_text(run.id)}: {totals.verdict}</title>'
+        f"<style>{_STYLE}</style></head><body>\n"
+        f'<h1>Replay {_text(run.id)}: <span class="{totals.verdict}">{totals.verdict}</span></h1>\n'
     )
     yield _facts(of)
     yield (

@@ -24,7 +24,7 @@ AFTER_KILLED = "the run was killed before this was sent, and a session cannot be
 
 
 class StepOutcome(StrEnum):
-    """One step's result; also the verdict on a session, which is the worst of its steps."""
+    """One step's result; also the verdict on a session and on a run, which is the worst of their steps."""
 
     SAME = "same"
     """Sent, and answered as recorded."""
@@ -87,12 +87,8 @@ class SessionRun:
 
     @property
     def verdict(self) -> StepOutcome:
-        """The worst of its steps: failed, then different, then same; skipped when nothing of it was sent."""
-        outcomes = {step.outcome for step in self.steps}
-        for worst in (StepOutcome.FAILED, StepOutcome.DIFFERENT, StepOutcome.SAME):
-            if worst in outcomes:
-                return worst
-        return StepOutcome.SKIPPED
+        """The worst of its steps; skipped when nothing of it was sent."""
+        return count(self.steps).verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +101,15 @@ class Totals:
     different: int
     failed: int
     skipped: int
+
+    @property
+    def verdict(self) -> StepOutcome:
+        """The worst outcome: failed, then different, then same; skipped when nothing was sent."""
+        if self.failed:
+            return StepOutcome.FAILED
+        if self.different:
+            return StepOutcome.DIFFERENT
+        return StepOutcome.SAME if self.same else StepOutcome.SKIPPED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

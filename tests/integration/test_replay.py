@@ -947,11 +947,42 @@ class TestResuming:
         processes.run("replay", "--resume", run, *allowed, "--store", tape)
         assert len(trap.requests) > before
 
-    @pytest.mark.parametrize("more", [["--all"], ["abc"], ["--target", "http://127.0.0.1:1"], ["--state", "open"]])
-    def test_a_run_is_resumed_as_it_was_begun(self, tape, more):
+    @pytest.mark.parametrize(
+        ("more", "named"),
+        [
+            (["--all"], "--all"),
+            (["0f0f"], "SESSION"),
+            (["--target", "http://127.0.0.1:1"], "--target"),
+            (["--state", "open"], "--state"),
+            (["--speed", "1"], "--speed"),
+            (["--timestamps", "keep"], "--timestamps"),
+            (["--ignore", "status"], "--ignore"),
+            (["--set", "$.a=1"], "--set"),
+            (["--spread-equal-ts"], "--spread-equal-ts"),
+            (["--no-safe"], "--safe/--no-safe"),
+            (["--dry-run"], "--dry-run"),
+        ],
+    )
+    def test_a_run_is_resumed_as_it_was_begun(self, tape, more, named):
         done = processes.run("replay", "--resume", "abc", *more, "--store", tape)
         assert done.returncode == 2
-        assert "as it was begun" in done.stderr
+        assert f"--resume goes on with a run as it was begun: no {named} with it" in " ".join(done.stderr.split())
+
+    def test_what_the_environment_says_about_other_runs_is_no_matter(self, tape, monkeypatch):
+        monkeypatch.setenv("SESSIONTAPE_REPLAY_SPEED", "7")
+        assert "no run is called 'abc'" in processes.run("replay", "--resume", "abc", "--store", tape).stderr
+
+    def test_the_safe_profile_that_was_asked_for_is_kept(self, sqlite_url, server):
+        tape = fill(sqlite_url, crowd(30))
+        target = server()
+        run = killed_in_the_middle(
+            tape, target.url, *MAX, "--concurrency", "1", "--safe", when=lambda: len(target.requests) >= 10
+        )
+        before = len(target.requests)
+        processes.run("replay", "--resume", run, "--store", tape)
+        starts = [body for path, body in target.requests[before:] if path.endswith("/sessions")]
+        assert starts
+        assert not any(b"example-rsid" in body or b"0123456789ABCDEF" in body for body in starts)
 
     def test_a_session_that_was_deleted_meanwhile_is_listed(self, sqlite_url, server):
         tape = fill(sqlite_url, crowd(30))

@@ -153,12 +153,15 @@ def test_junit_counts_sessions(tmp_path):
 def test_json_is_what_the_command_prints(tmp_path):
     document = json.loads(report(tmp_path, "run.json"))
     assert list(document) == [
-        "id", "target", "started_at", "finished_at", "speed", "timestamps", "sessions", "totals", "drift_ms",
+        "id", "target", "started_at", "finished_at", "speed", "timestamps", "verdict", "sessions", "totals", "drift_ms",
         "latency_ms",
     ]  # fmt: skip
     assert [session["verdict"] for session in document["sessions"]] == ["same", "different", "failed", "skipped"]
+    assert document["verdict"] == "failed"
     assert document["totals"]["recorded"] == 5
-    assert json.loads(report(tmp_path, "run.json", []))["sessions"] == []
+    assert json.loads(report(tmp_path, "run.json", SESSIONS[:2]))["verdict"] == "different"
+    empty = json.loads(report(tmp_path, "run.json", []))
+    assert (empty["sessions"], empty["verdict"]) == ([], "skipped")
 
 
 @pytest.mark.parametrize("name", ["run.html", "run.xml", "run.json"])
