@@ -22,7 +22,7 @@ from fnmatch import translate
 from typing import Any
 
 from proxy_addon.core import jsontext
-from proxy_addon.core.exchange import Headers, Outcome, Response
+from proxy_addon.core.exchange import Headers, Outcome, Response, header
 from proxy_addon.core.jsontext import escaped
 from proxy_addon.core.locations import find_location, location_shape
 from proxy_addon.core.rules.wording import ascii_safe
@@ -105,7 +105,7 @@ def compare(
     *,
     noise: Noise = _NOTHING,
     ids: tuple[str | None, str | None] = (None, None),
-    origin: str | None = None,
+    asked: Headers = (),
 ) -> tuple[Difference, ...]:
     """Return where two answers differ; nothing where the recording has no answer to compare with.
 
@@ -114,13 +114,13 @@ def compare(
 
     Args:
         ids: The recorded back-end ID of the session, and the new one.
-        origin: The request's: to allow it by name is as good as to allow any.
+        asked: Headers of the request: to allow its origin by name is as good as to allow any.
     """
     if recorded is None:
         if recorded_outcome is Outcome.CLIENT_GONE:
             return ()
         return (Difference(where="status", recorded=recorded_outcome.value, replayed=replayed.status),)
-    found = [each for each in _differences(recorded, replayed, ids, origin) if not noise.covers(each.where)]
+    found = [each for each in _differences(recorded, replayed, ids, asked) if not noise.covers(each.where)]
     if len(found) > MOST:
         more = f"{len(found) - MOST + 1} more differences"
         found[MOST - 1 :] = [Difference(where="body", recorded=more, replayed=more)]
@@ -135,14 +135,14 @@ def learn(pairs: Iterable[tuple[Response, Response]]) -> tuple[str, ...]:
     found: set[str] = set()
     for one, other in pairs:
         if one.status == other.status:
-            wheres = [each.where for each in _differences(one, other, (None, None), None)]
+            wheres = [each.where for each in _differences(one, other, (None, None), ())]
             wheres += [f"header.{name}" for name, _ in other.headers if name.lower() not in _by_name(one.headers)]
             found.update(re.sub(r"/\d+(?=/|\Z)", "/*", where) for where in wheres if not _NOTHING.covers(where))
     return tuple(sorted(found))
 
 
 def _differences(
-    recorded: Response, replayed: Response, ids: tuple[str | None, str | None], origin: str | None
+    recorded: Response, replayed: Response, ids: tuple[str | None, str | None], asked: Headers
 ) -> Iterator[Difference]:
     if recorded.status != replayed.status:
         yield Difference(where="status", recorded=recorded.status, replayed=replayed.status)
@@ -153,7 +153,7 @@ def _differences(
         new = _by_name(replayed.headers)
         for name, (spelled, value) in _by_name(recorded.headers).items():
             other = new.get(name, (name, None))[1]
-            if name != "location" and value != other and not _allow_the_same(name, value, other, origin):
+            if name != "location" and value != other and not _allow_the_same(name, value, other, asked):
                 yield Difference(where=f"header.{spelled}", recorded=value, replayed=other)
     if recorded.status == replayed.status and recorded.status >= 400 and recorded.body != replayed.body:
         yield from _bodies(recorded.body, replayed.body, ids)
@@ -174,8 +174,9 @@ def _by_name(headers: Headers) -> Mapping[str, tuple[str, str]]:
     return found
 
 
-def _allow_the_same(name: str, recorded: str, replayed: str | None, origin: str | None) -> bool:
+def _allow_the_same(name: str, recorded: str, replayed: str | None, asked: Headers) -> bool:
     if name == "access-control-allow-origin":
+        origin = header(asked, "origin")
         return origin is not None and {recorded, replayed} <= {"*", origin}
     if name.startswith("access-control-") and replayed is not None:
         # Lists of methods and headers: their order and spelling say nothing.

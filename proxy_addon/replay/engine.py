@@ -22,7 +22,7 @@ from itertools import count
 from typing import Protocol
 
 from proxy_addon.core.comparing import Noise, compare
-from proxy_addon.core.exchange import Request, Response, header
+from proxy_addon.core.exchange import Request, Response
 from proxy_addon.core.locations import find_location, session_id_in
 from proxy_addon.core.planning import PlannedStep, SessionPlan
 from proxy_addon.core.runs import BROKEN_OFF, INTERRUPTED, UNREACHED, SessionRun, Step, StepOutcome
@@ -417,7 +417,7 @@ class _SessionReplay:
             response,
             noise=self._settings.noise,
             ids=(self._plan.session.session_id, self._new_session_id),
-            origin=header(request.headers, "origin"),
+            asked=request.headers,
         )
         self._note(
             planned.result(
