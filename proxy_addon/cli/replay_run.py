@@ -33,6 +33,9 @@ _AHEAD = 8
 _LONG = 200
 """From so many sessions on, at full speed, it pays to start processes that make the plans and write beside the sender."""
 _ROWS_AT_ONCE = 100
+_PATIENCE_S = 30.0
+"""How long a store may refuse to be written until the run breaks off: a migration or a restart may take that long."""
+_BETWEEN_TRIES_S = 0.2
 
 
 class Watching(Protocol):
@@ -263,7 +266,8 @@ class _Ledger:
     """What happens in a run, on its way into the store.
 
     It is written beside, together with what came meanwhile, so that sending does not wait for a disk; only what is
-    going to be sent is noted before, some steps ahead. What could not be written is kept and tried again, at the latest at the end.
+    going to be sent is noted before, some steps ahead. What could not be written is kept and tried again: a store that
+    is locked or away for a while holds up sending, and breaks nothing.
     """
 
     def __init__(self, saver: _Saver, watching: Watching, *, in_process: bool) -> None:
@@ -273,10 +277,14 @@ class _Ledger:
         self._news = runs.News()
         self._announcing: list[asyncio.Future[None]] = []
         self._is_closed = False
+        self._broken: StorageError | None = None
         self._changed = asyncio.Event()
 
     def announce(self, position: int, number: int) -> asyncio.Future[None]:
         noted = asyncio.get_running_loop().create_future()
+        if self._broken is not None:
+            noted.set_exception(self._broken)
+            return noted
         self._news.announced[position] = number
         self._announcing.append(noted)
         self._changed.set()
@@ -308,7 +316,9 @@ class _Ledger:
             StorageUnavailable: It could not all be written, not even at the end.
         """
         with beside(self._saver, in_process=self._in_process) as save:
+            loop = asyncio.get_running_loop()
             is_last = False
+            failing_since_s: float | None = None
             while not is_last:
                 await self._changed.wait()
                 self._changed.clear()
@@ -321,23 +331,40 @@ class _Ledger:
                     if is_last:
                         raise
                     self._keep(news)
-                    for noted in announcing:
-                        if not noted.done():
-                            noted.set_exception(e)
+                    failing_since_s = failing_since_s or loop.time()
+                    if loop.time() - failing_since_s < _PATIENCE_S:
+                        self._announcing[:0] = announcing
+                        loop.call_later(_BETWEEN_TRIES_S, self._changed.set)
+                    else:
+                        _settle(announcing, e)
+                except Exception as e:
+                    # A defect of ours; whoever waits for what cannot come must not wait for ever.
+                    self._broken = StorageUnavailable(f"the run cannot be noted: {e}")
+                    _settle([*announcing, *self._announcing], self._broken)
+                    raise
                 else:
-                    for noted in announcing:
-                        if not noted.done():
-                            noted.set_result(None)
+                    failing_since_s = None
+                    _settle(announcing, None)
 
     def _keep(self, news: runs.News) -> None:
-        """Keep what could not be written for the next time; nobody waits any longer for what was announced."""
+        """Keep what could not be written for the next time."""
         later = self._news
         self._news = runs.News(
-            announced=later.announced,
+            announced=news.announced | later.announced,
             opened=news.opened | later.opened,
             steps=news.steps + later.steps,
             ended=news.ended | later.ended,
         )
+
+
+def _settle(waiting: Iterable[asyncio.Future[None]], error: StorageError | None) -> None:
+    for each in waiting:
+        if each.done():
+            continue  # its session has ended meanwhile
+        if error is None:
+            each.set_result(None)
+        else:
+            each.set_exception(error)
 
 
 class _Saver:

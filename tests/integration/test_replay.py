@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ import pytest
 
 from proxy_addon.core.exchange import Exchange, Headers, Request, Response
 from storage import saving
-from storage.engine import Store
+from storage.engine import BUSY_TIMEOUT_S, Store
 from tests import builders, processes, sdk_traffic
 from tests.builders import BEGIN, SESSION_ID, unjudged
 from tests.integration.test_collector import self_signed
@@ -910,6 +911,23 @@ class TestResuming:
         assert {len(came) for came in sent_by_session(target).values()} == {5}
         done = processes.run("replay", "--resume", run["id"], "--store", tape)
         assert "no session is left to be sent" in done.stderr
+
+    def test_a_store_that_is_locked_for_a_while_holds_up_sending_and_breaks_nothing(self, sqlite_url, server):
+        tape = fill(sqlite_url, crowd(30))
+        target = server()
+        command = [COMMAND, *arguments(tape, target.url, "--speed", "0.05", "--json")]
+        with (
+            contextlib.closing(sqlite3.connect(tape.removeprefix("sqlite:///"), isolation_level=None)) as db,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process,
+        ):
+            target.wait_for(9)
+            db.execute("BEGIN IMMEDIATE")
+            assert process.poll() is None
+            time.sleep(BUSY_TIMEOUT_S + 1)
+            db.execute("ROLLBACK")
+            document = json.loads(process.communicate(timeout=TIMEOUT_S)[0])
+        assert_balanced(document)
+        assert document["totals"]["same"] == len(target.requests) == 150
 
     def test_nothing_is_left_beside_the_store(self, tape, tmp_path, server):
         replayed(tape, server().url, *MAX)

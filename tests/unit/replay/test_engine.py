@@ -17,7 +17,14 @@ from proxy_addon.errors import StorageUnavailable, TargetUnreachable
 from proxy_addon.replay.engine import Failure, TransportError
 from tests import builders
 from tests.builders import BEGIN_MS, SESSION_ID
-from tests.unit.replay.virtual import RUN_BEGINS_AFTER_S, FunctionTransport, VirtualClock, opens_sessions, replayed
+from tests.unit.replay.virtual import (
+    RUN_BEGINS_AFTER_S,
+    FunctionTransport,
+    ListBooks,
+    VirtualClock,
+    opens_sessions,
+    replayed,
+)
 
 RUN_BEGINS_MS = BEGIN_MS + int(RUN_BEGINS_AFTER_S * 1000)
 OFFSETS_S = (0.0, 0.25, 10.25, 10.25, 30.0)
@@ -335,6 +342,21 @@ class TestBooks:
                 assert step.reason or step.outcome in (StepOutcome.SAME, StepOutcome.DIFFERENT)
 
 
+class FailingBooks(ListBooks):
+    """Books that have no room for more than so many steps of a session."""
+
+    def __init__(self, up_to: int) -> None:
+        super().__init__()
+        self._up_to = up_to
+
+    def announce(self, position: int, number: int) -> asyncio.Future[None]:
+        if number <= self._up_to:
+            return super().announce(position, number)
+        failed = asyncio.get_running_loop().create_future()
+        failed.set_exception(StorageUnavailable("the store is full"))
+        return failed
+
+
 class TestStopping:
     async def test_what_is_on_its_way_has_failed_and_the_rest_is_skipped(self, clock):
         target = FunctionTransport(clock, opens_sessions(), takes_s=1.0)
@@ -368,3 +390,21 @@ class TestStopping:
 
         with pytest.raises(StorageUnavailable, match="gone"):
             await replayed(plans(), target, clock)
+
+    @pytest.mark.parametrize("speed", ["1", "max"])
+    @pytest.mark.parametrize("up_to", [0, 1, 2, 40])
+    async def test_what_cannot_be_announced_is_not_sent(self, clock, speed, up_to):
+        target = FunctionTransport(clock, opens_sessions(), takes_s=0.01)
+        books = FailingBooks(up_to)
+        plans = [playback(f"s{n}", tuple(map(float, range(100)))) for n in range(3)]
+        with pytest.raises(StorageUnavailable, match="full"):
+            await replayed(plans, target, clock, speed=speed, concurrency=2, books=books)
+        assert 1 <= len(books.sessions) <= 2
+        for position, session in books.sessions.items():
+            sent = [step for step in session.steps if step.sent_at is not None]
+            assert len(session.steps) == 100
+            assert len(sent) <= books.announced.get(position, 0) <= up_to
+            assert {step.reason for step in session.steps if step.outcome is StepOutcome.SKIPPED} == {
+                "the run broke off: the store is full"
+            }
+        assert target.at_once == 0

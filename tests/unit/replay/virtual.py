@@ -157,6 +157,7 @@ async def replayed(
     concurrency: int = 8,
     stop_after_s: float | None = None,
     spread_s: float = 0.0,
+    books: ListBooks | None = None,
 ) -> list[SessionRun]:
     """Replay in virtual time and return what became of the sessions, in the order of the plans."""
     settings = Settings(
@@ -166,7 +167,7 @@ async def replayed(
         concurrency=concurrency,
         spread_s=spread_s,
     )
-    books = ListBooks()
+    books = ListBooks() if books is None else books
     engine = Engine(settings, transport, clock, books)
 
     async def stop() -> None:
