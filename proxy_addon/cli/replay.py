@@ -78,6 +78,7 @@ def replay(
     from proxy_addon.cli.run_progress import RunProgress  # noqa: PLC0415
     from proxy_addon.cli.run_reports import check_path, write  # noqa: PLC0415
     from proxy_addon.core.comparing import Noise  # noqa: PLC0415
+    from proxy_addon.replay.connecting import make_room  # noqa: PLC0415
     from proxy_addon.replay.engine import Settings  # noqa: PLC0415
     from proxy_addon.replay.transport import HttpTransport, tls_context  # noqa: PLC0415
     from storage import revision, runs  # noqa: PLC0415
@@ -114,6 +115,7 @@ def replay(
             else:
                 _print_noise(store, chosen, planning, settings, transport, as_json=as_json)
             return
+        make_room(options.concurrency)
         with store.alone(f"run-{run.id}", f"run {run.id}"):
             number = _take_up(store, run) if resume is not None else _begin(store, run, names, filters, known)
             if not number:

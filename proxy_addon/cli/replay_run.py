@@ -79,18 +79,26 @@ def learn_noise(plans: Sequence[SessionPlan], settings: Settings, transport: Htt
         TargetUnreachable: No connection to the target succeeded.
     """
 
-    async def twice() -> tuple[str, ...]:
-        heard: list[list[Response | None]] = []
+    heard: list[list[Response | None]] = []
+
+    async def twice() -> int | None:
         async with transport:
             for _ in range(2):
                 listening = _Listening(transport)
                 one_by_one = replace(settings, speed=Speed(None), concurrency=1)
-                await Engine(one_by_one, listening, SystemClock(), _NoBooks()).run(_each(plans))
+                engine = Engine(one_by_one, listening, SystemClock(), _NoBooks())
+                with _stopping_on_signals(engine.stop) as received:
+                    await engine.run(_each(plans))
+                if received:
+                    return received[0]
                 heard.append(listening.heard)
-        pairs = zip(*heard, strict=False)
-        return learn((one, other) for one, other in pairs if one is not None and other is not None)
+        return None
 
-    return loops.run(twice())
+    interrupted_by = loops.run(twice())
+    if interrupted_by is not None:
+        signal.raise_signal(interrupted_by)  # now that all is closed: the command ends as commands do
+    pairs = zip(*heard, strict=False)
+    return learn((one, other) for one, other in pairs if one is not None and other is not None)
 
 
 async def _each(plans: Iterable[SessionPlan]) -> AsyncGenerator[tuple[int, SessionPlan]]:

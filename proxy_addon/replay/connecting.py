@@ -11,6 +11,7 @@ import asyncio
 import base64
 import re
 import socket
+import sys
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -24,6 +25,10 @@ from proxy_addon.replay.resolving import CheckedTarget, Role, check_target
 
 FROM_ENVIRONMENT = "env"
 _LONGEST_HEAD = 64 * 1024
+_OTHER_FILES = 64
+"""Of a process that replays: the store, the terminal, what is read."""
+_AT_ONCE = 4
+"""Connections of one session that may be needed at once, where its requests overlapped; most need one."""
 _STATUS = re.compile(rb"HTTP/1\.[01] (?P<status>[0-9]{3})(?P<reason>[^\r\n]*)\r?\n")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
@@ -111,6 +116,29 @@ def check_proxy(
             hint="leave --proxy out",
         )
     return Proxy(server, proxy.authorization)
+
+
+def make_room(sessions: int) -> None:
+    """Let this process have a connection, and some more, for each of so many sessions.
+
+    Raises:
+        SettingsError: The system does not allow as many.
+    """
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415  # there is none on Windows
+
+    needed = sessions + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= _AT_ONCE * needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise SettingsError(
+            f"{sessions} sessions side by side need {needed} open files, and this process may have {hard}",
+            hint="lower --concurrency, or raise 'ulimit -n'",
+        )
+    wanted = _AT_ONCE * needed if hard == resource.RLIM_INFINITY else min(hard, _AT_ONCE * needed)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def connect(number: str, port: int, proxy: Proxy | None = None) -> socket.socket:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import sqlite3
@@ -448,6 +449,35 @@ class TestComparing:
 
 
 class TestFailing:
+    @pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+    def test_too_many_sessions_side_by_side_for_the_system_are_told(self, tape, server):
+        target = server()
+        command = shlex.join([COMMAND, *arguments(tape, target.url, "--concurrency", "500")])
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"ulimit -n 256; exec {command}"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "500 sessions side by side need 564 open files, and this process may have 256" in done.stderr
+        assert "--concurrency" in done.stderr
+        assert target.connections == 0
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+    def test_as_many_connections_as_needed_are_allowed(self, sqlite_url, server):
+        tape = fill(sqlite_url, crowd(100, events=1))
+        arrived = threading.Barrier(100)
+
+        def answer(number: int, path: str) -> bytes:
+            if number <= 100:
+                arrived.wait(TIMEOUT_S)
+            return answer_well(number, path)
+
+        target = server(answer)
+        command = shlex.join([COMMAND, *arguments(tape, target.url, *MAX, "--concurrency", "100", "--json")])
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"ulimit -S -n 96; exec {command}"], capture_output=True, text=True, check=True
+        )
+        assert json.loads(done.stdout)["totals"]["same"] == 200
+
     def test_nothing_listening_is_told_at_once(self, tape, nothing_listens):
         target = f"http://127.0.0.1:{nothing_listens}"
         said = refused(tape, target)
@@ -1203,6 +1233,23 @@ class TestNoise:
             return answer_well(number, path)
         body = json.dumps({"message": "no", "requestId": number}).encode()
         return b"HTTP/1.1 400 Bad\r\nX-Id: %d\r\nContent-Length: %d\r\n\r\n%b" % (number, len(body), body)
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_learning_ends_when_it_is_told_to(self, tape, tmp_path, number):
+        with (
+            collector(tmp_path, "--fault", "events:hang:nth=4") as target,
+            subprocess.Popen(
+                [COMMAND, *arguments(tape, target.url, "--learn-noise", "--timeout", "60")],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            ) as process,
+        ):  # fmt: skip
+            deadline = time.monotonic() + TIMEOUT_S
+            while len(target.received()) < 5 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=TIMEOUT_S / 3)
+        assert (process.returncode, out) == (128 + number, "")
+        assert "Traceback" not in err
 
     def test_noise_is_learned_by_sending_twice_and_can_be_ignored(self, sqlite_url, server):
         answer = builders.response(400, body=b'{"message":"no","requestId":0}')
