@@ -308,7 +308,7 @@ def _print_noise(
 ) -> None:
     from proxy_addon.cli.replay_run import learn_noise, plans_of  # noqa: PLC0415
 
-    found = learn_noise(list(plans_of(store, chosen, planning)), settings, transport)
+    found = learn_noise(plans_of(store, chosen, planning), settings, transport)
     if as_json:
         print_json({"ignore": list(found)})
     elif found:

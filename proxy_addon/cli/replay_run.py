@@ -7,7 +7,7 @@ import signal
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -65,45 +65,45 @@ class Ended:
 
 def plans_of(store: Store, chosen: Sequence[Session], planning: Planning) -> Iterator[SessionPlan]:
     """Yield the plans of sessions, in their order, without sending anything."""
-    planner = planners.Planner(store.url, planning, repeated_starts(chosen))
-    for session in chosen:
-        plan, _ = planner(session)
-        yield plan
-    planner.close()
+    with closing(planners.Planner(store.url, planning, repeated_starts(chosen))) as planner:
+        for session in chosen:
+            plan, _ = planner(session)
+            yield plan
 
 
-def learn_noise(plans: Sequence[SessionPlan], settings: Settings, transport: HttpTransport) -> tuple[str, ...]:
-    """Send sessions twice, one after the other, and return what differs between the answers, as rules.
+def learn_noise(plans: Iterable[SessionPlan], settings: Settings, transport: HttpTransport) -> tuple[str, ...]:
+    """Send each session twice, one after the other, and return what differs between the answers, as rules.
 
     Raises:
         TargetUnreachable: No connection to the target succeeded.
     """
+    found: set[str] = set()
 
-    heard: list[list[Response | None]] = []
-
-    async def twice() -> int | None:
+    async def send_all_twice() -> int | None:
+        one_by_one = replace(settings, speed=Speed(None), concurrency=1)
         async with transport:
-            for _ in range(2):
-                listening = _Listening(transport)
-                one_by_one = replace(settings, speed=Speed(None), concurrency=1)
-                engine = Engine(one_by_one, listening, SystemClock(), _NoBooks())
-                with _stopping_on_signals(engine.stop) as received:
-                    await engine.run(_each(plans))
-                if received:
-                    return received[0]
-                heard.append(listening.heard)
+            for plan in plans:
+                heard: list[list[Response | None]] = []
+                for _ in range(2):
+                    listening = _Listening(transport)
+                    engine = Engine(one_by_one, listening, SystemClock(), _NoBooks())
+                    with _stopping_on_signals(engine.stop) as received:
+                        await engine.run(_alone(plan))
+                    if received:
+                        return received[0]
+                    heard.append(listening.heard)
+                pairs = zip(*heard, strict=False)
+                found.update(learn((one, other) for one, other in pairs if one is not None and other is not None))
         return None
 
-    interrupted_by = loops.run(twice())
+    interrupted_by = loops.run(send_all_twice())
     if interrupted_by is not None:
         signal.raise_signal(interrupted_by)  # now that all is closed: the command ends as commands do
-    pairs = zip(*heard, strict=False)
-    return learn((one, other) for one, other in pairs if one is not None and other is not None)
+    return tuple(sorted(found))
 
 
-async def _each(plans: Iterable[SessionPlan]) -> AsyncGenerator[tuple[int, SessionPlan]]:
-    for position, plan in enumerate(plans):
-        yield position, plan
+async def _alone(plan: SessionPlan) -> AsyncGenerator[tuple[int, SessionPlan]]:
+    yield 0, plan
 
 
 class _Listening:
