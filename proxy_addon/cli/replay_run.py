@@ -334,7 +334,7 @@ class _Ledger:
                 news, self._news = self._news, runs.News()
                 announcing, self._announcing = self._announcing, []
                 try:
-                    await _outcome(save(news))
+                    await asyncio.wrap_future(save(news))
                 except StorageError as e:
                     if is_last:
                         raise
@@ -346,10 +346,11 @@ class _Ledger:
                     else:
                         _settle(announcing, e)
                 except Exception as e:
-                    # A defect of ours; whoever waits for what cannot come must not wait for ever.
-                    self._broken = StorageUnavailable(f"the run cannot be noted: {e}")
+                    # Nobody knows whether it was written, so it is not tried again; and whoever waits is told.
+                    is_dead = isinstance(e, BrokenExecutor)
+                    self._broken = _died(e) if is_dead else StorageUnavailable(f"the run cannot be noted: {e}")
                     _settle([*announcing, *self._announcing], self._broken)
-                    raise
+                    raise self._broken from e
                 else:
                     failing_since_s = None
                     _settle(announcing, None)
@@ -405,9 +406,11 @@ async def _outcome[T](future: Future[T]) -> T:
     try:
         return await asyncio.wrap_future(future)
     except BrokenExecutor as e:
-        raise StorageUnavailable(
-            f"a process beside the replay has died: {e}", hint="was it killed, or out of memory?"
-        ) from e
+        raise _died(e) from e
+
+
+def _died(error: Exception) -> StorageUnavailable:
+    return StorageUnavailable(f"a process beside the replay has died: {error}", hint="was it killed, or out of memory?")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import connection
 from typing import Any, Protocol
@@ -36,6 +36,8 @@ def collect_seldom() -> None:
 def beside[**P, T](work: Work[P, T], *, in_process: bool) -> Iterator[Callable[P, Future[T]]]:
     """Give a function that has a piece of work done, in the order it is called.
 
+    A piece fails with `BrokenExecutor` where that process has died.
+
     Args:
         in_process: In a process of its own, which takes a second to start.
     """
@@ -46,8 +48,17 @@ def beside[**P, T](work: Work[P, T], *, in_process: bool) -> Iterator[Callable[P
         executor, do = ProcessPoolExecutor(1, spawn, initializer=_begin_there, initargs=(work,)), _do_there
     else:
         executor, do = ThreadPoolExecutor(1), work
+
+    def submit(*args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        try:
+            return executor.submit(do, *args, **kwargs)
+        except BrokenExecutor as e:  # its process has died; what is asked for tells, like what it was at
+            failed: Future[T] = Future()
+            failed.set_exception(e)
+            return failed
+
     try:
-        yield lambda *args, **kwargs: executor.submit(do, *args, **kwargs)
+        yield submit
     finally:
         executor.shutdown(cancel_futures=True)
         work.close()

@@ -1050,6 +1050,10 @@ def children(pid: int) -> list[int]:
     return [int(each) for each in found.stdout.split()]
 
 
+def is_worker(pid: int) -> bool:
+    return b"multiprocessing-fork" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def is_running(pid: int) -> bool:
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2][:1]
@@ -1094,6 +1098,25 @@ class TestLongRuns:
         whole = [session for session in document["sessions"] if session["verdict"] == "same"]
         assert len(whole) >= 250
         assert len({request for _, request in target.requests}) == len(target.requests)
+
+    def test_a_helper_that_dies_ends_the_run_and_the_rest_can_be_sent(self, sqlite_url, server):
+        tape = fill(sqlite_url, crowd(260, events=2))
+        for number in range(2):
+            target = server()
+            command = [COMMAND, *arguments(tape, target.url, *MAX, "--concurrency", "4")]
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+                target.wait_for(60)
+                helper = [pid for pid in children(process.pid) if is_worker(pid)][number]
+                os.kill(helper, signal.SIGKILL)
+                _, said = process.communicate(timeout=TIMEOUT_S)
+            assert process.returncode == 2
+            assert "a process beside the replay has died" in said
+            assert "Traceback" not in said
+            (run, *_) = processes.printed("runs", "--store", tape)
+            document = json.loads(processes.run("replay", "--resume", run["id"], "--store", tape, "--json").stdout)
+            assert_balanced(document)
+            assert document["totals"]["recorded"] == 780
+            assert len({request for _, request in target.requests}) == len(target.requests)
 
 
 class TestPace:
