@@ -38,7 +38,7 @@ from proxy_addon.core.jsonspans import (
     spans,
 )
 from proxy_addon.core.rules.wording import close_to
-from proxy_addon.errors import SettingsError
+from proxy_addon.errors import ProtocolError, SettingsError
 
 Change = Mapping[str, Any]
 """One change: ``do`` says what, the others how. All values are those of JSON."""
@@ -53,6 +53,7 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """What can be done, and what has to be said about it."""
+_UNSAFE = "so it cannot be made safe; --no-safe sends it as it is"
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 """Headers that say how a request is sent; a replay makes them anew."""
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -236,7 +237,11 @@ class Changer:
         self._of_headers = [(n, change) for n, change in numbered if "path" not in change]
 
     def __call__(self, request: Request) -> tuple[Request, str | None]:
-        """Return the request as it is to be sent, and what is to be said about it."""
+        """Return the request as it is to be sent, and what is to be said about it.
+
+        Raises:
+            ProtocolError: The profile cannot be applied to its body: it must not be sent.
+        """
         if self._of_headers:
             headers = request.headers
             for number, change in self._of_headers:
@@ -249,14 +254,23 @@ class Changer:
         if not self._of_bodies or not request.body:
             return request, None
         if request.reading.problem is not None:
+            if self.profile:
+                raise ProtocolError(f"its body is not JSON, {_UNSAFE}")
             return request, "its body is not JSON, so nothing was changed in it"
+        remark = None
         for number, made in self._of_bodies:
             if made.may_be_in(request.body):
-                body = made.apply(request, self.key)
+                try:
+                    body = made.apply(request, self.key)
+                except RecursionError as e:
+                    if number < self.profile:
+                        raise ProtocolError(f"its body is nested too deep, {_UNSAFE}") from e
+                    remark = "its body is nested too deep to be changed"
+                    continue
                 if body != request.body:
                     self._found.add(number)
                     request = replace(request, body=body)
-        return request, None
+        return request, remark
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Changer, (list(self.changes), self.key, self.profile)
@@ -320,13 +334,17 @@ class _BodyChange:
         return b"\\" in body or all(name in body for name in self._names)
 
     def apply(self, request: Request, key: bytes) -> bytes:
-        """Return the body, changed."""
+        """Return the body, changed.
+
+        Raises:
+            RecursionError: It is nested deeper than can be followed.
+        """
         value = request.reading.value
         try:
             locations = _locations(self._query, value)
             missing = [] if self._above is None else self._missing(_locations(self._above, value), value)
-        except (jsonpath.JSONPathError, RecursionError):
-            return request.body  # what is nested so deep is no event
+        except jsonpath.JSONPathError as e:  # which the library raises for that alone
+            raise RecursionError(str(e)) from e
         if not locations and not missing:
             return request.body
         text = request.body

@@ -141,7 +141,8 @@ class SessionPlan:
 
 
 Change = Callable[[Request], tuple[Request, str | None]]
-"""Changes a recorded request before it is sent; the second is what is to be said about that."""
+"""Changes a recorded request before it is sent; the second is what is to be said about that. A `ProtocolError` tells why
+it must not be sent at all."""
 
 
 def as_it_is(request: Request) -> tuple[Request, str | None]:
@@ -182,7 +183,11 @@ def plan_session(
         reason = skip or _reason_to_skip(exchange)
         request, remark, ts_ms = exchange.request, None, None
         if reason is None:
-            request, remark = change(request)
+            try:
+                request, remark = change(request)
+            except ProtocolError as e:
+                reason = str(e)
+        if reason is None:
             bodies.append(body)
             if not request.reading.is_batch and request.reading.events:
                 ts_ms = request.reading.events[0].ts_ms

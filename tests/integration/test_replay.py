@@ -1212,6 +1212,19 @@ class TestChanging:
         assert safe["visitor.marketingCloudUserId"] != known["visitor.marketingCloudUserId"]
         assert len(safe["visitor.marketingCloudUserId"]) == 38
 
+    def test_what_cannot_be_made_safe_is_not_sent(self, sqlite_url, server):
+        trap = server()
+        compressed = gzip.compress(builders.body(builders.event_dict("play")))
+        exchanges = [builders.start(id="x1"), builders.event(id="x2", body=compressed), builders.event("ping", id="x3")]
+        tape = fill(sqlite_url, exchanges)
+        document = replayed(tape, trap.url, *MAX, "--safe")
+        outcomes = [step["outcome"] for step in document["sessions"][0]["steps"]]
+        assert outcomes == ["same", "skipped", "same"]
+        assert "cannot be made safe" in document["sessions"][0]["steps"][1]["reason"]
+        assert len(trap.requests) == 2
+        replayed(tape, trap.url, *MAX)
+        assert trap.requests[3][1].endswith(compressed)
+
     def test_a_dry_run_prints_what_a_run_sends_and_sends_nothing(self, tape, server):
         target = server()
         planned = processes.printed(

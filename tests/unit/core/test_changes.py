@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -12,7 +13,7 @@ from proxy_addon.core.exchange import Request
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.judging import judge_body
 from proxy_addon.core.routes import Operation
-from proxy_addon.errors import SettingsError
+from proxy_addon.errors import ProtocolError, SettingsError
 from tests.builders import START_PARAMS, body, event_dict
 
 KEY = b"k" * 32
@@ -169,6 +170,22 @@ def test_the_safe_profile_leaves_nothing_that_leads_to_people_or_reports():
         assert [name for name, _ in safe.headers] == ["X-Forwarded-For", "Accept"]
     found = judge_body(changed(body(start), *SAFE), Operation.SESSIONS)
     assert [finding.rule for finding in found if finding.severity is Severity.ERROR] == []
+
+
+@pytest.mark.parametrize("sent", [gzip.compress(body(event_dict("play"))), b'{"params": {', b"\xff", b"a=b"])
+def test_what_cannot_be_made_safe_must_not_be_sent(sent):
+    request = Request(method="POST", path="/", body=sent)
+    with pytest.raises(ProtocolError, match="not JSON, so it cannot be made safe"):
+        Changer(SAFE, key=KEY, profile=len(SAFE))(request)
+
+
+def test_a_body_nested_too_deep_for_a_path_is_told():
+    sent = b'{"a":' * 400 + b"1" + b"}" * 400
+    request = Request(method="POST", path="/", body=sent)
+    deep = [{"do": "drop", "path": "$..a"}]
+    assert Changer(deep)(request) == (request, "its body is nested too deep to be changed")
+    with pytest.raises(ProtocolError, match="too deep, so it cannot be made safe"):
+        Changer(deep, profile=1)(request)
 
 
 def test_the_safe_profile_adds_nothing():
