@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from proxy_addon.cli.documents import Document, body_document, json_list
 from proxy_addon.cli.output import printable
+from proxy_addon.core.exchange import Request
 from proxy_addon.core.planning import PlannedStep, SessionPlan
 from proxy_addon.replay.engine import Settings
 
@@ -17,7 +18,11 @@ PLACEHOLDER = "{session}"
 """What stands in paths for the ID that the target is going to give."""
 
 
-def plan_text(plans: Iterable[SessionPlan], settings: Settings) -> Iterator[str]:
+Framed = Callable[[Request], Request]
+"""Returns a request as it goes out, with what the connection to the target adds."""
+
+
+def plan_text(plans: Iterable[SessionPlan], settings: Settings, framed: Framed) -> Iterator[str]:
     """Yield plans as one JSON document, piece by piece."""
     head: Document = {
         "target": settings.target,
@@ -25,12 +30,12 @@ def plan_text(plans: Iterable[SessionPlan], settings: Settings) -> Iterator[str]
         "timestamps": str(settings.timestamps),
         "concurrency": settings.concurrency,
     }
-    return json_list(head, "sessions", (_session(plan, settings) for plan in plans), {})
+    return json_list(head, "sessions", (_session(plan, settings, framed) for plan in plans), {})
 
 
-def print_plan(console: Console, plan: SessionPlan, settings: Settings) -> None:
+def print_plan(console: Console, plan: SessionPlan, settings: Settings, framed: Framed) -> None:
     """Print the plan of a session for people, a line for each step."""
-    document = _session(plan, settings)
+    document = _session(plan, settings, framed)
     console.print(Text.assemble("session ", (document["source"], "bold"), f", {len(plan.steps)} steps"), soft_wrap=True)
     for step in document["steps"]:
         line = Text(f"  #{step['seq']:<4} ")
@@ -45,18 +50,19 @@ def print_plan(console: Console, plan: SessionPlan, settings: Settings) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _session(plan: SessionPlan, settings: Settings) -> Document:
+def _session(plan: SessionPlan, settings: Settings, framed: Framed) -> Document:
     shift_ms = plan.shift_ms(settings.timestamps, datetime.now(UTC))
     return {
         "source": plan.session.id,
         "session_id": plan.session.session_id,
         "most_at_once": plan.most_at_once,
-        "steps": [_step(plan, step, settings, shift_ms) for step in plan.steps],
+        "steps": [_step(plan, step, settings, shift_ms, framed) for step in plan.steps],
     }
 
 
-def _step(plan: SessionPlan, step: PlannedStep, settings: Settings, shift_ms: int | None) -> Document:
+def _step(plan: SessionPlan, step: PlannedStep, settings: Settings, shift_ms: int | None, framed: Framed) -> Document:
     request, remark = plan.request(step, PLACEHOLDER, settings.timestamps, shift_ms)
+    request = framed(request)
     sent = step.skip is None
     return {
         "seq": step.seq,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,9 +26,12 @@ from proxy_addon.replay.pacing import Speed
 if TYPE_CHECKING:
     from proxy_addon.cli.planners import Planning
     from proxy_addon.core.changes import Change, Changer
+    from proxy_addon.core.planning import SessionPlan
     from proxy_addon.core.sessions import Session
     from proxy_addon.replay.connecting import Proxy
+    from proxy_addon.replay.engine import Settings
     from proxy_addon.replay.resolving import CheckedTarget
+    from proxy_addon.replay.transport import HttpTransport
     from storage.engine import Store
     from storage.sessions import Filters
 
@@ -74,7 +77,7 @@ def replay(
     runs. SESSION is an id, a back-end session ID, or the begin of either. Exit code 1: an answer differs or is missing.
     """
     # Not at the top: --help does without the HTTP library and the database.
-    from proxy_addon.cli.replay_run import carry_out  # noqa: PLC0415
+    from proxy_addon.cli.replay_run import carry_out, plans_of  # noqa: PLC0415
     from proxy_addon.cli.run_progress import RunProgress  # noqa: PLC0415
     from proxy_addon.cli.run_reports import check_path, write  # noqa: PLC0415
     from proxy_addon.core.comparing import Noise  # noqa: PLC0415
@@ -111,9 +114,9 @@ def replay(
             with store.read() as db:
                 chosen = list(_chosen(db, names, filters))
             if dry_run:
-                _print_plans(store, chosen, planning, settings, as_json=as_json)
+                _print_plans(plans_of(store, chosen, planning), settings, transport, as_json=as_json)
             else:
-                _print_noise(store, chosen, planning, settings, transport, as_json=as_json)
+                _print_noise(plans_of(store, chosen, planning), settings, transport, as_json=as_json)
             return
         make_room(options.concurrency)
         with store.alone(f"run-{run.id}", f"run {run.id}"):
@@ -290,25 +293,21 @@ def _take_up(store: Store, run: ReplayRun) -> int:
         return runs.size(db, run.id, waiting=True)
 
 
-def _print_plans(store: Store, chosen: Sequence[Session], planning: Planning, settings: Any, *, as_json: bool) -> None:
+def _print_plans(plans: Iterator[SessionPlan], settings: Settings, transport: HttpTransport, *, as_json: bool) -> None:
     from proxy_addon.cli.dry_run import plan_text, print_plan  # noqa: PLC0415
     from proxy_addon.cli.output import console  # noqa: PLC0415
-    from proxy_addon.cli.replay_run import plans_of  # noqa: PLC0415
 
-    plans = plans_of(store, chosen, planning)
     if as_json:
-        print_pieces(plan_text(plans, settings))
+        print_pieces(plan_text(plans, settings, transport.framed))
     else:
         for plan in plans:
-            print_plan(console(), plan, settings)
+            print_plan(console(), plan, settings, transport.framed)
 
 
-def _print_noise(
-    store: Store, chosen: Sequence[Session], planning: Planning, settings: Any, transport: Any, *, as_json: bool
-) -> None:
-    from proxy_addon.cli.replay_run import learn_noise, plans_of  # noqa: PLC0415
+def _print_noise(plans: Iterator[SessionPlan], settings: Settings, transport: HttpTransport, *, as_json: bool) -> None:
+    from proxy_addon.cli.replay_run import learn_noise  # noqa: PLC0415
 
-    found = learn_noise(plans_of(store, chosen, planning), settings, transport)
+    found = learn_noise(plans, settings, transport)
     if as_json:
         print_json({"ignore": list(found)})
     elif found:

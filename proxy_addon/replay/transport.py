@@ -18,6 +18,7 @@ import os
 import re
 import socket
 import ssl
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
@@ -93,7 +94,7 @@ class HttpTransport:
         self._idle: list[_Connection] = []  # the one that was used last is at the end
         self._open: set[_Connection] = set()
         authority, self._name = _names(target)
-        self._host = f"Host: {authority}"
+        self._host: Headers = (("Host", authority),)
         self._base = quote(target.url.path, safe="/%:@!$&'()*+,;=~")
 
     @property
@@ -137,6 +138,11 @@ class HttpTransport:
         else:
             connection.close()
         return response
+
+    def framed(self, request: Request) -> Request:
+        """Return a request as it goes out: the target's path in front, ``Host`` first and ``Content-Length`` last."""
+        headers = (*self._host, *request.headers, *_length(request))
+        return replace(request, path=self._base + request.path, headers=headers)
 
     def _kept(self) -> _Connection | None:
         """Return a connection that is open and idle; those that have been idle for too long are closed."""
@@ -197,10 +203,14 @@ class HttpTransport:
             raise ValueError(f"{request.method!r} is no method")
         if not _TARGET.match(path):
             raise ValueError(f"{path!r} is no path")
-        has_length = request.body or request.method not in _WITHOUT_BODY
-        length = f"Content-Length: {len(request.body)}\r\n" if has_length else ""
-        head = f"{request.method} {path} HTTP/1.1\r\n{self._host}\r\n{_lines(request.headers)}{length}\r\n"
-        return head.encode("latin-1")
+        lines = f"{_lines(self._host)}{_lines(request.headers)}{_lines(_length(request))}"
+        return f"{request.method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+
+
+def _length(request: Request) -> Headers:
+    if request.body or request.method not in _WITHOUT_BODY:
+        return (("Content-Length", str(len(request.body))),)
+    return ()
 
 
 @functools.lru_cache(maxsize=1024)
