@@ -23,7 +23,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -155,7 +155,8 @@ class Store:
         try:
             yield
         finally:
-            Path(lock.lock_file).unlink(missing_ok=True)
+            with suppress(PermissionError):  # Windows removes it by itself
+                Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
 
     def close(self) -> None:

@@ -150,6 +150,16 @@ def size(db: Connection, run_id: str, *, waiting: bool = False) -> int:
     return int(db.execute(query).scalar_one())
 
 
+def recorded(db: Connection, run_id: str) -> int:
+    """Return how many exchanges the sessions have that a run has not begun."""
+    query = (
+        select(func.coalesce(func.sum(SessionRow.exchanges), 0))
+        .join(RunSessionRow, RunSessionRow.source == SessionRow.id)
+        .where(RunSessionRow.run_id == run_id, RunSessionRow.state == Stand.WAITING.value)
+    )
+    return int(db.execute(query).scalar_one())
+
+
 def cut_short(db: Connection, run_id: str) -> Iterator[tuple[int, str, set[int], int | None]]:
     """Yield the sessions in whose middle a run was killed.
 

@@ -30,8 +30,9 @@ from storage.engine import Store
 GONE = "it is no longer in the store"
 _AHEAD = 8
 """Plans that are made before there is room for their sessions: reading must not hold up sending."""
-_LONG = 200
-"""From so many sessions on, at full speed, it pays to start processes that make the plans and write beside the sender."""
+_LONG, _LARGE = 200, 10_000
+"""From so many sessions or exchanges on, at full speed, it pays to start processes that make the plans and write beside
+the sender."""
 _ROWS_AT_ONCE = 100
 _PATIENCE_S = 30.0
 """How long a store may refuse to be written until the run breaks off: a migration or a restart may take that long."""
@@ -267,7 +268,7 @@ def _repeated(store: Store, run_id: str) -> dict[str, str]:
 
 def _is_long(store: Store, run_id: str) -> bool:
     with store.read() as db:
-        return runs.size(db, run_id, waiting=True) >= _LONG
+        return runs.size(db, run_id, waiting=True) >= _LONG or runs.recorded(db, run_id) >= _LARGE
 
 
 class _Ledger:

@@ -1073,6 +1073,17 @@ class TestLongRuns:
         assert {len(came) for came in sent_by_session(target).values()} == {2}
         assert all(b'"x":"y"' in request for _, request in target.requests)
 
+    def test_a_few_large_sessions_are_one_too(self, sqlite_url, server):
+        tape = fill(sqlite_url, crowd(3, events=3400))
+        target = server()
+        command = [COMMAND, *arguments(tape, target.url, *MAX, "--json")]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            target.wait_for(3)
+            assert [pid for pid in children(process.pid) if is_worker(pid)]
+            document = json.loads(process.communicate(timeout=TIMEOUT_S)[0])
+        assert_balanced(document)
+        assert document["totals"]["same"] == 3 * 3401
+
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
     def test_nothing_is_left_running_and_the_rest_can_be_sent(self, sqlite_url, server, number):
         tape = fill(sqlite_url, crowd(260, events=2))

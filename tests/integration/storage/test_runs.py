@@ -136,6 +136,7 @@ def test_what_a_run_has_not_come_to_is_listed(store):
         assert runs.waiting(db, "aaaa1111", after=2, limit=2) == [(4, "s4")]
         assert list(runs.cut_short(db, "aaaa1111")) == [(3, "s3", {1}, 2)]
         assert (runs.size(db, "aaaa1111"), runs.size(db, "aaaa1111", waiting=True)) == (5, 3)
+        assert runs.recorded(db, "aaaa1111") == 0  # the sessions themselves are gone
     assert [session.reason for session in sessions_of(store, "aaaa1111")] == [
         "not begun", "nothing to send", "not begun", NOT_ENDED, "not begun",
     ]  # fmt: skip
