@@ -12,6 +12,7 @@ import click
 from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SettingsError
 
+_DAY_S = 86_400
 DEFAULT_STORE = "sqlite:///sessiontape.db"
 
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\s\[\]/]*)):(?P<port>[0-9]{1,5})\Z")
@@ -45,7 +46,23 @@ class _ServerUrl(click.ParamType[ServerUrl]):
             self.fail(f"{e}; {e.hint}", param, ctx)
 
 
+class _Seconds(click.ParamType[float]):
+    """A time above zero, at most a day."""
+
+    name = "SECONDS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds <= _DAY_S:
+            self.fail(f"{value!r} is no number of seconds above 0, at most {_DAY_S}", param, ctx)
+        return seconds
+
+
 LISTEN = _Listen()
+SECONDS = _Seconds()
 SERVER_URL = _ServerUrl()
 
 

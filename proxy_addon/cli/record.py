@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import logging
-import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from proxy_addon.cli.options import LISTEN, SERVER_URL, config_option, store_option
+from proxy_addon.cli.options import LISTEN, SECONDS, SERVER_URL, config_option, store_option
 from proxy_addon.core.urls import ServerUrl
 
 if TYPE_CHECKING:
     from proxy_addon.recording.proxy import Listening
-
-
-class _Seconds(click.ParamType[float]):
-    """A time above zero, at most a day."""
-
-    name = "SECONDS"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = math.nan
-        if not 0 < seconds <= 86400:
-            self.fail(f"{value!r} is no number of seconds above 0", param, ctx)
-        return seconds
 
 
 @click.command()
@@ -44,7 +28,7 @@ class _Seconds(click.ParamType[float]):
 )
 @click.option(
     "--upstream-timeout",
-    type=_Seconds(),
+    type=SECONDS,
     default=30.0,
     show_default=True,
     metavar="SECONDS",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import click
 
-from proxy_addon.cli.options import SERVER_URL
+from proxy_addon.cli.options import SECONDS, SERVER_URL
 from proxy_addon.core.targets import Allowed, parse_allowed
 from proxy_addon.core.timestamps import Timestamps
 from proxy_addon.core.urls import ServerUrl
@@ -34,21 +33,6 @@ class _Parsed[T](click.ParamType[T]):
             return self._parse(value)
         except SettingsError as e:
             self.fail(f"{e}; {e.hint}", param, ctx)
-
-
-class _Seconds(click.ParamType[float]):
-    """A finite time above zero."""
-
-    name = "SECONDS"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = 0.0
-        if not (seconds > 0 and math.isfinite(seconds)):
-            self.fail(f"{value!r} is no number of seconds above 0", param, ctx)
-        return seconds
 
 
 class _Text(click.ParamType[str]):
@@ -229,7 +213,7 @@ _OPTIONS = (
     click.option(
         "--timeout",
         "timeout_s",
-        type=_Seconds(),
+        type=SECONDS,
         metavar="SECONDS",
         default=10.0,
         show_default=True,
