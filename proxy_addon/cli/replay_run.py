@@ -36,6 +36,8 @@ the sender."""
 _ROWS_AT_ONCE = 100
 _PATIENCE_S = 30.0
 """How long a store may refuse to be written until the run breaks off: a migration or a restart may take that long."""
+_PATIENCE_AT_THE_END_S = 10.0
+"""The same when all is sent, or somebody wants it to end."""
 _BETWEEN_TRIES_S = 0.2
 
 
@@ -337,15 +339,17 @@ class _Ledger:
                 try:
                     await asyncio.wrap_future(save(news))
                 except StorageError as e:
-                    if is_last:
-                        raise
                     self._keep(news)
                     failing_since_s = failing_since_s or loop.time()
-                    if loop.time() - failing_since_s < _PATIENCE_S:
+                    failing_for_s = loop.time() - failing_since_s
+                    if is_last and failing_for_s >= _PATIENCE_AT_THE_END_S:
+                        raise
+                    is_last = False
+                    if failing_for_s < _PATIENCE_S:
                         self._announcing[:0] = announcing
-                        loop.call_later(_BETWEEN_TRIES_S, self._changed.set)
                     else:
                         _settle(announcing, e)
+                    loop.call_later(_BETWEEN_TRIES_S, self._changed.set)
                 except Exception as e:
                     # Nobody knows whether it was written, so it is not tried again; and whoever waits is told.
                     is_dead = isinstance(e, BrokenExecutor)

@@ -959,6 +959,28 @@ class TestResuming:
         assert_balanced(document)
         assert document["totals"]["same"] == len(target.requests) == 150
 
+    def test_a_store_that_is_locked_at_the_end_gets_the_last_results_too(self, sqlite_url, server):
+        tape = fill(sqlite_url, crowd(1))
+        locked = threading.Event()
+
+        def answer(number: int, path: str) -> bytes:
+            assert number < 5 or locked.wait(TIMEOUT_S)
+            return answer_well(number, path)
+
+        target = server(answer)
+        command = [COMMAND, *arguments(tape, target.url, *MAX, "--json")]
+        with (
+            contextlib.closing(sqlite3.connect(tape.removeprefix("sqlite:///"), isolation_level=None)) as db,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process,
+        ):
+            target.wait_for(5)
+            db.execute("BEGIN IMMEDIATE")
+            locked.set()
+            time.sleep(BUSY_TIMEOUT_S + 1)
+            db.execute("ROLLBACK")
+            document = json.loads(process.communicate(timeout=TIMEOUT_S)[0])
+        assert document["totals"]["same"] == 5
+
     def test_nothing_is_left_beside_the_store(self, tape, tmp_path, server):
         replayed(tape, server().url, *MAX)
         (folder,) = {Path(tape.removeprefix("sqlite:///")).parent}
