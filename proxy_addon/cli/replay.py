@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -312,7 +313,7 @@ def _print_noise(plans: Iterator[SessionPlan], settings: Settings, transport: Ht
         print_json({"ignore": list(found)})
     elif found:
         for where in found:
-            click.echo(f"--ignore '{where}'")
+            click.echo(f"--ignore {shlex.quote(where)}")  # the target chooses names: nothing to paste unquoted
     else:
         click.echo("the answers were the same both times: nothing has to be ignored", err=True)
 

@@ -16,6 +16,7 @@ another server adds.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import translate
@@ -137,8 +138,13 @@ def learn(pairs: Iterable[tuple[Response, Response]]) -> tuple[str, ...]:
         if one.status == other.status:
             wheres = [each.where for each in _differences(one, other, (None, None), ())]
             wheres += [f"header.{name}" for name, _ in other.headers if name.lower() not in _by_name(one.headers)]
-            found.update(re.sub(r"/\d+(?=/|\Z)", "/*", where) for where in wheres if not _NOTHING.covers(where))
+            found.update(_rule_for(where) for where in wheres if not _NOTHING.covers(where))
     return tuple(sorted(found))
+
+
+def _rule_for(where: str) -> str:
+    literal = re.sub(r"[*?\[]", r"[\g<0>]", where)  # what would stand for other names
+    return re.sub(r"/\d+(?=/|\Z)", "/*", literal)
 
 
 def _differences(
@@ -156,7 +162,25 @@ def _differences(
             if name != "location" and value != other and not _allow_the_same(name, value, other, asked):
                 yield Difference(where=f"header.{spelled}", recorded=value, replayed=other)
     if recorded.status == replayed.status and recorded.status >= 400 and recorded.body != replayed.body:
-        yield from _bodies(recorded.body, replayed.body, ids)
+        yield from _bodies(_content(recorded), _content(replayed), ids)
+
+
+def _content(response: Response) -> bytes:
+    """Return the body without compression: two that say the same are seldom compressed to the same bytes."""
+    if (header(response.headers, "content-encoding") or "").strip().lower() not in _COMPRESSED:
+        return response.body
+    decoder = zlib.decompressobj(_ANY_HEADER)
+    try:
+        content = decoder.decompress(response.body, _LARGEST_CONTENT)
+    except zlib.error:
+        return response.body
+    return content if decoder.eof else response.body
+
+
+_COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
+_ANY_HEADER = 32 + zlib.MAX_WBITS
+_LARGEST_CONTENT = 16 * 2**20
+"""Of an error, in bytes: a small body may be made to unfold for ever."""
 
 
 def _shape(response: Response) -> str | None:
@@ -189,6 +213,8 @@ def _listed(value: str) -> set[str]:
 
 
 def _bodies(recorded: bytes, replayed: bytes, ids: tuple[str | None, str | None]) -> Iterator[Difference]:
+    if recorded == replayed:
+        return
     try:
         old, new = jsontext.loads(recorded), jsontext.loads(replayed)
     except ProtocolError:

@@ -1334,6 +1334,22 @@ class TestNoise:
         assert difference["where"] == "body/requestId"
         replayed(tape, target.url, *MAX, "--ignore", "body/requestId")
 
+    def test_what_is_learned_can_be_pasted_whatever_the_target_says(self, sqlite_url, server):
+        answer = builders.response(400, body=b"{}")
+        tape = fill(sqlite_url, [builders.start(id="s"), builders.event("play", response=answer)])
+
+        def error(number: int, path: str) -> bytes:
+            if not path.endswith("/events"):
+                return answer_well(number, path)
+            said = json.dumps({"it's; $(touch pwned) [x]": number}).encode()
+            return b"HTTP/1.1 400 Bad\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said)
+
+        target = server(error)
+        printed = processes.run(*arguments(tape, target.url, "--learn-noise")).stdout.strip()
+        option, where = shlex.split(printed)
+        assert option == "--ignore"
+        replayed(tape, target.url, *MAX, option, where)
+
     def test_reports_are_written(self, tape, server, tmp_path):
         target = server()
         files = [tmp_path / f"run.{suffix}" for suffix in ("html", "json", "xml")]

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import gzip
+import json
+import zlib
+
 import pytest
 
 from proxy_addon.core.comparing import MOST, Noise, compare, learn
@@ -158,6 +162,38 @@ def test_very_many_differences_are_counted():
     found = compare(answer(400, many), Outcome.ANSWERED, answer(400, none))
     assert len(found) == MOST
     assert found[-1].recorded == "981 more differences"
+
+
+@pytest.mark.parametrize("name", ["a[b]", "q?x", "*", "[!a]", "it's; $(id)", "a/b~c", "[", "é\ud800"])
+def test_what_is_learned_covers_what_differed_and_no_more(name):
+    def error(value: int, other: int = 0) -> Response:
+        return answer(400, json.dumps({name: value, "qax": other, "ab": other, "b": other}).encode())
+
+    (rule,) = learn([(error(1), error(2))])
+    assert wheres(error(1), error(2), rule) == []
+    assert len(wheres(error(1), error(2, 1), rule)) == 3
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "X-GZIP", "deflate"])
+def test_compressed_errors_are_compared_by_what_they_say(encoding):
+    def error(value: int, stamp: int) -> Response:
+        said = b'{"message":"bad","code":%d}' % value
+        packed = zlib.compress(said, stamp) if encoding == "deflate" else gzip.compress(said, mtime=stamp)
+        return answer(400, packed, Content_Encoding=encoding)
+
+    assert error(1, 1).body != error(1, 9).body
+    assert wheres(error(1, 1), error(1, 9)) == []
+    assert wheres(error(1, 1), error(2, 9)) == ["body/code"]
+    assert wheres(answer(400, b'{"code":1,"message":"bad"}'), error(1, 9)) == []
+
+
+def test_compression_that_is_broken_or_has_no_end_is_compared_as_it_is():
+    cut = gzip.compress(b'{"code":1}')[:-4]
+    bomb = gzip.compress(bytes(20 * 2**20))
+    for one in (cut, b"no gzip", bomb):
+        assert wheres(answer(400, one, Content_Encoding="gzip"), answer(400, one + b"x", Content_Encoding="gzip")) == [
+            "body"
+        ]
 
 
 def test_noise_is_learned_from_two_answers_to_the_same():
