@@ -110,9 +110,14 @@ def note(db: Connection, run_id: str, news: News) -> None:
         db.execute(update(table).where(*here).values(values), ended)
 
 
-def finish(db: Connection, run_id: str, finished_at: datetime | None) -> None:
-    """Note when a run ended; None for one that goes on."""
-    db.execute(update(RunRow).where(RunRow.id == run_id).values(finished_at=finished_at))
+def finish(db: Connection, run_id: str, finished_at: datetime | None, *, keep: bool = False) -> None:
+    """Note when a run ended; None for one that goes on.
+
+    Args:
+        keep: Where it is noted already, leave it.
+    """
+    noted = update(RunRow).where(RunRow.id == run_id).values(finished_at=finished_at)
+    db.execute(noted.where(RunRow.finished_at.is_(None)) if keep else noted)
 
 
 def settings(db: Connection, run_id: str) -> dict[str, Any]:

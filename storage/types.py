@@ -16,6 +16,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from proxy_addon.core.exchange import Headers
+from proxy_addon.errors import StorageUnavailable
 
 LABEL_LENGTH = 400
 """Longest text in an indexed column, in characters: PostgreSQL indexes at most 2,704 bytes of a row."""
@@ -113,4 +114,9 @@ class HeaderList(TypeDecorator[Headers]):
 @functools.lru_cache(maxsize=1024)
 def _headers(text: str) -> Headers:
     """Decode; requests of a session mostly have the same ones."""
-    return tuple((name, value) for name, value in json.loads(text))
+    try:
+        return tuple((name, value) for name, value in json.loads(text))
+    except (ValueError, TypeError) as e:
+        raise StorageUnavailable(
+            f"headers in the store cannot be read: {e}", hint="has another program changed them? delete the session"
+        ) from e

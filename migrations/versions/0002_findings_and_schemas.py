@@ -17,7 +17,7 @@ depends_on: None = None
 
 def upgrade() -> None:
     """Apply."""
-    with op.batch_alter_table("findings", schema=None) as batch_op:
+    with op.batch_alter_table("findings", recreate="never") as batch_op:
         batch_op.add_column(sa.Column("seq", sa.Integer(), nullable=True))
         batch_op.add_column(sa.Column("authority", sa.String(length=400), server_default="built-in", nullable=False))
     op.create_table(
@@ -43,6 +43,6 @@ def downgrade() -> None:
     """Take back."""
     op.drop_table("schemas")
     op.drop_table("servers")
-    with op.batch_alter_table("findings", schema=None) as batch_op:
+    with op.batch_alter_table("findings", recreate="never") as batch_op:
         batch_op.drop_column("authority")
         batch_op.drop_column("seq")

@@ -14,16 +14,19 @@ down_revision: str | None = "0002"
 branch_labels: None = None
 depends_on: None = None
 
+# recreate="never": on SQLite another table in its place is otherwise filled and put there, and to drop the first one
+# takes with it what hangs on its rows.
+
 
 def upgrade() -> None:
     """Apply."""
-    with op.batch_alter_table("sessions", schema=None) as batch_op:
+    with op.batch_alter_table("sessions", recreate="never") as batch_op:
         batch_op.add_column(sa.Column("findings_due", sa.Boolean(), server_default=sa.false(), nullable=False))
         batch_op.create_index(batch_op.f("ix_sessions_findings_due"), ["findings_due"], unique=False)
 
 
 def downgrade() -> None:
     """Take back."""
-    with op.batch_alter_table("sessions", schema=None) as batch_op:
+    with op.batch_alter_table("sessions", recreate="never") as batch_op:
         batch_op.drop_index(batch_op.f("ix_sessions_findings_due"))
         batch_op.drop_column("findings_due")

@@ -14,18 +14,21 @@ down_revision: str | None = "0003"
 branch_labels: None = None
 depends_on: None = None
 
+# recreate="never": on SQLite another table in its place is otherwise filled and put there, and to drop the first one
+# takes with it what hangs on its rows.
+
 
 def upgrade() -> None:
     """Apply."""
-    with op.batch_alter_table("runs", schema=None) as batch_op:
+    with op.batch_alter_table("runs", recreate="never") as batch_op:
         batch_op.add_column(sa.Column("settings", sa.Text(), server_default="{}", nullable=False))
-    with op.batch_alter_table("run_sessions", schema=None) as batch_op:
+    with op.batch_alter_table("run_sessions", recreate="never") as batch_op:
         batch_op.add_column(sa.Column("state", sa.String(length=16), server_default="ended", nullable=False))
 
 
 def downgrade() -> None:
     """Take back."""
-    with op.batch_alter_table("run_sessions", schema=None) as batch_op:
+    with op.batch_alter_table("run_sessions", recreate="never") as batch_op:
         batch_op.drop_column("state")
-    with op.batch_alter_table("runs", schema=None) as batch_op:
+    with op.batch_alter_table("runs", recreate="never") as batch_op:
         batch_op.drop_column("settings")

@@ -14,14 +14,17 @@ down_revision: str | None = "0004"
 branch_labels: None = None
 depends_on: None = None
 
+# recreate="never": on SQLite another table in its place is otherwise filled and put there, and to drop the first one
+# takes with it what hangs on its rows.
+
 
 def upgrade() -> None:
     """Apply."""
-    with op.batch_alter_table("run_sessions", schema=None) as batch_op:
+    with op.batch_alter_table("run_sessions", recreate="never") as batch_op:
         batch_op.add_column(sa.Column("announced", sa.Integer(), nullable=True))
 
 
 def downgrade() -> None:
     """Take back."""
-    with op.batch_alter_table("run_sessions", schema=None) as batch_op:
+    with op.batch_alter_table("run_sessions", recreate="never") as batch_op:
         batch_op.drop_column("announced")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import secrets
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -98,7 +99,8 @@ def replay(
             run = _new_run(options) if resume is None else runs.find(db, resume)
             stored = None if resume is None else runs.settings(db, run.id)
         checked, proxy = _checked(store, run.target, options)
-        known = stored if stored is not None else _settings(options)
+        # A run of before there were settings to keep has none.
+        known = _settings(options) if stored is None else {**_NOTHING_SAID, "key": secrets.token_hex(32), **stored}
         said = known.get("safe")
         changer = _changer(known, is_safe=checked.needed_leave if said is None else said)
         settings = Settings(
@@ -196,6 +198,11 @@ def _new_run(options: Options) -> ReplayRun:
     )
 
 
+_NOTHING_SAID: Mapping[str, Any] = MappingProxyType(
+    {"spread_equal_ts": False, "ignore": (), "safe": None, "changes": ()}
+)
+
+
 def _settings(options: Options) -> dict[str, Any]:
     """Return what is kept with a run, to go on with it."""
     return {
@@ -290,8 +297,10 @@ def _take_up(store: Store, run: ReplayRun) -> int:
     close_cut_short(store, run.id)
     with store.write() as db:
         runs.wait_again(db, run.id)
-        runs.finish(db, run.id, None)
-        return runs.size(db, run.id, waiting=True)
+        number = runs.size(db, run.id, waiting=True)
+        if number:
+            runs.finish(db, run.id, None)
+        return number
 
 
 def _print_plans(plans: Iterator[SessionPlan], settings: Settings, transport: HttpTransport, *, as_json: bool) -> None:

@@ -206,7 +206,7 @@ async def _carry_out(
         try:
             await writer
             with store.write() as db:
-                runs.finish(db, run_id, clock.now())
+                runs.finish(db, run_id, clock.now(), keep=True)
         except StorageError as e:
             error = error or e
     return Ended(signal=received[0] if received else None, error=error)

@@ -70,7 +70,9 @@ _there: list[Work[..., Any]] = []
 
 def _begin_there(work: Work[..., Any]) -> None:
     collect_seldom()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; the process that sends knows what to do
+    # What is meant for the process that sends reaches us too: Ctrl-C, or a signal to the group. It knows what to do.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     _there.append(work)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

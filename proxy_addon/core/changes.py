@@ -37,6 +37,7 @@ from proxy_addon.core.jsonspans import (
     replacements,
     spans,
 )
+from proxy_addon.core.planning import NOT_FORWARDED
 from proxy_addon.core.rules.wording import close_to
 from proxy_addon.errors import ProtocolError, SettingsError
 
@@ -53,9 +54,9 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """What can be done, and what has to be said about it."""
+_TIMES = frozenset({"eventType", "playerTime", "ts", "playhead"})
+"""Members that say nothing about people."""
 _UNSAFE = "so it cannot be made safe; --no-safe sends it as it is"
-_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
-"""Headers that say how a request is sent; a replay makes them anew."""
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE = re.compile(r"[^\r\n\0]*\Z")
 _LAST = re.compile(r"""(?P<above>.+?)(?:\.(?P<plain>[^\W\d]\w*)|\[(?P<quoted>"[^"\\]*"|'[^'\\]*')\])\Z""", re.DOTALL)
@@ -173,8 +174,10 @@ def _check_header(name: object, value: object) -> None:
         raise SettingsError("a header's name and value are texts", hint="write them in quotes")
     if not _NAME.match(name):
         raise SettingsError(f"{name!r} is no name of a header", hint="names have letters, digits and dashes")
-    if name.lower() in _OURS:
-        raise SettingsError(f"{name} cannot be changed: it says how a request is sent", hint="a replay makes it anew")
+    if name.lower() in NOT_FORWARDED:
+        raise SettingsError(
+            f"{name} cannot be changed: it says how a request is sent", hint="a replay makes it anew, or leaves it out"
+        )
     if not _VALUE.match(value) or (not value.isascii() and not _is_latin(value)):
         raise SettingsError(
             f"the value of {name} has a line end, NUL or a character that no header can have in it", hint="leave it out"
@@ -257,6 +260,9 @@ class Changer:
             if self.profile:
                 raise ProtocolError(f"its body is not JSON, {_UNSAFE}")
             return request, "its body is not JSON, so nothing was changed in it"
+        if self.profile and any(name not in _TIMES for _, name in jsontext.repeated_members(request.reading.value, 0)):
+            # Paths lead to the last one of them; servers differ in which one they read.
+            raise ProtocolError(f"its body names a member twice, {_UNSAFE}")
         remark = None
         for number, made in self._of_bodies:
             if made.may_be_in(request.body):

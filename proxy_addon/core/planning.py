@@ -24,7 +24,7 @@ from proxy_addon.core.timestamps import Mode, Timestamps, shift_timestamps
 from proxy_addon.errors import ProtocolError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NOT_FORWARDED = frozenset(
+NOT_FORWARDED = frozenset(
     {
         "connection",
         "content-length",
@@ -163,7 +163,7 @@ def plan_session(
     Args:
         exchanges: Those of the session, by time of arrival.
         skip: A reason not to send any of it.
-        change: What is changed in requests; times of the session are those before it.
+        change: What is changed in requests; the times to go by are those after it.
         spreads_equal_ts: Whether events of one time are moved apart, by a millisecond each, in the order SDKs mean.
     """
     steps: list[PlannedStep] = []
@@ -176,9 +176,9 @@ def plan_session(
     for seq, exchange in enumerate(exchanges, 1):
         opens = membership(exchange) is Membership.OPENS
         body = exchange.request.reading
-        if opens and origin is None:
+        is_first = opens and origin is None
+        if is_first:
             origin = exchange.received_at
-            start = next((event for event in body.events if event.type == "sessionStart"), start)
         since = exchange.received_at - (origin or exchange.received_at)
         reason = skip or _reason_to_skip(exchange)
         request, remark, ts_ms = exchange.request, None, None
@@ -187,8 +187,10 @@ def plan_session(
                 request, remark = change(request)
             except ProtocolError as e:
                 reason = str(e)
+        if is_first:
+            start = next((event for event in request.reading.events if event.type == "sessionStart"), start)
         if reason is None:
-            bodies.append(body)
+            bodies.append(request.reading)
             if not request.reading.is_batch and request.reading.events:
                 ts_ms = request.reading.events[0].ts_ms
             if not opens:
@@ -303,4 +305,4 @@ def _reason_to_skip(exchange: Exchange) -> str | None:
 def _forwarded(headers: Headers) -> Headers:
     connection = (value for name, value in headers if name.lower() == "connection")
     named = {name.strip().lower() for value in connection for name in value.split(",")}
-    return tuple((name, value) for name, value in headers if name.lower() not in _NOT_FORWARDED | named)
+    return tuple((name, value) for name, value in headers if name.lower() not in NOT_FORWARDED | named)

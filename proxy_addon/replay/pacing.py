@@ -17,6 +17,9 @@ from dataclasses import dataclass
 
 from proxy_addon.errors import SettingsError
 
+_SLOWEST = 1e-6
+"""A second becomes eleven days; what is slower has no use, and times that are no numbers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Speed:
@@ -37,7 +40,7 @@ class Speed:
             factor = float(text)
         except ValueError:
             factor = 0.0
-        if not (factor > 0 and math.isfinite(factor)):
+        if not (factor >= _SLOWEST and math.isfinite(factor)):
             raise SettingsError(f"{text!r} is no speed", hint="write a number above 0, like 1 or 2.5, or max")
         return cls(factor)
 

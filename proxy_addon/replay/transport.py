@@ -39,6 +39,8 @@ _LARGEST_BODY = 64 * 2**20
 """Of an answer, in bytes: what is kept of it must fit into memory, several times over."""
 _IDLE_S = 4.0
 """How long a connection without a request is kept; common servers hang up after five seconds."""
+_GOODBYE_S = 1.0
+"""How long the other side may take to close TLS with us."""
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods whose requests need no ``Content-Length`` where they have no body (RFC 9110, 8.6)."""
 _PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -112,7 +114,9 @@ class HttpTransport:
         for connection in list(self._open):
             connection.close()
         if gone:
-            await asyncio.wait(gone, timeout=self._timeout_s)
+            await asyncio.wait(gone, timeout=_GOODBYE_S)
+        for connection in list(self._open):
+            connection.abort()  # TLS that is not closed from the other side
 
     async def send(self, request: Request) -> Response:
         """Send a request, its path behind the target's.
@@ -159,18 +163,21 @@ class HttpTransport:
     async def _new(self, until_s: float) -> _Connection:
         try:
             async with asyncio.timeout_at(until_s):
-                return await self._connect()
+                return await self._connect(until_s)
         except TimeoutError as e:
             raise TransportError(Failure.UNREACHABLE, f"no connection within {self._timeout_s:g} s") from e
         except OSError as e:
             raise TransportError(Failure.UNREACHABLE, _unreachable(e)) from e
 
-    async def _connect(self) -> _Connection:
-        """Connect to the first of the checked addresses that takes the connection."""
+    async def _connect(self, until_s: float) -> _Connection:
+        """Connect to the first of the checked addresses that takes the connection; each has its share of the time."""
         failure: OSError | None = None
-        for number in self._target.addresses:
+        addresses = self._target.addresses
+        for place, number in enumerate(addresses):
+            left_s = until_s - asyncio.get_running_loop().time()
             try:
-                return await self._connect_to(number)
+                async with asyncio.timeout(left_s / (len(addresses) - place)):
+                    return await self._connect_to(number)
             except ssl.SSLError:
                 raise  # it is there, and another address would be the same server
             except OSError as e:

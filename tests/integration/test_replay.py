@@ -449,6 +449,16 @@ class TestComparing:
 
 
 class TestFailing:
+    def test_a_row_that_nobody_can_read_is_told(self, sqlite_url, server):
+        tape = fill(sqlite_url, crowd(3))
+        with contextlib.closing(sqlite3.connect(tape.removeprefix("sqlite:///"))) as db:
+            db.execute("UPDATE exchanges SET request_headers = '{not json' WHERE id = '1-2'")
+            db.commit()
+        said = processes.run(*arguments(tape, server().url, *MAX))
+        assert said.returncode == 2
+        assert "headers in the store cannot be read" in said.stderr
+        assert "Traceback" not in said.stderr
+
     @pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
     def test_too_many_sessions_side_by_side_for_the_system_are_told(self, tape, server):
         target = server()
@@ -981,6 +991,14 @@ class TestResuming:
             document = json.loads(process.communicate(timeout=TIMEOUT_S)[0])
         assert document["totals"]["same"] == 5
 
+    def test_a_run_of_before_there_were_settings_and_a_finished_one_have_nothing_to_go_on_with(self, tape, server):
+        first = replayed(tape, server().url, *MAX)
+        resume = ("replay", "--resume", first["id"], "--store", tape)
+        assert processes.printed(*resume) == first
+        for way in (("downgrade", "0003", "--yes"), ("upgrade",)):
+            assert processes.run("db", *way, "--store", tape).returncode == 0
+        assert processes.printed(*resume) == first
+
     def test_nothing_is_left_beside_the_store(self, tape, tmp_path, server):
         replayed(tape, server().url, *MAX)
         (folder,) = {Path(tape.removeprefix("sqlite:///")).parent}
@@ -1132,6 +1150,22 @@ class TestLongRuns:
         assert len(whole) >= 250
         assert len({request for _, request in target.requests}) == len(target.requests)
 
+    def test_a_signal_to_the_whole_group_ends_it_in_good_order(self, sqlite_url, server):
+        tape = fill(sqlite_url, crowd(260, events=2))
+        target = server()
+        command = [COMMAND, *arguments(tape, target.url, *MAX, "--concurrency", "2", "--json")]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        ) as process:
+            target.wait_for(30)
+            os.killpg(process.pid, signal.SIGTERM)
+            out, err = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 128 + signal.SIGTERM
+        assert "Traceback" not in err
+        document = json.loads(out)
+        assert_balanced(document)
+        assert document["finished_at"] is not None
+
     def test_a_helper_that_dies_ends_the_run_and_the_rest_can_be_sent(self, sqlite_url, server):
         tape = fill(sqlite_url, crowd(260, events=2))
         for number in range(2):
@@ -1230,6 +1264,23 @@ class TestChanging:
         assert sorted(ts_of(body) - ts for body in bodies(target)) == [0, 1, 2]
         (play,) = (body for body in bodies(target) if b'"play"' in body)
         assert ts_of(play) == ts + 2
+
+    def test_times_to_go_by_are_those_that_are_sent(self, sqlite_url, server):
+        tape = fill(sqlite_url, playback(1))
+        target = server()
+        began_ms = time.time() * 1000
+        replayed(tape, target.url, *MAX, "--set", "$.playerTime.ts=1234")
+        assert all(began_ms - 1000 < ts_of(body) < began_ms + TIMEOUT_S * 1000 for body in bodies(target))
+
+    def test_equal_times_are_spread_after_the_changes(self, sqlite_url, server):
+        ts = builders.BEGIN_MS
+        batch = [builders.event_dict(kind, ts=ts) for kind in ("sessionStart", "play", "ping", "sessionEnd")]
+        tape = fill(sqlite_url, [builders.batch(batch)])
+        target = server()
+        replayed(tape, target.url, *MAX, "--timestamps", "keep", "--spread-equal-ts", "--drop", "$[1]", code=1)
+        ((_, request),) = target.requests
+        sent = json.loads(request.partition(b"\r\n\r\n")[2])
+        assert [event["playerTime"]["ts"] - ts for event in sent] == [0, 1, 2]
 
     def test_where_a_target_needs_leave_people_are_left_out_unless_told_otherwise(self, sqlite_url, server):
         trap = server()

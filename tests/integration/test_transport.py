@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from proxy_addon.core.exchange import Request, Response
 from proxy_addon.core.urls import parse_server_url
-from proxy_addon.replay import loops
+from proxy_addon.replay import connecting, loops
 from proxy_addon.replay.engine import Failure, TransportError
 from proxy_addon.replay.resolving import CheckedTarget
 from proxy_addon.replay.transport import HttpTransport, tls_context
@@ -388,6 +390,54 @@ def test_the_next_address_is_tried_where_one_refuses(run):
             return (await client.send(post())).status, client.has_connected
 
     assert run(main()) == (204, True)
+
+
+def test_the_next_address_is_tried_where_one_says_nothing(run, monkeypatch):
+    straight = connecting.connect
+
+    async def connect(number: str, port: int, proxy: connecting.Proxy | None = None) -> socket.socket:
+        if number == "127.0.0.9":
+            await asyncio.Event().wait()  # as a firewall that drops packets
+        return await straight(number, port, proxy)
+
+    monkeypatch.setattr("proxy_addon.replay.transport.connect", connect)
+
+    async def main() -> int:
+        addresses = ("127.0.0.9", "127.0.0.1")
+        async with site(answering(NO_CONTENT)) as server, transport(server, addresses=addresses, timeout_s=1) as client:
+            return (await client.send(post())).status
+
+    assert run(main()) == 204
+
+
+def test_tls_that_the_other_side_does_not_close_is_no_reason_to_wait(run, tmp_path: Path):
+    certificate = tmp_path / "cert.pem"
+    certificate.write_bytes(self_signed())
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    deaf = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        accepted, _ = listener.accept()
+        with context.wrap_socket(accepted, server_side=True) as peer:
+            peer.recv(65536)
+            peer.sendall(NO_CONTENT)
+            deaf.wait(LIMIT_S)
+
+    async def main(port: int) -> float:
+        target = CheckedTarget(parse_server_url(f"https://127.0.0.1:{port}"), ("127.0.0.1",))
+        loop = asyncio.get_running_loop()
+        async with HttpTransport(target, timeout_s=LIMIT_S, tls=tls_context(ca=certificate)) as client:
+            await client.send(post())
+            ends_s = loop.time()
+        return loop.time() - ends_s
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        assert run(main(listener.getsockname()[1])) < LIMIT_S / 2
+        deaf.set()
+        thread.join(LIMIT_S)
 
 
 def test_nothing_listening_is_told(run):

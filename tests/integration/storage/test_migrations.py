@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect, text
 
+from proxy_addon.core.runs import ReplayRun, Step, StepOutcome
 from proxy_addon.errors import SchemaOutOfDate, SettingsError, StorageUnavailable
-from storage import migrate, revision
+from storage import migrate, revision, runs, saving
 from storage.engine import Store
 from storage.models import Base
+from tests import builders
 
 
 @pytest.fixture
@@ -60,6 +62,36 @@ def test_the_schema_comes_goes_and_comes_again(new_store):
     assert migrate.upgrade(new_store) == (None, revision.REVISION)
     assert revision_of(new_store) == revision.REVISION
     assert differences(new_store) == []
+
+
+def test_what_an_older_schema_has_a_place_for_stays_when_it_goes_down_and_up_again(new_store):
+    migrate.upgrade(new_store)
+    recording = saving.RecordingRun(id="r", name="kept", started_at=builders.at(), version="0")
+    run = ReplayRun(
+        id="aaaa", target="http://a", started_at=builders.at(), finished_at=None, speed="1", timestamps="keep"
+    )
+    step = Step(seq=1, event_type="sessionStart", outcome=StepOutcome.SAME)
+    with new_store.write() as db:
+        saving.save(db, recording, builders.unjudged([builders.start(id="x1"), builders.event(id="x2")]))
+        runs.begin(db, run, {})
+        runs.choose(db, run.id, [("s", None)])
+        runs.note(db, run.id, runs.News(steps=[(0, step)], ended={0: None}))
+    before = rows(new_store)
+    assert {"exchanges": 2, "sessions": 1, "run_sessions": 1, "run_steps": 1}.items() <= before.items()
+    for name in reversed(migrate.known_revisions()[:-1]):
+        migrate.downgrade(new_store, name)
+        assert {table: n for table, n in rows(new_store).items() if n} == {t: n for t, n in before.items() if n}
+    migrate.upgrade(new_store)
+    assert rows(new_store) == before
+    assert differences(new_store) == []
+
+
+def rows(store: Store) -> dict[str, int]:
+    with store.read() as db:
+        counted = {
+            table: text(f"SELECT count(*) FROM {table}") for table in inspect(db).get_table_names()
+        }  # our own names
+        return {table: int(db.execute(query).scalar_one()) for table, query in counted.items()}
 
 
 def test_a_downgrade_leaves_no_index_constraint_or_sequence_behind(new_store):

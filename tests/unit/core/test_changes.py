@@ -179,6 +179,30 @@ def test_what_cannot_be_made_safe_must_not_be_sent(sent):
         Changer(SAFE, key=KEY, profile=len(SAFE))(request)
 
 
+@pytest.mark.parametrize(
+    ("sent", "is_safe"),
+    [
+        (b'{"params":{"analytics.reportSuite":"mine"},"params":{"media.id":"x"}}', False),
+        (b'[{"params":{"visitor.customerIDs":{"a":{"id":"me"},"a":{}}}}]', False),
+        (b'{"playerTime":{"ts":1,"ts":2},"params":{}}', True),
+    ],
+)
+def test_what_is_named_twice_is_not_thought_safe(sent, is_safe):
+    request = Request(method="POST", path="/", body=sent)
+    changer = Changer(SAFE, key=KEY, profile=len(SAFE))
+    if is_safe:
+        assert changer(request) == (request, None)
+        return
+    with pytest.raises(ProtocolError, match="names a member twice, so it cannot be made safe"):
+        changer(request)
+
+
+@pytest.mark.parametrize("name", ["TE", "Keep-Alive", "Expect", "Upgrade", "host", "Content-Length"])
+def test_headers_of_the_connection_cannot_be_changed(name):
+    with pytest.raises(SettingsError, match="cannot be changed"):
+        changes.set_header(f"{name}=x")
+
+
 def test_a_body_nested_too_deep_for_a_path_is_told():
     sent = b'{"a":' * 400 + b"1" + b"}" * 400
     request = Request(method="POST", path="/", body=sent)
