@@ -29,4 +29,4 @@ fuzz: .venv/.ok           ## 200,000 broken bodies against the rules; the seed i
 	$(BIN)/python -m tests.fuzz
 
 docs: .venv/.ok           ## write the pages of the rules anew
-	$(BIN)/python -m proxy_addon.cli.pages docs/rules
+	$(BIN)/python -m proxy_addon.reporting.rule_pages docs/rules

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from benchmarks.parts import bodies
 from proxy_addon.core.events import read_body
-from proxy_addon.core.judging import judge_body
+from proxy_addon.core.judging.exchanges import judge_body
+from proxy_addon.core.judging.sessions import SessionFacts, SessionJudge
 from proxy_addon.core.routes import Operation
-from proxy_addon.core.rules.playback import session_event
-from proxy_addon.core.session_judge import SessionFacts, SessionJudge
+from proxy_addon.core.rules.session_view import session_event
 
 SIZES = (10_000, 100_000)
 

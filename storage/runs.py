@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
-from proxy_addon.core.runs import (
+from proxy_addon.core.replays.runs import (
     BROKEN_OFF,
     INTERRUPTED,
     NOT_BEGUN,

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, select, update
 
 from proxy_addon.core.protocol import Key
-from proxy_addon.core.rules.views import Vocabulary
+from proxy_addon.core.rules.body_views import Vocabulary
 from proxy_addon.core.schemas import read_schema
 from proxy_addon.errors import ProtocolError
 from storage.models import SchemaRow

@@ -17,10 +17,11 @@ from typing import Any
 
 from proxy_addon.core import protocol
 from proxy_addon.core.events import read_body
-from proxy_addon.core.judging import FileKind, judge_body, judge_file
+from proxy_addon.core.judging.exchanges import judge_body
+from proxy_addon.core.judging.files import FileKind, judge_file
+from proxy_addon.core.judging.sessions import SessionFacts, SessionJudge
 from proxy_addon.core.routes import Operation
-from proxy_addon.core.rules.playback import session_event
-from proxy_addon.core.session_judge import SessionFacts, SessionJudge
+from proxy_addon.core.rules.session_view import session_event
 from tests import sdk_traffic
 from tests.builders import body, event_dict
 

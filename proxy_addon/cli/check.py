@@ -15,8 +15,8 @@ from proxy_addon.cli.filters import filter_options, require_selection
 from proxy_addon.cli.options import config_option, store_option
 
 if TYPE_CHECKING:
-    from proxy_addon.cli.reports import Subject
-    from proxy_addon.core.policy import Policy
+    from proxy_addon.core.judging.policy import Policy
+    from proxy_addon.reporting.checks import Subject
     from storage.sessions import Filters
 
 FORMATS = ("text", "json", "junit", "sarif", "github")
@@ -65,9 +65,9 @@ def check(
     Exit code 0: nothing as bad as --fail-on; 1: something is. 'sessiontape rules RULE' explains a rule.
     """
     # Not at the top: --help does without the rules.
-    from proxy_addon import settings  # noqa: PLC0415
-    from proxy_addon.cli.reports import make_report  # noqa: PLC0415
     from proxy_addon.core.findings import Severity  # noqa: PLC0415
+    from proxy_addon.files import settings  # noqa: PLC0415
+    from proxy_addon.reporting.checks import make_report  # noqa: PLC0415
 
     policy = replace(
         settings.load(config),
@@ -100,11 +100,11 @@ def check(
 
 def _stored(store_url: str, names: tuple[str, ...], filters: Filters, policy: Policy) -> Iterator[Subject]:
     """Yield stored sessions one by one, judged: memory grows with the largest one and not with their number."""
-    from proxy_addon.cli.reports import Moment, Subject  # noqa: PLC0415
-    from proxy_addon.cli.stores import reading  # noqa: PLC0415
-    from proxy_addon.core.judging import SessionWatch  # noqa: PLC0415
-    from proxy_addon.core.rules.views import Vocabulary  # noqa: PLC0415
+    from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415
+    from proxy_addon.core.rules.body_views import Vocabulary  # noqa: PLC0415
+    from proxy_addon.reporting.checks import Moment, Subject  # noqa: PLC0415
     from storage import exchanges, schemas, sessions  # noqa: PLC0415
+    from storage.opening import reading  # noqa: PLC0415
 
     now = datetime.now(UTC)
     vocabularies: dict[str, Vocabulary] = {}
@@ -127,9 +127,9 @@ def _stored(store_url: str, names: tuple[str, ...], filters: Filters, policy: Po
 
 
 def _from_file(name: str, kind: str, policy: Policy) -> Subject:
-    from proxy_addon.cli.reports import Subject  # noqa: PLC0415
-    from proxy_addon.core.judging import FileKind, judge_file  # noqa: PLC0415
+    from proxy_addon.core.judging.files import FileKind, judge_file  # noqa: PLC0415
     from proxy_addon.errors import SettingsError  # noqa: PLC0415
+    from proxy_addon.reporting.checks import Subject  # noqa: PLC0415
 
     try:
         raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()

@@ -30,9 +30,9 @@ def delete(*, names: tuple[str, ...], everything: bool, yes: bool, filters: Filt
     Replay runs stay, and keep naming what they sent.
     """
     # Not at the top: --help does without the database.
-    from proxy_addon.cli.stores import reading  # noqa: PLC0415
     from storage import sessions  # noqa: PLC0415
     from storage.engine import Store  # noqa: PLC0415
+    from storage.opening import reading  # noqa: PLC0415
 
     require_selection(names, filters, everything=everything, verb="removed")
     with reading(store_url) as db:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proxy_addon.cli.documents import Document, print_json, session_document
 from proxy_addon.cli.options import json_option, store_option
-from proxy_addon.core.runs import SessionRun, StepOutcome
+from proxy_addon.core.replays.runs import SessionRun, StepOutcome
 from proxy_addon.errors import NotFound
+from proxy_addon.reporting.documents import Document, print_json, session_document
 
 if TYPE_CHECKING:
-    from proxy_addon.core.aligning import Entry, Pair
+    from proxy_addon.core.replays.aligning import Entry, Pair
 
 _STYLES = {"same": "dim", "changed": "yellow", "moved": "cyan", "only-a": "red", "only-b": "green"}
 
@@ -35,12 +35,12 @@ def diff(*, a: str, b: str | None, run_name: str | None, as_json: bool, store_ur
     Exit code 1: something differs.
     """
     # Not at the top: --help does without the database.
-    from proxy_addon.cli.stores import reading  # noqa: PLC0415
-    from proxy_addon.core.aligning import Kind, align, entries  # noqa: PLC0415
-    from proxy_addon.core.policy import DEFAULT  # noqa: PLC0415
-    from proxy_addon.core.session_judge import unclosed_counts  # noqa: PLC0415
+    from proxy_addon.core.judging.policy import DEFAULT  # noqa: PLC0415
+    from proxy_addon.core.judging.sessions import unclosed_counts  # noqa: PLC0415
+    from proxy_addon.core.replays.aligning import Kind, align, entries  # noqa: PLC0415
     from storage import runs, sessions  # noqa: PLC0415
     from storage.exchanges import of_session  # noqa: PLC0415
+    from storage.opening import reading  # noqa: PLC0415
 
     if (b is None) == (run_name is None):
         raise click.UsageError("name two sessions, or one and --run RUN")
@@ -76,7 +76,7 @@ def diff(*, a: str, b: str | None, run_name: str | None, as_json: bool, store_ur
 
 def _replayed(left: Sequence[Entry], found: SessionRun) -> Iterator[Pair]:
     """Yield a session's events beside what became of them in a run."""
-    from proxy_addon.core.aligning import Difference, Kind, Pair  # noqa: PLC0415  # as above
+    from proxy_addon.core.replays.aligning import Difference, Kind, Pair  # noqa: PLC0415  # as above
 
     steps = {step.seq: step for step in found.steps}
     for entry in left:
@@ -116,7 +116,7 @@ def _print(pairs: Sequence[Pair]) -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from proxy_addon.cli.output import console, printable  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console, printable  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("# A", "time A", "event", "# B", "time B", "", "what differs"):

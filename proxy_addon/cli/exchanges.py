@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proxy_addon.cli.documents import exchange_documents, print_json
 from proxy_addon.cli.filters import filter_options
 from proxy_addon.cli.options import json_option, store_option
 from proxy_addon.cli.sessions import finding_counts
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding
 from proxy_addon.core.sessions import FindingCounts
+from proxy_addon.reporting.documents import exchange_documents, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,10 +33,10 @@ def exchanges(*, limit: int | None, filters: Filters, as_json: bool, store_url: 
     leave none.
     """
     # Not at the top: --help does without the database.
-    from proxy_addon.cli.output import console  # noqa: PLC0415
-    from proxy_addon.cli.stores import reading  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console  # noqa: PLC0415
     from storage import findings  # noqa: PLC0415
     from storage.exchanges import of_none  # noqa: PLC0415
+    from storage.opening import reading  # noqa: PLC0415
 
     with reading(store_url) as db:
         found = of_none(db, filters, limit=limit)
@@ -52,8 +52,8 @@ def exchanges(*, limit: int | None, filters: Filters, as_json: bool, store_url: 
 def _table(found: list[Exchange], judged: Mapping[str, Sequence[Finding]]) -> Table:
     from rich.table import Table  # noqa: PLC0415
 
-    from proxy_addon.cli.output import printable  # noqa: PLC0415
-    from proxy_addon.cli.timeline import answer, milliseconds  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import printable  # noqa: PLC0415
+    from proxy_addon.reporting.timeline import answer, milliseconds  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("received (UTC)", no_wrap=True)

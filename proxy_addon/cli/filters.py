@@ -100,8 +100,8 @@ def filter_options[F: Callable[..., Any]](command: F) -> F:
 
         unclosed_is_found = True
         if with_findings:
-            from proxy_addon import settings  # noqa: PLC0415
-            from proxy_addon.core.session_judge import unclosed_counts  # noqa: PLC0415
+            from proxy_addon.core.judging.sessions import unclosed_counts  # noqa: PLC0415
+            from proxy_addon.files import settings  # noqa: PLC0415
 
             unclosed_is_found = bool(unclosed_counts(settings.load(kwargs.get("config"))))
         filters = Filters(

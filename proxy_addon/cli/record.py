@@ -76,7 +76,7 @@ def record(
     what is in flight is stored first. Exit code 2: something could not be stored, or the proxy could not start.
     """
     # Not at the top: --help does without mitmproxy and the database.
-    from proxy_addon import settings  # noqa: PLC0415
+    from proxy_addon.files import settings  # noqa: PLC0415
     from proxy_addon.recording.proxy import Settings, serve  # noqa: PLC0415
     from storage import migrate  # noqa: PLC0415
     from storage.engine import Store  # noqa: PLC0415

@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from proxy_addon.cli.documents import print_json, print_pieces
 from proxy_addon.cli.filters import filter_options, require_selection
 from proxy_addon.cli.options import json_option, store_option
 from proxy_addon.cli.replay_options import Options, replay_options
-from proxy_addon.core.runs import ReplayRun, RunSummary, SessionRun, StepOutcome
-from proxy_addon.core.timestamps import Timestamps
+from proxy_addon.core.replays.pacing import Speed
+from proxy_addon.core.replays.runs import ReplayRun, RunSummary, SessionRun, StepOutcome
+from proxy_addon.core.replays.timestamps import Timestamps
 from proxy_addon.core.urls import parse_server_url
 from proxy_addon.errors import StorageError
-from proxy_addon.replay.pacing import Speed
+from proxy_addon.reporting.documents import print_json, print_pieces
 
 if TYPE_CHECKING:
-    from proxy_addon.cli.planners import Planning
-    from proxy_addon.core.changes import Change, Changer
-    from proxy_addon.core.planning import SessionPlan
+    from proxy_addon.core.replays.changing import Change, Changer
+    from proxy_addon.core.replays.plans import SessionPlan
     from proxy_addon.core.sessions import Session
     from proxy_addon.replay.connecting import Proxy
     from proxy_addon.replay.engine import Settings
+    from proxy_addon.replay.planner import Planning
     from proxy_addon.replay.resolving import CheckedTarget
     from proxy_addon.replay.transport import HttpTransport
     from storage.engine import Store
@@ -79,13 +79,13 @@ def replay(
     runs. SESSION is an id, a back-end session ID, or the begin of either. Exit code 1: an answer differs or is missing.
     """
     # Not at the top: --help does without the HTTP library and the database.
-    from proxy_addon.cli.replay_run import carry_out, plans_of  # noqa: PLC0415
-    from proxy_addon.cli.run_progress import RunProgress  # noqa: PLC0415
-    from proxy_addon.cli.run_reports import check_path, write  # noqa: PLC0415
-    from proxy_addon.core.comparing import Noise  # noqa: PLC0415
+    from proxy_addon.core.replays.comparing import Noise  # noqa: PLC0415
     from proxy_addon.replay.connecting import make_room  # noqa: PLC0415
     from proxy_addon.replay.engine import Settings  # noqa: PLC0415
+    from proxy_addon.replay.run import carry_out, plans_of  # noqa: PLC0415
     from proxy_addon.replay.transport import HttpTransport, tls_context  # noqa: PLC0415
+    from proxy_addon.reporting.progress import RunProgress  # noqa: PLC0415
+    from proxy_addon.reporting.run_files import check_path, write  # noqa: PLC0415
     from storage import revision, runs  # noqa: PLC0415
     from storage.engine import Store  # noqa: PLC0415
 
@@ -215,8 +215,8 @@ def _settings(options: Options) -> dict[str, Any]:
 
 
 def _changes(options: Options) -> list[Change]:
-    from proxy_addon import changes_file  # noqa: PLC0415
-    from proxy_addon.core import changes  # noqa: PLC0415
+    from proxy_addon.core.replays import changing as changes  # noqa: PLC0415
+    from proxy_addon.files import changes as changes_file  # noqa: PLC0415
 
     return [
         *(change for path in options.change_files for change in changes_file.load(path)),
@@ -229,14 +229,14 @@ def _changes(options: Options) -> list[Change]:
 
 def _changer(known: dict[str, Any], *, is_safe: bool) -> Changer:
     """Return what changes requests; the safe profile comes first, so that what was typed has the last word."""
-    from proxy_addon.core.changes import SAFE, Changer  # noqa: PLC0415
+    from proxy_addon.core.replays.changing import SAFE, Changer  # noqa: PLC0415
 
     safe = SAFE if is_safe else ()
     return Changer([*safe, *known["changes"]], key=bytes.fromhex(known["key"]), profile=len(safe))
 
 
 def _planning(changer: Changer, known: dict[str, Any]) -> Planning:
-    from proxy_addon.cli.planners import Planning  # noqa: PLC0415
+    from proxy_addon.replay.planner import Planning  # noqa: PLC0415
 
     return Planning(changer=changer, spreads_equal_ts=bool(known["spread_equal_ts"]))
 
@@ -291,7 +291,7 @@ def _begin(store: Store, run: ReplayRun, names: Sequence[str], filters: Filters,
 
 def _take_up(store: Store, run: ReplayRun) -> int:
     """Settle what was cut short, and let wait again what was kept from being sent; return how many sessions wait."""
-    from proxy_addon.cli.replay_run import close_cut_short  # noqa: PLC0415
+    from proxy_addon.replay.run import close_cut_short  # noqa: PLC0415
     from storage import runs  # noqa: PLC0415
 
     close_cut_short(store, run.id)
@@ -304,8 +304,8 @@ def _take_up(store: Store, run: ReplayRun) -> int:
 
 
 def _print_plans(plans: Iterator[SessionPlan], settings: Settings, transport: HttpTransport, *, as_json: bool) -> None:
-    from proxy_addon.cli.dry_run import plan_text, print_plan  # noqa: PLC0415
-    from proxy_addon.cli.output import console  # noqa: PLC0415
+    from proxy_addon.reporting.plans import plan_text, print_plan  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console  # noqa: PLC0415
 
     if as_json:
         print_pieces(plan_text(plans, settings, transport.framed))
@@ -315,7 +315,7 @@ def _print_plans(plans: Iterator[SessionPlan], settings: Settings, transport: Ht
 
 
 def _print_noise(plans: Iterator[SessionPlan], settings: Settings, transport: HttpTransport, *, as_json: bool) -> None:
-    from proxy_addon.cli.replay_run import learn_noise  # noqa: PLC0415
+    from proxy_addon.replay.run import learn_noise  # noqa: PLC0415
 
     found = learn_noise(plans, settings, transport)
     if as_json:
@@ -328,8 +328,8 @@ def _print_noise(plans: Iterator[SessionPlan], settings: Settings, transport: Ht
 
 
 def _print(summary: RunSummary, sessions: Iterable[SessionRun], *, as_json: bool) -> None:
-    from proxy_addon.cli.output import console  # noqa: PLC0415
-    from proxy_addon.cli.run_documents import print_run, run_text  # noqa: PLC0415
+    from proxy_addon.reporting.runs import print_run, run_text  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console  # noqa: PLC0415
 
     if as_json:
         print_pieces(run_text(summary, sessions))

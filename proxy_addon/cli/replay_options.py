@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from proxy_addon.cli.options import SECONDS, SERVER_URL
-from proxy_addon.core.targets import Allowed, parse_allowed
-from proxy_addon.core.timestamps import Timestamps
+from proxy_addon.core.replays.pacing import Speed
+from proxy_addon.core.replays.targets import Allowed, parse_allowed
+from proxy_addon.core.replays.timestamps import Timestamps
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.errors import SettingsError
-from proxy_addon.replay.pacing import Speed
 
 
 class _Parsed[T](click.ParamType[T]):
@@ -53,7 +53,7 @@ class _Text(click.ParamType[str]):
 
 def _change(parser: str) -> Callable[[str], object]:
     def check(text: str) -> object:
-        from proxy_addon.core import changes  # noqa: PLC0415  # brings the JSONPath library
+        from proxy_addon.core.replays import changing as changes  # noqa: PLC0415  # brings the JSONPath library
 
         return getattr(changes, parser)(text)
 
@@ -61,7 +61,7 @@ def _change(parser: str) -> Callable[[str], object]:
 
 
 def _ignored(text: str) -> object:
-    from proxy_addon.core.comparing import Noise  # noqa: PLC0415  # only where it is asked for
+    from proxy_addon.core.replays.comparing import Noise  # noqa: PLC0415  # only where it is asked for
 
     return Noise.parse([text])
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proxy_addon.cli.documents import print_json
 from proxy_addon.cli.options import json_option
+from proxy_addon.reporting.documents import print_json
 
 if TYPE_CHECKING:
     from proxy_addon.core.rules import Rule
@@ -21,9 +21,9 @@ def rules(*, name: str | None, as_json: bool) -> None:
     # Not at the top: --help does without rich.
     from rich.markdown import Markdown  # noqa: PLC0415
 
-    from proxy_addon import settings  # noqa: PLC0415
-    from proxy_addon.cli.output import console  # noqa: PLC0415
     from proxy_addon.core.rules import RULES  # noqa: PLC0415
+    from proxy_addon.files import settings  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console  # noqa: PLC0415
 
     if name is None:
         if as_json:
@@ -58,8 +58,8 @@ def _print_all(found: list[Rule]) -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from proxy_addon.cli.output import console  # noqa: PLC0415
-    from proxy_addon.cli.timeline import SEVERITY_STYLES  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console  # noqa: PLC0415
+    from proxy_addon.reporting.timeline import SEVERITY_STYLES  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("rule", no_wrap=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from proxy_addon.cli.documents import print_json, print_pieces
 from proxy_addon.cli.options import json_option, store_option
+from proxy_addon.reporting.documents import print_json, print_pieces
 
 
 @click.command()
@@ -19,15 +19,15 @@ def runs(*, name: str | None, limit: int | None, as_json: bool, store_url: str) 
     RUN is the id of a run, or the begin of one if no other begins so.
     """
     # Not at the top: --help does without the database.
-    from proxy_addon.cli.output import console  # noqa: PLC0415
-    from proxy_addon.cli.run_documents import (  # noqa: PLC0415
+    from proxy_addon.reporting.runs import (  # noqa: PLC0415
         print_run,
         print_runs,
         run_text,
         summary_document,
     )
-    from proxy_addon.cli.stores import reading  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console  # noqa: PLC0415
     from storage import runs as stored  # noqa: PLC0415
+    from storage.opening import reading  # noqa: PLC0415
 
     with reading(store_url) as db:
         if name is not None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proxy_addon.cli.documents import iso, print_json
 from proxy_addon.cli.options import SERVER_URL, json_option, store_option
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.errors import NotFound, TargetUnreachable
+from proxy_addon.reporting.documents import iso, print_json
 
 if TYPE_CHECKING:
     from storage.schemas import StoredSchema
@@ -94,7 +94,7 @@ def list_(*, as_json: bool, store_url: str) -> None:
         return
     from rich.table import Table  # noqa: PLC0415
 
-    from proxy_addon.cli.output import console, printable  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console, printable  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("upstream", "event type", "version", "bytes", "first seen (UTC)", "last seen (UTC)"):
@@ -144,8 +144,8 @@ def diff(*, event_type: str, before: str | None, after: str | None, upstream: st
 
 
 def _versions(store_url: str) -> list[StoredSchema]:
-    from proxy_addon.cli.stores import reading  # noqa: PLC0415
     from storage import schemas as stored  # noqa: PLC0415
+    from storage.opening import reading  # noqa: PLC0415
 
     with reading(store_url) as db:
         return stored.versions(db)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proxy_addon.cli.documents import print_json, session_document
 from proxy_addon.cli.filters import filter_options
 from proxy_addon.cli.options import config_option, json_option, store_option
 from proxy_addon.core.sessions import FindingCounts, Session, SessionState
+from proxy_addon.reporting.documents import print_json, session_document
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,11 +38,11 @@ _ID_SHOWN = 12
 def sessions(*, limit: int | None, filters: Filters, config: Path | None, as_json: bool, store_url: str) -> None:
     """List recorded sessions, newest first."""
     # Not at the top: --help does without the database.
-    from proxy_addon import settings  # noqa: PLC0415
-    from proxy_addon.cli.output import console  # noqa: PLC0415
-    from proxy_addon.cli.stores import reading  # noqa: PLC0415
-    from proxy_addon.core.session_judge import unclosed_counts  # noqa: PLC0415
+    from proxy_addon.core.judging.sessions import unclosed_counts  # noqa: PLC0415
+    from proxy_addon.files import settings  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console  # noqa: PLC0415
     from storage import sessions as stored  # noqa: PLC0415
+    from storage.opening import reading  # noqa: PLC0415
 
     unclosed = unclosed_counts(settings.load(config))
     now = datetime.now(UTC)
@@ -66,7 +66,7 @@ def _table(found: list[Session], now: datetime, unclosed: FindingCounts) -> Tabl
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from proxy_addon.cli.output import printable  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import printable  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("id", no_wrap=True)

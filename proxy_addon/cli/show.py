@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from proxy_addon import settings
-from proxy_addon.cli.documents import exchange_documents, finding_document, print_json, session_document
 from proxy_addon.cli.options import config_option, json_option, store_option
+from proxy_addon.files import settings
+from proxy_addon.reporting.documents import exchange_documents, finding_document, print_json, session_document
 
 
 @click.command()
@@ -26,13 +26,13 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, store_u
     now. 'sessiontape check' judges all of it anew. SESSION is its id, its back-end session ID, or the begin of either if no other begins so.
     """
     # Not at the top: --help does without the database.
-    from proxy_addon.cli.output import console  # noqa: PLC0415
-    from proxy_addon.cli.stores import reading  # noqa: PLC0415
-    from proxy_addon.cli.timeline import Timeline  # noqa: PLC0415
-    from proxy_addon.core.judging import SessionWatch  # noqa: PLC0415
-    from proxy_addon.core.session_judge import unclosed_counts  # noqa: PLC0415
+    from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415
+    from proxy_addon.core.judging.sessions import unclosed_counts  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console  # noqa: PLC0415
+    from proxy_addon.reporting.timeline import Timeline  # noqa: PLC0415
     from storage import findings, sessions  # noqa: PLC0415
     from storage.exchanges import of_session  # noqa: PLC0415
+    from storage.opening import reading  # noqa: PLC0415
 
     now = datetime.now(UTC)
     policy = settings.load(config)

@@ -59,3 +59,21 @@ class Finding:
 def worst(findings: Iterable[Finding]) -> Severity | None:
     """Return the highest severity among findings; None where there are none."""
     return max((finding.severity for finding in findings), key=lambda severity: severity.weight, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What is to be said of a session.
+
+    Attributes:
+        of_exchanges: Findings of single exchanges, with their ``seq``, by arrival.
+        of_session: Findings of the session as a whole.
+    """
+
+    of_exchanges: tuple[Finding, ...] = ()
+    of_session: tuple[Finding, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All of them."""
+        return self.of_exchanges + self.of_session

@@ -41,6 +41,10 @@ class Operation(StrEnum):
     """Below ``/api/v<n>/`` but nothing the protocol names."""
 
 
+TRACKING = frozenset({Operation.SESSIONS, Operation.EVENTS, Operation.DOWNLOADED})
+"""Operations whose bodies hold events."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """What a recorded request is about.

@@ -18,7 +18,7 @@ from typing import Any
 
 from proxy_addon.core import jsontext, protocol
 from proxy_addon.core.protocol import Key
-from proxy_addon.core.rules.views import Expectation
+from proxy_addon.core.rules.body_views import Expectation
 from proxy_addon.errors import ProtocolError
 
 _TYPES = ("string", "number", "integer", "boolean", "object", "array")

@@ -23,14 +23,15 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from proxy_addon import __version__, settings
+from proxy_addon import __version__
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Finding
-from proxy_addon.core.judging import refusal
-from proxy_addon.core.policy import DEFAULT
+from proxy_addon.core.judging.exchanges import refusal
+from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.routes import Operation, parse_route
 from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SessiontapeError, SettingsError
+from proxy_addon.files import settings
 from proxy_addon.recording import inside, stream
 from proxy_addon.recording.flows import Arrival, Arrivals, address_to_upstream, exchange_of, upstream_url
 from proxy_addon.recording.inspecting import JUDGED_AT_ONCE, Inspector

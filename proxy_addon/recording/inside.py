@@ -18,8 +18,8 @@ from mitmproxy.http import HTTPFlow
 
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Finding, Severity, worst
-from proxy_addon.core.routes import Operation, parse_route
-from proxy_addon.core.session_judge import TRACKING, unclosed_counts
+from proxy_addon.core.judging.sessions import unclosed_counts
+from proxy_addon.core.routes import TRACKING, Operation, parse_route
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.recording.flows import Arrivals, exchange_of, upstream_url
 from proxy_addon.recording.inspecting import Inspector

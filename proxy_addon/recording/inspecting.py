@@ -6,10 +6,10 @@ import logging
 
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Severity
-from proxy_addon.core.judging import judge_body, judge_exchange
-from proxy_addon.core.policy import Policy
+from proxy_addon.core.judging.exchanges import judge_body, judge_exchange
+from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.routes import Operation
-from proxy_addon.core.rules.views import Vocabulary
+from proxy_addon.core.rules.body_views import Vocabulary
 from storage import schemas
 from storage.engine import Store
 

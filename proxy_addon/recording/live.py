@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Severity
-from proxy_addon.core.session_judge import SessionJudge, events_of, facts_of, is_batch
+from proxy_addon.core.judging.sessions import SessionJudge, events_of, facts_of, is_batch
 from proxy_addon.core.sessions import IDLE_TIMEOUT, Session
 from proxy_addon.errors import SessiontapeError
 from proxy_addon.recording.inspecting import JUDGED_AT_ONCE, Inspector

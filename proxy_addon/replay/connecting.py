@@ -18,7 +18,7 @@ from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from proxy_addon.core.targets import Allowed
+from proxy_addon.core.replays.targets import Allowed
 from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SettingsError
 from proxy_addon.replay.resolving import CheckedTarget, Role, check_target

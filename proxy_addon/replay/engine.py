@@ -21,14 +21,14 @@ from enum import StrEnum
 from itertools import count
 from typing import Protocol
 
-from proxy_addon.core.comparing import Noise, compare
 from proxy_addon.core.exchange import Request, Response
 from proxy_addon.core.locations import find_location, session_id_in
-from proxy_addon.core.planning import PlannedStep, SessionPlan
-from proxy_addon.core.runs import BROKEN_OFF, INTERRUPTED, UNREACHED, SessionRun, Step, StepOutcome
-from proxy_addon.core.timestamps import Timestamps
+from proxy_addon.core.replays.comparing import Noise, compare
+from proxy_addon.core.replays.pacing import Speed
+from proxy_addon.core.replays.plans import PlannedStep, SessionPlan
+from proxy_addon.core.replays.runs import BROKEN_OFF, INTERRUPTED, UNREACHED, SessionRun, Step, StepOutcome
+from proxy_addon.core.replays.timestamps import Timestamps
 from proxy_addon.errors import SessiontapeError, TargetUnreachable
-from proxy_addon.replay.pacing import Speed
 
 _LONGEST_SLEEP_S = 3600.0
 """Event loops refuse to sleep for years; a slow replay of a long recording may want to."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
 
-from proxy_addon.core.targets import Address, Allowed, Server, canonical_address, refusal
+from proxy_addon.core.replays.targets import Address, Allowed, Server, canonical_address, refusal
 from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SettingsError, TargetRefused, TargetUnreachable
 

@@ -12,8 +12,9 @@ import pytest
 
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding
-from proxy_addon.core.judging import SessionWatch, judge_exchange
-from proxy_addon.core.policy import DEFAULT
+from proxy_addon.core.judging.exchanges import judge_exchange
+from proxy_addon.core.judging.policy import DEFAULT
+from proxy_addon.core.judging.recorded import SessionWatch
 from proxy_addon.core.sessions import Session
 from proxy_addon.recording import live
 from proxy_addon.recording.inspecting import JUDGED_AT_ONCE, Inspector

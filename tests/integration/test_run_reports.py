@@ -14,8 +14,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from proxy_addon.cli.run_reports import check_path, write
-from proxy_addon.core.runs import (
+from proxy_addon.core.replays.runs import (
     Difference,
     ReplayRun,
     RunSummary,
@@ -26,6 +25,7 @@ from proxy_addon.core.runs import (
     percentiles,
 )
 from proxy_addon.errors import SettingsError
+from proxy_addon.reporting.run_files import check_path, write
 from tests.builders import at
 from tests.e2e.test_verdicts import CHROMIUM
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from proxy_addon.core import jsontext
 from proxy_addon.core.events import Body, read_body
 from proxy_addon.core.locations import find_location, location_shape, session_id_in
-from proxy_addon.core.planning import plan_session
+from proxy_addon.core.replays.plans import plan_session
+from proxy_addon.core.replays.targets import parse_allowed
 from proxy_addon.core.routes import Operation, events_path, parse_route
 from proxy_addon.core.sessions import Membership, joined, membership, opened
-from proxy_addon.core.targets import parse_allowed
 from proxy_addon.core.urls import parse_server_url
 from proxy_addon.errors import ProtocolError, SettingsError
 from tests.builders import exchange, response, session

@@ -10,9 +10,9 @@ import jsonpath_rfc9535 as jsonpath
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy_addon.core import changes
-from proxy_addon.core.changes import SAFE, Changer
 from proxy_addon.core.exchange import Request
+from proxy_addon.core.replays import changing as changes
+from proxy_addon.core.replays.changing import SAFE, Changer
 from tests.property.strategies import JSON_TEXTS
 
 NAMES = st.sampled_from(["a", "b", "c"])

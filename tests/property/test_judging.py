@@ -13,13 +13,14 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy_addon.core import protocol, session_judge
+from proxy_addon.core import protocol
 from proxy_addon.core.events import read_body
 from proxy_addon.core.findings import Finding
-from proxy_addon.core.judging import judge_body
+from proxy_addon.core.judging import sessions as session_judge
+from proxy_addon.core.judging.exchanges import judge_body
+from proxy_addon.core.judging.sessions import SessionFacts, SessionJudge
 from proxy_addon.core.routes import Operation
-from proxy_addon.core.rules.playback import SessionEvent, session_event
-from proxy_addon.core.session_judge import SessionFacts, SessionJudge
+from proxy_addon.core.rules.session_view import SessionEvent, session_event
 from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, event_dict
 from tests.property.strategies import JSON_TEXTS
 from tests.property.test_any_input import BODIES

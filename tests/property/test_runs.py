@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy_addon.core.runs import SessionRun, Step, StepOutcome, count, percentiles
+from proxy_addon.core.replays.runs import SessionRun, Step, StepOutcome, count, percentiles
 
 OUTCOMES = st.lists(st.sampled_from(StepOutcome), max_size=6)
 

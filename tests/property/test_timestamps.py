@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from proxy_addon.core.events import read_body
-from proxy_addon.core.timestamps import shift_timestamps
+from proxy_addon.core.replays.timestamps import shift_timestamps
 from proxy_addon.errors import ProtocolError
 from tests.property.strategies import JSON_TEXTS, Write, timed_bodies
 

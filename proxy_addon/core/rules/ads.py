@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from proxy_addon.core.rules.playback import Life, Playback, SessionEvent
+from proxy_addon.core.rules.playback import Life, Playback
 from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, session_rule
-from proxy_addon.core.rules.wording import number
+from proxy_addon.core.rules.session_view import SessionEvent
+from proxy_addon.core.wording import number
 
 
 @session_rule("ad-outside-break", ERROR, on="adStart adComplete adSkip", weighs=True)

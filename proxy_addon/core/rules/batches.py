@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from proxy_addon.core.routes import Operation
+from proxy_addon.core.rules.body_views import BodyView
 from proxy_addon.core.rules.rule import ERROR, INFO, Problem, body_rule
-from proxy_addon.core.rules.views import BodyView
-from proxy_addon.core.rules.wording import shown
+from proxy_addon.core.wording import shown
 
 _FLAG = "media.downloaded"
 

@@ -8,9 +8,9 @@ from functools import partial
 from proxy_addon.core import protocol
 from proxy_addon.core.jsontext import Number
 from proxy_addon.core.routes import Operation
+from proxy_addon.core.rules.body_views import EventView, has_type
 from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, Problem, event_rule
-from proxy_addon.core.rules.views import EventView, has_type
-from proxy_addon.core.rules.wording import close_to, meant, number, quoted, shown, suggestion
+from proxy_addon.core.wording import close_to, meant, number, quoted, shown, suggestion
 
 START = "sessionStart"
 _INT64 = range(-(2**63), 2**63)

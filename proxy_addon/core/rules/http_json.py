@@ -9,14 +9,13 @@ from proxy_addon.core import protocol
 from proxy_addon.core.events import read_body
 from proxy_addon.core.exchange import Exchange, Outcome, header
 from proxy_addon.core.jsontext import repeated_members
-from proxy_addon.core.routes import Operation
+from proxy_addon.core.routes import TRACKING, Operation
+from proxy_addon.core.rules.body_views import BodyView, EventView
 from proxy_addon.core.rules.rule import ERROR, INFO, TOLD, WARNING, Problem, body_rule, event_rule, exchange_rule
-from proxy_addon.core.rules.views import BodyView, EventView
-from proxy_addon.core.rules.wording import quoted, shown, suggestion
+from proxy_addon.core.wording import quoted, shown, suggestion
 
 _LONGEST_ANSWER = 300
 """What upstream says is often all there is to go by, so it is cut later than values are."""
-TRACKING = (Operation.SESSIONS, Operation.EVENTS, Operation.DOWNLOADED)
 
 
 @exchange_rule("http-method", ERROR)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from proxy_addon.core.rules.playback import Life, Playback, SessionEvent
+from proxy_addon.core.rules.playback import Life, Playback
 from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, closing_rule, session_rule
+from proxy_addon.core.rules.session_view import SessionEvent
 
 
 @session_rule("session-start-first", ERROR, weighs=True)

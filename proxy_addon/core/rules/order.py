@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from proxy_addon.core.rules.playback import Arrivals, SessionEvent
+from proxy_addon.core.rules.clocks import Arrivals
 from proxy_addon.core.rules.rule import INFO, WARNING, arrival_rule
+from proxy_addon.core.rules.session_view import SessionEvent
 
 
 @arrival_rule("ts-equal", INFO)

@@ -9,9 +9,9 @@ from typing import Any
 from proxy_addon.core import protocol
 from proxy_addon.core.protocol import Key
 from proxy_addon.core.routes import Operation
+from proxy_addon.core.rules.body_views import STATE_NAME, EventView, has_type
 from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, Problem, event_rule
-from proxy_addon.core.rules.views import STATE_NAME, EventView, has_type
-from proxy_addon.core.rules.wording import number, quoted, shown, suggestion
+from proxy_addon.core.wording import number, quoted, shown, suggestion
 
 QUALITY_PREFIX = "media.qoe."
 _LISTS = ("statesStart", "statesEnd")

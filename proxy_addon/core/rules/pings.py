@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from proxy_addon.core.rules.playback import Playback, SessionEvent, Silence
+from proxy_addon.core.rules.clocks import Silence
+from proxy_addon.core.rules.playback import Playback
 from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, gap_rule, session_rule, standing_rule
+from proxy_addon.core.rules.session_view import SessionEvent
 
 _INTERVALS = 3
 """How many intervals say something."""

@@ -1,8 +1,7 @@
-"""A session as the rules see it: its events, and the state machine that every Adobe SDK follows.
+"""What went before an event in the order of times: the state machine that every Adobe SDK follows.
 
-`SessionEvent` is one event with what the rules over sessions ask for; `Playback` is what went before it, in the order
-of times; `Arrivals` what went before it in the order of arrival. Both are changed by `advance` and copied by
-`copy.copy`: whatever they hold is immutable. Source: Media Collection API, session rules, method.
+`Playback` is changed by `advance` and copied by `copy.copy`: whatever it holds is immutable. Source: Media Collection
+API, session rules, method.
 """
 
 from __future__ import annotations
@@ -11,160 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from proxy_addon.core import protocol
-from proxy_addon.core.events import Event, integer
-from proxy_addon.core.rules.wording import quoted
+from proxy_addon.core.rules.clocks import passed_s
+from proxy_addon.core.rules.limits import Limits
+from proxy_addon.core.rules.session_view import SessionEvent
 
 LIVE_TYPES = frozenset({"live", "linear", "radio"})
 """Values of ``media.contentType``, in lower case, whose playhead is a clock."""
 _NAMES_FOLLOWED = 10
 """How many names of player states are followed in a session, for each one that counts."""
 PLAYBACK_EVENTS = frozenset({"play", "pauseStart", "bufferStart"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The numbers in the rules over sessions. Defaults are those of the protocol's documents and SDKs.
-
-    Attributes:
-        ping_gap_s: Longest silence of which nothing is said.
-        ping_gap_long_s: From here on silence is a warning.
-        idle_timeout_s: Silence that closes a session.
-        playhead_timeout_s: A playhead that stands still for so long has closed the session, SDKs' own end excepted.
-        ping_median_s: Longest median distance of pings while content plays.
-        ad_ping_median_s: The same while an ad plays; None where ads may ping as content does.
-        session_s: Longest time between the first and the last ``ts``.
-        reorder_window_s: How far below the highest so far a ``ts`` may be and still be put in order by the back end.
-        clock_skew_s: How far ``ts`` and arrival may differ.
-        playhead_slack_s: How far a playhead may lie beyond the length, and move in an ad.
-        retry_window_s: Within this time the same start is another attempt.
-        frozen_pings: How many pings with one playhead are suspicious, and
-        frozen_s: over how long a time at least.
-        states: Names of player states that count.
-    """
-
-    ping_gap_s: float = 15
-    ping_gap_long_s: float = 60
-    idle_timeout_s: float = 600
-    playhead_timeout_s: float = 1860
-    ping_median_s: float = 12
-    ad_ping_median_s: float | None = None
-    session_s: float = 86_460
-    reorder_window_s: float = 5
-    clock_skew_s: float = 300
-    playhead_slack_s: float = 1
-    retry_window_s: float = 60
-    frozen_pings: int = 3
-    frozen_s: float = 20
-    states: int = protocol.MOST_STATES
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartFacts:
-    """What a ``sessionStart`` says of its session."""
-
-    content_type: str | None
-    length_s: float | None
-    resumes: bool
-    body_sha256: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionEvent:
-    """One event of a session.
-
-    Attributes:
-        seq: Place of its exchange in the session.
-        pointer: Where it stands in the body: empty, or ``/3`` in a batch.
-        type: None where it has none that is a string.
-        arrived_s: When it arrived, in Unix seconds or since any moment; None where that is not known.
-        started_states: Names of player states it starts, as written.
-        ended_states: Those it ends; the ends take effect first.
-    """
-
-    seq: int
-    pointer: str
-    type: str | None
-    ts_ms: int | None
-    playhead_s: float | None
-    arrived_s: float | None
-    pod_position: int | None = None
-    started_states: tuple[str, ...] = ()
-    ended_states: tuple[str, ...] = ()
-    dropped_frames: int | None = None
-    time_to_start_ms: int | None = None
-    start: StartFacts | None = None
-
-    @property
-    def name(self) -> str:
-        """What messages call it: its type may be any string at all."""
-        if self.type is None:
-            return "an event without a type"
-        return self.type if self.type in protocol.EVENTS else f"an event of type {quoted(self.type)}"
-
-    @property
-    def rank(self) -> int:
-        """Its place among events of the same time."""
-        return protocol.rank_of(self.type)
-
-
-def session_event(
-    event: Event, *, seq: int, pointer: str = "", arrived_s: float | None = None, body_sha256: str | None = None
-) -> SessionEvent:
-    """Return what the rules over sessions need of an event.
-
-    Args:
-        body_sha256: Of the body it came in; repeated starts are recognised by it.
-    """
-    params, quality = event.params, event.quality
-    started: tuple[str, ...] = ()
-    ended: tuple[str, ...] = ()
-    start = None
-    pod_position = None
-    match event.type:
-        case "stateStart":
-            started = _names([params])
-        case "stateEnd":
-            ended = _names([params])
-        case "statesUpdate":
-            started, ended = _names(params.get("statesStart")), _names(params.get("statesEnd"))
-        case "adStart":
-            pod_position = integer(params.get("media.ad.podPosition"))
-        case "sessionStart":
-            length = params.get("media.length")
-            is_number = isinstance(length, int | float) and not isinstance(length, bool) and abs(length) < 10**15
-            start = StartFacts(
-                content_type=event.text("media.contentType"),
-                length_s=float(length) if is_number and length is not None else None,
-                resumes=params.get("media.resume") is True,
-                body_sha256=body_sha256,
-            )
-    return SessionEvent(
-        seq=seq,
-        pointer=pointer,
-        type=event.type,
-        ts_ms=event.ts_ms,
-        playhead_s=_seconds(event.playhead_s),
-        arrived_s=arrived_s,
-        pod_position=pod_position,
-        started_states=started,
-        ended_states=ended,
-        dropped_frames=integer(quality.get("media.qoe.droppedFrames")),
-        time_to_start_ms=integer(quality.get("media.qoe.timeToStart")),
-        start=start,
-    )
-
-
-def _names(items: object) -> tuple[str, ...]:
-    if not isinstance(items, list):
-        return ()
-    names = [item.get("media.state.name") for item in items if isinstance(item, dict)]
-    return tuple(name for name in names if isinstance(name, str))
-
-
-def _seconds(value: float | None) -> float | None:
-    # Beyond this a float no longer tells seconds apart, and differences would overflow.
-    return float(value) if value is not None and abs(value) < 10**15 else None
 
 
 class Life(StrEnum):
@@ -444,7 +298,7 @@ class Playback:
             and event.playhead_s == self.last_playhead_s
             and now is not None
             and self.still_since_s is not None
-            and _passed_s(self.still_since_s, now) >= self.limits.playhead_timeout_s
+            and passed_s(self.still_since_s, now) >= self.limits.playhead_timeout_s
         )
 
     def _see_ping(self, event: SessionEvent) -> None:
@@ -468,7 +322,7 @@ class Playback:
         if before is None:
             return None
         earlier, later = self.clock_s(before), self.clock_s(event)
-        return None if earlier is None or later is None else _passed_s(earlier, later)
+        return None if earlier is None or later is None else passed_s(earlier, later)
 
     def moved_too_fast(self, before: SessionEvent | None, event: SessionEvent) -> bool:
         """Whether the playhead of uninterrupted content moved about a thousand times as fast as time."""
@@ -492,70 +346,7 @@ class Playback:
         return Stand(playhead_s=ping.playhead_s, since_ms=ping.ts_ms, until_ms=ping.ts_ms)
 
 
-def _passed_s(earlier_s: float, later_s: float) -> float:
-    """Return the time that has passed, to the microsecond: Unix seconds are floats that are no finer."""
-    return round(later_s - earlier_s, 6)
-
-
 _INTERRUPTIONS = frozenset(
     {*PLAYBACK_EVENTS, "adBreakStart", "adBreakComplete", "adStart", "adComplete", "adSkip", "sessionComplete"}
 )
 """What restarts an SDK's ping timer, or changes what is played."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Silence:
-    """What was heard before an event, in the order of the clock by which silence is measured.
-
-    Attributes:
-        last_s: When something was heard last; None before that.
-    """
-
-    limits: Limits
-    is_batch: bool = False
-    by_arrival: bool = True
-    last_s: float | None = None
-    is_over: bool = False
-
-    def clock_s(self, event: SessionEvent) -> float | None:
-        """Return the time of an event: of arrival when recorded live, else its own."""
-        if self.by_arrival:
-            return event.arrived_s
-        return None if event.ts_ms is None else event.ts_ms / 1000
-
-    def gap_s(self, event: SessionEvent) -> float | None:
-        """Return the silence before an event; None where there is none to measure."""
-        now = self.clock_s(event)
-        if self.is_batch or self.is_over or self.last_s is None or now is None:
-            return None
-        return _passed_s(self.last_s, now)
-
-    def advance(self, event: SessionEvent) -> None:
-        """Take an event into account."""
-        now = self.clock_s(event)
-        if now is not None:
-            self.last_s = now
-        self.is_over = self.is_over or event.type == "sessionEnd"
-
-
-@dataclass(slots=True, kw_only=True)
-class Arrivals:
-    """What went before an event in the order of arrival.
-
-    Attributes:
-        has_clock: Whether arrival is a time of day, to compare ``ts`` with.
-        times: All ``ts`` so far.
-    """
-
-    limits: Limits
-    is_batch: bool = False
-    has_clock: bool = True
-    highest_ms: int | None = None
-    times: set[int] = field(default_factory=set)
-
-    def advance(self, event: SessionEvent) -> None:
-        """Take an event into account."""
-        if event.ts_ms is not None:
-            self.times.add(event.ts_ms)
-            if self.highest_ms is None or event.ts_ms > self.highest_ms:
-                self.highest_ms = event.ts_ms

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from proxy_addon.core.rules.playback import LIVE_TYPES, Mode, Playback, SessionEvent
+from proxy_addon.core.rules.playback import LIVE_TYPES, Mode, Playback
 from proxy_addon.core.rules.rule import INFO, WARNING, session_rule
+from proxy_addon.core.rules.session_view import SessionEvent
 
 _DAY_S = 86_400
 

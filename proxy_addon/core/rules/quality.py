@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from functools import partial
 
 from proxy_addon.core import protocol
+from proxy_addon.core.rules.body_views import EventView, has_type
 from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, Problem, event_rule
-from proxy_addon.core.rules.views import EventView, has_type
-from proxy_addon.core.rules.wording import close_to, meant, number, quoted, shown
+from proxy_addon.core.wording import close_to, meant, number, quoted, shown
 
 _SOURCE = "media.qoe.errorSource"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect, text
 
-from proxy_addon.core.runs import ReplayRun, Step, StepOutcome
+from proxy_addon.core.replays.runs import ReplayRun, Step, StepOutcome
 from proxy_addon.errors import SchemaOutOfDate, SettingsError, StorageUnavailable
 from storage import migrate, revision, runs, saving
 from storage.engine import Store

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from proxy_addon.core.runs import (
+from proxy_addon.core.replays.runs import (
     INTERRUPTED,
     NOT_ENDED,
     Difference,

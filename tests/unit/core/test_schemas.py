@@ -10,10 +10,10 @@ import pytest
 
 from proxy_addon.core import protocol
 from proxy_addon.core.findings import Severity
-from proxy_addon.core.judging import judge_body
-from proxy_addon.core.policy import DEFAULT
+from proxy_addon.core.judging.exchanges import judge_body
+from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.routes import Operation
-from proxy_addon.core.rules.views import Vocabulary
+from proxy_addon.core.rules.body_views import Vocabulary
 from proxy_addon.core.schemas import read_schema, schema_of
 from proxy_addon.errors import ProtocolError
 from tests import sdk_traffic

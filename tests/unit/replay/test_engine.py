@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_addon.core.exchange import Exchange, Outcome, Response
-from proxy_addon.core.planning import SessionPlan, plan_session
-from proxy_addon.core.runs import StepOutcome, count
+from proxy_addon.core.replays.plans import SessionPlan, plan_session
+from proxy_addon.core.replays.runs import StepOutcome, count
 from proxy_addon.errors import StorageUnavailable, TargetUnreachable
 from proxy_addon.replay.engine import Failure, TransportError
 from tests import builders

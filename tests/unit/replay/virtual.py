@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from proxy_addon.core.exchange import Request, Response
-from proxy_addon.core.planning import SessionPlan
-from proxy_addon.core.runs import SessionRun, Step
-from proxy_addon.core.timestamps import Timestamps
+from proxy_addon.core.replays.pacing import Speed
+from proxy_addon.core.replays.plans import SessionPlan
+from proxy_addon.core.replays.runs import SessionRun, Step
+from proxy_addon.core.replays.timestamps import Timestamps
 from proxy_addon.replay.engine import Engine, Settings, TransportError
-from proxy_addon.replay.pacing import Speed
 from tests.builders import at
 
 RUN_BEGINS_AFTER_S = 86_400.0

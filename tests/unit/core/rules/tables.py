@@ -12,7 +12,7 @@ from typing import Any
 
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Severity
-from proxy_addon.core.judging import judge_body, judge_exchange
+from proxy_addon.core.judging.exchanges import judge_body, judge_exchange
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules import RULES
 from tests.builders import BEGIN_MS, SESSION_ID, START_PARAMS, body, event_dict, exchange, response

@@ -8,7 +8,7 @@ from proxy_addon.core.events import read_event
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.jsontext import loads
 from proxy_addon.core.rules import ads
-from proxy_addon.core.rules.playback import session_event
+from proxy_addon.core.rules.session_view import session_event
 from tests.unit.core.rules.whole import LIVE, Fires, NearMiss, Row, assert_fires, id_of, judged, rules, rules_of
 
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from proxy_addon.core import protocol
-from proxy_addon.core.judging import judge_body
+from proxy_addon.core.judging.exchanges import judge_body
 from proxy_addon.core.rules import frame
 from tests.builders import BEGIN_MS, START_PARAMS
 from tests.unit.core.rules.tables import (

@@ -8,8 +8,8 @@ import pytest
 
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Severity
-from proxy_addon.core.judging import judge_body, judge_exchange
-from proxy_addon.core.policy import Policy
+from proxy_addon.core.judging.exchanges import judge_body, judge_exchange
+from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.rules import http_json
 from proxy_addon.core.rules.rule import TOLD
 from tests.builders import BEGIN_MS, SESSION_ID, event, event_dict, exchange, response, start

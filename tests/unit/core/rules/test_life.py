@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from proxy_addon.core.findings import Severity
-from proxy_addon.core.policy import Policy
+from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.rules import life
-from proxy_addon.core.rules.playback import Limits
+from proxy_addon.core.rules.limits import Limits
 from tests.unit.core.rules.whole import Fires, NearMiss, Row, assert_fires, id_of, judged, rules, rules_of
 
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO

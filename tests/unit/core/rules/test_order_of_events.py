@@ -11,8 +11,9 @@ import pytest
 
 from proxy_addon.core.events import read_body
 from proxy_addon.core.findings import Finding, Severity
-from proxy_addon.core.rules.playback import SessionEvent, session_event
-from proxy_addon.core.session_judge import PLACES, SessionFacts, SessionJudge
+from proxy_addon.core.judging.sessions import SessionFacts, SessionJudge
+from proxy_addon.core.judging.walks import PLACES
+from proxy_addon.core.rules.session_view import SessionEvent, session_event
 from tests import sdk_traffic
 from tests.unit.core.rules.whole import Row, built, judged, rules
 

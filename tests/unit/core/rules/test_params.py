@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from proxy_addon.core import protocol
-from proxy_addon.core.judging import judge_body
+from proxy_addon.core.judging.exchanges import judge_body
 from proxy_addon.core.protocol import Key
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules import params
-from proxy_addon.core.rules.views import Vocabulary
+from proxy_addon.core.rules.body_views import Vocabulary
 from tests.builders import BEGIN_MS, START_PARAMS
 from tests.unit.core.rules.tables import (
     DOWNLOADED,

@@ -5,8 +5,8 @@ from itertools import accumulate
 import pytest
 
 from proxy_addon.core.findings import Severity
-from proxy_addon.core.policy import Policy
-from proxy_addon.core.rules.playback import Limits
+from proxy_addon.core.judging.policy import Policy
+from proxy_addon.core.rules.limits import Limits
 from tests.unit.core.rules.played import breaks, film, judged, keeps, pings, rules_in, says, the_only
 
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from proxy_addon.core.findings import ACCEPTED, Finding, Severity
-from proxy_addon.core.judging import judge_body, judge_exchange
+from proxy_addon.core.judging.exchanges import judge_body, judge_exchange
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules import quality
 from tests.builders import body, event, event_dict, response

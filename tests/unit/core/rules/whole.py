@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 from proxy_addon.core.events import read_event
 from proxy_addon.core.findings import Finding, Severity
-from proxy_addon.core.policy import DEFAULT, Policy
+from proxy_addon.core.judging.policy import DEFAULT, Policy
+from proxy_addon.core.judging.sessions import SessionFacts, SessionJudge
 from proxy_addon.core.rules import RULES
-from proxy_addon.core.rules.playback import SessionEvent, session_event
-from proxy_addon.core.session_judge import SessionFacts, SessionJudge
+from proxy_addon.core.rules.session_view import SessionEvent, session_event
 from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, body, event_dict
 
 Row = tuple[Any, ...]

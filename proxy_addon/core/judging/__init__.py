@@ -1,0 +1,1 @@
+"""Rules applied: to exchanges, sessions and files, as strictly as a policy says."""

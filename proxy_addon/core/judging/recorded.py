@@ -1,0 +1,53 @@
+"""Judge a recorded session while its exchanges pass by, each by itself and all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.findings import Finding, Judgement
+from proxy_addon.core.judging.exchanges import judge_exchange
+from proxy_addon.core.judging.policy import DEFAULT, Policy
+from proxy_addon.core.judging.sessions import SessionJudge, events_of, facts_of, is_batch
+from proxy_addon.core.rules.body_views import Vocabulary
+from proxy_addon.core.sessions import Session
+
+_VOCABULARY = Vocabulary()
+
+
+class SessionWatch:
+    """Judges a recorded session while its exchanges pass by, each by itself and all of them together."""
+
+    def __init__(
+        self, session: Session, now: datetime, policy: Policy = DEFAULT, vocabulary: Vocabulary = _VOCABULARY
+    ) -> None:
+        self._session = session
+        self._now = now
+        self._policy = policy
+        self._vocabulary = vocabulary
+        self._judge: SessionJudge | None = None
+        self._found: list[Finding] = []
+
+    def judging(self, exchanges: Iterable[Exchange], *, bodies: bool = True) -> Generator[Exchange]:
+        """Yield a session's exchanges, given by arrival, and judge them on the way.
+
+        Args:
+            bodies: Whether to judge each by itself too.
+        """
+        for seq, exchange in enumerate(exchanges, 1):
+            if bodies:
+                findings = judge_exchange(exchange, self._policy, self._vocabulary)
+                self._found += [replace(finding, seq=seq) for finding in findings]
+            for event in events_of(exchange, seq):
+                if self._judge is None:
+                    facts = facts_of(self._session, is_batch=is_batch(exchange))
+                    self._judge = SessionJudge(facts, self._policy)
+                self._judge.add(event)
+            yield exchange
+
+    def verdict(self) -> Judgement:
+        """Return what is to be said once all have passed."""
+        of_session = self._judge.findings(is_over=self._session.is_over(self._now)) if self._judge else []
+        return Judgement(of_exchanges=tuple(self._found), of_session=tuple(of_session))

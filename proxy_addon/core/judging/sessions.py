@@ -1,0 +1,250 @@
+"""Judge whole sessions: two orders, walked side by side, taken up again where an event comes late.
+
+`SessionJudge` is given the events of one session as they become known and can be asked at any time. What it is asked
+costs as much as has changed: each walk leaves marks, and one whose sequence turns out to be another goes on from the
+last mark before the difference. Source: Media Collection API, session rules, method.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from operator import attrgetter
+
+from proxy_addon.core.exchange import Exchange, Outcome
+from proxy_addon.core.findings import Finding
+from proxy_addon.core.judging.policy import DEFAULT, Policy
+from proxy_addon.core.judging.walks import ArrivalWalk, GapWalk, Places, PlaybackWalk, Tally, Track
+from proxy_addon.core.routes import TRACKING, Operation
+from proxy_addon.core.rules import ORDER, RULES, Scope, rules_of
+from proxy_addon.core.rules.clocks import Arrivals, Silence
+from proxy_addon.core.rules.playback import Playback
+from proxy_addon.core.rules.session_view import SessionEvent, session_event
+from proxy_addon.core.sessions import FindingCounts, Session
+
+_STANDING, _CLOSING = rules_of(Scope.STANDING), rules_of(Scope.CLOSING)
+_seq = attrgetter("seq")
+
+
+def session_events(exchanges: Iterable[tuple[int, Exchange]]) -> Iterator[SessionEvent]:
+    """Yield the events of a session's exchanges, given with their places in it."""
+    for seq, exchange in exchanges:
+        yield from events_of(exchange, seq)
+
+
+def events_of(exchange: Exchange, seq: int) -> Iterator[SessionEvent]:
+    """Yield the events an exchange reports, as the rules over sessions need them."""
+    if exchange.route.operation not in TRACKING or not exchange.request.complete:
+        return
+    if exchange.outcome is Outcome.REJECTED:
+        return  # upstream never saw it, so that it is no part of the playback that is reported
+    reading = exchange.request.reading
+    arrived_s = exchange.received_at.timestamp()
+    starts = any(event.type == "sessionStart" for event in reading.events)
+    sha256 = exchange.request.body_sha256 if starts else None
+    for index, event in enumerate(reading.events):
+        pointer = f"/{index}" if reading.is_batch else ""
+        yield session_event(event, seq=seq, pointer=pointer, arrived_s=arrived_s, body_sha256=sha256)
+
+
+def is_batch(exchange: Exchange) -> bool:
+    """Whether an exchange delivers downloaded playback; an array posted to events is a mistake, and no batch."""
+    return exchange.route.operation is not Operation.EVENTS and exchange.request.reading.is_batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionFacts:
+    """What is known of a session beside its events.
+
+    Attributes:
+        is_batch: It is a downloaded playback: clocks, pings and gaps say nothing.
+        start_missing: Its start was not recorded.
+        retry_of: How another attempt to open the same playback is called.
+        by_arrival: Time is that of arrival, not the events' own.
+        has_clock: Arrival is a time of day, to compare ``ts`` with.
+    """
+
+    is_batch: bool = False
+    start_missing: bool = False
+    retry_of: str | None = None
+    by_arrival: bool = True
+    has_clock: bool = True
+
+
+def facts_of(session: Session, *, is_batch: bool) -> SessionFacts:
+    """Return what the rules need to know of a recorded session."""
+    return SessionFacts(is_batch=is_batch, start_missing=not session.start_seen, retry_of=session.retry_of)
+
+
+def unclosed_counts(policy: Policy) -> FindingCounts:
+    """Return what a session counts that nobody has closed, once its time has run out; see `Session.finding_counts`."""
+    rule = RULES["session-not-closed"]
+    severity = policy.severity(rule)
+    found = [] if severity is None else [Finding(rule=rule.id, severity=severity, message="")]
+    return FindingCounts().plus(policy.kept(found))
+
+
+class SessionJudge:
+    """Judges one session; events can be added, and findings be asked for, at any time.
+
+    Two orders are followed side by side (Source: session rules, method): by time with ties as they arrived, and by
+    time with ties as SDKs mean them. As long as no event shows a difference they are one.
+    """
+
+    def __init__(self, facts: SessionFacts, policy: Policy = DEFAULT) -> None:
+        limits = policy.limits
+        self.facts = facts
+        self._policy = policy
+        self._events: list[SessionEvent] = []  # by arrival
+        self._times: list[int] = []
+        arrivals = Arrivals(limits=limits, is_batch=facts.is_batch, has_clock=facts.has_clock)
+        silence = Silence(limits=limits, is_batch=facts.is_batch, by_arrival=facts.by_arrival)
+        playback = Playback(
+            limits=limits,
+            is_batch=facts.is_batch,
+            start_missing=facts.start_missing,
+            retry_of=facts.retry_of,
+            by_arrival=facts.by_arrival,
+        )
+        self._arrivals = Track(ArrivalWalk(arrivals))
+        self._gaps = Track(GapWalk(silence))
+        self._as_arrived = Track(PlaybackWalk(playback))
+        self._as_meant = self._as_arrived
+        self._latest: int | None = None  # time
+        self._last: SessionEvent | None = None  # of that time, in the order that is meant
+        self._is_overtaken = False  # an event came to light that arrived before others
+        self._is_late = False  # an event has a time before that of others
+        self._is_untidy = False  # an event is meant to be before others of the same time
+
+    def __len__(self) -> int:
+        """How many events there are."""
+        return len(self._events)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether asking for findings will take up a walk again further back."""
+        return self._is_overtaken or self._is_late or self._is_untidy
+
+    def under(self, facts: SessionFacts) -> SessionJudge:
+        """Return a judge of the same events where other facts have come to light."""
+        judge = SessionJudge(facts, self._policy)
+        for event in self._events:
+            judge.add(event)
+        return judge
+
+    def make_room(self, seq: int) -> None:
+        """Tell that an exchange has come to light at a place: those from there on are one further."""
+        place = bisect_left(self._events, seq, key=_seq)
+        if place < len(self._events):
+            self._events[place:] = [replace(event, seq=event.seq + 1) for event in self._events[place:]]
+            self._is_overtaken = True
+
+    def add(self, event: SessionEvent) -> None:
+        """Add an event behind those of the same or an earlier exchange."""
+        if self._events and event.seq < self._events[-1].seq:
+            self._events.insert(bisect_right(self._events, event.seq, key=_seq), event)
+            self._is_overtaken = True
+        else:
+            self._events.append(event)
+        if self._is_overtaken:
+            return
+        self._arrivals.step(event)
+        if self.facts.by_arrival:
+            self._gaps.step(event)
+        # An event without a time takes that of the latest before it.
+        time = event.ts_ms if event.ts_ms is not None else self._arrivals.state.arrivals.highest_ms or 0
+        self._times.append(time)
+        if self._is_late:
+            return
+        if self._latest is not None and time < self._latest:
+            self._is_late = True
+            return
+        self._as_arrived.step(event)
+        if not self.facts.by_arrival:
+            self._gaps.step(event)
+        if time == self._latest and self._last is not None and event.rank < self._last.rank:
+            self._is_untidy = True
+        elif self._as_meant is not self._as_arrived and not self._is_untidy:
+            self._as_meant.step(event)
+        self._latest, self._last = time, event
+
+    def _catch_up(self) -> None:
+        """Take up again what has to be walked in another sequence than it was."""
+        events, by_arrival = self._events, self.facts.by_arrival
+        if self._is_overtaken:
+            self._arrivals.follow(events)
+            if by_arrival:
+                self._gaps.follow(events)
+            self._times = list(_times(events))
+        times = self._times
+        in_time = sorted(range(len(events)), key=times.__getitem__)
+        if self._is_overtaken or self._is_late:
+            sequence = [events[place] for place in in_time]
+            self._as_arrived.follow(sequence)
+            if not by_arrival:
+                self._gaps.follow(sequence)
+        meant = sorted(in_time, key=lambda place: (times[place], events[place].rank))
+        if meant == in_time:
+            self._as_meant = self._as_arrived
+        else:
+            if self._as_meant is self._as_arrived:
+                self._as_meant = self._as_arrived.copy()
+            self._as_meant.follow([events[place] for place in meant])
+        self._latest, self._last = times[meant[-1]], events[meant[-1]]
+        self._is_overtaken = self._is_late = self._is_untidy = False
+
+    def findings(self, *, is_over: bool) -> list[Finding]:
+        """Return what is to be said of the session so far, each rule once, in the order of the rules.
+
+        Args:
+            is_over: No event will follow.
+        """
+        if self.is_behind:
+            self._catch_up()
+        best = min(self._as_arrived.state, self._as_meant.state, key=lambda walk: walk.tally.weight)
+        tally = Tally({**best.tally, **self._arrivals.state.tally, **self._gaps.state.tally})
+        if self._events:
+            last = self._events[-1]
+            for rule in (*_STANDING, *(_CLOSING if is_over else ())):
+                message = rule.check(best.playback)
+                if message is not None:
+                    tally.add(rule, last, message)
+        return self._told(tally)
+
+    def _told(self, tally: Tally) -> list[Finding]:
+        findings = []
+        for id in sorted(tally, key=ORDER.__getitem__):
+            severity = self._policy.severity(RULES[id])
+            if severity is None:
+                continue
+            places = tally[id]
+            first = places.first[0]
+            of_session = RULES[id].scope in (Scope.STANDING, Scope.CLOSING)
+            findings.append(
+                Finding(
+                    rule=id,
+                    severity=severity,
+                    message=first.message if places.count == 1 else f"{first.message} ({_listed(places)})",
+                    seq=None if of_session else first.seq,
+                    pointer=first.pointer or None if not of_session else None,
+                    count=places.count,
+                )
+            )
+        return self._policy.kept(findings)
+
+
+def _times(events: Iterable[SessionEvent]) -> Iterator[int]:
+    highest: int | None = None
+    for event in events:
+        if event.ts_ms is None:
+            yield highest or 0
+        else:
+            highest = event.ts_ms if highest is None else max(highest, event.ts_ms)
+            yield event.ts_ms
+
+
+def _listed(places: Places) -> str:
+    named = ", ".join(f"#{place.seq}{place.pointer}" for place in places.first[1:])
+    more = places.count - len(places.first)
+    return f"also at {named}" + (f" and {more} more" if more else "")

@@ -1,0 +1,219 @@
+"""Lay two sessions side by side: which event of one is which of the other, and what differs between the two.
+
+Events that say the same are each other's; of those that are left, the ones of the same type in the same place. What
+stands in another order is moved, and neither gone nor new. All of it takes n log n steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from proxy_addon.core import jsontext
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.jsontext import escaped
+from proxy_addon.core.routes import TRACKING
+from proxy_addon.core.wording import ascii_safe
+
+TOLERANCE_S = 1.0
+"""Times and playheads that lie closer together are the same: two players are never alike to the millisecond."""
+_MEMBERS = ("params", "customMetadata", "qoeData")
+_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One event of a session.
+
+    Attributes:
+        seq: Place of its exchange in the session.
+        pointer: Where it stands in a batch; empty elsewhere.
+        at_s: Its time since the session's first, in seconds; None where it has none.
+        content: What else it says, by JSON Pointer, as JSON text.
+    """
+
+    seq: int
+    pointer: str = ""
+    event_type: str | None = None
+    at_s: float | None = None
+    playhead_s: float | None = None
+    status: int | None = None
+    content: Mapping[str, str]
+
+
+class Kind(StrEnum):
+    """What a pair is."""
+
+    SAME = "same"
+    CHANGED = "changed"
+    MOVED = "moved"
+    ONLY_A = "only-a"
+    ONLY_B = "only-b"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One place where two events differ; None where a side has nothing there."""
+
+    where: str
+    a: str | None
+    b: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two events that are each other's, or one that has none."""
+
+    a: Entry | None
+    b: Entry | None
+    kind: Kind
+    differences: tuple[Difference, ...] = ()
+
+
+def entries(exchanges: Iterable[Exchange]) -> list[Entry]:
+    """Return the events of a session's exchanges, which come by time of arrival."""
+    found: list[Entry] = []
+    first_ms: int | None = None
+    for seq, exchange in enumerate(exchanges, 1):
+        if exchange.route.operation not in TRACKING:
+            continue
+        reading = exchange.request.reading
+        values = reading.value if reading.is_batch else [reading.value]
+        for index, (event, value) in enumerate(zip(reading.events, values, strict=True)):
+            if first_ms is None:
+                first_ms = event.ts_ms
+            found.append(
+                Entry(
+                    seq=seq,
+                    pointer=f"/{index}" if reading.is_batch else "",
+                    event_type=event.type,
+                    at_s=None if event.ts_ms is None or first_ms is None else (event.ts_ms - first_ms) / 1000,
+                    playhead_s=None if event.playhead_s is None else float(event.playhead_s),
+                    status=None if exchange.response is None else exchange.response.status,
+                    content=dict(_content(value)),
+                )
+            )
+    return found
+
+
+def _content(value: Any) -> Iterator[tuple[str, str]]:
+    for member in _MEMBERS:
+        inside = value.get(member) if isinstance(value, dict) else None
+        for name, each in inside.items() if isinstance(inside, dict) else ():
+            try:
+                text = jsontext.text_of(each).decode()
+            except (ValueError, RecursionError):
+                text = ascii_safe(str(each))
+            yield f"/{member}/{ascii_safe(escaped(name))}", text
+
+
+def align(a: Sequence[Entry], b: Sequence[Entry]) -> list[Pair]:
+    """Return each event of both once: in the order of ``a``, those that only ``b`` has where they stand there."""
+    partner = _by_key(range(len(a)), range(len(b)), lambda n: _key(a[n]), lambda n: _key(b[n]))
+    in_order = _longest_rise(partner)
+    rest_a = [n for n in range(len(a)) if n not in partner]
+    taken = set(partner.values())
+    rest_b = [n for n in range(len(b)) if n not in taken]
+    # What is left is told apart by type and by the events around it that stand in order.
+    anchors_a = sorted(in_order)
+    anchors_b = [partner[n] for n in anchors_a]
+    changed = _by_key(
+        rest_a,
+        rest_b,
+        lambda n: (a[n].event_type, bisect_left(anchors_a, n)),
+        lambda n: (b[n].event_type, bisect_left(anchors_b, n)),
+    )
+    partner |= changed
+    in_order |= changed.keys()
+    return list(_laid_out(a, b, partner, in_order))
+
+
+def _key(entry: Entry) -> Hashable:
+    digest = hashlib.sha256(repr(sorted(entry.content.items())).encode("utf-8", "surrogatepass")).digest()
+    place = None if entry.playhead_s is None or abs(entry.playhead_s) > 1e15 else round(entry.playhead_s)
+    return entry.event_type, place, digest
+
+
+def _by_key(places_a: Iterable[int], places_b: Iterable[int], key_a: Any, key_b: Any) -> dict[int, int]:
+    """Pair the first of each key in one with the first of it in the other, and so on."""
+    waiting: dict[Hashable, list[int]] = defaultdict(list)
+    for place in places_b:
+        waiting[key_b(place)].append(place)
+    next_of: dict[Hashable, int] = defaultdict(int)
+    found = {}
+    for place in places_a:
+        key = key_a(place)
+        if next_of[key] < len(waiting.get(key, ())):
+            found[place] = waiting[key][next_of[key]]
+            next_of[key] += 1
+    return found
+
+
+def _longest_rise(partner: Mapping[int, int]) -> set[int]:
+    """Return the most places whose partners stand in their order."""
+    tails: list[int] = []  # places that end a rise of each length with the least partner
+    lows: list[int] = []
+    before: dict[int, int | None] = {}
+    for place in sorted(partner):
+        length = bisect_left(lows, partner[place])
+        before[place] = tails[length - 1] if length else None
+        if length == len(tails):
+            tails.append(place)
+            lows.append(partner[place])
+        else:
+            tails[length], lows[length] = place, partner[place]
+    found = set()
+    at = tails[-1] if tails else None
+    while at is not None:
+        found.add(at)
+        at = before[at]
+    return found
+
+
+def _laid_out(a: Sequence[Entry], b: Sequence[Entry], partner: Mapping[int, int], in_order: set[int]) -> Iterator[Pair]:
+    taken = set(partner.values())
+    shown = 0
+    for place, entry in enumerate(a):
+        other = partner.get(place)
+        if other is None:
+            yield Pair(a=entry, b=None, kind=Kind.ONLY_A)
+            continue
+        if place in in_order:
+            for n in range(shown, other):
+                if n not in taken:
+                    yield Pair(a=None, b=b[n], kind=Kind.ONLY_B)
+            shown = max(shown, other)
+        differences = tuple(_differences(entry, b[other]))
+        kind = Kind.MOVED if place not in in_order else Kind.CHANGED if differences else Kind.SAME
+        yield Pair(a=entry, b=b[other], kind=kind, differences=differences)
+    for n in range(shown, len(b)):
+        if n not in taken:
+            yield Pair(a=None, b=b[n], kind=Kind.ONLY_B)
+
+
+def _differences(a: Entry, b: Entry) -> Iterator[Difference]:
+    if a.status != b.status:
+        yield Difference(where="status", a=_text(a.status), b=_text(b.status))
+    for where, one, other in (("ts", a.at_s, b.at_s), ("playhead", a.playhead_s, b.playhead_s)):
+        if (one is None) != (other is None) or (one is not None and other is not None and _differ(one, other)):
+            yield Difference(where=where, a=_text(one), b=_text(other))
+    for where in [*a.content, *(where for where in b.content if where not in a.content)]:
+        if a.content.get(where) != b.content.get(where):
+            yield Difference(where=where, a=_cut(a.content.get(where)), b=_cut(b.content.get(where)))
+
+
+def _differ(one: float, other: float) -> bool:
+    return abs(one - other) >= TOLERANCE_S
+
+
+def _text(value: float | None) -> str | None:
+    return None if value is None else f"{value:.15g}"
+
+
+def _cut(text: str | None) -> str | None:
+    return text if text is None or len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -1,0 +1,417 @@
+"""Changes to recorded requests before they are sent again: set, drop, or put a pseudonym in a value's place.
+
+A change is a value, written as in the file of ``--changes``: ``{"do": "set", "path": "$.params['media.id']", "value":
+"x"}``. Paths are JSONPath (RFC 9535). A body is changed in its bytes: what is not changed stays as the device wrote it,
+down to spacing, escapes and the spelling of numbers.
+
+>>> changer = Changer([set_value("$.params['media.id']=new"), drop_value("$.qoeData")])
+>>> changer(Request(method="POST", path="/", body=b'{"params": {"media.id" :"old"}, "qoeData": {}}'))[0].body
+b'{"params": {"media.id" :"new"}}'
+"""
+
+from __future__ import annotations
+
+import functools
+import hmac
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+import jsonpath_rfc9535 as jsonpath
+
+from proxy_addon.core import jsontext
+from proxy_addon.core.exchange import Headers, Request
+from proxy_addon.core.jsonspans import (
+    Edit,
+    Location,
+    Span,
+    additions,
+    edited,
+    find,
+    leaves,
+    removals,
+    replacements,
+    spans,
+)
+from proxy_addon.core.replays.plans import NOT_FORWARDED
+from proxy_addon.core.wording import close_to
+from proxy_addon.errors import ProtocolError, SettingsError
+
+Change = Mapping[str, Any]
+"""One change: ``do`` says what, the others how. All values are those of JSON."""
+KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "set": ("path", "value"),
+        "drop": ("path",),
+        "pseudonym": ("path",),
+        "set-header": ("name", "value"),
+        "drop-header": ("name",),
+        "pseudonym-header": ("name",),
+    }
+)
+"""What can be done, and what has to be said about it."""
+_TIMES = frozenset({"eventType", "playerTime", "ts", "playhead"})
+"""Members that say nothing about people."""
+_UNSAFE = "so it cannot be made safe; --no-safe sends it as it is"
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_VALUE = re.compile(r"[^\r\n\0]*\Z")
+_LAST = re.compile(r"""(?P<above>.+?)(?:\.(?P<plain>[^\W\d]\w*)|\[(?P<quoted>"[^"\\]*"|'[^'\\]*')\])\Z""", re.DOTALL)
+"""A path that ends with a name, and what comes before."""
+_PLAIN_NAMES = re.compile(r"""\.([^\W\d]\w*)|\[["']([^"'\\]*)["']\]""")
+
+_VISITOR_PARAMS = (
+    "visitor.marketingCloudUserId",
+    "visitor.aamLocationHint",
+    "analytics.visitorId",
+    "analytics.aid",
+    "appInstallationId",
+)
+
+
+_SENDERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "True-Client-IP")
+
+
+def _safe() -> tuple[Change, ...]:
+    changes: list[Change] = []
+    for event in ("$", "$[*]"):  # a live event, or each of a batch
+        params = f"{event}.params"
+        for name, value in (
+            ("analytics.reportSuite", "sessiontape-replay"),
+            ("analytics.trackingServer", "replay.invalid"),
+            ("visitor.marketingCloudOrgId", "000000000000000000000000@AdobeOrg"),
+        ):
+            changes.append({"do": "set", "path": f"{params}['{name}']", "value": value, "only": "present"})
+        changes += [{"do": "pseudonym", "path": f"{params}['{name}']"} for name in _VISITOR_PARAMS]
+        changes.append({"do": "pseudonym", "path": f"{params}['visitor.customerIDs'].*.id"})
+    changes += [{"do": "drop-header", "name": name} for name in ("Cookie", "Authorization")]
+    changes += [{"do": "pseudonym-header", "name": name} for name in _SENDERS]
+    return tuple(changes)
+
+
+SAFE = _safe()
+"""Keep a replay out of people's reports and lives: report suite, org ID and tracking server are replaced, visitor IDs
+become pseudonyms, credentials are dropped. Source of the params: Media Collection API, params of ``sessionStart``."""
+
+
+def set_value(text: str) -> Change:
+    """Return the change that ``--set JSONPATH=VALUE`` means; a value that is no JSON is a string.
+
+    Raises:
+        SettingsError: It does not make sense.
+    """
+    path, value = _split(text, "JSONPATH=VALUE, like $.params['media.id']=abc")
+    try:
+        decoded = json.loads(value, parse_constant=_refuse)
+    except ValueError:
+        decoded = value
+    return checked({"do": "set", "path": path, "value": decoded})
+
+
+def drop_value(text: str) -> Change:
+    """Return the change that ``--drop JSONPATH`` means.
+
+    Raises:
+        SettingsError: It does not make sense.
+    """
+    return checked({"do": "drop", "path": text})
+
+
+def set_header(text: str) -> Change:
+    """Return the change that ``--set-header NAME=VALUE`` means.
+
+    Raises:
+        SettingsError: It does not make sense.
+    """
+    name, _, value = text.partition("=")
+    if "=" not in text:
+        raise SettingsError(f"{text!r} sets no header", hint="write --set-header NAME=VALUE")
+    return checked({"do": "set-header", "name": name, "value": value})
+
+
+def drop_header(text: str) -> Change:
+    """Return the change that ``--drop-header NAME`` means.
+
+    Raises:
+        SettingsError: It does not make sense.
+    """
+    return checked({"do": "drop-header", "name": text})
+
+
+def checked(change: Change) -> Change:
+    """Return a change that makes sense.
+
+    Raises:
+        SettingsError: It does not.
+    """
+    kind = change.get("do")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise SettingsError(f"nothing is called {kind!r}", hint=f"there are {', '.join(KINDS)}")
+    for name in KINDS[kind]:
+        if name not in change:
+            raise SettingsError(f"{kind} needs {name}", hint=f"it takes {' and '.join(KINDS[kind])}")
+    for name in change.keys() - {"do", "only", *KINDS[kind]}:
+        near = close_to(name, KINDS[kind])
+        raise SettingsError(
+            f"{kind} has no {name!r}", hint=f"did you mean {near}?" if near else f"it takes {' and '.join(KINDS[kind])}"
+        )
+    if "path" in change:
+        _compiled(change["path"])
+        try:
+            jsontext.text_of(change.get("value"))
+        except (TypeError, ValueError) as e:
+            raise SettingsError(f"the value is none of JSON: {e}", hint="write dates in quotes") from e
+    else:
+        _check_header(change["name"], change.get("value", ""))
+    return change
+
+
+def _check_header(name: object, value: object) -> None:
+    if not isinstance(name, str) or not isinstance(value, str):
+        raise SettingsError("a header's name and value are texts", hint="write them in quotes")
+    if not _NAME.match(name):
+        raise SettingsError(f"{name!r} is no name of a header", hint="names have letters, digits and dashes")
+    if name.lower() in NOT_FORWARDED:
+        raise SettingsError(
+            f"{name} cannot be changed: it says how a request is sent", hint="a replay makes it anew, or leaves it out"
+        )
+    if not _VALUE.match(value) or (not value.isascii() and not _is_latin(value)):
+        raise SettingsError(
+            f"the value of {name} has a line end, NUL or a character that no header can have in it", hint="leave it out"
+        )
+
+
+def _is_latin(text: str) -> bool:
+    return all(ord(character) < 256 for character in text)
+
+
+def _split(text: str, form: str) -> tuple[str, str]:
+    """Split a path from what stands behind the first ``=`` that is no part of it."""
+    depth, quote = 0, ""
+    for place, character in enumerate(text):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character if depth else quote
+        elif character in "[(":
+            depth += 1
+        elif character in "])":
+            depth -= 1
+        elif character == "=" and depth == 0:
+            return text[:place], text[place + 1 :]
+    raise SettingsError(f"{text!r} sets nothing", hint=f"write {form}")
+
+
+def _refuse(name: str) -> object:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+@functools.cache
+def _compiled(path: object) -> jsonpath.JSONPathQuery:
+    if not isinstance(path, str) or not path.startswith("$"):
+        raise SettingsError(f"{path!r} is no JSONPath", hint="a path begins with $, like $.params['media.id']")
+    try:
+        return jsonpath.compile(path)
+    except jsonpath.JSONPathError as e:
+        raise SettingsError(f"{path!r} is no JSONPath: {str(e).splitlines()[0]}", hint="see RFC 9535") from e
+
+
+@dataclass
+class Changer:
+    """Applies changes, one after the other, to one request after the other.
+
+    Attributes:
+        changes: As from `set_value` and the others.
+        key: What pseudonyms are made with: the same value gets the same one from the same key.
+        profile: How many of the changes, from the first on, come from a profile: nobody has typed them.
+    """
+
+    changes: Sequence[Change]
+    key: bytes = b""
+    profile: int = 0
+    _found: set[int] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        numbered = list(enumerate(self.changes))
+        self._of_bodies = [(n, _BodyChange(change)) for n, change in numbered if "path" in change]
+        self._of_headers = [(n, change) for n, change in numbered if "path" not in change]
+
+    def __call__(self, request: Request) -> tuple[Request, str | None]:
+        """Return the request as it is to be sent, and what is to be said about it.
+
+        Raises:
+            ProtocolError: The profile cannot be applied to its body: it must not be sent.
+        """
+        if self._of_headers:
+            headers = request.headers
+            for number, change in self._of_headers:
+                changed = self._header(headers, change)
+                if changed != headers:
+                    self._found.add(number)
+                    headers = changed
+            if headers != request.headers:
+                request = replace(request, headers=headers)
+        if not self._of_bodies or not request.body:
+            return request, None
+        if request.reading.problem is not None:
+            if self.profile:
+                raise ProtocolError(f"its body is not JSON, {_UNSAFE}")
+            return request, "its body is not JSON, so nothing was changed in it"
+        if self.profile and any(name not in _TIMES for _, name in jsontext.repeated_members(request.reading.value, 0)):
+            # Paths lead to the last one of them; servers differ in which one they read.
+            raise ProtocolError(f"its body names a member twice, {_UNSAFE}")
+        remark = None
+        for number, made in self._of_bodies:
+            if made.may_be_in(request.body):
+                try:
+                    body = made.apply(request, self.key)
+                except RecursionError as e:
+                    if number < self.profile:
+                        raise ProtocolError(f"its body is nested too deep, {_UNSAFE}") from e
+                    remark = "its body is nested too deep to be changed"
+                    continue
+                if body != request.body:
+                    self._found.add(number)
+                    request = replace(request, body=body)
+        return request, remark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Changer, (list(self.changes), self.key, self.profile)
+
+    @property
+    def used(self) -> frozenset[int]:
+        """Places of the changes that found something to change so far."""
+        return frozenset(self._found)
+
+    def were_used(self, places: Iterable[int]) -> None:
+        """Take note of changes that found something elsewhere."""
+        self._found.update(places)
+
+    def unused(self) -> list[Change]:
+        """Return the changes that found nothing to change so far; those of a profile need not."""
+        return [change for n, change in enumerate(self.changes) if n >= self.profile and n not in self._found]
+
+    def _header(self, headers: Headers, change: Change) -> Headers:
+        wanted = change["name"].lower()
+        if change["do"] == "drop-header":
+            return tuple(header for header in headers if header[0].lower() != wanted)
+        if change["do"] == "pseudonym-header":
+            return tuple(
+                (name, pseudonym(value, self.key)) if name.lower() == wanted else (name, value)
+                for name, value in headers
+            )
+        made: list[tuple[str, str]] = []
+        is_set = False
+        for name, value in headers:
+            if name.lower() != wanted:
+                made.append((name, value))
+            elif not is_set:
+                made.append((name, change["value"]))
+                is_set = True
+        return tuple(made if is_set else [*made, (change["name"], change["value"])])
+
+
+class _BodyChange:
+    """One change of bodies, made ready."""
+
+    def __init__(self, change: Change) -> None:
+        self._do = change["do"]
+        path = change["path"]
+        self._query = _compiled(path)
+        self._value = jsontext.text_of(change.get("value"))
+        self._above: jsonpath.JSONPathQuery | None = None
+        self._name = ""
+        last = _LAST.match(path)
+        if last is not None and not last["above"].endswith("."):  # as $..name does
+            self._name = last["plain"] or last["quoted"][1:-1]
+            if self._do == "set" and change.get("only") != "present":
+                self._above = _compiled(last["above"])
+        # What has to stand in a body for the path to lead anywhere; in an escape it may hide.
+        names = [
+            plain or quoted for plain, quoted in _PLAIN_NAMES.findall(last["above"] if self._above and last else path)
+        ]
+        self._names = [name.encode() for name in names if name.isascii() and "?" not in path]
+
+    def may_be_in(self, body: bytes) -> bool:
+        """Whether the path may lead somewhere in a body: told at a glance for most that it does not."""
+        return b"\\" in body or all(name in body for name in self._names)
+
+    def apply(self, request: Request, key: bytes) -> bytes:
+        """Return the body, changed.
+
+        Raises:
+            RecursionError: It is nested deeper than can be followed.
+        """
+        value = request.reading.value
+        try:
+            locations = _locations(self._query, value)
+            missing = [] if self._above is None else self._missing(_locations(self._above, value), value)
+        except jsonpath.JSONPathError as e:  # which the library raises for that alone
+            raise RecursionError(str(e)) from e
+        if not locations and not missing:
+            return request.body
+        text = request.body
+        root = spans(text)
+        return edited(text, [*self._edits(text, root, locations, key), *self._more(text, root, missing)])
+
+    def _missing(self, above: Iterable[Location], value: Any) -> list[Location]:
+        return [location for location in above if isinstance(at := _at(value, location), dict) and self._name not in at]
+
+    def _more(self, text: bytes, root: Span, missing: Iterable[Location]) -> list[Edit]:
+        return [edit for at in missing for edit in additions(text, root, at, self._name, self._value)]
+
+    def _edits(self, text: bytes, root: Span, locations: Sequence[Location], key: bytes) -> list[Edit]:
+        if self._do == "set":
+            return list(replacements(root, dict.fromkeys(locations, self._value)))
+        if self._do == "drop":
+            return list(removals(root, locations))
+        return [
+            (leaf.start, leaf.stop, jsontext.text_of(token))
+            for location in locations
+            for span in find(root, location)
+            for leaf in leaves(span)
+            if (token := _token(text[leaf.start : leaf.stop], key)) is not None
+        ]
+
+
+def _locations(query: jsonpath.JSONPathQuery, value: Any) -> list[Location]:
+    return [tuple(node.location) for node in query.finditer(value)]
+
+
+def _at(value: Any, location: Location) -> Any:
+    for name in location:
+        value = value[name]
+    return value
+
+
+def _token(text: bytes, key: bytes) -> str | int | None:
+    """Return the pseudonym of a value given as JSON text, of the same type; None for what names nobody."""
+    value = jsontext.loads(text)
+    if isinstance(value, str):
+        return pseudonym(value, key) if value else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    digits = min(len(text), 15)  # any reader can tell integers of so many apart
+    least: int = 10 ** (digits - 1)
+    return least + int.from_bytes(hmac.digest(key, text, "sha256")) % (9 * least)
+
+
+_ECID = re.compile(r"[0-9]{38}\Z")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+
+
+def pseudonym(text: str, key: bytes) -> str:
+    """Return a token in a text's place: the same for the same text and key, and of the same form.
+
+    An ECID stays 38 digits, a UUID a UUID, an address of mail one; all else becomes 16 hexadecimal digits.
+    """
+    digest = hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")
+    if _ECID.match(text):
+        return f"{int.from_bytes(digest) % 10**38:038}"
+    if _UUID.match(text):
+        return str(UUID(bytes=digest[:16], version=4))
+    token = digest[:8].hex()
+    return f"{token}@example.invalid" if "@" in text and " " not in text else token

@@ -1,0 +1,263 @@
+"""Compare a new answer with the recorded one, and say what may differ.
+
+Compared are the status, the shape of ``Location``, every other header that was recorded, and the bodies of errors, JSON
+as JSON. What may differ is said by rules, each a *where*: ``status``, ``header.NAME``, ``body`` or ``body/a/b`` (a JSON
+Pointer), in which ``*`` stands for any text of a name. Headers that nobody recorded are no difference: they are what
+another server adds.
+
+>>> recorded = Response(status=404, headers=(("Date", "Mon"),), body=b'{"message": "gone", "id": 1}')
+>>> replayed = Response(status=404, headers=(("Date", "Tue"),), body=b'{"id":2,"message":"gone"}')
+>>> compare(recorded, Outcome.ANSWERED, replayed)
+(Difference(where='body/id', recorded='1', replayed='2'),)
+>>> compare(recorded, Outcome.ANSWERED, replayed, noise=Noise(("body/i*",)))
+()
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import translate
+from typing import Any
+
+from proxy_addon.core import jsontext
+from proxy_addon.core.exchange import Headers, Outcome, Response, header
+from proxy_addon.core.jsontext import escaped
+from proxy_addon.core.locations import find_location, location_shape
+from proxy_addon.core.replays.runs import Difference
+from proxy_addon.core.wording import ascii_safe
+from proxy_addon.errors import ProtocolError, SettingsError
+
+MOST = 20
+"""Differences of one answer that are told one by one."""
+_SHOWN = 200
+"""How many characters of a value are shown."""
+NOISE = tuple(
+    f"header.{name}"
+    for name in (
+        # of the moment, the connection or the server's house, and not of what it says
+        "Date", "Server", "Via", "Age", "Expires", "Last-Modified", "ETag", "Cache-Control", "Pragma", "Vary",
+        "Connection", "Keep-Alive", "Content-Length", "Transfer-Encoding", "Content-Encoding", "Set-Cookie", "Alt-Svc",
+        "NEL", "Report-To", "Reporting-Endpoints", "Strict-Transport-Security", "Server-Timing", "Traceparent",
+        "Tracestate", "Timing-Allow-Origin", "P3P", "CF-*", "X-*",
+    )
+)  # fmt: skip
+"""What never counts."""
+_WHERE = re.compile(r"status\Z|body(?:/.*)?\Z|header\.[^\s:]+\Z", re.DOTALL)
+_SESSION = "{session}"
+"""What stands for the session's ID, which is another one each time."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What may differ.
+
+    Attributes:
+        rules: As given, beside `NOISE`.
+    """
+
+    rules: tuple[str, ...] = ()
+    _decided: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def parse(cls, rules: Iterable[str]) -> Noise:
+        """Check rules.
+
+        Raises:
+            SettingsError: One is no place in an answer.
+        """
+        made = tuple(rules)
+        for rule in made:
+            if not _WHERE.match(rule):
+                raise SettingsError(
+                    f"{rule!r} is no place in an answer", hint="write status, header.NAME, body, or body/a/b"
+                )
+        return cls(made)
+
+    def covers(self, where: str) -> bool:
+        """Whether a difference there does not count."""
+        known = self._decided.get(where)
+        if known is None:
+            if len(self._decided) > 10_000:
+                self._decided.clear()
+            known = self._decided[where] = any(_matches(rule, where) for rule in (*NOISE, *self.rules))
+        return known
+
+
+def _matches(rule: str, where: str) -> bool:
+    if rule.startswith("header."):
+        return re.match(translate(rule.lower()), where.lower()) is not None
+    steps, asked = rule.split("/"), where.split("/")
+    # What is ignored is ignored with all that is in it.
+    return len(steps) <= len(asked) and all(
+        re.match(translate(step), there) for step, there in zip(steps, asked, strict=False)
+    )
+
+
+_NOTHING = Noise()
+
+
+def compare(
+    recorded: Response | None,
+    recorded_outcome: Outcome,
+    replayed: Response,
+    *,
+    noise: Noise = _NOTHING,
+    ids: tuple[str | None, str | None] = (None, None),
+    asked: Headers = (),
+) -> tuple[Difference, ...]:
+    """Return where two answers differ; nothing where the recording has no answer to compare with.
+
+    A recording in which upstream itself failed to answer is a difference to any answer; one in which the device left
+    says nothing about upstream.
+
+    Args:
+        ids: The recorded back-end ID of the session, and the new one.
+        asked: Headers of the request: to allow its origin by name is as good as to allow any.
+    """
+    if recorded is None:
+        if recorded_outcome is Outcome.CLIENT_GONE:
+            return ()
+        return (Difference(where="status", recorded=recorded_outcome.value, replayed=replayed.status),)
+    found = [each for each in _differences(recorded, replayed, ids, asked) if not noise.covers(each.where)]
+    if len(found) > MOST:
+        more = f"{len(found) - MOST + 1} more differences"
+        found[MOST - 1 :] = [Difference(where="body", recorded=more, replayed=more)]
+    return tuple(found)
+
+
+def learn(pairs: Iterable[tuple[Response, Response]]) -> tuple[str, ...]:
+    """Return the rules that cover what differs between answers of one target to the same request, status excepted.
+
+    Places in lists are told as ``*``: what differs in one element does so in others.
+    """
+    found: set[str] = set()
+    for one, other in pairs:
+        if one.status == other.status:
+            wheres = [each.where for each in _differences(one, other, (None, None), ())]
+            wheres += [f"header.{name}" for name, _ in other.headers if name.lower() not in _by_name(one.headers)]
+            found.update(_rule_for(where) for where in wheres if not _NOTHING.covers(where))
+    return tuple(sorted(found))
+
+
+def _rule_for(where: str) -> str:
+    literal = re.sub(r"[*?\[]", r"[\g<0>]", where)  # what would stand for other names
+    return re.sub(r"/\d+(?=/|\Z)", "/*", literal)
+
+
+def _differences(
+    recorded: Response, replayed: Response, ids: tuple[str | None, str | None], asked: Headers
+) -> Iterator[Difference]:
+    if recorded.status != replayed.status:
+        yield Difference(where="status", recorded=recorded.status, replayed=replayed.status)
+    before, after = (_shape(response) for response in (recorded, replayed))
+    if before != after:
+        yield Difference(where="header.Location", recorded=before, replayed=after)
+    if recorded.headers:
+        new = _by_name(replayed.headers)
+        for name, (spelled, value) in _by_name(recorded.headers).items():
+            other = new.get(name, (name, None))[1]
+            if name != "location" and value != other and not _allow_the_same(name, value, other, asked):
+                yield Difference(where=f"header.{spelled}", recorded=value, replayed=other)
+    if recorded.status == replayed.status and recorded.status >= 400 and recorded.body != replayed.body:
+        yield from _bodies(_content(recorded), _content(replayed), ids)
+
+
+def _content(response: Response) -> bytes:
+    """Return the body without compression: two that say the same are seldom compressed to the same bytes."""
+    if (header(response.headers, "content-encoding") or "").strip().lower() not in _COMPRESSED:
+        return response.body
+    decoder = zlib.decompressobj(_ANY_HEADER)
+    try:
+        content = decoder.decompress(response.body, _LARGEST_CONTENT)
+    except zlib.error:
+        return response.body
+    return content if decoder.eof else response.body
+
+
+_COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
+_ANY_HEADER = 32 + zlib.MAX_WBITS
+_LARGEST_CONTENT = 16 * 2**20
+"""Of an error, in bytes: a small body may be made to unfold for ever."""
+
+
+def _shape(response: Response) -> str | None:
+    location = find_location(response.headers)
+    return None if location is None else location_shape(location)
+
+
+def _by_name(headers: Headers) -> Mapping[str, tuple[str, str]]:
+    """Return spelling and value by the name in lower case; of repeated ones all values."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, value in headers:
+        lower = name.lower()
+        before = found.get(lower)
+        found[lower] = (name, value) if before is None else (before[0], f"{before[1]}, {value}")
+    return found
+
+
+def _allow_the_same(name: str, recorded: str, replayed: str | None, asked: Headers) -> bool:
+    if name == "access-control-allow-origin":
+        origin = header(asked, "origin")
+        return origin is not None and {recorded, replayed} <= {"*", origin}
+    if name.startswith("access-control-") and replayed is not None:
+        # Lists of methods and headers: their order and spelling say nothing.
+        return _listed(recorded) == _listed(replayed)
+    return False
+
+
+def _listed(value: str) -> set[str]:
+    return {each.strip().lower() for each in value.split(",")}
+
+
+def _bodies(recorded: bytes, replayed: bytes, ids: tuple[str | None, str | None]) -> Iterator[Difference]:
+    if recorded == replayed:
+        return
+    try:
+        old, new = jsontext.loads(recorded), jsontext.loads(replayed)
+    except ProtocolError:
+        yield Difference(where="body", recorded=_told(recorded), replayed=_told(replayed))
+        return
+    waiting: list[tuple[str, Any, Any]] = [("body", old, new)]
+    while waiting:
+        where, one, other = waiting.pop()
+        if isinstance(one, dict) and isinstance(other, dict):
+            for name in [*one, *(name for name in other if name not in one)]:
+                at = f"{where}/{ascii_safe(escaped(name))}"
+                waiting.append((at, one.get(name, _ABSENT), other.get(name, _ABSENT)))
+        elif isinstance(one, list) and isinstance(other, list):
+            length = max(len(one), len(other))
+            waiting += [(f"{where}/{n}", _element(one, n), _element(other, n)) for n in range(length)]
+        elif _neutral(one, ids[0]) != _neutral(other, ids[1]) or isinstance(one, bool) != isinstance(other, bool):
+            yield Difference(where=where, recorded=_shown(one), replayed=_shown(other))
+
+
+_ABSENT = object()
+
+
+def _element(values: list[Any], number: int) -> Any:
+    return values[number] if number < len(values) else _ABSENT
+
+
+def _neutral(value: Any, id: str | None) -> Any:
+    return value.replace(id, _SESSION) if isinstance(value, str) and id else value
+
+
+def _shown(value: Any) -> str | None:
+    if value is _ABSENT:
+        return None
+    try:
+        return _cut(jsontext.text_of(value).decode())
+    except (ValueError, RecursionError):  # a number beyond any float, or nested deeper than can be written
+        return _cut(ascii_safe(str(value)))
+
+
+def _told(body: bytes) -> str:
+    text = body[: _SHOWN * 4].decode("utf-8", "replace")
+    return _cut(text) if text.isprintable() else f"{len(body)} bytes"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -1,0 +1,308 @@
+"""From a recorded session to what a replay sends, and when.
+
+A plan is a value, worked out before anything is sent: `--dry-run` prints what a run would send. What only the run can
+know stays open in it, for `SessionPlan.request` to fill in: the new session ID and, with ``--timestamps now``, by how
+much times are shifted.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from typing import Any
+
+from proxy_addon.core.events import Body, Event
+from proxy_addon.core.exchange import Exchange, Headers, Outcome, Request, Response
+from proxy_addon.core.protocol import rank_of
+from proxy_addon.core.replays.runs import AFTER_KILLED, KILLED, Step, StepOutcome
+from proxy_addon.core.replays.timestamps import Mode, Timestamps, shift_timestamps
+from proxy_addon.core.routes import Operation, events_path
+from proxy_addon.core.sessions import Membership, Session, SessionState, membership
+from proxy_addon.errors import ProtocolError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NOT_FORWARDED = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Hop-by-hop headers (RFC 9110, 7.6.1) and those that the new request gets anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStep:
+    """One request to send, or the reason why it is not.
+
+    Attributes:
+        seq: Place of the exchange in the recorded session, from 1.
+        offset_s: Recorded distance from the session's start in seconds.
+        opens: Whether it opens the session, so that its answer gives the new ID.
+        request: As recorded, without hop-by-hop headers.
+        recorded: Upstream's recorded answer; None where it gave none.
+        recorded_outcome: How the recorded exchange ended.
+        skip: Why it is not sent; None for a step that is.
+        spread_ms: By how much the time of each of its events is moved to tell it from others; empty for not at all.
+        remark: What is to be said about it although it is sent; None for nothing.
+        ts_ms: The time of its one event; None for a batch, or where there is none to go by.
+    """
+
+    seq: int
+    event_type: str | None
+    offset_s: float
+    opens: bool
+    request: Request
+    recorded: Response | None
+    recorded_outcome: Outcome
+    skip: str | None = None
+    spread_ms: tuple[int, ...] = ()
+    remark: str | None = None
+    ts_ms: int | None = None
+
+    def result(self, outcome: StepOutcome, **rest: Any) -> Step:
+        """Return what became of it, with further arguments of `Step`."""
+        return Step(
+            seq=self.seq,
+            event_type=self.event_type,
+            outcome=outcome,
+            recorded_status=None if self.recorded is None else self.recorded.status,
+            **rest,
+        )
+
+    def path(self, session_id: str | None, new_session_id: str | None) -> str:
+        """Return the path to ask for, with the new ID in place of the recorded one."""
+        if self.opens or session_id is None or new_session_id is None:
+            return self.request.path
+        return events_path(self.request.path, session_id, new_session_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionPlan:
+    """What to send of one session, in recorded order.
+
+    Attributes:
+        start_ts_ms: ``ts`` of its ``sessionStart``; None where there is none to go by.
+        most_at_once: How many of its events were on their way at once when it was recorded, at most; 1 at least.
+    """
+
+    session: Session
+    steps: tuple[PlannedStep, ...]
+    start_ts_ms: int | None
+    most_at_once: int = 1
+
+    def shift_ms(self, timestamps: Timestamps, begins_at: datetime) -> int | None:
+        """Return by how much its times move when its start is sent at a time; None where nobody can tell."""
+        if timestamps.mode is not Mode.NOW:
+            return timestamps.shift_ms
+        if self.start_ts_ms is None:
+            return None
+        return (begins_at - _EPOCH) // timedelta(milliseconds=1) - self.start_ts_ms
+
+    def request(
+        self, step: PlannedStep, new_session_id: str | None, timestamps: Timestamps, shift_ms: int | None
+    ) -> tuple[Request, str | None]:
+        """Return what is sent for a step, and what is to be said about it.
+
+        Args:
+            shift_ms: As from `shift_ms`.
+        """
+        path = step.path(self.session.session_id, new_session_id)
+        body, remark = step.request.body, step.remark
+        if timestamps.mode is not Mode.KEEP or any(step.spread_ms):
+            try:
+                if shift_ms is None:
+                    raise ProtocolError("the start has no ts to go by")  # noqa: TRY301  # one place to say so
+                body = shift_timestamps(body, shift_ms, step.spread_ms, ts_ms=step.ts_ms)
+            except ProtocolError as e:
+                remark = "; ".join(filter(None, (remark, f"sent with its recorded times: {e}")))
+        recorded = step.request
+        request = Request(
+            method=recorded.method,
+            path=path,
+            http_version=recorded.http_version,
+            headers=recorded.headers,
+            body=body,
+            complete=recorded.complete,
+        )
+        return request, remark
+
+
+Change = Callable[[Request], tuple[Request, str | None]]
+"""Changes a recorded request before it is sent; the second is what is to be said about that. A `ProtocolError` tells why
+it must not be sent at all."""
+
+
+def as_it_is(request: Request) -> tuple[Request, str | None]:
+    """Change nothing."""
+    return request, None
+
+
+def plan_session(
+    session: Session,
+    exchanges: Iterable[Exchange],
+    *,
+    skip: str | None = None,
+    change: Change = as_it_is,
+    spreads_equal_ts: bool = False,
+) -> SessionPlan:
+    """Plan one session.
+
+    Args:
+        exchanges: Those of the session, by time of arrival.
+        skip: A reason not to send any of it.
+        change: What is changed in requests; the times to go by are those after it.
+        spreads_equal_ts: Whether events of one time are moved apart, by a millisecond each, in the order SDKs mean.
+    """
+    steps: list[PlannedStep] = []
+    spans: list[tuple[datetime, datetime]] = []
+    bodies: list[Body] = []
+    start = Event()
+    origin = None
+    if not session.start_seen:
+        skip = "its start was not recorded, so there is no session to open"
+    for seq, exchange in enumerate(exchanges, 1):
+        opens = membership(exchange) is Membership.OPENS
+        body = exchange.request.reading
+        is_first = opens and origin is None
+        if is_first:
+            origin = exchange.received_at
+        since = exchange.received_at - (origin or exchange.received_at)
+        reason = skip or _reason_to_skip(exchange)
+        request, remark, ts_ms = exchange.request, None, None
+        if reason is None:
+            try:
+                request, remark = change(request)
+            except ProtocolError as e:
+                reason = str(e)
+        if is_first:
+            start = next((event for event in request.reading.events if event.type == "sessionStart"), start)
+        if reason is None:
+            bodies.append(request.reading)
+            if not request.reading.is_batch and request.reading.events:
+                ts_ms = request.reading.events[0].ts_ms
+            if not opens:
+                took = timedelta(microseconds=exchange.duration_us or 0)
+                spans.append((exchange.received_at, exchange.received_at + took))
+        steps.append(
+            PlannedStep(
+                seq=seq,
+                event_type=body.events[0].type if body.events and not body.is_batch else None,
+                offset_s=since.total_seconds(),
+                opens=opens,
+                request=Request(
+                    method=request.method,
+                    path=request.path,
+                    http_version=request.http_version,
+                    headers=_forwarded(request.headers),
+                    body=request.body,
+                    complete=request.complete,
+                ),
+                recorded=exchange.response if exchange.outcome is Outcome.ANSWERED else None,
+                recorded_outcome=exchange.outcome,
+                skip=reason,
+                remark=remark,
+                ts_ms=ts_ms,
+            )
+        )
+    if spreads_equal_ts:
+        spread = iter(_spread(bodies))
+        steps = [step if step.skip is not None else replace(step, spread_ms=next(spread)) for step in steps]
+    # Events can overtake their start on the way into a store; they cannot be sent before it.
+    steps.sort(key=lambda step: not step.opens)
+    return SessionPlan(session=session, steps=tuple(steps), start_ts_ms=start.ts_ms, most_at_once=_most_at_once(spans))
+
+
+def _spread(bodies: Sequence[Body]) -> list[tuple[int, ...]]:
+    """Return by how much each event of each body is moved so that no two have the same time.
+
+    Source: Media Collection API, session rules, method: the order in which SDKs mean events of one time.
+    """
+    timed = [
+        (event.ts_ms, rank_of(event.type), place, index)
+        for place, body in enumerate(bodies)
+        for index, event in enumerate(body.events)
+        if event.ts_ms is not None
+    ]
+    moves = [[0] * len(body.events) for body in bodies]
+    last: int | None = None
+    for ts_ms, _, place, index in sorted(timed):
+        last = ts_ms if last is None else max(ts_ms, last + 1)
+        moves[place][index] = last - ts_ms
+    return [tuple(move) for move in moves]
+
+
+def _most_at_once(spans: Iterable[tuple[datetime, datetime]]) -> int:
+    """Return how many of the spans overlap, at most; one that begins as another ends does not."""
+    edges = sorted(edge for begin, end in spans if end > begin for edge in ((begin, 1), (end, -1)))
+    return max(accumulate((change for _, change in edges), initial=0), default=0) or 1
+
+
+def cut_short(plan: SessionPlan, noted: Collection[int], announced: int | None = None) -> Iterator[Step]:
+    """Yield the steps that are missing of a session in whose middle a run was killed.
+
+    Those that were announced may have reached the target; those behind them were not sent.
+
+    Args:
+        noted: Places of the steps whose results are known.
+        announced: How many steps, from the first in the plan's order, may have been sent; None for all.
+    """
+    for number, planned in enumerate(plan.steps, 1):
+        if planned.seq in noted:
+            continue
+        if planned.skip is not None:
+            yield planned.result(StepOutcome.SKIPPED, reason=planned.skip)
+        elif announced is None or number <= announced:
+            yield planned.result(StepOutcome.FAILED, reason=KILLED)
+        else:
+            yield planned.result(StepOutcome.SKIPPED, reason=AFTER_KILLED)
+
+
+def repeated_starts(sessions: Sequence[Session]) -> dict[str, str]:
+    """Find the attempts to open a playback that another one of the given sessions makes needless.
+
+    Source: Media Collection API, hints for the proxy: never replay the repeated attempts of one ``sessionStart``.
+
+    Returns:
+        Reason to skip by our session id. Of each chain of attempts that one is kept which worked and got most events,
+        the last of several such; the last one of all where none worked.
+    """
+    attempts: dict[str, list[Session]] = {}
+    for session in sessions:
+        attempts.setdefault(session.retry_of or session.id, []).append(session)
+    reasons = {}
+    for chain in attempts.values():
+        chain.sort(key=lambda s: (s.lasting_state is not SessionState.FAILED, s.events, s.started_at))
+        kept = chain.pop()
+        for session in chain:
+            reasons[session.id] = f"another attempt to open the same playback, {kept.id}, is sent"
+    return reasons
+
+
+def _reason_to_skip(exchange: Exchange) -> str | None:
+    if exchange.route.operation is Operation.PREFLIGHT:
+        return "preflight: browsers make their own"
+    if not exchange.request.complete:
+        return "the device left in the middle of its request; upstream never saw it"
+    if exchange.outcome is Outcome.REJECTED:
+        return "the proxy refused it while recording; upstream never saw it"
+    return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _forwarded(headers: Headers) -> Headers:
+    connection = (value for name, value in headers if name.lower() == "connection")
+    named = {name.strip().lower() for value in connection for name in value.split(",")}
+    return tuple((name, value) for name, value in headers if name.lower() not in NOT_FORWARDED | named)

@@ -1,0 +1,74 @@
+"""What went before an event by the clocks: in the order of arrival, and in that by which silence is measured.
+
+Both are changed by `advance`. Source: Media Collection API, session rules, method.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from proxy_addon.core.rules.limits import Limits
+from proxy_addon.core.rules.session_view import SessionEvent
+
+
+def passed_s(earlier_s: float, later_s: float) -> float:
+    """Return the time that has passed, to the microsecond: Unix seconds are floats that are no finer."""
+    return round(later_s - earlier_s, 6)
+
+
+@dataclass(slots=True, kw_only=True)
+class Silence:
+    """What was heard before an event, in the order of the clock by which silence is measured.
+
+    Attributes:
+        last_s: When something was heard last; None before that.
+    """
+
+    limits: Limits
+    is_batch: bool = False
+    by_arrival: bool = True
+    last_s: float | None = None
+    is_over: bool = False
+
+    def clock_s(self, event: SessionEvent) -> float | None:
+        """Return the time of an event: of arrival when recorded live, else its own."""
+        if self.by_arrival:
+            return event.arrived_s
+        return None if event.ts_ms is None else event.ts_ms / 1000
+
+    def gap_s(self, event: SessionEvent) -> float | None:
+        """Return the silence before an event; None where there is none to measure."""
+        now = self.clock_s(event)
+        if self.is_batch or self.is_over or self.last_s is None or now is None:
+            return None
+        return passed_s(self.last_s, now)
+
+    def advance(self, event: SessionEvent) -> None:
+        """Take an event into account."""
+        now = self.clock_s(event)
+        if now is not None:
+            self.last_s = now
+        self.is_over = self.is_over or event.type == "sessionEnd"
+
+
+@dataclass(slots=True, kw_only=True)
+class Arrivals:
+    """What went before an event in the order of arrival.
+
+    Attributes:
+        has_clock: Whether arrival is a time of day, to compare ``ts`` with.
+        times: All ``ts`` so far.
+    """
+
+    limits: Limits
+    is_batch: bool = False
+    has_clock: bool = True
+    highest_ms: int | None = None
+    times: set[int] = field(default_factory=set)
+
+    def advance(self, event: SessionEvent) -> None:
+        """Take an event into account."""
+        if event.ts_ms is not None:
+            self.times.add(event.ts_ms)
+            if self.highest_ms is None or event.ts_ms > self.highest_ms:
+                self.highest_ms = event.ts_ms

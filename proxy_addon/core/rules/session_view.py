@@ -1,0 +1,120 @@
+"""A session as the rules see it: its events, each with what the rules over sessions ask for.
+
+Source: Media Collection API, session rules, method.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy_addon.core import protocol
+from proxy_addon.core.events import Event, integer
+from proxy_addon.core.wording import quoted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartFacts:
+    """What a ``sessionStart`` says of its session."""
+
+    content_type: str | None
+    length_s: float | None
+    resumes: bool
+    body_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEvent:
+    """One event of a session.
+
+    Attributes:
+        seq: Place of its exchange in the session.
+        pointer: Where it stands in the body: empty, or ``/3`` in a batch.
+        type: None where it has none that is a string.
+        arrived_s: When it arrived, in Unix seconds or since any moment; None where that is not known.
+        started_states: Names of player states it starts, as written.
+        ended_states: Those it ends; the ends take effect first.
+    """
+
+    seq: int
+    pointer: str
+    type: str | None
+    ts_ms: int | None
+    playhead_s: float | None
+    arrived_s: float | None
+    pod_position: int | None = None
+    started_states: tuple[str, ...] = ()
+    ended_states: tuple[str, ...] = ()
+    dropped_frames: int | None = None
+    time_to_start_ms: int | None = None
+    start: StartFacts | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it: its type may be any string at all."""
+        if self.type is None:
+            return "an event without a type"
+        return self.type if self.type in protocol.EVENTS else f"an event of type {quoted(self.type)}"
+
+    @property
+    def rank(self) -> int:
+        """Its place among events of the same time."""
+        return protocol.rank_of(self.type)
+
+
+def session_event(
+    event: Event, *, seq: int, pointer: str = "", arrived_s: float | None = None, body_sha256: str | None = None
+) -> SessionEvent:
+    """Return what the rules over sessions need of an event.
+
+    Args:
+        body_sha256: Of the body it came in; repeated starts are recognised by it.
+    """
+    params, quality = event.params, event.quality
+    started: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+    start = None
+    pod_position = None
+    match event.type:
+        case "stateStart":
+            started = _names([params])
+        case "stateEnd":
+            ended = _names([params])
+        case "statesUpdate":
+            started, ended = _names(params.get("statesStart")), _names(params.get("statesEnd"))
+        case "adStart":
+            pod_position = integer(params.get("media.ad.podPosition"))
+        case "sessionStart":
+            length = params.get("media.length")
+            is_number = isinstance(length, int | float) and not isinstance(length, bool) and abs(length) < 10**15
+            start = StartFacts(
+                content_type=event.text("media.contentType"),
+                length_s=float(length) if is_number and length is not None else None,
+                resumes=params.get("media.resume") is True,
+                body_sha256=body_sha256,
+            )
+    return SessionEvent(
+        seq=seq,
+        pointer=pointer,
+        type=event.type,
+        ts_ms=event.ts_ms,
+        playhead_s=_seconds(event.playhead_s),
+        arrived_s=arrived_s,
+        pod_position=pod_position,
+        started_states=started,
+        ended_states=ended,
+        dropped_frames=integer(quality.get("media.qoe.droppedFrames")),
+        time_to_start_ms=integer(quality.get("media.qoe.timeToStart")),
+        start=start,
+    )
+
+
+def _names(items: object) -> tuple[str, ...]:
+    if not isinstance(items, list):
+        return ()
+    names = [item.get("media.state.name") for item in items if isinstance(item, dict)]
+    return tuple(name for name in names if isinstance(name, str))
+
+
+def _seconds(value: float | None) -> float | None:
+    # Beyond this a float no longer tells seconds apart, and differences would overflow.
+    return float(value) if value is not None and abs(value) < 10**15 else None

@@ -1,0 +1,51 @@
+"""The file of ``replay --changes``: changes for repeated use, carried out in their order.
+
+Each is a table that says what to do::
+
+    [[change]]
+    do = "set"                                # set, drop, pseudonym: in bodies, by JSONPath (RFC 9535)
+    path = "$.params['media.channel']"
+    value = "Replayed"                        # any value; only = "present": add it nowhere
+
+    [[change]]
+    do = "pseudonym"                          # same value, same token, within a run
+    path = "$.customMetadata.userName"
+
+    [[change]]
+    do = "drop-header"                        # set-header (name, value), drop-header, pseudonym-header
+    name = "Referer"
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from proxy_addon.core.replays.changing import Change, checked
+from proxy_addon.errors import SettingsError
+
+
+def load(path: Path) -> list[Change]:
+    """Return the changes in a file.
+
+    Raises:
+        SettingsError: It cannot be read, or does not make sense: which change, and what would be accepted.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise SettingsError(f"cannot read {path}: {e.strerror}", hint="is its name right?") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise SettingsError(f"{path} is no TOML: {e}") from e
+    changes = document.pop("change", [])
+    if document:
+        raise SettingsError(f"{path}: {next(iter(document))!r} is unknown", hint="changes are tables [[change]]")
+    if not isinstance(changes, list) or not all(isinstance(change, dict) for change in changes):
+        raise SettingsError(f"{path}: change is no list of tables", hint="write [[change]] above each")
+    found = []
+    for number, change in enumerate(changes, 1):
+        try:
+            found.append(checked(change))
+        except SettingsError as e:
+            raise SettingsError(f"{path}: change {number}: {e}", hint=e.hint) from e
+    return found

@@ -1,0 +1,183 @@
+"""The settings file: ``sessiontape.toml``, or ``[tool.sessiontape]`` in ``pyproject.toml``.
+
+It is looked for in the current folder; ``--config FILE`` names another. Every table may be left out::
+
+    [rules.ping-gap]                 # change a severity, or switch a rule off; both need a reason
+    severity = "off"                 # error, warning, info, off
+    reason = "our players ping every 30 s"
+
+    [[params]]                       # a param of your own
+    key = "media.customKey"
+    type = "string"                  # string, number, integer, boolean, object, array, any
+    events = ["sessionStart"]        # left out: on any event
+
+    [pings]
+    profile = "10/1"                 # seconds between pings in content / in ads; the default 10/10 accepts both in ads
+
+    [thresholds]                     # the numbers in the rules
+    ping_gap_s = 15
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from proxy_addon.core import protocol
+from proxy_addon.core.findings import Severity
+from proxy_addon.core.judging.policy import DEFAULT, Policy
+from proxy_addon.core.protocol import Key
+from proxy_addon.core.rules import RULES
+from proxy_addon.core.rules.limits import Limits
+from proxy_addon.core.wording import close_to
+from proxy_addon.errors import SettingsError
+
+FILES = ("sessiontape.toml", "pyproject.toml")
+TABLES = ("rules", "params", "pings", "thresholds")
+PROFILES: Mapping[str, float | None] = {"10/10": None, "10/1": 2.0}
+"""Ping profiles: longest median distance of pings in ads, in seconds; None where ads may ping as content does."""
+_OFF = "off"
+_TYPES = ("string", "number", "integer", "boolean", "object", "array", "any")
+_WHOLE = ("states", "frozen_pings")
+THRESHOLDS = tuple(field.name for field in fields(Limits) if field.name != "ad_ping_median_s")
+
+
+def load(path: Path | None = None) -> Policy:
+    """Return what a settings file says.
+
+    Args:
+        path: The file; None for the one in the current folder, if there is one.
+
+    Raises:
+        SettingsError: It cannot be read, or does not make sense: which setting, and what would be accepted.
+    """
+    if path is not None:
+        return parse(_read(path), path)
+    for name in FILES:
+        found = Path(name)
+        if found.is_file():
+            document: Any = _read(found)
+            if name == "pyproject.toml":
+                tools = document.get("tool")
+                document = tools.get("sessiontape") if isinstance(tools, dict) else None
+                if document is None:
+                    continue
+            return parse(document, found)
+    return DEFAULT
+
+
+def check_rules(names: Iterable[str], where: str) -> frozenset[str]:
+    """Return names of rules.
+
+    Raises:
+        SettingsError: One is none; the hint names the close one.
+    """
+    names = frozenset(names)
+    for name in sorted(names - RULES.keys()):
+        raise SettingsError(f"{where}: there is no rule {name!r}", hint=_suggestion(name, RULES))
+    return names
+
+
+def parse(document: Any, path: Path) -> Policy:
+    """Return what a decoded settings file says.
+
+    Raises:
+        SettingsError: It does not make sense.
+    """
+    file = _File(path)
+    document = file.table(document, "the file", TABLES)
+    rules = file.table(document.get("rules", {}), "[rules]")
+    check_rules(rules, f"{path}: [rules]")
+    severities = {name: file.severity(name, value) for name, value in rules.items()}
+    params = document.get("params", [])
+    if not isinstance(params, list):
+        raise file.error("params is a list of tables: write [[params]]")
+    limits = file.limits(document.get("thresholds", {}))
+    pings = file.table(document.get("pings", {}), "[pings]", ("profile",))
+    if "profile" in pings:
+        limits = replace(limits, ad_ping_median_s=file.one_of(pings["profile"], PROFILES, "[pings] profile"))
+    return Policy(severities=severities, params=tuple(file.param(value) for value in params), limits=limits)
+
+
+class _File:
+    """Reads values of a file, and names it in errors."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def error(self, message: str, hint: str = "") -> SettingsError:
+        return SettingsError(f"{self._path}: {message}", hint=hint or "docs/rules.md describes the file")
+
+    def table(self, value: Any, where: str, known: Iterable[str] | None = None) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self.error(f"{where} is no table")
+        if known is not None:
+            known = tuple(known)
+            for name in value:
+                if name not in known:
+                    raise self.error(f"{where} has an unknown key {name!r}", _suggestion(name, known))
+        return value
+
+    def one_of[T](self, value: Any, choices: Mapping[str, T], where: str) -> T:
+        if not isinstance(value, str) or value not in choices:
+            raise self.error(f"{where} is {value!r}; expected one of {', '.join(choices)}")
+        return choices[value]
+
+    def severity(self, rule: str, value: Any) -> Severity | None:
+        where = f"[rules.{rule}]"
+        table = self.table(value, where, ("severity", "reason"))
+        choices: dict[str, Severity | None] = {**{each.value: each for each in Severity}, _OFF: None}
+        if "severity" not in table:
+            raise self.error(f"{where} has no severity; expected one of {', '.join(choices)}")
+        reason = table.get("reason")
+        if not isinstance(reason, str) or not reason.strip():
+            raise self.error(f"{where} has no reason", 'say why, for those who read the file after you: reason = "…"')
+        return self.one_of(table["severity"], choices, f"{where} severity")
+
+    def param(self, value: Any) -> Key:
+        table = self.table(value, "[[params]]", ("key", "type", "events"))
+        name = table.get("key")
+        if not isinstance(name, str) or not name:
+            raise self.error("[[params]] has no key, the name of the param")
+        where = f"[[params]] {name}"
+        type = self.one_of(table.get("type"), {each: each for each in _TYPES}, f"{where}: type")
+        events = table.get("events", [])
+        if not isinstance(events, list):
+            raise self.error(f"{where}: events is no list of event types")
+        for event in events:
+            if not isinstance(event, str) or event not in protocol.EVENTS:
+                raise self.error(f"{where}: there is no event {event!r}", _suggestion(str(event), protocol.EVENTS))
+        return Key(name=name, type=type, events=frozenset(events))
+
+    def limits(self, value: Any) -> Limits:
+        table = self.table(value, "[thresholds]", THRESHOLDS)
+        for name, number in table.items():
+            is_number = isinstance(number, int | float) and not isinstance(number, bool)
+            if not is_number or not 0 <= number < math.inf:
+                raise self.error(f"[thresholds] {name} is {number!r}; expected a number, 0 or more")
+            if name in _WHOLE and not isinstance(number, int):
+                raise self.error(f"[thresholds] {name} is {number!r}; expected a whole number")
+        return Limits(**table)
+
+
+def _suggestion(name: str, names: Iterable[str]) -> str:
+    names = tuple(names)
+    close = close_to(name, names)
+    if close:
+        return f"did you mean {close}?"
+    return f"known are {', '.join(names)}" if len(names) <= 30 else "'sessiontape rules' lists them"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise SettingsError(f"cannot read {path}: {e.strerror}", hint="is its name right?") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        if path == Path(FILES[1]) and b"sessiontape" not in path.read_bytes():
+            return {}  # somebody else's, who will hear of it elsewhere
+        raise SettingsError(f"{path} is no TOML: {e}") from e

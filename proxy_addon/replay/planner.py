@@ -1,0 +1,67 @@
+"""Make the plans of a replay from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from proxy_addon.core.replays.changing import Changer
+from proxy_addon.core.replays.plans import SessionPlan, plan_session
+from proxy_addon.core.sessions import Session
+from storage import exchanges
+from storage.engine import Store
+
+Made = tuple[SessionPlan, frozenset[int]]
+"""A plan, and which changes have found something so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planning:
+    """How sessions become plans.
+
+    Attributes:
+        changer: What is changed in requests.
+        spreads_equal_ts: Whether events of one time are moved apart.
+    """
+
+    changer: Changer
+    spreads_equal_ts: bool = False
+
+
+class Planner:
+    """Makes the plans of sessions, one after the other: `workers.Work`."""
+
+    def __init__(self, store_url: str, planning: Planning, skip: Mapping[str, str]) -> None:
+        """Prepare.
+
+        Args:
+            skip: Reasons not to send a session, by its id.
+        """
+        self._store_url = store_url
+        self._planning = planning
+        self._skip = dict(skip)
+        self._store: Store | None = None
+
+    def __call__(self, session: Session) -> Made:
+        """Return the plan of a session.
+
+        Raises:
+            StorageUnavailable: The store cannot be read.
+        """
+        if self._store is None:
+            self._store = Store(self._store_url)
+        changer = self._planning.changer
+        with self._store.read() as db:
+            plan = plan_session(
+                session,
+                exchanges.of_session(db, session.id),
+                skip=self._skip.get(session.id),
+                change=changer,
+                spreads_equal_ts=self._planning.spreads_equal_ts,
+            )
+        return plan, changer.used
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self._store is not None:
+            self._store.close()

@@ -1,0 +1,1 @@
+"""HTML pages: each renders one value with a template; assets are put into the page."""

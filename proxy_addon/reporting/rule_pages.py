@@ -1,0 +1,42 @@
+"""Write the pages of all rules as Markdown: ``python -m proxy_addon.reporting.rule_pages FOLDER``, which is what ``make docs`` runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from proxy_addon.cli.rules import page
+from proxy_addon.core.rules import MODULES, RULES
+
+
+def pages() -> dict[str, str]:
+    """Return the contents of all files, by name."""
+    index = [
+        "# Rules\n",
+        (
+            "Each rule has a page: what it checks, why it matters in the reports, an example, how to fix it, what it does not"
+            " see. `sessiontape rules RULE` prints it. [How verdicts come about](../rules.md).\n"
+        ),
+    ]
+    for module in MODULES:
+        mine = [rule for rule in RULES.values() if rule.check.__module__ == module.__name__]
+        title = (module.__doc__ or "").partition(".")[0].removeprefix("Rules over ")
+        index += [f"## {title[:1].upper()}{title[1:]}\n", "| rule | severity | what is wrong |", "|---|---|---|"]
+        index += [f"| [`{rule.id}`]({rule.id}.md) | {rule.severity.value} | {rule.summary} |" for rule in mine]
+        index.append("")
+    return {"index.md": "\n".join(index), **{f"{rule.id}.md": page(rule) for rule in RULES.values()}}
+
+
+def main(folder: Path) -> None:
+    """Write them into a folder; pages of rules that are gone go too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = pages()
+    for name, text in written.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    for path in folder.glob("*.md"):
+        if path.name not in written:
+            path.unlink()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

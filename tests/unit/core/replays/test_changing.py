@@ -1,0 +1,217 @@
+"""What changes requests before they are sent again, and leaves all else as it was."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from proxy_addon.core.exchange import Request
+from proxy_addon.core.findings import Severity
+from proxy_addon.core.judging.exchanges import judge_body
+from proxy_addon.core.replays import changing as changes
+from proxy_addon.core.replays.changing import SAFE, Change, Changer, pseudonym
+from proxy_addon.core.routes import Operation
+from proxy_addon.errors import ProtocolError, SettingsError
+from tests.builders import START_PARAMS, body, event_dict
+
+KEY = b"k" * 32
+
+
+def changed(sent: bytes, *made: Change, key: bytes = KEY) -> bytes:
+    return Changer(made, key=key)(Request(method="POST", path="/", body=sent))[0].body
+
+
+def setting(text: str) -> Change:
+    return changes.set_value(text)
+
+
+@pytest.mark.parametrize(
+    ("sent", "change", "expected"),
+    [
+        (b'{"a" : {"b":1 , "c": 2.50}}', "$.a.b=7", b'{"a" : {"b":7 , "c": 2.50}}'),
+        (b'{"a":{"b":1}}', "$.a.b=text", b'{"a":{"b":"text"}}'),
+        (b'{"a":{"b":1}}', '$.a.b="5"', b'{"a":{"b":"5"}}'),
+        (b'{"a":{"b":1}}', '$.a["x.y"]={"z": [1]}', b'{"a":{"b":1,"x.y":{"z":[1]}}}'),
+        (b'{"a":{ }}', "$.a.new=1", b'{"a":{"new":1 }}'),
+        (b'{"a":{"b":1 }}', "$.a.new=null", b'{"a":{"b":1,"new":null }}'),
+        (b'{"a":1,"a" :2}', "$.a=3", b'{"a":3,"a" :3}'),
+        (b'[{"p":{"x":1}},{"p":{}},7]', "$[*].p.x=2", b'[{"p":{"x":2}},{"p":{"x":2}},7]'),
+        (b'{"a":{"a":{"a":1}}}', "$..a=0", b'{"a":0}'),
+        (b'{"a":"\\ud83c"}', "$.a=x=y", b'{"a":"x=y"}'),
+        (b'{"\\u0061":1}', "$.a=2", b'{"\\u0061":2}'),
+        (b'{"a":[1,2,3]}', "$.a[1:]=9", b'{"a":[1,9,9]}'),
+        (b'{"a":[{"b":1},{"b":2}]}', "$.a[?@.b==2].b=5", b'{"a":[{"b":1},{"b":5}]}'),
+        (b'{"a":1}', "$.b.c=1", b'{"a":1}'),
+        (b"[]", "$.a=1", b"[]"),
+    ],
+)
+def test_set_changes_the_bytes_of_the_value_and_no_others(sent, change, expected):
+    assert changed(sent, setting(change)) == expected
+
+
+@pytest.mark.parametrize(
+    ("sent", "path", "expected"),
+    [
+        (b'{"a":1, "b":2 , "c":3}', "$.a", b'{"b":2 , "c":3}'),
+        (b'{"a":1, "b":2 , "c":3}', "$.b", b'{"a":1 , "c":3}'),
+        (b'{"a":1, "b":2 , "c":3}', "$.c", b'{"a":1, "b":2}'),
+        (b'{"a":1, "b":2}', "$.*", b"{}"),
+        (b'{"a":1,"b":2,"c":3}', "$['a','b']", b'{"c":3}'),
+        (b'{"a":1,"b":2,"c":3}', "$['b','c']", b'{"a":1}'),
+        (b'{"a":1,"b":2,"a":3}', "$.a", b'{"b":2}'),
+        (b"[1, 2, 3]", "$[0]", b"[2, 3]"),
+        (b"[1, 2, 3]", "$[-1]", b"[1, 2]"),
+        (b'{"a":{"b":{"c":1}}}', "$..c", b'{"a":{"b":{}}}'),
+        (b'{"a":1}', "$", b'{"a":1}'),
+        (b'{"a":1}', "$.b", b'{"a":1}'),
+    ],
+)
+def test_drop_takes_a_value_out_with_its_comma(sent, path, expected):
+    assert changed(sent, changes.drop_value(path)) == expected
+
+
+def test_changes_follow_one_another():
+    assert changed(b"{}", setting("$.a={}"), setting("$.a.b=1"), changes.drop_value("$.a.x")) == b'{"a":{"b":1}}'
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x1f\x8b\x08", b"{", b"[" * 100_000])
+def test_a_body_that_is_no_json_is_left_as_it_is(sent):
+    request, remark = Changer([setting("$.a=1")])(Request(method="POST", path="/", body=sent))
+    assert request.body == sent
+    assert remark == (None if not sent else "its body is not JSON, so nothing was changed in it")
+
+
+def test_headers_are_set_in_their_place_and_dropped():
+    sent = Request(method="POST", path="/", headers=(("User-Agent", "a"), ("x-b", "1"), ("X-B", "2"), ("Cookie", "c")))
+    made = [changes.set_header("X-b=n=w"), changes.drop_header("cookie"), changes.set_header("New=")]
+    assert Changer(made)(sent)[0].headers == (("User-Agent", "a"), ("x-b", "n=w"), ("New", ""))
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "says"),
+    [
+        (changes.set_value, "$.a", "sets nothing"),
+        (changes.set_value, "a=1", "no JSONPath"),
+        (changes.set_value, "$.a[=1", "sets nothing"),
+        (changes.set_value, "$[?=1", "sets nothing"),
+        (changes.drop_value, "", "no JSONPath"),
+        (changes.drop_value, "$.a[", "no JSONPath"),
+        (changes.set_header, "X", "sets no header"),
+        (changes.set_header, "X=a\nb", "line end"),
+        (changes.set_header, "X=\u2028", "no header can have"),
+        (changes.set_header, "Host=x", "cannot be changed"),
+        (changes.drop_header, "content-length", "cannot be changed"),
+        (changes.drop_header, "a b", "no name of a header"),
+    ],
+)
+def test_what_makes_no_sense_is_told(parse, text, says):
+    with pytest.raises(SettingsError, match=says) as caught:
+        parse(text)
+    assert caught.value.hint
+
+
+def test_what_found_nothing_is_known():
+    changer = Changer([*SAFE, setting("$.a=1"), changes.drop_value("$.b"), changes.drop_header("X")], profile=len(SAFE))
+    changer(Request(method="POST", path="/", body=b'{"a":0}'))
+    assert [change["do"] for change in changer.unused()] == ["drop", "drop-header"]
+
+
+# Pseudonyms ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("12345678901234567890123456789012345678", r"[0-9]{38}"),
+        ("123e4567-e89b-12d3-a456-426614174000", r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+        ("somebody@example.com", r"[0-9a-f]{16}@example\.invalid"),
+        ("Jos\xe9 \ud83c", r"[0-9a-f]{16}"),
+    ],
+)
+def test_a_pseudonym_has_the_form_of_what_it_stands_for(text, form):
+    import re
+
+    token = pseudonym(text, KEY)
+    assert re.fullmatch(form, token)
+    assert token == pseudonym(text, KEY) != pseudonym(text, b"other") != pseudonym(text + "x", b"other")
+
+
+def test_values_inside_become_pseudonyms_and_keep_their_types():
+    sent = b'{"ids": {"crm": {"id": "me", "authState": 1}, "n": 12345, "t": true, "e": ""}, "who": "me"}'
+    made: list[Change] = [{"do": "pseudonym", "path": "$.ids"}, {"do": "pseudonym", "path": "$.who"}]
+    found = json.loads(changed(sent, *made))
+    assert found["who"] == found["ids"]["crm"]["id"] == pseudonym("me", KEY)
+    assert (type(found["ids"]["n"]), found["ids"]["n"] != 12345, len(str(found["ids"]["n"]))) == (int, True, 5)
+    assert (found["ids"]["t"], found["ids"]["e"]) == (True, "")
+
+
+def test_the_safe_profile_leaves_nothing_that_leads_to_people_or_reports():
+    secret = {
+        "analytics.reportSuite": "secret-suite",
+        "analytics.trackingServer": "secret.example.com",
+        "visitor.marketingCloudOrgId": "SECRETSECRETSECRETSECRET@AdobeOrg",
+        "visitor.marketingCloudUserId": "12345678901234567890123456789012345678",
+        "analytics.visitorId": "secret-visitor",
+        "analytics.aid": "SECRETAID",
+        "appInstallationId": "secret-installation",
+        "visitor.customerIDs": {"crm": {"id": "secret-customer", "authState": 1}},
+    }
+    start = event_dict("sessionStart", params={**START_PARAMS, **secret})
+    headers = (("Cookie", "secret"), ("Authorization", "secret"), ("X-Forwarded-For", "192.0.2.77"), ("Accept", "*/*"))
+    for sent in (body(start), body([start, event_dict("ping")])):
+        request = Request(method="POST", path="/", headers=headers, body=sent)
+        safe, remark = Changer(SAFE, key=KEY)(request)
+        everything = safe.body + repr(safe.headers).encode()
+        assert remark is None
+        for word in (b"ecret", b"SECRET", b"1234567890", b"192.0.2.77"):
+            assert word not in everything
+        assert [name for name, _ in safe.headers] == ["X-Forwarded-For", "Accept"]
+    found = judge_body(changed(body(start), *SAFE), Operation.SESSIONS)
+    assert [finding.rule for finding in found if finding.severity is Severity.ERROR] == []
+
+
+@pytest.mark.parametrize("sent", [gzip.compress(body(event_dict("play")), mtime=0), b'{"params": {', b"\xff", b"a=b"])
+def test_what_cannot_be_made_safe_must_not_be_sent(sent):
+    request = Request(method="POST", path="/", body=sent)
+    with pytest.raises(ProtocolError, match="not JSON, so it cannot be made safe"):
+        Changer(SAFE, key=KEY, profile=len(SAFE))(request)
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_safe"),
+    [
+        (b'{"params":{"analytics.reportSuite":"mine"},"params":{"media.id":"x"}}', False),
+        (b'[{"params":{"visitor.customerIDs":{"a":{"id":"me"},"a":{}}}}]', False),
+        (b'{"playerTime":{"ts":1,"ts":2},"params":{}}', True),
+    ],
+)
+def test_what_is_named_twice_is_not_thought_safe(sent, is_safe):
+    request = Request(method="POST", path="/", body=sent)
+    changer = Changer(SAFE, key=KEY, profile=len(SAFE))
+    if is_safe:
+        assert changer(request) == (request, None)
+        return
+    with pytest.raises(ProtocolError, match="names a member twice, so it cannot be made safe"):
+        changer(request)
+
+
+@pytest.mark.parametrize("name", ["TE", "Keep-Alive", "Expect", "Upgrade", "host", "Content-Length"])
+def test_headers_of_the_connection_cannot_be_changed(name):
+    with pytest.raises(SettingsError, match="cannot be changed"):
+        changes.set_header(f"{name}=x")
+
+
+def test_a_body_nested_too_deep_for_a_path_is_told():
+    sent = b'{"a":' * 400 + b"1" + b"}" * 400
+    request = Request(method="POST", path="/", body=sent)
+    deep = [{"do": "drop", "path": "$..a"}]
+    assert Changer(deep)(request) == (request, "its body is nested too deep to be changed")
+    with pytest.raises(ProtocolError, match="too deep, so it cannot be made safe"):
+        Changer(deep, profile=1)(request)
+
+
+def test_the_safe_profile_adds_nothing():
+    sent = body(event_dict("ping", params={"media.id": "x"}))
+    assert changed(sent, *SAFE) == sent
