@@ -130,7 +130,7 @@ def keys_of_session(db: Connection, id: str) -> list[tuple[datetime, str]]:
 
 def get(db: Connection, ids: Sequence[str]) -> Generator[Exchange]:
     """Yield the exchanges with these ids that there are, some at a time, in any order."""
-    for some in batched(ids, _READ_AT_ONCE, strict=False):
+    for some in batched(ids, _READ_AT_ONCE):
         for row in db.execute(select(*COLUMNS).where(ExchangeRow.id.in_(some))):
             yield from_row(row)
 

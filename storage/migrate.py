@@ -69,7 +69,7 @@ def downgrade(store: Store, to: str) -> tuple[str | None, str | None]:
         return before, revision.found(db)
 
 
-def differences(db: Connection) -> list[str]:
+def deviations(db: Connection) -> list[str]:
     """Return where a store's schema differs from the models, a line each; none where they are equal."""
     context = MigrationContext.configure(db, opts={"compare_type": True})
     return [_describe(change) for change in compare_metadata(context, Base.metadata)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from itertools import batched, groupby
@@ -23,6 +23,7 @@ from proxy_addon.core.replays.runs import (
     Difference,
     Percentiles,
     ReplayRun,
+    RunOptions,
     RunSummary,
     SessionRun,
     Step,
@@ -44,7 +45,7 @@ class Stand(StrEnum):
 
 
 @dataclass(slots=True)
-class News:
+class LedgerEntries:
     """What has happened in a run, to be written in one transaction.
 
     Attributes:
@@ -63,14 +64,14 @@ class News:
         return bool(self.announced or self.opened or self.steps or self.ended)
 
 
-def begin(db: Connection, run: ReplayRun, settings: Mapping[str, Any]) -> None:
+def begin(db: Connection, run: ReplayRun, options: RunOptions) -> None:
     """Write a run that has just begun.
 
     Args:
-        settings: What has to be known to go on with it; values are those of JSON.
+        options: What has to be known to go on with it.
     """
     row = {"id": run.id, "target": run.target, "started_at": run.started_at, "finished_at": run.finished_at}
-    row |= {"speed": run.speed, "timestamps": run.timestamps, "settings": json.dumps(settings)}
+    row |= {"speed": run.speed, "timestamps": run.timestamps, "settings": json.dumps(asdict(options))}
     db.execute(insert(RunRow).values(**row))
 
 
@@ -81,7 +82,7 @@ def choose(db: Connection, run_id: str, sessions: Iterable[tuple[str, str | None
         sessions: Our ids and those of the back end; drawn some at a time.
     """
     position = 0
-    for some in batched(sessions, _WRITTEN_AT_ONCE, strict=False):
+    for some in batched(sessions, _WRITTEN_AT_ONCE):
         rows = [
             {"run_id": run_id, "position": place, "source": id, "session_id": session_id, "state": Stand.WAITING.value}
             for place, (id, session_id) in enumerate(some, position)
@@ -91,21 +92,21 @@ def choose(db: Connection, run_id: str, sessions: Iterable[tuple[str, str | None
     return position
 
 
-def note(db: Connection, run_id: str, news: News) -> None:
+def note(db: Connection, run_id: str, entries: LedgerEntries) -> None:
     """Write what has happened."""
     table: Any = RunSessionRow.__table__
     here = (table.c.run_id == run_id, table.c.position == bindparam("_position"))
-    if news.announced:
-        announced = [{"_position": position, "_number": number} for position, number in news.announced.items()]
+    if entries.announced:
+        announced = [{"_position": position, "_number": number} for position, number in entries.announced.items()]
         values = {"state": Stand.BEGUN.value, "announced": bindparam("_number")}
         db.execute(update(table).where(*here, table.c.state != Stand.ENDED.value).values(values), announced)
-    if news.opened:
-        opened = [{"_position": position, "_new": new} for position, new in news.opened.items()]
+    if entries.opened:
+        opened = [{"_position": position, "_new": new} for position, new in entries.opened.items()]
         db.execute(update(table).where(*here).values(new_session_id=bindparam("_new")), opened)
-    if news.steps:
-        db.execute(insert(StepRow), [_step_row(run_id, position, step) for position, step in news.steps])
-    if news.ended:
-        ended = [{"_position": position, "_reason": reason} for position, reason in news.ended.items()]
+    if entries.steps:
+        db.execute(insert(StepRow), [_step_row(run_id, position, step) for position, step in entries.steps])
+    if entries.ended:
+        ended = [{"_position": position, "_reason": reason} for position, reason in entries.ended.items()]
         values = {"state": Stand.ENDED.value, "reason": bindparam("_reason")}
         db.execute(update(table).where(*here).values(values), ended)
 
@@ -120,10 +121,11 @@ def finish(db: Connection, run_id: str, finished_at: datetime | None, *, keep: b
     db.execute(noted.where(RunRow.finished_at.is_(None)) if keep else noted)
 
 
-def settings(db: Connection, run_id: str) -> dict[str, Any]:
-    """Return what `begin` was given."""
-    found: dict[str, Any] = json.loads(db.execute(select(RunRow.settings).where(RunRow.id == run_id)).scalar_one())
-    return found
+def options(db: Connection, run_id: str) -> RunOptions:
+    """Return what `begin` was given; of a run that an older version began, what it kept."""
+    kept: dict[str, Any] = json.loads(db.execute(select(RunRow.settings).where(RunRow.id == run_id)).scalar_one())
+    lists: dict[str, Any] = {name: tuple(kept[name]) for name in ("ignore", "changes") if name in kept}
+    return RunOptions(**{**kept, **lists})
 
 
 def waiting(db: Connection, run_id: str, *, after: int = -1, limit: int) -> list[tuple[int, str]]:
@@ -189,7 +191,7 @@ def wait_again(db: Connection, run_id: str) -> int:
         RunSessionRow.run_id == run_id, interrupted, RunSessionRow.position.not_in(sent)
     )
     positions = list(db.execute(query).scalars())
-    for some in batched(positions, _WRITTEN_AT_ONCE, strict=False):
+    for some in batched(positions, _WRITTEN_AT_ONCE):
         db.execute(delete(StepRow).where(StepRow.run_id == run_id, StepRow.position.in_(some)))
         again = update(RunSessionRow).where(RunSessionRow.run_id == run_id, RunSessionRow.position.in_(some))
         db.execute(again.values(state=Stand.WAITING.value, reason=None))
@@ -312,7 +314,11 @@ def _step_row(run_id: str, position: int, step: Step) -> dict[str, Any]:
 
 
 def _difference(each: Difference) -> dict[str, Any]:
-    return {"where": each.where, "recorded": each.recorded, "replayed": each.replayed}
+    return {"where": each.where, "recorded": each.a, "replayed": each.b}
+
+
+def _read_difference(document: Mapping[str, Any]) -> Difference:
+    return Difference(where=document["where"], a=document["recorded"], b=document["replayed"])
 
 
 def _step(row: Row[tuple[object, ...]]) -> Step:
@@ -326,7 +332,7 @@ def _step(row: Row[tuple[object, ...]]) -> Step:
         sent_at=row.sent_at,
         drift_ms=row.drift_ms,
         latency_ms=row.latency_ms,
-        differences=tuple(Difference(**difference) for difference in json.loads(row.differences)),
+        differences=tuple(_read_difference(each) for each in json.loads(row.differences)),
     )
 
 

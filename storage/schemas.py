@@ -4,35 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, insert, select, update
 
 from proxy_addon.core.protocol import Key
 from proxy_addon.core.rules.body_views import Vocabulary
-from proxy_addon.core.schemas import read_schema
+from proxy_addon.core.schemas import StoredSchema, read_schema
 from proxy_addon.errors import ProtocolError
 from storage.models import SchemaRow
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredSchema:
-    """One version of the schema that an upstream gave for an event type.
-
-    Attributes:
-        sha256: Of its bytes; the version.
-        body: As it came.
-    """
-
-    upstream: str
-    event_type: str
-    sha256: str
-    body: bytes
-    first_seen_at: datetime
-    last_seen_at: datetime
 
 
 def is_schema(body: bytes, event_type: str) -> bool:

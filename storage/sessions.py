@@ -155,7 +155,7 @@ def remove(db: Connection, ids: Sequence[str]) -> int:
     """
     removed = 0
     _hand_on_retries(db, ids)
-    for some in batched(ids, _IDS_IN_A_STATEMENT, strict=False):
+    for some in batched(ids, _IDS_IN_A_STATEMENT):
         removed += db.execute(delete(SessionRow).where(SessionRow.id.in_(some))).rowcount
     return removed
 
@@ -164,7 +164,7 @@ def _hand_on_retries(db: Connection, ids: Sequence[str]) -> None:
     """Let the oldest attempt that stays be the first one, where the first one goes: they still are one playback."""
     going = set(ids)
     left: dict[str, str] = {}
-    for some in batched(ids, _IDS_IN_A_STATEMENT, strict=False):
+    for some in batched(ids, _IDS_IN_A_STATEMENT):
         query = select(SessionRow.id, SessionRow.retry_of).where(SessionRow.retry_of.in_(some))
         for id, first in db.execute(query.order_by(SessionRow.started_at, SessionRow.id)):
             if id not in going and first is not None:

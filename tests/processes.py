@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import forking
+
 BIN = Path(sys.executable).parent
 COMMAND = str(BIN / "sessiontape")
 ANY_PORT = ("--listen", "127.0.0.1:0")
@@ -28,7 +30,8 @@ class Process:
         self.lines: list[str] = []
         self._ready = ready
         self._is_ready = threading.Event()
-        self.popen = subprocess.Popen(
+        make = forking.Popen if command[0] == COMMAND else subprocess.Popen
+        self.popen = make(
             command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -148,9 +151,7 @@ def mitmdump(cwd: Path, upstream: str, store_url: str, *options: str) -> Iterato
 
 def run(*arguments: str, cwd: Path | None = None, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
     """Run a command of ours to its end."""
-    return subprocess.run(
-        [COMMAND, *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False
-    )
+    return forking.run([COMMAND, *arguments], cwd=cwd, text=True, timeout=timeout_s)
 
 
 def printed(*arguments: str, code: int = 0, cwd: Path | None = None) -> Any:

@@ -62,6 +62,12 @@ class _Commands(click.Group):
             raise click.UsageError(f"there is no command {args[0]!r}{suggestion}", ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as e:
+            raise _OutputClosed from e  # click would end with 1
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -96,7 +102,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone is no reason to fail
     try:
         sys.exit(_run())
-    except BrokenPipeError:
+    except _OutputClosed:
         # Whoever read our output (head, less) has seen enough; nothing is left to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -113,16 +119,18 @@ def _run() -> Any:
     except click.ClickException as e:
         e.show()
         return 2
-    except BrokenPipeError:
-        raise
     except OSError as e:
-        click.echo(f"sessiontape: cannot write what there is to say: {e.strerror or e}", err=True)
+        click.echo(f"sessiontape: cannot write output: {e.strerror or e}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("sessiontape: interrupted", err=True)
         return 130
     except _Terminated:
         return 143
+
+
+class _OutputClosed(BaseException):
+    """Nobody reads our output any more."""
 
 
 class _Terminated(BaseException):

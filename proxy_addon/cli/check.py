@@ -16,7 +16,7 @@ from proxy_addon.cli.options import config_option, store_option
 
 if TYPE_CHECKING:
     from proxy_addon.core.judging.policy import Policy
-    from proxy_addon.reporting.checks import Subject
+    from proxy_addon.reporting.judged import Subject
     from storage.sessions import Filters
 
 FORMATS = ("text", "json", "junit", "sarif", "github")
@@ -67,7 +67,7 @@ def check(
     # Not at the top: --help does without the rules.
     from proxy_addon.core.findings import Severity  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
-    from proxy_addon.reporting.checks import make_report  # noqa: PLC0415
+    from proxy_addon.reporting import checks  # noqa: PLC0415
 
     policy = replace(
         settings.load(config),
@@ -86,13 +86,13 @@ def check(
             raise click.UsageError(f"say what the file is: --as {', '.join(_KINDS)}")
         subjects = iter([_from_file(file, kind, policy)])
     threshold = None if fail_on == "never" else Severity(fail_on).weight
-    report = make_report("json" if as_json else format_name, threshold)
+    report = checks.FORMATS["json" if as_json else format_name](sys.stdout.write, threshold)
     failed = False
     report.begin()
     for subject in subjects:
         report.add(subject)
         failed = failed or (
-            threshold is not None and any(f.severity.weight >= threshold for f in subject.verdict.findings)
+            threshold is not None and any(f.severity.weight >= threshold for f in subject.judgement.findings)
         )
     report.end(ok=not failed)
     sys.exit(1 if failed else 0)
@@ -102,7 +102,7 @@ def _stored(store_url: str, names: tuple[str, ...], filters: Filters, policy: Po
     """Yield stored sessions one by one, judged: memory grows with the largest one and not with their number."""
     from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415
     from proxy_addon.core.rules.body_views import Vocabulary  # noqa: PLC0415
-    from proxy_addon.reporting.checks import Moment, Subject  # noqa: PLC0415
+    from proxy_addon.reporting.judged import Subject, moment_of  # noqa: PLC0415
     from storage import exchanges, schemas, sessions  # noqa: PLC0415
     from storage.opening import reading  # noqa: PLC0415
 
@@ -117,22 +117,18 @@ def _stored(store_url: str, names: tuple[str, ...], filters: Filters, policy: Po
             if session.upstream not in vocabularies:
                 vocabularies[session.upstream] = schemas.vocabulary(db, session.upstream, policy.params)
             watch = SessionWatch(session, now, policy, vocabularies[session.upstream])
-            moments = {}
-            for seq, exchange in enumerate(watch.judging(exchanges.of_session(db, session.id)), 1):
-                events = exchange.request.reading.events
-                offset_s = (exchange.received_at - session.started_at).total_seconds()
-                name = events[0].type if events else None
-                moments[seq] = Moment(offset_s, name or exchange.route.operation.value)
-            yield Subject(verdict=watch.verdict(), session=session, state=session.state(now), moments=moments)
+            judged = watch.judging(exchanges.of_session(db, session.id))
+            moments = {seq: moment_of(exchange, session.started_at) for seq, exchange in enumerate(judged, 1)}
+            yield Subject(judgement=watch.judgement(), session=session, state=session.state(now), moments=moments)
 
 
 def _from_file(name: str, kind: str, policy: Policy) -> Subject:
     from proxy_addon.core.judging.files import FileKind, judge_file  # noqa: PLC0415
     from proxy_addon.errors import SettingsError  # noqa: PLC0415
-    from proxy_addon.reporting.checks import Subject  # noqa: PLC0415
+    from proxy_addon.reporting.judged import Subject  # noqa: PLC0415
 
     try:
         raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as e:
         raise SettingsError(f"cannot read {name}: {e.strerror}", hint="name a file, or - for stdin") from e
-    return Subject(verdict=judge_file(raw, FileKind(kind), policy), file=None if name == "-" else name)
+    return Subject(judgement=judge_file(raw, FileKind(kind), policy), file=None if name == "-" else name)

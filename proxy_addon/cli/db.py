@@ -78,9 +78,9 @@ def check(*, store_url: str) -> None:
 
     with closing(Store(store_url)) as store, store.read() as connection:
         revision.require(connection, store)
-        differences = migrate.differences(connection)
-        for difference in differences:
-            click.echo(f"differs: {difference}")
-        if not differences:
+        deviations = migrate.deviations(connection)
+        for deviation in deviations:
+            click.echo(f"differs: {deviation}")
+        if not deviations:
             click.echo(f"clean: {store.label} is at revision {revision.REVISION}")
-    sys.exit(1 if differences else 0)
+    sys.exit(1 if deviations else 0)

@@ -30,6 +30,7 @@ def delete(*, names: tuple[str, ...], everything: bool, yes: bool, filters: Filt
     Replay runs stay, and keep naming what they sent.
     """
     # Not at the top: --help does without the database.
+    from proxy_addon.reporting.words import counted  # noqa: PLC0415
     from storage import sessions  # noqa: PLC0415
     from storage.engine import Store  # noqa: PLC0415
     from storage.opening import reading  # noqa: PLC0415
@@ -46,8 +47,10 @@ def delete(*, names: tuple[str, ...], everything: bool, yes: bool, filters: Filt
         return
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError(f"{_sessions(len(ids))} would be removed; say --yes where nobody can be asked")
-        if not click.confirm(f"Remove {_sessions(len(ids))} for good?", err=True):
+            raise click.UsageError(
+                f"{counted(len(ids), 'session')} would be removed; say --yes where nobody can be asked"
+            )
+        if not click.confirm(f"Remove {counted(len(ids), 'session')} for good?", err=True):
             click.echo("nothing removed", err=True)
             return
     store = Store(store_url)
@@ -58,8 +61,4 @@ def delete(*, names: tuple[str, ...], everything: bool, yes: bool, filters: Filt
                 removed += sessions.remove(db, ids[begin : begin + _AT_ONCE])
     finally:
         store.close()
-        click.echo(f"{_sessions(removed)} removed")
-
-
-def _sessions(number: int) -> str:
-    return "1 session" if number == 1 else f"{number} sessions"
+        click.echo(f"{counted(removed, 'session')} removed")

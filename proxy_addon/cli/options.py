@@ -9,11 +9,10 @@ from typing import Any
 
 import click
 
+from proxy_addon.core.durations import parse_seconds
 from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SettingsError
-
-_DAY_S = 86_400
-DEFAULT_STORE = "sqlite:///sessiontape.db"
+from storage import DEFAULT_STORE
 
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\s\[\]/]*)):(?P<port>[0-9]{1,5})\Z")
 
@@ -53,12 +52,9 @@ class _Seconds(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            seconds = float(value)
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds <= _DAY_S:
-            self.fail(f"{value!r} is no number of seconds above 0, at most {_DAY_S}", param, ctx)
-        return seconds
+            return parse_seconds(str(value))
+        except SettingsError as e:
+            self.fail(str(e), param, ctx)
 
 
 LISTEN = _Listen()

@@ -11,6 +11,7 @@ import click
 
 from proxy_addon.cli.options import LISTEN, SECONDS, SERVER_URL, config_option, store_option
 from proxy_addon.core.urls import ServerUrl
+from proxy_addon.recording.options import DURABILITIES, DURABILITY_HELP, REJECT_HELP, TIMEOUT_HELP, UPSTREAM_TIMEOUT_S
 
 if TYPE_CHECKING:
     from proxy_addon.recording.proxy import Listening
@@ -29,21 +30,19 @@ if TYPE_CHECKING:
 @click.option(
     "--upstream-timeout",
     type=SECONDS,
-    default=30.0,
+    default=UPSTREAM_TIMEOUT_S,
     show_default=True,
     metavar="SECONDS",
-    help="How long upstream may take to answer; then the device gets 504.",
+    help=TIMEOUT_HELP,
 )
 @click.option(
     "--durability",
-    type=click.Choice(["commit", "async"]),
-    default="commit",
+    type=click.Choice(DURABILITIES),
+    default=DURABILITIES[0],
     show_default=True,
-    help="commit: each answer waits until its exchange is on disk. async: a crash can lose the latest.",
+    help=DURABILITY_HELP,
 )
-@click.option(
-    "--reject-invalid", is_flag=True, help="Answer a request that has an error with 400, and do not forward it."
-)
+@click.option("--reject-invalid", is_flag=True, help=REJECT_HELP)
 @click.option("--check/--no-check", default=True, help="Judge what is recorded by the rules, or do not.")
 @config_option
 @click.option(
@@ -77,7 +76,8 @@ def record(
     """
     # Not at the top: --help does without mitmproxy and the database.
     from proxy_addon.files import settings  # noqa: PLC0415
-    from proxy_addon.recording.proxy import Settings, serve  # noqa: PLC0415
+    from proxy_addon.recording.options import RecordOptions  # noqa: PLC0415
+    from proxy_addon.recording.proxy import serve  # noqa: PLC0415
     from storage import migrate  # noqa: PLC0415
     from storage.engine import Store  # noqa: PLC0415
 
@@ -85,7 +85,7 @@ def record(
         raise click.UsageError("say where the real server is: --upstream URL")
     if reject_invalid and not check:
         raise click.UsageError("--reject-invalid needs the rules: leave out --no-check")
-    settings.load(config)  # a mistake in it is found out before anything is made
+    policy = settings.load(config)
     store = Store(store_url)
     try:
         migrate.upgrade(store)  # before anything else: a store that is not there is found out at once
@@ -103,7 +103,7 @@ def record(
                 )
 
     lost = serve(
-        Settings(
+        RecordOptions(
             upstream=upstream,
             listen=listen,
             modes=modes,
@@ -112,10 +112,10 @@ def record(
             durability=durability,
             reject_invalid=reject_invalid,
             check=check,
-            config=config,
+            policy=policy,
             upstream_timeout_s=upstream_timeout,
             certificate=cert,
-            options=options,
+            mitmproxy=options,
         ),
         ready,
     )

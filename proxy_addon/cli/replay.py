@@ -2,46 +2,274 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from proxy_addon.cli.filters import filter_options, require_selection
-from proxy_addon.cli.options import json_option, store_option
-from proxy_addon.cli.replay_options import Options, replay_options
+from proxy_addon.cli.options import SECONDS, SERVER_URL, json_option, store_option
 from proxy_addon.core.replays.pacing import Speed
-from proxy_addon.core.replays.runs import ReplayRun, RunSummary, SessionRun, StepOutcome
+from proxy_addon.core.replays.runs import ReplayRun, RunOptions, RunSummary, SessionRun, StepOutcome
+from proxy_addon.core.replays.targets import Allowed, parse_allowed
 from proxy_addon.core.replays.timestamps import Timestamps
-from proxy_addon.core.urls import parse_server_url
-from proxy_addon.errors import StorageError
-from proxy_addon.reporting.documents import print_json, print_pieces
+from proxy_addon.core.urls import ServerUrl, parse_server_url
+from proxy_addon.errors import SettingsError, StorageError
 
 if TYPE_CHECKING:
     from proxy_addon.core.replays.changing import Change, Changer
     from proxy_addon.core.replays.plans import SessionPlan
-    from proxy_addon.core.sessions import Session
-    from proxy_addon.replay.connecting import Proxy
-    from proxy_addon.replay.engine import Settings
-    from proxy_addon.replay.planner import Planning
-    from proxy_addon.replay.resolving import CheckedTarget
+    from proxy_addon.core.replays.sending import SendingOptions
+    from proxy_addon.replay.connecting import ProxyUrl
     from proxy_addon.replay.transport import HttpTransport
-    from storage.engine import Store
     from storage.sessions import Filters
+
+
+class _Parsed[T](click.ParamType[T]):
+    """A value with a parser of its own, which raises a `SettingsError`."""
+
+    def __init__(self, name: str, parse: Callable[[str], T], kind: type[T]) -> None:
+        self.name = name
+        self._parse = parse
+        self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
+        if isinstance(value, self._kind):
+            return value
+        try:
+            return self._parse(value)
+        except SettingsError as e:
+            self.fail(f"{e}; {e.hint}", param, ctx)
+
+
+class _Text(click.ParamType[str]):
+    """A text that a parser takes; it is parsed again where it is used."""
+
+    def __init__(self, name: str, check: Callable[[str], object]) -> None:
+        self.name = name
+        self._check = check
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        try:
+            self._check(text)
+        except SettingsError as e:
+            self.fail(f"{e}; {e.hint}", param, ctx)
+        return text
+
+
+def _change(parser: str) -> Callable[[str], object]:
+    def check(text: str) -> object:
+        from proxy_addon.core.replays import changing as changes  # noqa: PLC0415  # brings the JSONPath library
+
+        return getattr(changes, parser)(text)
+
+    return check
+
+
+def _ignored(text: str) -> object:
+    from proxy_addon.core.replays.comparing import Noise  # noqa: PLC0415  # only where it is asked for
+
+    return Noise.parse([text])
+
+
+def _proxy_text(text: str) -> object:
+    from proxy_addon.replay.connecting import FROM_ENVIRONMENT, parse_proxy  # noqa: PLC0415  # as above
+
+    return text if text == FROM_ENVIRONMENT else parse_proxy(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a replay is to be done, as typed.
+
+    Attributes:
+        safe: None where nothing was said about it.
+    """
+
+    target: ServerUrl | None
+    allowed: tuple[Allowed, ...]
+    speed: Speed
+    timestamps: Timestamps
+    spread_equal_ts: bool
+    sets: tuple[str, ...]
+    drops: tuple[str, ...]
+    header_sets: tuple[str, ...]
+    header_drops: tuple[str, ...]
+    change_files: tuple[Path, ...]
+    safe: bool | None
+    ignored: tuple[str, ...]
+    concurrency: int
+    spread_s: float
+    timeout_s: float
+    insecure: bool
+    ca: Path | None
+    proxy: str | None
+
+
+_OPTIONS = (
+    click.option(
+        "--target",
+        type=SERVER_URL,
+        metavar="URL",
+        allow_from_autoenv=False,
+        help="Where to: http[s]://host[:port][/path]; a path is put in front of the recorded ones.",
+    ),
+    click.option(
+        "--allow-host",
+        "allowed",
+        type=_Parsed("HOST", parse_allowed, Allowed),
+        metavar="NAME|ADDRESS[:PORT]",
+        multiple=True,
+        allow_from_autoenv=False,
+        help="Allow a target that is not on this machine, or that is a recorded upstream. May be repeated.",
+    ),
+    click.option(
+        "--speed",
+        type=_Parsed("SPEED", Speed.parse, Speed),
+        metavar="N|max",
+        default="1",
+        show_default=True,
+        help="A multiple of the recorded pace, or as fast as the target answers.",
+    ),
+    click.option(
+        "--timestamps",
+        type=_Parsed("TIMESTAMPS", Timestamps.parse, Timestamps),
+        metavar="now|keep|shift:SECONDS",
+        default="now",
+        show_default=True,
+        help="now: each session's start gets its time of sending, its other times move along.",
+    ),
+    click.option(
+        "--spread-equal-ts",
+        is_flag=True,
+        help="Move events of one ts a millisecond apart, in the order that SDKs mean.",
+    ),
+    click.option(
+        "--set",
+        "sets",
+        type=_Text("SET", _change("set_value")),
+        metavar="JSONPATH=VALUE",
+        multiple=True,
+        help="Set a value in bodies; VALUE is JSON, or a text. May be repeated.",
+    ),
+    click.option(
+        "--drop",
+        "drops",
+        type=_Text("DROP", _change("drop_value")),
+        metavar="JSONPATH",
+        multiple=True,
+        help="Take values out of bodies. May be repeated.",
+    ),
+    click.option(
+        "--set-header",
+        "header_sets",
+        type=_Text("HEADER", _change("set_header")),
+        metavar="NAME=VALUE",
+        multiple=True,
+        help="Set a header. May be repeated.",
+    ),
+    click.option(
+        "--drop-header",
+        "header_drops",
+        type=_Text("HEADER", _change("drop_header")),
+        metavar="NAME",
+        multiple=True,
+        help="Take a header out. May be repeated.",
+    ),
+    click.option(
+        "--changes",
+        "change_files",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE.toml",
+        multiple=True,
+        help="Changes for repeated use, pseudonyms too; those typed come after them. May be repeated.",
+    ),
+    click.option(
+        "--safe/--no-safe",
+        default=None,
+        allow_from_autoenv=False,
+        help="Replace report suite, org ID and tracking server, and put pseudonyms in the place of visitor IDs. "
+        "On where the target needs --allow-host.",
+    ),
+    click.option(
+        "--ignore",
+        "ignored",
+        type=_Text("WHERE", _ignored),
+        metavar="WHERE",
+        multiple=True,
+        help="What may differ: status, header.NAME, body, body/a/*. May be repeated.",
+    ),
+    click.option(
+        "--concurrency",
+        type=click.IntRange(min=1),
+        metavar="N",
+        default=8,
+        show_default=True,
+        help="Sessions that run side by side at most.",
+    ),
+    click.option(
+        "--spread-starts",
+        "spread_s",
+        type=click.FloatRange(min=0, max=86_400),
+        metavar="SECONDS",
+        default=0.0,
+        show_default=True,
+        help="Let the first sessions, as many as run side by side, begin over such a time and not at once.",
+    ),
+    click.option(
+        "--timeout",
+        "timeout_s",
+        type=SECONDS,
+        metavar="SECONDS",
+        default=10.0,
+        show_default=True,
+        help="How long each answer may take, connecting included.",
+    ),
+    click.option("--insecure", is_flag=True, allow_from_autoenv=False, help="Do not check the target's certificate."),
+    click.option(
+        "--ca",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Trust the authorities in this PEM file in place of the system's.",
+    ),
+    click.option(
+        "--proxy",
+        type=_Text("PROXY", _proxy_text),
+        metavar="URL|env",
+        allow_from_autoenv=False,
+        help="Go through an HTTP proxy, or that of the environment; else none is used. It may need --allow-host too.",
+    ),
+)
+
+
+def _replay_options[F: Callable[..., Any]](command: F) -> F:
+    """Add the options; the command gets them as ``options``."""
+
+    @functools.wraps(command)
+    def collected(*args: Any, **kwargs: Any) -> Any:
+        mine = {name: kwargs.pop(name) for name in Options.__dataclass_fields__}
+        return command(*args, options=Options(**mine), **kwargs)
+
+    decorated: Any = collected
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]  # the signature click sees is another one
 
 
 @click.command()
 @click.argument("names", metavar="[SESSION]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All sessions that the filters leave, oldest first.")
-@replay_options
+@_replay_options
 @click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
 @click.option(
     "--learn-noise",
@@ -75,14 +303,15 @@ def replay(
 ) -> None:
     """Send recorded sessions to another server and compare its answers with the recorded ones.
 
-    Only loopback addresses may be replayed to unless --allow-host says so, and no recorded upstream is, wherever it
-    runs. SESSION is an id, a back-end session ID, or the begin of either. Exit code 1: an answer differs or is missing.
+    Only loopback addresses may be replayed to, and never a recorded upstream, unless --allow-host names them. SESSION
+    is an id, a back-end session ID, or a unique prefix of either. Exit code 1: an answer differs or is missing.
     """
     # Not at the top: --help does without the HTTP library and the database.
     from proxy_addon.core.replays.comparing import Noise  # noqa: PLC0415
+    from proxy_addon.core.replays.sending import SendingOptions  # noqa: PLC0415
+    from proxy_addon.replay import preparing  # noqa: PLC0415
     from proxy_addon.replay.connecting import make_room  # noqa: PLC0415
-    from proxy_addon.replay.engine import Settings  # noqa: PLC0415
-    from proxy_addon.replay.run import carry_out, plans_of  # noqa: PLC0415
+    from proxy_addon.replay.run import carry_out  # noqa: PLC0415
     from proxy_addon.replay.transport import HttpTransport, tls_context  # noqa: PLC0415
     from proxy_addon.reporting.progress import RunProgress  # noqa: PLC0415
     from proxy_addon.reporting.run_files import check_path, write  # noqa: PLC0415
@@ -93,48 +322,38 @@ def replay(
         check_path(path)
     _check_usage(names, filters, options, everything=everything, resume=resume, twice=learn_noise, dry=dry_run)
     tls = tls_context(insecure=options.insecure, ca=options.ca)
+    chosen = preparing.Chosen(names=names, filters=filters)
     with closing(Store(store_url)) as store:
         with store.read() as db:
             revision.require(db, store)
             run = _new_run(options) if resume is None else runs.find(db, resume)
-            stored = None if resume is None else runs.settings(db, run.id)
-        checked, proxy = _checked(store, run.target, options)
-        # A run of before there were settings to keep has none.
-        known = _settings(options) if stored is None else {**_NOTHING_SAID, "key": secrets.token_hex(32), **stored}
-        said = known.get("safe")
-        changer = _changer(known, is_safe=checked.needed_leave if said is None else said)
-        settings = Settings(
+            kept = _run_options(options) if resume is None else runs.options(db, run.id)
+        kept = replace(kept, key=kept.key or secrets.token_hex(32))
+        url = parse_server_url(run.target)
+        target, proxy = preparing.checked(store, url, options.allowed, _proxy(url, options.proxy))
+        planning = preparing.planning_of(kept, is_safe=target.needed_leave)
+        sending = SendingOptions(
             target=run.target,
             speed=Speed.parse(run.speed),
             timestamps=Timestamps.parse(run.timestamps),
             concurrency=options.concurrency,
-            noise=Noise.parse(known["ignore"]),
+            noise=Noise.parse(kept.ignore),
             spread_s=options.spread_s,
         )
-        planning = _planning(changer, known)
-        transport = HttpTransport(checked, timeout_s=options.timeout_s, tls=tls, proxy=proxy)
+        transport = HttpTransport(target, timeout_s=options.timeout_s, tls=tls, proxy=proxy)
         if dry_run or learn_noise:
-            with store.read() as db:
-                chosen = list(_chosen(db, names, filters))
-            if dry_run:
-                _print_plans(plans_of(store, chosen, planning), settings, transport, as_json=as_json)
-            else:
-                _print_noise(plans_of(store, chosen, planning), settings, transport, as_json=as_json)
+            plans = preparing.plans_of(store, chosen, planning)
+            (_print_plans if dry_run else _print_noise)(plans, sending, transport, as_json=as_json)
             return
         make_room(options.concurrency)
         with store.alone(f"run-{run.id}", f"run {run.id}"):
-            number = _take_up(store, run) if resume is not None else _begin(store, run, names, filters, known)
+            number = preparing.take_up(store, run) if resume else preparing.begin(store, run, kept, chosen)
             if not number:
                 left = "no session is left to be sent" if resume else "the filters leave no session: nothing is sent"
                 click.echo(left, err=True)
             with RunProgress(number) as progress:
                 ended = carry_out(
-                    run.id,
-                    store=store,
-                    settings=settings,
-                    planning=planning,
-                    transport=transport,
-                    watching=progress,
+                    run.id, store=store, options=sending, planning=planning, transport=transport, watching=progress
                 )
         if ended.error is not None and not isinstance(ended.error, StorageError):
             raise ended.error
@@ -143,7 +362,7 @@ def replay(
             _print(summary, runs.sessions(db, run.id), as_json=as_json)
             for path in reports:
                 write(path, summary, lambda: runs.sessions(db, run.id))
-    _warn_of_unused(changer)
+    _warn_of_unused(planning.changer)
     if ended.error is not None:
         raise ended.error
     if ended.signal is not None:
@@ -198,20 +417,15 @@ def _new_run(options: Options) -> ReplayRun:
     )
 
 
-_NOTHING_SAID: Mapping[str, Any] = MappingProxyType(
-    {"spread_equal_ts": False, "ignore": (), "safe": None, "changes": ()}
-)
-
-
-def _settings(options: Options) -> dict[str, Any]:
+def _run_options(options: Options) -> RunOptions:
     """Return what is kept with a run, to go on with it."""
-    return {
-        "spread_equal_ts": options.spread_equal_ts,
-        "ignore": list(options.ignored),
-        "safe": options.safe,
-        "changes": [dict(change) for change in _changes(options)],
-        "key": secrets.token_hex(32),
-    }
+    return RunOptions(
+        spread_equal_ts=options.spread_equal_ts,
+        ignore=options.ignored,
+        safe=options.safe,
+        changes=tuple(_changes(options)),
+        key=secrets.token_hex(32),
+    )
 
 
 def _changes(options: Options) -> list[Change]:
@@ -227,97 +441,42 @@ def _changes(options: Options) -> list[Change]:
     ]
 
 
-def _changer(known: dict[str, Any], *, is_safe: bool) -> Changer:
-    """Return what changes requests; the safe profile comes first, so that what was typed has the last word."""
-    from proxy_addon.core.replays.changing import SAFE, Changer  # noqa: PLC0415
-
-    safe = SAFE if is_safe else ()
-    return Changer([*safe, *known["changes"]], key=bytes.fromhex(known["key"]), profile=len(safe))
-
-
-def _planning(changer: Changer, known: dict[str, Any]) -> Planning:
-    from proxy_addon.replay.planner import Planning  # noqa: PLC0415
-
-    return Planning(changer=changer, spreads_equal_ts=bool(known["spread_equal_ts"]))
-
-
 def _warn_of_unused(changer: Changer) -> None:
     for change in changer.unused():
         what = change.get("path") or change.get("name")
         click.echo(f"sessiontape: {change['do']} {what} found nothing to change", err=True)
 
 
-def _checked(store: Store, target: str, options: Options) -> tuple[CheckedTarget, Proxy | None]:
-    from proxy_addon.replay import connecting  # noqa: PLC0415
-    from proxy_addon.replay.resolving import check_target  # noqa: PLC0415
-    from storage import sessions  # noqa: PLC0415
+def _proxy(target: ServerUrl, asked: str | None) -> ProxyUrl | None:
+    from proxy_addon.replay import connecting  # noqa: PLC0415  # as above
 
-    url = parse_server_url(target)
-    proxy = None
-    if options.proxy == connecting.FROM_ENVIRONMENT:
-        proxy = connecting.proxy_of_environment(url)
-        click.echo(f"through {proxy.url}" if proxy else "the environment names no proxy for this target", err=True)
-    elif options.proxy is not None:
-        proxy = connecting.parse_proxy(options.proxy)
-    with store.read() as db:
-        upstreams, servers = sessions.upstreams(db), sessions.servers(db)
-    checked = check_target(url, upstreams=upstreams, servers=servers, allowed=options.allowed)
-    if proxy is None:
-        return checked, None
-    return checked, connecting.check_proxy(
-        proxy, checked, upstreams=upstreams, servers=servers, allowed=options.allowed
-    )
+    if asked != connecting.FROM_ENVIRONMENT:
+        return None if asked is None else connecting.parse_proxy(asked)
+    proxy = connecting.proxy_of_environment(target)
+    click.echo(f"through {proxy.url}" if proxy else "the environment names no proxy for this target", err=True)
+    return proxy
 
 
-def _chosen(db: Any, names: Sequence[str], filters: Filters) -> Iterable[Session]:
-    """Return the sessions that were asked for, each once."""
-    from storage import sessions  # noqa: PLC0415
-
-    if not names:
-        return sessions.newest(db, filters, now=datetime.now(UTC), oldest_first=True)
-    return {session.id: session for session in (sessions.find(db, name) for name in names)}.values()
-
-
-def _begin(store: Store, run: ReplayRun, names: Sequence[str], filters: Filters, known: dict[str, Any]) -> int:
-    """Write a run with the sessions it is about; return how many."""
-    from storage import runs  # noqa: PLC0415
-
-    with store.read() as db:
-        chosen = _chosen(db, names, filters)
-        with store.write() as writing:
-            runs.begin(writing, run, known)
-            return runs.choose(writing, run.id, ((session.id, session.session_id) for session in chosen))
-
-
-def _take_up(store: Store, run: ReplayRun) -> int:
-    """Settle what was cut short, and let wait again what was kept from being sent; return how many sessions wait."""
-    from proxy_addon.replay.run import close_cut_short  # noqa: PLC0415
-    from storage import runs  # noqa: PLC0415
-
-    close_cut_short(store, run.id)
-    with store.write() as db:
-        runs.wait_again(db, run.id)
-        number = runs.size(db, run.id, waiting=True)
-        if number:
-            runs.finish(db, run.id, None)
-        return number
-
-
-def _print_plans(plans: Iterator[SessionPlan], settings: Settings, transport: HttpTransport, *, as_json: bool) -> None:
-    from proxy_addon.reporting.plans import plan_text, print_plan  # noqa: PLC0415
-    from proxy_addon.reporting.terminal import console  # noqa: PLC0415
+def _print_plans(
+    plans: Iterator[SessionPlan], options: SendingOptions, transport: HttpTransport, *, as_json: bool
+) -> None:
+    from proxy_addon.reporting.plans import plan_text, print_plan  # noqa: PLC0415  # as above
+    from proxy_addon.reporting.terminal import console, print_pieces  # noqa: PLC0415
 
     if as_json:
-        print_pieces(plan_text(plans, settings, transport.framed))
+        print_pieces(plan_text(plans, options, transport.framed))
     else:
         for plan in plans:
-            print_plan(console(), plan, settings, transport.framed)
+            print_plan(console(), plan, options, transport.framed)
 
 
-def _print_noise(plans: Iterator[SessionPlan], settings: Settings, transport: HttpTransport, *, as_json: bool) -> None:
-    from proxy_addon.replay.run import learn_noise  # noqa: PLC0415
+def _print_noise(
+    plans: Iterator[SessionPlan], options: SendingOptions, transport: HttpTransport, *, as_json: bool
+) -> None:
+    from proxy_addon.replay.noise import learn_noise  # noqa: PLC0415  # as above
+    from proxy_addon.reporting.terminal import print_json  # noqa: PLC0415
 
-    found = learn_noise(plans, settings, transport)
+    found = learn_noise(plans, options, transport)
     if as_json:
         print_json({"ignore": list(found)})
     elif found:
@@ -328,8 +487,9 @@ def _print_noise(plans: Iterator[SessionPlan], settings: Settings, transport: Ht
 
 
 def _print(summary: RunSummary, sessions: Iterable[SessionRun], *, as_json: bool) -> None:
-    from proxy_addon.reporting.runs import print_run, run_text  # noqa: PLC0415
-    from proxy_addon.reporting.terminal import console  # noqa: PLC0415
+    from proxy_addon.reporting.documents import run_text  # noqa: PLC0415  # as above
+    from proxy_addon.reporting.runs import print_run  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console, print_pieces  # noqa: PLC0415
 
     if as_json:
         print_pieces(run_text(summary, sessions))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from proxy_addon.cli.options import json_option, store_option
-from proxy_addon.reporting.documents import print_json, print_pieces
 
 
 @click.command()
@@ -16,16 +15,12 @@ from proxy_addon.reporting.documents import print_json, print_pieces
 def runs(*, name: str | None, limit: int | None, as_json: bool, store_url: str) -> None:
     """List replay runs, newest first, or show one.
 
-    RUN is the id of a run, or the begin of one if no other begins so.
+    RUN is the id of a run, or a unique prefix of one.
     """
     # Not at the top: --help does without the database.
-    from proxy_addon.reporting.runs import (  # noqa: PLC0415
-        print_run,
-        print_runs,
-        run_text,
-        summary_document,
-    )
-    from proxy_addon.reporting.terminal import console  # noqa: PLC0415
+    from proxy_addon.reporting.documents import run_text, summary_document  # noqa: PLC0415
+    from proxy_addon.reporting.runs import print_run, print_runs  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console, print_json, print_pieces  # noqa: PLC0415
     from storage import runs as stored  # noqa: PLC0415
     from storage.opening import reading  # noqa: PLC0415
 

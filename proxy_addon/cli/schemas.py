@@ -14,10 +14,9 @@ import click
 from proxy_addon.cli.options import SERVER_URL, json_option, store_option
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.errors import NotFound, TargetUnreachable
-from proxy_addon.reporting.documents import iso, print_json
 
 if TYPE_CHECKING:
-    from storage.schemas import StoredSchema
+    from proxy_addon.core.schemas import StoredSchema
 
 _SHOWN = 12
 
@@ -85,31 +84,23 @@ def pull(*, upstream: ServerUrl, insecure: bool, event_types: tuple[str, ...], s
 @store_option
 def list_(*, as_json: bool, store_url: str) -> None:
     """List all versions of all schemas."""
+    from proxy_addon.reporting.documents import schema_document  # noqa: PLC0415  # as above
+    from proxy_addon.reporting.tables import schemas_table  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console, print_json  # noqa: PLC0415
+
     found = _versions(store_url)
     if as_json:
-        print_json([_document(schema) for schema in found])
-        return
-    if not found:
+        print_json([schema_document(schema) for schema in found])
+    elif found:
+        console().print(schemas_table(found))
+    else:
         click.echo("no schemas yet: 'sessiontape schemas pull --upstream URL' fetches them", err=True)
-        return
-    from rich.table import Table  # noqa: PLC0415
-
-    from proxy_addon.reporting.terminal import console, printable  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("upstream", "event type", "version", "bytes", "first seen (UTC)", "last seen (UTC)"):
-        table.add_column(name, no_wrap=True)
-    for schema in found:
-        seen = (f"{at:%Y-%m-%d %H:%M:%S}" for at in (schema.first_seen_at, schema.last_seen_at))
-        names = (printable(schema.upstream), printable(schema.event_type))
-        table.add_row(*names, schema.sha256[:_SHOWN], str(len(schema.body)), *seen)
-    console().print(table)
 
 
 @schemas.command()
 @click.argument("event_type", metavar="EVENT")
 @click.option("--upstream", metavar="URL", help="Of this upstream; needed where several gave one.")
-@click.option("--version", metavar="VERSION", help="This version, or the begin of its name; else the one seen last.")
+@click.option("--version", metavar="VERSION", help="This version, or a unique prefix of one; else the one seen last.")
 @store_option
 def show(*, event_type: str, upstream: str | None, version: str | None, store_url: str) -> None:
     """Print a schema as it came."""
@@ -176,14 +167,3 @@ def _lines(schema: StoredSchema) -> list[str]:
         return json.dumps(json.loads(schema.body), indent=2, sort_keys=True).splitlines()
     except ValueError:
         return schema.body.decode("utf-8", "backslashreplace").splitlines()
-
-
-def _document(schema: StoredSchema) -> dict[str, object]:
-    return {
-        "upstream": schema.upstream,
-        "event_type": schema.event_type,
-        "version": schema.sha256,
-        "bytes": len(schema.body),
-        "first_seen_at": iso(schema.first_seen_at),
-        "last_seen_at": iso(schema.last_seen_at),
-    }

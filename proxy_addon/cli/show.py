@@ -10,7 +10,6 @@ import click
 
 from proxy_addon.cli.options import config_option, json_option, store_option
 from proxy_addon.files import settings
-from proxy_addon.reporting.documents import exchange_documents, finding_document, print_json, session_document
 
 
 @click.command()
@@ -23,12 +22,14 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, store_u
     """Show one session as a timeline, with what was found.
 
     Findings of single exchanges are those of the moment of recording; those of the session as a whole are worked out
-    now. 'sessiontape check' judges all of it anew. SESSION is its id, its back-end session ID, or the begin of either if no other begins so.
+    now. 'sessiontape check' judges all of it anew. SESSION is its id, its back-end session ID, or a unique prefix of
+    either.
     """
     # Not at the top: --help does without the database.
     from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415
     from proxy_addon.core.judging.sessions import unclosed_counts  # noqa: PLC0415
-    from proxy_addon.reporting.terminal import console  # noqa: PLC0415
+    from proxy_addon.reporting.documents import exchange_documents, finding_document, session_document  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console, print_json  # noqa: PLC0415
     from proxy_addon.reporting.timeline import Timeline  # noqa: PLC0415
     from storage import findings, sessions  # noqa: PLC0415
     from storage.exchanges import of_session  # noqa: PLC0415
@@ -46,7 +47,7 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, store_u
         exchanges = stack.enter_context(closing(watch.judging(recorded, bodies=False)))
         if as_json:
             shown = list(exchange_documents(exchanges, found))
-            whole = watch.verdict().of_session
+            whole = watch.judgement().of_session
             print_json(
                 {
                     "session": session_document(session, now, unclosed),
@@ -57,4 +58,4 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, store_u
         else:
             printer = Timeline(console(), session, now, unclosed)
             printer.print(exchanges, found, bodies=bodies)
-            printer.print_findings(watch.verdict().of_session)
+            printer.print_findings(watch.judgement().of_session)

@@ -28,16 +28,9 @@ from proxy_addon.core import protocol
 from proxy_addon.core.events import read_body
 from proxy_addon.core.exchange import Headers, Request, Response
 from proxy_addon.core.judging.exchanges import COLLECTOR, judge_body, refusal
+from proxy_addon.core.protocol import CORS
 from proxy_addon.core.routes import Operation, Route, parse_route
 from proxy_addon.core.schemas import schema_of
-
-CORS: Headers = (
-    ("Access-Control-Allow-Origin", "*"),
-    ("Access-Control-Allow-Methods", "OPTIONS,POST,PUT"),
-    ("Access-Control-Allow-Headers", "Content-Type"),
-    ("Access-Control-Expose-Headers", "Location"),
-)
-"""On every answer. Without the last one a browser hides ``Location`` from the SDK, which then drops the playback."""
 
 SERVER: Headers = (("Server", COLLECTOR),)
 

@@ -21,22 +21,22 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from proxy_addon.collector.backend import Decision
 from proxy_addon.core.exchange import Request
+from proxy_addon.core.jsonforms import body_document, iso
 from proxy_addon.errors import SettingsError
 
 
 def entry(request: Request, decision: Decision, *, received_at: datetime, monotonic_s: float) -> dict[str, Any]:
     """Return the log's object for a request, with the members described above."""
     return {
-        "received_at": received_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "received_at": iso(received_at),
         "monotonic_s": monotonic_s,
         "method": request.method,
         "path": request.path,
@@ -49,7 +49,7 @@ def entry(request: Request, decision: Decision, *, received_at: datetime, monoto
         "fault": None if decision.fault is None else decision.fault.text,
         "complete": request.complete,
         "body_sha256": request.body_sha256,
-        "body": _body_document(request.body),
+        "body": body_document(request.body),
     }
 
 
@@ -91,10 +91,3 @@ class Journal:
     def _unwritable(self, error: OSError) -> SettingsError:
         reason = error.strerror or str(error)
         return SettingsError(f"cannot write the log {self._path}: {reason}", hint="name another file with --log")
-
-
-def _body_document(body: bytes) -> dict[str, str]:
-    try:
-        return {"text": body.decode()}
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(body).decode()}

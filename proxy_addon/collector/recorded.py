@@ -6,23 +6,11 @@ from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import replace
 
-from proxy_addon.core.exchange import Exchange, Outcome, Response
+from proxy_addon.core.exchange import HOP_BY_HOP, Exchange, Outcome, Response
 from proxy_addon.core.routes import Operation
 
-_OF_THE_CONNECTION = frozenset(
-    {
-        "connection",
-        "content-length",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-"""Headers about the recorded connection or its framing; the new connection has its own (RFC 9110, 7.6.1)."""
+_OF_THE_CONNECTION = HOP_BY_HOP | {"content-length"}
+"""Headers about the recorded connection or its framing; the new connection has its own."""
 
 
 class RecordedAnswers:

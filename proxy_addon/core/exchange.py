@@ -15,6 +15,22 @@ Headers = tuple[tuple[str, str], ...]
 """Header names and values in the order they came, repeats kept; each byte is the Latin-1 character of its number."""
 
 
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Names of headers, in lower case, that are about one connection and not the message (RFC 9110, 7.6.1 and 11.7)."""
+
+
 class Outcome(StrEnum):
     """How an exchange ended."""
 

@@ -56,6 +56,30 @@ class Finding:
     authority: str = BUILT_IN
 
 
+def finding_parts(finding: Finding, place: str = "") -> list[tuple[str, str]]:
+    """Return a finding as pieces of one line, each with what it is: ``severity``, ``rule``, ``text`` or ``aside``.
+
+    Args:
+        place: Where it stands, as told behind the rule's name; empty for nothing.
+    """
+    parts = [("severity", f"{finding.severity.value:<7}"), ("text", " "), ("rule", finding.rule)]
+    if place:
+        parts.append(("text", f" {place}"))
+    parts += [("text", ": "), ("text", finding.message)]
+    if finding.pointer:
+        parts += [("aside", " at "), ("text", finding.pointer)]
+    if finding.lowered_by:
+        parts.append(("aside", f" ({finding.lowered_by})"))
+    if finding.authority != BUILT_IN:
+        parts.append(("aside", f" [{finding.authority}]"))
+    return parts
+
+
+def finding_line(finding: Finding) -> str:
+    """Return a finding as one line of text."""
+    return "".join(text for _, text in finding_parts(finding))
+
+
 def worst(findings: Iterable[Finding]) -> Severity | None:
     """Return the highest severity among findings; None where there are none."""
     return max((finding.severity for finding in findings), key=lambda severity: severity.weight, default=None)

@@ -15,6 +15,16 @@ VERSION = "2026-07"
 """Of the documents that the table was made from."""
 
 
+CORS = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Methods", "OPTIONS,POST,PUT"),
+    ("Access-Control-Allow-Headers", "Content-Type"),
+    ("Access-Control-Expose-Headers", "Location"),
+)
+"""Headers of every answer. Without the last one a browser hides ``Location`` from the SDK, which then drops the
+playback. Source: Media Collection API, responses in general."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
     """A key of ``params`` or ``qoeData``.

@@ -13,7 +13,8 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from proxy_addon.core import jsontext, protocol
@@ -28,6 +29,23 @@ _COSTLY = re.compile(r"\)[*+?{]|\(\?[^:]|\\[1-9]")
 """Repeated groups, looks around and back: what can make a pattern run for ever."""
 _DEPTH = 10
 """How many references are followed from one to the next."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSchema:
+    """One version of the schema that an upstream gave for an event type.
+
+    Attributes:
+        sha256: Of its bytes; the version.
+        body: As it came.
+    """
+
+    upstream: str
+    event_type: str
+    sha256: str
+    body: bytes
+    first_seen_at: datetime
+    last_seen_at: datetime
 
 
 def read_schema(body: bytes, event_type: str, authority: str) -> Expectation:

@@ -6,7 +6,7 @@ What the device sent is taken down when its headers arrive, before anything is r
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from mitmproxy.http import Headers as FlowHeaders
@@ -102,11 +102,8 @@ def address_to_upstream(flow: HTTPFlow, named: ServerUrl | None, *, keep_host: b
 
 def exchange_of(flow: HTTPFlow, arrival: Arrival, outcome: Outcome) -> Exchange:
     """Return the exchange that a flow has become."""
-    request = Request(
-        method=arrival.request.method,
-        path=arrival.request.path,
-        http_version=arrival.request.http_version,
-        headers=arrival.request.headers,
+    request = replace(
+        arrival.request,
         body=flow.request.raw_content or b"",
         complete=flow.request.timestamp_end is not None,
     )

@@ -24,10 +24,11 @@ from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from proxy_addon import __version__
+from proxy_addon.core.durations import parse_seconds
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Finding
 from proxy_addon.core.judging.exchanges import refusal
-from proxy_addon.core.judging.policy import DEFAULT
+from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.routes import Operation, parse_route
 from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SessiontapeError, SettingsError
@@ -36,15 +37,13 @@ from proxy_addon.recording import inside, stream
 from proxy_addon.recording.flows import Arrival, Arrivals, address_to_upstream, exchange_of, upstream_url
 from proxy_addon.recording.inspecting import JUDGED_AT_ONCE, Inspector
 from proxy_addon.recording.live import LiveJudge
+from proxy_addon.recording.options import DURABILITIES, DURABILITY_HELP, REJECT_HELP, TIMEOUT_HELP, UPSTREAM_TIMEOUT_S
 from proxy_addon.recording.writer import LINGER_S, Writer
-from storage import migrate, saving
+from storage import DEFAULT_STORE, migrate, saving
 from storage.engine import Store, check_url
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_STORE = "sqlite:///sessiontape.db"
-DURABILITIES = ("commit", "async")
-DEFAULT_TIMEOUT_MS = 30_000
 COMMIT_BUDGET_S = 1.0
 """How long an answer waits for its commit at most. SDKs give up after 5 s."""
 STOP_S = 8.0
@@ -118,10 +117,16 @@ class Tape:
         lost: How many exchanges could not be stored; known when it is over.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy | None = None) -> None:
+        """Make one.
+
+        Args:
+            policy: How strictly to judge; None for what the settings file says that ``tape_config`` names.
+        """
         self._recorder: _Recorder | None = None
         self._upstream: ServerUrl | None = None
-        self._policy = DEFAULT
+        self._is_told = policy is not None
+        self._policy = policy or DEFAULT
         self._keep_host = False
         self._unconverted = 0
         self.lost = 0
@@ -138,7 +143,7 @@ class Tape:
             "tape_durability",
             str,
             "commit",
-            "commit: an answer waits until its exchange is on disk. async: it does not, and a crash loses the latest.",
+            DURABILITY_HELP,
             choices=DURABILITIES,
         )
         loader.add_option(
@@ -152,14 +157,10 @@ class Tape:
             "tape_reject_invalid",
             bool,
             default=False,
-            help="Answer a request that has an error with 400, and do not forward it.",
+            help=REJECT_HELP,
         )
-        loader.add_option(
-            "tape_upstream_timeout_ms",
-            int,
-            DEFAULT_TIMEOUT_MS,
-            "How long upstream may take to answer, in milliseconds; then the device gets 504.",
-        )
+        # mitmproxy knows no options that are numbers with a fraction.
+        loader.add_option("tape_upstream_timeout", str, f"{UPSTREAM_TIMEOUT_S:g}", TIMEOUT_HELP)
 
     def configure(self, updated: set[str]) -> None:
         """Check the options.
@@ -175,18 +176,18 @@ class Tape:
             if "tape_upstream" in updated:
                 url = ctx.options.tape_upstream
                 self._upstream = parse_server_url(url) if url else None
-            if "tape_config" in updated:
+            if "tape_upstream_timeout" in updated:
+                parse_seconds(ctx.options.tape_upstream_timeout)
+            if "tape_config" in updated and not self._is_told:
                 self._policy = settings.load(Path(ctx.options.tape_config) if ctx.options.tape_config else None)
         except SettingsError as e:
-            raise OptionsError(f"{e}; {e.hint}") from e
+            raise OptionsError("; ".join(filter(None, (str(e), e.hint)))) from e
         if "tape_durability" in updated and ctx.options.tape_durability not in DURABILITIES:
             raise OptionsError(
                 f"tape_durability is {ctx.options.tape_durability!r}; expected {' or '.join(DURABILITIES)}"
             )
         if ctx.options.tape_reject_invalid and not ctx.options.tape_check:
             raise OptionsError("tape_reject_invalid needs tape_check: what is not judged cannot be refused")
-        if "tape_upstream_timeout_ms" in updated and ctx.options.tape_upstream_timeout_ms <= 0:
-            raise OptionsError("tape_upstream_timeout_ms must be above 0")
 
     # Life --------------------------------------------------------------------------------------------------------
 

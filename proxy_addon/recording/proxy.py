@@ -13,9 +13,8 @@ import signal
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from mitmproxy import exceptions, log, options
+from mitmproxy import exceptions, log
 from mitmproxy.addons.core import Core
 from mitmproxy.addons.disable_h2c import DisableH2C
 from mitmproxy.addons.dns_resolver import DnsResolver
@@ -23,40 +22,15 @@ from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.addons.tlsconfig import TlsConfig
 from mitmproxy.master import Master
+from mitmproxy.options import Options
 from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 
-from proxy_addon.core.urls import ServerUrl
 from proxy_addon.errors import RecorderError, SettingsError
 from proxy_addon.recording.hooks import Tape
+from proxy_addon.recording.options import RecordOptions
 
 _LOUD_WITH_WIREGUARD = "mitmproxy.proxy.mode_servers"
 """Logs the profile that a device needs, as mere information."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What ``sessiontape record`` was told.
-
-    Attributes:
-        upstream: None where only other modes are wanted.
-        listen: Host and port of the reverse proxy; port 0 takes a free one.
-        modes: Further modes of mitmproxy.
-        certificate: PEM file with certificate and key; None for mitmproxy's own CA.
-        options: ``OPT=VAL`` for the addons that are loaded.
-    """
-
-    upstream: ServerUrl | None
-    listen: tuple[str, int]
-    modes: tuple[str, ...]
-    store_url: str
-    name: str | None
-    durability: str
-    upstream_timeout_s: float
-    check: bool
-    config: Path | None
-    reject_invalid: bool
-    certificate: Path | None
-    options: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +47,7 @@ class Listening:
     is_public: bool
 
 
-def serve(settings: Settings, ready: Callable[[list[Listening]], None]) -> int:
+def serve(options: RecordOptions, ready: Callable[[list[Listening]], None]) -> int:
     """Run the recording proxy until SIGINT or SIGTERM.
 
     Args:
@@ -86,41 +60,40 @@ def serve(settings: Settings, ready: Callable[[list[Listening]], None]) -> int:
         SettingsError: An option does not exist or does not make sense.
         RecorderError: The proxy could not start.
     """
-    return asyncio.run(_serve(settings, ready))
+    return asyncio.run(_serve(options, ready))
 
 
-async def _serve(settings: Settings, ready: Callable[[list[Listening]], None]) -> int:
-    modes = _modes(settings)
-    _check_address(settings)
-    startup = _Startup(lambda: ready(_listening(master, settings)))
+async def _serve(options: RecordOptions, ready: Callable[[list[Listening]], None]) -> int:
+    modes = _modes(options)
+    _check_address(options)
+    startup = _Startup(lambda: ready(_listening(master, options)))
     startup.install()
     try:
-        master = Master(options.Options())
-        tape = Tape()
+        master = Master(Options())
+        tape = Tape(options.policy)
         server = Proxyserver()
         master.addons.add(Core(), server, NextLayer(), TlsConfig(), DisableH2C(), DnsResolver(), tape, startup)
         try:
             master.options.update(http3=False, connection_strategy="lazy", mode=modes)
-            if settings.certificate is not None:
+            if options.certificate is not None:
                 try:
-                    master.options.update(certs=[str(settings.certificate)])
+                    master.options.update(certs=[str(options.certificate)])
                 except (exceptions.OptionsError, ValueError) as e:
                     raise SettingsError(
-                        f"{settings.certificate} cannot be used as a certificate: {e}",
+                        f"{options.certificate} cannot be used as a certificate: {e}",
                         hint="a PEM file with the certificate and its private key is wanted",
                     ) from e
             master.options.update(
-                tape_store=settings.store_url,
-                tape_name=settings.name or "",
-                tape_durability=settings.durability,
-                tape_upstream=str(settings.upstream or ""),
-                tape_check=settings.check,
-                tape_config=str(settings.config or ""),
-                tape_reject_invalid=settings.reject_invalid,
-                tape_upstream_timeout_ms=max(1, round(settings.upstream_timeout_s * 1000)),
+                tape_store=options.store_url,
+                tape_name=options.name or "",
+                tape_durability=options.durability,
+                tape_upstream=str(options.upstream or ""),
+                tape_check=options.check,
+                tape_reject_invalid=options.reject_invalid,
+                tape_upstream_timeout=repr(options.upstream_timeout_s),
             )
-            _refuse_managed(settings.options)
-            master.options.set(*settings.options)
+            _refuse_managed(options.mitmproxy)
+            master.options.set(*options.mitmproxy)
         except (exceptions.OptionsError, TypeError, ValueError) as e:
             raise SettingsError(str(e), hint="'mitmproxy --options' describes mitmproxy's options") from e
         loop = asyncio.get_running_loop()
@@ -134,18 +107,18 @@ async def _serve(settings: Settings, ready: Callable[[list[Listening]], None]) -
         startup.uninstall()
 
 
-def _check_address(settings: Settings) -> None:
+def _check_address(options: RecordOptions) -> None:
     """Find out what mitmproxy would tell in a roundabout way.
 
     Raises:
         SettingsError: Nothing can be listened on there, or it would be its own upstream.
     """
-    if settings.upstream is None:
+    if options.upstream is None:
         return
-    host, port = settings.listen
-    if port == settings.upstream.port and settings.upstream.host in {host, *_THIS_MACHINE}:
+    host, port = options.listen
+    if port == options.upstream.port and options.upstream.host in {host, *_THIS_MACHINE}:
         raise SettingsError(
-            f"{settings.upstream} is this proxy itself", hint="name the real server, or another address with --listen"
+            f"{options.upstream} is this proxy itself", hint="name the real server, or another address with --listen"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -210,8 +183,8 @@ class _Startup(log.MitmLogHandler):
         self._ready()
 
 
-def _modes(settings: Settings) -> list[str]:
-    modes = list(settings.modes)
+def _modes(options: RecordOptions) -> list[str]:
+    modes = list(options.modes)
     for spec in modes:
         try:
             mode = ProxyMode.parse(spec)
@@ -221,20 +194,20 @@ def _modes(settings: Settings) -> list[str]:
             ) from e
         if isinstance(mode, ReverseMode):
             raise SettingsError(f"{spec!r}: the upstream of a reverse proxy is said by --upstream")
-    if settings.upstream is not None:
-        host, port = settings.listen
-        modes.insert(0, f"reverse:{settings.upstream.origin}@{host}:{port}")
+    if options.upstream is not None:
+        host, port = options.listen
+        modes.insert(0, f"reverse:{options.upstream.origin}@{host}:{port}")
     if not modes:
         raise SettingsError("there is nothing to record", hint="name the real server: --upstream URL")
     return modes
 
 
-def _listening(master: Master, settings: Settings) -> list[Listening]:
+def _listening(master: Master, options: RecordOptions) -> list[Listening]:
     found = []
     server: Proxyserver = master.addons.get("proxyserver")
     for instance in server.servers:
         reverse = isinstance(instance.mode, ReverseMode)
-        upstream = str(settings.upstream) if reverse else instance.mode.full_spec
+        upstream = str(options.upstream) if reverse else instance.mode.full_spec
         for host, port, *_ in instance.listen_addrs:
             shown = f"[{host}]" if ":" in host else host
             scheme = "http" if instance.mode.transport_protocol == "tcp" else instance.mode.type_name

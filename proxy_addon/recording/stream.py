@@ -5,8 +5,8 @@
 * The time of a request's first byte.
 * How a stream ended, so that the error hook can tell who left: see `outcome`.
 
-`install` puts it in the place of mitmproxy's own on connections that speak HTTP. It leans on names of mitmproxy 12.2
-that are not meant for the public; the tests of outcomes fail when one of them changes.
+`install` puts it in the place of mitmproxy's own on connections that speak HTTP. It leans on names of mitmproxy that are
+not meant for the public: `recording.internals` has them all.
 """
 
 from __future__ import annotations
@@ -22,32 +22,31 @@ from mitmproxy import http
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import GetHttpConnection, HttpLayer, HttpStream, SendHttp
-from mitmproxy.proxy.layers.http._base import ReceiveHttp
-from mitmproxy.proxy.layers.http._events import (
+
+from proxy_addon.core.durations import parse_seconds
+from proxy_addon.core.exchange import Outcome
+from proxy_addon.core.protocol import CORS
+from proxy_addon.core.routes import parse_route
+from proxy_addon.recording.internals import (
     ErrorCode,
+    GetHttpConnection,
+    Http1Server,
+    HttpLayer,
+    HttpStream,
+    ReceiveHttp,
     RequestHeaders,
     RequestProtocolError,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
     ResponseProtocolError,
+    SendHttp,
 )
-from mitmproxy.proxy.layers.http._http1 import Http1Server
-
-from proxy_addon.core.exchange import Outcome
-from proxy_addon.core.routes import parse_route
 
 _OUTCOME = "sessiontape.outcome"
 _ASKED = "sessiontape.asked"
 
-CORS = (
-    (b"Access-Control-Allow-Origin", b"*"),
-    (b"Access-Control-Allow-Methods", b"OPTIONS,POST,PUT"),
-    (b"Access-Control-Allow-Headers", b"Content-Type"),
-    (b"Access-Control-Expose-Headers", b"Location"),
-)
-"""Without them a browser hides an answer from the page. Source: Media Collection API, responses in general."""
+_CORS = [(name.encode(), value.encode()) for name, value in CORS]
 
 Commands = Generator[commands.Command, Any, None]
 
@@ -68,7 +67,7 @@ def went_upstream(flow: http.HTTPFlow) -> bool:
 def own_answer(status: int, message: str) -> http.Response:
     """Return an answer that the proxy gives in upstream's place."""
     body = json.dumps({"message": message}).encode()
-    headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body)), *CORS]
+    headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body)), *_CORS]
     return http.Response.make(status, body, http.Headers(headers))
 
 
@@ -138,6 +137,10 @@ class TapeStream(HttpStream):
         self._alarm: commands.RequestWakeup | None = None
         self._refused = False
 
+    @property
+    def _timeout_s(self) -> float:
+        return parse_seconds(self.context.options.tape_upstream_timeout)
+
     @functools.cached_property
     def _recorded(self) -> bool:
         return parse_route(self.flow.request.method, self.flow.request.path) is not None
@@ -167,7 +170,7 @@ class TapeStream(HttpStream):
 
     def make_server_connection(self) -> Generator[commands.Command, Any, bool]:
         """Get a connection to upstream, and from here on wait for its answer so long and no longer."""
-        self._alarm = commands.RequestWakeup(self.context.options.tape_upstream_timeout_ms / 1000)
+        self._alarm = commands.RequestWakeup(self._timeout_s)
         yield self._alarm
         connected = yield from super().make_server_connection()
         if connected:
@@ -221,8 +224,7 @@ class TapeStream(HttpStream):
             return
         if self.flow.response is not None and not self._recorded:
             return  # a long download that is none of ours
-        seconds = self.context.options.tape_upstream_timeout_ms / 1000
-        message = f"upstream gave no complete answer within {seconds:g} s"
+        message = f"upstream gave no complete answer within {self._timeout_s:g} s"
         self.flow.metadata[_OUTCOME] = Outcome.UPSTREAM_TIMEOUT.value
         if self.flow.metadata.get(_ASKED):
             yield SendHttp(RequestProtocolError(self.stream_id, message, ErrorCode.CANCEL), self.context.server)
@@ -256,4 +258,4 @@ class TapeStream(HttpStream):
             parent.command_sources[self._alarm] = _Nobody()  # type: ignore[assignment]
 
 
-__all__ = ["CORS", "TapeStream", "install", "outcome", "own_answer", "went_upstream"]
+__all__ = ["TapeStream", "install", "outcome", "own_answer", "went_upstream"]

@@ -1,6 +1,6 @@
 """Carry out plans: when each step is sent, with which ID and times, and what its answer comes to.
 
-The engine knows no network, no store and no wall clock: a `Transport` sends, `Books` are kept by somebody else and a
+The engine knows no network, no store and no wall clock: a `Transport` sends, a `Ledger` is kept by somebody else and a
 `Clock` tells time, so that a test hands over a function, a list and a clock of its own. Plans come in one by one, as
 sessions begin; results go out one by one, as they happen.
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import count
@@ -23,11 +22,10 @@ from typing import Protocol
 
 from proxy_addon.core.exchange import Request, Response
 from proxy_addon.core.locations import find_location, session_id_in
-from proxy_addon.core.replays.comparing import Noise, compare
-from proxy_addon.core.replays.pacing import Speed
+from proxy_addon.core.replays.comparing import compare
 from proxy_addon.core.replays.plans import PlannedStep, SessionPlan
 from proxy_addon.core.replays.runs import BROKEN_OFF, INTERRUPTED, UNREACHED, SessionRun, Step, StepOutcome
-from proxy_addon.core.replays.timestamps import Timestamps
+from proxy_addon.core.replays.sending import SendingOptions
 from proxy_addon.errors import SessiontapeError, TargetUnreachable
 
 _LONGEST_SLEEP_S = 3600.0
@@ -107,32 +105,13 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How to replay.
-
-    Attributes:
-        target: The server's URL, for messages.
-        concurrency: How many sessions run side by side at most.
-        noise: What may differ between a recorded answer and a new one.
-        spread_s: Over how long a time the first sessions, as many as run side by side, begin.
-    """
-
-    target: str
-    speed: Speed
-    timestamps: Timestamps
-    concurrency: int
-    noise: Noise = field(default_factory=Noise)
-    spread_s: float = 0.0
-
-
-class Books(Protocol):
+class Ledger(Protocol):
     """Writes down what becomes of a run."""
 
     def announce(self, position: int, number: int) -> asyncio.Future[None]:
         """Note, for good, that so many steps of a session, skipped ones included, may have been sent from now on.
 
-        None of them is sent before what this returns is done. So what a killed run has sent is known from its books,
+        None of them is sent before what this returns is done. So what a killed run has sent is known from its ledger,
         but for the steps that are announced and have no result.
 
         Returns:
@@ -160,11 +139,11 @@ class _Stopped(Exception):
 class Engine:
     """One replay. `run` carries it out; `stop`, from any task, ends it in good order."""
 
-    def __init__(self, settings: Settings, transport: Transport, clock: Clock, books: Books) -> None:
-        self._settings = settings
+    def __init__(self, options: SendingOptions, transport: Transport, clock: Clock, ledger: Ledger) -> None:
+        self._options = options
         self._transport = transport
         self._clock = clock
-        self._books = books
+        self._ledger = ledger
         self._stop_reason: str | None = None
         self._under_way: set[asyncio.Task[None]] = set()
         self._unreachable: TransportError | None = None
@@ -178,23 +157,23 @@ class Engine:
                 task.cancel()
 
     async def run(self, plans: AsyncIterator[tuple[int, SessionPlan]]) -> None:
-        """Send all plans, in their order as far as `Settings.concurrency` lets them begin.
+        """Send all plans, in their order as far as `SendingOptions.concurrency` lets them begin.
 
-        After `stop` the remaining plans are still drawn, so that the books have all that was asked for.
+        After `stop` the remaining plans are still drawn, so that the ledger have all that was asked for.
 
         Args:
             plans: With their places in the run; drawn one by one, each when its session may begin.
 
         Raises:
             TargetUnreachable: The first attempts to connect failed and none ever succeeded; the rest is not tried.
-            SessiontapeError: What ``plans`` or the books raise; what was under way has been stopped and noted.
+            SessiontapeError: What ``plans`` or the ledger raise; what was under way has been stopped and noted.
         """
-        free = asyncio.Semaphore(self._settings.concurrency)
+        free = asyncio.Semaphore(self._options.concurrency)
 
         began_s = self._clock.monotonic()
 
         async def one(position: int, plan: SessionPlan, number: int) -> None:
-            begins_s = began_s + self._settings.spread_s * min(number / self._settings.concurrency, 1)
+            begins_s = began_s + self._options.spread_s * min(number / self._options.concurrency, 1)
             try:
                 await _SessionReplay(self, position, plan, begins_s).run()
             finally:
@@ -218,7 +197,7 @@ class Engine:
         # Side by side with the attempt that failed, another may have succeeded.
         if self._unreachable and not self._transport.has_connected:
             raise TargetUnreachable(
-                f"no connection to {self._settings.target} succeeded: {self._unreachable}",
+                f"no connection to {self._options.target} succeeded: {self._unreachable}",
                 hint="is it running, and is --target right?",
             )
         if self._failure is not None:
@@ -238,13 +217,13 @@ class Engine:
 class _Announced:
     """How far the steps of a session are announced: as far ahead as needed to hold up none, and no further."""
 
-    def __init__(self, books: Books, position: int, plan: SessionPlan, ahead: int) -> None:
+    def __init__(self, ledger: Ledger, position: int, plan: SessionPlan, ahead: int) -> None:
         """Begin with nothing announced.
 
         Args:
             ahead: How many steps further than the one that is sent; more where that has turned out to be too few.
         """
-        self._books = books
+        self._ledger = ledger
         self._position = position
         self._steps = len(plan.steps)
         self._ahead = ahead
@@ -276,7 +255,7 @@ class _Announced:
 
     def _ask(self, number: int) -> None:
         self._asked = min(number + self._ahead, max(number, self._steps))
-        self._asking = self._books.announce(self._position, self._asked)
+        self._asking = self._ledger.announce(self._position, self._asked)
 
     async def _wait(self) -> None:
         assert self._asking is not None
@@ -290,16 +269,16 @@ class _SessionReplay:
     def __init__(self, engine: Engine, position: int, plan: SessionPlan, begins_s: float) -> None:
         self._engine = engine
         self._clock = engine._clock
-        self._settings = engine._settings
+        self._options = engine._options
         self._position = position
         self._plan = plan
         self._begins_s = begins_s
         self._steps: dict[int, Step] = {}
         self._sending: set[asyncio.Task[None]] = set()
-        paced = self._settings.speed.factor is not None
+        paced = self._options.speed.factor is not None
         self._places = asyncio.Semaphore(plan.most_at_once if paced else 1)
         ahead = plan.most_at_once if paced else _ANNOUNCED_AT_FULL_SPEED
-        self._announced = _Announced(engine._books, position, plan, ahead)
+        self._announced = _Announced(engine._ledger, position, plan, ahead)
         self._origin_s: float | None = None
         self._new_session_id: str | None = None
         self._no_session: str | None = "its start was not sent, so there is no session to report to"
@@ -330,7 +309,7 @@ class _SessionReplay:
         # By place in the recording; a start that an event overtook was sent first all the same.
         steps = tuple(self._steps[seq] for seq in sorted(self._steps))
         session = self._plan.session
-        engine._books.end(
+        engine._ledger.end(
             self._position,
             SessionRun(
                 source=session.id,
@@ -358,7 +337,7 @@ class _SessionReplay:
                 continue
             due_s = await self._until_due(planned)
             await self._announced.reach(number)
-            if planned.opens or self._settings.speed.factor is None:
+            if planned.opens or self._options.speed.factor is None:
                 await self._send(planned, due_s)  # all else waits for the new ID, or for the answer
                 continue
             await self._places.acquire()
@@ -374,7 +353,7 @@ class _SessionReplay:
 
     async def _until_due(self, planned: PlannedStep) -> float | None:
         """Wait until a step is due, and return when that was by the monotonic clock; None where it has no such time."""
-        after_s = self._settings.speed.due_after_s(planned.offset_s)
+        after_s = self._options.speed.due_after_s(planned.offset_s)
         if after_s is None or self._origin_s is None:
             return None
         due_s = self._origin_s + after_s
@@ -388,11 +367,11 @@ class _SessionReplay:
     async def _send(self, planned: PlannedStep, due_s: float | None) -> None:
         began_s, sent_at = self._clock.monotonic(), self._clock.now()
         if self._origin_s is None:
-            self._shift_ms = self._plan.shift_ms(self._settings.timestamps, sent_at)
+            self._shift_ms = self._plan.shift_ms(self._options.timestamps, sent_at)
             self._origin_s = began_s
-            if self._settings.speed.factor is not None:
+            if self._options.speed.factor is not None:
                 due_s = began_s
-        request, remark = self._plan.request(planned, self._new_session_id, self._settings.timestamps, self._shift_ms)
+        request, remark = self._plan.request(planned, self._new_session_id, self._options.timestamps, self._shift_ms)
         drift_ms = None if due_s is None else (began_s - due_s) * 1000
         try:
             response = await self._engine._transport.send(request)
@@ -415,7 +394,7 @@ class _SessionReplay:
             planned.recorded,
             planned.recorded_outcome,
             response,
-            noise=self._settings.noise,
+            noise=self._options.noise,
             ids=(self._plan.session.session_id, self._new_session_id),
             asked=request.headers,
         )
@@ -433,7 +412,7 @@ class _SessionReplay:
 
     def _note(self, step: Step) -> None:
         self._steps[step.seq] = step
-        self._engine._books.step(self._position, step)
+        self._engine._ledger.step(self._position, step)
 
     def _failed(self, planned: PlannedStep, sent_at: datetime, drift_ms: float | None, cause: str) -> None:
         if planned.opens:
@@ -450,7 +429,7 @@ class _SessionReplay:
             self._new_session_id = session_id_in(location)
             self._no_session = f"there is no session ID in the new start's Location, {location!r}"
         if self._new_session_id is not None:
-            self._engine._books.opened(self._position, self._new_session_id)
+            self._engine._ledger.opened(self._position, self._new_session_id)
 
     def _reason(self, steps: Sequence[Step]) -> str | None:
         """Return what kept the session, or the rest of it, from being sent; None where nothing did."""

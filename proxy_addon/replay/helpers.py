@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import multiprocessing
 import os
@@ -12,6 +13,8 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import contextmanager
 from multiprocessing import connection
 from typing import Any, Protocol
+
+from proxy_addon.errors import StorageUnavailable
 
 
 class Work[**P, T](Protocol):
@@ -86,3 +89,20 @@ def _end_with_parent() -> None:
 
 def _do_there(*args: Any, **kwargs: Any) -> Any:
     return _there[0](*args, **kwargs)
+
+
+async def outcome[T](future: Future[T]) -> T:
+    """Wait for a piece of work that is done beside.
+
+    Raises:
+        StorageUnavailable: The process that did it has died.
+    """
+    try:
+        return await asyncio.wrap_future(future)
+    except BrokenExecutor as e:
+        raise helper_died(e) from e
+
+
+def helper_died(error: Exception) -> StorageUnavailable:
+    """Return what is told of a helper process that has ended."""
+    return StorageUnavailable(f"a process beside the replay has died: {error}", hint="was it killed, or out of memory?")

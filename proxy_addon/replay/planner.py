@@ -29,7 +29,7 @@ class Planning:
 
 
 class Planner:
-    """Makes the plans of sessions, one after the other: `workers.Work`."""
+    """Makes the plans of sessions, one after the other: `helpers.Work`."""
 
     def __init__(self, store_url: str, planning: Planning, skip: Mapping[str, str]) -> None:
         """Prepare.

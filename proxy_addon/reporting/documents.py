@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
+from datetime import datetime
 from typing import Any
-
-import click
 
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Headers
 from proxy_addon.core.findings import Finding
+from proxy_addon.core.jsonforms import body_document, iso
+from proxy_addon.core.replays.aligning import Pair
+from proxy_addon.core.replays.runs import Difference, Percentiles, RunSummary, SessionRun, Step
+from proxy_addon.core.rules import Rule
+from proxy_addon.core.schemas import StoredSchema
 from proxy_addon.core.sessions import FindingCounts, Session
 
 Document = dict[str, Any]
-
-
-def print_json(document: object) -> None:
-    """Print one document on stdout."""
-    click.echo(json.dumps(document, indent=2))
-
-
-def print_pieces(pieces: Iterable[str]) -> None:
-    """Print a document that comes in pieces on stdout."""
-    for piece in pieces:
-        click.echo(piece, nl=False)
-    click.echo()
 
 
 _HERE = "the list comes here"
 
 
 def json_list(head: Document, name: str, items: Iterable[Document], tail: Document) -> Iterator[str]:
-    """Yield a JSON document with a long list in it, piece by piece, indented as `print_json` does."""
+    """Yield a JSON document with a long list in it, piece by piece, indented by two."""
     frame = json.dumps({**head, name: [_HERE], **tail}, indent=2)
     before, _, after = frame.partition(f"\n    {json.dumps(_HERE)}\n  ")
     yield before
@@ -45,11 +35,6 @@ def json_list(head: Document, name: str, items: Iterable[Document], tail: Docume
         yield separator + textwrap.indent(json.dumps(item, indent=2), "    ")
         separator = ",\n"
     yield after if separator == "\n" else f"\n  {after}"
-
-
-def iso(when: datetime) -> str:
-    """Return a time as ISO 8601 in UTC with milliseconds."""
-    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def session_document(session: Session, now: datetime, unclosed: FindingCounts) -> Document:
@@ -145,17 +130,118 @@ def exchange_document(exchange: Exchange, seq: int, findings: Iterable[Finding])
     }
 
 
-def body_document(body: bytes) -> Document:
-    """Return a body as text where it survives the round trip, else as base64."""
-    try:
-        return {"text": body.decode()}
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(body).decode()}
-
-
 def _event_document(event: Event) -> Document:
     return {"event_type": event.type, "playhead_s": event.playhead_s, "ts_ms": event.ts_ms}
 
 
 def _headers(headers: Headers) -> list[list[str]]:
     return [[name, value] for name, value in headers]
+
+
+def run_text(of: RunSummary, sessions: Iterable[SessionRun]) -> Iterator[str]:
+    """Return a run as printed by ``replay --json`` and ``runs RUN --json``, piece by piece: it may be large."""
+    head, totals, drift_ms, latency_ms = _run_parts(of)
+    return json_list(head, "sessions", map(_session_run, sessions), {**totals, **drift_ms, **latency_ms})
+
+
+def summary_document(of: RunSummary) -> Document:
+    """Return a run as listed by ``runs --json``: the document of a run without its sessions."""
+    head, *rest = _run_parts(of)
+    for part in rest:
+        head |= part
+    return head
+
+
+def _run_parts(of: RunSummary) -> tuple[Document, Document, Document, Document]:
+    run = of.run
+    head = {
+        "id": run.id,
+        "target": run.target,
+        "started_at": iso(run.started_at),
+        "finished_at": None if run.finished_at is None else iso(run.finished_at),
+        "speed": _speed(run.speed),
+        "timestamps": run.timestamps,
+        "verdict": of.totals.verdict.value,
+    }
+    return (
+        head,
+        {"totals": asdict(of.totals)},
+        {"drift_ms": _percentiles(of.drift_ms)},
+        {"latency_ms": _percentiles(of.latency_ms)},
+    )
+
+
+def _speed(speed: str) -> str | int | float:
+    if speed == "max":
+        return speed
+    return int(speed) if speed.isdigit() else float(speed)
+
+
+def _percentiles(values: Percentiles) -> Document:
+    return {name: _rounded(value) for name, value in asdict(values).items()}
+
+
+def _session_run(session: SessionRun) -> Document:
+    return {
+        "source": session.source,
+        "session_id": session.session_id,
+        "new_session_id": session.new_session_id,
+        "verdict": session.verdict.value,
+        "reason": session.reason,
+        "steps": [_step_document(step) for step in session.steps],
+    }
+
+
+def _step_document(step: Step) -> Document:
+    return {
+        "seq": step.seq,
+        "event_type": step.event_type,
+        "outcome": step.outcome.value,
+        "reason": step.reason,
+        "recorded_status": step.recorded_status,
+        "status": step.status,
+        "sent_at": None if step.sent_at is None else iso(step.sent_at),
+        "drift_ms": _rounded(step.drift_ms),
+        "latency_ms": _rounded(step.latency_ms),
+        "differences": [_difference(each, "recorded", "replayed") for each in step.differences],
+    }
+
+
+def _rounded(value_ms: float | None) -> float | None:
+    """Return milliseconds with microseconds behind the point; more is noise."""
+    return None if value_ms is None else round(value_ms, 3)
+
+
+def _difference(difference: Difference, a: str, b: str) -> Document:
+    return {"where": difference.where, a: difference.a, b: difference.b}
+
+
+def pair_document(pair: Pair) -> Document:
+    """Return two events laid side by side, as in ``diff --json``."""
+    either = pair.a or pair.b
+    return {
+        "a": None if pair.a is None else pair.a.seq,
+        "b": None if pair.b is None else pair.b.seq,
+        "pointer_a": None if pair.a is None else pair.a.pointer,
+        "pointer_b": None if pair.b is None else pair.b.pointer,
+        "kind": pair.kind.value,
+        "event_type": None if either is None else either.event_type,
+        "differences": [_difference(each, "a", "b") for each in pair.differences],
+    }
+
+
+def rule_document(rule: Rule) -> Document:
+    """Return a rule as listed by ``rules --json``."""
+    return {"rule": rule.id, "severity": rule.severity.value, "summary": rule.summary}
+
+
+def schema_document(schema: StoredSchema) -> Document:
+    """Return a version of a schema as listed by ``schemas list --json``."""
+    return {
+        "upstream": schema.upstream,
+        "event_type": schema.event_type,
+        "version": schema.sha256,
+        "bytes": len(schema.body),
+        "first_seen_at": iso(schema.first_seen_at),
+        "last_seen_at": iso(schema.last_seen_at),
+    }

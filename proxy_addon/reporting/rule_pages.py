@@ -5,8 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from proxy_addon.cli.rules import page
-from proxy_addon.core.rules import MODULES, RULES
+from proxy_addon.core.rules import MODULES, RULES, Rule
+
+_HEADINGS = {"Why it matters": "Why it matters in the reports"}
+
+
+def page(rule: Rule) -> str:
+    """Return a rule's page as Markdown: what ``rules RULE`` prints and ``docs/rules/`` has."""
+    parts = [f"# {rule.id}", f"*{rule.severity.value}* · {rule.summary}"]
+    for name, text in rule.page.items():
+        parts += [f"## {_HEADINGS.get(name, name)}", text]
+    return "\n\n".join(parts) + "\n"
 
 
 def pages() -> dict[str, str]:

@@ -1,42 +1,20 @@
-"""Replay runs as JSON documents and as tables for people."""
+"""A replay run told to people: its sessions, what went wrong, and what it came to."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from proxy_addon.core.replays.runs import Percentiles, RunSummary, SessionRun, Step, StepOutcome, Totals, count
-from proxy_addon.reporting.documents import Document, iso, json_list
-from proxy_addon.reporting.terminal import printable
+from proxy_addon.core.replays.runs import RunSummary, SessionRun, Step, StepOutcome, Totals, count
+from proxy_addon.reporting.terminal import coloured, plain_table, printable
+from proxy_addon.reporting.words import counted, milliseconds, moment, short, value
 
 LISTED = 50
 """How many sessions, and steps that differ or failed, are listed one by one."""
-_STYLES = {
-    StepOutcome.SAME: "green",
-    StepOutcome.DIFFERENT: "yellow",
-    StepOutcome.FAILED: "red",
-    StepOutcome.SKIPPED: "dim",
-}
-_ID_SHOWN = 12
-
-
-def run_text(of: RunSummary, sessions: Iterable[SessionRun]) -> Iterator[str]:
-    """Return a run as printed by ``replay --json`` and ``runs RUN --json``, piece by piece: it may be large."""
-    head, totals, drift_ms, latency_ms = _parts(of)
-    return json_list(head, "sessions", map(_session, sessions), {**totals, **drift_ms, **latency_ms})
-
-
-def summary_document(of: RunSummary) -> Document:
-    """Return a run as listed by ``runs --json``: the document of a run without its sessions."""
-    head, *rest = _parts(of)
-    for part in rest:
-        head |= part
-    return head
 
 
 def print_run(console: Console, of: RunSummary, sessions: Iterable[SessionRun]) -> None:
@@ -47,17 +25,20 @@ def print_run(console: Console, of: RunSummary, sessions: Iterable[SessionRun]) 
     if shown.sessions:
         console.print(_sessions_table(shown.sessions))
         if shown.others:
-            console.print(f"… and {_counted(shown.others, 'session')} more; --json has them all", markup=False)
+            console.print(f"… and {counted(shown.others, 'session')} more; --json has them all", markup=False)
         console.print()
     _print_trouble(console, shown)
     _print_summary(console, of)
     for remark, number in shown.remarks.most_common(LISTED):
-        console.print(Text.assemble(f"  {_counted(number, 'step')} ", printable(remark)), soft_wrap=True)
+        console.print(Text.assemble(f"  {counted(number, 'step')} ", printable(remark)), soft_wrap=True)
 
 
 def print_runs(console: Console, summaries: Iterable[RunSummary]) -> None:
     """Print runs as a table."""
-    table = _table("run", "started (UTC)", "target", "speed", "timestamps", "verdict")
+    table = plain_table("run", "started (UTC)")
+    table.add_column("target")
+    for name in ("speed", "timestamps", "verdict"):
+        table.add_column(name, no_wrap=True)
     for name in ("sent", *_COUNTED):
         table.add_column(name, justify="right")
     table.add_column("drift p95", justify="right")
@@ -65,14 +46,14 @@ def print_runs(console: Console, summaries: Iterable[RunSummary]) -> None:
         run, totals = each.run, each.totals
         table.add_row(
             run.id,
-            f"{run.started_at:%Y-%m-%d %H:%M:%S}",
+            moment(run.started_at),
             printable(run.target),
             run.speed,
             run.timestamps,
-            _coloured(totals.verdict),
+            coloured(totals.verdict),
             str(totals.sent),
             *_numbers(totals),
-            _ms(each.drift_ms.p95),
+            milliseconds(each.drift_ms.p95) or "-",
         )
     console.print(table)
 
@@ -80,68 +61,8 @@ def print_runs(console: Console, summaries: Iterable[RunSummary]) -> None:
 _COUNTED = tuple(outcome.value for outcome in StepOutcome)
 
 
-def _parts(of: RunSummary) -> tuple[Document, Document, Document, Document]:
-    run = of.run
-    head = {
-        "id": run.id,
-        "target": run.target,
-        "started_at": iso(run.started_at),
-        "finished_at": None if run.finished_at is None else iso(run.finished_at),
-        "speed": _speed(run.speed),
-        "timestamps": run.timestamps,
-        "verdict": of.totals.verdict.value,
-    }
-    return (
-        head,
-        {"totals": asdict(of.totals)},
-        {"drift_ms": _percentiles(of.drift_ms)},
-        {"latency_ms": _percentiles(of.latency_ms)},
-    )
-
-
-def _speed(speed: str) -> str | int | float:
-    if speed == "max":
-        return speed
-    return int(speed) if speed.isdigit() else float(speed)
-
-
-def _percentiles(values: Percentiles) -> Document:
-    return {name: _rounded(value) for name, value in asdict(values).items()}
-
-
-def _session(session: SessionRun) -> Document:
-    return {
-        "source": session.source,
-        "session_id": session.session_id,
-        "new_session_id": session.new_session_id,
-        "verdict": session.verdict.value,
-        "reason": session.reason,
-        "steps": [_step(step) for step in session.steps],
-    }
-
-
-def _step(step: Step) -> Document:
-    return {
-        "seq": step.seq,
-        "event_type": step.event_type,
-        "outcome": step.outcome.value,
-        "reason": step.reason,
-        "recorded_status": step.recorded_status,
-        "status": step.status,
-        "sent_at": None if step.sent_at is None else iso(step.sent_at),
-        "drift_ms": _rounded(step.drift_ms),
-        "latency_ms": _rounded(step.latency_ms),
-        "differences": [asdict(difference) for difference in step.differences],
-    }
-
-
-def _rounded(value_ms: float | None) -> float | None:
-    """Return milliseconds with microseconds behind the point; more is noise."""
-    return None if value_ms is None else round(value_ms, 3)
-
-
 def _sessions_table(sessions: Iterable[SessionRun]) -> Table:
-    table = _table("session", "new ID", "verdict")
+    table = plain_table("session", "new ID", "verdict")
     table.add_column("steps", justify="right")
     for name in _COUNTED:
         table.add_column(name, justify="right")
@@ -150,8 +71,8 @@ def _sessions_table(sessions: Iterable[SessionRun]) -> Table:
         totals = count(session.steps)
         table.add_row(
             session.source,
-            printable(session.new_session_id and _short(session.new_session_id), "-"),
-            _coloured(session.verdict),
+            printable(short(session.new_session_id), "-"),
+            coloured(session.verdict),
             str(totals.recorded),
             *_numbers(totals),
             printable(session.reason),
@@ -197,9 +118,9 @@ _REMARKS = 1000
 def _print_trouble(console: Console, shown: _Shown) -> None:
     for session, step in shown.trouble:
         line = Text.assemble(session.source, f" #{step.seq} ", printable(step.event_type, "(no event type)"), " ")
-        line.append_text(_coloured(step.outcome))
+        line.append_text(coloured(step.outcome))
         for difference in step.differences:
-            line.append(f" {difference.where}: {_value(difference.recorded)} -> {_value(difference.replayed)}")
+            line.append(f" {difference.where}: {_side(difference.a)} -> {_side(difference.b)}")
         if step.reason:
             line.append(": ").append_text(printable(step.reason))
         console.print(line, soft_wrap=True)
@@ -216,8 +137,8 @@ def _print_summary(console: Console, of: RunSummary) -> None:
             f"run {run.id} to ",
             printable(run.target),  # no markup: it may have the brackets of an IPv6 address
             ": ",
-            _coloured(totals.verdict),
-            f"; {_counted(of.sessions, 'session')}, {_counted(totals.recorded, 'step')} recorded",
+            coloured(totals.verdict),
+            f"; {counted(of.sessions, 'session')}, {counted(totals.recorded, 'step')} recorded",
         ),
         soft_wrap=True,
     )
@@ -227,35 +148,14 @@ def _print_summary(console: Console, of: RunSummary) -> None:
     )
     for name, values in (("drift", of.drift_ms), ("latency", of.latency_ms)):
         if values.max is not None:
-            console.print(f"  {name} p50 {_ms(values.p50)}, p95 {_ms(values.p95)}, max {_ms(values.max)}")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(name, no_wrap=name != "target")
-    return table
+            console.print(
+                f"  {name} p50 {milliseconds(values.p50)}, p95 {milliseconds(values.p95)}, max {milliseconds(values.max)}"
+            )
 
 
 def _numbers(totals: Totals) -> list[str]:
     return [str(getattr(totals, name)) for name in _COUNTED]
 
 
-def _coloured(outcome: StepOutcome) -> Text:
-    return Text(outcome.value, style=_STYLES[outcome])
-
-
-def _value(value: str | int | None) -> str:
-    return "nothing" if value is None else printable(str(value)).plain
-
-
-def _short(id: str) -> str:
-    return id if len(id) <= _ID_SHOWN else f"{id[:_ID_SHOWN]}…"
-
-
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f} ms"
+def _side(side: str | int | None) -> str:
+    return printable(value(side)).plain

@@ -15,13 +15,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from proxy_addon.cli.sessions import STATE_STYLES, duration, finding_counts
 from proxy_addon.core.events import Event
-from proxy_addon.core.exchange import Exchange, Outcome
-from proxy_addon.core.findings import BUILT_IN, Finding, Severity
-from proxy_addon.core.routes import Operation
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.findings import Finding
+from proxy_addon.core.routes import TRACKING, Operation
 from proxy_addon.core.sessions import FindingCounts, Session
-from proxy_addon.reporting.terminal import printable
+from proxy_addon.reporting.terminal import STATE_STYLES, answer, finding_text, plain_table, printable
+from proxy_addon.reporting.words import clock, counted, duration, finding_counts, moment, took_ms
 
 _STYLES = (
     (("session",), "bold cyan"),
@@ -33,7 +33,6 @@ _STYLES = (
     (("error",), "bold red"),
     (("state", "bitrate"), "blue"),
 )
-SEVERITY_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 BODY_SHOWN = 20_000
 """Characters of a body that are shown; the JSON has all."""
 
@@ -62,7 +61,7 @@ class Timeline:
         for seq, exchange in enumerate(exchanges, 1):
             for row in rows.of(seq, exchange):
                 table.add_row(*row)
-            below = [finding_line(finding) for finding in findings.get(exchange.id, ())]
+            below = [finding_text(finding) for finding in findings.get(exchange.id, ())]
             shown = _bodies(exchange) if bodies else []
             if below or shown:  # these are wider than any column
                 self._console.print(table)
@@ -78,28 +77,9 @@ class Timeline:
             self._console.print()
             self._console.print(Text("Of the session as a whole:", style="bold"))
             for finding in findings:
-                self._console.print(Padding(finding_line(finding, places=True), (0, 0, 0, 2)))
-
-
-def finding_line(finding: Finding, *, places: bool = False) -> Text:
-    """Return a finding as a line for people.
-
-    Args:
-        places: Whether to say which exchange it is about.
-    """
-    line = Text.assemble(
-        (f"{finding.severity.value:<7}", SEVERITY_STYLES[finding.severity]), " ", (finding.rule, "bold")
-    )
-    if places and finding.seq is not None:
-        line.append(f" #{finding.seq}")
-    line.append(": ").append_text(printable(finding.message))
-    if finding.pointer:
-        line.append(" at ", "dim").append_text(printable(finding.pointer))
-    if finding.lowered_by:
-        line.append(f" ({finding.lowered_by})", "dim")
-    if finding.authority != BUILT_IN:
-        line.append(f" [{finding.authority}]", "dim")
-    return line
+                self._console.print(
+                    Padding(finding_text(finding, "" if finding.seq is None else f"#{finding.seq}"), (0, 0, 0, 2))
+                )
 
 
 def _bodies(exchange: Exchange) -> list[Text]:
@@ -107,18 +87,6 @@ def _bodies(exchange: Exchange) -> list[Text]:
     if exchange.response is not None:
         bodies.append(("answer", exchange.response.body))
     return [Text.assemble((f"{name}  ", "dim"), _readable(body)) for name, body in bodies if body]
-
-
-def answer(exchange: Exchange) -> Text:
-    """Return an exchange's status, or its outcome where it has none."""
-    if exchange.response is not None and exchange.outcome is Outcome.ANSWERED:
-        return Text(str(exchange.response.status), style="green" if exchange.response.is_success else "red")
-    return Text(exchange.outcome.value, style="red")
-
-
-def milliseconds(exchange: Exchange) -> str:
-    """Return how long an exchange took; empty where it had no end."""
-    return "" if exchange.duration_us is None else f"{exchange.duration_us / 1000:.1f}"
 
 
 class _Rows:
@@ -133,19 +101,19 @@ class _Rows:
         self.count = seq
         body = exchange.request.reading
         at_s = (exchange.received_at - self._started_at).total_seconds()
-        tracking = exchange.route.operation in (Operation.SESSIONS, Operation.EVENTS, Operation.DOWNLOADED)
+        tracking = exchange.route.operation in TRACKING
         event = body.events[0] if tracking and body.events and not body.is_batch else Event()
         what = _event(event) if event.type is not None else Text(_what(exchange, batch=body.is_batch), style="dim")
         after, moved = self._distance(exchange.received_at, event)
         yield (
             str(seq),
-            _clock(at_s),
+            clock(at_s),
             what,
             _number(event.playhead_s),
             after,
             moved,
             answer(exchange),
-            milliseconds(exchange),
+            took_ms(exchange),
         )
         if tracking and body.is_batch:
             for element in body.events:
@@ -170,7 +138,7 @@ def _print_facts(console: Console, session: Session, now: datetime, counts: Find
     facts.add_row("session ID", printable(session.session_id, "none was given"))
     if session.retry_of:
         facts.add_row("retry of", session.retry_of)
-    facts.add_row("started", f"{session.started_at:%Y-%m-%d %H:%M:%S} UTC, lasted {lasted}")
+    facts.add_row("started", f"{moment(session.started_at)} UTC, lasted {lasted}")
     facts.add_row("upstream", printable(session.upstream))
     for name, value in (
         ("recording", session.recording),
@@ -181,7 +149,7 @@ def _print_facts(console: Console, session: Session, now: datetime, counts: Find
     ):
         if value is not None:
             facts.add_row(name, printable(value))
-    facts.add_row("exchanges", f"{session.exchanges}, with {session.events} event{'' if session.events == 1 else 's'}")
+    facts.add_row("exchanges", f"{session.exchanges}, with {counted(session.events, 'event')}")
     if found := finding_counts(counts):
         facts.add_row("findings", found)
     console.print(facts)
@@ -189,7 +157,7 @@ def _print_facts(console: Console, session: Session, now: datetime, counts: Find
 
 
 def _table(*, show_header: bool = True) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", show_header=show_header)
+    table = plain_table(show_header=show_header)
     table.add_column("#", justify="right", no_wrap=True, min_width=3)
     table.add_column("time", justify="right", no_wrap=True, min_width=10)
     table.add_column("event", no_wrap=True, min_width=18)
@@ -215,12 +183,6 @@ def _what(exchange: Exchange, *, batch: bool) -> str:
     if operation is Operation.PREFLIGHT:
         return "preflight"
     return f"{exchange.request.method} {operation.value}, no event"
-
-
-def _clock(seconds: float) -> str:
-    sign = "-" if seconds < 0 else "+"
-    minutes, rest = divmod(abs(seconds), 60)
-    return f"{sign}{int(minutes)}:{rest:06.3f}"
 
 
 def _number(value: float | None) -> str:

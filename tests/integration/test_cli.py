@@ -16,7 +16,7 @@ from proxy_addon.core.exchange import Outcome
 from storage import migrate, saving
 from storage.engine import Store
 from storage.saving import RecordingRun
-from tests import processes
+from tests import forking, processes
 from tests.builders import BEGIN, START_PARAMS, body, event, event_dict, exchange, response, start, unjudged
 from tests.processes import printed, run
 
@@ -341,6 +341,17 @@ def test_the_environment_names_the_store_and_every_option(tape, monkeypatch):
     monkeypatch.setenv("SESSIONTAPE_STORE", tape)
     monkeypatch.setenv("SESSIONTAPE_SESSIONS_LIMIT", "2")
     assert len(printed("sessions")) == 2
+
+
+@pytest.mark.parametrize("options", [["rules"], ["rules", "--json"], ["show", "aaaa1111", "--json"]], ids=" ".join)
+def test_output_that_nobody_reads_is_no_error(tape, options, monkeypatch):
+    monkeypatch.setenv("SESSIONTAPE_STORE", tape)
+    read, write = os.pipe()
+    os.close(read)
+    with forking.Popen([processes.COMMAND, *options], stdout=write, stderr=subprocess.PIPE, text=True) as process:
+        os.close(write)
+        assert process.communicate() == (None, "")
+    assert process.returncode == 0
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tape):

@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 
-from tests import sdk_traffic
+from tests import forking, sdk_traffic
 from tests.builders import BEGIN, SESSION_ID, body, event, event_dict, response, start, unjudged
 
 COMMAND = Path(sys.executable).with_name("sessiontape")
@@ -52,7 +52,7 @@ class Answered:
 class Collector:
     """A running collector."""
 
-    process: subprocess.Popen[str]
+    process: forking.Popen
     ready: str
     log: Path
 
@@ -98,7 +98,7 @@ class Collector:
         self.process.send_signal(number)
         out, err = self.process.communicate(timeout=TIMEOUT_S)
         assert out == ""
-        return self.process.returncode, err, time.monotonic() - began
+        return self.process.wait(), err, time.monotonic() - began
 
 
 Starter = Callable[..., Collector]
@@ -112,7 +112,7 @@ def collector(tmp_path: Path) -> Iterator[Starter]:
     def begin(*options: str) -> Collector:
         log = tmp_path / f"log{len(running)}.jsonl"
         command = [str(COMMAND), "collector", "--listen", "127.0.0.1:0", "--log", str(log), *options]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        process = forking.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
         assert process.stderr is not None
         readable, _, _ = select.select([process.stderr], [], [], TIMEOUT_S)
         begun = Collector(process, process.stderr.readline().strip() if readable else "", log)
@@ -129,11 +129,11 @@ def collector(tmp_path: Path) -> Iterator[Starter]:
 def refused(*options: str, cwd: Path) -> str:
     """Run a collector that cannot start; return what it says."""
     command = [str(COMMAND), "collector", "--listen", "127.0.0.1:0", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, cwd=cwd)
+    done = forking.run(command, text=True, timeout=TIMEOUT_S, cwd=cwd)
     assert done.returncode == 2
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    return done.stderr
+    return str(done.stderr)
 
 
 def read_to_end(connection: socket.socket) -> bytes:

@@ -59,7 +59,7 @@ def anew(store: Store) -> list[tuple[str, int | None, int]]:
     with store.read() as db:
         watch = SessionWatch(found, found.last_event_at)
         list(watch.judging(exchanges.of_session(db, found.id), bodies=False))
-    return [(finding.rule, finding.seq, finding.count) for finding in watch.verdict().of_session]
+    return [(finding.rule, finding.seq, finding.count) for finding in watch.judgement().of_session]
 
 
 @contextmanager

@@ -27,7 +27,7 @@ import pytest
 from proxy_addon.core.exchange import Exchange, Headers, Request, Response
 from storage import saving
 from storage.engine import BUSY_TIMEOUT_S, Store
-from tests import builders, processes, sdk_traffic
+from tests import builders, forking, processes, sdk_traffic
 from tests.builders import BEGIN, SESSION_ID, unjudged
 from tests.integration.test_collector import self_signed
 from tests.processes import COMMAND, collector
@@ -579,7 +579,7 @@ class TestFailing:
         fill(store_url, sdk_exchanges())
         with (
             collector(tmp_path, "--fault", "events:hang:nth=4") as target,
-            subprocess.Popen(
+            forking.Popen(
                 [COMMAND, *arguments(store_url, target.url, "--speed", "20", "--concurrency", "1", "--json")],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -824,7 +824,7 @@ class TestRuns:
 def killed_in_the_middle(tape: str, target: str, *options: str, when: Callable[[], bool]) -> str:
     """Begin a replay, kill it with SIGKILL when told, and return the run's id."""
     command = [COMMAND, *arguments(tape, target, *options)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with forking.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + TIMEOUT_S
         while not when():
             assert process.poll() is None, "it ended before it was killed"
@@ -938,7 +938,7 @@ class TestResuming:
 
         target = server(answer)
         command = [COMMAND, *arguments(tape, target.url, *MAX)]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        with forking.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             target.wait_for(20)
             (run,) = processes.printed("runs", "--store", tape)
             done = processes.run("replay", "--resume", run["id"], "--store", tape)
@@ -958,7 +958,7 @@ class TestResuming:
         command = [COMMAND, *arguments(tape, target.url, "--speed", "0.05", "--json")]
         with (
             contextlib.closing(sqlite3.connect(tape.removeprefix("sqlite:///"), isolation_level=None)) as db,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process,
+            forking.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process,
         ):
             target.wait_for(9)
             db.execute("BEGIN IMMEDIATE")
@@ -981,7 +981,7 @@ class TestResuming:
         command = [COMMAND, *arguments(tape, target.url, *MAX, "--json")]
         with (
             contextlib.closing(sqlite3.connect(tape.removeprefix("sqlite:///"), isolation_level=None)) as db,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process,
+            forking.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process,
         ):
             target.wait_for(5)
             db.execute("BEGIN IMMEDIATE")
@@ -1007,7 +1007,7 @@ class TestResuming:
     def test_what_an_interruption_left_is_sent(self, tape, tmp_path):
         with collector(tmp_path, "--fault", "events:hang:nth=4") as target:
             command = [COMMAND, *arguments(tape, target.url, *MAX, "--concurrency", "1")]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            with forking.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
                 deadline = time.monotonic() + TIMEOUT_S
                 while len(target.received()) < 5 and time.monotonic() < deadline:
                     time.sleep(0.02)
@@ -1117,7 +1117,7 @@ class TestLongRuns:
         tape = fill(sqlite_url, crowd(3, events=3400))
         target = server()
         command = [COMMAND, *arguments(tape, target.url, *MAX, "--json")]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        with forking.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             target.wait_for(3)
             assert [pid for pid in children(process.pid) if is_worker(pid)]
             document = json.loads(process.communicate(timeout=TIMEOUT_S)[0])
@@ -1129,7 +1129,7 @@ class TestLongRuns:
         tape = fill(sqlite_url, crowd(260, events=2))
         target = server()
         command = [COMMAND, *arguments(tape, target.url, *MAX, "--concurrency", "4")]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        with forking.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
             target.wait_for(60)
             helpers = children(process.pid)
             assert helpers
@@ -1154,7 +1154,7 @@ class TestLongRuns:
         tape = fill(sqlite_url, crowd(260, events=2))
         target = server()
         command = [COMMAND, *arguments(tape, target.url, *MAX, "--concurrency", "2", "--json")]
-        with subprocess.Popen(
+        with forking.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         ) as process:
             target.wait_for(30)
@@ -1171,7 +1171,7 @@ class TestLongRuns:
         for number in range(2):
             target = server()
             command = [COMMAND, *arguments(tape, target.url, *MAX, "--concurrency", "4")]
-            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            with forking.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
                 target.wait_for(60)
                 helper = [pid for pid in children(process.pid) if is_worker(pid)][number]
                 os.kill(helper, signal.SIGKILL)
@@ -1359,7 +1359,7 @@ class TestNoise:
     def test_learning_ends_when_it_is_told_to(self, tape, tmp_path, number):
         with (
             collector(tmp_path, "--fault", "events:hang:nth=4") as target,
-            subprocess.Popen(
+            forking.Popen(
                 [COMMAND, *arguments(tape, target.url, "--learn-noise", "--timeout", "60")],
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             ) as process,
@@ -1418,7 +1418,7 @@ def test_a_terminal_is_told_how_far_it_has_got(sqlite_url, server):
     parent, child = pty.openpty()
     command = [COMMAND, *arguments(tape, server().url, "--speed", "0.05", "--concurrency", "20")]
     wide = {**os.environ, "COLUMNS": "160"}
-    with subprocess.Popen(command, stdin=child, stdout=subprocess.DEVNULL, stderr=child, env=wide) as process:
+    with forking.Popen(command, stdin=child, stdout=subprocess.DEVNULL, stderr=child, env=wide) as process:
         os.close(child)
         shown = b""
         with contextlib.suppress(OSError):  # the end of a terminal

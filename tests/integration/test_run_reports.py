@@ -41,7 +41,7 @@ def step(seq: int, outcome: StepOutcome, **rest: Any) -> Step:
     return Step(seq=seq, outcome=outcome, **values | rest)
 
 
-DIFFERS = Difference(where=EVIL, recorded=EVIL, replayed=None)
+DIFFERS = Difference(where=EVIL, a=EVIL, b=None)
 SESSIONS = [
     SessionRun(source="s1", session_id="a", new_session_id=EVIL, steps=(step(1, StepOutcome.SAME),)),
     SessionRun(

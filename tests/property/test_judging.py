@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from proxy_addon.core import protocol
 from proxy_addon.core.events import read_body
 from proxy_addon.core.findings import Finding
-from proxy_addon.core.judging import sessions as session_judge
+from proxy_addon.core.judging import walks
 from proxy_addon.core.judging.exchanges import judge_body
 from proxy_addon.core.judging.sessions import SessionFacts, SessionJudge
 from proxy_addon.core.routes import Operation
@@ -239,7 +239,7 @@ def test_exchanges_that_come_to_light_in_any_order_are_judged_as_those_that_came
     in_order = events_of(events)
     silent = data.draw(st.sets(st.integers(0, len(in_order))))  # exchanges without events, as preflights are
     heard = [replace(event, seq=seq) for seq, event in enumerate(in_order, 1) if seq not in silent]
-    with patch.object(session_judge, "_MARK_EVERY", 3):
+    with patch.object(walks, "_MARK_EVERY", 3):
         judge = SessionJudge(SessionFacts(**facts))
         known: list[int] = []
         for place in data.draw(st.permutations(range(len(in_order)))):

@@ -47,7 +47,7 @@ class SessionWatch:
                 self._judge.add(event)
             yield exchange
 
-    def verdict(self) -> Judgement:
+    def judgement(self) -> Judgement:
         """Return what is to be said once all have passed."""
         of_session = self._judge.findings(is_over=self._session.is_over(self._now)) if self._judge else []
         return Judgement(of_exchanges=tuple(self._found), of_session=tuple(of_session))

@@ -149,9 +149,9 @@ class SessionJudge:
             self._events.append(event)
         if self._is_overtaken:
             return
-        self._arrivals.step(event)
+        self._arrivals.take(event)
         if self.facts.by_arrival:
-            self._gaps.step(event)
+            self._gaps.take(event)
         # An event without a time takes that of the latest before it.
         time = event.ts_ms if event.ts_ms is not None else self._arrivals.state.arrivals.highest_ms or 0
         self._times.append(time)
@@ -160,13 +160,13 @@ class SessionJudge:
         if self._latest is not None and time < self._latest:
             self._is_late = True
             return
-        self._as_arrived.step(event)
+        self._as_arrived.take(event)
         if not self.facts.by_arrival:
-            self._gaps.step(event)
+            self._gaps.take(event)
         if time == self._latest and self._last is not None and event.rank < self._last.rank:
             self._is_untidy = True
         elif self._as_meant is not self._as_arrived and not self._is_untidy:
-            self._as_meant.step(event)
+            self._as_meant.take(event)
         self._latest, self._last = time, event
 
     def _catch_up(self) -> None:

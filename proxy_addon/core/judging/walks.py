@@ -66,7 +66,7 @@ class Walk:
 
     tally: Tally = field(default_factory=Tally, kw_only=True)
 
-    def step(self, event: SessionEvent) -> None:
+    def take(self, event: SessionEvent) -> None:
         """Apply the rules to the next event, and take it into account."""
         raise NotImplementedError
 
@@ -88,9 +88,9 @@ class Track[W: Walk]:
         self._events: list[SessionEvent] = []
         self._marks = [walk.copy()]
 
-    def step(self, event: SessionEvent) -> None:
+    def take(self, event: SessionEvent) -> None:
         """Walk on to the next event."""
-        self.state.step(event)
+        self.state.take(event)
         self._events.append(event)
         if len(self._events) % _MARK_EVERY == 0:
             self._marks.append(self.state.copy())
@@ -104,7 +104,7 @@ class Track[W: Walk]:
             del self._events[mark * _MARK_EVERY :], self._marks[mark + 1 :]
             self.state = self._marks[mark].resumed(self._events)
         for event in events[len(self._events) :]:
-            self.step(event)
+            self.take(event)
 
     def copy(self) -> Track[W]:
         """Return a copy that can take another way from here."""
@@ -120,7 +120,7 @@ class ArrivalWalk(Walk):
     arrivals: Arrivals
 
     @override
-    def step(self, event: SessionEvent) -> None:
+    def take(self, event: SessionEvent) -> None:
         for rule in _ARRIVAL:
             message = rule.check(self.arrivals, event)
             if message is not None:
@@ -146,7 +146,7 @@ class GapWalk(Walk):
     silence: Silence
 
     @override
-    def step(self, event: SessionEvent) -> None:
+    def take(self, event: SessionEvent) -> None:
         for rule in _GAP:
             message = rule.check(self.silence, event)
             if message is not None:
@@ -179,7 +179,7 @@ class PlaybackWalk(Walk):
     playback: Playback
 
     @override
-    def step(self, event: SessionEvent) -> None:
+    def take(self, event: SessionEvent) -> None:
         playback = self.playback
         has_ended = playback.life is Life.ENDED
         for rule in _BY_TYPE.get(event.type, _ANY_TYPE):

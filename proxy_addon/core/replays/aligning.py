@@ -10,13 +10,14 @@ import hashlib
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from proxy_addon.core import jsontext
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.jsontext import escaped
+from proxy_addon.core.replays.runs import Difference, SessionRun, StepOutcome
 from proxy_addon.core.routes import TRACKING
 from proxy_addon.core.wording import ascii_safe
 
@@ -54,15 +55,6 @@ class Kind(StrEnum):
     MOVED = "moved"
     ONLY_A = "only-a"
     ONLY_B = "only-b"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """One place where two events differ; None where a side has nothing there."""
-
-    where: str
-    a: str | None
-    b: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +123,26 @@ def align(a: Sequence[Entry], b: Sequence[Entry]) -> list[Pair]:
     partner |= changed
     in_order |= changed.keys()
     return list(_laid_out(a, b, partner, in_order))
+
+
+def replayed(entries: Iterable[Entry], run: SessionRun) -> Iterator[Pair]:
+    """Yield a session's events, each beside what became of it in a replay run."""
+    steps = {step.seq: step for step in run.steps}
+    for entry in entries:
+        step = steps.get(entry.seq)
+        if step is None or step.outcome is StepOutcome.SKIPPED:
+            skipped = Difference(where="skipped", a=None, b=run.reason if step is None else step.reason)
+            yield Pair(a=entry, b=None, kind=Kind.ONLY_A, differences=(skipped,))
+            continue
+        differences = [replace(each, a=_said(each.a), b=_said(each.b)) for each in step.differences]
+        if step.outcome is StepOutcome.FAILED:
+            differences.append(Difference(where="answer", a=_said(step.recorded_status), b=step.reason))
+        kind = Kind.CHANGED if differences else Kind.SAME
+        yield Pair(a=entry, b=replace(entry, status=step.status), kind=kind, differences=tuple(differences))
+
+
+def _said(value: str | int | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def _key(entry: Entry) -> Hashable:

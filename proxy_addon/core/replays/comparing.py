@@ -8,7 +8,7 @@ another server adds.
 >>> recorded = Response(status=404, headers=(("Date", "Mon"),), body=b'{"message": "gone", "id": 1}')
 >>> replayed = Response(status=404, headers=(("Date", "Tue"),), body=b'{"id":2,"message":"gone"}')
 >>> compare(recorded, Outcome.ANSWERED, replayed)
-(Difference(where='body/id', recorded='1', replayed='2'),)
+(Difference(where='body/id', a='1', b='2'),)
 >>> compare(recorded, Outcome.ANSWERED, replayed, noise=Noise(("body/i*",)))
 ()
 """
@@ -120,11 +120,11 @@ def compare(
     if recorded is None:
         if recorded_outcome is Outcome.CLIENT_GONE:
             return ()
-        return (Difference(where="status", recorded=recorded_outcome.value, replayed=replayed.status),)
+        return (Difference(where="status", a=recorded_outcome.value, b=replayed.status),)
     found = [each for each in _differences(recorded, replayed, ids, asked) if not noise.covers(each.where)]
     if len(found) > MOST:
         more = f"{len(found) - MOST + 1} more differences"
-        found[MOST - 1 :] = [Difference(where="body", recorded=more, replayed=more)]
+        found[MOST - 1 :] = [Difference(where="body", a=more, b=more)]
     return tuple(found)
 
 
@@ -151,16 +151,16 @@ def _differences(
     recorded: Response, replayed: Response, ids: tuple[str | None, str | None], asked: Headers
 ) -> Iterator[Difference]:
     if recorded.status != replayed.status:
-        yield Difference(where="status", recorded=recorded.status, replayed=replayed.status)
+        yield Difference(where="status", a=recorded.status, b=replayed.status)
     before, after = (_shape(response) for response in (recorded, replayed))
     if before != after:
-        yield Difference(where="header.Location", recorded=before, replayed=after)
+        yield Difference(where="header.Location", a=before, b=after)
     if recorded.headers:
         new = _by_name(replayed.headers)
         for name, (spelled, value) in _by_name(recorded.headers).items():
             other = new.get(name, (name, None))[1]
             if name != "location" and value != other and not _allow_the_same(name, value, other, asked):
-                yield Difference(where=f"header.{spelled}", recorded=value, replayed=other)
+                yield Difference(where=f"header.{spelled}", a=value, b=other)
     if recorded.status == replayed.status and recorded.status >= 400 and recorded.body != replayed.body:
         yield from _bodies(_content(recorded), _content(replayed), ids)
 
@@ -218,7 +218,7 @@ def _bodies(recorded: bytes, replayed: bytes, ids: tuple[str | None, str | None]
     try:
         old, new = jsontext.loads(recorded), jsontext.loads(replayed)
     except ProtocolError:
-        yield Difference(where="body", recorded=_told(recorded), replayed=_told(replayed))
+        yield Difference(where="body", a=_told(recorded), b=_told(replayed))
         return
     waiting: list[tuple[str, Any, Any]] = [("body", old, new)]
     while waiting:
@@ -231,7 +231,7 @@ def _bodies(recorded: bytes, replayed: bytes, ids: tuple[str | None, str | None]
             length = max(len(one), len(other))
             waiting += [(f"{where}/{n}", _element(one, n), _element(other, n)) for n in range(length)]
         elif _neutral(one, ids[0]) != _neutral(other, ids[1]) or isinstance(one, bool) != isinstance(other, bool):
-            yield Difference(where=where, recorded=_shown(one), replayed=_shown(other))
+            yield Difference(where=where, a=_shown(one), b=_shown(other))
 
 
 _ABSENT = object()

@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import Any
 
 from proxy_addon.core.events import Body, Event
-from proxy_addon.core.exchange import Exchange, Headers, Outcome, Request, Response
+from proxy_addon.core.exchange import HOP_BY_HOP, Exchange, Headers, Outcome, Request, Response
 from proxy_addon.core.protocol import rank_of
 from proxy_addon.core.replays.runs import AFTER_KILLED, KILLED, Step, StepOutcome
 from proxy_addon.core.replays.timestamps import Mode, Timestamps, shift_timestamps
@@ -24,23 +24,8 @@ from proxy_addon.core.sessions import Membership, Session, SessionState, members
 from proxy_addon.errors import ProtocolError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-NOT_FORWARDED = frozenset(
-    {
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-"""Hop-by-hop headers (RFC 9110, 7.6.1) and those that the new request gets anew."""
+NOT_FORWARDED = HOP_BY_HOP | {"content-length", "expect", "host"}
+"""Headers of one connection, and those that the new request gets anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,19 +113,10 @@ class SessionPlan:
                 body = shift_timestamps(body, shift_ms, step.spread_ms, ts_ms=step.ts_ms)
             except ProtocolError as e:
                 remark = "; ".join(filter(None, (remark, f"sent with its recorded times: {e}")))
-        recorded = step.request
-        request = Request(
-            method=recorded.method,
-            path=path,
-            http_version=recorded.http_version,
-            headers=recorded.headers,
-            body=body,
-            complete=recorded.complete,
-        )
-        return request, remark
+        return replace(step.request, path=path, body=body), remark
 
 
-Change = Callable[[Request], tuple[Request, str | None]]
+RequestChange = Callable[[Request], tuple[Request, str | None]]
 """Changes a recorded request before it is sent; the second is what is to be said about that. A `ProtocolError` tells why
 it must not be sent at all."""
 
@@ -155,7 +131,7 @@ def plan_session(
     exchanges: Iterable[Exchange],
     *,
     skip: str | None = None,
-    change: Change = as_it_is,
+    change: RequestChange = as_it_is,
     spreads_equal_ts: bool = False,
 ) -> SessionPlan:
     """Plan one session.
@@ -202,14 +178,7 @@ def plan_session(
                 event_type=body.events[0].type if body.events and not body.is_batch else None,
                 offset_s=since.total_seconds(),
                 opens=opens,
-                request=Request(
-                    method=request.method,
-                    path=request.path,
-                    http_version=request.http_version,
-                    headers=_forwarded(request.headers),
-                    body=request.body,
-                    complete=request.complete,
-                ),
+                request=replace(request, headers=_forwarded(request.headers)),
                 recorded=exchange.response if exchange.outcome is Outcome.ANSWERED else None,
                 recorded_outcome=exchange.outcome,
                 skip=reason,

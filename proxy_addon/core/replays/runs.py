@@ -1,4 +1,4 @@
-"""What became of a replay: one step per recorded exchange, with books that balance.
+"""What became of a replay: one step per recorded exchange, with a ledger that balances.
 
 ``recorded = sent + skipped`` and ``sent = same + different + failed``, in every step, session and run, also after an
 interruption: they are counted from the steps and nowhere kept beside them.
@@ -7,10 +7,11 @@ interruption: they are counted from the steps and nowhere kept beside them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 INTERRUPTED = "interrupted"
 """The reason of steps that an interruption cut short or kept from being sent."""
@@ -38,11 +39,14 @@ class StepOutcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One place where the recorded and the new answer differ; None where a side has nothing there."""
+    """One place in which two things that were laid side by side differ; None where a side has nothing there.
+
+    Of a replay, ``a`` is the recorded answer and ``b`` the new one; of two sessions, they are the first and the second.
+    """
 
     where: str
-    recorded: str | int | None
-    replayed: str | int | None
+    a: str | int | None
+    b: str | int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +141,25 @@ class ReplayRun:
     finished_at: datetime | None
     speed: str
     timestamps: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What belongs to a run and is kept with it, so that `replay --resume` goes on as it began.
+
+    Attributes:
+        spread_equal_ts: Whether events of one time are moved apart.
+        ignore: What may differ between answers, as rules of `comparing.Noise`.
+        safe: Whether the safe profile is on; None for what the target needs.
+        changes: Of requests, as from `changing.checked`.
+        key: What pseudonyms are made with, as hexadecimal digits; empty in runs of before there were any.
+    """
+
+    spread_equal_ts: bool = False
+    ignore: tuple[str, ...] = ()
+    safe: bool | None = None
+    changes: tuple[Mapping[str, Any], ...] = ()
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect, text
 
-from proxy_addon.core.replays.runs import ReplayRun, Step, StepOutcome
+from proxy_addon.core.replays.runs import ReplayRun, RunOptions, Step, StepOutcome
 from proxy_addon.errors import SchemaOutOfDate, SettingsError, StorageUnavailable
 from storage import migrate, revision, runs, saving
 from storage.engine import Store
@@ -36,9 +36,9 @@ def revision_of(store: Store) -> str | None:
         return revision.found(db)
 
 
-def differences(store: Store) -> list[str]:
+def deviations(store: Store) -> list[str]:
     with store.read() as db:
-        return migrate.differences(db)
+        return migrate.deviations(db)
 
 
 def set_revision(store: Store, name: str) -> None:
@@ -61,7 +61,7 @@ def test_the_schema_comes_goes_and_comes_again(new_store):
 
     assert migrate.upgrade(new_store) == (None, revision.REVISION)
     assert revision_of(new_store) == revision.REVISION
-    assert differences(new_store) == []
+    assert deviations(new_store) == []
 
 
 def test_what_an_older_schema_has_a_place_for_stays_when_it_goes_down_and_up_again(new_store):
@@ -73,9 +73,9 @@ def test_what_an_older_schema_has_a_place_for_stays_when_it_goes_down_and_up_aga
     step = Step(seq=1, event_type="sessionStart", outcome=StepOutcome.SAME)
     with new_store.write() as db:
         saving.save(db, recording, builders.unjudged([builders.start(id="x1"), builders.event(id="x2")]))
-        runs.begin(db, run, {})
+        runs.begin(db, run, RunOptions())
         runs.choose(db, run.id, [("s", None)])
-        runs.note(db, run.id, runs.News(steps=[(0, step)], ended={0: None}))
+        runs.note(db, run.id, runs.LedgerEntries(steps=[(0, step)], ended={0: None}))
     before = rows(new_store)
     assert {"exchanges": 2, "sessions": 1, "run_sessions": 1, "run_steps": 1}.items() <= before.items()
     for name in reversed(migrate.known_revisions()[:-1]):
@@ -83,7 +83,7 @@ def test_what_an_older_schema_has_a_place_for_stays_when_it_goes_down_and_up_aga
         assert {table: n for table, n in rows(new_store).items() if n} == {t: n for t, n in before.items() if n}
     migrate.upgrade(new_store)
     assert rows(new_store) == before
-    assert differences(new_store) == []
+    assert deviations(new_store) == []
 
 
 def rows(store: Store) -> dict[str, int]:
@@ -112,11 +112,11 @@ def test_every_revision_goes_down_and_up_again(new_store):
         migrate.downgrade(new_store, name)
         assert revision_of(new_store) == (None if name == "base" else name)
     migrate.upgrade(new_store)
-    assert differences(new_store) == []
+    assert deviations(new_store) == []
 
 
 def test_models_and_migrations_make_the_same_schema(store):
-    assert differences(store) == []
+    assert deviations(store) == []
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_models_and_migrations_make_the_same_schema(store):
 def test_a_schema_that_someone_has_changed_is_reported(store, statement, named):
     with store.write() as db:
         db.execute(text(statement))
-    found = differences(store)
+    found = deviations(store)
     assert found
     assert named in "\n".join(found)
 
@@ -143,7 +143,7 @@ def test_a_changed_column_type_is_reported_where_columns_have_types(postgres_url
     migrate.upgrade(store)
     with store.write() as db:
         db.execute(text("ALTER TABLE sessions ALTER COLUMN exchanges TYPE TEXT"))
-    assert "exchanges" in "\n".join(differences(store))
+    assert "exchanges" in "\n".join(deviations(store))
     store.close()
 
 
@@ -182,7 +182,7 @@ def test_processes_that_upgrade_a_fresh_store_at_the_same_time_migrate_it_once(n
     assert [error for _, error, code in ended if error or code] == []
     newest = revision.REVISION
     assert sorted(printed for printed, *_ in ended) == sorted([f"None {newest}\n", *[f"{newest} {newest}\n"] * 3])
-    assert differences(new_store) == []
+    assert deviations(new_store) == []
 
 
 def test_an_upgrade_that_fails_leaves_nothing_behind(new_store):

@@ -14,6 +14,7 @@ from proxy_addon.core.replays.runs import (
     Difference,
     Percentiles,
     ReplayRun,
+    RunOptions,
     RunSummary,
     SessionRun,
     Step,
@@ -47,8 +48,8 @@ DIFFERENT = Step(
     drift_ms=-1.5,
     latency_ms=3,
     differences=(
-        Difference(where="status", recorded=204, replayed=404),
-        Difference(where="header Location", recorded="\0 caf\xe9 \ud800", replayed=None),
+        Difference(where="status", a=204, b=404),
+        Difference(where="header Location", a="\0 caf\xe9 \ud800", b=None),
     ),
 )
 FAILED = Step(seq=3, event_type=None, outcome=StepOutcome.FAILED, reason="no answer: \0\\0 \xff", sent_at=at(2))
@@ -70,23 +71,28 @@ def run(id: str = "aaaa1111", *, after_s: float = 0) -> ReplayRun:
     )
 
 
+OPTIONS = RunOptions(
+    spread_equal_ts=True, ignore=("header.Date",), safe=False, changes=({"do": "drop", "path": "$.a"},), key="0f"
+)
+
+
 def begin(store: Store, *values: ReplayRun) -> None:
     with store.write() as db:
         for value in values:
-            runs.begin(db, value, {"noise": ["header.Date"]})
+            runs.begin(db, value, OPTIONS)
 
 
 def save(store: Store, run_id: str, *sessions: SessionRun) -> None:
     """Choose sessions, send them and note what came of them, as a replay does."""
     with store.write() as db:
         assert runs.choose(db, run_id, ((each.source, each.session_id) for each in sessions)) == len(sessions)
-        runs.note(db, run_id, runs.News(announced=dict.fromkeys(range(len(sessions)), 1)))
-        news = runs.News(
+        runs.note(db, run_id, runs.LedgerEntries(announced=dict.fromkeys(range(len(sessions)), 1)))
+        entries = runs.LedgerEntries(
             opened={n: each.new_session_id for n, each in enumerate(sessions) if each.new_session_id is not None},
             steps=[(n, step) for n, each in enumerate(sessions) for step in each.steps],
             ended={n: each.reason for n, each in enumerate(sessions)},
         )
-        runs.note(db, run_id, news)
+        runs.note(db, run_id, entries)
 
 
 def sessions_of(store: Store, run_id: str) -> tuple[SessionRun, ...]:
@@ -110,7 +116,7 @@ def test_a_run_comes_back_with_all_its_sessions_and_steps(store):
     assert find(store, "aaaa1111") == run()
     assert sessions_of(store, "aaaa1111") == (FIRST, SECOND, EMPTY)
     with store.read() as db:
-        assert runs.settings(db, "aaaa1111") == {"noise": ["header.Date"]}
+        assert runs.options(db, "aaaa1111") == OPTIONS
 
 
 def test_the_same_session_may_be_in_a_run_twice(store):
@@ -131,7 +137,9 @@ def test_what_a_run_has_not_come_to_is_listed(store):
     begin(store, run())
     with store.write() as db:
         runs.choose(db, "aaaa1111", [(f"s{n}", None) for n in range(5)])
-        runs.note(db, "aaaa1111", runs.News(announced={1: 1, 3: 2}, steps=[(3, SAME)], ended={1: EMPTY.reason}))
+        runs.note(
+            db, "aaaa1111", runs.LedgerEntries(announced={1: 1, 3: 2}, steps=[(3, SAME)], ended={1: EMPTY.reason})
+        )
         assert runs.waiting(db, "aaaa1111", limit=2) == [(0, "s0"), (2, "s2")]
         assert runs.waiting(db, "aaaa1111", after=2, limit=2) == [(4, "s4")]
         assert list(runs.cut_short(db, "aaaa1111")) == [(3, "s3", {1}, 2)]

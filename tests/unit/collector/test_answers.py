@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from proxy_addon.collector.answers import CORS, Answer, Sessions, answer
+from proxy_addon.collector.answers import Answer, Sessions, answer
 from proxy_addon.core.exchange import header
-from proxy_addon.core.protocol import EVENT_TYPES, PARAMS_REQUIRED
+from proxy_addon.core.protocol import CORS, EVENT_TYPES, PARAMS_REQUIRED
 from tests.builders import START_PARAMS, body, event_dict, request
 
 START = body(event_dict("sessionStart"))

@@ -20,7 +20,7 @@ from tests.builders import BEGIN_MS, SESSION_ID
 from tests.unit.replay.virtual import (
     RUN_BEGINS_AFTER_S,
     FunctionTransport,
-    ListBooks,
+    ListLedger,
     VirtualClock,
     opens_sessions,
     replayed,
@@ -342,8 +342,8 @@ class TestBooks:
                 assert step.reason or step.outcome in (StepOutcome.SAME, StepOutcome.DIFFERENT)
 
 
-class FailingBooks(ListBooks):
-    """Books that have no room for more than so many steps of a session."""
+class FailingLedger(ListLedger):
+    """A ledger that has no room for more than so many steps of a session."""
 
     def __init__(self, up_to: int) -> None:
         super().__init__()
@@ -395,15 +395,15 @@ class TestStopping:
     @pytest.mark.parametrize("up_to", [0, 1, 2, 40])
     async def test_what_cannot_be_announced_is_not_sent(self, clock, speed, up_to):
         target = FunctionTransport(clock, opens_sessions(), takes_s=0.01)
-        books = FailingBooks(up_to)
+        ledger = FailingLedger(up_to)
         plans = [playback(f"s{n}", tuple(map(float, range(100)))) for n in range(3)]
         with pytest.raises(StorageUnavailable, match="full"):
-            await replayed(plans, target, clock, speed=speed, concurrency=2, books=books)
-        assert 1 <= len(books.sessions) <= 2
-        for position, session in books.sessions.items():
+            await replayed(plans, target, clock, speed=speed, concurrency=2, ledger=ledger)
+        assert 1 <= len(ledger.sessions) <= 2
+        for position, session in ledger.sessions.items():
             sent = [step for step in session.steps if step.sent_at is not None]
             assert len(session.steps) == 100
-            assert len(sent) <= books.announced.get(position, 0) <= up_to
+            assert len(sent) <= ledger.announced.get(position, 0) <= up_to
             assert {step.reason for step in session.steps if step.outcome is StepOutcome.SKIPPED} == {
                 "the run broke off: the store is full"
             }

@@ -12,8 +12,9 @@ from proxy_addon.core.exchange import Request, Response
 from proxy_addon.core.replays.pacing import Speed
 from proxy_addon.core.replays.plans import SessionPlan
 from proxy_addon.core.replays.runs import SessionRun, Step
+from proxy_addon.core.replays.sending import SendingOptions
 from proxy_addon.core.replays.timestamps import Timestamps
-from proxy_addon.replay.engine import Engine, Settings, TransportError
+from proxy_addon.replay.engine import Engine, TransportError
 from tests.builders import at
 
 RUN_BEGINS_AFTER_S = 86_400.0
@@ -108,8 +109,8 @@ def opens_sessions() -> Callable[[Request], Response]:
     return answer
 
 
-class ListBooks:
-    """Books in memory, which hold that they are kept in order."""
+class ListLedger:
+    """A ledger in memory, which holds that it is kept in order."""
 
     def __init__(self) -> None:
         self.sessions: dict[int, SessionRun] = {}
@@ -157,18 +158,18 @@ async def replayed(
     concurrency: int = 8,
     stop_after_s: float | None = None,
     spread_s: float = 0.0,
-    books: ListBooks | None = None,
+    ledger: ListLedger | None = None,
 ) -> list[SessionRun]:
     """Replay in virtual time and return what became of the sessions, in the order of the plans."""
-    settings = Settings(
+    options = SendingOptions(
         target="http://target.example",
         speed=Speed.parse(speed),
         timestamps=Timestamps.parse(timestamps),
         concurrency=concurrency,
         spread_s=spread_s,
     )
-    books = ListBooks() if books is None else books
-    engine = Engine(settings, transport, clock, books)
+    ledger = ListLedger() if ledger is None else ledger
+    engine = Engine(options, transport, clock, ledger)
 
     async def stop() -> None:
         assert stop_after_s is not None
@@ -182,7 +183,7 @@ async def replayed(
         if stopping is not None:
             stopping.cancel()
             await asyncio.gather(stopping, return_exceptions=True)
-    return [books.sessions[position] for position in sorted(books.sessions)]
+    return [ledger.sessions[position] for position in sorted(ledger.sessions)]
 
 
 async def each(plans: Iterable[SessionPlan]) -> AsyncIterator[tuple[int, SessionPlan]]:

@@ -53,13 +53,13 @@ def test_answers_are_alike_when_status_and_shape_of_location_are(recorded, repla
 )
 def test_each_difference_says_where_and_has_both_sides(recorded, replayed, differences):
     assert compare(recorded, Outcome.ANSWERED, replayed) == tuple(
-        Difference(where=where, recorded=before, replayed=after) for where, before, after in differences
+        Difference(where=where, a=before, b=after) for where, before, after in differences
     )
 
 
 @pytest.mark.parametrize("outcome", [Outcome.UPSTREAM_TIMEOUT, Outcome.UPSTREAM_UNREACHABLE, Outcome.UPSTREAM_CLOSED])
 def test_an_answer_differs_from_none(outcome):
-    assert compare(None, outcome, response(204)) == (Difference(where="status", recorded=outcome.value, replayed=204),)
+    assert compare(None, outcome, response(204)) == (Difference(where="status", a=outcome.value, b=204),)
 
 
 def test_a_device_that_left_says_nothing_about_upstream():
@@ -120,7 +120,7 @@ def test_cors_headers_are_compared_by_what_they_allow():
 )
 def test_bodies_of_errors_are_compared_json_as_json(recorded, replayed, expected):
     found = compare(answer(400, recorded), Outcome.ANSWERED, answer(400, replayed))
-    assert [(each.where, each.recorded, each.replayed) for each in found] == expected
+    assert [(each.where, each.a, each.b) for each in found] == expected
 
 
 def test_bodies_of_other_answers_are_not_compared():
@@ -161,7 +161,7 @@ def test_very_many_differences_are_counted():
     many, none = b"[" + b",".join([b"1"] * 1000) + b"]", b"[" + b",".join([b"2"] * 1000) + b"]"
     found = compare(answer(400, many), Outcome.ANSWERED, answer(400, none))
     assert len(found) == MOST
-    assert found[-1].recorded == "981 more differences"
+    assert found[-1].a == "981 more differences"
 
 
 @pytest.mark.parametrize("name", ["a[b]", "q?x", "*", "[!a]", "it's; $(id)", "a/b~c", "[", "é\ud800"])

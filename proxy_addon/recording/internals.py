@@ -1,0 +1,83 @@
+"""What we touch of mitmproxy that it does not promise to keep; checked when this module is imported.
+
+A version in which one of these names is gone is told at once, and not by a failure at the first request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
+
+from proxy_addon.errors import RecorderError
+
+_HINT = "install the version of mitmproxy that this version of sessiontape was tested with: see pyproject.toml"
+
+
+def _changed(what: str) -> RecorderError:
+    return RecorderError(f"mitmproxy {version('mitmproxy')} works otherwise than expected: {what}", hint=_HINT)
+
+
+try:
+    from mitmproxy.addons.proxyserver import Proxyserver
+    from mitmproxy.proxy.layer import Layer, NextLayer
+    from mitmproxy.proxy.layers.http import GetHttpConnection, HttpLayer, HttpStream, SendHttp
+    from mitmproxy.proxy.layers.http._base import ReceiveHttp
+    from mitmproxy.proxy.layers.http._events import (
+        ErrorCode,
+        RequestHeaders,
+        RequestProtocolError,
+        ResponseData,
+        ResponseEndOfMessage,
+        ResponseHeaders,
+        ResponseProtocolError,
+    )
+    from mitmproxy.proxy.layers.http._http1 import Http1Server
+except ImportError as e:  # pragma: no cover  # no version that installs lacks one
+    raise _changed(str(e)) from e
+
+TOUCHED: Mapping[type, tuple[str, ...]] = {
+    Layer: ("_paused", "_paused_event_queue", "handle_event"),
+    NextLayer: ("layer",),
+    HttpLayer: ("_handle_event", "event_to_child", "make_stream", "command_sources", "connections", "streams"),
+    HttpStream: (
+        "_handle_event", "check_body_size", "check_killed", "client_state", "flow_done", "handle_protocol_error",
+        "make_server_connection", "request_body_buf", "server_state", "state_done", "state_errored",
+        "state_stream_response_body",
+    ),
+    Http1Server: ("_handle_event", "read_headers", "state"),
+    ErrorCode: ("CANCEL", "CONNECT_FAILED", "GENERIC_CLIENT_ERROR", "GENERIC_SERVER_ERROR", "http_status_code"),
+    Proxyserver: ("servers",),
+}  # fmt: skip
+"""Names that have to be there, by the class that has them."""
+
+
+def missing(touched: Mapping[type, Iterable[str]]) -> Iterator[str]:
+    """Yield the names that classes lack: neither members, nor annotated, nor set anywhere in their methods."""
+    for of, names in touched.items():
+        known: set[str] = set(dir(of))
+        for base in of.__mro__:
+            known.update(vars(base), getattr(base, "__annotations__", ()))
+            for member in vars(base).values():
+                code = getattr(member, "__code__", None)
+                known.update(code.co_names if code is not None else ())
+        yield from (f"{of.__name__}.{name}" for name in names if name not in known)
+
+
+if gone := ", ".join(missing(TOUCHED)):
+    raise _changed(f"it has no {gone}")
+
+__all__ = [
+    "ErrorCode",
+    "GetHttpConnection",
+    "Http1Server",
+    "HttpLayer",
+    "HttpStream",
+    "ReceiveHttp",
+    "RequestHeaders",
+    "RequestProtocolError",
+    "ResponseData",
+    "ResponseEndOfMessage",
+    "ResponseHeaders",
+    "ResponseProtocolError",
+    "SendHttp",
+]

@@ -1,0 +1,48 @@
+"""The options of the recorder: what ``sessiontape record`` and the addon inside mitmproxy have in common.
+
+The option ``--upstream-timeout`` of the one is ``tape_upstream_timeout`` of the other, and so on: one name, one unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proxy_addon.core.urls import ServerUrl
+
+if TYPE_CHECKING:
+    from proxy_addon.core.judging.policy import Policy  # brings the rules, without which --help does
+
+DURABILITIES = ("commit", "async")
+UPSTREAM_TIMEOUT_S = 30.0
+DURABILITY_HELP = "commit: each answer waits until its exchange is on disk. async: a crash can lose the latest."
+REJECT_HELP = "Answer a request that has an error with 400, and do not forward it."
+TIMEOUT_HELP = "How many seconds upstream may take to answer; then the device gets 504."
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordOptions:
+    """What ``sessiontape record`` was told.
+
+    Attributes:
+        upstream: None where only other modes are wanted.
+        listen: Host and port of the reverse proxy; port 0 takes a free one.
+        modes: Further modes of mitmproxy.
+        policy: How strictly to judge.
+        certificate: PEM file with certificate and key; None for mitmproxy's own CA.
+        mitmproxy: ``OPT=VAL`` for the addons that are loaded.
+    """
+
+    upstream: ServerUrl | None
+    listen: tuple[str, int]
+    modes: tuple[str, ...]
+    store_url: str
+    name: str | None
+    durability: str
+    upstream_timeout_s: float
+    check: bool
+    policy: Policy
+    reject_invalid: bool
+    certificate: Path | None
+    mitmproxy: tuple[str, ...]

@@ -1,0 +1,121 @@
+"""What comes before the first request of a replay: the target is checked, and the run stands in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from proxy_addon.core.replays.changing import SAFE, Changer
+from proxy_addon.core.replays.plans import SessionPlan, cut_short, plan_session, repeated_starts
+from proxy_addon.core.replays.runs import ReplayRun, RunOptions, Step
+from proxy_addon.core.replays.targets import Allowed
+from proxy_addon.core.sessions import Session
+from proxy_addon.core.urls import ServerUrl
+from proxy_addon.replay.connecting import Proxy, ProxyUrl, check_proxy
+from proxy_addon.replay.planner import Planner, Planning
+from proxy_addon.replay.resolving import CheckedTarget, check_target
+from storage import exchanges, runs, sessions
+from storage.engine import Store
+from storage.sessions import Filters
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+GONE = "it is no longer in the store"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The sessions that a command names.
+
+    Attributes:
+        names: Of sessions; empty for all that the filters leave.
+    """
+
+    names: Sequence[str]
+    filters: Filters
+
+    def find(self, db: Connection) -> Iterable[Session]:
+        """Return them, each once, oldest first where they are not named.
+
+        Raises:
+            NotFound: A name is none, or not of one session alone.
+        """
+        if not self.names:
+            return sessions.newest(db, self.filters, now=datetime.now(UTC), oldest_first=True)
+        return {session.id: session for session in (sessions.find(db, name) for name in self.names)}.values()
+
+
+def checked(
+    store: Store, url: ServerUrl, allowed: Sequence[Allowed], proxy: ProxyUrl | None
+) -> tuple[CheckedTarget, Proxy | None]:
+    """Return where a run may go, by its addresses; and the proxy on the way, which is judged like a target.
+
+    Raises:
+        TargetRefused: It may not go there.
+        TargetUnreachable: A name has no address.
+    """
+    with store.read() as db:
+        upstreams, servers = sessions.upstreams(db), sessions.servers(db)
+    target = check_target(url, upstreams=upstreams, servers=servers, allowed=allowed)
+    if proxy is None:
+        return target, None
+    return target, check_proxy(proxy, target, upstreams=upstreams, servers=servers, allowed=allowed)
+
+
+def planning_of(options: RunOptions, *, is_safe: bool) -> Planning:
+    """Return how sessions become plans; the safe profile comes first, so that what was typed has the last word.
+
+    Args:
+        is_safe: Whether it is on where nothing was said about it.
+    """
+    safe = SAFE if (is_safe if options.safe is None else options.safe) else ()
+    changer = Changer([*safe, *options.changes], key=bytes.fromhex(options.key), profile=len(safe))
+    return Planning(changer=changer, spreads_equal_ts=options.spread_equal_ts)
+
+
+def plans_of(store: Store, chosen: Chosen, planning: Planning) -> Iterator[SessionPlan]:
+    """Yield the plans of sessions, in their order, without sending anything."""
+    with store.read() as db:
+        found = list(chosen.find(db))
+    with closing(Planner(store.url, planning, repeated_starts(found))) as planner:
+        for session in found:
+            plan, _ = planner(session)
+            yield plan
+
+
+def begin(store: Store, run: ReplayRun, options: RunOptions, chosen: Chosen) -> int:
+    """Write a run with the sessions it is about; return how many."""
+    with store.read() as db:
+        found = chosen.find(db)
+        with store.write() as writing:
+            runs.begin(writing, run, options)
+            return runs.choose(writing, run.id, ((session.id, session.session_id) for session in found))
+
+
+def take_up(store: Store, run: ReplayRun) -> int:
+    """Settle what was cut short, and let wait again what was kept from being sent; return how many sessions wait."""
+    _close_cut_short(store, run.id)
+    with store.write() as db:
+        runs.wait_again(db, run.id)
+        number = runs.size(db, run.id, waiting=True)
+        if number:
+            runs.finish(db, run.id, None)
+        return number
+
+
+def _close_cut_short(store: Store, run_id: str) -> None:
+    """Settle the sessions in whose middle a run was killed: what is missing of them is listed, and never sent."""
+    with store.write() as db:
+        for position, source, noted, announced in list(runs.cut_short(db, run_id)):
+            found = sessions.get(db, [source])
+            missing: list[Step] = []
+            if found:
+                plan = plan_session(found[0], exchanges.of_session(db, source))
+                missing = list(cut_short(plan, noted, announced))
+            reason = missing[0].reason if missing else None if found else GONE
+            steps = [(position, step) for step in missing]
+            runs.note(db, run_id, runs.LedgerEntries(steps=steps, ended={position: reason}))

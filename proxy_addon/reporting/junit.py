@@ -1,0 +1,156 @@
+"""JUnit XML: what was judged, and replay runs, as test suites for build servers."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from xml.sax.saxutils import escape, quoteattr
+
+from proxy_addon.core.findings import finding_line
+from proxy_addon.core.replays.runs import RunSummary, SessionRun, Step, StepOutcome
+from proxy_addon.reporting.judged import Subject
+from proxy_addon.reporting.words import legal
+
+_HELD_BYTES = 2**20
+_STEPS_TOLD = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is the matter with a test case.
+
+    Attributes:
+        element: ``failure``, ``error`` or ``skipped``.
+        kind: Its class, as a rule's id; empty for none.
+        text: Told in full.
+    """
+
+    element: str
+    message: str
+    kind: str = ""
+    text: str = ""
+
+
+def case(class_name: str, name: str, problems: Iterable[Problem], *, took_s: float | None = None, out: str = "") -> str:
+    """Return one test case as XML."""
+    time = "" if took_s is None else f' time="{took_s:.6f}"'
+    parts = [f"<testcase classname={_attribute(class_name)} name={_attribute(name)}{time}>"]
+    for problem in problems:
+        kind = f" type={_attribute(problem.kind)}" if problem.kind else ""
+        head = f"<{problem.element}{kind} message={_attribute(problem.message)}"
+        parts.append(f"{head}>{_text(problem.text)}</{problem.element}>" if problem.text else f"{head}/>")
+    if out:
+        parts.append(f"<system-out>{_text(out)}</system-out>")
+    return "\n".join([*parts, "</testcase>\n"])
+
+
+def suite_begin(
+    name: str, *, tests: int, failures: int, errors: int = 0, skipped: int = 0, at: datetime | None = None
+) -> str:
+    """Return what stands before the cases of the only suite of a document."""
+    counts = f'tests="{tests}" failures="{failures}" errors="{errors}" skipped="{skipped}"'
+    time = "" if at is None else f' timestamp="{at:%Y-%m-%dT%H:%M:%S}"'
+    return (
+        f'<?xml version="1.0" encoding="utf-8"?>\n<testsuites name="sessiontape" {counts}>\n'
+        f"<testsuite name={_attribute(name)} {counts}{time}>\n"
+    )
+
+
+SUITE_END = "</testsuite>\n</testsuites>\n"
+
+
+class JUnitReport:
+    """A test case for each subject; findings from the threshold on are failures, the others its output."""
+
+    def __init__(self, write: Callable[[str], object], threshold: int | None) -> None:
+        """Begin with no cases.
+
+        Args:
+            threshold: Weight from which a finding is a failure; None where none is.
+        """
+        self._write = write
+        self._threshold = threshold
+        self._tests = self._failures = 0
+        # The counts come first in the document, and are known last.
+        self._cases = tempfile.SpooledTemporaryFile(_HELD_BYTES, "w+", encoding="utf-8")  # noqa: SIM115  # see end
+
+    def begin(self) -> None:
+        """Write nothing yet."""
+
+    def add(self, subject: Subject) -> None:
+        """Take a subject into the suite."""
+        others = []
+        failures = []
+        for finding in subject.judgement.findings:
+            text = f"{subject.place(finding)} {finding_line(finding)}".strip()
+            if self._threshold is not None and finding.severity.weight >= self._threshold:
+                failures.append(Problem(element="failure", kind=finding.rule, message=finding.message, text=text))
+            else:
+                others.append(text)
+        self._cases.write(case("sessiontape", subject.name, failures, out="\n".join(others)))
+        self._tests += 1
+        self._failures += bool(failures)
+
+    def end(self, *, ok: bool) -> None:  # the failures say it
+        """Write the whole document."""
+        self._write(suite_begin("sessiontape check", tests=self._tests, failures=self._failures))
+        with self._cases as cases:
+            cases.seek(0)
+            while piece := cases.read(_HELD_BYTES):
+                self._write(piece)
+        self._write(SUITE_END)
+
+
+def run_suite(of: RunSummary, sessions: Callable[[], Iterable[SessionRun]]) -> Iterator[str]:
+    """Yield a replay run as a suite, piece by piece: a test case for each session.
+
+    Args:
+        sessions: Yields the sessions of the run, each time it is asked.
+    """
+    counts = dict.fromkeys(StepOutcome, 0)
+    for session in sessions():
+        counts[session.verdict] += 1
+    yield suite_begin(
+        f"replay {of.run.id} to {of.run.target}",
+        tests=sum(counts.values()),
+        failures=counts[StepOutcome.DIFFERENT],
+        errors=counts[StepOutcome.FAILED],
+        skipped=counts[StepOutcome.SKIPPED],
+        at=of.run.started_at,
+    )
+    for session in sessions():
+        took_s = sum(step.latency_ms or 0 for step in session.steps) / 1000
+        yield case(of.run.target, session.source, _problems(session), took_s=took_s)
+    yield SUITE_END
+
+
+_ELEMENTS = {StepOutcome.DIFFERENT: "failure", StepOutcome.FAILED: "error", StepOutcome.SKIPPED: "skipped"}
+
+
+def _problems(session: SessionRun) -> Iterator[Problem]:
+    element = _ELEMENTS.get(session.verdict)
+    if element is None:
+        return
+    odd = [step for step in session.steps if step.outcome in (StepOutcome.DIFFERENT, StepOutcome.FAILED)]
+    lines = [_line(step) for step in islice(odd, _STEPS_TOLD)]
+    if len(odd) > _STEPS_TOLD:
+        lines.append(f"and {len(odd) - _STEPS_TOLD} more")
+    message = session.reason or (lines[0] if lines else "nothing of it was sent")
+    yield Problem(element=element, message=message, text="\n".join(lines))
+
+
+def _line(step: Step) -> str:
+    differences = ", ".join(f"{each.where}: {each.a} -> {each.b}" for each in step.differences)
+    told = "; ".join(filter(None, (differences, step.reason)))
+    return f"#{step.seq} {step.event_type or '(no event type)'} {step.outcome.value}: {told}"
+
+
+def _text(text: str) -> str:
+    return escape(legal(text))
+
+
+def _attribute(text: str) -> str:
+    return quoteattr(legal(text))

@@ -1,0 +1,77 @@
+"""Small texts that tables, timelines and pages share.
+
+>>> counted(1, "session"), counted(2, "session")
+('1 session', '2 sessions')
+>>> duration(75), duration(3675), clock(-75.25)
+('1:15', '1:01:15', '-1:15.250')
+>>> milliseconds(1.25), milliseconds(None)
+('1.2 ms', '')
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.sessions import FindingCounts
+
+ID_SHOWN = 12
+"""Characters of a back-end session ID that tables show."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """Return a time span as ``m:ss`` or ``h:mm:ss``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def clock(seconds: float) -> str:
+    """Return a distance in time as ``+m:ss.mmm``."""
+    sign = "-" if seconds < 0 else "+"
+    minutes, rest = divmod(abs(seconds), 60)
+    return f"{sign}{int(minutes)}:{rest:06.3f}"
+
+
+def milliseconds(value_ms: float | None) -> str:
+    """Return a time in milliseconds with its unit; empty where there is none."""
+    return "" if value_ms is None else f"{value_ms:.1f} ms"
+
+
+def took_ms(exchange: Exchange) -> str:
+    """Return how long an exchange took; empty where it had no end."""
+    return "" if exchange.duration_us is None else f"{exchange.duration_us / 1000:.1f}"
+
+
+def moment(when: datetime) -> str:
+    """Return a time of day to the second; columns and sentences say that it is UTC."""
+    return f"{when:%Y-%m-%d %H:%M:%S}"
+
+
+def short(id: str | None) -> str | None:
+    """Return the first characters of a long id, or all of a short one."""
+    return f"{id[:ID_SHOWN]}…" if id is not None and len(id) > ID_SHOWN + 1 else id
+
+
+def finding_counts(counts: FindingCounts) -> str:
+    """Return counts of findings as a word or three; empty where there are none."""
+    named = ((counts.error, "E"), (counts.warning, "W"), (counts.info, "I"))
+    return " ".join(f"{number}{letter}" for number, letter in named if number)
+
+
+def value(value: str | int | None) -> str:
+    """Return one side of a difference."""
+    return "nothing" if value is None else str(value)
+
+
+def legal(text: str) -> str:
+    """Return a text without the characters that an XML or HTML document cannot hold or show."""
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )
