@@ -6,6 +6,7 @@ A version in which one of these names is gone is told at once, and not by a fail
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dis import get_instructions
 from importlib.metadata import version
 
 from proxy_addon.errors import RecorderError
@@ -59,7 +60,8 @@ def missing(touched: Mapping[type, Iterable[str]]) -> Iterator[str]:
             known.update(vars(base), getattr(base, "__annotations__", ()))
             for member in vars(base).values():
                 code = getattr(member, "__code__", None)
-                known.update(code.co_names if code is not None else ())
+                if code is not None:
+                    known.update(each.argval for each in get_instructions(code) if each.opname == "STORE_ATTR")
         yield from (f"{of.__name__}.{name}" for name in names if name not in known)
 
 

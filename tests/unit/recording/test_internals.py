@@ -1,0 +1,50 @@
+"""A mitmproxy that has changed is told when the addon loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from proxy_addon.recording import internals
+
+WITHOUT_A_METHOD = """
+import sys
+from mitmproxy.proxy.layers.http import HttpStream
+del HttpStream.check_killed
+sys.argv = ["sessiontape", "record", "--upstream", "http://127.0.0.1:9", "--listen", "127.0.0.1:0"]
+from proxy_addon.cli import main
+main()
+"""
+
+
+def test_this_version_has_all_that_we_touch():
+    assert list(internals.missing(internals.TOUCHED)) == []
+    assert all(internals.TOUCHED.values())
+
+
+def test_what_is_gone_is_named():
+    class Base:
+        annotated: int
+
+        def method(self) -> None:
+            self.set_here = 1
+
+    class Derived(Base):
+        pass
+
+    assert list(internals.missing({Derived: ("annotated", "method", "set_here", "__doc__")})) == []
+    assert list(internals.missing({Derived: ("method", "gone"), Base: ("other",)})) == ["Derived.gone", "Base.other"]
+
+
+@pytest.mark.every_version
+def test_a_recorder_on_a_mitmproxy_that_has_changed_ends_with_a_word(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_A_METHOD], capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("sessiontape: mitmproxy 12.")
+    assert "it has no HttpStream.check_killed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir()), "nothing is made before it is known to work"

@@ -1,0 +1,105 @@
+"""Which sessions the judge of running sessions keeps, and for how long. The rest of it is tested with a real store."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from proxy_addon.core import sessions as folding
+from proxy_addon.core.findings import Finding, Severity
+from proxy_addon.core.judging.policy import DEFAULT
+from proxy_addon.core.sessions import Session
+from proxy_addon.errors import StorageUnavailable
+from proxy_addon.recording import live
+from proxy_addon.recording.inspecting import Inspector
+from proxy_addon.recording.live import LiveJudge
+from storage.saving import Touched
+from tests.builders import start
+
+
+class Away:
+    """A store that nobody can reach."""
+
+    def write(self) -> AbstractContextManager[Any]:
+        raise StorageUnavailable("it is away")
+
+    read = write
+
+
+def judge() -> LiveJudge:
+    store: Any = Away()
+    return LiveJudge(store, Inspector(DEFAULT), lambda *_: None)
+
+
+def session(id: str, quiet_s: float, *, ended: bool = False) -> Session:
+    """One whose last event came so many seconds ago."""
+    at = datetime.now(UTC) - timedelta(seconds=quiet_s)
+    made = folding.opened(start(id=id), id=id)
+    return replace(made, ended=ended, last_event_at=at, started_at=at, playhead_moved_at=at, failed=False)
+
+
+def kept(*sessions: Session) -> list[str]:
+    judging = judge()
+    for each in sessions:
+        judging._take(Touched(session=each, exchanges=[]))
+        judging._due.pop(each.id)  # its findings are up to date
+    judging._forget()
+    return list(judging._live)
+
+
+@pytest.mark.parametrize(("quiet_s", "stays"), [(0, True), (50, True), (70, False), (10_000, False)])
+def test_a_session_that_has_ended_is_kept_for_a_minute(quiet_s, stays):
+    assert kept(session("a", quiet_s, ended=True)) == (["a"] if stays else [])
+
+
+@pytest.mark.parametrize(("quiet_s", "stays"), [(70, True), (590, True), (610, False)])
+def test_one_that_goes_on_is_kept_until_its_time_has_run_out(quiet_s, stays):
+    assert kept(session("a", quiet_s)) == (["a"] if stays else [])
+
+
+def test_a_session_with_work_left_is_kept():
+    judging = judge()
+    judging._take(Touched(session=session("a", 10_000, ended=True), exchanges=[]))
+    judging._forget()
+    assert list(judging._live) == ["a"]
+
+
+def test_of_too_many_the_one_that_was_quiet_for_longest_goes_first(monkeypatch):
+    monkeypatch.setattr(live, "MOST", 2)
+    assert kept(session("a", 30), session("b", 20), session("c", 10)) == ["b", "c"]
+
+
+def test_a_session_that_comes_up_again_is_the_newest(monkeypatch):
+    monkeypatch.setattr(live, "MOST", 2)
+    assert kept(session("a", 30), session("b", 20), session("a", 10), session("c", 5)) == ["a", "c"]
+
+
+def test_an_older_row_does_not_take_the_place_of_a_newer_one():
+    judging = judge()
+    newer = replace(session("a", 0), exchanges=5)
+    judging._take(Touched(session=newer, exchanges=[]))
+    judging._take(Touched(session=replace(newer, exchanges=4), exchanges=[]))
+    assert judging._live["a"].session == newer
+
+
+def test_a_store_that_is_away_puts_findings_off_and_breaks_nothing():
+    judging = judge()
+    judging._take(Touched(session=replace(session("a", 0), exchanges=5), exchanges=[]))
+    judging._bring_up_to_date("a", closing=False)
+    assert judging._due["a"] > 0
+    judging._find_left_behind()
+    assert judging._left_behind is None
+    judging._take_up("gone")
+    assert judging._until_due_s() is not None
+
+
+def test_findings_that_only_grow_are_no_reason_to_write():
+    one = Finding(rule="ts-clock-skew", severity=Severity.INFO, message="first")
+    more = replace(one, message="first (also at #2)", count=2)
+    assert live._kinds([one]) == live._kinds([more])
+    assert live._kinds([one]) != live._kinds([one, one])
+    assert live._kinds([one]) != live._kinds([replace(one, severity=Severity.ERROR)])
