@@ -1,9 +1,9 @@
 # Every target sets up what it needs: a Python >= 3.12 is found or fetched, .venv is made from the lock.
-.PHONY: demo run test check bench fuzz docs
+.PHONY: demo run test check bench fuzz docs coverage mutants
 .DEFAULT_GOAL := check
 BIN := .venv/bin
 
-.venv/.ok: requirements.lock pyproject.toml bin/venv
+.venv/.ok: requirements.lock pyproject.toml bin/venv bin/pythons
 	sh bin/venv
 
 demo: .venv/.ok           ## the whole loop with real processes
@@ -19,8 +19,12 @@ check: .venv/.ok          ## the fast static checks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check               ## everything, PostgreSQL included
+test: check               ## everything, PostgreSQL included; then a slice on every Python and with the lowest versions
 	$(BIN)/pytest -n auto
+	sh bin/every-version
+
+coverage: .venv/.ok       ## which branches the tests take, those of our processes included
+	$(BIN)/pytest -n auto --cov --cov-report=term
 
 bench: .venv/.ok          ## speed, as ratios to a peer in the same run
 	$(BIN)/python -m benchmarks

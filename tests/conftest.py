@@ -17,11 +17,32 @@ hypothesis.settings.register_profile("sessiontape", deadline=None)
 hypothesis.settings.load_profile("sessiontape")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--every-version",
+        action="store_true",
+        help="only what runs on every Python and with the lowest versions: unit and property tests, and those marked",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--every-version"):
+        return
+    always = tuple(str(Path(__file__).parent / folder) for folder in ("unit", "property"))
+    others = [item for item in items if not str(item.path).startswith(always) and not _is_marked(item)]
+    items[:] = [item for item in items if item not in set(others)]
+    config.hook.pytest_deselected(items=others)
+
+
+def _is_marked(item: pytest.Item) -> bool:
+    return item.get_closest_marker("every_version") is not None
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable of whoever runs the tests changes what the product or libpq does."""
     for name in os.environ:
-        if name.startswith(("SESSIONTAPE_", "PG")) or name.lower().endswith("_proxy") or name in _COLOUR:
+        if name.startswith(("SESSIONTAPE_", "PG", "PYTHON")) or name.lower().endswith("_proxy") or name in _COLOUR:
             monkeypatch.delenv(name)
 
 

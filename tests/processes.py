@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -32,7 +33,13 @@ class Process:
         self._is_ready = threading.Event()
         make = forking.Popen if command[0] == COMMAND else subprocess.Popen
         self.popen = make(
-            command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=cwd,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},  # mitmproxy's programs do not flush what they say
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -101,16 +101,29 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone is no reason to fail
     try:
-        sys.exit(_run())
-    except _OutputClosed:
+        code = _run()
+        sys.stdout.flush()
+    except (_OutputClosed, BrokenPipeError):
         # Whoever read our output (head, less) has seen enough; nothing is left to say to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _drop_output()
+        code = 0
+    except OSError as e:
+        _drop_output()
+        click.echo(f"sessiontape: cannot write output: {e.strerror or e}", err=True)
+        code = 2
+    sys.exit(code)
+
+
+def _drop_output() -> None:
+    """Let what is still to be written go nowhere: the end of the interpreter would fail on it once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run() -> Any:
     try:
         return cli.main(standalone_mode=False)
+    except SystemExit as e:
+        return e.code
     except SessiontapeError as e:
         click.echo(f"sessiontape: {e}", err=True)
         if e.hint:
@@ -118,9 +131,6 @@ def _run() -> Any:
         return 2
     except click.ClickException as e:
         e.show()
-        return 2
-    except OSError as e:
-        click.echo(f"sessiontape: cannot write output: {e.strerror or e}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("sessiontape: interrupted", err=True)

@@ -18,11 +18,11 @@ Each is a table that says what to do::
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 from proxy_addon.core.replays.changing import Change, checked
 from proxy_addon.errors import SettingsError
+from proxy_addon.files.toml import read_toml
 
 
 def load(path: Path) -> list[Change]:
@@ -31,12 +31,7 @@ def load(path: Path) -> list[Change]:
     Raises:
         SettingsError: It cannot be read, or does not make sense: which change, and what would be accepted.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise SettingsError(f"cannot read {path}: {e.strerror}", hint="is its name right?") from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise SettingsError(f"{path} is no TOML: {e}") from e
+    document = read_toml(path)
     changes = document.pop("change", [])
     if document:
         raise SettingsError(f"{path}: {next(iter(document))!r} is unknown", hint="changes are tables [[change]]")

@@ -21,7 +21,6 @@ It is looked for in the current folder; ``--config FILE`` names another. Every t
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -35,6 +34,7 @@ from proxy_addon.core.rules import RULES
 from proxy_addon.core.rules.limits import Limits
 from proxy_addon.core.wording import close_to
 from proxy_addon.errors import SettingsError
+from proxy_addon.files.toml import NotToml, read_toml
 
 FILES = ("sessiontape.toml", "pyproject.toml")
 TABLES = ("rules", "params", "pings", "thresholds")
@@ -174,10 +174,8 @@ def _suggestion(name: str, names: Iterable[str]) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise SettingsError(f"cannot read {path}: {e.strerror}", hint="is its name right?") from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        return read_toml(path)
+    except NotToml:
         if path == Path(FILES[1]) and b"sessiontape" not in path.read_bytes():
             return {}  # somebody else's, who will hear of it elsewhere
-        raise SettingsError(f"{path} is no TOML: {e}") from e
+        raise

@@ -53,16 +53,23 @@ TOUCHED: Mapping[type, tuple[str, ...]] = {
 
 
 def missing(touched: Mapping[type, Iterable[str]]) -> Iterator[str]:
-    """Yield the names that classes lack: neither members, nor annotated, nor set anywhere in their methods."""
+    """Yield the names that classes lack: neither members, nor annotated, nor set in one of their methods."""
     for of, names in touched.items():
-        known: set[str] = set(dir(of))
-        for base in of.__mro__:
-            known.update(vars(base), getattr(base, "__annotations__", ()))
-            for member in vars(base).values():
-                code = getattr(member, "__code__", None)
-                if code is not None:
-                    known.update(each.argval for each in get_instructions(code) if each.opname == "STORE_ATTR")
-        yield from (f"{of.__name__}.{name}" for name in names if name not in known)
+        known = {name for base in of.__mro__ for name in (*vars(base), *getattr(base, "__annotations__", ()))}
+        unknown = [name for name in names if name not in known]
+        set_somewhere = _set_in_methods(of) if unknown else set()
+        yield from (f"{of.__name__}.{name}" for name in unknown if name not in set_somewhere)
+
+
+def _set_in_methods(of: type) -> set[str]:
+    codes = (getattr(member, "__code__", None) for base in of.__mro__ for member in vars(base).values())
+    return {
+        each.argval
+        for code in codes
+        if code is not None
+        for each in get_instructions(code)
+        if each.opname == "STORE_ATTR"
+    }
 
 
 if gone := ", ".join(missing(TOUCHED)):

@@ -42,12 +42,13 @@ class Counts:
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     exchange: Exchange
     findings: Sequence[Finding] | None
     done: Future[bool]
     bytes: int
+    is_settled: bool = False
 
 
 class Writer:
@@ -125,8 +126,7 @@ class Writer:
             # A thread that hangs in the store still has a batch in its hands; what comes of it nobody will tell.
             stranded, self._current = self._current, []
         for waiting in [*stranded, *self._take(None)]:
-            if not waiting.done.done():
-                self._lose(waiting, "the recorder stopped before the store took it")
+            self._lose(waiting, "the recorder stopped before the store took it")
         return self.counts()
 
     @property
@@ -212,19 +212,22 @@ class Writer:
 
     def _lose(self, waiting: _Waiting, reason: str) -> None:
         exchange = waiting.exchange
-        logger.error(
-            f"lost: {exchange.request.method} {exchange.request.path} of {exchange.received_at.isoformat()}: {reason}"
-        )
-        self._settle([waiting], stored=False)
+        if self._settle([waiting], stored=False):
+            at = exchange.received_at.isoformat()
+            logger.error(f"lost: {exchange.request.method} {exchange.request.path} of {at}: {reason}")
 
-    def _settle(self, batch: list[_Waiting], *, stored: bool) -> None:
+    def _settle(self, batch: list[_Waiting], *, stored: bool) -> bool:
+        """Count what became of a batch and tell it; of each exchange once, whoever gives it up first."""
         with self._changed:
+            settled = [waiting for waiting in batch if not waiting.is_settled]
+            for waiting in settled:
+                waiting.is_settled = True
             if stored:
-                self._stored += len(batch)
+                self._stored += len(settled)
             else:
-                self._lost += len(batch)
-            self._writing = max(0, self._writing - len(batch))
-            self._current = [waiting for waiting in self._current if waiting not in batch]
-        for waiting in batch:
-            if not waiting.done.done():
-                waiting.done.set_result(stored)
+                self._lost += len(settled)
+            self._writing = max(0, self._writing - len(settled))
+            self._current = [waiting for waiting in self._current if waiting not in settled]
+        for waiting in settled:
+            waiting.done.set_result(stored)
+        return bool(settled)

@@ -32,6 +32,9 @@ def test_the_wheel_has_two_packages_at_its_top_and_the_migrations_inside(wheel):
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"proxy_addon", "storage"}
     assert "storage/_migrations/env.py" in names
     assert "proxy_addon/addon.py" in names
+    pages = ROOT / "proxy_addon" / "reporting" / "pages"
+    assets = {f"proxy_addon/reporting/pages/{path.relative_to(pages)}" for path in pages.rglob("*.*")}
+    assert {name for name in assets if name.endswith((".html", ".css", ".js"))} <= set(names)
     assert "proxy_addon/py.typed" in names
     versions = {path.name for path in (ROOT / "migrations" / "versions").glob("*.py")}
     assert {name.rpartition("/")[2] for name in names if "_migrations/versions/" in name} == versions
@@ -82,12 +85,6 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     return Installed(environment, tmp_path_factory.mktemp("elsewhere"))
 
 
-def test_the_demo_runs_from_the_wheel(installed):
-    told = installed.run("demo")
-    assert "What you have seen" in told
-    assert list(installed.folder.iterdir()) == []
-
-
 def test_record_show_and_replay_work_from_the_wheel(installed, store_url):
     upstream, upstream_url = installed.serve("collector")
     proxy, proxy_url = installed.serve("record", "--upstream", upstream_url, "--store", store_url)
@@ -102,7 +99,9 @@ def test_record_show_and_replay_work_from_the_wheel(installed, store_url):
     target, target_url = installed.serve("collector")
     try:
         replay = ("replay", session["id"], "--store", store_url, "--speed", "max", "--target")
-        assert installed.json(*replay, target_url)["totals"]["same"] == 15
+        page = installed.folder / f"run-{store_url.partition(':')[0]}.html"
+        assert installed.json(*replay, target_url, "--report", str(page))["totals"]["same"] == 15
+        assert "15 recorded = 15 sent + 0 skipped" in page.read_text(encoding="utf-8")
         installed.run(*replay, upstream_url, code=2)
     finally:
         assert target.stop() == upstream.stop() == 0

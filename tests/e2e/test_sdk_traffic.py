@@ -11,10 +11,11 @@ import socket
 import struct
 import subprocess
 import termios
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,26 +85,27 @@ def mitmproxy(cwd: Path, upstream: str, store_url: str) -> Iterator[processes.Se
         command, cwd=cwd, stdin=inner, stdout=inner, stderr=inner, env={**os.environ, "TERM": "xterm"}
     )
     os.close(inner)
-    os.set_blocking(terminal, False)
+    drain = threading.Thread(target=drained, args=(terminal,), daemon=True)  # a full terminal would stop it
+    drain.start()
     try:
-        wait_for_port(port, lambda: drained(terminal))
+        wait_for_port(port)
         yield processes.Server(None, port, "")  # type: ignore[arg-type]  # there is no line to read from it
     finally:
         process.terminate()
-        deadline = time.monotonic() + processes.STOPS_WITHIN_S
-        while process.poll() is None and time.monotonic() < deadline:
-            drained(terminal)  # a full terminal would stop it
-            time.sleep(0.02)
-        process.kill()
-        process.wait()
-        os.close(terminal)
+        try:
+            process.wait(processes.STOPS_WITHIN_S)
+        finally:
+            process.kill()
+            process.wait()
+            drain.join()
+            os.close(terminal)
 
 
-def drained(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 65536)
-    except OSError:
-        return b""
+def drained(terminal: int) -> None:
+    """Read what a program draws until it is gone."""
+    with suppress(OSError):
+        while os.read(terminal, 65536):
+            pass
 
 
 @contextmanager
@@ -127,10 +129,9 @@ def free_port() -> int:
         return port
 
 
-def wait_for_port(port: int, meanwhile: Callable[[], object]) -> None:
+def wait_for_port(port: int) -> None:
     deadline = time.monotonic() + processes.READY_WITHIN_S
     while time.monotonic() < deadline:
-        meanwhile()
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
@@ -189,11 +190,13 @@ def recorded_by(recorder: Recorder, store_url: str, folder: Path) -> None:
     assert_recorded(sent, received, store_url)
 
 
+@pytest.mark.every_version
 def test_record_keeps_the_sdks_traffic_byte_for_byte(store_url, tmp_path):
     recorded_by(processes.recorder, store_url, tmp_path)
 
 
 @pytest.mark.parametrize("program", [processes.mitmdump, mitmweb, mitmproxy], ids=lambda program: program.__name__)
+@pytest.mark.every_version
 def test_mitmproxys_own_programs_record_the_same(program, sqlite_url, tmp_path):
     recorded_by(program, sqlite_url, tmp_path)
 

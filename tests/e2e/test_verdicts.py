@@ -82,6 +82,7 @@ def taking_everything() -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.every_version
 def test_findings_appear_while_the_session_runs_and_a_late_event_withdraws_one(store_url, tmp_path):
     ad = {"media.ad.id": "a", "media.ad.length": 1, "media.ad.podPosition": 1, "media.ad.playerName": "x"}
     with processes.collector(tmp_path) as upstream, processes.recorder(tmp_path, upstream.url, store_url) as proxy:
@@ -367,6 +368,7 @@ def test_schemas_that_pass_by_are_kept_and_preferred(store_url, tmp_path):
     assert checked[1]["authority"] == unknown["authority"]
 
 
+@pytest.mark.every_version
 def test_schemas_are_fetched_shown_and_compared(sqlite_url, tmp_path):
     with processes.collector(tmp_path) as upstream:
         pull = ("schemas", "pull", "--upstream", upstream.url, "--store", sqlite_url)

@@ -68,6 +68,7 @@ def listed(tape: str, *options: str) -> list[str]:
     return [session["session_id"] or session["state"] for session in printed("sessions", "--store", tape, *options)]
 
 
+@pytest.mark.every_version
 def test_sessions_are_listed_newest_first_with_all_that_is_promised(tape):
     sessions = printed("sessions", "--store", tape)
     assert [list(session) for session in sessions] == [SESSION_KEYS] * 5
@@ -191,6 +192,7 @@ def test_an_ambiguous_or_unknown_name_lists_the_close_ones(tape, name, says):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.every_version
 def test_sessions_are_deleted_with_all_that_hangs_on_them(tape):
     assert run("delete", "aaaa1111", "--yes", "--store", tape).returncode == 0
     assert listed(tape) == ["failed", "dddd", "failed", "aaaa2222"]
@@ -302,6 +304,7 @@ def test_a_port_in_use_ends_record(tmp_path):
     assert "in use" in done.stderr
 
 
+@pytest.mark.every_version
 def test_the_store_goes_down_and_up_again(store_url):
     assert run("db", "upgrade", "--store", store_url).returncode == 0
     assert "clean" in run("db", "check", "--store", store_url).stdout

@@ -148,6 +148,7 @@ def start(proxy: Server) -> Answer:
         (speaks_no_http, "upstream-closed"),
     ],
 )
+@pytest.mark.every_version
 def test_an_upstream_that_dies_is_a_502_and_stored(misbehave, outcome, sqlite_url, tmp_path):
     with upstream(misbehave) as server, processes.recorder(tmp_path, server.url, sqlite_url) as proxy:
         answer = start(proxy)
@@ -227,6 +228,7 @@ def test_a_connection_that_cannot_be_made_in_time_is_a_504(sqlite_url, tmp_path)
     assert [each["outcome"] for each in stored(sqlite_url, 1)] == ["upstream-timeout"]
 
 
+@pytest.mark.every_version
 def test_a_device_that_leaves_before_the_answer_is_stored(sqlite_url, tmp_path):
     def waits(connection: socket.socket) -> None:
         read_request(connection)

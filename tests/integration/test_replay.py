@@ -250,6 +250,7 @@ nothing_listens = pytest.fixture(closed_port)
 
 
 class TestWhatIsSent:
+    @pytest.mark.every_version
     def test_every_event_arrives_under_the_new_id_in_recorded_order(self, store_url, tmp_path):
         fill(store_url, sdk_exchanges())
         with collector(tmp_path) as target:
@@ -575,6 +576,7 @@ class TestFailing:
         assert len({request for _, request in target.requests}) == 30
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.every_version
     def test_an_interruption_leaves_balanced_books(self, store_url, tmp_path, number):
         fill(store_url, sdk_exchanges())
         with (
@@ -781,6 +783,7 @@ class TestTls:
         file.write_bytes(self_signed())
         return file
 
+    @pytest.mark.every_version
     def test_a_certificate_is_checked_unless_told_otherwise(self, tape, tmp_path, certificate):
         with collector(tmp_path, "--cert", str(certificate)) as target:
             url = f"https://127.0.0.1:{target.port}"
@@ -865,6 +868,7 @@ def crowd(number: int, events: int = 4) -> list[Exchange]:
 
 
 class TestResuming:
+    @pytest.mark.every_version
     def test_after_a_kill_each_session_is_sent_once_whole_or_listed_as_not(self, store_url, server):
         tape = fill(store_url, crowd(60))
         target = server()
@@ -1105,6 +1109,7 @@ def is_running(pid: int) -> bool:
 class TestLongRuns:
     """From 200 sessions on, plans are made and results written in processes of their own."""
 
+    @pytest.mark.every_version
     def test_they_come_to_the_same(self, store_url, server):
         tape = fill(store_url, crowd(210, events=1))
         target = server()
@@ -1227,6 +1232,7 @@ def bodies(target: Server) -> list[bytes]:
 
 
 class TestChanging:
+    @pytest.mark.every_version
     def test_bodies_and_headers_are_changed_as_told(self, sqlite_url, server, tmp_path):
         tape = fill(sqlite_url, [builders.start(id="s"), builders.event("play", params={"media.id": "x", "a": 1})])
         file = tmp_path / "mine.toml"
@@ -1401,6 +1407,7 @@ class TestNoise:
         assert option == "--ignore"
         replayed(tape, target.url, *MAX, option, where)
 
+    @pytest.mark.every_version
     def test_reports_are_written(self, tape, server, tmp_path):
         target = server()
         files = [tmp_path / f"run.{suffix}" for suffix in ("html", "json", "xml")]

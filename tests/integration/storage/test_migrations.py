@@ -17,6 +17,8 @@ from storage.engine import Store
 from storage.models import Base
 from tests import builders
 
+pytestmark = pytest.mark.every_version
+
 
 @pytest.fixture
 def new_store(store_url: str) -> Iterator[Store]:

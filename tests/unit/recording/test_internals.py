@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 from proxy_addon.recording import internals
 
 WITHOUT_A_METHOD = """
@@ -38,7 +36,6 @@ def test_what_is_gone_is_named():
     assert list(internals.missing({Derived: ("method", "gone"), Base: ("other",)})) == ["Derived.gone", "Base.other"]
 
 
-@pytest.mark.every_version
 def test_a_recorder_on_a_mitmproxy_that_has_changed_ends_with_a_word(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_A_METHOD], capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path

@@ -228,6 +228,23 @@ def test_what_is_in_the_hands_of_a_store_that_hangs_is_lost_and_counted_once(cap
     store.may_go_on.set()
 
 
+def test_what_the_thread_and_the_end_give_up_at_once_is_lost_once(caplog):
+    store = Store()
+    store.may_go_on.clear()
+    store.fails = lambda ids: StorageUnavailable("it is away")
+    writer = Writer(store.save)
+    writer.start()
+    held = writer.put(exchange(id="held"))
+    assert store.is_asked.wait(SOON_S)
+    assert writer.close(0.01).lost == 1
+    store.may_go_on.set()  # the thread finds that there is no time left, and gives up as well
+    writer._thread.join(SOON_S)
+    assert not writer._thread.is_alive()
+    assert writer.counts().lost == 1
+    assert caplog.text.count("lost: ") == 1
+    assert held.result(0) is False
+
+
 def test_a_writer_that_never_began_loses_what_it_was_given():
     writer = Writer(Store().save)
     told = writer.put(exchange(id="x"))

@@ -248,7 +248,7 @@ class TestTimes:
         assert all("no ts" in (step.reason or "") for step in session.steps)
 
 
-class TestBooks:
+class TestLedger:
     async def test_answers_are_compared_with_the_recorded_ones(self, clock):
         def answer(request):
             return Response(status=410) if request.path.endswith("/events") else opens(request)
@@ -299,7 +299,7 @@ class TestBooks:
         concurrency=st.integers(1, 4),
         stop_after_s=st.none() | st.floats(0, 8),
     )
-    def test_the_books_balance_whatever_happens(self, sessions, concurrency, stop_after_s):
+    def test_the_ledger_balances_whatever_happens(self, sessions, concurrency, stop_after_s):
         def answer(request):
             match json.loads(request.body)["customMetadata"]["fate"]:
                 case "ok":
