@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import hypothesis
@@ -76,14 +78,30 @@ def store_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
-@pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
-    """A store with the newest schema, on each engine in turn."""
+def _migrate(url: str) -> None:
     from storage import migrate  # takes a second
 
-    store = Store(store_url)
-    try:
+    with closing(Store(url)) as store:
         migrate.upgrade(store)
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the newest schema and nothing in it, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "tape.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """A store with the newest schema, on each engine in turn."""
+    if request.param == "sqlite":
+        url: str = request.getfixturevalue("sqlite_url")
+        shutil.copy(request.getfixturevalue("migrated_file"), url.removeprefix("sqlite:///"))
+        with closing(Store(url)) as store:
+            yield store
+        return
+    server: postgresql.Server = request.getfixturevalue("postgres")
+    with server.database(_migrate) as url, closing(Store(url)) as store:
         yield store
-    finally:
-        store.close()

@@ -9,6 +9,7 @@ documents start it the ordinary way.
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import os
@@ -201,6 +202,11 @@ class _Server:
             command = [sys.executable, "-m", "tests.forking", str(theirs.fileno())]
             root = Path(__file__).parents[1]
             self._process = subprocess.Popen(command, cwd=root, pass_fds=[theirs.fileno()])
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        self._socket.close()
+        self._process.wait()
 
     def fork(self, order: dict[str, Any], files: list[int]) -> int:
         """Return the pid of a new process with these files as its input, output, errors and status."""
@@ -281,8 +287,6 @@ def _reap(running: dict[int, int]) -> None:
 
 def _become(order: dict[str, Any], files: list[int]) -> None:
     """Be the process that was asked for, and end with it."""
-    import atexit
-
     code = 1
     ended: list[SystemExit] = []
     try:

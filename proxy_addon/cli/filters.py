@@ -75,7 +75,7 @@ _OPTIONS = (
     click.option("--player", metavar="TEXT", help="Of this player, or with the text in the player's name."),
     click.option("--media", metavar="TEXT", help="Of this medium: its ID or name, or a part of either."),
     click.option("--user-agent", metavar="TEXT", help="With the text in the User-Agent."),
-    click.option("--with-findings", is_flag=True, help="That have findings."),
+    click.option("--with-findings", is_flag=True, help="Only sessions with findings."),
 )
 
 
