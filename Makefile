@@ -19,9 +19,8 @@ check: .venv/.ok          ## the fast static checks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check               ## everything, PostgreSQL included; then a slice on every Python and with the lowest versions
-	$(BIN)/pytest -n auto
-	sh bin/every-version
+test: check               ## everything, PostgreSQL included; a part on every Python and with the lowest versions
+	sh bin/test
 
 coverage: .venv/.ok       ## which branches the tests take, those of our processes included
 	$(BIN)/pytest -n auto --cov --cov-report=term

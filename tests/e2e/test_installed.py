@@ -80,7 +80,15 @@ class Installed:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     environment = tmp_path_factory.mktemp("environment")
     venv.create(environment, with_pip=True)
-    pip = [str(environment / "bin" / "python"), "-m", "pip", "-q", "--disable-pip-version-check", "install"]
+    pip = [
+        str(environment / "bin" / "python"),
+        "-m",
+        "pip",
+        "-q",
+        "--disable-pip-version-check",
+        "install",
+        "--no-compile",
+    ]
     subprocess.run([*pip, str(wheel)], check=True, capture_output=True, timeout=INSTALL_WITHIN_S)
     return Installed(environment, tmp_path_factory.mktemp("elsewhere"))
 

@@ -13,7 +13,7 @@ from storage.engine import Store
 from storage.saving import RecordingRun
 from tests.builders import BEGIN, BEGIN_MS, event, start, unjudged
 
-SESSIONS = (100, 2_000)
+SESSIONS = (100, 1000)
 EVENTS = 5
 
 MEASURE = """

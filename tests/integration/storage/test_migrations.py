@@ -17,8 +17,6 @@ from storage.engine import Store
 from storage.models import Base
 from tests import builders
 
-pytestmark = pytest.mark.every_version
-
 
 @pytest.fixture
 def new_store(store_url: str) -> Iterator[Store]:
@@ -52,6 +50,7 @@ def test_the_revision_known_without_alembic_is_the_newest():
     assert migrate.known_revisions()[-1] == revision.REVISION
 
 
+@pytest.mark.every_version
 def test_the_schema_comes_goes_and_comes_again(new_store):
     assert migrate.upgrade(new_store) == (None, revision.REVISION)
     assert tables(new_store) == {*Base.metadata.tables, "alembic_version"}
@@ -66,6 +65,7 @@ def test_the_schema_comes_goes_and_comes_again(new_store):
     assert deviations(new_store) == []
 
 
+@pytest.mark.every_version
 def test_what_an_older_schema_has_a_place_for_stays_when_it_goes_down_and_up_again(new_store):
     migrate.upgrade(new_store)
     recording = saving.RecordingRun(id="r", name="kept", started_at=builders.at(), version="0")
@@ -108,6 +108,7 @@ def test_a_downgrade_leaves_no_index_constraint_or_sequence_behind(new_store):
             assert set(left.scalars()) == {"alembic_version", "alembic_version_pkc"}
 
 
+@pytest.mark.every_version
 def test_every_revision_goes_down_and_up_again(new_store):
     migrate.upgrade(new_store)
     for name in [*reversed(migrate.known_revisions()[:-1]), "base"]:
@@ -161,6 +162,7 @@ store.close()
 """
 
 
+@pytest.mark.every_version
 def test_processes_that_upgrade_a_fresh_store_at_the_same_time_migrate_it_once(new_store):
     processes = [
         subprocess.Popen(
