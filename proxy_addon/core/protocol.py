@@ -1,7 +1,7 @@
 """What the protocol names: event types, params, quality keys, and what each may be. All of it stands here and nowhere else.
 
 One table made from the protocol's machine-readable description; a test holds the two together. Sources: Media Collection
-API, event types, params per event type, qoeData and customMetadata, session rules (the ranks).
+API (documents of July 2026), event types, params per event type, qoeData and customMetadata, session rules (the ranks).
 """
 
 from __future__ import annotations
@@ -10,10 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-
-VERSION = "2026-07"
-"""Of the documents that the table was made from."""
-
 
 CORS = (
     ("Access-Control-Allow-Origin", "*"),

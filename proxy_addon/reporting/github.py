@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from proxy_addon.core.findings import Severity
 from proxy_addon.reporting.judged import Subject
+from proxy_addon.reporting.words import legal
 
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}
 
@@ -32,7 +33,7 @@ class GitHubReport:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return legal(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

@@ -27,12 +27,6 @@ _STANDING, _CLOSING = rules_of(Scope.STANDING), rules_of(Scope.CLOSING)
 _seq = attrgetter("seq")
 
 
-def session_events(exchanges: Iterable[tuple[int, Exchange]]) -> Iterator[SessionEvent]:
-    """Yield the events of a session's exchanges, given with their places in it."""
-    for seq, exchange in exchanges:
-        yield from events_of(exchange, seq)
-
-
 def events_of(exchange: Exchange, seq: int) -> Iterator[SessionEvent]:
     """Yield the events an exchange reports, as the rules over sessions need them."""
     if exchange.route.operation not in TRACKING or not exchange.request.complete:

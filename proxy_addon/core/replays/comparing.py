@@ -89,10 +89,10 @@ class Noise:
 def _matches(rule: str, where: str) -> bool:
     if rule.startswith("header."):
         return re.match(translate(rule.lower()), where.lower()) is not None
-    steps, asked = rule.split("/"), where.split("/")
+    parts, asked = rule.split("/"), where.split("/")
     # What is ignored is ignored with all that is in it.
-    return len(steps) <= len(asked) and all(
-        re.match(translate(step), there) for step, there in zip(steps, asked, strict=False)
+    return len(parts) <= len(asked) and all(
+        re.match(translate(part), there) for part, there in zip(parts, asked, strict=False)
     )
 
 

@@ -116,7 +116,6 @@ class Playback:
         first: The first event; None before it.
         first_ms, last_ms: The first ``ts`` and the one that came last.
         start: The ``sessionStart``; None before it.
-        previous: The event before.
         break_known: Whether it is known if an ad break is open; where the start was not recorded, only after a bookend.
         in_unseen_break: An ad break seems to be open that began before the recording.
         chapter_known: Whether it is known if a chapter is open, likewise.
@@ -136,7 +135,6 @@ class Playback:
     first: SessionEvent | None = None
     first_ms: int | None = None
     last_ms: int | None = None
-    previous: SessionEvent | None = None
     start: SessionEvent | None = None
     life: Life = Life.START
     mode: Mode = Mode.STARTING
@@ -207,7 +205,6 @@ class Playback:
             self._see_ping(event)
             self._move(event)
             self._see_quality(event)
-        self.previous = event
 
     def _move(self, event: SessionEvent) -> None:
         """Change state. ``error``, ``bitrateChange`` and ``ping`` change none."""
