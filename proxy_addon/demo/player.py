@@ -35,7 +35,7 @@ _LOCATION = re.compile(r"/api/(.*)/sessions/(.*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Cue:
     """One moment of the playback, and the event that reports it.
 
     Attributes:
@@ -53,7 +53,7 @@ class Step:
 
 
 CLIP = (
-    Step(
+    Cue(
         at_s=0.00,
         type="sessionStart",
         params={
@@ -73,12 +73,12 @@ CLIP = (
         metadata={"page": "demo"},
     ),
     # A pre-roll. The first `play` belongs into the ad: before the break it would count as content.
-    Step(
+    Cue(
         at_s=0.01,
         type="adBreakStart",
         params={"media.ad.podFriendlyName": "pre-roll", "media.ad.podIndex": 1, "media.ad.podSecond": 0},
     ),
-    Step(
+    Cue(
         at_s=0.02,
         type="adStart",
         params={
@@ -90,11 +90,11 @@ CLIP = (
         },
         metadata={"campaign": "demo"},
     ),
-    Step(at_s=0.03, type="play"),
-    Step(at_s=1.03, type="ping"),  # every second in ads
-    Step(at_s=2.02, type="adComplete"),
-    Step(at_s=2.03, type="adBreakComplete"),
-    Step(
+    Cue(at_s=0.03, type="play"),
+    Cue(at_s=1.03, type="ping"),  # every second in ads
+    Cue(at_s=2.02, type="adComplete"),
+    Cue(at_s=2.03, type="adBreakComplete"),
+    Cue(
         at_s=2.04,
         type="play",
         quality={
@@ -105,13 +105,13 @@ CLIP = (
         },
     ),
     # The clip is over before the 10 s of content pings are; a ping ahead of them is allowed, connectors send one too.
-    Step(at_s=2.54, type="ping", playhead_s=0.5),
-    Step(at_s=3.04, type="pauseStart", playhead_s=1.0),
-    Step(at_s=3.54, type="play", playhead_s=1.0),
-    Step(at_s=4.04, type="bufferStart", playhead_s=1.5),
-    Step(at_s=4.34, type="play", playhead_s=1.5),  # there is no event for the end of buffering
-    Step(at_s=5.84, type="sessionComplete", playhead_s=3.0),
-    Step(at_s=5.85, type="sessionEnd", playhead_s=3.0),
+    Cue(at_s=2.54, type="ping", playhead_s=0.5),
+    Cue(at_s=3.04, type="pauseStart", playhead_s=1.0),
+    Cue(at_s=3.54, type="play", playhead_s=1.0),
+    Cue(at_s=4.04, type="bufferStart", playhead_s=1.5),
+    Cue(at_s=4.34, type="play", playhead_s=1.5),  # there is no event for the end of buffering
+    Cue(at_s=5.84, type="sessionComplete", playhead_s=3.0),
+    Cue(at_s=5.85, type="sessionEnd", playhead_s=3.0),
 )
 """The playback: a pre-roll of two seconds and three seconds of content, with a pause and a moment of buffering."""
 
@@ -131,39 +131,39 @@ class _Stopped(BaseException):
 class Sent:
     """One reported event: its ``ts``, the status of the answer, and the session ID as known after it."""
 
-    step: Step
+    cue: Cue
     ts_ms: int
     status: int
     session_id: str
 
 
-def body_of(step: Step, ts_ms: int) -> bytes:
-    """Return the request body that reports a step."""
-    event: dict[str, Any] = {"playerTime": {"playhead": step.playhead_s, "ts": ts_ms}, "eventType": step.type}
-    for name, value in (("params", step.params), ("customMetadata", step.metadata), ("qoeData", step.quality)):
+def body_of(cue: Cue, ts_ms: int) -> bytes:
+    """Return the request body that reports a cue."""
+    event: dict[str, Any] = {"playerTime": {"playhead": cue.playhead_s, "ts": ts_ms}, "eventType": cue.type}
+    for name, value in (("params", cue.params), ("customMetadata", cue.metadata), ("qoeData", cue.quality)):
         if value:
             event[name] = dict(value)
     return json.dumps(event).encode()
 
 
-def timed(clip: Iterable[Step], started_at_ms: int, speed: float) -> Iterator[tuple[Step, int]]:
-    """Pair each step with its ``ts``, the moment it happens even if it is sent later; no two share a millisecond.
+def timed(clip: Iterable[Cue], started_at_ms: int, speed: float) -> Iterator[tuple[Cue, int]]:
+    """Pair each cue with its ``ts``, the moment it happens even if it is sent later; no two share a millisecond.
 
-    >>> steps = (Step(at_s=0.0, type="sessionStart"), Step(at_s=1.0, type="play"), Step(at_s=1.01, type="ping"))
-    >>> [ts_ms for _, ts_ms in timed(steps, 1_700_000_000_000, speed=100)]
+    >>> cues = (Cue(at_s=0.0, type="sessionStart"), Cue(at_s=1.0, type="play"), Cue(at_s=1.01, type="ping"))
+    >>> [ts_ms for _, ts_ms in timed(cues, 1_700_000_000_000, speed=100)]
     [1700000000000, 1700000000010, 1700000000011]
     """
     last_ms = started_at_ms - 1
-    for step in clip:
-        last_ms = max(last_ms + 1, started_at_ms + round(step.at_s / speed * 1000))
-        yield step, last_ms
+    for cue in clip:
+        last_ms = max(last_ms + 1, started_at_ms + round(cue.at_s / speed * 1000))
+        yield cue, last_ms
 
 
-def play(clip: Sequence[Step], server: ServerUrl, speed: float = 1.0) -> Iterator[Sent]:
+def play(clip: Sequence[Cue], server: ServerUrl, speed: float = 1.0) -> Iterator[Sent]:
     """Play a clip, reporting each event when it is due.
 
     Args:
-        clip: By time, its first step the ``sessionStart``.
+        clip: By time, its first cue the ``sessionStart``.
         speed: How many times as fast as the clip says.
 
     Raises:
@@ -174,13 +174,13 @@ def play(clip: Sequence[Step], server: ServerUrl, speed: float = 1.0) -> Iterato
     connection = connection_type(server.host, server.port, timeout=TIMEOUT_S)
     session_id = ""
     try:
-        for step, ts_ms in timed(clip, started_at_ms, speed):
-            time.sleep(max(0.0, started_s + step.at_s / speed - time.monotonic()))
+        for cue, ts_ms in timed(clip, started_at_ms, speed):
+            time.sleep(max(0.0, started_s + cue.at_s / speed - time.monotonic()))
             path = f"{server.path}/api/v1/sessions" + (f"/{session_id}/events" if session_id else "")
-            status, location = _post(connection, server, step.type, path, body_of(step, ts_ms))
+            status, location = _post(connection, server, cue.type, path, body_of(cue, ts_ms))
             if not session_id:
                 session_id = _session_id(location)
-            yield Sent(step=step, ts_ms=ts_ms, status=status, session_id=session_id)
+            yield Sent(cue=cue, ts_ms=ts_ms, status=status, session_id=session_id)
     finally:
         connection.close()
 
@@ -212,12 +212,12 @@ def _session_id(location: str | None) -> str:
 def line_of(sent: Sent) -> str:
     """Return the line that tells of a reported event.
 
-    >>> print(line_of(Sent(step=Step(at_s=0.0, type="play"), ts_ms=1_700_000_000_123, status=204, session_id="4a0f")))
+    >>> print(line_of(Sent(cue=Cue(at_s=0.0, type="play"), ts_ms=1_700_000_000_123, status=204, session_id="4a0f")))
       22:13:20.123  play             playhead  0.0 s  204
     """
     at = datetime.fromtimestamp(sent.ts_ms / 1000, UTC).isoformat(timespec="milliseconds")[11:23]
-    line = f"  {at}  {sent.step.type:<15}  playhead {sent.step.playhead_s:4.1f} s  {sent.status}"
-    return f"{line}  session {sent.session_id}" if sent.step.type == "sessionStart" else line
+    line = f"  {at}  {sent.cue.type:<15}  playhead {sent.cue.playhead_s:4.1f} s  {sent.status}"
+    return f"{line}  session {sent.session_id}" if sent.cue.type == "sessionStart" else line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -155,11 +155,11 @@ class TapeStream(HttpStream):
         yield from super().handle_event(event)
 
     def _handle_event(self, event: events.Event) -> Commands:
-        steps = self._time_out() if isinstance(event, events.Wakeup) else super()._handle_event(event)
+        running = self._time_out() if isinstance(event, events.Wakeup) else super()._handle_event(event)
         reply = None
         while True:
             try:
-                command = steps.send(reply)
+                command = running.send(reply)
             except StopIteration:
                 return
             reply = None

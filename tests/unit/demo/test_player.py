@@ -8,31 +8,31 @@ import pytest
 
 from proxy_addon.core.events import read_body
 from proxy_addon.core.protocol import EVENT_TYPES, PARAMS_REQUIRED
-from proxy_addon.demo.player import CLIP, Sent, Step, body_of, line_of, main, timed
+from proxy_addon.demo.player import CLIP, Cue, Sent, body_of, line_of, main, timed
 
 START_MS = 1_700_000_000_000
 
 
 def test_all_event_types_are_known():
-    assert {step.type for step in CLIP} <= set(EVENT_TYPES)
+    assert {cue.type for cue in CLIP} <= set(EVENT_TYPES)
 
 
 def test_steps_are_in_order_and_last_about_six_seconds():
-    offsets = [step.at_s for step in CLIP]
+    offsets = [cue.at_s for cue in CLIP]
     assert offsets == sorted(offsets)
     assert offsets[0] == 0
     assert 5 < offsets[-1] < 7
 
 
 def test_there_is_one_start_and_one_end():
-    types = [step.type for step in CLIP]
+    types = [cue.type for cue in CLIP]
     assert types[0] == "sessionStart"
     assert types[-2:] == ["sessionComplete", "sessionEnd"]
     assert types.count("sessionStart") == types.count("sessionEnd") == 1
 
 
 def test_the_ad_is_inside_its_break_and_nothing_plays_before_it():
-    types = [step.type for step in CLIP]
+    types = [cue.type for cue in CLIP]
     bookends = [types.index(name) for name in ("adBreakStart", "adStart", "play", "adComplete", "adBreakComplete")]
     assert bookends == sorted(bookends)
     assert types.index("adBreakComplete") < len(types) - 1 - types[::-1].index("play")
@@ -48,7 +48,7 @@ def test_the_playhead_moves_with_the_clock_while_content_plays_and_only_then():
 
 
 def test_events_that_need_params_have_them():
-    assert all(step.params for step in CLIP if step.type in PARAMS_REQUIRED)
+    assert all(cue.params for cue in CLIP if cue.type in PARAMS_REQUIRED)
     assert CLIP[0].params["media.length"] == CLIP[-1].playhead_s
 
 
@@ -60,7 +60,7 @@ def test_no_two_events_share_a_time(speed):
 
 
 def test_a_body_has_no_empty_members():
-    assert json.loads(body_of(Step(at_s=0, type="play", playhead_s=1.5), START_MS)) == {
+    assert json.loads(body_of(Cue(at_s=0, type="play", playhead_s=1.5), START_MS)) == {
         "playerTime": {"playhead": 1.5, "ts": START_MS},
         "eventType": "play",
     }
@@ -75,7 +75,7 @@ def test_a_body_is_read_as_what_it_says():
 def test_a_line_tells_when_what_where_and_the_answer():
     at = datetime(2026, 1, 2, 12, 0, 1, 234000, UTC)
     ts_ms = int(at.timestamp() * 1000)
-    sent = Sent(step=Step(at_s=0, type="sessionStart"), ts_ms=ts_ms, status=201, session_id="4a0f")
+    sent = Sent(cue=Cue(at_s=0, type="sessionStart"), ts_ms=ts_ms, status=201, session_id="4a0f")
     assert line_of(sent) == "  12:00:01.234  sessionStart     playhead  0.0 s  201  session 4a0f"
 
 

@@ -7,7 +7,7 @@ from proxy_addon.reporting.github import GitHubReport
 from proxy_addon.reporting.judged import Subject
 
 
-def annotations(*findings: Finding, file: str | None = None) -> list[str]:
+def lines_of(*findings: Finding, file: str | None = None) -> list[str]:
     written: list[str] = []
     report = GitHubReport(written.append)
     report.begin()
@@ -18,19 +18,19 @@ def annotations(*findings: Finding, file: str | None = None) -> list[str]:
 
 def test_a_finding_is_one_line_with_its_level_rule_and_place():
     finding = Finding(rule="ts-type", severity=Severity.ERROR, message="100% wrong", pointer="/a", seq=3)
-    assert annotations(finding, file="a,b:c.json") == [
+    assert lines_of(finding, file="a,b:c.json") == [
         "::error file=a%2Cb%3Ac.json,title=ts-type::100%25 wrong (a,b:c.json #3 /a)"
     ]
 
 
 def test_severities_are_levels():
     findings = [Finding(rule="r", severity=severity, message="m") for severity in Severity]
-    assert [line.partition(" ")[0] for line in annotations(*findings)] == ["::error", "::warning", "::notice"]
+    assert [line.partition(" ")[0] for line in lines_of(*findings)] == ["::error", "::warning", "::notice"]
 
 
 def test_what_a_device_sent_acts_on_no_terminal_and_makes_no_line():
     evil = "a\x1b[31m\u202eb\r\nc\n::error::d"
-    (line,) = annotations(Finding(rule="r", severity=Severity.INFO, message="m", pointer=evil))
+    (line,) = lines_of(Finding(rule="r", severity=Severity.INFO, message="m", pointer=evil))
     assert "\x1b" not in line
     assert "\u202e" not in line
     assert line.endswith(
