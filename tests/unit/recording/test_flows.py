@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -143,12 +144,33 @@ class TestExchanges:
     def of(self, made: HTTPFlow, outcome: Outcome = Outcome.ANSWERED) -> Any:
         return exchange_of(made, Arrivals().take_down(made, "https://up.example"), outcome)
 
+    def test_it_is_what_arrived_with_what_came_of_it(self):
+        made = flow(headers=Headers([(b"Host", b"a.example")]), http_version=b"HTTP/1.0")
+        assert made.response is not None
+        made.response.headers = Headers([(b"X-a", b"1"), (b"x-A", b"caf\xe9")])
+        made.response.data.http_version = b"HTTP/2.0"
+        arrival = Arrivals().take_down(made, "https://up.example")
+        found = exchange_of(made, arrival, Outcome.ANSWERED)
+        assert (found.id, found.upstream, found.received_at) == (arrival.id, "https://up.example", arrival.received_at)
+        assert (found.client_address, found.outcome) == ("127.0.0.1", Outcome.ANSWERED)
+        assert found.request == replace(arrival.request, body=b"{}")
+        assert found.request.http_version == "HTTP/1.0"
+        assert found.response is not None
+        assert found.response.headers == (("X-a", "1"), ("x-A", "caf\xe9"))
+        assert found.response.http_version == "HTTP/2"
+
+    def test_an_answer_without_a_body_has_an_empty_one(self):
+        made = flow()
+        assert made.response is not None
+        made.response.raw_content = None
+        assert self.of(made).response.body == b""
+
     def test_an_answered_one_has_the_answer_and_how_long_it_took(self):
         made = flow()
         assert made.response is not None
-        made.response.timestamp_end = EPOCH_S + 0.001_234
+        made.response.timestamp_end = EPOCH_S + 2.001_234
         found = self.of(made)
-        assert found.duration_us == 1234
+        assert found.duration_us == 2_001_234
         assert (found.response.status, found.response.body, found.response.reason) == (200, b"message", "OK")
         assert found.request.body == b"{}"
         assert found.request.complete

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.judging.exchanges import judge_body, judge_exchange
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.protocol import Key
 from proxy_addon.core.routes import Operation
+from proxy_addon.core.rules.body_views import Vocabulary
 from proxy_addon.recording import inspecting
 from proxy_addon.recording.inspecting import CHECKER_FAILED, Inspector
 from tests.builders import body, event, event_dict
@@ -26,6 +28,24 @@ def test_settings_count():
     policy = Policy(params=(Key(name="media.customKey", type="integer"),))
     rules = {finding.rule for finding in Inspector(policy).findings(ODD)}
     assert "param-unknown" in {finding.rule for finding in Inspector(DEFAULT).findings(ODD)} - rules
+
+
+def test_schemas_that_an_upstream_gave_count_for_it_alone(monkeypatch):
+    inspector = Inspector(DEFAULT)
+    expected = replace(Vocabulary().of("ping"), authority="schema 1", params={}, listed=frozenset())
+    inspector._vocabularies["https://known.example"] = Vocabulary(schemas={"ping": expected})
+    raw = body(event_dict("ping", params={"media.customKey": 1}))
+    assert "schema 1" in {f.authority for f in inspector.of_body(raw, Operation.EVENTS, "https://known.example")}
+    assert {f.authority for f in inspector.of_body(raw, Operation.EVENTS, "https://other.example")} == {"built-in"}
+    known = replace(ODD, upstream="https://known.example")
+    assert "schema 1" in {finding.authority for finding in inspector.findings(known)}
+    assert {finding.authority for finding in inspector.findings(ODD)} == {"built-in"}
+
+
+def test_the_endpoint_counts():
+    raw = body(event_dict("sessionStart"))
+    rules = {finding.rule for finding in Inspector(DEFAULT).of_body(raw, Operation.EVENTS, "u")}
+    assert "session-start-on-events" in rules
 
 
 def test_one_that_is_off_says_nothing():

@@ -202,7 +202,7 @@ def test_after_it_is_closed_nothing_is_taken(caplog):
     assert writer.counts().lost == 1
 
 
-def test_what_a_store_that_is_away_has_not_taken_by_the_end_is_lost():
+def test_what_a_store_that_is_away_has_not_taken_by_the_end_is_lost(caplog):
     store = Store()
     store.fails = lambda ids: StorageUnavailable("it is away")
     writer = Writer(store.save)
@@ -211,6 +211,24 @@ def test_what_a_store_that_is_away_has_not_taken_by_the_end_is_lost():
     counts = writer.close(0.1)
     assert [each.result(SOON_S) for each in told] == [False] * 3
     assert (counts.stored, counts.lost) == (0, 3)
+    assert caplog.text.count("it is away; exchanges wait until it is back") == 1
+    assert len([record for record in caplog.records if "lost: " in record.getMessage()]) == 3
+
+
+def test_pauses_between_tries_grow_up_to_a_limit(monkeypatch):
+    store = Store()
+    pauses: list[float] = []
+    store.fails = lambda ids: StorageUnavailable("it is away") if len(pauses) < 6 else None
+    wait = Writer._wait_for_store
+
+    def noted(self: Writer, pause_s: float) -> bool:
+        pauses.append(pause_s)
+        return wait(self, pause_s)
+
+    monkeypatch.setattr(Writer, "_wait_for_store", noted)
+    with writing_to(store) as writer:
+        assert writer.put(exchange(id="x")).result(SOON_S)
+    assert pauses == [0.001, 0.002, 0.004, 0.008, 0.01, 0.01]
 
 
 def test_what_is_in_the_hands_of_a_store_that_hangs_is_lost_and_counted_once(caplog):

@@ -1,0 +1,297 @@
+"""The addon by itself, with flows made by hand and a real store: what each hook does, whatever order they come in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.exceptions import OptionsError
+from mitmproxy.http import Headers, HTTPFlow, Response
+from mitmproxy.proxy.mode_specs import ProxyMode
+from mitmproxy.test import taddons, tflow, tutils
+
+from proxy_addon.core.exchange import Exchange, Outcome
+from proxy_addon.core.judging.policy import Policy
+from proxy_addon.recording import hooks
+from proxy_addon.recording.flows import Arrivals
+from proxy_addon.recording.hooks import Tape
+from proxy_addon.recording.inspecting import JUDGED_AT_ONCE
+from storage import exchanges, findings, saving, sessions
+from storage.engine import Store
+from storage.sessions import Filters
+from tests.builders import body, event_dict
+
+START = body(event_dict("sessionStart"))
+WITHOUT_PARAMS = body(event_dict("sessionStart", params={}))
+
+
+@asynccontextmanager
+async def recording(store: Store, policy: Policy | None = None, **options: Any) -> AsyncIterator[Tape]:
+    tape = Tape(policy)
+    with taddons.context(Proxyserver(), tape) as context:
+        context.configure(tape, tape_store=store.url, server=False, **options)
+        await tape.running()
+        yield tape
+        await tape.done()
+
+
+def flow(content: bytes = START, path: bytes = b"/api/v1/sessions", **request: Any) -> HTTPFlow:
+    headers = Headers([(b"Host", b"tv.example"), (b"Content-Type", b"application/json")])
+    values: dict[str, Any] = {"method": b"POST", "path": path, "content": content, "authority": b"", "headers": headers}
+    made = tflow.tflow(req=tutils.treq(**values | request))
+    made.client_conn.proxy_mode = ProxyMode.parse("reverse:http://up.example")
+    return made
+
+
+def answered(made: HTTPFlow, status: int = 201) -> None:
+    made.metadata["sessiontape.asked"] = True  # as our stream notes it
+    made.response = Response.make(status, b"", {"Location": "/api/v1/sessions/" + "0f" * 32})
+    made.response.timestamp_end = made.request.timestamp_start + 0.5
+
+
+def stored(store: Store) -> list[Exchange]:
+    with store.read() as db:
+        found = list(sessions.newest(db, Filters(), now=now(), oldest_first=True))
+        return [exchange for session in found for exchange in exchanges.of_session(db, session.id)]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def rules_of(store: Store, exchange: Exchange) -> set[str]:
+    with store.read() as db:
+        (session,) = sessions.newest(db, Filters(), now=now())
+        return {finding.rule for finding in findings.of_exchanges(db, session.id).get(exchange.id, ())}
+
+
+async def test_an_answered_request_is_stored_before_its_answer_goes_on(store):
+    async with recording(store, tape_name="tv") as tape:
+        made = flow()
+        tape.requestheaders(made)
+        assert made.request.headers["Host"] == "up.example"
+        assert made.request.stream is False
+        await tape.request(made)
+        answered(made)
+        tape.responseheaders(made)
+        assert made.response is not None
+        assert made.response.stream is False
+        await tape.response(made)
+        (exchange,) = stored(store)
+    assert (exchange.outcome, exchange.upstream, exchange.duration_us) == (
+        Outcome.ANSWERED,
+        "http://up.example",
+        500_000,
+    )
+    assert dict(exchange.request.headers)["Host"] == "tv.example"
+    assert exchange.request.body == START
+    assert tape.lost == 0
+    with store.read() as db:
+        (session,) = sessions.newest(db, Filters(name="tv"), now=now())
+    assert session.session_id == "0f" * 32
+
+
+async def test_what_is_none_of_ours_is_passed_on_and_not_kept(store):
+    async with recording(store) as tape:
+        made = flow(path=b"/favicon.ico")
+        tape.requestheaders(made)
+        assert made.request.stream is True
+        answered(made)
+        tape.responseheaders(made)
+        assert made.response is not None
+        assert made.response.stream is True
+        await tape.response(made)
+    assert stored(store) == []
+
+
+async def test_the_path_of_the_upstream_goes_in_front(store):
+    async with recording(store, tape_upstream="http://up.example/in/front") as tape:
+        made = flow()
+        tape.requestheaders(made)
+        answered(made)
+        await tape.response(made)
+    assert made.request.path == "/in/front/api/v1/sessions"
+    assert stored(store)[0].upstream == "http://up.example/in/front"
+    assert stored(store)[0].request.path == "/api/v1/sessions"
+
+
+async def test_an_answer_that_upstream_did_not_give_is_a_refusal_of_ours(store):
+    async with recording(store) as tape:
+        made = flow()
+        tape.requestheaders(made)
+        made.response = Response.make(400)
+        await tape.response(made)
+    assert [(exchange.outcome, exchange.response) for exchange in stored(store)] == [(Outcome.REJECTED, None)]
+
+
+async def test_an_invalid_request_is_refused_where_that_is_asked_for(store):
+    async with recording(store, tape_reject_invalid=True) as tape:
+        good, bad, large = flow(), flow(WITHOUT_PARAMS), flow(WITHOUT_PARAMS + b" " * JUDGED_AT_ONCE)
+        for made in (good, bad, large):
+            tape.requestheaders(made)
+            await tape.request(made)
+        assert good.response is None
+        for made in (bad, large):
+            assert made.response is not None
+            assert made.response.status_code == 400
+            assert b"param-missing" in (made.response.content or b"")
+
+
+async def test_a_request_that_goes_wrong_is_stored_as_what_came_of_it(store):
+    async with recording(store) as tape:
+        made = flow()
+        tape.requestheaders(made)
+        made.metadata["sessiontape.outcome"] = Outcome.UPSTREAM_UNREACHABLE.value
+        await tape.error(made)
+        await tape.error(made)  # the second time there is nothing left to store
+    assert [exchange.outcome for exchange in stored(store)] == [Outcome.UPSTREAM_UNREACHABLE]
+
+
+async def test_what_a_device_leaves_behind_is_stored(store):
+    async with recording(store) as tape:
+        left, other, failed = flow(), flow(), flow()
+        failed.client_conn = left.client_conn
+        for made in (left, other, failed):
+            tape.requestheaders(made)
+        failed.error = tflow.terr()
+        await tape.client_disconnected(left.client_conn)
+        answered(other)
+        await tape.response(other)
+    outcomes = sorted(exchange.outcome.value for exchange in stored(store))
+    assert outcomes == ["answered", "client-gone", "rejected"]
+
+
+async def test_what_is_in_flight_at_the_end_is_stored_without_an_answer(store, monkeypatch, caplog):
+    monkeypatch.setattr(hooks, "DRAIN_S", 0.05)
+    with caplog.at_level(logging.INFO):
+        async with recording(store) as tape:
+            tape.requestheaders(flow())
+    assert [exchange.outcome for exchange in stored(store)] == [Outcome.UPSTREAM_TIMEOUT]
+    assert "1 requests have no answer yet" in caplog.text
+    assert "1 exchanges stored, 0 lost" in caplog.text
+
+
+async def test_what_cannot_be_converted_is_counted_as_lost_and_the_traffic_goes_on(store, monkeypatch, caplog):
+    def failing(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with recording(store) as tape:
+        monkeypatch.setattr(hooks, "exchange_of", failing)
+        made = flow()
+        tape.requestheaders(made)
+        answered(made)
+        await tape.response(made)
+        monkeypatch.setattr(Arrivals, "take_down", failing)
+        second = flow()
+        tape.requestheaders(second)
+        assert second.request.headers["Host"] == "up.example"
+    assert tape.lost == 2
+    assert caplog.text.count("lost: POST /api/v1/sessions of flow") == 2
+
+
+@pytest.mark.parametrize("durability", ["commit", "async"])
+async def test_a_store_that_takes_too_long_keeps_one_answer_for_the_budget_and_no_more(store, monkeypatch, durability):
+    monkeypatch.setattr(hooks, "COMMIT_BUDGET_S", 0.1)
+    may_go_on = threading.Event()
+    save = saving.save
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        assert may_go_on.wait(20)
+        return save(*arguments, **options)
+
+    monkeypatch.setattr(saving, "save", slow)
+    async with recording(store, tape_durability=durability) as tape:
+        took: list[float] = []
+        for _ in range(3):
+            made = flow()
+            tape.requestheaders(made)
+            answered(made)
+            began = asyncio.get_running_loop().time()
+            await tape.response(made)
+            took.append(asyncio.get_running_loop().time() - began)
+        may_go_on.set()
+    assert (took[0] >= 0.1) == (durability == "commit")
+    assert max(took[1:]) < 0.1
+    assert len(stored(store)) == 3
+
+
+async def test_findings_mark_flows_and_are_stored_with_the_exchange(store):
+    async with recording(store) as tape:
+        made = flow(WITHOUT_PARAMS)
+        tape.requestheaders(made)
+        answered(made, 400)
+        await tape.response(made)
+    assert made.marked == ":red_circle:"
+    assert "param-missing" in made.comment
+    assert "param-missing" in rules_of(store, stored(store)[0])
+
+
+async def test_a_policy_that_was_given_takes_the_place_of_a_settings_file(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sessiontape.toml").write_text("this is no TOML")
+    policy = Policy(severities={"param-missing": None})
+    async with recording(store, policy) as tape:
+        made = flow(WITHOUT_PARAMS)
+        tape.requestheaders(made)
+        answered(made, 400)
+        await tape.response(made)
+    found = rules_of(store, stored(store)[0])
+    assert "upstream-refused" in found
+    assert "param-missing" not in found
+
+
+async def test_without_checking_nothing_is_found(store):
+    async with recording(store, tape_check=False) as tape:
+        made = flow(WITHOUT_PARAMS)
+        tape.requestheaders(made)
+        answered(made, 400)
+        await tape.response(made)
+    assert rules_of(store, stored(store)[0]) == set()
+    assert not made.marked
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("tape_store", "mysql://x", "store"),
+        ("tape_upstream", "ftp://x", "ftp"),
+        ("tape_config", "no-such.toml", "no-such.toml"),
+        ("tape_durability", "sometimes", "expected commit or async"),
+        ("tape_upstream_timeout", "0", "no number of seconds"),
+        ("tape_upstream_timeout", "soon", "no number of seconds"),
+    ],
+)
+def test_options_that_make_no_sense_are_told(option, value, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tape = Tape()
+    with taddons.context(Proxyserver(), tape) as context, pytest.raises(OptionsError, match=says):
+        context.configure(tape, **{option: value})
+
+
+def test_refusing_needs_checking():
+    tape = Tape()
+    with taddons.context(Proxyserver(), tape) as context, pytest.raises(OptionsError, match="needs tape_check"):
+        context.configure(tape, tape_reject_invalid=True, tape_check=False)
+
+
+async def test_some_options_cannot_be_changed_while_recording(store):
+    async with recording(store) as tape:
+        with pytest.raises(OptionsError, match="tape_name cannot be changed while recording"):
+            tape.configure({"tape_name"})
+        tape.configure({"tape_reject_invalid"})
+
+
+async def test_a_store_that_cannot_be_opened_is_an_error_in_the_log(tmp_path, caplog):
+    tape = Tape()
+    with taddons.context(Proxyserver(), tape) as context:
+        context.configure(tape, tape_store=f"sqlite:///{tmp_path}/no/such/folder/tape.db", server=False)
+        await tape.running()
+        await tape.done()
+    assert "no/such/folder" in caplog.text
