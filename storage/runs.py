@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from itertools import batched, groupby
@@ -124,8 +124,9 @@ def finish(db: Connection, run_id: str, finished_at: datetime | None, *, keep: b
 def options(db: Connection, run_id: str) -> RunOptions:
     """Return what `begin` was given; of a run that an older version began, what it kept."""
     kept: dict[str, Any] = json.loads(db.execute(select(RunRow.settings).where(RunRow.id == run_id)).scalar_one())
+    known = {each.name for each in fields(RunOptions)}  # a later version may have kept more
     lists: dict[str, Any] = {name: tuple(kept[name]) for name in ("ignore", "changes") if name in kept}
-    return RunOptions(**{**kept, **lists})
+    return RunOptions(**{name: value for name, value in {**kept, **lists}.items() if name in known})
 
 
 def waiting(db: Connection, run_id: str, *, after: int = -1, limit: int) -> list[tuple[int, str]]:

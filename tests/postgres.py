@@ -44,9 +44,15 @@ Prepare = Callable[[str], object]
 """Brings the database of a URL into the state in which tests find it."""
 
 _SHAPE = """
-    SELECT string_agg(concat_ws(' ', table_name, column_name, data_type, is_nullable), ',' ORDER BY 1)
-    FROM (SELECT * FROM information_schema.columns WHERE table_schema = 'public' ORDER BY table_name, column_name) AS c
+    SELECT string_agg(part, ';' ORDER BY part) FROM (
+      SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default) AS part
+        FROM information_schema.columns WHERE table_schema = 'public'
+      UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+      UNION ALL SELECT concat_ws(' ', conrelid::regclass, conname, pg_get_constraintdef(oid))
+        FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    ) AS parts
 """
+"""Tables, indexes and constraints, as one text."""
 _TABLES = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
 _OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
@@ -100,7 +106,7 @@ class Server:
             if self._shape(db) != shape:
                 return False
             tables = ", ".join(table for (table,) in db.execute(_TABLES.encode()))
-            db.execute(f"TRUNCATE {tables}".encode())
+            db.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
             return True
 
     @staticmethod

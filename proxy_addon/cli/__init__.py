@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -97,6 +98,9 @@ def main() -> None:
     """Run the command line; a user's mistake is a message and exit code 2, never a traceback."""
     # A command that does not handle it itself ends on SIGTERM as on Ctrl-C: files closed, children ended.
     signal.signal(signal.SIGTERM, _terminated)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed: whoever did that wants to hear nothing
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # open until the end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone is no reason to fail

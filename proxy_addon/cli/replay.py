@@ -69,9 +69,9 @@ class _Text(click.ParamType[str]):
 
 def _change(parser: str) -> Callable[[str], object]:
     def check(text: str) -> object:
-        from proxy_addon.core.replays import changing as changes  # noqa: PLC0415  # brings the JSONPath library
+        from proxy_addon.core.replays import changing  # noqa: PLC0415  # brings the JSONPath library
 
-        return getattr(changes, parser)(text)
+        return getattr(changing, parser)(text)
 
     return check
 
@@ -429,15 +429,15 @@ def _run_options(options: Options) -> RunOptions:
 
 
 def _changes(options: Options) -> list[Change]:
-    from proxy_addon.core.replays import changing as changes  # noqa: PLC0415
-    from proxy_addon.files import changes as changes_file  # noqa: PLC0415
+    from proxy_addon.core.replays import changing  # noqa: PLC0415
+    from proxy_addon.files import changes  # noqa: PLC0415
 
     return [
-        *(change for path in options.change_files for change in changes_file.load(path)),
-        *map(changes.set_value, options.sets),
-        *map(changes.drop_value, options.drops),
-        *map(changes.set_header, options.header_sets),
-        *map(changes.drop_header, options.header_drops),
+        *(change for path in options.change_files for change in changes.load(path)),
+        *map(changing.set_value, options.sets),
+        *map(changing.drop_value, options.drops),
+        *map(changing.set_header, options.header_sets),
+        *map(changing.drop_header, options.header_drops),
     ]
 
 

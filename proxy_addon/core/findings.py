@@ -62,7 +62,7 @@ def finding_parts(finding: Finding, place: str = "") -> list[tuple[str, str]]:
     Args:
         place: Where it stands, as told behind the rule's name; empty for nothing.
     """
-    parts = [("severity", f"{finding.severity.value:<7}"), ("text", " "), ("rule", finding.rule)]
+    parts = [("severity", finding.severity.value), ("text", " "), ("rule", finding.rule)]
     if place:
         parts.append(("text", f" {place}"))
     parts += [("text", ": "), ("text", finding.message)]
@@ -76,7 +76,7 @@ def finding_parts(finding: Finding, place: str = "") -> list[tuple[str, str]]:
 
 
 def finding_line(finding: Finding) -> str:
-    """Return a finding as one line of text."""
+    """Return a finding as one line of text, if what a device sent has no line ends in it."""
     return "".join(text for _, text in finding_parts(finding))
 
 

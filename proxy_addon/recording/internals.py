@@ -15,7 +15,9 @@ _HINT = "install the version of mitmproxy that this version of sessiontape was t
 
 
 def _changed(what: str) -> RecorderError:
-    return RecorderError(f"mitmproxy {version('mitmproxy')} works otherwise than expected: {what}", hint=_HINT)
+    return RecorderError(
+        f"mitmproxy {version('mitmproxy')} has changed in what the recorder builds on: {what}", hint=_HINT
+    )
 
 
 try:
@@ -41,9 +43,9 @@ TOUCHED: Mapping[type, tuple[str, ...]] = {
     NextLayer: ("layer",),
     HttpLayer: ("_handle_event", "event_to_child", "make_stream", "command_sources", "connections", "streams"),
     HttpStream: (
-        "_handle_event", "check_body_size", "check_killed", "client_state", "flow_done", "handle_protocol_error",
+        "_handle_event", "check_body_size", "check_killed", "client_state", "context", "flow", "flow_done", "handle_protocol_error",
         "make_server_connection", "request_body_buf", "server_state", "state_done", "state_errored",
-        "state_stream_response_body",
+        "state_stream_response_body", "stream_id",
     ),
     Http1Server: ("_handle_event", "read_headers", "state"),
     ErrorCode: ("CANCEL", "CONNECT_FAILED", "GENERIC_CLIENT_ERROR", "GENERIC_SERVER_ERROR", "http_status_code"),

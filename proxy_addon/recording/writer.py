@@ -229,5 +229,6 @@ class Writer:
             self._writing = max(0, self._writing - len(settled))
             self._current = [waiting for waiting in self._current if waiting not in settled]
         for waiting in settled:
-            waiting.done.set_result(stored)
+            if not waiting.done.cancelled():
+                waiting.done.set_result(stored)
         return bool(settled)

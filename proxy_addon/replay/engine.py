@@ -159,14 +159,14 @@ class Engine:
     async def run(self, plans: AsyncIterator[tuple[int, SessionPlan]]) -> None:
         """Send all plans, in their order as far as `SendingOptions.concurrency` lets them begin.
 
-        After `stop` the remaining plans are still drawn, so that the ledger have all that was asked for.
+        After `stop` the remaining plans are still drawn, so that the ledger has all that was asked for.
 
         Args:
             plans: With their places in the run; drawn one by one, each when its session may begin.
 
         Raises:
             TargetUnreachable: The first attempts to connect failed and none ever succeeded; the rest is not tried.
-            SessiontapeError: What ``plans`` or the ledger raise; what was under way has been stopped and noted.
+            SessiontapeError: What ``plans`` or the ledger raises; what was under way has been stopped and noted.
         """
         free = asyncio.Semaphore(self._options.concurrency)
 

@@ -58,7 +58,11 @@ def test_what_a_killed_recorder_has_left_is_judged_and_what_comes_then_too(store
             assert open_chapters(settled(store_url)) == 3
             for number in range(5, 8):
                 assert proxy.ask("POST", path, chapter(number)).status == 204
+            # Another finding: that an old one has more places is not counted.
+            closed = body(event_dict("adComplete", playhead=8, ts=BEGIN_MS + 8000, params=None))
+            assert proxy.ask("POST", path, closed).status == 204
             shown = settled(store_url)
     assert open_chapters(shown) == 6
-    assert len(shown["exchanges"]) == 8
+    assert "ad-outside-break" in {finding["rule"] for finding in shown["findings"]}
+    assert len(shown["exchanges"]) == 9
     assert open_chapters(settled(store_url)) == 6

@@ -357,6 +357,26 @@ def test_output_that_nobody_reads_is_no_error(tape, options, monkeypatch):
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ("--version", 0),
+        ("--help", 0),
+        ("rules", 0),
+        ("rules --json", 0),
+        ("nope", 2),
+        ("sessions", 0),
+        ("check --all", 1),
+    ],
+)
+def test_closed_output_is_output_that_nobody_wants(tape, options, code):
+    command = f"exec {processes.COMMAND} {options} >&-"
+    environment = {**os.environ, "SESSIONTAPE_STORE": tape}
+    done = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, check=False, env=environment)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == code
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(tape):
     command = f"{processes.COMMAND} show aaaa1111 --json --store '{tape}' | head -c 10"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Replays as a process of its own, over loopback: what leaves it, where it goes, and what its books say."""
+"""Replays as a process of its own, over loopback: what leaves it, where it goes, and what its ledger says."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def arguments(tape: str, target: str, *options: str) -> list[str]:
 
 
 def replayed(tape: str, target: str, *options: str, code: int = 0) -> dict[str, Any]:
-    """Replay, check that the books balance, and return the document."""
+    """Replay, check that the ledger balances, and return the document."""
     document: dict[str, Any] = processes.printed(*arguments(tape, target, *options), code=code)
     assert_balanced(document)
     return document
@@ -577,7 +577,7 @@ class TestFailing:
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     @pytest.mark.every_version
-    def test_an_interruption_leaves_balanced_books(self, store_url, tmp_path, number):
+    def test_an_interruption_leaves_a_ledger_that_balances(self, store_url, tmp_path, number):
         fill(store_url, sdk_exchanges())
         with (
             collector(tmp_path, "--fault", "events:hang:nth=4") as target,

@@ -39,6 +39,12 @@ def test_what_is_not_listed_may_not(imported):
     assert found.metadata["broken"] == [("app.core.deep", imported, [7])]
 
 
+def test_what_is_broken_is_told_with_its_lines(capsys):
+    contract = AllowlistContract(name="core", session_options={}, contract_options=OPTIONS)
+    contract.render_broken_contract(contract.check(graph("requests"), verbose=False))
+    assert "app.core.deep imports requests (l.7), which app.core may not" in " ".join(capsys.readouterr().out.split())
+
+
 def test_other_rooms_are_none_of_its_business():
     assert check(graph("requests", importer="app.other")).kept
 

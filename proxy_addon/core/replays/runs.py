@@ -152,7 +152,7 @@ class RunOptions:
         ignore: What may differ between answers, as rules of `comparing.Noise`.
         safe: Whether the safe profile is on; None for what the target needs.
         changes: Of requests, as from `changing.checked`.
-        key: What pseudonyms are made with, as hexadecimal digits; empty in runs of before there were any.
+        key: What pseudonyms are made with, as hexadecimal digits; empty where an older version began the run.
     """
 
     spread_equal_ts: bool = False

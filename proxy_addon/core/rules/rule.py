@@ -46,7 +46,7 @@ TOLD = 20
 """Places of one rule in one body that are told one by one."""
 
 Check = Callable[[Any], Iterable[Problem]]
-"""The check of a rule over an exchange, a body or an event: `core.rules.views` has what it gets."""
+"""The check of a rule over an exchange, a body or an event: `core.rules.body_views` has what it gets."""
 SessionCheck = Callable[[Any, Any], str | None]
 """The check of a rule over a session: gets what went before, and the event."""
 

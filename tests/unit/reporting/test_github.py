@@ -34,5 +34,5 @@ def test_what_a_device_sent_acts_on_no_terminal_and_makes_no_line():
     assert "\x1b" not in line
     assert "\u202e" not in line
     assert line.endswith(
-        "(stdin a\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}%0Ac%0A::error::d)"
+        "(stdin a\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}c\N{REPLACEMENT CHARACTER}::error::d)"
     )

@@ -1,0 +1,45 @@
+"""JUnit XML of what was judged."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+from proxy_addon.core.findings import Finding, Judgement, Severity
+from proxy_addon.reporting.judged import Subject
+from proxy_addon.reporting.junit import JUnitReport
+
+
+def suite(*findings: Finding, threshold: int | None = Severity.ERROR.weight) -> ET.Element:
+    written: list[str] = []
+    report = JUnitReport(written.append, threshold)
+    report.begin()
+    assert written == [], "the counts come first and are known last"
+    report.add(Subject(judgement=Judgement(of_exchanges=findings), file="f.json"))
+    report.end(ok=not findings)
+    return ET.fromstring("".join(written))[0]
+
+
+def test_findings_from_the_threshold_on_are_failures_and_the_others_output():
+    error = Finding(rule="ts-type", severity=Severity.ERROR, message="no number", pointer="/ts", seq=2)
+    info = Finding(rule="param-empty", severity=Severity.INFO, message="empty", count=3)
+    found = suite(error, info)
+    assert (found.get("tests"), found.get("failures"), found.get("skipped")) == ("1", "1", "0")
+    (case,) = found
+    failure, output = case
+    assert (failure.get("type"), failure.get("message")) == ("ts-type", "no number")
+    assert failure.text == "#2 error ts-type: no number at /ts"
+    assert output.text == "info param-empty: empty"
+
+
+def test_without_a_threshold_nothing_fails():
+    found = suite(Finding(rule="r", severity=Severity.ERROR, message="m"), threshold=None)
+    assert found.get("failures") == "0"
+    assert [child.tag for child in found[0]] == ["system-out"]
+
+
+def test_a_device_begins_no_line_of_its_own():
+    evil = "/params/a\n::error title=forged::\x1b[2K"
+    found = suite(*[Finding(rule="r", severity=severity, message="m", pointer=evil) for severity in Severity])
+    texts = [child.text or "" for child in found[0]]
+    assert [len(text.splitlines()) for text in texts] == [1, 2]
+    assert not any(line.startswith("::") for text in texts for line in text.splitlines())
