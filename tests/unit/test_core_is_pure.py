@@ -11,11 +11,12 @@ EDGES = {"asyncio", "socket", "sqlite3", "storage"}
 
 IMPORT_EVERYTHING = """
 import importlib, json, pkgutil, sys
+before = set(sys.modules)  # of the interpreter, or of a tool that watches it
 import proxy_addon.core
 names = [module.name for module in pkgutil.walk_packages(proxy_addon.core.__path__, "proxy_addon.core.")]
 for name in names:
     importlib.import_module(name)
-print(json.dumps({"imported": names, "loaded": sorted({name.partition(".")[0] for name in sys.modules})}))
+print(json.dumps({"imported": names, "loaded": sorted({name.partition(".")[0] for name in set(sys.modules) - before})}))
 """
 
 
