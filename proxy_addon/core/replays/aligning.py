@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from proxy_addon.core import jsontext
+from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.jsontext import escaped
 from proxy_addon.core.replays.runs import Difference, SessionRun, StepOutcome
@@ -76,7 +77,8 @@ def entries(exchanges: Iterable[Exchange]) -> list[Entry]:
             continue
         reading = exchange.request.reading
         values = reading.value if reading.is_batch else [reading.value]
-        for index, (event, value) in enumerate(zip(reading.events, values, strict=True)):
+        events = reading.events if reading.is_batch else reading.events or (Event(),)  # a body that is none counts too
+        for index, (event, value) in enumerate(zip(events, values, strict=True)):
             if first_ms is None:
                 first_ms = event.ts_ms
             found.append(

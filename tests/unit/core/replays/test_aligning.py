@@ -96,3 +96,12 @@ def test_long_sessions_of_equal_events_are_aligned(playhead_s):
     a = [entry(n, "ping", playhead_s) for n in range(20_000)]
     pairs = align(a, a[500:])
     assert [pair.kind for pair in pairs].count(Kind.ONLY_A) == 500
+
+
+@pytest.mark.parametrize("sent", [b"", b"{", b"7", b"[]", b"[1]"])
+def test_a_body_that_is_no_event_is_laid_out_too(sent):
+    odd = entries([builders.exchange(body=sent)])
+    pairs = align(odd, entries([builders.start()]))
+    assert sum(pair.a is not None for pair in pairs) == len(odd)
+    assert all(found.event_type is None for found in odd)
+    assert len(odd) == (0 if sent == b"[]" else 1)
