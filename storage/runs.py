@@ -228,7 +228,7 @@ def summary(db: Connection, run: ReplayRun) -> RunSummary:
 
 
 def _percentiles(db: Connection, run_id: str, column: InstrumentedAttribute[float | None]) -> Percentiles:
-    """Return what `core.runs.percentiles` does of a column."""
+    """Return what `core.replays.runs.percentiles` does of a column."""
     mine = (StepRow.run_id == run_id, column.is_not(None))
     number = int(db.execute(select(func.count()).select_from(StepRow).where(*mine)).scalar_one())
     if not number:

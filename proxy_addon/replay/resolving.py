@@ -1,6 +1,6 @@
 """Resolve a target once and judge what is going to be connected to, before anything is sent.
 
-`core.targets` has the rules; here is what they need to know of the world: the addresses of names, and which of them
+`core.replays.targets` has the rules; here is what they need to know of the world: the addresses of names, and which of them
 are this machine's own.
 """
 

@@ -332,7 +332,7 @@ def accepted_by_upstream(_: Exchange) -> Iterable[Problem]:
     own collector, known by `Server: sessiontape`, does not count. Rules about what ruins the data, such as
     `ts-not-milliseconds`, are never lowered.
     """
-    return ()  # it has no findings of its own: `core.judging` lowers those it contradicts
+    return ()  # it has no findings of its own: `core.judging.exchanges` lowers those it contradicts
 
 
 _FAILED = {
