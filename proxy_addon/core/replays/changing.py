@@ -149,7 +149,7 @@ def checked(change: Change) -> Change:
     """
     kind = change.get("do")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise SettingsError(f"nothing is called {kind!r}", hint=f"there are {', '.join(KINDS)}")
+        raise SettingsError(f"unknown change {kind!r}", hint=f"there are {', '.join(KINDS)}")
     for name in KINDS[kind]:
         if name not in change:
             raise SettingsError(f"{kind} needs {name}", hint=f"it takes {' and '.join(KINDS[kind])}")

@@ -1,0 +1,65 @@
+"""The file of ``replay --changes``: what it may say, and what is told where it says something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxy_addon.errors import SettingsError
+from proxy_addon.files.changes import load
+
+
+def written(tmp_path: Path, text: str | bytes) -> Path:
+    path = tmp_path / "changes.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_changes_come_in_their_order(tmp_path):
+    path = written(
+        tmp_path,
+        """
+        [[change]]
+        do = "set"
+        path = "$.params['media.channel']"
+        value = {a = [1, true]}
+        only = "present"
+        [[change]]
+        do = "drop-header"
+        name = "Referer"
+        """,
+    )
+    assert load(path) == [
+        {"do": "set", "path": "$.params['media.channel']", "value": {"a": [1, True]}, "only": "present"},
+        {"do": "drop-header", "name": "Referer"},
+    ]
+
+
+def test_an_empty_file_changes_nothing(tmp_path):
+    assert load(written(tmp_path, "")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x = ", "is no TOML"),
+        (b"\xff", "is no TOML"),
+        ("[changes]", "'changes' is unknown"),
+        ("change = 1", "change is no list of tables"),
+        ("change = [1]", "change is no list of tables"),
+        ('[[change]]\ndo = "set"\npath = "$.a"\nvalue = 1\n[[change]]\ndo = "melt"', "change 2: .*melt"),
+        ('[[change]]\ndo = "set"\npath = "$.a"\nvalue = 2026-01-01', "change 1: the value is none of JSON"),
+    ],
+)
+def test_what_makes_no_sense_is_told_with_its_place(tmp_path, text, says):
+    path = written(tmp_path, text)
+    with pytest.raises(SettingsError, match=says) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(SettingsError, match=r"cannot read .*no-such") as caught:
+        load(tmp_path / "no-such.toml")
+    assert caught.value.hint
