@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
 from collections.abc import AsyncIterator
@@ -19,7 +20,8 @@ from mitmproxy.test import taddons, tflow, tutils
 
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.judging.policy import Policy
-from proxy_addon.recording import hooks
+from proxy_addon.core.schemas import schema_of
+from proxy_addon.recording import hooks, inside
 from proxy_addon.recording.flows import Arrivals
 from proxy_addon.recording.hooks import Tape
 from proxy_addon.recording.inspecting import JUDGED_AT_ONCE
@@ -231,6 +233,58 @@ async def test_findings_mark_flows_and_are_stored_with_the_exchange(store):
     assert made.marked == ":red_circle:"
     assert "param-missing" in made.comment
     assert "param-missing" in rules_of(store, stored(store)[0])
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+async def test_a_large_body_is_marked_when_it_is_judged(store, monkeypatch, beyond):
+    marked: list[HTTPFlow] = []
+    done = asyncio.Event()
+
+    async def shown(of: HTTPFlow) -> None:
+        if of.marked:
+            marked.append(of)
+            done.set()
+
+    monkeypatch.setattr(inside, "show_update", shown)
+    async with recording(store) as tape:
+        made = flow(WITHOUT_PARAMS + b" " * (JUDGED_AT_ONCE - len(WITHOUT_PARAMS) + beyond))
+        tape.requestheaders(made)
+        answered(made, 400)
+        stored_at_once = tape._store(made, Outcome.ANSWERED)
+        assert bool(made.marked) == (not beyond), "what is larger must not keep other devices waiting"
+        assert stored_at_once is not None
+        assert await asyncio.wrap_future(stored_at_once)
+        if beyond:
+            await asyncio.wait_for(done.wait(), 20)
+            assert marked == [made]
+            assert not tape._begin()._unmarked, "a flow is not kept for ever"
+        assert made.marked == ":red_circle:"
+    assert "param-missing" in rules_of(store, stored(store)[0])
+
+
+async def test_a_session_under_way_is_marked_as_due(store):
+    async with recording(store) as tape:
+        made = flow()
+        tape.requestheaders(made)
+        answered(made)
+        await tape.response(made)
+        with store.read() as db:
+            (session,) = sessions.newest(db, Filters(), now=now())
+            assert sessions.findings_due(db) == [session.id]
+
+
+async def test_a_schema_that_comes_by_counts_from_then_on(store):
+    schema = json.dumps(schema_of("ping")).encode()
+    async with recording(store) as tape:
+        asked = flow(b"", b"/api/v1/schemas/ping", method=b"GET")
+        tape.requestheaders(asked)
+        asked.metadata["sessiontape.asked"] = True
+        asked.response = Response.make(200, schema, {"Content-Type": "application/json"})
+        asked.response.timestamp_end = asked.request.timestamp_start
+        await tape.response(asked)
+        vocabulary = tape._begin().inspector._vocabularies["http://up.example"]
+    assert vocabulary.of("ping").authority.startswith("schema")
+    assert vocabulary.of("play").authority == "built-in"
 
 
 async def test_a_policy_that_was_given_takes_the_place_of_a_settings_file(store, tmp_path, monkeypatch):
