@@ -25,7 +25,7 @@ test: check               ## everything, PostgreSQL included; a part on every Py
 coverage: .venv/.ok       ## which branches the tests take, those of our processes included
 	$(BIN)/pytest -n auto --cov --cov-report=term
 
-mutants: .venv/.ok        ## how many changes of core/ and recording/ the unit tests notice; takes an hour, goes on where it stopped
+mutants: .venv/.ok        ## how many changes of core/ and recording/ the unit tests notice; takes two hours, goes on where it stopped
 	$(BIN)/python -m pip install -q 'mutmut>=3.8,<4'
 	$(BIN)/mutmut run
 	$(BIN)/mutmut export-cicd-stats
