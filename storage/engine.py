@@ -274,11 +274,11 @@ def _enter_wal_mode(path: Path) -> None:
 
 def _postgres_engine(url: str, durable: bool) -> Engine:
     def connect() -> psycopg.Connection[Any]:
-        settings = _conninfo(url)
-        settings.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
-        settings.setdefault("application_name", "sessiontape")
-        settings.setdefault("tcp_user_timeout", DEAD_AFTER_MS)
-        db = psycopg.connect(**settings)
+        parameters = _conninfo(url)
+        parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
+        parameters.setdefault("application_name", "sessiontape")
+        parameters.setdefault("tcp_user_timeout", DEAD_AFTER_MS)
+        db = psycopg.connect(**parameters)
         db.execute(f"SET synchronous_commit = {'on' if durable else 'off'}")
         db.execute("SET timezone = 'UTC'")
         db.commit()

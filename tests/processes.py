@@ -31,11 +31,13 @@ class Process:
         self.lines: list[str] = []
         self._ready = ready
         self._is_ready = threading.Event()
-        make = forking.Popen if command[0] == COMMAND else subprocess.Popen
+        is_ours = command[0] == COMMAND
+        make = forking.Popen if is_ours else subprocess.Popen
         self.popen = make(
             command,
             cwd=cwd,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},  # mitmproxy's programs do not flush what they say
+            # mitmproxy's programs do not flush what they say; ours must.
+            env=dict(os.environ) if is_ours else {**os.environ, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

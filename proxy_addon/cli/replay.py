@@ -309,7 +309,7 @@ def replay(
     # Not at the top: --help does without the HTTP library and the database.
     from proxy_addon.core.replays.comparing import Noise  # noqa: PLC0415
     from proxy_addon.core.replays.sending import SendingOptions  # noqa: PLC0415
-    from proxy_addon.replay import preparing  # noqa: PLC0415
+    from proxy_addon.replay import loops, preparing  # noqa: PLC0415
     from proxy_addon.replay.connecting import make_room  # noqa: PLC0415
     from proxy_addon.replay.run import carry_out  # noqa: PLC0415
     from proxy_addon.replay.transport import HttpTransport, tls_context  # noqa: PLC0415
@@ -352,9 +352,10 @@ def replay(
                 left = "no session is left to be sent" if resume else "the filters leave no session: nothing is sent"
                 click.echo(left, err=True)
             with RunProgress(number) as progress:
-                ended = carry_out(
+                sends = carry_out(
                     run.id, store=store, options=sending, planning=planning, transport=transport, watching=progress
                 )
+                ended = loops.run(sends)
         if ended.error is not None and not isinstance(ended.error, StorageError):
             raise ended.error
         with store.read() as db:

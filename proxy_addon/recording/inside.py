@@ -17,7 +17,7 @@ from mitmproxy.hooks import UpdateHook
 from mitmproxy.http import HTTPFlow
 
 from proxy_addon.core.exchange import Exchange, Outcome
-from proxy_addon.core.findings import Finding, Severity, worst
+from proxy_addon.core.findings import Finding, Severity, finding_line, worst
 from proxy_addon.core.judging.sessions import unclosed_counts
 from proxy_addon.core.routes import TRACKING, Operation, parse_route
 from proxy_addon.core.urls import ServerUrl
@@ -39,7 +39,7 @@ def mark(of: HTTPFlow, findings: Sequence[Finding]) -> None:
     if severity is None:
         return
     of.marked = _MARKS[severity]
-    of.comment = "\n".join(_line(finding) for finding in findings)
+    of.comment = "\n".join(finding_line(finding) for finding in findings)
     of.metadata[_MARKED] = True
 
 
@@ -83,7 +83,7 @@ class ApiContentview(Contentview):
             raise ValueError("no request body of the Media Collection API")
         judging = self._judging()
         findings = judging.inspector.of_body(data, endpoint, upstream_url(metadata.flow, judging.upstream))
-        lines = [f"# {_line(finding)}" for finding in findings] or ["# no findings"]
+        lines = [f"# {finding_line(finding)}" for finding in findings] or ["# no findings"]
         try:
             pretty = contentviews.registry["json"].prettify(data, metadata)
         except ValueError:
@@ -165,9 +165,3 @@ def _exchange(of: flow.Flow, upstream: ServerUrl | None) -> Exchange | None:
 
 def _row(exchange: Exchange, finding: Finding) -> list[str]:
     return [exchange.request.path, finding.severity.value, finding.rule, finding.message, finding.pointer or ""]
-
-
-def _line(finding: Finding) -> str:
-    where = f" at {finding.pointer}" if finding.pointer else ""
-    lowered = f" (lowered: {finding.lowered_by})" if finding.lowered_by else ""
-    return f"{finding.severity.value} {finding.rule}: {finding.message}{where}{lowered}"

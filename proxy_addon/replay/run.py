@@ -45,7 +45,7 @@ class Ended:
     error: SessiontapeError | None
 
 
-def carry_out(
+async def carry_out(
     run_id: str,
     *,
     store: Store,
@@ -55,20 +55,6 @@ def carry_out(
     watching: Watching,
 ) -> Ended:
     """Replay the sessions of a run that are waiting; the run is in the store as far as it has got, at any time."""
-    return loops.run(
-        _carry_out(run_id, store=store, options=options, planning=planning, transport=transport, watching=watching)
-    )
-
-
-async def _carry_out(
-    run_id: str,
-    *,
-    store: Store,
-    options: SendingOptions,
-    planning: Planning,
-    transport: HttpTransport,
-    watching: Watching,
-) -> Ended:
     collect_seldom()
     clock = SystemClock()
     at_full_speed = options.speed.factor is None

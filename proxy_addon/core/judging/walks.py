@@ -7,6 +7,7 @@ where the sequence turns out to be another, the walk goes on from the last mark 
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self, override
@@ -61,18 +62,18 @@ class Tally(dict[str, Places]):
 
 
 @dataclass(slots=True)
-class Walk:
+class Walk(ABC):
     """What has been found up to an event, and what the rules have to know of those before it."""
 
     tally: Tally = field(default_factory=Tally, kw_only=True)
 
+    @abstractmethod
     def take(self, event: SessionEvent) -> None:
         """Apply the rules to the next event, and take it into account."""
-        raise NotImplementedError
 
+    @abstractmethod
     def copy(self) -> Self:
         """Return a copy that does not change with this one."""
-        raise NotImplementedError
 
     def resumed(self, before: Sequence[SessionEvent]) -> Self:
         """Return a walk that goes on behind these events, made of what `copy` has kept."""
