@@ -291,7 +291,7 @@ async def test_a_policy_that_was_given_takes_the_place_of_a_settings_file(store,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sessiontape.toml").write_text("this is no TOML")
     policy = Policy(severities={"param-missing": None})
-    async with recording(store, policy) as tape:
+    async with recording(store, policy, tape_config="sessiontape.toml") as tape:
         made = flow(WITHOUT_PARAMS)
         tape.requestheaders(made)
         answered(made, 400)
