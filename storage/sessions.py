@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, or_,
 from sqlalchemy.orm import InstrumentedAttribute
 
 from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT, FindingCounts, Session, SessionState
+from proxy_addon.core.wording import visible
 from proxy_addon.errors import NotFound
 from storage.matching import values_like
 from storage.models import PREFIX_LENGTH, ExchangeRow, ServerRow, SessionRow
@@ -282,6 +283,7 @@ def _close_to(db: Connection, name: str) -> list[Session]:
 
 def _listed(sessions: Sequence[Session]) -> str:
     return "\n".join(
-        f"    {session.id}  {session.session_id or '(no back-end ID)'}  {session.media_name or session.media_id or ''}"
+        f"    {session.id}  {visible(session.session_id or '(no back-end ID)')}"
+        f"  {visible(session.media_name or session.media_id or '')}"
         for session in sessions
     )

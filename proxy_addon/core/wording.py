@@ -1,15 +1,18 @@
-"""Values as they stand in messages: short, with their JSON type, and never a line break.
+r"""Values as they stand in messages: short, with their JSON type, and never a line break.
 
 >>> shown("12.5"), shown(None), shown([1]), shown(True)
 ("the string '12.5'", 'null', 'an array', 'true')
 >>> close_to("media.chanel", ["media.channel", "media.name"])
 'media.channel'
+>>> print(visible("red \x1b[31m, a new\nline, and \u202esdrawkcab"))
+red \x1b[31m, a new\nline, and \u202esdrawkcab
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from unicodedata import category
 
 from proxy_addon.core.jsontext import Number
 
@@ -41,6 +44,22 @@ def number(value: float) -> str:
 def quoted(text: str, longest: int = _LONGEST) -> str:
     """Return a text in quotation marks, cut, with what does not print escaped."""
     return ascii_safe(repr(_cut(text, longest)))
+
+
+def visible(text: str) -> str:
+    """Return a device's text with everything escaped that acts where it is shown instead of being seen.
+
+    Those are control characters, line ends and escape sequences, marks that turn the direction of writing, characters
+    without width and halves of surrogate pairs: a line of a terminal, a log or an annotation stays one line, and says
+    what was sent. Letters and spaces of every script stay as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or category(each) == "Zs" else _escaped(each) for each in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def ascii_safe(text: str) -> str:

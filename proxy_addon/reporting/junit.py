@@ -11,8 +11,9 @@ from xml.sax.saxutils import escape, quoteattr
 
 from proxy_addon.core.findings import finding_line
 from proxy_addon.core.replays.runs import RunSummary, SessionRun, Step, StepOutcome
+from proxy_addon.core.wording import visible
 from proxy_addon.reporting.judged import Subject
-from proxy_addon.reporting.words import legal, one_line
+from proxy_addon.reporting.words import legal
 
 _HELD_BYTES = 2**20
 _STEPS_TOLD = 50
@@ -85,7 +86,7 @@ class JUnitReport:
         others = []
         failures = []
         for finding in subject.judgement.findings:
-            text = one_line(f"{subject.place(finding)} {finding_line(finding)}".strip())
+            text = visible(f"{subject.place(finding)} {finding_line(finding)}".strip())
             if self._threshold is not None and finding.severity.weight >= self._threshold:
                 failures.append(Problem(element="failure", kind=finding.rule, message=finding.message, text=text))
             else:
@@ -145,7 +146,7 @@ def _problems(session: SessionRun) -> Iterator[Problem]:
 def _line(step: Step) -> str:
     differences = ", ".join(f"{each.where}: {each.a} -> {each.b}" for each in step.differences)
     told = "; ".join(filter(None, (differences, step.reason)))
-    return one_line(f"#{step.seq} {step.event_type or '(no event type)'} {step.outcome.value}: {told}")
+    return visible(f"#{step.seq} {step.event_type or '(no event type)'} {step.outcome.value}: {told}")
 
 
 def _text(text: str) -> str:

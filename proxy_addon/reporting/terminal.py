@@ -18,7 +18,7 @@ from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Finding, Severity, finding_parts
 from proxy_addon.core.replays.runs import StepOutcome
 from proxy_addon.core.sessions import SessionState
-from proxy_addon.reporting.words import one_line
+from proxy_addon.core.wording import visible
 
 PIPE_WIDTH = 200
 """Columns for output that no terminal shows: enough that tables in logs and pipes are not cut."""
@@ -100,7 +100,7 @@ def printable(text: str | None, otherwise: str = "") -> Text:
     """Return a device's text for the terminal: no markup, and no control characters that would act on it."""
     if text is None:
         return Text(otherwise, style="dim")
-    return Text(one_line(text))
+    return Text(visible(text))
 
 
 def plain_table(*columns: str, show_header: bool = True) -> Table:
@@ -121,7 +121,7 @@ def finding_text(finding: Finding, place: str = "") -> Text:
     styles = {"severity": SEVERITY_STYLES[finding.severity], "rule": "bold", "aside": "dim", "text": ""}
     line = Text()
     for kind, text in finding_parts(finding, place):
-        line.append(one_line(text), styles[kind])
+        line.append(visible(text), styles[kind])
         if kind == "severity":
             line.append(" " * (_WIDEST_SEVERITY - len(text)))
     return line

@@ -69,11 +69,6 @@ def value(value: str | int | None) -> str:
     return "nothing" if value is None else str(value)
 
 
-def one_line(text: str) -> str:
-    """Return a device's text without what would act on a terminal, or begin a line of its own in a log."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
 def legal(text: str) -> str:
     """Return a text without the characters that an XML or HTML document cannot hold or show."""
     return "".join(
