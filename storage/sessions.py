@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from itertools import batched
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT, FindingCounts, Session, SessionState
@@ -58,6 +58,19 @@ class Filters:
     def concern_sessions_alone(self) -> bool:
         """Whether they ask for something that only sessions have, so that no exchange outside of one fits."""
         return bool(self.states or self.player or self.media)
+
+    def only(self, names: Sequence[str]) -> Filters:
+        """Return the filters without those that are asked for and not named."""
+        return replace(self, **{name: getattr(_NO_FILTERS, name) for name in self.asked if name not in names})
+
+    @property
+    def asked(self) -> list[str]:
+        """The names of those that leave something out, in the order in which people read them."""
+        return [name for name in _NARROWING if getattr(self, name) != getattr(_NO_FILTERS, name)]
+
+
+_NARROWING = ("name", "since", "until", "states", "player", "media", "user_agent", "with_findings")
+_NO_FILTERS = Filters()
 
 
 def session_key(upstream: str, session_id: str | None) -> str | None:
@@ -113,6 +126,49 @@ def newest(
     with db.execute(query) as rows:  # closed also where the reader has seen enough
         for row in rows.mappings():
             yield from_row(row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emptied:
+    """Why no session passes the filters.
+
+    Attributes:
+        by: The filter that leaves none, as it is called in `Filters`; None where the store has no sessions.
+        before: The filters that had been applied before it; empty where it alone leaves none.
+        left: How many sessions those left.
+    """
+
+    by: str | None
+    before: tuple[str, ...] = ()
+    left: int = 0
+
+
+def emptied(db: Connection, filters: Filters, *, now: datetime) -> Emptied | None:
+    """Return why no session passes the filters; None where one does."""
+    if _count(db, filters, now, limit=1):
+        return None
+    everything = _count(db, _NO_FILTERS, now)
+    asked = filters.asked
+    if not everything or not asked:
+        return Emptied(by=None)
+    for name in asked:
+        if not _count(db, filters.only([name]), now, limit=1):
+            return Emptied(by=name, left=everything)
+    left = everything
+    for place, name in enumerate(asked):
+        count = _count(db, filters.only(asked[: place + 1]), now)
+        if not count:
+            return Emptied(by=name, before=tuple(asked[:place]), left=left)
+        left = count
+    return None  # a recorder has stored one meanwhile
+
+
+def _count(db: Connection, filters: Filters, now: datetime, *, limit: int | None = None) -> int:
+    conditions = _conditions(db, filters, now)
+    if conditions is None:
+        return 0
+    some = select(SessionRow.id).where(*conditions).limit(limit).subquery()
+    return db.execute(select(func.count()).select_from(some)).scalar_one()
 
 
 def find(db: Connection, name: str) -> Session:

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from proxy_addon.cli.filters import filter_options, require_selection
+from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
 from proxy_addon.cli.options import config_option, store_option
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _KINDS = ("sessions", "events", "downloaded", "session")
 
 @click.command()
 @click.argument("names", metavar="[SESSION]...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All sessions that the filters leave.")
+@all_options
 @click.option("--file", "file", metavar="FILE|-", help="Judge a file in place of stored sessions; - reads stdin.")
 @click.option(
     "--as", "kind", type=click.Choice(_KINDS), help="What the file is: a body for an endpoint, or a whole session."
@@ -49,6 +50,7 @@ def check(
     *,
     names: tuple[str, ...],
     everything: bool,
+    allow_empty: bool,
     file: str | None,
     kind: str | None,
     format_name: str,
@@ -78,7 +80,7 @@ def check(
         if kind is not None:
             raise click.UsageError("--as says what a --file is")
         require_selection(names, filters, everything=everything, verb="judged")
-        subjects = _stored(store_url, names, filters, policy)
+        subjects = _stored(store_url, names, filters, policy, allow_empty=allow_empty)
     else:
         if names or everything or filters != type(filters)():
             raise click.UsageError("judge a --file or stored sessions, not both")
@@ -88,8 +90,9 @@ def check(
     threshold = None if fail_on == "never" else Severity(fail_on).weight
     report = checks.FORMATS["json" if as_json else format_name](sys.stdout.write, threshold)
     failed = False
+    first = next(subjects, None)  # what stands in the way of judging is said before anything is written
     report.begin()
-    for subject in subjects:
+    for subject in () if first is None else chain([first], subjects):
         report.add(subject)
         failed = failed or (
             threshold is not None and any(f.severity.weight >= threshold for f in subject.judgement.findings)
@@ -98,7 +101,9 @@ def check(
     sys.exit(1 if failed else 0)
 
 
-def _stored(store_url: str, names: tuple[str, ...], filters: Filters, policy: Policy) -> Iterator[Subject]:
+def _stored(
+    store_url: str, names: tuple[str, ...], filters: Filters, policy: Policy, *, allow_empty: bool
+) -> Iterator[Subject]:
     """Yield stored sessions one by one, judged: memory grows with the largest one and not with their number."""
     from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415
     from proxy_addon.core.rules.body_views import Vocabulary  # noqa: PLC0415
@@ -112,6 +117,8 @@ def _stored(store_url: str, names: tuple[str, ...], filters: Filters, policy: Po
         if names:
             found = iter({session.id: session for session in (sessions.find(db, name) for name in names)}.values())
         else:
+            if not allow_empty:
+                require_any(db, filters)
             found = sessions.newest(db, filters, now=now)
         for session in found:
             if session.upstream not in vocabularies:

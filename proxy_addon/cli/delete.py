@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proxy_addon.cli.filters import filter_options, require_selection
+from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
 from proxy_addon.cli.options import store_option
 
 if TYPE_CHECKING:
@@ -20,11 +20,13 @@ _AT_ONCE = 200
 
 @click.command()
 @click.argument("names", metavar="[SESSION]...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All sessions that the filters leave.")
+@all_options
 @click.option("--yes", is_flag=True, allow_from_autoenv=False, help="Do not ask.")
 @filter_options
 @store_option
-def delete(*, names: tuple[str, ...], everything: bool, yes: bool, filters: Filters, store_url: str) -> None:
+def delete(
+    *, names: tuple[str, ...], everything: bool, allow_empty: bool, yes: bool, filters: Filters, store_url: str
+) -> None:
     """Remove sessions and all that hangs on them.
 
     Replay runs stay, and keep naming what they sent.
@@ -40,6 +42,8 @@ def delete(*, names: tuple[str, ...], everything: bool, yes: bool, filters: Filt
         if names:
             found = {sessions.find(db, name).id: None for name in names}
         else:
+            if not allow_empty:
+                require_any(db, filters)
             found = {session.id: None for session in sessions.newest(db, filters, now=datetime.now(UTC))}
     ids = list(found)
     if not ids:

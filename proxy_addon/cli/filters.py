@@ -17,15 +17,22 @@ from __future__ import annotations
 
 import functools
 import re
+import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.sessions import SessionState
+from proxy_addon.errors import NotFound
+from proxy_addon.reporting.words import counted
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from storage.sessions import Filters
 
 _AGO = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>[smhdw])\Z")
@@ -121,6 +128,48 @@ def filter_options[F: Callable[..., Any]](command: F) -> F:
     for option in reversed(_OPTIONS):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]  # the signature click sees is another one
+
+
+def all_options[F: Callable[..., Any]](command: F) -> F:
+    """Add ``--all`` and ``--allow-empty``; the command gets ``everything`` and ``allow_empty``."""
+    command = click.option(
+        "--allow-empty", is_flag=True, help="With --all: exit with 0 also where the filters leave no session."
+    )(command)
+    return click.option("--all", "everything", is_flag=True, help="All sessions that the filters leave.")(command)
+
+
+def require_any(db: Connection, filters: Filters) -> None:
+    """Check that the filters leave a session.
+
+    Raises:
+        NotFound: They leave none; the message names the filter that leaves nothing.
+    """
+    from storage.sessions import emptied  # noqa: PLC0415  # --help does without the database
+
+    why = emptied(db, filters, now=datetime.now(UTC))
+    if why is None:
+        return
+    hint = "--allow-empty makes that no error"
+    if why.by is None:
+        raise NotFound("the store has no sessions", hint=hint)
+    left = counted(why.left, "session")
+    if why.before:
+        left = f"the {left} that {' '.join(_typed(name, filters) for name in why.before)} leaves"
+    raise NotFound(f"no session is left: {_typed(why.by, filters)} matches none of {left}", hint=hint)
+
+
+def _typed(name: str, filters: Filters) -> str:
+    """Return a filter as it was typed, or set in the environment."""
+    value = getattr(filters, name)
+    context = click.get_current_context()
+    option = next(each for each in context.command.params if each.name == name)
+    said = [value.value for value in sorted(value)] if isinstance(value, frozenset) else [value]
+    texts = [iso(each) if isinstance(each, datetime) else str(each) for each in said]
+    if context.get_parameter_source(name) is ParameterSource.ENVIRONMENT:
+        return f"{option.envvar}={shlex.quote(' '.join(texts))}"
+    if value is True:
+        return option.opts[0]
+    return " ".join(f"{option.opts[0]} {shlex.quote(text)}" for text in texts)
 
 
 def require_selection(names: tuple[str, ...], filters: Filters, *, everything: bool, verb: str) -> None:

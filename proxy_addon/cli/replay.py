@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from proxy_addon.cli.filters import filter_options, require_selection
+from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
 from proxy_addon.cli.options import SECONDS, SERVER_URL, json_option, store_option
 from proxy_addon.core.replays.pacing import Speed
 from proxy_addon.core.replays.runs import ReplayRun, RunOptions, RunSummary, SessionRun, StepOutcome
@@ -268,7 +268,7 @@ def _replay_options[F: Callable[..., Any]](command: F) -> F:
 
 @click.command()
 @click.argument("names", metavar="[SESSION]...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All sessions that the filters leave, oldest first.")
+@all_options
 @_replay_options
 @click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
 @click.option(
@@ -292,6 +292,7 @@ def replay(
     *,
     names: tuple[str, ...],
     everything: bool,
+    allow_empty: bool,
     options: Options,
     dry_run: bool,
     learn_noise: bool,
@@ -326,6 +327,8 @@ def replay(
     with closing(Store(store_url)) as store:
         with store.read() as db:
             revision.require(db, store)
+            if everything and not allow_empty:
+                require_any(db, filters)
             run = _new_run(options) if resume is None else runs.find(db, resume)
             kept = _run_options(options) if resume is None else runs.options(db, run.id)
         kept = replace(kept, key=kept.key or secrets.token_hex(32))

@@ -93,7 +93,7 @@ def test_every_session_that_was_judged_is_listed_clean_ones_too(tape):
         (["bbbb", "--select", "accepted-by-upstream"], 0, 1),
         (["bbbb", "--ignore", "accepted-by-upstream"], 1, 1),
         (["--all", "--state", "ended", "--name", "monday"], 1, 2),
-        (["--all", "--media", "nothing"], 0, 0),
+        (["--all", "--media", "nothing", "--allow-empty"], 0, 0),
         (["aaaa", "bbbb", "aaaa"], 1, 2),
     ],
 )
@@ -109,7 +109,8 @@ def test_text_is_grouped_by_session_with_place_time_and_event(tape):
     assert "#2 +0:01.000 adStart" in done.stdout
     assert "ad-outside-break: adStart with no ad break open" in done.stdout
     assert "1 error, 0 warnings, 2 infos; 1 of 3 clean" in done.stdout
-    assert run("check", "--all", "--media", "nothing", "--store", tape).stdout.strip() == "nothing to judge"
+    nothing = run("check", "--all", "--media", "nothing", "--allow-empty", "--store", tape)
+    assert nothing.stdout.strip() == "nothing to judge"
 
 
 def test_junit_has_a_case_for_each_session_and_a_failure_for_what_fails(tape):
@@ -413,8 +414,9 @@ def test_what_a_session_counts_that_ran_out_is_as_the_settings_say(tape, tmp_pat
     assert listed("--with-findings") == {}
     settings.rename(tmp_path / "other.toml")
     assert listed("--with-findings", "--config", "other.toml") == {}
-    checked = printed("check", "--all", "--with-findings", "--config", "other.toml", "--store", tape, cwd=tmp_path)
-    assert checked["sessions"] == []
+    checked = run("check", "--all", "--with-findings", "--config", "other.toml", "--store", tape, cwd=tmp_path)
+    assert (checked.returncode, checked.stdout) == (2, "")
+    assert "no session is left: --with-findings matches none of 3 sessions" in checked.stderr
     shown = printed("show", "cccc", "--store", tape, cwd=tmp_path)
     assert (shown["session"]["findings"]["info"], len(shown["findings"])) == (1, 1)
 

@@ -213,6 +213,39 @@ def test_nothing_is_deleted_by_mistake(tape, arguments):
     assert len(listed(tape)) == 5
 
 
+WORK = ("check", "delete --yes", "replay --target http://127.0.0.1:9", "replay --target http://127.0.0.1:9 --dry-run")
+
+
+@pytest.mark.parametrize("command", WORK)
+def test_work_on_no_session_is_no_success_and_the_filter_that_leaves_none_is_named(tape, command, monkeypatch):
+    def refused(*filters: str) -> str:
+        done = run(*command.split(), "--all", *filters, "--store", tape)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "  --allow-empty makes that no error" in done.stderr
+        return done.stderr.splitlines()[0]
+
+    nothing = "sessiontape: no session is left:"
+    assert refused("--player", "Roku 3") == f"{nothing} --player 'Roku 3' matches none of 5 sessions"
+    assert refused("--name", "", "--until", "2026-03-09") == f"{nothing} --name '' matches none of 5 sessions"
+    assert refused("--player", "tv", "--name", "tuesday", "--state", "ended", "--state", "open") == (
+        f"{nothing} --state ended --state open matches none of the 4 sessions that --name tuesday leaves"
+    )
+    monkeypatch.setenv(f"SESSIONTAPE_{command.split()[0].upper()}_SINCE", "2027-01-01")
+    assert refused() == (
+        f"{nothing} SESSIONTAPE_{command.split()[0].upper()}_SINCE=2027-01-01T00:00:00.000Z matches none of 5 sessions"
+    )
+    assert run(*command.split(), "--all", "--allow-empty", "--store", tape).returncode == 0
+    assert len(listed(tape)) == 5
+
+
+@pytest.mark.parametrize("command", WORK)
+def test_an_empty_store_is_no_success(store, command):
+    done = run(*command.split(), "--all", "--store", store.url)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the store has no sessions" in done.stderr
+    assert run(*command.split(), "--all", "--allow-empty", "--store", store.url).returncode == 0
+
+
 @pytest.mark.parametrize("command", ["sessions", "exchanges", "show x", "delete x --yes", "runs", "db check"])
 def test_a_store_that_is_not_there_is_said_and_not_made(tmp_path, command):
     done = run(*command.split(), cwd=tmp_path)
