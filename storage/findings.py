@@ -29,6 +29,8 @@ def to_row(finding: Finding, *, session: str | None, exchange_id: str | None) ->
         "pointer": finding.pointer,
         "seq": finding.seq,
         "count": finding.count,
+        "others": finding.others,
+        "until_seq": finding.until_seq,
         "lowered_by": finding.lowered_by,
         "authority": finding.authority,
     }
@@ -43,6 +45,8 @@ def from_row(row: RowMapping) -> Finding:
         pointer=row["pointer"],
         seq=row["seq"],
         count=row["count"],
+        others=row["others"],
+        until_seq=row["until_seq"],
         lowered_by=row["lowered_by"],
         authority=row["authority"],
     )

@@ -20,7 +20,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from proxy_addon.core.exchange import Headers
-from storage.types import HeaderList, Label, PlainText, UtcDateTime, WireText
+from proxy_addon.core.findings import Place
+from storage.types import HeaderList, Label, PlaceList, PlainText, UtcDateTime, WireText
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -188,6 +189,8 @@ class FindingRow(Base):
     pointer: Mapped[str | None] = mapped_column(PlainText)
     seq: Mapped[int | None] = mapped_column(Integer)
     count: Mapped[int] = mapped_column(Integer)
+    others: Mapped[tuple[Place, ...]] = mapped_column(PlaceList, nullable=True)
+    until_seq: Mapped[int | None] = mapped_column(Integer)
     lowered_by: Mapped[str | None] = mapped_column(String(64))
     authority: Mapped[str] = mapped_column(Label, server_default="built-in")
 

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from proxy_addon.core.exchange import Headers
+from proxy_addon.core.findings import Place
 from proxy_addon.errors import StorageUnavailable
 
 LABEL_LENGTH = 400
@@ -120,3 +121,23 @@ def _headers(text: str) -> Headers:
         raise StorageUnavailable(
             f"headers in the store cannot be read: {e}", hint="has another program changed them? delete the session"
         ) from e
+
+
+class PlaceList(TypeDecorator[tuple[Place, ...]]):
+    """Places as an ASCII JSON list of pairs; none are NULL, as they are for nearly all findings."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[Place, ...] | None, dialect: Dialect) -> str | None:
+        """Encode."""
+        return json.dumps(value, separators=(",", ":")) if value else None
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Place, ...]:
+        """Decode."""
+        try:
+            return tuple(Place(seq, pointer) for seq, pointer in json.loads(value)) if value else ()
+        except (ValueError, TypeError) as e:
+            raise StorageUnavailable(
+                f"a finding in the store cannot be read: {e}", hint="has another program changed it? delete the session"
+            ) from e

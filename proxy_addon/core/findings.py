@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Severity(StrEnum):
@@ -31,6 +32,22 @@ BUILT_IN = "built-in"
 """Authority of findings that follow from the tables in this product."""
 
 
+MOST_PLACES = 20
+"""Places of one finding that are kept; its count says how many there are."""
+
+
+class Place(NamedTuple):
+    """Where a rule does not hold.
+
+    Attributes:
+        seq: Place of the exchange in its session, from 1.
+        pointer: JSON Pointer into the request's body; None where it is about no place in it.
+    """
+
+    seq: int
+    pointer: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One place where a rule does not hold, or several of one rule that are told once.
@@ -42,6 +59,8 @@ class Finding:
         pointer: JSON Pointer into the request's body; None where it is about no place in it.
         seq: Place of the exchange in its session, from 1; None where the finding is about no single exchange.
         count: How many places it stands for.
+        others: The places behind the first one, in order; the first `MOST_PLACES` are kept, that one included.
+        until_seq: Where what has an extent ends, such as a frozen playhead or a gap; None where it has none.
         lowered_by: What took the severity down to info; None where nothing did.
         authority: What says so: ``built-in``, or the schema of an upstream by version.
     """
@@ -52,8 +71,18 @@ class Finding:
     pointer: str | None = None
     seq: int | None = None
     count: int = 1
+    others: tuple[Place, ...] = ()
+    until_seq: int | None = None
     lowered_by: str | None = None
     authority: str = BUILT_IN
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where it does not hold, in order, the first `MOST_PLACES`; empty where it is about no single exchange."""
+        return () if self.seq is None else (Place(self.seq, self.pointer), *self.others)
+
+
+_PLACES_IN_A_LINE = 4
 
 
 def finding_parts(finding: Finding, place: str = "") -> list[tuple[str, str]]:
@@ -68,11 +97,22 @@ def finding_parts(finding: Finding, place: str = "") -> list[tuple[str, str]]:
     parts += [("text", ": "), ("text", finding.message)]
     if finding.pointer:
         parts += [("aside", " at "), ("text", finding.pointer)]
+    if finding.count > 1:
+        parts.append(("aside", f" ({_elsewhere(finding)})"))
     if finding.lowered_by:
         parts.append(("aside", f" ({finding.lowered_by})"))
     if finding.authority != BUILT_IN:
         parts.append(("aside", f" [{finding.authority}]"))
     return parts
+
+
+def _elsewhere(finding: Finding) -> str:
+    told = finding.others[:_PLACES_IN_A_LINE]
+    rest = finding.count - 1 - len(told)
+    if not told:
+        return f"and {rest} more"
+    places = ", ".join(f"#{place.seq}{place.pointer or ''}" for place in told)
+    return f"also at {places}" + (f" and {rest} more" if rest else "")
 
 
 def finding_line(finding: Finding) -> str:

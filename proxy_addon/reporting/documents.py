@@ -87,6 +87,8 @@ def finding_document(finding: Finding) -> Document:
         "pointer": finding.pointer,
         "seq": finding.seq,
         "count": finding.count,
+        "places": [{"seq": place.seq, "pointer": place.pointer} for place in finding.places],
+        "until_seq": finding.until_seq,
         "lowered_by": finding.lowered_by,
         "authority": finding.authority,
     }

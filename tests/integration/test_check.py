@@ -20,7 +20,18 @@ from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, body, event, event_dic
 from tests.processes import printed, run
 
 TIMELINES = Path(__file__).resolve().parents[1] / "samples" / "timelines"
-FINDING_KEYS = ["rule", "severity", "message", "pointer", "seq", "count", "lowered_by", "authority"]
+FINDING_KEYS = [
+    "rule",
+    "severity",
+    "message",
+    "pointer",
+    "seq",
+    "count",
+    "places",
+    "until_seq",
+    "lowered_by",
+    "authority",
+]
 
 
 def at(after_s: float, **rest: Any) -> dict[str, Any]:
@@ -73,6 +84,8 @@ def test_every_session_that_was_judged_is_listed_clean_ones_too(tape):
         "pointer": "/params/media.ad.length",
         "seq": 2,
         "count": 1,
+        "places": [{"seq": 2, "pointer": "/params/media.ad.length"}],
+        "until_seq": None,
         "lowered_by": "accepted-by-upstream",
         "authority": "built-in",
     }

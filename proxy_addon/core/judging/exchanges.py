@@ -140,8 +140,7 @@ def as_findings(found: Iterable[Found], policy: Policy) -> list[Finding]:
             continue
         findings += [_told(each, severity) for each in told[id]]
         if (rest := counts[id] - TOLD) > 0:
-            message = f"{findings[-1].message} (and {rest} more)"
-            findings[-1] = replace(findings[-1], count=rest + 1, message=message)
+            findings[-1] = replace(findings[-1], count=rest + 1)
     return findings
 
 

@@ -15,7 +15,7 @@ from operator import attrgetter
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Finding
 from proxy_addon.core.judging.policy import DEFAULT, Policy
-from proxy_addon.core.judging.walks import ArrivalWalk, GapWalk, Places, PlaybackWalk, Tally, Track
+from proxy_addon.core.judging.walks import ArrivalWalk, GapWalk, PlaybackWalk, Tally, Track
 from proxy_addon.core.routes import TRACKING, Operation
 from proxy_addon.core.rules import ORDER, RULES, Scope, rules_of
 from proxy_addon.core.rules.clocks import Arrivals, Silence
@@ -213,16 +213,18 @@ class SessionJudge:
             if severity is None:
                 continue
             places = tally[id]
-            first = places.first[0]
+            first, *others = places.first
             of_session = RULES[id].scope in (Scope.STANDING, Scope.CLOSING)
             findings.append(
                 Finding(
                     rule=id,
                     severity=severity,
-                    message=first.message if places.count == 1 else f"{first.message} ({_listed(places)})",
+                    message=places.message,
                     seq=None if of_session else first.seq,
-                    pointer=first.pointer or None if not of_session else None,
+                    pointer=None if of_session else first.pointer,
                     count=places.count,
+                    others=() if of_session else tuple(others),
+                    until_seq=places.until_seq,
                 )
             )
         return self._policy.kept(findings)
@@ -236,9 +238,3 @@ def _times(events: Iterable[SessionEvent]) -> Iterator[int]:
         else:
             highest = event.ts_ms if highest is None else max(highest, event.ts_ms)
             yield event.ts_ms
-
-
-def _listed(places: Places) -> str:
-    named = ", ".join(f"#{place.seq}{place.pointer}" for place in places.first[1:])
-    more = places.count - len(places.first)
-    return f"also at {named}" + (f" and {more} more" if more else "")

@@ -12,48 +12,51 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self, override
 
+from proxy_addon.core.findings import MOST_PLACES, Place
 from proxy_addon.core.rules import RULES, Rule, Scope, rules_of
 from proxy_addon.core.rules.clocks import Arrivals, Silence
 from proxy_addon.core.rules.playback import Life, Playback
 from proxy_addon.core.rules.session_view import SessionEvent
 
-PLACES = 5
-"""Places of one rule in a session that its finding names."""
 _MARK_EVERY = 64
 """Events from one mark of a walk to the next: what one late event costs at least, against memory."""
 _ARRIVAL, _GAP = rules_of(Scope.ARRIVAL), rules_of(Scope.GAP)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One place where a rule does not hold, and what is said of it."""
-
-    seq: int
-    pointer: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where a rule did not hold, the first ones, and how often."""
+    """Where a rule did not hold.
 
-    count: int
+    Attributes:
+        message: What is said of the first place.
+        first: The first `MOST_PLACES` of them.
+        count: How many there are.
+        until_seq: Where that which was found first ends; None where it has no extent.
+    """
+
+    message: str
     first: tuple[Place, ...]
+    count: int = 1
+    until_seq: int | None = None
 
 
 class Tally(dict[str, Places]):
     """What a walk over a session has found, by rule."""
 
     def add(self, rule: Rule, event: SessionEvent, message: str) -> None:
-        """Count a place; the first `PLACES` of a rule are kept."""
+        """Count a place; the first `MOST_PLACES` of a rule are kept."""
+        place = Place(event.seq, event.pointer or None)
         before = self.get(rule.id)
         if before is None:
-            self[rule.id] = Places(1, (Place(event.seq, event.pointer, message),))
-        elif before.count < PLACES:
-            first = (*before.first, Place(event.seq, event.pointer, message))
-            self[rule.id] = Places(before.count + 1, first)
+            until_seq = None if rule.extent is None else event.seq
+            self[rule.id] = Places(message=message, first=(place,), until_seq=until_seq)
         else:
-            self[rule.id] = Places(before.count + 1, before.first)
+            first = (*before.first, place) if before.count < MOST_PLACES else before.first
+            self[rule.id] = replace(before, count=before.count + 1, first=first)
+
+    def reach(self, rule: Rule, event: SessionEvent) -> None:
+        """Tell that what a rule has found goes on as far as an event."""
+        self[rule.id] = replace(self[rule.id], until_seq=event.seq)
 
     @property
     def weight(self) -> int:
@@ -178,17 +181,30 @@ class PlaybackWalk(Walk):
     """By time: what the player does."""
 
     playback: Playback
+    reaching: tuple[Rule, ...] = ()
+    """Rules whose finding may go on at the next event."""
 
     @override
     def take(self, event: SessionEvent) -> None:
         playback = self.playback
         has_ended = playback.life is Life.ENDED
+        if self.reaching:
+            self.reaching = tuple(rule for rule in self.reaching if not has_ended and self._reaches(rule, event))
         for rule in _BY_TYPE.get(event.type, _ANY_TYPE):
             message = None if has_ended and not rule.after_end else rule.check(playback, event)
             if message is not None:
+                if rule.extent is not None and rule.id not in self.tally:
+                    self.reaching += (rule,)
                 self.tally.add(rule, event, message)
         playback.advance(event)
 
+    def _reaches(self, rule: Rule, event: SessionEvent) -> bool:
+        assert rule.extent is not None
+        goes_on = rule.extent(self.playback, event)
+        if goes_on:
+            self.tally.reach(rule, event)
+        return goes_on is not False
+
     @override
     def copy(self) -> Self:
-        return type(self)(copy.copy(self.playback), tally=Tally(self.tally))
+        return type(self)(copy.copy(self.playback), self.reaching, tally=Tally(self.tally))

@@ -123,7 +123,11 @@ def session_timeout_idle(before: Silence, event: SessionEvent) -> str | None:
     return f"{event.name} after {gap_s / 60:.1f} minutes without an event; the session was closed and drops it"
 
 
-@session_rule("session-timeout-playhead", WARNING)
+def _still_stands(before: Playback, event: SessionEvent) -> bool | None:
+    return None if event.playhead_s is None else event.playhead_s == before.last_playhead_s
+
+
+@session_rule("session-timeout-playhead", WARNING, extent=_still_stands)
 def session_timeout_playhead(before: Playback, event: SessionEvent) -> str | None:
     """Events go on although the playhead has not moved for half an hour.
 

@@ -69,7 +69,14 @@ def playhead_beyond_length(before: Playback, event: SessionEvent) -> str | None:
     return f"playhead {event.playhead_s:.15g} s lies beyond media.length, {length_s:.15g} s"
 
 
-@session_rule("playhead-frozen", WARNING, on="ping")
+def _stands_on(before: Playback, event: SessionEvent) -> bool | None:
+    """Whether the stand that was told goes on: an event other than a ping only shows whether it was interrupted."""
+    if before.stood is None:
+        return False
+    return before.stood.playhead_s == event.playhead_s if event.type == "ping" else None
+
+
+@session_rule("playhead-frozen", WARNING, on="ping", extent=_stands_on)
 def playhead_frozen(before: Playback, event: SessionEvent) -> str | None:
     """Content plays and its playhead stands still.
 

@@ -49,6 +49,8 @@ Check = Callable[[Any], Iterable[Problem]]
 """The check of a rule over an exchange, a body or an event: `core.rules.body_views` has what it gets."""
 SessionCheck = Callable[[Any, Any], str | None]
 """The check of a rule over a session: gets what went before, and the event."""
+Extent = Callable[[Any, Any], bool | None]
+"""Whether what a rule has found goes on at an event; None where the event says nothing of it."""
 
 
 class Scope(StrEnum):
@@ -76,6 +78,8 @@ class Rule:
         on: Event types it looks at; empty for all.
         member: Member of an event without which there is nothing to look at; empty where it looks at more.
         after_end: Whether it looks at what follows ``sessionEnd``, and is dropped.
+        extent: Of a rule whose finding has an extent: asked of each event behind the place that was told first, until
+            it says no. Gets what went before, and the event.
     """
 
     id: str
@@ -87,6 +91,7 @@ class Rule:
     on: frozenset[str] = frozenset()
     member: str = ""
     after_end: bool = False
+    extent: Extent | None = None
 
     @cached_property
     def summary(self) -> str:
@@ -152,15 +157,23 @@ def event_rule(
 
 
 def session_rule(
-    id: str, severity: Severity, *, on: str = "", weighs: bool = False, after_end: bool = False
+    id: str,
+    severity: Severity,
+    *,
+    on: str = "",
+    weighs: bool = False,
+    after_end: bool = False,
+    extent: Extent | None = None,
 ) -> Callable[[SessionCheck], SessionCheck]:
     """Make a function ``(before: Playback, event: SessionEvent) -> str | None`` a rule.
 
     Args:
         on: Event types it looks at, separated by blanks.
         after_end: Whether it looks at what follows ``sessionEnd``. Nothing else does: the state machine stands still.
+        extent: Whether what was found goes on at an event.
     """
-    return _adder(id, severity, Scope.SESSION, weighs=weighs, on=frozenset(on.split()), after_end=after_end)
+    types = frozenset(on.split())
+    return _adder(id, severity, Scope.SESSION, weighs=weighs, on=types, after_end=after_end, extent=extent)
 
 
 def arrival_rule(id: str, severity: Severity) -> Callable[[SessionCheck], SessionCheck]:
@@ -169,8 +182,15 @@ def arrival_rule(id: str, severity: Severity) -> Callable[[SessionCheck], Sessio
 
 
 def gap_rule(id: str, severity: Severity) -> Callable[[SessionCheck], SessionCheck]:
-    """Make a function ``(before: Silence, event: SessionEvent) -> str | None`` a rule."""
-    return _adder(id, severity, Scope.GAP)
+    """Make a function ``(before: Silence, event: SessionEvent) -> str | None`` a rule.
+
+    What it finds is a silence, told at the event that ends it.
+    """
+    return _adder(id, severity, Scope.GAP, extent=_is_over)
+
+
+def _is_over(_before: Any, _event: Any) -> bool:
+    return False
 
 
 def standing_rule[C: Callable[[Any], str | None]](id: str, severity: Severity) -> Callable[[C], C]:

@@ -401,7 +401,6 @@ def lots(count: int) -> bytes:
 def test_twenty_places_of_one_rule_are_told_one_by_one():
     findings = judge_body(lots(TOLD), EVENTS)
     assert [(finding.pointer, finding.count) for finding in findings] == [(f"/x{n}", 1) for n in range(TOLD)]
-    assert not any("more)" in finding.message for finding in findings)
 
 
 @pytest.mark.parametrize("count", [TOLD + 1, TOLD + 5, 1_000])
@@ -411,7 +410,7 @@ def test_of_more_than_twenty_the_last_one_told_stands_for_the_rest(count: int):
     assert {finding.rule for finding in findings} == {"body-unknown-member"}
     assert sum(finding.count for finding in findings) == count
     assert findings[-1].count == count - TOLD + 1
-    assert findings[-1].message == f"member 'x19' is not allowed (and {count - TOLD} more)"
+    assert findings[-1].message == "member 'x19' is not allowed"
     assert findings[-1].pointer == "/x19"
 
 
@@ -430,7 +429,7 @@ def test_places_are_counted_over_all_events_of_a_batch_and_for_each_rule():
         mine = [finding for finding in findings if finding.rule == rule]
         assert len(mine) == TOLD
         assert sum(finding.count for finding in mine) == 30
-        assert mine[-1].message.endswith("(and 10 more)")
+        assert mine[-1].count == 11
         assert mine[-1].pointer is not None
         assert mine[-1].pointer.startswith("/20/")
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy_addon.core.findings import Severity
+from proxy_addon.core.findings import Place, Severity
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.rules import life
 from proxy_addon.core.rules.limits import Limits
@@ -187,8 +187,8 @@ def test_how_long_the_same_start_is_a_repetition_can_be_set():
 def test_all_repetitions_of_a_start_are_told_as_one():
     events: list[Row] = [START, ("sessionStart", 0, 0, {}, 0.5), ("sessionStart", 0, 0, {}, 1), ("sessionEnd", 2, 0)]
     [found] = [finding for finding in judged(events) if finding.rule == "session-start-retried"]
-    assert (found.seq, found.count) == (2, 2)
-    assert found.message == "the same sessionStart was posted again (also at #3)"
+    assert (found.count, found.message) == (2, "the same sessionStart was posted again")
+    assert found.places == (Place(2), Place(3))
 
 
 @pytest.mark.parametrize("late_s", [0.5, 2])

@@ -10,9 +10,8 @@ from itertools import groupby, permutations, product
 import pytest
 
 from proxy_addon.core.events import read_body
-from proxy_addon.core.findings import Finding, Severity
+from proxy_addon.core.findings import MOST_PLACES, Finding, Place, Severity
 from proxy_addon.core.judging.sessions import SessionFacts, SessionJudge
-from proxy_addon.core.judging.walks import PLACES
 from proxy_addon.core.rules.session_view import SessionEvent, session_event
 from tests import sdk_traffic
 from tests.unit.core.rules.whole import Row, built, judged, rules
@@ -178,7 +177,7 @@ def test_the_order_that_sdks_mean_is_kept_where_it_weighs_less():
 def test_the_order_of_arrival_is_kept_where_both_weigh_the_same():
     events = [START, PLAY, ("sessionEnd", 5, 5), *_at(6, 6, "ping", "play")]  # by rank, play comes first
     [found] = [finding for finding in judged(events) if finding.rule == "event-after-session-end"]
-    assert (found.seq, found.message) == (4, "ping after sessionEnd; it is dropped (also at #5)")
+    assert (found.message, found.places) == ("ping after sessionEnd; it is dropped", (Place(4), Place(5)))
 
 
 def test_infos_weigh_less_than_warnings_and_warnings_less_than_errors():
@@ -211,11 +210,10 @@ def test_a_late_start_withdraws_that_the_session_begins_without_one():
 
 
 def test_a_rule_is_told_once_with_a_count_and_the_first_places():
-    events = [START, PLAY, *_at(5, 5, *["adComplete"] * 8), ("sessionEnd", 8, 8)]
+    events = [START, PLAY, *_at(5, 5, *["adComplete"] * 30), ("sessionEnd", 8, 8)]
     found = next(finding for finding in judged(events) if finding.rule == "ad-outside-break")
-    assert (found.seq, found.count) == (3, 8)
-    assert found.message == "adComplete with no ad break open (also at #4, #5, #6, #7 and 3 more)"
-    assert PLACES == 5
+    assert (found.seq, found.count, found.message) == (3, 30, "adComplete with no ad break open")
+    assert found.places == tuple(Place(seq) for seq in range(3, 3 + MOST_PLACES))
 
 
 def test_places_in_a_batch_are_named_by_their_pointers():
@@ -224,7 +222,7 @@ def test_places_in_a_batch_are_named_by_their_pointers():
         judge.add(replace(event, seq=1, pointer=f"/{index}"))
     [found] = judge.findings(is_over=True)
     assert (found.rule, found.seq, found.pointer, found.count) == ("ad-outside-break", 1, "/2", 2)
-    assert found.message == "adSkip with no ad break open (also at #1/3)"
+    assert found.places == (Place(1, "/2"), Place(1, "/3"))
 
 
 WRONG = [

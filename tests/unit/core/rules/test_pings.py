@@ -85,6 +85,7 @@ def test_a_gap_is_told_for_each_silence():
         judged(film(*pings(20, 80, every_s=20), end_s=100, start={})[2:-1], start_missing=True, is_over=False)
     )
     assert says(finding) == ("ping-gap", INFO, 3, 2)
+    assert finding.until_seq == 2
 
 
 @keeps("ping-gap")
@@ -196,6 +197,7 @@ def test_a_playhead_that_stands_for_31_minutes_has_closed_the_session():
     finding = the_only(judged(paused_until(1870, ("play", 1875, 10))))
     assert says(finding) == ("session-timeout-playhead", WARNING, 1, 189)
     assert finding.message == "the playhead stands at 10 s for 31 minutes or more; the session was closed"
+    assert finding.until_seq == 191
 
 
 def test_each_standstill_is_told_once():

@@ -84,6 +84,7 @@ def test_the_length_is_not_known_without_the_start_and_is_of_no_use_after_the_en
 def test_three_pings_over_twenty_seconds_with_one_playhead_are_told_once():
     finding = the_only(judged(film(*pings(10, 50, 0), end_s=55)))
     assert says(finding) == ("playhead-frozen", WARNING, 1, 5)
+    assert finding.until_seq == 7
     assert finding.message == "playhead 0 s at 3 pings over 20 s of playing content"
 
 
@@ -92,7 +93,20 @@ def test_each_stand_is_told():
     interrupted = [*pings(40, 60, 40), ("bufferStart", 65, 40), ("play", 70, 40), *pings(80, 110, 40)]
     finding = the_only(judged(film(*pings(10, 30, 5), *interrupted, end_s=115)))
     assert says(finding) == ("playhead-frozen", WARNING, 3, 5)
-    assert finding.message.endswith("(also at #8, #13)")
+    assert [place.seq for place in finding.places] == [5, 8, 13]
+    assert finding.until_seq == 5
+
+
+@pytest.mark.parametrize("behind", [("bitrateChange", 45, 0), ("ping", 45, 3), ("pauseStart", 45, 0)])
+def test_a_stand_ends_at_the_last_ping_that_found_it(behind):
+    played = film(*pings(10, 40, 0), behind, ("ping", 55, 3), end_s=60)
+    assert judged(played)[0].until_seq == 6
+
+
+def test_where_a_stand_ends_is_known_behind_a_mark_that_is_gone_back_to():
+    played = [*film(*pings(10, 1500, 0), end_s=1505)[:-1], ("bitrateChange", 700, 0, None, None, 1501)]
+    [finding] = [finding for finding in judged(played, is_over=False) if finding.rule == "playhead-frozen"]
+    assert finding.until_seq == len(played) - 1
 
 
 @keeps("playhead-frozen")
@@ -199,7 +213,8 @@ def test_each_move_in_a_pause_is_counted():
     moves = [("stateStart", 16, 15, MUTE), ("stateEnd", 20, 95.5, MUTE), ("ping", 21, 95.5), ("ping", 25, 180)]
     finding = the_only(judged(paused(*moves)))
     assert says(finding) == ("playhead-moved-in-pause", INFO, 2, 6)
-    assert finding.message == "playhead moved from 15 s to 95.5 s in a pause (also at #8)"
+    assert finding.message == "playhead moved from 15 s to 95.5 s in a pause"
+    assert [place.seq for place in finding.places] == [6, 8]
 
 
 @keeps("playhead-moved-in-pause")
