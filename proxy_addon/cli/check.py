@@ -73,8 +73,8 @@ def check(
 
     policy = replace(
         settings.load(config),
-        select=settings.check_rules(select, "--select"),
-        ignore=settings.check_rules(ignore, "--ignore"),
+        select=settings.check_selection(select, "--select"),
+        ignore=settings.check_selection(ignore, "--ignore"),
     )
     if file is None:
         if kind is not None:

@@ -28,6 +28,8 @@ _WEIGHTS = {Severity.ERROR: 100, Severity.WARNING: 10, Severity.INFO: 1}
 
 ACCEPTED = "accepted-by-upstream"
 """What lowered a finding: upstream took the request that our own tables would refuse."""
+CHECKER_FAILED = "checker-failed"
+"""Rule of a finding that tells of a fault of ours: a check itself failed. The protocol has no rule of this name."""
 BUILT_IN = "built-in"
 """Authority of findings that follow from the tables in this product."""
 

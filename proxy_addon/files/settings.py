@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy_addon.core import protocol
-from proxy_addon.core.findings import Severity
+from proxy_addon.core.findings import CHECKER_FAILED, Severity
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.protocol import Key
 from proxy_addon.core.rules import RULES
@@ -68,6 +68,17 @@ def load(path: Path | None = None) -> Policy:
                     continue
             return parse(document, found)
     return DEFAULT
+
+
+def check_selection(names: Iterable[str], where: str) -> frozenset[str]:
+    """Return what findings are selected by: names of rules, and the one under which a failure of ours is told.
+
+    Raises:
+        SettingsError: One is neither; the hint names the close one.
+    """
+    names = frozenset(names)
+    check_rules(names - {CHECKER_FAILED}, where)
+    return names
 
 
 def check_rules(names: Iterable[str], where: str) -> frozenset[str]:

@@ -15,7 +15,7 @@ from proxy_addon.core.rules import RULES
 from storage import migrate, saving
 from storage.engine import Store
 from storage.saving import RecordingRun
-from tests import processes, sdk_traffic
+from tests import breaking, processes, sdk_traffic
 from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, body, event, event_dict, start, unjudged
 from tests.processes import printed, run
 
@@ -114,6 +114,22 @@ def test_the_exit_code_says_whether_something_is_as_bad_as_asked_for(tape, optio
     document = printed("check", *options, "--store", tape, code=code)
     assert sum(document["counts"].values()) == found
     assert document["ok"] is (code == 0)
+
+
+@pytest.mark.parametrize(("options", "code"), [([], 1), (["--select", "checker-failed"], 0)])
+def test_rules_that_fail_are_told_and_the_others_judge_all_sessions(tape, options, code):
+    command, environment = breaking.command("param-type", "session-not-closed")
+    done = subprocess.run(
+        [*command, "check", "--all", "--json", "--store", tape, *options],
+        env=environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (code, "")
+    left_open, faulty, clean = json.loads(done.stdout)["sessions"]
+    assert rules_of(clean) == ["checker-failed"] * 2
+    assert rules_of(faulty) == ["checker-failed"] * 3 + ["ad-outside-break"] * (not options)
+    assert rules_of(left_open) == ["checker-failed"] * 2
+    assert [finding["message"].partition(" failed, which is a fault of sessiontape: ZeroDivisionError('on purpose')")[0]
+            for finding in left_open["findings"]] == ["rule param-type", "rule session-not-closed"]  # fmt: skip
 
 
 def test_text_is_grouped_by_session_with_place_time_and_event(tape):

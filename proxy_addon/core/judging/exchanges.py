@@ -11,6 +11,7 @@ from typing import Any
 from proxy_addon.core.events import Body, read_body
 from proxy_addon.core.exchange import Exchange, header
 from proxy_addon.core.findings import ACCEPTED, BUILT_IN, Finding, Severity
+from proxy_addon.core.judging import net
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.protocol import EVENTS
 from proxy_addon.core.routes import TRACKING, Operation
@@ -34,12 +35,19 @@ def _rules_for(type: str | None, params: bool, quality: bool, metadata: bool, ti
 
 
 def judge_exchange(exchange: Exchange, policy: Policy = DEFAULT, vocabulary: Vocabulary = _VOCABULARY) -> list[Finding]:
-    """Return what is to be said of one exchange by itself, in the order of the rules.
+    """Return what is to be said of one exchange by itself, in the order of the rules. Never fails.
 
     Findings that follow from a schema or a type are lowered to info where an upstream other than our collector has
     taken the request: then the tables are out of date, and not the request.
     """
-    found: Iterable[Found] = (Found(rule, problem) for rule in _EXCHANGE for problem in rule.check(exchange))
+    try:
+        return _judge_exchange(exchange, policy, vocabulary)
+    except Exception as e:  # noqa: BLE001  # other exchanges, and the session they are in, are judged all the same
+        return policy.kept([net.finding(net.message_of("judging this request", e))])
+
+
+def _judge_exchange(exchange: Exchange, policy: Policy, vocabulary: Vocabulary) -> list[Finding]:
+    found: Iterable[Found] = applied(_EXCHANGE, exchange)
     request = exchange.request
     if exchange.route.operation in TRACKING and request.complete:
         encoding = header(request.headers, "content-encoding")
@@ -89,20 +97,36 @@ def judge_event(
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A problem and the rule that found it."""
+    """A problem and the rule that found it; where ``has_failed``, the problem is that its check did."""
 
     rule: Rule
     problem: Problem
     authority: str = BUILT_IN
+    has_failed: bool = False
+
+
+def applied(
+    rules: Iterable[Rule], subject: object, *, authority: str = BUILT_IN, pointer: str | None = None
+) -> Iterator[Found]:
+    """Yield what rules find in an exchange, a body or an event. A rule that fails does not keep the others from it.
+
+    Args:
+        authority: What says so where a rule follows from a schema.
+        pointer: Where the subject stands in the body.
+    """
+    for rule in rules:
+        try:
+            for problem in rule.check(subject):
+                yield Found(rule, problem, authority if rule.from_schema else BUILT_IN)
+        except Exception as e:  # noqa: BLE001  # the other rules go on
+            yield Found(rule, Problem(net.message_of_rule(rule, e), pointer), has_failed=True)
 
 
 def _problems_of_body(
     raw: bytes, reading: Body, endpoint: Operation, vocabulary: Vocabulary, encoding: str | None
 ) -> Iterator[Found]:
     body = BodyView(raw=raw, reading=reading, endpoint=endpoint, encoding=encoding)
-    for rule in _BODY:
-        for problem in rule.check(body):
-            yield Found(rule, problem)
+    yield from applied(_BODY, body)
     value = reading.value
     if isinstance(value, dict) and endpoint is not Operation.DOWNLOADED:
         yield from _problems_of_event(EventView(value, vocabulary, endpoint))
@@ -113,12 +137,10 @@ def _problems_of_body(
 
 
 def _problems_of_event(event: EventView) -> Iterator[Found]:
-    authority = event.expected.authority
     value = event.value
     members = ("params" in value, "qoeData" in value, "customMetadata" in value, "playerTime" in value)
-    for rule in _rules_for(event.type if event.type in EVENTS else None, *members):
-        for problem in rule.check(event):
-            yield Found(rule, problem, authority if rule.from_schema else BUILT_IN)
+    rules = _rules_for(event.type if event.type in EVENTS else None, *members)
+    yield from applied(rules, event, authority=event.expected.authority, pointer=event.pointer or None)
 
 
 def as_findings(found: Iterable[Found], policy: Policy) -> list[Finding]:
@@ -126,38 +148,49 @@ def as_findings(found: Iterable[Found], policy: Policy) -> list[Finding]:
 
     What is not told is counted and not kept: a body may break a rule as often as it has bytes.
     """
-    told: dict[str, list[Found]] = {}
-    counts: dict[str, int] = {}
+    told: dict[tuple[int, bool], list[Found]] = {}
+    counts: dict[tuple[int, bool], int] = {}
     for each in found:
-        id = each.rule.id
-        counts[id] = counts.get(id, 0) + 1
-        if counts[id] <= TOLD:
-            told.setdefault(id, []).append(each)
+        key = (ORDER[each.rule.id], each.has_failed)
+        counts[key] = counts.get(key, 0) + 1
+        if counts[key] <= TOLD:
+            told.setdefault(key, []).append(each)
     findings: list[Finding] = []
-    for id in sorted(told, key=ORDER.__getitem__):
-        severity = policy.severity(RULES[id])
-        if severity is None:
+    for key in sorted(told):
+        rule, has_failed = told[key][0].rule, key[1]
+        severity = policy.severity(rule)
+        if severity is None or (has_failed and not policy.asks_for(rule)):
             continue
-        findings += [_told(each, severity) for each in told[id]]
-        if (rest := counts[id] - TOLD) > 0:
+        findings += [_told(each, severity) for each in told[key]]
+        if (rest := counts[key] - TOLD) > 0:
             findings[-1] = replace(findings[-1], count=rest + 1)
     return findings
 
 
 def _told(found: Found, severity: Severity) -> Finding:
     problem = found.problem
+    if found.has_failed:
+        return net.finding(problem.message, problem.pointer)
     return Finding(
         rule=found.rule.id,
         severity=severity,
-        message=problem.message + (problem.suggest() if problem.suggest is not None else ""),
+        message=problem.message + _suggested(problem),
         # A member's name may be half a pair of surrogates.
         pointer=None if problem.pointer is None else ascii_safe(problem.pointer),
         authority=found.authority,
     )
 
 
+def _suggested(problem: Problem) -> str:
+    if problem.suggest is None:
+        return ""
+    try:
+        return problem.suggest()
+    except Exception as e:  # noqa: BLE001  # the problem is there all the same
+        return f" ({net.message_of('the suggestion', e)})"
+
+
 def _lowered(finding: Finding) -> Finding:
-    rule = RULES[finding.rule]
-    if finding.severity is not Severity.ERROR or not rule.from_schema:
+    if finding.severity is not Severity.ERROR or not RULES[finding.rule].from_schema:
         return finding
     return replace(finding, severity=Severity.INFO, lowered_by=ACCEPTED)

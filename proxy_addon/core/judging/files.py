@@ -9,7 +9,8 @@ from typing import Any
 
 from proxy_addon.core.events import Body, read_body, read_event
 from proxy_addon.core.findings import Finding, Judgement
-from proxy_addon.core.judging.exchanges import Found, as_findings, judge_body, judge_event
+from proxy_addon.core.judging import net
+from proxy_addon.core.judging.exchanges import Found, applied, as_findings, judge_body, judge_event
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.judging.sessions import SessionFacts, SessionJudge
 from proxy_addon.core.routes import Operation
@@ -30,11 +31,18 @@ class FileKind(StrEnum):
 
 
 def judge_file(raw: bytes, what: FileKind, policy: Policy = DEFAULT) -> Judgement:
-    """Return what is to be said of a file: one request body, or a whole session.
+    """Return what is to be said of a file: one request body, or a whole session. Never fails.
 
     Args:
         what: A whole session is a list of bodies, or ``{"events": [{"t": seconds, …the body…} …]}``.
     """
+    try:
+        return _judge_file(raw, what, policy)
+    except Exception as e:  # noqa: BLE001  # a fault of ours is told as one
+        return Judgement(of_exchanges=tuple(policy.kept([net.finding(net.message_of("judging this file", e))])))
+
+
+def _judge_file(raw: bytes, what: FileKind, policy: Policy) -> Judgement:
     reading = read_body(raw)
     vocabulary = Vocabulary(policy.params)
     if what is not FileKind.SESSION:
@@ -55,9 +63,7 @@ def _judge_list(raw: bytes, reading: Body, policy: Policy, vocabulary: Vocabular
         value, base = value["events"], "/events"
     view = BodyView(raw=raw, reading=reading, endpoint=Operation.SESSIONS)
     document = [RULES[id] for id in ("body-empty", "body-not-json", "json-duplicate-key")]
-    found = policy.kept(
-        as_findings([Found(rule, problem) for rule in document for problem in rule.check(view)], policy)
-    )
+    found = policy.kept(as_findings(applied(document, view), policy))
     if not isinstance(value, list):
         if reading.problem is None:
             rule = RULES["body-not-object"]

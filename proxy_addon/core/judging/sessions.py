@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from proxy_addon.core.exchange import Exchange, Outcome
-from proxy_addon.core.findings import Finding
+from proxy_addon.core.findings import CHECKER_FAILED, Finding
+from proxy_addon.core.judging import net
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.judging.walks import ArrivalWalk, GapWalk, PlaybackWalk, Tally, Track
 from proxy_addon.core.routes import TRACKING, Operation
@@ -110,6 +111,7 @@ class SessionJudge:
         self._is_overtaken = False  # an event came to light that arrived before others
         self._is_late = False  # an event has a time before that of others
         self._is_untidy = False  # an event is meant to be before others of the same time
+        self._failure: str | None = None  # of ours, at an event; none is taken from there on
 
     def __len__(self) -> int:
         """How many events there are."""
@@ -135,7 +137,14 @@ class SessionJudge:
             self._is_overtaken = True
 
     def add(self, event: SessionEvent) -> None:
-        """Add an event behind those of the same or an earlier exchange."""
+        """Add an event behind those of the same or an earlier exchange. Never fails: what goes wrong is a finding."""
+        if self._failure is None:
+            try:
+                self._add(event)
+            except Exception as e:  # noqa: BLE001  # what was found up to here counts
+                self._failure = net.message_of(f"judging the session at #{event.seq}", e)
+
+    def _add(self, event: SessionEvent) -> None:
         if self._events and event.seq < self._events[-1].seq:
             self._events.insert(bisect_right(self._events, event.seq, key=_seq), event)
             self._is_overtaken = True
@@ -189,36 +198,42 @@ class SessionJudge:
         self._is_overtaken = self._is_late = self._is_untidy = False
 
     def findings(self, *, is_over: bool) -> list[Finding]:
-        """Return what is to be said of the session so far, each rule once, in the order of the rules.
+        """Return what is to be said of the session so far, each rule once, in the order of the rules. Never fails.
 
         Args:
             is_over: No event will follow.
         """
+        failure = self._failure
+        try:
+            found = self._findings(is_over=is_over)
+        except Exception as e:  # noqa: BLE001  # what is said of the session's requests counts
+            found, failure = [], failure or net.message_of("judging the session", e)
+        return found if failure is None else [*found, *self._policy.kept([net.finding(failure)])]
+
+    def _findings(self, *, is_over: bool) -> list[Finding]:
         if self.is_behind:
             self._catch_up()
         best = min(self._as_arrived.state, self._as_meant.state, key=lambda walk: walk.tally.weight)
         tally = Tally({**best.tally, **self._arrivals.state.tally, **self._gaps.state.tally})
         if self._events:
             last = self._events[-1]
-            for rule in (*_STANDING, *(_CLOSING if is_over else ())):
-                message = rule.check(best.playback)
-                if message is not None:
-                    tally.add(rule, last, message)
+            tally.ask((*_STANDING, *(_CLOSING if is_over else ())), last, best.playback)
         return self._told(tally)
 
     def _told(self, tally: Tally) -> list[Finding]:
         findings = []
-        for id in sorted(tally, key=ORDER.__getitem__):
-            severity = self._policy.severity(RULES[id])
-            if severity is None:
+        for key in sorted(tally, key=lambda key: (ORDER[key.rule], key.has_failed)):
+            rule = RULES[key.rule]
+            severity = self._policy.severity(rule)
+            if severity is None or (key.has_failed and not self._policy.asks_for(rule)):
                 continue
-            places = tally[id]
+            places = tally[key]
             first, *others = places.first
-            of_session = RULES[id].scope in (Scope.STANDING, Scope.CLOSING)
+            of_session = rule.scope in (Scope.STANDING, Scope.CLOSING)
             findings.append(
                 Finding(
-                    rule=id,
-                    severity=severity,
+                    rule=CHECKER_FAILED if key.has_failed else rule.id,
+                    severity=net.SEVERITY if key.has_failed else severity,
                     message=places.message,
                     seq=None if of_session else first.seq,
                     pointer=None if of_session else first.pointer,

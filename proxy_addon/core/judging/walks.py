@@ -7,12 +7,15 @@ where the sequence turns out to be another, the walk goes on from the last mark 
 from __future__ import annotations
 
 import copy
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self, override
+from typing import NamedTuple, Self, override
 
 from proxy_addon.core.findings import MOST_PLACES, Place
+from proxy_addon.core.judging import net
+from proxy_addon.core.protocol import EVENTS
 from proxy_addon.core.rules import RULES, Rule, Scope, rules_of
 from proxy_addon.core.rules.clocks import Arrivals, Silence
 from proxy_addon.core.rules.playback import Life, Playback
@@ -40,28 +43,63 @@ class Places:
     until_seq: int | None = None
 
 
-class Tally(dict[str, Places]):
+class Tallied(NamedTuple):
+    """What a tally counts: the places of a rule, or those at which its check failed."""
+
+    rule: str
+    has_failed: bool = False
+
+
+class Tally(dict[Tallied, Places]):
     """What a walk over a session has found, by rule."""
 
-    def add(self, rule: Rule, event: SessionEvent, message: str) -> None:
-        """Count a place; the first `MOST_PLACES` of a rule are kept."""
-        place = Place(event.seq, event.pointer or None)
-        before = self.get(rule.id)
-        if before is None:
-            until_seq = None if rule.extent is None else event.seq
-            self[rule.id] = Places(message=message, first=(place,), until_seq=until_seq)
-        else:
-            first = (*before.first, place) if before.count < MOST_PLACES else before.first
-            self[rule.id] = replace(before, count=before.count + 1, first=first)
+    def ask(self, rules: Iterable[Rule], event: SessionEvent, *subject: object) -> tuple[Rule, ...]:
+        """Count what rules say of an event. One that fails is counted as such, and does not keep the others from it.
+
+        Args:
+            event: What the place is taken from.
+            subject: What the checks are called with.
+
+        Returns:
+            The rules that have found something for the first time.
+        """
+        first: tuple[Rule, ...] = ()
+        for rule in rules:
+            try:
+                message = rule.check(*subject)
+            except Exception as e:  # noqa: BLE001  # the other rules go on
+                self.add_failure(rule, event, e)
+                continue
+            if message is not None and self._add(Tallied(rule.id), event, message):
+                first += (rule,)
+        return first
+
+    def add_failure(self, rule: Rule, event: SessionEvent, error: Exception) -> None:
+        """Count an event at which a rule failed."""
+        self._add(Tallied(rule.id, has_failed=True), event, net.message_of_rule(rule, error))
 
     def reach(self, rule: Rule, event: SessionEvent) -> None:
         """Tell that what a rule has found goes on as far as an event."""
-        self[rule.id] = replace(self[rule.id], until_seq=event.seq)
+        key = Tallied(rule.id)
+        self[key] = replace(self[key], until_seq=event.seq)
+
+    def _add(self, key: Tallied, event: SessionEvent, message: str) -> bool:
+        """Count a place, the first `MOST_PLACES` of which are kept; tell whether it is the first."""
+        place = Place(event.seq, event.pointer or None)
+        before = self.get(key)
+        if before is None:
+            has_extent = RULES[key.rule].extent is not None and not key.has_failed
+            self[key] = Places(message=message, first=(place,), until_seq=event.seq if has_extent else None)
+            return True
+        first = (*before.first, place) if before.count < MOST_PLACES else before.first
+        self[key] = replace(before, count=before.count + 1, first=first)
+        return False
 
     @property
     def weight(self) -> int:
         """What it counts where two orders are compared."""
-        return sum(RULES[id].severity.weight * places.count for id, places in self.items() if RULES[id].weighs)
+        weighing = ((RULES[key.rule], places) for key, places in self.items() if not key.has_failed)
+        return sum(rule.severity.weight * places.count for rule, places in weighing if rule.weighs)
 
 
 @dataclass(slots=True)
@@ -125,10 +163,7 @@ class ArrivalWalk(Walk):
 
     @override
     def take(self, event: SessionEvent) -> None:
-        for rule in _ARRIVAL:
-            message = rule.check(self.arrivals, event)
-            if message is not None:
-                self.tally.add(rule, event, message)
+        self.tally.ask(_ARRIVAL, event, self.arrivals, event)
         self.arrivals.advance(event)
 
     @override
@@ -151,10 +186,7 @@ class GapWalk(Walk):
 
     @override
     def take(self, event: SessionEvent) -> None:
-        for rule in _GAP:
-            message = rule.check(self.silence, event)
-            if message is not None:
-                self.tally.add(rule, event, message)
+        self.tally.ask(_GAP, event, self.silence, event)
         self.silence.advance(event)
 
     @override
@@ -162,18 +194,11 @@ class GapWalk(Walk):
         return type(self)(copy.copy(self.silence), tally=Tally(self.tally))
 
 
-def _by_type() -> dict[str | None, tuple[Rule, ...]]:
-    rules = rules_of(Scope.SESSION)
-    types = {type for rule in rules for type in rule.on}
-    table: dict[str | None, tuple[Rule, ...]] = {
-        type: tuple(rule for rule in rules if not rule.on or type in rule.on) for type in types
-    }
-    table[None] = tuple(rule for rule in rules if not rule.on)
-    return table
-
-
-_BY_TYPE = _by_type()
-_ANY_TYPE = _BY_TYPE[None]
+@functools.cache
+def _rules_for(type: str | None, has_ended: bool) -> tuple[Rule, ...]:
+    """Return the rules that look at an event of a known type, or of any other, before or after ``sessionEnd``."""
+    rules = (rule for rule in rules_of(Scope.SESSION) if not rule.on or type in rule.on)
+    return tuple(rule for rule in rules if rule.after_end or not has_ended)
 
 
 @dataclass(slots=True)
@@ -190,17 +215,19 @@ class PlaybackWalk(Walk):
         has_ended = playback.life is Life.ENDED
         if self.reaching:
             self.reaching = tuple(rule for rule in self.reaching if not has_ended and self._reaches(rule, event))
-        for rule in _BY_TYPE.get(event.type, _ANY_TYPE):
-            message = None if has_ended and not rule.after_end else rule.check(playback, event)
-            if message is not None:
-                if rule.extent is not None and rule.id not in self.tally:
-                    self.reaching += (rule,)
-                self.tally.add(rule, event, message)
+        rules = _rules_for(event.type if event.type in EVENTS else None, has_ended)
+        found_first = self.tally.ask(rules, event, playback, event)
+        if found_first:
+            self.reaching += tuple(rule for rule in found_first if rule.extent is not None)
         playback.advance(event)
 
     def _reaches(self, rule: Rule, event: SessionEvent) -> bool:
         assert rule.extent is not None
-        goes_on = rule.extent(self.playback, event)
+        try:
+            goes_on = rule.extent(self.playback, event)
+        except Exception as e:  # noqa: BLE001  # what it found stays
+            self.tally.add_failure(rule, event, e)
+            return False
         if goes_on:
             self.tally.reach(rule, event)
         return goes_on is not False
