@@ -6,7 +6,7 @@ import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import batched
 from typing import Any
 
@@ -41,6 +41,7 @@ class Filters:
         media: Media ID or media name.
         user_agent: ``User-Agent``.
         with_findings: Only those that have findings.
+        idle_timeout: So long without an event makes an open session an expired one.
         unclosed_is_found: That a session has run out, as nobody closed it, is a finding.
     """
 
@@ -52,6 +53,7 @@ class Filters:
     media: str | None = None
     user_agent: str | None = None
     with_findings: bool = False
+    idle_timeout: timedelta = IDLE_TIMEOUT
     unclosed_is_found: bool = True
 
     @property
@@ -245,6 +247,9 @@ def upstreams(db: Connection) -> list[str]:
 def _conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnElement[bool]] | None:
     """Return what a row has to fulfil; None where no row can."""
     conditions: list[ColumnElement[bool]] = []
+    timed_out = or_(
+        SessionRow.last_event_at <= now - filters.idle_timeout, SessionRow.playhead_moved_at <= now - PLAYHEAD_TIMEOUT
+    )
     if filters.name is not None:
         conditions.append(SessionRow.recording == filters.name)
     if filters.since is not None:
@@ -252,10 +257,10 @@ def _conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnE
     if filters.until is not None:
         conditions.append(SessionRow.started_at < filters.until)
     if filters.states:
-        conditions.append(or_(*(_in_state(state, now) for state in sorted(filters.states))))
+        conditions.append(or_(*(_in_state(state, timed_out) for state in sorted(filters.states))))
     if filters.with_findings:
         has_findings = SessionRow.has_findings.is_(True)
-        conditions.append(or_(has_findings, _has_run_out(now)) if filters.unclosed_is_found else has_findings)
+        conditions.append(or_(has_findings, _has_run_out(timed_out)) if filters.unclosed_is_found else has_findings)
     for wanted, columns in (
         (filters.player, (SessionRow.player_name,)),
         (filters.media, (SessionRow.media_id, SessionRow.media_name)),
@@ -281,24 +286,19 @@ def _matching(
     return [column == texts[0] if len(texts) == 1 else column.in_(texts) for column, texts in values.items() if texts]
 
 
-def _timed_out(now: datetime) -> ColumnElement[bool]:
-    return or_(SessionRow.last_event_at <= now - IDLE_TIMEOUT, SessionRow.playhead_moved_at <= now - PLAYHEAD_TIMEOUT)
-
-
-def _has_run_out(now: datetime) -> ColumnElement[bool]:
+def _has_run_out(timed_out: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return `Session.has_run_out`, of sessions with events, as a condition."""
     never_closed = and_(SessionRow.ended.is_(False), SessionRow.completed.is_(False), SessionRow.failed.is_(False))
-    return and_(never_closed, SessionRow.events > 0, _timed_out(now))
+    return and_(never_closed, SessionRow.events > 0, timed_out)
 
 
-def _in_state(state: SessionState, now: datetime) -> ColumnElement[bool]:
+def _in_state(state: SessionState, timed_out: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return `Session.state` as a condition."""
-    expired = _timed_out(now)
     match state:
         case SessionState.OPEN:
-            return and_(SessionRow.state == SessionState.OPEN.value, ~expired)
+            return and_(SessionRow.state == SessionState.OPEN.value, ~timed_out)
         case SessionState.EXPIRED:
-            return and_(SessionRow.state == SessionState.OPEN.value, expired)
+            return and_(SessionRow.state == SessionState.OPEN.value, timed_out)
         case lasting:
             return SessionRow.state == lasting.value
 

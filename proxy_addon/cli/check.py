@@ -28,6 +28,7 @@ _KINDS = ("sessions", "events", "downloaded", "session")
 @click.command()
 @click.argument("names", metavar="[SESSION]...", nargs=-1)
 @all_options
+@click.option("--closed", is_flag=True, help="Judge sessions that nobody has closed as if they were over.")
 @click.option("--file", "file", metavar="FILE|-", help="Judge a file in place of stored sessions; - reads stdin.")
 @click.option(
     "--as", "kind", type=click.Choice(_KINDS), help="What the file is: a body for an endpoint, or a whole session."
@@ -51,6 +52,7 @@ def check(
     names: tuple[str, ...],
     everything: bool,
     allow_empty: bool,
+    closed: bool,
     file: str | None,
     kind: str | None,
     format_name: str,
@@ -80,9 +82,9 @@ def check(
         if kind is not None:
             raise click.UsageError("--as says what a --file is")
         require_selection(names, filters, everything=everything, verb="judged")
-        subjects = _stored(store_url, names, filters, policy, allow_empty=allow_empty)
+        subjects = _stored(store_url, names, filters, policy, allow_empty=allow_empty, closed=closed)
     else:
-        if names or everything or filters != type(filters)():
+        if names or everything or filters.asked:
             raise click.UsageError("judge a --file or stored sessions, not both")
         if kind is None:
             raise click.UsageError(f"say what the file is: --as {', '.join(_KINDS)}")
@@ -102,10 +104,11 @@ def check(
 
 
 def _stored(
-    store_url: str, names: tuple[str, ...], filters: Filters, policy: Policy, *, allow_empty: bool
+    store_url: str, names: tuple[str, ...], filters: Filters, policy: Policy, *, allow_empty: bool, closed: bool
 ) -> Iterator[Subject]:
     """Yield stored sessions one by one, judged: memory grows with the largest one and not with their number."""
     from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415
+    from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
     from proxy_addon.core.rules.body_views import Vocabulary  # noqa: PLC0415
     from proxy_addon.reporting.judged import Subject, moment_of  # noqa: PLC0415
     from storage import exchanges, schemas, sessions  # noqa: PLC0415
@@ -123,10 +126,12 @@ def _stored(
         for session in found:
             if session.upstream not in vocabularies:
                 vocabularies[session.upstream] = schemas.vocabulary(db, session.upstream, policy.params)
-            watch = SessionWatch(session, now, policy, vocabularies[session.upstream])
+            watch = SessionWatch(session, now, policy, vocabularies[session.upstream], closed=closed)
             judged = watch.judging(exchanges.of_session(db, session.id))
             moments = {seq: moment_of(exchange, session.started_at) for seq, exchange in enumerate(judged, 1)}
-            yield Subject(judgement=watch.judgement(), session=session, state=session.state(now), moments=moments)
+            yield Subject(
+                judgement=watch.judgement(), session=session, state=session.state(as_of(now, policy)), moments=moments
+            )
 
 
 def _from_file(name: str, kind: str, policy: Policy) -> Subject:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
-from proxy_addon.cli.options import store_option
+from proxy_addon.cli.options import config_option, store_option
 
 if TYPE_CHECKING:
     from storage.sessions import Filters
@@ -22,6 +22,7 @@ _AT_ONCE = 200
 @click.argument("names", metavar="[SESSION]...", nargs=-1)
 @all_options
 @click.option("--yes", is_flag=True, allow_from_autoenv=False, help="Do not ask.")
+@config_option
 @filter_options
 @store_option
 def delete(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
-from proxy_addon.cli.options import json_option, store_option
+from proxy_addon.cli.options import config_option, json_option, store_option
 from proxy_addon.errors import NotFound
 
 
@@ -16,18 +17,19 @@ from proxy_addon.errors import NotFound
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B", required=False)
 @click.option("--run", "run_name", metavar="RUN", help="In place of B: what became of A in this replay run.")
+@config_option
 @json_option
 @store_option
-def diff(*, a: str, b: str | None, run_name: str | None, as_json: bool, store_url: str) -> None:
+def diff(*, a: str, b: str | None, run_name: str | None, config: Path | None, as_json: bool, store_url: str) -> None:
     """Lay two sessions side by side, aligned by event, or a session and its replay.
 
     A and B are ids, back-end session IDs, or a unique prefix of either; the replayed session may have been recorded
     too. Exit code 1: something differs.
     """
     # Not at the top: --help does without the database.
-    from proxy_addon.core.judging.policy import DEFAULT  # noqa: PLC0415
-    from proxy_addon.core.judging.sessions import unclosed_counts  # noqa: PLC0415
+    from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
     from proxy_addon.core.replays.aligning import Kind, align, entries, replayed  # noqa: PLC0415
+    from proxy_addon.files import settings  # noqa: PLC0415
     from proxy_addon.reporting.documents import pair_document, session_document  # noqa: PLC0415
     from proxy_addon.reporting.tables import pairs_table  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console, print_json  # noqa: PLC0415
@@ -52,11 +54,11 @@ def diff(*, a: str, b: str | None, run_name: str | None, as_json: bool, store_ur
             pairs = list(replayed(left, found))
     counts = Counter(pair.kind for pair in pairs)
     if as_json:
-        now, unclosed = datetime.now(UTC), unclosed_counts(DEFAULT)
+        at = as_of(datetime.now(UTC), settings.load(config))
         print_json(
             {
-                "a": session_document(one, now, unclosed),
-                "b": None if other is None else session_document(other, now, unclosed),
+                "a": session_document(one, at),
+                "b": None if other is None else session_document(other, at),
                 "pairs": [pair_document(pair) for pair in pairs],
                 "counts": {kind.value: counts[kind] for kind in Kind},
             }

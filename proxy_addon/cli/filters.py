@@ -16,9 +16,11 @@ ValueError: 'yesterday' is no time: write 2026-11-24, 2026-11-24T08:15:00Z, or h
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +88,16 @@ _OPTIONS = (
 )
 
 
+_OF_THE_SETTINGS = {SessionState.OPEN, SessionState.EXPIRED}
+"""States that a settings file has a say in."""
+
+
 def filter_options[F: Callable[..., Any]](command: F) -> F:
-    """Add the filters; the command gets them as ``filters``, a `storage.sessions.Filters`."""
+    """Add the filters; the command gets them as ``filters``, a `storage.sessions.Filters`.
+
+    They follow the settings file where the command has ``--config``, which it gets too if it asks for ``config``.
+    """
+    wants_config = "config" in inspect.signature(command).parameters
 
     @functools.wraps(command)
     def filtered(
@@ -105,12 +115,6 @@ def filter_options[F: Callable[..., Any]](command: F) -> F:
         # Not at the top: --help does without the database, and most commands without the rules.
         from storage.sessions import Filters  # noqa: PLC0415
 
-        unclosed_is_found = True
-        if with_findings:
-            from proxy_addon.core.judging.sessions import unclosed_counts  # noqa: PLC0415
-            from proxy_addon.files import settings  # noqa: PLC0415
-
-            unclosed_is_found = bool(unclosed_counts(settings.load(kwargs.get("config"))))
         filters = Filters(
             name=name,
             since=since,
@@ -120,8 +124,15 @@ def filter_options[F: Callable[..., Any]](command: F) -> F:
             media=media,
             user_agent=user_agent,
             with_findings=with_findings,
-            unclosed_is_found=unclosed_is_found,
         )
+        if "config" in kwargs and (with_findings or filters.states & _OF_THE_SETTINGS):
+            from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
+            from proxy_addon.files import settings  # noqa: PLC0415
+
+            at = as_of(datetime.now(UTC), settings.load(kwargs["config"]))
+            filters = replace(filters, idle_timeout=at.idle_timeout, unclosed_is_found=bool(at.unclosed))
+        if not wants_config:
+            kwargs.pop("config", None)
         return command(*args, filters=filters, **kwargs)
 
     decorated: Any = filtered
@@ -180,7 +191,7 @@ def require_selection(names: tuple[str, ...], filters: Filters, *, everything: b
     """
     if names and everything:
         raise click.UsageError("name sessions or say --all, not both")
-    if not everything and filters != type(filters)():
+    if not everything and filters.asked:
         raise click.UsageError(f"filters go with --all: sessions that are named are {verb} whatever they are")
     if not names and not everything:
         raise click.UsageError(f"name the sessions to be {verb}, or say --all")

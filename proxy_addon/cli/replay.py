@@ -17,7 +17,7 @@ import click
 from click.core import ParameterSource
 
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
-from proxy_addon.cli.options import SECONDS, SERVER_URL, json_option, store_option
+from proxy_addon.cli.options import SECONDS, SERVER_URL, config_option, json_option, store_option
 from proxy_addon.core.replays.pacing import Speed
 from proxy_addon.core.replays.runs import ReplayRun, RunOptions, RunSummary, SessionRun, StepOutcome
 from proxy_addon.core.replays.targets import Allowed, parse_allowed
@@ -285,6 +285,7 @@ def _replay_options[F: Callable[..., Any]](command: F) -> F:
     multiple=True,
     help="Write a report: a page, the JSON document, or JUnit XML. May be repeated.",
 )
+@config_option
 @filter_options
 @json_option
 @store_option

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def sessions(*, limit: int | None, filters: Filters, config: Path | None, as_json: bool, store_url: str) -> None:
     """List recorded sessions, newest first."""
     # Not at the top: --help does without the database.
-    from proxy_addon.core.judging.sessions import unclosed_counts  # noqa: PLC0415
+    from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
     from proxy_addon.reporting.documents import session_document  # noqa: PLC0415
     from proxy_addon.reporting.tables import sessions_table  # noqa: PLC0415
@@ -32,13 +32,12 @@ def sessions(*, limit: int | None, filters: Filters, config: Path | None, as_jso
     from storage import sessions as stored  # noqa: PLC0415
     from storage.opening import reading  # noqa: PLC0415
 
-    unclosed = unclosed_counts(settings.load(config))
-    now = datetime.now(UTC)
+    at = as_of(datetime.now(UTC), settings.load(config))
     with reading(store_url) as db:
-        found = list(stored.newest(db, filters, now=now, limit=limit))
+        found = list(stored.newest(db, filters, now=at.now, limit=limit))
     if as_json:
-        print_json([session_document(session, now, unclosed) for session in found])
+        print_json([session_document(session, at) for session in found])
     elif found:
-        console().print(sessions_table(found, now, unclosed))
+        console().print(sessions_table(found, at))
     else:
-        click.echo("no sessions" if filters != type(filters)() else "no sessions yet", err=True)
+        click.echo("no sessions" if filters.asked else "no sessions yet", err=True)

@@ -27,7 +27,7 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, store_u
     """
     # Not at the top: --help does without the database.
     from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415
-    from proxy_addon.core.judging.sessions import unclosed_counts  # noqa: PLC0415
+    from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
     from proxy_addon.reporting.documents import exchange_documents, finding_document, session_document  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console, print_json  # noqa: PLC0415
     from proxy_addon.reporting.timeline import Timeline  # noqa: PLC0415
@@ -37,7 +37,7 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, store_u
 
     now = datetime.now(UTC)
     policy = settings.load(config)
-    unclosed = unclosed_counts(policy)
+    at = as_of(now, policy)
     # Closed in good order also where a pipe breaks in the middle.
     with reading(store_url) as db, ExitStack() as stack:
         session = sessions.find(db, name)
@@ -50,12 +50,12 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, store_u
             whole = watch.judgement().of_session
             print_json(
                 {
-                    "session": session_document(session, now, unclosed),
+                    "session": session_document(session, at),
                     "exchanges": shown,
                     "findings": [finding_document(finding) for finding in whole],
                 }
             )
         else:
-            printer = Timeline(console(), session, now, unclosed)
+            printer = Timeline(console(), session, at)
             printer.print(exchanges, found, bodies=bodies)
             printer.print_findings(watch.judgement().of_session)

@@ -81,6 +81,21 @@ class FindingCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AsOf:
+    """When, and by which settings, a session is read: it runs out without anything happening that could be stored.
+
+    Attributes:
+        now: What sessions that nobody has closed are measured against.
+        idle_timeout: So long without an event closes a session.
+        unclosed: What a session counts that has run out, as nobody has closed it.
+    """
+
+    now: datetime
+    idle_timeout: timedelta = IDLE_TIMEOUT
+    unclosed: FindingCounts = FindingCounts()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Session:
     """One playback, from its start to its end.
 
@@ -137,34 +152,31 @@ class Session:
             return SessionState.ENDED
         return SessionState.COMPLETED if self.completed else SessionState.OPEN
 
-    def state(self, now: datetime) -> SessionState:
+    def state(self, as_of: AsOf) -> SessionState:
         """The state at a time."""
         lasting = self.lasting_state
-        return SessionState.EXPIRED if lasting is SessionState.OPEN and self._timed_out(now) else lasting
+        return SessionState.EXPIRED if lasting is SessionState.OPEN and self._timed_out(as_of) else lasting
 
     @property
     def is_closed(self) -> bool:
         """Whether its player has closed it. A failed one has never begun."""
         return not self.failed and (self.ended or self.completed)
 
-    def is_over(self, now: datetime) -> bool:
+    def is_over(self, as_of: AsOf) -> bool:
         """Whether no event will follow: it was closed, or ran into a timeout."""
-        return self.is_closed or self.has_run_out(now)
+        return self.is_closed or self.has_run_out(as_of)
 
-    def has_run_out(self, now: datetime) -> bool:
+    def has_run_out(self, as_of: AsOf) -> bool:
         """Whether nothing but a timeout has ended it, as nobody has closed it."""
-        return not self.failed and not self.is_closed and self._timed_out(now)
+        return not self.failed and not self.is_closed and self._timed_out(as_of)
 
-    def finding_counts(self, now: datetime, unclosed: FindingCounts) -> FindingCounts:
-        """The counts at a time.
+    def finding_counts(self, as_of: AsOf) -> FindingCounts:
+        """The counts at a time."""
+        return self.findings + as_of.unclosed if self.events and self.has_run_out(as_of) else self.findings
 
-        Args:
-            unclosed: What a session counts that has run out: nothing happens then, so that nobody has stored it.
-        """
-        return self.findings + unclosed if self.events and self.has_run_out(now) else self.findings
-
-    def _timed_out(self, now: datetime) -> bool:
-        return now - self.last_event_at >= IDLE_TIMEOUT or now - self.playhead_moved_at >= PLAYHEAD_TIMEOUT
+    def _timed_out(self, as_of: AsOf) -> bool:
+        idle, stalled = as_of.now - self.last_event_at, as_of.now - self.playhead_moved_at
+        return idle >= as_of.idle_timeout or stalled >= PLAYHEAD_TIMEOUT
 
 
 def membership(exchange: Exchange) -> Membership:

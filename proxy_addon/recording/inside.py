@@ -18,7 +18,7 @@ from mitmproxy.http import HTTPFlow
 
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Finding, Severity, finding_line, worst
-from proxy_addon.core.judging.sessions import unclosed_counts
+from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.routes import TRACKING, Operation, parse_route
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.recording.flows import Arrivals, exchange_of, upstream_url
@@ -138,17 +138,16 @@ class Commands:
     def sessions(self) -> types.Data:
         """List the newest sessions in the store."""
         rows: list[list[str]] = [["id", "started", "state", "events", "errors", "warnings", "player", "media"]]
-        unclosed = unclosed_counts(self._judging().inspector.policy)
-        now = datetime.now(UTC)
+        at = as_of(datetime.now(UTC), self._judging().inspector.policy)
         store = Store(ctx.options.tape_store)
         try:
             with store.read() as db:
-                for each in islice(sessions.newest(db, Filters(), now=now, limit=SESSIONS_SHOWN), SESSIONS_SHOWN):
-                    counts = each.finding_counts(now, unclosed)
+                for each in islice(sessions.newest(db, Filters(), now=at.now, limit=SESSIONS_SHOWN), SESSIONS_SHOWN):
+                    counts = each.finding_counts(at)
                     started = f"{each.started_at:%Y-%m-%d %H:%M:%S}"
                     media = each.media_name or each.media_id or ""
                     numbers = [str(number) for number in (each.events, counts.error, counts.warning)]
-                    row = [each.id, started, each.state(now).value, *numbers]
+                    row = [each.id, started, each.state(at).value, *numbers]
                     rows.append([*row, each.player_name or "", media])
         finally:
             store.close()

@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Severity
 from proxy_addon.core.judging.sessions import SessionJudge, events_of, facts_of, is_batch
-from proxy_addon.core.sessions import IDLE_TIMEOUT, Session
+from proxy_addon.core.sessions import IDLE_TIMEOUT, AsOf, Session
 from proxy_addon.errors import SessiontapeError
 from proxy_addon.recording.inspecting import JUDGED_AT_ONCE, Inspector
 from storage import exchanges, findings, sessions
@@ -299,7 +299,7 @@ class LiveJudge:
         while self._live:
             id, live = next(iter(self._live.items()))
             quiet = now - live.session.last_event_at
-            over = quiet > (ENDED_IS_KEPT if live.session.is_over(now) else IDLE_TIMEOUT)
+            over = quiet > (ENDED_IS_KEPT if live.session.is_over(AsOf(now=now)) else IDLE_TIMEOUT)
             if id in self._due or id in with_large or not (over or len(self._live) > MOST):
                 break
             self._write_grown(live)

@@ -6,7 +6,6 @@ import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import datetime
 from typing import Any
 
 from proxy_addon.core.events import Event
@@ -17,7 +16,7 @@ from proxy_addon.core.replays.aligning import Pair
 from proxy_addon.core.replays.runs import Difference, Percentiles, RunSummary, SessionRun, Step
 from proxy_addon.core.rules import Rule
 from proxy_addon.core.schemas import StoredSchema
-from proxy_addon.core.sessions import FindingCounts, Session
+from proxy_addon.core.sessions import AsOf, Session
 
 Document = dict[str, Any]
 
@@ -37,13 +36,9 @@ def json_list(head: Document, name: str, items: Iterable[Document], tail: Docume
     yield after if separator == "\n" else f"\n  {after}"
 
 
-def session_document(session: Session, now: datetime, unclosed: FindingCounts) -> Document:
-    """Return a session as listed by ``sessions --json``.
-
-    Args:
-        unclosed: See `Session.finding_counts`.
-    """
-    counts = session.finding_counts(now, unclosed)
+def session_document(session: Session, as_of: AsOf) -> Document:
+    """Return a session as listed by ``sessions --json``."""
+    counts = session.finding_counts(as_of)
     return {
         "id": session.id,
         "session_id": session.session_id,
@@ -52,7 +47,7 @@ def session_document(session: Session, now: datetime, unclosed: FindingCounts) -
         "recording": session.recording,
         "started_at": iso(session.started_at),
         "last_event_at": iso(session.last_event_at),
-        "state": session.state(now).value,
+        "state": session.state(as_of).value,
         "player_name": session.player_name,
         "media_id": session.media_id,
         "media_name": session.media_name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 
 from rich.table import Table
 from rich.text import Text
@@ -13,7 +12,7 @@ from proxy_addon.core.findings import Finding
 from proxy_addon.core.replays.aligning import Entry, Kind, Pair
 from proxy_addon.core.rules import Rule
 from proxy_addon.core.schemas import StoredSchema
-from proxy_addon.core.sessions import FindingCounts, Session
+from proxy_addon.core.sessions import AsOf, FindingCounts, Session
 from proxy_addon.reporting.terminal import SEVERITY_STYLES, STATE_STYLES, answer, plain_table, printable
 from proxy_addon.reporting.words import ID_SHOWN, duration, finding_counts, moment, short, took_ms, value
 
@@ -26,12 +25,8 @@ _KIND_STYLES = {
 }
 
 
-def sessions_table(found: Iterable[Session], now: datetime, unclosed: FindingCounts) -> Table:
-    """Return sessions, a row each.
-
-    Args:
-        unclosed: See `Session.finding_counts`.
-    """
+def sessions_table(found: Iterable[Session], as_of: AsOf) -> Table:
+    """Return sessions, a row each."""
     table = plain_table("id", "started (UTC)")
     table.add_column("lasted", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
@@ -42,14 +37,14 @@ def sessions_table(found: Iterable[Session], now: datetime, unclosed: FindingCou
     table.add_column("session ID", no_wrap=True)
     table.add_column("recording", overflow="ellipsis", no_wrap=True)
     for session in found:
-        state = session.state(now)
+        state = session.state(as_of)
         table.add_row(
             session.id,
             moment(session.started_at),
             duration((session.last_event_at - session.started_at).total_seconds()),
             Text(state.value + (" (retry)" if session.retry_of else ""), style=STATE_STYLES[state]),
             str(session.events),
-            finding_counts(session.finding_counts(now, unclosed)),
+            finding_counts(session.finding_counts(as_of)),
             printable(session.player_name, "-"),
             printable(session.media_name or session.media_id, "-"),
             printable(short(session.session_id), "-"),

@@ -19,7 +19,7 @@ from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding
 from proxy_addon.core.routes import TRACKING, Operation
-from proxy_addon.core.sessions import FindingCounts, Session
+from proxy_addon.core.sessions import AsOf, Session
 from proxy_addon.reporting.terminal import STATE_STYLES, answer, finding_text, plain_table, printable
 from proxy_addon.reporting.words import clock, counted, duration, finding_counts, moment, took_ms
 
@@ -40,11 +40,10 @@ BODY_SHOWN = 20_000
 class Timeline:
     """Prints one session: its facts, its timeline, what was found."""
 
-    def __init__(self, console: Console, session: Session, now: datetime, unclosed: FindingCounts) -> None:
+    def __init__(self, console: Console, session: Session, as_of: AsOf) -> None:
         self._console = console
         self._session = session
-        self._now = now
-        self._counts = session.finding_counts(now, unclosed)
+        self._as_of = as_of
 
     def print(
         self, exchanges: Iterable[Exchange], findings: Mapping[str, Sequence[Finding]], *, bodies: bool = False
@@ -55,7 +54,7 @@ class Timeline:
             findings: Those of each exchange, by its id.
             bodies: Whether bodies are shown too.
         """
-        _print_facts(self._console, self._session, self._now, self._counts)
+        _print_facts(self._console, self._session, self._as_of)
         rows = _Rows(self._session.started_at)
         table = _table()
         for seq, exchange in enumerate(exchanges, 1):
@@ -128,8 +127,8 @@ class _Rows:
         return f"{(at - before[0]).total_seconds():.3f}", f"{float(event.playhead_s) - before[1]:+.3f}"
 
 
-def _print_facts(console: Console, session: Session, now: datetime, counts: FindingCounts) -> None:
-    state = session.state(now)
+def _print_facts(console: Console, session: Session, as_of: AsOf) -> None:
+    state = session.state(as_of)
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")
@@ -150,7 +149,7 @@ def _print_facts(console: Console, session: Session, now: datetime, counts: Find
         if value is not None:
             facts.add_row(name, printable(value))
     facts.add_row("exchanges", f"{session.exchanges}, with {counted(session.events, 'event')}")
-    if found := finding_counts(counts):
+    if found := finding_counts(session.finding_counts(as_of)):
         facts.add_row("findings", found)
     console.print(facts)
     console.print()

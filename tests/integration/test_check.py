@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -11,12 +13,13 @@ from xml.etree import ElementTree as ET
 import jsonschema_rs
 import pytest
 
+from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.rules import RULES
 from storage import migrate, saving
 from storage.engine import Store
 from storage.saving import RecordingRun
 from tests import breaking, processes, sdk_traffic
-from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, body, event, event_dict, start, unjudged
+from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, body, event, event_dict, response, start, unjudged
 from tests.processes import printed, run
 
 TIMELINES = Path(__file__).resolve().parents[1] / "samples" / "timelines"
@@ -50,12 +53,16 @@ def tape(sqlite_url: str) -> str:
         event("sessionEnd", id="b3", session_id="bbbb", **at(102)),
         start(id="c1", session_id="cccc", after_s=200, body=body(event_dict("sessionStart", ts=BEGIN_MS + 200_000))),
     ]
-    store = Store(sqlite_url)
-    migrate.upgrade(store)
-    with store.write() as db:
-        saving.save(db, RecordingRun(id="r", name="monday", started_at=BEGIN, version="0"), unjudged(exchanges))
-    store.close()
+    write(sqlite_url, exchanges)
     return sqlite_url
+
+
+def write(url: str, exchanges: list[Exchange]) -> None:
+    """Make a store with exchanges in it."""
+    with closing(Store(url)) as store:
+        migrate.upgrade(store)
+        with store.write() as db:
+            saving.save(db, RecordingRun(id="r", name="monday", started_at=BEGIN, version="0"), unjudged(exchanges))
 
 
 def ad_start(ts: int) -> dict[str, Any]:
@@ -448,6 +455,51 @@ def test_what_a_session_counts_that_ran_out_is_as_the_settings_say(tape, tmp_pat
     assert "no session is left: --with-findings matches none of 3 sessions" in checked.stderr
     shown = printed("show", "cccc", "--store", tape, cwd=tmp_path)
     assert (shown["session"]["findings"]["info"], len(shown["findings"])) == (1, 1)
+
+
+def test_when_a_session_has_run_out_is_as_the_settings_say_in_every_command(sqlite_url, tmp_path):
+    begun_s = (datetime.now(UTC) - BEGIN).total_seconds() - 60
+    write(sqlite_url, [start(id="a1", session_id="aaaa", after_s=begun_s)])
+    (tmp_path / "short.toml").write_text("[thresholds]\nidle_timeout_s = 30\n", encoding="utf-8")
+    (tmp_path / "long.toml").write_text("[thresholds]\nidle_timeout_s = 1e300\n", encoding="utf-8")
+
+    def asked(*command: str) -> Any:
+        return printed(*command, "--store", sqlite_url, cwd=tmp_path)
+
+    for config, state, found in (("short.toml", "expired", ["session-not-closed"]), ("long.toml", "open", [])):
+        options = ("--config", config)
+        (session,) = asked("sessions", *options)
+        assert (session["state"], session["findings"]["info"]) == (state, len(found))
+        shown = asked("show", "aaaa", *options)
+        assert shown["session"] == session
+        assert rules_of(shown) == found
+        (checked,) = asked("check", "--all", "--state", state, *options)["sessions"]
+        assert rules_of(checked) == found
+        assert f"  {state}  " in run("check", "aaaa", *options, "--closed", "--store", sqlite_url, cwd=tmp_path).stdout
+        assert asked("diff", "aaaa", "aaaa", *options)["a"] == session
+        other = "open" if state == "expired" else "expired"
+        assert asked("sessions", "--state", other, *options) == []
+        deleted = run("delete", "--all", "--yes", "--state", other, *options, "--store", sqlite_url, cwd=tmp_path)
+        assert f"--state {other} matches none of 1 session" in deleted.stderr
+    assert len(asked("sessions")) == 1
+
+
+def test_a_session_that_goes_on_can_be_judged_as_if_it_were_over(sqlite_url):
+    begun_s = (datetime.now(UTC) - BEGIN).total_seconds() - 60
+    exchanges = [
+        start(id="a1", session_id="aaaa", after_s=begun_s),
+        event("play", id="b1", session_id="bbbb", after_s=begun_s),
+        start(id="c1", after_s=begun_s, response=response(500)),
+    ]
+    write(sqlite_url, exchanges)
+
+    def found(*options: str) -> list[list[str]]:
+        sessions = printed("check", "--all", *options, "--store", sqlite_url, "--fail-on", "never")["sessions"]
+        return [sorted(rule for rule in rules_of(each) if rule == "session-not-closed") for each in sessions]
+
+    assert found() == [[], [], []]
+    # One that failed has never begun.
+    assert sorted(found("--closed")) == [[], ["session-not-closed"], ["session-not-closed"]]
 
 
 # Real traffic --------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from proxy_addon.core.findings import Finding
 from proxy_addon.core.judging.exchanges import judge_exchange
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.recorded import SessionWatch
-from proxy_addon.core.sessions import Session
+from proxy_addon.core.sessions import AsOf, Session
 from proxy_addon.recording import live
 from proxy_addon.recording.inspecting import JUDGED_AT_ONCE, Inspector
 from proxy_addon.recording.live import LiveJudge
@@ -157,7 +157,7 @@ def test_a_session_that_ran_out_while_pings_go_on_is_not_found_unclosed_twice(st
     ]  # no movement for longer than the back end waits
     with judging(store) as judge:
         judge.see(save(store, [opened, *pings]))
-    assert session(store).has_run_out(at(3000))
+    assert session(store).has_run_out(AsOf(now=at(3000)))
     assert "session-not-closed" not in [rule for rule, *_ in told(store)]
 
 

@@ -10,7 +10,7 @@ from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Judgement
 from proxy_addon.core.judging.exchanges import judge_exchange
 from proxy_addon.core.judging.policy import DEFAULT, Policy
-from proxy_addon.core.judging.sessions import SessionJudge, events_of, facts_of, is_batch
+from proxy_addon.core.judging.sessions import SessionJudge, as_of, events_of, facts_of, is_batch
 from proxy_addon.core.rules.body_views import Vocabulary
 from proxy_addon.core.sessions import Session
 
@@ -21,10 +21,22 @@ class SessionWatch:
     """Judges a recorded session while its exchanges pass by, each by itself and all of them together."""
 
     def __init__(
-        self, session: Session, now: datetime, policy: Policy = DEFAULT, vocabulary: Vocabulary = _VOCABULARY
+        self,
+        session: Session,
+        now: datetime,
+        policy: Policy = DEFAULT,
+        vocabulary: Vocabulary = _VOCABULARY,
+        *,
+        closed: bool = False,
     ) -> None:
+        """Make one.
+
+        Args:
+            now: What an unfinished session is measured against, to tell whether it is over.
+            closed: An unfinished session counts as over whatever the time.
+        """
         self._session = session
-        self._now = now
+        self._is_over = session.is_over(as_of(now, policy)) or (closed and not session.failed)
         self._policy = policy
         self._vocabulary = vocabulary
         self._judge: SessionJudge | None = None
@@ -49,5 +61,5 @@ class SessionWatch:
 
     def judgement(self) -> Judgement:
         """Return what is to be said once all have passed."""
-        of_session = self._judge.findings(is_over=self._session.is_over(self._now)) if self._judge else []
+        of_session = self._judge.findings(is_over=self._is_over) if self._judge else []
         return Judgement(of_exchanges=tuple(self._found), of_session=tuple(of_session))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from operator import attrgetter
 
 from proxy_addon.core.exchange import Exchange, Outcome
@@ -22,7 +23,7 @@ from proxy_addon.core.rules import ORDER, RULES, Scope, rules_of
 from proxy_addon.core.rules.clocks import Arrivals, Silence
 from proxy_addon.core.rules.playback import Playback
 from proxy_addon.core.rules.session_view import SessionEvent, session_event
-from proxy_addon.core.sessions import FindingCounts, Session
+from proxy_addon.core.sessions import AsOf, FindingCounts, Session
 
 _STANDING, _CLOSING = rules_of(Scope.STANDING), rules_of(Scope.CLOSING)
 _seq = attrgetter("seq")
@@ -72,12 +73,17 @@ def facts_of(session: Session, *, is_batch: bool) -> SessionFacts:
     return SessionFacts(is_batch=is_batch, start_missing=not session.start_seen, retry_of=session.retry_of)
 
 
-def unclosed_counts(policy: Policy) -> FindingCounts:
-    """Return what a session counts that nobody has closed, once its time has run out; see `Session.finding_counts`."""
+def as_of(now: datetime, policy: Policy) -> AsOf:
+    """Return how sessions are read at a time under a policy."""
     rule = RULES["session-not-closed"]
     severity = policy.severity(rule)
     found = [] if severity is None else [Finding(rule=rule.id, severity=severity, message="")]
-    return FindingCounts().plus(policy.kept(found))
+    idle_timeout = timedelta(seconds=min(policy.limits.idle_timeout_s, _A_CENTURY_S))
+    return AsOf(now=now, idle_timeout=idle_timeout, unclosed=FindingCounts().plus(policy.kept(found)))
+
+
+_A_CENTURY_S = 100 * 365 * 86_400
+"""Databases have no time much further back than this."""
 
 
 class SessionJudge:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT, Session, SessionState
+from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT, AsOf, Session, SessionState
 from proxy_addon.errors import NotFound
 from storage import exchanges, saving, sessions
 from storage.engine import Store
@@ -212,7 +212,7 @@ def test_recordings_of_the_same_name_are_listed_together(store):
 def test_the_filter_by_state_agrees_with_the_session(store, after, state):
     value = a_session(**({"last_event_at": NOW, "playhead_moved_at": NOW} | after))
     put(store, value)
-    assert value.state(NOW).value == state
+    assert value.state(AsOf(now=NOW)).value == state
     for asked in SessionState:
         for also in SessionState:
             found = listed(store, Filters(states=frozenset({asked, also})), limit=5)

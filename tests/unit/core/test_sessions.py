@@ -7,6 +7,7 @@ import pytest
 
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.sessions import (
+    AsOf,
     Membership,
     Session,
     SessionState,
@@ -244,7 +245,7 @@ MINUTE = timedelta(minutes=1)
 def test_a_session_expires_10_minutes_after_an_event_and_30_after_the_playhead_moved(idle, stalled, state):
     now = at(7_200)
     value = session(last_event_at=now - idle, playhead_moved_at=now - stalled)
-    assert value.state(now) is state
+    assert value.state(AsOf(now=now)) is state
     assert value.lasting_state is SessionState.OPEN
 
 
@@ -259,7 +260,7 @@ def test_a_session_expires_10_minutes_after_an_event_and_30_after_the_playhead_m
     ],
 )
 def test_of_several_states_the_first_counts_and_only_an_open_session_expires(flags, state):
-    assert session(**flags).state(BEGIN + timedelta(days=1)) is state
+    assert session(**flags).state(AsOf(now=BEGIN + timedelta(days=1))) is state
 
 
 @pytest.mark.parametrize(
