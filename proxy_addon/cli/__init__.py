@@ -11,13 +11,16 @@ import io
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
 from proxy_addon import __version__
+from proxy_addon.core.wording import visible
 from proxy_addon.errors import SessiontapeError
+from proxy_addon.process import signals
 
 COMMANDS = {
     "record": "Record what players send, between them and the real server.",
@@ -96,11 +99,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake is a message and exit code 2, never a traceback."""
-    # A command that does not handle it itself ends on SIGTERM as on Ctrl-C: files closed, children ended.
-    signal.signal(signal.SIGTERM, _terminated)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # it was closed: whoever did that wants to hear nothing
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # open until the end
+    _open_what_is_closed()
+    signals.raise_on_signals()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone is no reason to fail
@@ -113,9 +113,21 @@ def main() -> None:
         code = 0
     except OSError as e:
         _drop_output()
-        click.echo(f"sessiontape: cannot write output: {e.strerror or e}", err=True)
+        _say(f"sessiontape: cannot write output: {e.strerror or e}")
         code = 2
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """Have stdin, stdout and stderr lead nowhere where they are closed: the next file opened would be taken for them."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  # open until the end
 
 
 def _drop_output() -> None:
@@ -129,27 +141,28 @@ def _run() -> Any:
     except SystemExit as e:
         return e.code
     except SessiontapeError as e:
-        click.echo(f"sessiontape: {e}", err=True)
+        _say(f"sessiontape: {e}")
         if e.hint:
-            click.echo(f"  {e.hint}", err=True)
+            _say(f"  {e.hint}")
         return 2
     except click.ClickException as e:
-        e.show()
+        with suppress(OSError):
+            e.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("sessiontape: interrupted", err=True)
+        _say("sessiontape: interrupted")
         return 130
-    except _Terminated:
-        return 143
+    except signals.Ended as e:
+        if e.number == signal.SIGINT:
+            _say("sessiontape: interrupted")
+        return 128 + e.number
+
+
+def _say(message: str) -> None:
+    """Print a message on stderr, if that is still there; what a device sent acts on no terminal."""
+    with suppress(OSError):
+        click.echo("\n".join(visible(line) for line in message.split("\n")), err=True)
 
 
 class _OutputClosed(BaseException):
     """Nobody reads our output any more."""
-
-
-class _Terminated(BaseException):
-    """SIGTERM arrived."""
-
-
-def _terminated(*_: object) -> None:
-    raise _Terminated

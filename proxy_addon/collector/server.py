@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import re
-import signal
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
@@ -30,6 +29,7 @@ from proxy_addon.collector.journal import Journal, entry
 from proxy_addon.core.exchange import Headers, Request, Response
 from proxy_addon.core.routes import Operation, Route, parse_route
 from proxy_addon.errors import SessiontapeError, SettingsError
+from proxy_addon.process import signals
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """A larger body is answered 413; no limit is documented, and batches may be long."""
@@ -62,7 +62,7 @@ class Address:
 
 
 def serve(backend: Backend, address: Address, *, journal: Journal | None, ready: Callable[[str], None]) -> None:
-    """Answer requests until SIGINT or SIGTERM.
+    """Answer requests until a signal ends it.
 
     Args:
         backend: Decides the answers.
@@ -78,13 +78,11 @@ def serve(backend: Backend, address: Address, *, journal: Journal | None, ready:
 
 async def _serve(backend: Backend, address: Address, journal: Journal | None, ready: Callable[[str], None]) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     collector = _Collector(backend, journal, stop)
-    async with listening(collector, address) as url:
-        ready(url)
-        await stop.wait()
+    with signals.calling_on_signals(stop.set):
+        async with listening(collector, address) as url:
+            ready(url)
+            await stop.wait()
     if collector.failure is not None:
         raise collector.failure
 

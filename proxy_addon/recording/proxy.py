@@ -9,7 +9,6 @@ import asyncio
 import ipaddress
 import logging
 import os
-import signal
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from mitmproxy.options import Options
 from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 
 from proxy_addon.errors import RecorderError, SettingsError
+from proxy_addon.process import signals
 from proxy_addon.recording.hooks import Tape
 from proxy_addon.recording.options import RecordOptions
 
@@ -48,7 +48,7 @@ class Listening:
 
 
 def serve(options: RecordOptions, ready: Callable[[list[Listening]], None]) -> int:
-    """Run the recording proxy until SIGINT or SIGTERM.
+    """Run the recording proxy until a signal ends it.
 
     Args:
         ready: Called once connections are accepted.
@@ -96,12 +96,10 @@ async def _serve(options: RecordOptions, ready: Callable[[list[Listening]], None
             master.options.set(*options.mitmproxy)
         except (exceptions.OptionsError, TypeError, ValueError) as e:
             raise SettingsError(str(e), hint="'mitmproxy --options' describes mitmproxy's options") from e
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, master.shutdown)
         if any(mode.startswith("wireguard") for mode in modes):
             logging.getLogger(_LOUD_WITH_WIREGUARD).setLevel(logging.INFO)
-        await master.run()
+        with signals.calling_on_signals(master.shutdown):
+            await master.run()
         return tape.lost
     finally:
         startup.uninstall()

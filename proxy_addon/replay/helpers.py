@@ -15,6 +15,7 @@ from multiprocessing import connection
 from typing import Any, Protocol
 
 from proxy_addon.errors import StorageUnavailable
+from proxy_addon.process.signals import ENDING
 
 
 class Work[**P, T](Protocol):
@@ -74,7 +75,7 @@ _there: list[Work[..., Any]] = []
 def _begin_there(work: Work[..., Any]) -> None:
     collect_seldom()
     # What is meant for the process that sends reaches us too: Ctrl-C, or a signal to the group. It knows what to do.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     _there.append(work)
     threading.Thread(target=_end_with_parent, daemon=True).start()

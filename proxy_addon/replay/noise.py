@@ -13,6 +13,7 @@ from proxy_addon.core.replays.pacing import Speed
 from proxy_addon.core.replays.plans import SessionPlan
 from proxy_addon.core.replays.runs import SessionRun, Step
 from proxy_addon.core.replays.sending import SendingOptions
+from proxy_addon.process import signals
 from proxy_addon.replay import loops
 from proxy_addon.replay.engine import Engine, SystemClock
 from proxy_addon.replay.transport import HttpTransport
@@ -34,7 +35,7 @@ def learn_noise(plans: Iterable[SessionPlan], options: SendingOptions, transport
                 for _ in range(2):
                     listening = _Listening(transport)
                     engine = Engine(one_by_one, listening, SystemClock(), _NoLedger())
-                    with loops.stopping_on_signals(engine.stop) as received:
+                    with signals.calling_on_signals(engine.stop) as received:
                         await engine.run(_alone(plan))
                     if received:
                         return received[0]

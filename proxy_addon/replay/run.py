@@ -14,7 +14,7 @@ from proxy_addon.core.replays.runs import SessionRun
 from proxy_addon.core.replays.sending import SendingOptions
 from proxy_addon.core.sessions import Session
 from proxy_addon.errors import SessiontapeError, StorageError
-from proxy_addon.replay import loops
+from proxy_addon.process import signals
 from proxy_addon.replay.engine import Engine, SystemClock
 from proxy_addon.replay.helpers import beside, collect_seldom, outcome
 from proxy_addon.replay.ledger import StoreLedger, Watching
@@ -65,7 +65,7 @@ async def carry_out(
     # At full speed sessions side by side tend to end together; else there is time, and no use in a crowd.
     ahead = options.concurrency if at_full_speed else min(_AHEAD, options.concurrency)
     plans = _plans(store, run_id, planning, ledger, most_ahead=ahead, in_process=in_process)
-    with loops.stopping_on_signals(engine.stop) as received:
+    with signals.calling_on_signals(engine.stop) as received:
         writer = asyncio.create_task(ledger.write())
         async with transport, aclosing(plans) as drawn:
             try:

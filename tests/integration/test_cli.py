@@ -400,14 +400,16 @@ def test_output_that_nobody_reads_is_no_error(tape, options, monkeypatch):
         ("nope", 2),
         ("sessions", 0),
         ("check --all", 1),
+        ("delete aaaa1111", 2),
     ],
 )
 def test_closed_output_is_output_that_nobody_wants(tape, options, code):
-    command = f"exec {processes.COMMAND} {options} >&-"
     environment = {**os.environ, "SESSIONTAPE_STORE": tape}
-    done = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, check=False, env=environment)
-    assert "Traceback" not in done.stderr
-    assert done.returncode == code
+    for closed in (">&-", "<&- >&-", "<&- >&- 2>&-"):
+        command = f"exec {processes.COMMAND} {options} {closed}"
+        done = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, check=False, env=environment)
+        assert "Traceback" not in done.stderr
+        assert done.returncode == code
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tape):

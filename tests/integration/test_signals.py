@@ -1,0 +1,113 @@
+"""What ends a command: Ctrl-C, SIGTERM and SIGHUP alike, in good order; a second one at once."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests import forking, processes
+from tests.builders import body, event_dict
+
+START = body(event_dict("sessionStart"))
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+WITHIN_S = 20
+
+every_signal = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+
+
+@every_signal
+def test_a_server_ends_well(number: signal.Signals, tmp_path: Path, sqlite_url: str) -> None:
+    with processes.collector(tmp_path) as upstream, processes.recorder(tmp_path, upstream.url, sqlite_url) as proxy:
+        assert proxy.ask("POST", "/api/v1/sessions", START).status == 201
+        assert proxy.process.stop(number) == 0
+        assert upstream.process.stop(number) == 0
+    assert "Traceback" not in proxy.process.output + upstream.process.output
+    assert len(processes.printed("sessions", "--store", sqlite_url)) == 1
+
+
+@every_signal
+def test_a_command_that_waits_for_its_input_ends(number: signal.Signals, tmp_path: Path) -> None:
+    pipe = tmp_path / "body"
+    os.mkfifo(pipe)
+    command = [processes.COMMAND, "check", "--file", str(pipe), "--as", "sessions"]
+    process = forking.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with process, pipe.open("wb"):  # opens once the command has opened it too
+        process.send_signal(number)
+        out, err = process.communicate(timeout=WITHIN_S)
+    said = b"sessiontape: interrupted\n" if number == signal.SIGINT else b""
+    assert (process.returncode, out, err) == (128 + number, b"", said)
+
+
+def test_a_recorder_that_waits_for_answers_ends_at_once_on_the_second_signal(tmp_path: Path, sqlite_url: str) -> None:
+    with processes.collector(tmp_path, "--fault", "sessions:hang") as upstream:
+        command = [processes.COMMAND, "record", "--upstream", upstream.url, *processes.ANY_PORT, "--store", sqlite_url]
+        proxy = processes.Process(command, tmp_path, "listening on")
+        port = int(proxy.wait_until_ready().partition("//127.0.0.1:")[2].split()[0])
+        with closing(http.client.HTTPConnection("127.0.0.1", port)) as device:
+            device.request("POST", "/api/v1/sessions", START)
+            while not upstream.received():
+                pass
+            proxy.popen.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                proxy.popen.wait(1)  # it waits four seconds for the answer
+            assert proxy.stop(signal.SIGHUP) == -signal.SIGHUP
+
+
+LINGERS = """
+import sys, threading
+from proxy_addon.process import signals
+signals.raise_on_signals()
+try:
+    print("ready", flush=True)
+    threading.Event().wait()
+except signals.Ended as e:
+    print(e.number, flush=True)
+    threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("second", SIGNALS, ids=lambda number: number.name)
+@every_signal
+def test_any_second_signal_ends_what_does_not_come_to_an_end(number: signal.Signals, second: signal.Signals) -> None:
+    with lingering() as process:
+        process.send_signal(number)
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"{int(number)}\n"
+        process.send_signal(second)
+        assert process.wait(WITHIN_S) == -second
+
+
+def test_what_nohup_started_goes_on_when_its_terminal_is_gone() -> None:
+    with lingering("import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)") as process:
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"{int(signal.SIGTERM)}\n"
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WITHIN_S) == -signal.SIGTERM
+
+
+@contextmanager
+def lingering(before: str = "") -> Iterator[subprocess.Popen[str]]:
+    """A process that does not come to an end by itself, ready for signals."""
+    command = [sys.executable, "-c", before + LINGERS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        watchdog = threading.Timer(WITHIN_S, process.kill)
+        watchdog.start()
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            watchdog.cancel()
+            process.kill()
