@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from itertools import batched
 from typing import Any
 
@@ -24,6 +25,8 @@ _SAME = [field.name for field in fields(Session) if field.name != "findings"]
 
 COLUMNS = tuple(SessionRow.__table__.columns)
 """What `from_row` reads."""
+LAST = "last"
+"""Names the newest session."""
 _READ_AT_ONCE = 200
 _IDS_IN_A_STATEMENT = 500
 
@@ -174,11 +177,18 @@ def _count(db: Connection, filters: Filters, now: datetime, *, limit: int | None
 
 
 def find(db: Connection, name: str) -> Session:
-    """Return the session of that name: its id, its back-end ID, or a prefix of either that only one has.
+    """Return the session of that name: its id, its back-end ID, a prefix of either that only one has, or ``last``.
+
+    ``last`` is the newest.
 
     Raises:
         NotFound: There is none, or more than one; the message lists those that come close.
     """
+    if name == LAST:
+        newest = _named(db, SessionRow.id.is_not(None), limit=1)
+        if not newest:
+            raise NotFound("the store has no sessions, so there is no last one")
+        return newest[0]
     name = name.encode("utf-8", "replace").decode()  # a shell may hand over what no database takes
     begins_alike = SessionRow.session_prefix == _searchable(name[:PREFIX_LENGTH])  # which is what the index has
     whole = _named(db, or_(SessionRow.id == _searchable(name), and_(begins_alike, SessionRow.session_id == name)))
@@ -188,10 +198,13 @@ def find(db: Connection, name: str) -> Session:
         return found[0]
     if found:
         raise NotFound(f"several sessions are called {name!r}", hint=f"name one of them:\n{_listed(found)}")
-    close = _close_to(db, name)
-    if not close:
-        raise NotFound(f"no session is called {name!r}", hint="the store has no sessions")
-    raise NotFound(f"no session is called {name!r}", hint=f"close to it are:\n{_listed(close)}")
+    if close := _close_to(db, name):
+        hint = f"close to it are:\n{_listed(close)}"
+    elif _named(db, SessionRow.id.is_not(None), limit=1):
+        hint = "'sessiontape sessions' lists those that there are"
+    else:
+        hint = "the store has no sessions"
+    raise NotFound(f"no session is called {name!r}", hint=hint)
 
 
 def get(db: Connection, ids: Sequence[str]) -> list[Session]:
@@ -304,7 +317,7 @@ def _in_state(state: SessionState, timed_out: ColumnElement[bool]) -> ColumnElem
 
 
 def _named(db: Connection, condition: ColumnElement[bool], limit: int = 10) -> list[Session]:
-    query = select(*COLUMNS).where(condition).order_by(SessionRow.started_at.desc(), SessionRow.id).limit(limit)
+    query = select(*COLUMNS).where(condition).order_by(SessionRow.started_at.desc(), SessionRow.id.desc()).limit(limit)
     return [from_row(row) for row in db.execute(query).mappings()]
 
 
@@ -330,11 +343,31 @@ def _searchable(text: str) -> str:
 
 
 def _close_to(db: Connection, name: str) -> list[Session]:
-    """Return sessions whose name begins alike, as far as possible; the newest ones where none does."""
-    for length in range(min(len(name) - 1, PREFIX_LENGTH), 2, -1):
-        if found := _named(db, _begins_with(name[:length]), limit=5):
-            return found
-    return _named(db, SessionRow.id.is_not(None), limit=5)
+    """Return sessions whose name may have been meant, the closest first: those that begin alike, and the newest ones.
+
+    A name is compared with the beginnings of ids, as people type no more than that.
+    """
+    name = name[:_LONGEST]
+    if len(name) < _ALIKE:
+        return []
+    begin = name[: max(_ALIKE, min(len(name) // 2, PREFIX_LENGTH))]
+    candidates = [*_named(db, _begins_with(begin), limit=_COMPARED), *_named(db, SessionRow.id.is_not(None), _COMPARED)]
+    called: dict[str, dict[str, Session]] = {}
+    for session in candidates:
+        for id in filter(None, (session.id, session.session_id)):
+            called.setdefault(id[: len(name)].casefold(), {})[session.id] = session
+    close: dict[str, Session] = {}
+    for text in get_close_matches(name.casefold(), called, n=_SUGGESTED, cutoff=_CLOSE):
+        close |= called[text]
+    return list(close.values())[:_SUGGESTED]
+
+
+_LONGEST = 128
+_ALIKE = 3
+_COMPARED = 500
+_SUGGESTED = 5
+_CLOSE = 0.75
+"""How much of two names has to be the same, in the same order."""
 
 
 def _listed(sessions: Sequence[Session]) -> str:

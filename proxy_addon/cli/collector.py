@@ -18,7 +18,7 @@ from proxy_addon.collector.recorded import RecordedAnswers
     "--from",
     "session",
     metavar="SESSION",
-    help="Answer as recorded in this session, as far as it goes: its id, its back-end ID, or a unique prefix of either.",
+    help="Answer as recorded in this session, as far as it goes: its id, its back-end ID, a unique prefix of either, or last.",
 )
 @click.option(
     "--fault",

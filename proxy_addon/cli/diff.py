@@ -23,7 +23,7 @@ from proxy_addon.errors import NotFound
 def diff(*, a: str, b: str | None, run_name: str | None, config: Path | None, as_json: bool, store_url: str) -> None:
     """Lay two sessions side by side, aligned by event, or a session and its replay.
 
-    A and B are ids, back-end session IDs, or a unique prefix of either; the replayed session may have been recorded
+    A and B are ids, back-end session IDs, unique prefixes of either, or last; the replayed session may have been recorded
     too. Exit code 1: something differs.
     """
     # Not at the top: --help does without the database.

@@ -306,7 +306,7 @@ def replay(
     """Send recorded sessions to another server and compare its answers with the recorded ones.
 
     Only loopback addresses may be replayed to, and never a recorded upstream, unless --allow-host names them. SESSION
-    is an id, a back-end session ID, or a unique prefix of either. Exit code 1: an answer differs or is missing.
+    is an id, a back-end session ID, a unique prefix of either, or last. Exit code 1: an answer differs or is missing.
     """
     # Not at the top: --help does without the HTTP library and the database.
     from proxy_addon.core.replays.comparing import Noise  # noqa: PLC0415

@@ -22,8 +22,8 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, store_u
     """Show one session as a timeline, with what was found.
 
     Findings of single exchanges are those of the moment of recording; those of the session as a whole are worked out
-    now. 'sessiontape check' judges all of it anew. SESSION is its id, its back-end session ID, or a unique prefix of
-    either.
+    now. 'sessiontape check' judges all of it anew. SESSION is its id, its back-end session ID, a unique prefix of
+    either, or last for the newest.
     """
     # Not at the top: --help does without the database.
     from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415

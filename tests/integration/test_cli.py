@@ -179,9 +179,7 @@ def test_tables_are_for_people_and_plain_where_nobody_can_see_colours(tape):
     ("name", "says"),
     [
         ("aaaa", "several sessions"),
-        ("zzzz", "no session is called 'zzzz'"),
         ("aaab", "close to it are"),
-        ("", "no session"),
     ],
 )
 def test_an_ambiguous_or_unknown_name_lists_the_close_ones(tape, name, says):
@@ -190,6 +188,26 @@ def test_an_ambiguous_or_unknown_name_lists_the_close_ones(tape, name, says):
     assert says in done.stderr
     assert "aaaa1111" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["zzzz", ""])
+def test_a_name_that_none_comes_close_to_lists_none(tape, name):
+    done = run("show", name, "--store", tape)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"sessiontape: no session is called '{name}'\n  'sessiontape sessions' lists those that there are\n"
+    )
+
+
+def test_last_is_the_newest_session_for_every_command(tape):
+    newest = printed("sessions", "--store", tape)[0]["id"]
+    assert printed("show", "last", "--store", tape)["session"]["id"] == newest
+    assert printed("check", "last", "--store", tape, "--fail-on", "never")["sessions"][0]["id"] == newest
+    assert printed("diff", "last", newest, "--store", tape)["a"]["id"] == newest
+    assert run("delete", "last", "--yes", "--store", tape).returncode == 0
+    assert len(listed(tape)) == 4
+    assert run("delete", "--all", "--yes", "--store", tape).returncode == 0
+    assert "there is no last one" in run("show", "last", "--store", tape).stderr
 
 
 @pytest.mark.every_version
