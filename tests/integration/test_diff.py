@@ -58,6 +58,32 @@ def test_a_session_is_laid_beside_its_replay(tape, tmp_path):
     assert (said.returncode, "is not in run" in said.stderr) == (2, True)
 
 
+def test_bodies_that_are_no_event_are_laid_side_by_side_too(sqlite_url, tmp_path):
+    odd = (b"", b"garbage", b"5", b"null", b"\xff\x00", b'[5, null, {"eventType": "ping"}]', b"[]")
+    tape = fill(
+        sqlite_url,
+        [
+            builders.start(id="a", body=b"garbage"),
+            *(builders.event(id=f"a{n}", after_s=n, body=body) for n, body in enumerate(odd, 1)),
+            builders.start(id="b", body=b"null", session_id=OTHER_SESSION_ID, after_s=50),
+            *(
+                builders.event(id=f"b{n}", after_s=50 + n, body=body, session_id=OTHER_SESSION_ID)
+                for n, body in enumerate(reversed(odd), 1)
+            ),
+        ],
+    )
+    document = printed("diff", SESSION_ID, OTHER_SESSION_ID, "--store", tape, code=1)
+    assert sum(document["counts"].values()) == len(document["pairs"])
+    assert document["counts"] == {"same": 2, "changed": 1, "moved": 6, "only-a": 1, "only-b": 1}
+    assert printed("diff", SESSION_ID, SESSION_ID, "--store", tape)["counts"]["same"] == 10
+    table = run("diff", OTHER_SESSION_ID, SESSION_ID, "--store", tape)
+    assert (table.returncode, table.stderr) == (1, "")
+    with collector(tmp_path) as target:
+        document = replayed(tape, target.url, SESSION_ID, *MAX, code=1)
+    found = printed("diff", SESSION_ID, "--run", document["id"], "--store", tape, code=1)
+    assert len(found["pairs"]) == 10
+
+
 @pytest.mark.parametrize(
     "arguments", [[SESSION_ID], [SESSION_ID, OTHER_SESSION_ID, "--run", "x"], ["nobody", SESSION_ID]]
 )

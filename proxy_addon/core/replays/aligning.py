@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from proxy_addon.core import jsontext
-from proxy_addon.core.events import Event
+from proxy_addon.core.events import Event, read_event
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.jsontext import escaped
 from proxy_addon.core.replays.runs import Difference, SessionRun, StepOutcome
@@ -25,6 +25,8 @@ from proxy_addon.core.wording import ascii_safe
 TOLERANCE_S = 1.0
 """Times and playheads that lie closer together are the same: two players are never alike to the millisecond."""
 _MEMBERS = ("params", "customMetadata", "qoeData")
+_BODY = "body"
+"""Where a body differs that is no event."""
 _SHOWN = 100
 
 
@@ -36,7 +38,7 @@ class Entry:
         seq: Place of its exchange in the session.
         pointer: Where it stands in a batch; empty elsewhere.
         at_s: Its time since the session's first, in seconds; None where it has none.
-        content: What else it says, by JSON Pointer, as JSON text.
+        content: What else it says, by JSON Pointer, as JSON text; under ``body`` all of one that is no event.
     """
 
     seq: int
@@ -76,34 +78,58 @@ def entries(exchanges: Iterable[Exchange]) -> list[Entry]:
         if exchange.route.operation not in TRACKING:
             continue
         reading = exchange.request.reading
-        values = reading.value if reading.is_batch else [reading.value]
-        events = reading.events if reading.is_batch else reading.events or (Event(),)  # a body that is none counts too
+        is_batch = bool(reading.is_batch and reading.events)
+        values = reading.value if is_batch else [reading.value]
+        events = reading.events or (Event(),)  # a body that is none counts too
         for index, (event, value) in enumerate(zip(events, values, strict=True)):
             if first_ms is None:
                 first_ms = event.ts_ms
             found.append(
                 Entry(
                     seq=seq,
-                    pointer=f"/{index}" if reading.is_batch else "",
+                    pointer=f"/{index}" if is_batch else "",
                     event_type=event.type,
                     at_s=None if event.ts_ms is None or first_ms is None else (event.ts_ms - first_ms) / 1000,
                     playhead_s=None if event.playhead_s is None else float(event.playhead_s),
                     status=None if exchange.response is None else exchange.response.status,
-                    content=dict(_content(value)),
+                    content=dict(_content(value)) if reading.problem is None else {_BODY: _written(exchange)},
                 )
             )
     return found
 
 
+def _written(exchange: Exchange) -> str:
+    return exchange.request.body.decode("utf-8", "backslashreplace")
+
+
 def _content(value: Any) -> Iterator[tuple[str, str]]:
-    for member in _MEMBERS:
-        inside = value.get(member) if isinstance(value, dict) else None
-        for name, each in inside.items() if isinstance(inside, dict) else ():
-            try:
-                text = jsontext.text_of(each).decode()
-            except (ValueError, RecursionError):
-                text = ascii_safe(str(each))
-            yield f"/{member}/{ascii_safe(escaped(name))}", text
+    if not isinstance(value, dict):
+        yield _BODY, _text_of(value)
+        return
+    for member, inside in value.items():
+        if isinstance(inside, dict) and member in _MEMBERS:
+            parts = {f"/{member}/{escaped(name)}": each for name, each in inside.items()}
+        elif isinstance(inside, dict) and member == "playerTime":
+            parts = {f"/playerTime/{escaped(name)}": each for name, each in inside.items() if not _is_read(name, each)}
+        elif isinstance(inside, str) and member == "eventType":
+            parts = {}
+        else:
+            parts = {f"/{escaped(member)}": inside}
+        for where, each in parts.items():
+            yield ascii_safe(where), _text_of(each)
+
+
+def _is_read(name: str, value: Any) -> bool:
+    """Tell whether a member of ``playerTime`` is compared as time or playhead."""
+    event = read_event({"playerTime": {name: value}})
+    return event.playhead_s is not None or event.ts_ms is not None
+
+
+def _text_of(value: Any) -> str:
+    try:
+        return jsontext.text_of(value).decode()
+    except (ValueError, RecursionError):
+        return ascii_safe(str(value))
 
 
 def align(a: Sequence[Entry], b: Sequence[Entry]) -> list[Pair]:
