@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect, literal, select, table
 
 from proxy_addon.errors import SettingsError
 from storage import revision
@@ -54,8 +54,7 @@ def downgrade(store: Store, to: str) -> tuple[str | None, str | None]:
         SettingsError: There is no such revision.
         SchemaOutOfDate: A newer version has made the store.
     """
-    if to != "base" and to not in known_revisions():
-        raise SettingsError(f"no revision {to!r}", hint=f"known are: base, {', '.join(known_revisions())}")
+    check_known(to)
     with store.write() as db:
         before = revision.found(db)
         if before is None:
@@ -67,6 +66,22 @@ def downgrade(store: Store, to: str) -> tuple[str | None, str | None]:
         except CommandError as e:
             raise SettingsError(f"cannot go from revision {before} down to {to}: {e}") from e
         return before, revision.found(db)
+
+
+def check_known(to: str) -> None:
+    """Check that a store can be taken back to something of this name.
+
+    Raises:
+        SettingsError: There is no such revision.
+    """
+    if to != "base" and to not in known_revisions():
+        raise SettingsError(f"no revision {to!r}", hint=f"known are: base, {', '.join(known_revisions())}")
+
+
+def holds_data(db: Connection) -> bool:
+    """Return whether anything is stored, at whatever revision the store is."""
+    tables = set(inspect(db).get_table_names()) & set(Base.metadata.tables)
+    return any(db.execute(select(literal(1)).select_from(table(name)).limit(1)).first() for name in sorted(tables))
 
 
 def deviations(db: Connection) -> list[str]:

@@ -31,24 +31,29 @@ def upgrade(*, store_url: str) -> None:
 
 
 @db.command()
-@click.argument("revision", default="base", metavar="[REVISION]")
+@click.argument("name", default="base", metavar="[REVISION]")
 @click.option("--yes", is_flag=True, allow_from_autoenv=False, help="Do not ask.")
 @store_option
-def downgrade(*, revision: str, yes: bool, store_url: str) -> None:
+def downgrade(*, name: str, yes: bool, store_url: str) -> None:
     """Take the schema back, by default to nothing.
 
-    What does not fit into the older schema is lost; with 'base', the default, that is everything.
+    What does not fit into the older schema is deleted; with 'base', the default, that is everything.
     """
-    from storage import migrate  # noqa: PLC0415  # --help does without the database
+    from storage import migrate, revision  # noqa: PLC0415  # --help does without the database
     from storage.engine import Store  # noqa: PLC0415
 
     with closing(Store(store_url)) as store:
-        if not yes and sys.stdin.isatty():
-            lost = "everything in it" if revision == "base" else f"what revision {revision} has no place for"
-            if not click.confirm(f"{store.label}: {lost} will be lost. Go on?", err=True):
+        migrate.check_known(name)
+        with store.read() as connection:
+            deletes = revision.found(connection) not in (None, name) and migrate.holds_data(connection)
+        if deletes and not yes:
+            lost = "everything in it" if name == "base" else f"what revision {name} has no place for"
+            if not sys.stdin.isatty():
+                raise click.UsageError(f"{store.label}: {lost} would be deleted; say --yes where nobody can be asked")
+            if not click.confirm(f"{store.label}: {lost} will be deleted. Go on?", err=True):
                 click.echo("nothing changed", err=True)
                 return
-        before, after = migrate.downgrade(store, revision)
+        before, after = migrate.downgrade(store, name)
         if before == after:
             click.echo(f"{store.label} is at {f'revision {after}' if after else 'nothing'} already")
         else:

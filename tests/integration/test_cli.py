@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import sqlite3
 import subprocess
 from datetime import timedelta
@@ -366,6 +367,34 @@ def test_the_store_goes_down_and_up_again(store_url):
     assert run("db", "check", "--store", store_url).returncode == 2
     assert run("db", "upgrade", "--store", store_url).returncode == 0
     assert run("db", "check", "--store", store_url).returncode == 0
+
+
+def test_a_downgrade_that_deletes_data_wants_a_yes(tape):
+    refused = run("db", "downgrade", "--store", tape)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "everything in it would be deleted; say --yes where nobody can be asked" in refused.stderr
+    assert run("db", "downgrade", "0005", "--store", tape).returncode == 2
+    assert run("db", "downgrade", migrate.known_revisions()[-1], "--store", tape).returncode == 0  # deletes nothing
+    assert len(listed(tape)) == 5
+
+    def asked(answer: bytes) -> subprocess.Popen[bytes]:
+        """Ask for it at a terminal."""
+        keyboard, terminal = pty.openpty()
+        os.write(keyboard, answer)
+        try:
+            command = [processes.COMMAND, "db", "downgrade", "--store", tape]
+            with subprocess.Popen(command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                process.communicate()
+        finally:
+            os.close(keyboard)
+            os.close(terminal)
+        return process
+
+    assert asked(b"n\n").returncode == 0
+    assert len(listed(tape)) == 5
+    assert asked(b"y\n").returncode == 0
+    assert run("db", "current", "--store", tape).stdout == "none\n"
+    assert run("db", "downgrade", "--store", tape).returncode == 0
 
 
 def test_a_changed_store_is_not_clean(store):
