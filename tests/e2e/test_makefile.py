@@ -1,0 +1,20 @@
+"""``make help``, where a newcomer looks for what can be done with a checkout."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_make_help_lists_every_target_in_80_columns():
+    done = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    lines = done.stdout.splitlines()
+    assert sorted(line.split()[1] for line in lines) == sorted(targets.split())
+    assert max(map(len, lines)) <= 80
+    assert all(len(line.split()) > 2 for line in lines)
