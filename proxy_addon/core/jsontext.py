@@ -95,6 +95,8 @@ def _constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON value")
 
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 _decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_int, parse_float=_number, parse_constant=_constant)
 
 
@@ -104,6 +106,8 @@ def loads(text: bytes) -> Any:
     Raises:
         ProtocolError: It is not one well-formed JSON text in UTF-8, or nested deeper than Python can follow.
     """
+    if text.startswith(_BYTE_ORDER_MARK):
+        raise ProtocolError("not JSON: begins with a byte order mark, the bytes EF BB BF that no editor shows")
     try:
         return _decoder.decode(text.decode())
     except UnicodeDecodeError as e:

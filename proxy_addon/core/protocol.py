@@ -174,7 +174,7 @@ PARAMS = _by_name(
     _key("media.rating", "string", "sessionStart"),
     _key("media.originator", "string", "sessionStart"),
     _key("media.network", "string", "sessionStart"),
-    _key("media.showType", "string", "sessionStart"),
+    _key("media.showType", "string", "sessionStart", values=("0", "1", "2", "3")),
     _key("media.adLoad", "string", "sessionStart"),
     _key("media.pass.mvpd", "string", "sessionStart"),
     _key("media.pass.auth", "string", "sessionStart"),

@@ -262,7 +262,7 @@ def test_the_order_of_arrival_changes_nothing_but_what_is_said_about_it(events: 
     """Where no two events share a time, as then nothing but their times can tell what happened first."""
     spread = [(event[0], n, *event[2:]) for n, event in enumerate(FILM)]
     shuffled = [spread[FILM.index(event)] for event in events]
-    about_arrival = {"ts-out-of-order", "ts-backwards", "ts-clock-skew", "ping-gap"}
+    about_arrival = {"ts-out-of-order", "ts-backwards", "ts-clock-skew", "ping-gap", "session-start-first"}
 
     def found(played: list[Played]) -> list[tuple[str, int]]:
         judge = SessionJudge(SessionFacts(by_arrival=by_arrival, has_clock=False))

@@ -57,6 +57,8 @@ class SessionFacts:
         is_batch: It is a downloaded playback: clocks, pings and gaps say nothing.
         start_missing: Its start was not recorded.
         retry_of: How another attempt to open the same playback is called.
+        opened_beside: How another session is called that the device opened for the same content at the same time; None
+            where there is none, and where this one got events.
         by_arrival: Time is that of arrival, not the events' own.
         has_clock: Arrival is a time of day, to compare ``ts`` with.
     """
@@ -64,13 +66,23 @@ class SessionFacts:
     is_batch: bool = False
     start_missing: bool = False
     retry_of: str | None = None
+    opened_beside: str | None = None
     by_arrival: bool = True
     has_clock: bool = True
 
 
-def facts_of(session: Session, *, is_batch: bool) -> SessionFacts:
-    """Return what the rules need to know of a recorded session."""
-    return SessionFacts(is_batch=is_batch, start_missing=not session.start_seen, retry_of=session.retry_of)
+def facts_of(session: Session, *, is_batch: bool, opened_beside: str | None = None) -> SessionFacts:
+    """Return what the rules need to know of a recorded session.
+
+    Args:
+        opened_beside: See `storage.sessions.opened_beside`.
+    """
+    return SessionFacts(
+        is_batch=is_batch,
+        start_missing=not session.start_seen,
+        retry_of=session.retry_of,
+        opened_beside=opened_beside,
+    )
 
 
 def as_of(now: datetime, policy: Policy) -> AsOf:
@@ -98,26 +110,42 @@ class SessionJudge:
         self.facts = facts
         self._policy = policy
         self._events: list[SessionEvent] = []  # by arrival
-        self._times: list[int] = []
-        arrivals = Arrivals(limits=limits, is_batch=facts.is_batch, has_clock=facts.has_clock)
+        self._times: list[float] = []
         silence = Silence(limits=limits, is_batch=facts.is_batch, by_arrival=facts.by_arrival)
         playback = Playback(
             limits=limits,
             is_batch=facts.is_batch,
             start_missing=facts.start_missing,
             retry_of=facts.retry_of,
+            opened_beside=facts.opened_beside,
             by_arrival=facts.by_arrival,
         )
-        self._arrivals = Track(ArrivalWalk(arrivals))
+        self._arrivals = self._walk_of_arrivals(None)
         self._gaps = Track(GapWalk(silence))
         self._as_arrived = Track(PlaybackWalk(playback))
         self._as_meant = self._as_arrived
-        self._latest: int | None = None  # time
+        self._start: SessionEvent | None = None  # leads in both orders, whatever its time
+        self._late_start_ms: int | None = None  # of a start that was not the first to arrive
+        self._latest: float | None = None  # time
         self._last: SessionEvent | None = None  # of that time, in the order that is meant
         self._is_overtaken = False  # an event came to light that arrived before others
         self._is_late = False  # an event has a time before that of others
         self._is_untidy = False  # an event is meant to be before others of the same time
         self._failure: str | None = None  # of ours, at an event; none is taken from there on
+
+    def _walk_of_arrivals(self, late_start_ms: int | None) -> Track[ArrivalWalk]:
+        facts = self.facts
+        return Track(
+            ArrivalWalk(
+                Arrivals(
+                    limits=self._policy.limits,
+                    is_batch=facts.is_batch,
+                    has_clock=facts.has_clock,
+                    start_missing=facts.start_missing,
+                    start_ms=late_start_ms,
+                )
+            )
+        )
 
     def __len__(self) -> int:
         """How many events there are."""
@@ -158,11 +186,15 @@ class SessionJudge:
             self._events.append(event)
         if self._is_overtaken:
             return
+        if event.type == "sessionStart" and self._start is None:
+            if len(self._events) > 1:
+                self._is_overtaken = True  # what came before it is seen in another light
+                return
+            self._start = event
         self._arrivals.take(event)
         if self.facts.by_arrival:
             self._gaps.take(event)
-        # An event without a time takes that of the latest before it.
-        time = event.ts_ms if event.ts_ms is not None else self._arrivals.state.arrivals.highest_ms or 0
+        time = self._time(event, self._arrivals.state.arrivals.highest_ms)
         self._times.append(time)
         if self._is_late:
             return
@@ -182,10 +214,14 @@ class SessionJudge:
         """Take up again what has to be walked in another sequence than it was."""
         events, by_arrival = self._events, self.facts.by_arrival
         if self._is_overtaken:
+            self._start = next((event for event in events if event.type == "sessionStart"), None)
+            late_start_ms = None if self._start in (None, events[0]) else self._start.ts_ms
+            if late_start_ms != self._late_start_ms:
+                self._arrivals, self._late_start_ms = self._walk_of_arrivals(late_start_ms), late_start_ms
             self._arrivals.follow(events)
             if by_arrival:
                 self._gaps.follow(events)
-            self._times = list(_times(events))
+            self._times = list(self._times_of(events))
         times = self._times
         in_time = sorted(range(len(events)), key=times.__getitem__)
         if self._is_overtaken or self._is_late:
@@ -202,6 +238,19 @@ class SessionJudge:
             self._as_meant.follow([events[place] for place in meant])
         self._latest, self._last = times[meant[-1]], events[meant[-1]]
         self._is_overtaken = self._is_late = self._is_untidy = False
+
+    def _times_of(self, events: Iterable[SessionEvent]) -> Iterator[float]:
+        highest: int | None = None
+        for event in events:
+            if event.ts_ms is not None:
+                highest = event.ts_ms if highest is None else max(highest, event.ts_ms)
+            yield self._time(event, highest)
+
+    def _time(self, event: SessionEvent, highest_ms: int | None) -> float:
+        """Return what an event is sorted by. One without a time takes that of the latest before it."""
+        if event is self._start:
+            return float("-inf")  # the back end takes it at once
+        return event.ts_ms if event.ts_ms is not None else highest_ms or 0
 
     def findings(self, *, is_over: bool) -> list[Finding]:
         """Return what is to be said of the session so far, each rule once, in the order of the rules. Never fails.
@@ -249,13 +298,3 @@ class SessionJudge:
                 )
             )
         return self._policy.kept(findings)
-
-
-def _times(events: Iterable[SessionEvent]) -> Iterator[int]:
-    highest: int | None = None
-    for event in events:
-        if event.ts_ms is None:
-            yield highest or 0
-        else:
-            highest = event.ts_ms if highest is None else max(highest, event.ts_ms)
-            yield event.ts_ms

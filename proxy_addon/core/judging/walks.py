@@ -19,6 +19,7 @@ from proxy_addon.core.protocol import EVENTS
 from proxy_addon.core.rules import RULES, Rule, Scope, rules_of
 from proxy_addon.core.rules.clocks import Arrivals, Silence
 from proxy_addon.core.rules.playback import Life, Playback
+from proxy_addon.core.rules.rule import Withdrawn
 from proxy_addon.core.rules.session_view import SessionEvent
 
 _MARK_EVERY = 64
@@ -70,7 +71,9 @@ class Tally(dict[Tallied, Places]):
             except Exception as e:  # noqa: BLE001  # the other rules go on
                 self.add_failure(rule, event, e)
                 continue
-            if message is not None and self._add(Tallied(rule.id), event, message):
+            if isinstance(message, Withdrawn):
+                self._withdraw(Tallied(rule.id), message.places)
+            elif message is not None and self._add(Tallied(rule.id), event, message):
                 first += (rule,)
         return first
 
@@ -94,6 +97,16 @@ class Tally(dict[Tallied, Places]):
         first = (*before.first, place) if before.count < MOST_PLACES else before.first
         self[key] = replace(before, count=before.count + 1, first=first)
         return False
+
+    def _withdraw(self, key: Tallied, places: int) -> None:
+        before = self.get(key)
+        if before is None:
+            return  # the check failed where it would have told them
+        if before.count > places:
+            count = before.count - places
+            self[key] = replace(before, count=count, first=before.first[:count])
+        else:
+            del self[key]
 
     @property
     def weight(self) -> int:

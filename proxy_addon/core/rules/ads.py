@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from proxy_addon.core.rules.playback import Life, Playback
-from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, session_rule
+from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, Withdrawn, session_rule
 from proxy_addon.core.rules.session_view import SessionEvent
 from proxy_addon.core.wording import number
+
+_SHORTEST_AD_S = 2
+"""Shorter ads are not judged by how long they played."""
 
 
 @session_rule("ad-outside-break", ERROR, on="adStart adComplete adSkip", weighs=True)
@@ -184,6 +187,92 @@ def ad_break_empty(before: Playback, _: SessionEvent) -> str | None:
     return "the ad break had no ad" if before.break_start is not None and before.ads_in_break == 0 else None
 
 
+@session_rule("ad-too-short", WARNING, on="adComplete", weighs=True)
+def ad_too_short(before: Playback, event: SessionEvent) -> str | None:
+    """An ad is complete long before it can have played.
+
+    What it checks: From `adStart` to its `adComplete` at least a tenth of `media.ad.length` passes by `ts`, if that
+    length is 2 s or more.
+
+    Why it matters: Completion and time spent of the ad are invented. Mostly the client keeps its events in a queue and
+    stamps them when they are sent, so that all other times are wrong too.
+
+    Source: docs, `ad-complete.md`; seen in traffic of a third-party client. Sureness: medium.
+
+    Example: `adStart` (length 15) at `ts` 1731672000000, `adComplete` at `ts` 1731672000001
+
+    How to fix: Take `ts` when the event happens, not when it is sent. Send `adSkip` for an ad that was left early.
+
+    Known limits: `adSkip` is not looked at, nor is an `adStart` with the `ts` of `sessionStart`, as SDKs send it when
+    they start a session anew.
+    """
+    ad = before.ad
+    if ad is None or ad.ad_length_s is None or ad.ad_length_s < _SHORTEST_AD_S:
+        return None
+    if ad.ts_ms is None or event.ts_ms is None or (before.start is not None and ad.ts_ms == before.start.ts_ms):
+        return None
+    passed_s = (event.ts_ms - ad.ts_ms) / 1000
+    if passed_s >= ad.ad_length_s / 10:
+        return None
+    return f"adComplete {passed_s:g} s after adStart of an ad of {ad.ad_length_s:g} s"
+
+
+@session_rule("ad-pod-second-suspect", INFO, on="adBreakStart", weighs=True)
+def ad_pod_second_suspect(before: Playback, event: SessionEvent) -> str | None:
+    """`media.ad.podSecond` is not the playhead at which the ad break begins.
+
+    What it checks: `media.ad.podSecond` of an `adBreakStart` differs by no more than one second from its playhead, or
+    is 0 before content has played.
+
+    Why it matters: Reports by position show the break elsewhere than it was.
+
+    Source: docs, `ad-break-start-time.md`; seen in traffic of third-party clients. Sureness: medium.
+
+    Example: `adBreakStart` (playhead 600) with `media.ad.podSecond` 2
+
+    How to fix: Send the playhead of the main content at which the break begins, in seconds; not the number of the
+    break, and not its length.
+
+    Known limits: Live content is exempt, and so is a session whose start was not recorded.
+    """
+    second_s = event.pod_second_s
+    if second_s is None or event.playhead_s is None or before.is_live:
+        return None
+    if abs(second_s - event.playhead_s) <= before.limits.playhead_slack_s:
+        return None
+    if second_s == 0 and not before.content_has_played:
+        return None  # a pre-roll, also where playback resumes further on
+    return f"podSecond {second_s:.15g} of an ad break at playhead {event.playhead_s:.15g} s"
+
+
+@session_rule("ad-pod-index-repeated", INFO, on="adBreakStart", weighs=True)
+def ad_pod_index_repeated(before: Playback, event: SessionEvent) -> str | None:
+    """Two ad breaks have one `media.ad.podIndex`.
+
+    What it checks: An `adBreakStart` more than one second away from an earlier one by its playhead has another
+    `media.ad.podIndex`.
+
+    Why it matters: Reports by ad break put both into one.
+
+    Source: docs, `mc-api-req-params.md` (the index of the break within the content); seen in traffic of third-party
+    clients. Sureness: medium.
+
+    Example: `adBreakStart` (playhead 0, podIndex 1), then `adBreakStart` (playhead 600, podIndex 1)
+
+    How to fix: Count the breaks of the content; a break that is played again keeps its index.
+
+    Known limits: A break is compared with the first one of its index, and only the first 1,000 indexes of a session
+    are known.
+    """
+    if event.pod_index is None or event.playhead_s is None:
+        return None
+    first_s = before.pods.get(event.pod_index)
+    if first_s is None or abs(event.playhead_s - first_s) <= before.limits.playhead_slack_s:
+        return None
+    now, then = f"{event.playhead_s:.15g}", f"{first_s:.15g}"
+    return f"podIndex {number(event.pod_index)} of the ad break at {now} s was that of the one at {then} s"
+
+
 @session_rule("ad-pod-position-order", INFO, on="adStart", weighs=True)
 def ad_pod_position_order(before: Playback, event: SessionEvent) -> str | None:
     """`media.ad.podPosition` does not grow within an ad break.
@@ -263,11 +352,11 @@ def play_before_preroll(before: Playback, event: SessionEvent) -> str | None:
 
 
 @session_rule("playhead-moved-in-ad", WARNING, weighs=True)
-def playhead_moved_in_ad(before: Playback, event: SessionEvent) -> str | None:
+def playhead_moved_in_ad(before: Playback, event: SessionEvent) -> str | Withdrawn | None:
     """The playhead moves while an ad break is open.
 
     What it checks: While an ad break is open, no playhead differs by more than one second from that of its
-    `adBreakStart`.
+    `adBreakStart`, except in the call that closes the break.
 
     Why it matters: The playhead is the place in the main content, which stands still during ads. When the place in the
     ad is sent instead, progress and segments of the content are wrong.
@@ -279,13 +368,16 @@ def playhead_moved_in_ad(before: Playback, event: SessionEvent) -> str | None:
 
     How to fix: Keep reporting the playhead of the content while ads play, and not the position of the ad.
 
-    Known limits: Live content is exempt, for its clock runs on, and so is a session whose start was not recorded. After
-    a forgotten `adBreakComplete` it is told of the content that follows. Events after `sessionEnd` are not looked at.
+    Known limits: Live content is exempt, for its clock runs on, and so is a session whose start was not recorded.
+    `adBreakComplete` and what has its `ts` are exempt: an SDK that is moved out of an ad closes the break at the new
+    position. After a forgotten `adBreakComplete` the content that follows is told. Events after `sessionEnd` are not
+    looked at.
     """
+    if event.type == "adBreakComplete":
+        is_same_call = before.moved_in_ad > 0 and event.ts_ms is not None and event.ts_ms == before.moved_in_ad_ms
+        return Withdrawn(before.moved_in_ad) if is_same_call else None
     began = before.break_start
-    if began is None or before.is_live or began.playhead_s is None or event.playhead_s is None:
-        return None
-    if before.life is Life.ENDED or abs(event.playhead_s - began.playhead_s) <= before.limits.playhead_slack_s:
+    if began is None or not before.moved_playhead_in_ad(event):
         return None
     now, then = f"{event.playhead_s:.15g}", f"{began.playhead_s:.15g}"
     return f"playhead {now} s in an ad break that began at {then} s; expected it to stay"

@@ -46,8 +46,8 @@ class Silence:
     def advance(self, event: SessionEvent) -> None:
         """Take an event into account."""
         now = self.clock_s(event)
-        if now is not None:
-            self.last_s = now
+        if now is not None and (self.last_s is None or now > self.last_s):
+            self.last_s = now  # the start leads, though what follows may be older than it
         self.is_over = self.is_over or event.type == "sessionEnd"
 
 
@@ -57,18 +57,31 @@ class Arrivals:
 
     Attributes:
         has_clock: Whether arrival is a time of day, to compare ``ts`` with.
+        start_missing: The start was not recorded.
+        start_ms: ``ts`` of the ``sessionStart``; None before it, unless it is known that it comes late.
+        is_first: Whether no event has come yet.
         times: All ``ts`` so far.
     """
 
     limits: Limits
     is_batch: bool = False
     has_clock: bool = True
+    start_missing: bool = False
+    start_ms: int | None = None
+    is_first: bool = True
     highest_ms: int | None = None
     times: set[int] = field(default_factory=set)
 
     def advance(self, event: SessionEvent) -> None:
         """Take an event into account."""
+        self.is_first = False
+        if event.type == "sessionStart" and self.start_ms is None:
+            self.start_ms = event.ts_ms
         if event.ts_ms is not None:
             self.times.add(event.ts_ms)
             if self.highest_ms is None or event.ts_ms > self.highest_ms:
                 self.highest_ms = event.ts_ms
+
+    def is_older_than_start(self, event: SessionEvent) -> bool:
+        """Whether an event happened before the session was opened: other rules tell it, and no rule of order does."""
+        return self.start_ms is not None and event.ts_ms is not None and event.ts_ms < self.start_ms

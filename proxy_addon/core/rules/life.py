@@ -2,33 +2,169 @@
 
 from __future__ import annotations
 
+from proxy_addon.core.rules.clocks import Arrivals
 from proxy_addon.core.rules.playback import Life, Playback
-from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, closing_rule, session_rule
+from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, arrival_rule, closing_rule, session_rule, standing_rule
 from proxy_addon.core.rules.session_view import SessionEvent
 
 
-@session_rule("session-start-first", ERROR, weighs=True)
-def session_start_first(before: Playback, event: SessionEvent) -> str | None:
+@arrival_rule("session-start-first", ERROR)
+def session_start_first(before: Arrivals, event: SessionEvent) -> str | None:
     """The first event of a session is not `sessionStart`.
 
-    What it checks: In the order of their `ts`, the first event of a session is a `sessionStart`.
+    What it checks: The first event of a session to arrive, or the first element of a file or a batch, is a
+    `sessionStart`.
 
-    Why it matters: The back end puts events in the order of `ts` and counts from the start on. What comes before it has
-    no content, no length and no visitor, and is lost from the reports or shifts the time spent.
+    Why it matters: The back end counts from the start on. What comes before it has no content, no length and no
+    visitor, and is lost from the reports.
 
-    Source: docs, `session-start.md`. Sureness: high.
+    Source: docs, `session-start.md`; `mc-api-ctrl-order.md` (a start goes through at once). Sureness: high.
 
-    Example: `play` at `ts` 1731672000000 in a session whose `sessionStart` has `ts` 1731672000500
+    Example: `play`, then `sessionStart`
 
-    How to fix: Take `ts` from one clock at the moment of each event, and open the session before anything is reported
-    to it.
+    How to fix: Open the session before anything is reported to it.
 
-    Known limits: Not told of a recording that began after the session did. Among events of one `ts` the start may stand
-    anywhere. Players that open the session after the pre-roll and then send the ad events they had queued are told.
+    Known limits: Not told of a recording that began after the session did. A start that arrives first and is younger
+    than events behind it is not told here, but by `events-before-start` and `events-long-before-start`.
     """
-    if before.first is None and event.type != "sessionStart" and not before.start_missing:
+    if before.is_first and event.type != "sessionStart" and not before.start_missing:
         return f"the session begins with {event.name}; expected sessionStart"
     return None
+
+
+@session_rule("events-before-start", INFO, weighs=True)
+def events_before_start(before: Playback, event: SessionEvent) -> str | None:
+    """Events are up to five seconds older than their `sessionStart`.
+
+    What it checks: The `ts` of each event is no less than that of `sessionStart`. Up to 5 seconds less is told here,
+    more by `events-long-before-start`.
+
+    Why it matters: Nothing is lost: this is what the documents ask for after an answer of 404 or 410, a new session and
+    the refused event sent again.
+
+    Source: docs, `mc-api-events-req.md` (404 and 410); seen in traffic of third-party clients. Sureness: high.
+
+    Example: `sessionStart` at `ts` 1731672000500, then the `play` of `ts` 1731672000000
+
+    How to fix: Nothing, if the event was refused in another session. Else take `ts` from one clock.
+
+    Known limits: The first place is the one furthest before the start. The rules on the order of `ts` pass these
+    events over.
+    """
+    before_s = _seconds_before_start(before, event)
+    if before_s is None or before_s > before.limits.reorder_window_s:
+        return None
+    return f"{event.name} is {before_s:.15g} s older than sessionStart"
+
+
+@session_rule("events-long-before-start", WARNING, weighs=True)
+def events_long_before_start(before: Playback, event: SessionEvent) -> str | None:
+    """Events are more than five seconds older than their `sessionStart`.
+
+    What it checks: The `ts` of no event lies more than 5 seconds before that of `sessionStart`.
+
+    Why it matters: The back end takes the start at once and sorts the rest in a window of 5 seconds. What is older is
+    counted to a playback that had not begun: mostly the ads of a pre-roll.
+
+    Source: docs, `mc-api-ctrl-order.md` (the window); seen in traffic of third-party clients. Sureness: medium.
+
+    Example: `sessionStart` at `ts` 1731672030000, then `adBreakStart` and `adStart` of `ts` 1731672000000
+
+    How to fix: Open the session when the viewer asks for the content, before the pre-roll, and not when the content
+    begins.
+
+    Known limits: The first place is the one furthest before the start. The rules on the order of `ts` pass these
+    events over.
+    """
+    before_s = _seconds_before_start(before, event)
+    if before_s is None or before_s <= before.limits.reorder_window_s:
+        return None
+    return f"{event.name} is {before_s:.15g} s older than sessionStart"
+
+
+def _seconds_before_start(before: Playback, event: SessionEvent) -> float | None:
+    start = before.start
+    if start is None or start.ts_ms is None or event.ts_ms is None or event.ts_ms >= start.ts_ms:
+        return None
+    return (start.ts_ms - event.ts_ms) / 1000
+
+
+@session_rule("content-never-played", ERROR, weighs=True)
+def content_never_played(before: Playback, event: SessionEvent) -> str | None:
+    """Content plays and no `play` was ever sent.
+
+    What it checks: Outside of ad breaks the playhead does not run on by 10 seconds or more, at half to double the
+    speed of `ts`, before there was a `play` or an `adStart`.
+
+    Why it matters: Time counts from `play` on. The session has neither content time nor a content start in the reports.
+
+    Source: docs, `content-time-spent.md` and metrics `overview.md`; seen on a real page. Sureness: high.
+
+    Example: `sessionStart` (playhead 0), then every 10 s `ping` (playhead 10), `ping` (20), `ping` (30)
+
+    How to fix: Send `play` when the first frame is shown.
+
+    Known limits: Seconds in which the playhead jumps or stands still do not count, and a playhead of which nothing is
+    reported cannot be seen. Nothing is said where the start was not recorded.
+    """
+    if before.has_begun_to_play or not before.shows_silent_run(event):
+        return None
+    return _ran_on(before, event)
+
+
+@session_rule("play-missing", WARNING, weighs=True)
+def play_missing(before: Playback, event: SessionEvent) -> str | None:
+    """Content goes on after an ad break, a pause or buffering, and no `play` says so.
+
+    What it checks: After the last `adBreakComplete`, `pauseStart` or `bufferStart` the playhead does not run on by 10
+    seconds or more, at half to double the speed of `ts` and over at least two events, without a `play`.
+
+    Why it matters: To the back end the content is still interrupted: its time is not counted.
+
+    Source: docs, timelines 1 and 3 (`play` after `adBreakComplete`); every SDK sends it; seen in traffic of third-party
+    clients. Sureness: medium.
+
+    Example: `adBreakComplete` (playhead 60), then every 10 s `ping` (playhead 70), `ping` (80)
+
+    How to fix: Send `play` after each ad break, pause and buffering.
+
+    Known limits: A session in which nothing has played yet is told by `content-never-played`. The playhead of live
+    content may run on in a pause.
+    """
+    if not before.has_begun_to_play or not before.shows_silent_run(event):
+        return None
+    return _ran_on(before, event)
+
+
+def _ran_on(before: Playback, event: SessionEvent) -> str:
+    run, since = before.run_with(event), before.silent_since
+    assert run is not None
+    assert since is not None
+    return f"content moved on by {run.moved_s:.15g} s in {run.passed_s:.15g} s without a play since {since.name}"
+
+
+@standing_rule("session-opened-twice", WARNING)
+def session_opened_twice(now: Playback) -> str | None:
+    """A device opened two sessions for one playback.
+
+    What it checks: A session that got no further event has no other session beside it that the same device, by client
+    address and user agent, opened for the same `media.id` within 5 seconds before or after, with another body.
+
+    Why it matters: Each of the two is a media start in the reports.
+
+    Source: seen on a real page: nothing stops a second start while the answer to the first is out. Sureness: medium.
+
+    Example: two `sessionStart` for `media.id` `video-123`, 300 ms apart and each with its own `ts`, then all events to
+    the second one
+
+    How to fix: Open one session per playback, and do not open another while the answer to the first is out.
+
+    Known limits: Devices behind one address that share a user agent look like one. Equal bodies are a repetition, told
+    by `session-start-retried`; a start that was refused does not count. Not told of files.
+    """
+    if now.opened_beside is None:
+        return None
+    return f"session {now.opened_beside} was opened for the same content by the same device; this one got no event"
 
 
 @session_rule("session-start-duplicate", ERROR, on="sessionStart", weighs=True, after_end=True)

@@ -26,9 +26,12 @@ def ts_equal(before: Arrivals, event: SessionEvent) -> str | None:
     With Adobe's SDKs nothing can be done, and nothing needs to be.
 
     Known limits: Info, as every Adobe SDK does it. The session rules take events with one `ts` in the better of two
-    orders, so this alone makes no other rule fire; events without a readable `ts` are passed over.
+    orders, so this alone makes no other rule fire; events without a readable `ts`, or with one before that of
+    `sessionStart`, are passed over.
     """
-    return f"{event.name} has the ts of an event before it, {event.ts_ms}" if event.ts_ms in before.times else None
+    if event.ts_ms not in before.times or before.is_older_than_start(event):
+        return None
+    return f"{event.name} has the ts of an event before it, {event.ts_ms}"
 
 
 @arrival_rule("ts-out-of-order", INFO)
@@ -49,7 +52,8 @@ def ts_out_of_order(before: Arrivals, event: SessionEvent) -> str | None:
     How to fix: Wait for the answer to one event before the next is sent, as Android and iOS do; with JS leave it.
 
     Known limits: An older sentence of the same page gives the back end one second, not five. A batch is looked at in
-    the order of its elements; repeated times are left to `ts-equal`.
+    the order of its elements; repeated times are left to `ts-equal`, and times before that of `sessionStart` to
+    `events-before-start`.
     """
     late_ms = _late_ms(before, event)
     if late_ms is None or not 0 < late_ms <= before.limits.reorder_window_s * 1000:
@@ -74,7 +78,8 @@ def ts_backwards(before: Arrivals, event: SessionEvent) -> str | None:
     goes forward: the Unix time at the start of the session plus a monotonic timer.
 
     Known limits: A late delivery and a clock that was set back look the same. One `ts` far in the future makes all
-    events after it look late, so the place before the first one named is worth a look, too.
+    events after it look late, so the place before the first one named is worth a look, too. Events from before
+    `sessionStart` are told by `events-long-before-start`.
     """
     late_ms = _late_ms(before, event)
     window_s = before.limits.reorder_window_s
@@ -105,6 +110,8 @@ def ts_clock_skew(before: Arrivals, event: SessionEvent) -> str | None:
     """
     if not before.has_clock or before.is_batch or event.ts_ms is None or event.arrived_s is None:
         return None
+    if before.is_older_than_start(event):
+        return None
     skew_s = round(event.ts_ms / 1000 - event.arrived_s, 6)  # Unix seconds are floats that are no finer
     if abs(skew_s) <= before.limits.clock_skew_s:
         return None
@@ -113,6 +120,6 @@ def ts_clock_skew(before: Arrivals, event: SessionEvent) -> str | None:
 
 
 def _late_ms(before: Arrivals, event: SessionEvent) -> int | None:
-    if event.ts_ms is None or before.highest_ms is None:
+    if event.ts_ms is None or before.highest_ms is None or before.is_older_than_start(event):
         return None
     return before.highest_ms - event.ts_ms

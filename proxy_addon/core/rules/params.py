@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -17,6 +18,25 @@ QUALITY_PREFIX = "media.qoe."
 _LISTS = ("statesStart", "statesEnd")
 _CUSTOMER_IDS = "visitor.customerIDs"
 _DETAILS_OF_ERROR = ("media.errorId", "media.errorSource")
+_IDENTIFYING = frozenset(
+    {
+        "media.id",
+        "media.name",
+        "media.channel",
+        "media.playerName",
+        "analytics.reportSuite",
+        "analytics.trackingServer",
+        "analytics.visitorId",
+        "analytics.aid",
+    }
+)
+"""Params of which a stand-in makes all contents or viewers one, beside those of the visitor."""
+_STAND_IN = re.compile(
+    r"n/a|null|undefined|none|nan|unknown|\[object object\]|<.*>|.*\{\{.*\}\}.*|.*\$\{.*\}.*",
+    re.IGNORECASE | re.DOTALL,
+)
+_LONGEST_STAND_IN = 200
+"""Longer values are not looked at: how long matching takes must not be for devices to say."""
 _ARTICLES = {"integer": "an integer", "object": "an object", "array": "an array"}
 
 
@@ -219,7 +239,7 @@ def param_not_on_event(event: EventView) -> Iterable[Problem]:
 def param_value(event: EventView) -> Iterable[Problem]:
     """A param's value lies outside of what it can be.
 
-    What it checks: Whether `media.streamType` is `video` or `audio`, and whether `media.length`, `media.ad.length`,
+    What it checks: Whether `media.streamType` is `video` or `audio` and `media.showType` `0` to `3`, and whether `media.length`, `media.ad.length`,
     `media.ad.podSecond`, `media.chapter.offset` and `media.chapter.length` are 0 or more.
 
     Why it matters: The server most likely takes it, but the reports cannot count the playback as audio or video, or
@@ -230,10 +250,10 @@ def param_value(event: EventView) -> Iterable[Problem]:
 
     Example: `"params": {"media.streamType": "Video"}` on `sessionStart`
 
-    How to fix: Send `video` or `audio` in lower case. Send length 0 where it is not known, and 86400 for live content
+    How to fix: Send `video` or `audio` in lower case, and the kind of show as a digit in quotation marks. Send length 0 where it is not known, and 86400 for live content
     without an end.
 
-    Known limits: `media.contentType`, show type and all other texts are free. Indexes and positions may be -1, 0 or 1,
+    Known limits: `media.contentType` and all other texts are free. Indexes and positions may be -1, 0 or 1,
     for clients count differently; `media.errorSource` is in the wrong place anyway and told by
     `error-details-in-params`.
     """
@@ -244,6 +264,43 @@ def param_value(event: EventView) -> Iterable[Problem]:
             yield Problem(f"{name} is {shown(value)}; expected {' or '.join(key.values)}", event.at("params", name))
         elif key.minimum is not None and value < key.minimum:
             yield Problem(f"{name} is {number(value)}; expected {key.minimum} or more", event.at("params", name))
+
+
+@event_rule("placeholder-value", WARNING, member="params", on="sessionStart")
+def placeholder_value(event: EventView) -> Iterable[Problem]:
+    """A param that identifies content or viewer holds a stand-in.
+
+    What it checks: Whether `media.id`, `media.name`, `media.channel`, `media.playerName`, `analytics.reportSuite`,
+    `analytics.trackingServer`, `analytics.visitorId`, `analytics.aid` or a `visitor.*` param is `N/A`, `null`,
+    `undefined`, `none`, `NaN`, `unknown`, `[object Object]` or `<…>`, or has `{{…}}` or `${…}` in it, in upper or lower
+    case.
+
+    Why it matters: All viewers, or all contents, become one in the reports.
+
+    Source: seen in traffic of three third-party clients. Sureness: high.
+
+    Example: `"params": {"media.id": "N/A"}` on `sessionStart`
+
+    How to fix: Wait for the value before the session is opened, and leave out what is not required and not known.
+
+    Known limits: Other stand-ins, such as `test` or `0`, pass. JS and Android send `unknown` as channel and player name
+    if nobody has set them, and are told. Values of more than 200 characters are not looked at.
+    """
+    params = event.params or {}
+    for name, value in params.items():
+        if (name in _IDENTIFYING or name.startswith("visitor.")) and _is_stand_in(value):
+            yield Problem(f"{name} is {shown(value)}; expected a value of its own", event.at("params", name))
+    ids = params.get(_CUSTOMER_IDS)
+    for name, value in ids.items() if isinstance(ids, dict) else ():
+        if isinstance(value, dict) and _is_stand_in(value.get("id")):
+            message = f"the ID {quoted(name)} is {shown(value['id'])}; expected a value of its own"
+            yield Problem(message, event.at("params", _CUSTOMER_IDS, name, "id"))
+
+
+def _is_stand_in(value: object) -> bool:
+    if not isinstance(value, str) or len(value) > _LONGEST_STAND_IN:
+        return False
+    return _STAND_IN.fullmatch(value.strip()) is not None
 
 
 @event_rule("param-empty", WARNING, member="params")
@@ -264,7 +321,7 @@ def param_empty(event: EventView) -> Iterable[Problem]:
     How to fix: Set a value in the configuration of the player. SDKs for JavaScript and Android send `unknown` where
     nobody has set a channel or a player name.
 
-    Known limits: Placeholders such as `unknown` or `test` pass. Texts that are not required may be empty, and the
+    Known limits: Stand-ins such as `unknown` have `placeholder-value`. Texts that are not required may be empty, and the
     state's name has `state-name-pattern`.
     """
     for name, value, key in event.odd_params:

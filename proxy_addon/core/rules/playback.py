@@ -6,7 +6,7 @@ API, session rules, method.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -19,6 +19,12 @@ LIVE_TYPES = frozenset({"live", "linear", "radio"})
 _NAMES_FOLLOWED = 10
 """How many names of player states are followed in a session, for each one that counts."""
 PLAYBACK_EVENTS = frozenset({"play", "pauseStart", "bufferStart"})
+_SAYS_PLAY = frozenset({"play", "adStart"})
+"""What makes the back end count time as played."""
+_ASKS_FOR_PLAY = frozenset({"adBreakComplete", "pauseStart", "bufferStart"})
+"""What only a ``play`` ends."""
+_PODS_FOLLOWED = 1_000
+"""How many ad breaks are told apart by their index in a session."""
 
 
 class Life(StrEnum):
@@ -104,6 +110,54 @@ class Stand:
         return self.pings >= limits.frozen_pings and self.lasted_s >= limits.frozen_s
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Content that moves on about as fast as time, seen from an event on.
+
+    Attributes:
+        playhead_s, since_ms: Of that event.
+        moved_s: How far the playhead has moved.
+        passed_s: Time that has passed by ``ts``.
+        moves: How many events showed it further on.
+    """
+
+    playhead_s: float
+    since_ms: int
+    moved_s: float = 0.0
+    passed_s: float = 0.0
+    moves: int = 0
+
+    @classmethod
+    def begun_at(cls, event: SessionEvent) -> Run | None:
+        """Return the run that may begin at an event; None for one without a playhead or a time."""
+        if event.playhead_s is None or event.ts_ms is None:
+            return None
+        return cls(playhead_s=event.playhead_s, since_ms=event.ts_ms)
+
+    def plus(self, event: SessionEvent) -> Run:
+        """Return the run with one more event; another one, begun there, if content did something else before it."""
+        if event.playhead_s is None or event.ts_ms is None:
+            return self
+        moved_s = event.playhead_s - self.playhead_s
+        passed_s = (event.ts_ms - self.since_ms) / 1000
+        # A second of slack, as many players report whole seconds.
+        if not passed_s / _FASTEST - 1 <= moved_s <= passed_s * _FASTEST + 1:
+            return Run(playhead_s=event.playhead_s, since_ms=event.ts_ms)
+        moves = self.moves + (moved_s > self.moved_s)
+        return replace(self, moved_s=moved_s, passed_s=passed_s, moves=moves)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether nothing but content that plays looks like this."""
+        return self.moved_s >= RUN_S and self.passed_s / _FASTEST <= self.moved_s <= self.passed_s * _FASTEST
+
+
+RUN_S = 10
+"""How far a playhead runs on before it is said that content plays. Source: session rules, `content-never-played`."""
+_FASTEST = 2
+"""Content plays at half to double speed, or it is moved."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Playback:
     """What went before an event, in the order of times.
@@ -113,9 +167,19 @@ class Playback:
         is_batch: Downloaded playback: clocks, pings and gaps say nothing.
         start_missing: The start was not recorded, so that length and live are not known.
         retry_of: How another attempt to open the same playback is called; None where this is the first.
+        opened_beside: How another session is called that the device opened for the same content, where this one got no
+            further event; None where there is none.
         first: The first event; None before it.
         first_ms, last_ms: The first ``ts`` and the one that came last.
         start: The ``sessionStart``; None before it.
+        has_played: Whether there was a ``play`` or an ``adStart``.
+        content_has_played: Whether there was a ``play`` outside of an ad break.
+        silent_since: The event since which no ``play`` has said that content plays; None where one has.
+        run: How content has moved on since then, or since it last did something else; None where it cannot.
+        run_told: Whether that was told.
+        pods: The playhead of the first ad break of each ``media.ad.podIndex``.
+        moved_in_ad_ms: ``ts`` of the events that moved the playhead in an open ad break last,
+        moved_in_ad: and how many they are.
         break_known: Whether it is known if an ad break is open; where the start was not recorded, only after a bookend.
         in_unseen_break: An ad break seems to be open that began before the recording.
         chapter_known: Whether it is known if a chapter is open, likewise.
@@ -130,6 +194,7 @@ class Playback:
     is_batch: bool = False
     start_missing: bool = False
     retry_of: str | None = None
+    opened_beside: str | None = None
     by_arrival: bool = True
 
     first: SessionEvent | None = None
@@ -140,10 +205,18 @@ class Playback:
     mode: Mode = Mode.STARTING
     plays: int = 0
     first_play: SessionEvent | None = None
+    has_played: bool = False
+    content_has_played: bool = False
+    silent_since: SessionEvent | None = None
+    run: Run | None = None
+    run_told: bool = False
     break_start: SessionEvent | None = None
     break_known: bool = True
     in_unseen_break: bool = False
     ads_in_break: int = 0
+    pods: Mapping[int, float] = field(default_factory=dict)
+    moved_in_ad_ms: int | None = None
+    moved_in_ad: int = 0
     pod_position: int | None = None
     ad: SessionEvent | None = None
     chapter: SessionEvent | None = None
@@ -180,8 +253,12 @@ class Playback:
     @property
     def is_content_playing(self) -> bool:
         """Whether main content plays. After ``sessionComplete`` there is none left."""
-        in_break = self.break_start is not None or self.in_unseen_break
-        return self.mode is Mode.PLAYING and not in_break and self.life is Life.OPEN
+        return self.mode is Mode.PLAYING and not self.is_in_break and self.life is Life.OPEN
+
+    @property
+    def is_in_break(self) -> bool:
+        """Whether an ad break is open, or seems to be."""
+        return self.break_start is not None or self.in_unseen_break
 
     def clock_s(self, event: SessionEvent) -> float | None:
         """Return the time by which gaps are measured: of arrival when recorded live, else the event's own."""
@@ -203,6 +280,8 @@ class Playback:
                 self.last_ms = event.ts_ms
             self._see_playhead(event)
             self._see_ping(event)
+            self._see_run(event)
+            self._see_ad(event)
             self._move(event)
             self._see_quality(event)
 
@@ -220,6 +299,7 @@ class Playback:
             case "play":
                 self.mode = Mode.PLAYING
                 self.plays += 1
+                self.content_has_played = self.content_has_played or not self.is_in_break
                 self.first_play = self.first_play or event
             case "pauseStart":
                 self.mode = Mode.PAUSED
@@ -248,6 +328,52 @@ class Playback:
                 self.chapter, self.chapter_known = None, True
             case "stateStart" | "stateEnd" | "statesUpdate":
                 self._change_states(event)
+
+    def run_with(self, event: SessionEvent) -> Run | None:
+        """Return how content has moved on without a ``play``, an event included; None where it does not or may."""
+        if self.silent_since is None or self.is_in_break or self.life is not Life.OPEN:
+            return None
+        if self.run is None:
+            return Run.begun_at(event)
+        return self.run.plus(event)
+
+    def shows_silent_run(self, event: SessionEvent) -> bool:
+        """Whether an event shows, and none before it did, that content plays though no ``play`` has said so."""
+        if self.run_told or event.type in _SAYS_PLAY:
+            return False
+        run = self.run_with(event)
+        return run is not None and run.is_long and run.moves >= (2 if self.has_begun_to_play else 1)
+
+    @property
+    def has_begun_to_play(self) -> bool:
+        """Whether content or an ad has played in this session, or may have before it was recorded."""
+        return self.has_played or self.start is None
+
+    def _see_run(self, event: SessionEvent) -> None:
+        self.run_told = self.run_told or self.shows_silent_run(event)
+        self.run = self.run_with(event)
+        if event.type in _SAYS_PLAY:
+            self.has_played, self.silent_since, self.run, self.run_told = True, None, None, False
+        elif event.type in _ASKS_FOR_PLAY or (event.type == "sessionStart" and self.start is None):
+            self.silent_since, self.run, self.run_told = event, Run.begun_at(event), False
+
+    def moved_playhead_in_ad(self, event: SessionEvent) -> bool:
+        """Whether an event is elsewhere in the content than the open ad break began."""
+        began = self.break_start
+        if began is None or self.is_live or began.playhead_s is None or event.playhead_s is None:
+            return False
+        return abs(event.playhead_s - began.playhead_s) > self.limits.playhead_slack_s
+
+    def _see_ad(self, event: SessionEvent) -> None:
+        if event.ts_ms != self.moved_in_ad_ms:
+            self.moved_in_ad_ms, self.moved_in_ad = event.ts_ms, 0
+        if event.type in ("adBreakStart", "adBreakComplete"):
+            self.moved_in_ad = 0
+        else:
+            self.moved_in_ad += self.moved_playhead_in_ad(event)
+        if event.type == "adBreakStart" and event.pod_index is not None and event.playhead_s is not None:
+            if event.pod_index not in self.pods and len(self.pods) < _PODS_FOLLOWED:
+                self.pods = {**self.pods, event.pod_index: event.playhead_s}
 
     def _change_states(self, event: SessionEvent) -> None:
         ended = {self.same_name(name) for name in event.ended_states}

@@ -132,59 +132,62 @@ def playhead_in_milliseconds(before: Playback, event: SessionEvent) -> str | Non
 def playhead_moved_in_pause(before: Playback, event: SessionEvent) -> str | None:
     """The playhead moves while playback is paused.
 
-    What it checks: Between `pauseStart` and the next `play` or `bufferStart`, a `ping` or an event about player states
-    should have the playhead of the event before it.
+    What it checks: Between `pauseStart` and the next `play` or `bufferStart`, the playhead of a `ping` or an event about
+    player states differs by no more than one second from that of the event before it.
 
     Why it matters: The viewer is probably scrubbing. Time spent is not affected, but the position goes to places that
     nobody watched, and may mark segments as seen.
 
-    Source: observation; docs and SDKs only say that the playhead stays in a pause. Sureness: low.
+    Source: observation; docs and SDKs only say that the playhead stays in a pause. SDKs that keep the playhead are off
+    by some tenths (CC 3.0.3). Sureness: low.
 
     Example: `pauseStart` (playhead 40), `ping` (playhead 95), `play` (playhead 180).
 
     How to fix: Keep the playhead of the pause until `play` reports the new position.
 
-    Known limits: Live content is exempt, its clock goes on, and so are sessions whose start was not recorded. Any
-    difference counts, however small; a move that another type of event reports first is not seen.
+    Known limits: Live content is exempt, its clock goes on, and so are sessions whose start was not recorded. A move
+    that another type of event reports first is not seen.
     """
     if before.mode is not Mode.PAUSED or before.is_live:
         return None
     last = before.last_playhead_s
-    if last is None or event.playhead_s is None or event.playhead_s == last:
+    if last is None or event.playhead_s is None or abs(event.playhead_s - last) <= before.limits.playhead_slack_s:
         return None
     return f"playhead moved from {last:.15g} s to {event.playhead_s:.15g} s in a pause"
 
 
-@session_rule("resume-flag-suspect", INFO, on="sessionStart")
+@session_rule("resume-flag-suspect", INFO, on="sessionStart play")
 def resume_flag_suspect(before: Playback, event: SessionEvent) -> str | None:
-    """`media.resume` and the playhead at the start contradict each other.
+    """Content begins in its middle without `media.resume`.
 
-    What it checks: A `sessionStart` of content that is not live should have `media.resume` true if its playhead is
-    above 0, and not have it if its playhead is 0.
+    What it checks: Content that is not live begins below playhead 1, or its `sessionStart` has `media.resume` true. It
+    begins where `sessionStart` stands; where that says 0, where the first `play` outside of an ad break stands, less
+    the time since the start.
 
-    Why it matters: Without the flag, a playback that was picked up again counts as another media start; with it, a
-    fresh playback is missing from the starts and counts as a resume.
+    Why it matters: Without the flag, a playback that was picked up again counts as another media start.
 
     Source: docs, `content-resumes.md`; JS and CC send `media.resume` false when they open a session again after a
     timeout or 24 hours, Android and iOS send true. Sureness: medium.
 
-    Example: `sessionStart` (playhead 1200, without `media.resume`), `play` (playhead 1200).
+    Example: `sessionStart` (playhead 0, without `media.resume`), `play` (playhead 1200) a second later.
 
     How to fix: Set `media.resume` to true exactly when an earlier playback of the same viewer is continued.
 
-    Known limits: A first playback may begin elsewhere than at 0, by a deep link for example, and a resumed one at 0.
-    Only the first `sessionStart` of a session is looked at; live, linear and radio are exempt.
+    Known limits: A first playback may begin elsewhere than at 0, by a deep link for example. The flag with playhead 0
+    is fine: the JS SDK drops a playhead that is set before the session starts. Live, linear and radio are exempt.
     """
-    start = event.start
-    if before.start is not None or start is None or event.playhead_s is None:
+    opening = before.start or event
+    start = opening.start
+    if start is None or start.resumes or (start.content_type or "").lower() in LIVE_TYPES or event.playhead_s is None:
         return None
-    if (start.content_type or "").lower() in LIVE_TYPES:
+    if before.start is None:
+        begins_s = event.playhead_s
+    elif event.type == "play" and not before.content_has_played and not before.is_in_break and opening.playhead_s == 0:
+        passed_ms = 0 if event.ts_ms is None or opening.ts_ms is None else max(0, event.ts_ms - opening.ts_ms)
+        begins_s = event.playhead_s - passed_ms / 1000
+    else:
         return None
-    if event.playhead_s > 0 and not start.resumes:
-        return f"the session starts at {event.playhead_s:.15g} s without media.resume true"
-    if event.playhead_s == 0 and start.resumes:
-        return "media.resume is true and the session starts at 0 s"
-    return None
+    return None if begins_s < 1 else f"content begins at {begins_s:.15g} s without media.resume true"
 
 
 @session_rule("dropped-frames-decreased", INFO)

@@ -47,7 +47,15 @@ TOLD = 20
 
 Check = Callable[[Any], Iterable[Problem]]
 """The check of a rule over an exchange, a body or an event: `core.rules.body_views` has what it gets."""
-SessionCheck = Callable[[Any, Any], str | None]
+
+
+class Withdrawn(NamedTuple):
+    """Takes back what a rule has told of the last places: the event at hand shows that they were right."""
+
+    places: int
+
+
+SessionCheck = Callable[[Any, Any], str | Withdrawn | None]
 """The check of a rule over a session: gets what went before, and the event."""
 Extent = Callable[[Any, Any], bool | None]
 """Whether what a rule has found goes on at an event; None where the event says nothing of it."""
@@ -156,7 +164,7 @@ def event_rule(
     return _adder(id, severity, Scope.EVENT, from_schema=from_schema, member=member, on=frozenset(on.split()))
 
 
-def session_rule(
+def session_rule[C: SessionCheck](
     id: str,
     severity: Severity,
     *,
@@ -164,8 +172,8 @@ def session_rule(
     weighs: bool = False,
     after_end: bool = False,
     extent: Extent | None = None,
-) -> Callable[[SessionCheck], SessionCheck]:
-    """Make a function ``(before: Playback, event: SessionEvent) -> str | None`` a rule.
+) -> Callable[[C], C]:
+    """Make a function ``(before: Playback, event: SessionEvent) -> str | Withdrawn | None`` a rule.
 
     Args:
         on: Event types it looks at, separated by blanks.
@@ -176,12 +184,12 @@ def session_rule(
     return _adder(id, severity, Scope.SESSION, weighs=weighs, on=types, after_end=after_end, extent=extent)
 
 
-def arrival_rule(id: str, severity: Severity) -> Callable[[SessionCheck], SessionCheck]:
+def arrival_rule[C: Callable[[Any, Any], str | None]](id: str, severity: Severity) -> Callable[[C], C]:
     """Make a function ``(before: Arrivals, event: SessionEvent) -> str | None`` a rule."""
     return _adder(id, severity, Scope.ARRIVAL)
 
 
-def gap_rule(id: str, severity: Severity) -> Callable[[SessionCheck], SessionCheck]:
+def gap_rule[C: Callable[[Any, Any], str | None]](id: str, severity: Severity) -> Callable[[C], C]:
     """Make a function ``(before: Silence, event: SessionEvent) -> str | None`` a rule.
 
     What it finds is a silence, told at the event that ends it.

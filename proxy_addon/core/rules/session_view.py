@@ -33,6 +33,8 @@ class SessionEvent:
         arrived_s: When it arrived, in Unix seconds or since any moment; None where that is not known.
         started_states: Names of player states it starts, as written.
         ended_states: Those it ends; the ends take effect first.
+        ad_length_s: Of an ``adStart``, and `pod_position`.
+        pod_index, pod_second_s: Of an ``adBreakStart``.
     """
 
     seq: int
@@ -42,6 +44,9 @@ class SessionEvent:
     playhead_s: float | None
     arrived_s: float | None
     pod_position: int | None = None
+    ad_length_s: float | None = None
+    pod_index: int | None = None
+    pod_second_s: float | None = None
     started_states: tuple[str, ...] = ()
     ended_states: tuple[str, ...] = ()
     dropped_frames: int | None = None
@@ -73,7 +78,8 @@ def session_event(
     started: tuple[str, ...] = ()
     ended: tuple[str, ...] = ()
     start = None
-    pod_position = None
+    pod_position = pod_index = None
+    ad_length_s = pod_second_s = None
     match event.type:
         case "stateStart":
             started = _names([params])
@@ -83,12 +89,14 @@ def session_event(
             started, ended = _names(params.get("statesStart")), _names(params.get("statesEnd"))
         case "adStart":
             pod_position = integer(params.get("media.ad.podPosition"))
+            ad_length_s = _seconds(params.get("media.ad.length"))
+        case "adBreakStart":
+            pod_index = integer(params.get("media.ad.podIndex"))
+            pod_second_s = _seconds(params.get("media.ad.podSecond"))
         case "sessionStart":
-            length = params.get("media.length")
-            is_number = isinstance(length, int | float) and not isinstance(length, bool) and abs(length) < 10**15
             start = StartFacts(
                 content_type=event.text("media.contentType"),
-                length_s=float(length) if is_number and length is not None else None,
+                length_s=_seconds(params.get("media.length")),
                 resumes=params.get("media.resume") is True,
                 body_sha256=body_sha256,
             )
@@ -100,6 +108,9 @@ def session_event(
         playhead_s=_seconds(event.playhead_s),
         arrived_s=arrived_s,
         pod_position=pod_position,
+        ad_length_s=ad_length_s,
+        pod_index=pod_index,
+        pod_second_s=pod_second_s,
         started_states=started,
         ended_states=ended,
         dropped_frames=integer(quality.get("media.qoe.droppedFrames")),
@@ -115,6 +126,8 @@ def _names(items: object) -> tuple[str, ...]:
     return tuple(name for name in names if isinstance(name, str))
 
 
-def _seconds(value: float | None) -> float | None:
+def _seconds(value: object) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
     # Beyond this a float no longer tells seconds apart, and differences would overflow.
-    return float(value) if value is not None and abs(value) < 10**15 else None
+    return float(value) if abs(value) < 10**15 else None

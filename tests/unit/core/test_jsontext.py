@@ -57,7 +57,7 @@ def test_a_thousand_levels_of_nesting_are_followed(depth):
         (b"[-Infinity]", "-Infinity is not a JSON value"),
         (b'"\xff"', "invalid UTF-8 at byte 1"),
         (b'"\xed\xa0\xbd"', "invalid UTF-8 at byte 1"),
-        (b"\xef\xbb\xbf{}", "Expecting value"),
+        (b"\xef\xbb\xbf{}", "begins with a byte order mark"),
         (b"\x1f\x8b\x08\x00", "invalid UTF-8 at byte 1"),
         (b"[" * 200_000, "nested too deep"),
         (b'{"a":' * 200_000, "nested too deep"),

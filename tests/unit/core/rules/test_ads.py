@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from proxy_addon.core.events import read_event
-from proxy_addon.core.findings import Severity
+from proxy_addon.core.findings import Place, Severity
 from proxy_addon.core.jsontext import loads
 from proxy_addon.core.rules import ads
 from proxy_addon.core.rules.session_view import session_event
@@ -18,6 +18,25 @@ PLAY: Row = ("play", 0.1, 0)
 
 def _ad(t_s: float, playhead_s: float = 0, position: Any = 1) -> Row:
     return ("adStart", t_s, playhead_s, {"media.ad.podPosition": position})
+
+
+def _ad_of(length_s: Any, t_s: float, playhead_s: float = 8) -> Row:
+    return ("adStart", t_s, playhead_s, {"media.ad.podPosition": 1, "media.ad.length": length_s})
+
+
+def _with_breaks(*params: dict[str, Any], playhead_s: float = 60, every_s: float = 60) -> list[Row]:
+    """Return a session with breaks of these params, each 10 s after the last, the first one at a playhead."""
+    events = [START, PLAY]
+    for number, each in enumerate(params):
+        t_s, at_s = 10 * number + 2, playhead_s + every_s * number
+        events += [
+            ("adBreakStart", t_s, at_s, each),
+            _ad(t_s + 1, at_s),
+            ("adComplete", t_s + 5, at_s),
+            ("adBreakComplete", t_s + 6, at_s),
+            ("play", t_s + 7, at_s),
+        ]
+    return [*events, ("sessionEnd", 10 * len(params) + 2, 0)]
 
 
 def _mid_roll(*inside: Row) -> list[Row]:
@@ -191,6 +210,54 @@ FIRES = [
         )
         for moved_s in [9.001, 6.5, 14]
     ),
+    Fires(
+        "playhead-moved-in-ad",
+        WARNING,
+        [
+            START,
+            PLAY,
+            ("adBreakStart", 8, 8),
+            _ad(9, 8),
+            ("adSkip", 15, 99),
+            ("adBreakComplete", 15.001, 99),
+            ("play", 15.001, 99),
+            ("sessionEnd", 20, 103),
+        ],
+        5,
+        "playhead 99 s in an ad break that began at 8 s",
+        also=frozenset({"ts-equal"}),
+    ),
+    Fires(
+        "ad-too-short",
+        WARNING,
+        _mid_roll(_ad_of(15, 9), ("adComplete", 9.001, 8)),
+        5,
+        "adComplete 0.001 s after adStart of an ad of 15 s",
+    ),
+    Fires(
+        "ad-too-short",
+        WARNING,
+        _mid_roll(_ad_of(20, 9), ("adComplete", 10.999, 8)),
+        5,
+        "adComplete 1.999 s after adStart of an ad of 20 s",
+    ),
+    *(
+        Fires(
+            "ad-pod-second-suspect",
+            INFO,
+            _with_breaks({"media.ad.podSecond": second}, playhead_s=60),
+            3,
+            f"podSecond {second} of an ad break at playhead 60 s",
+        )
+        for second in [58.999, 61.001, 0, 2]
+    ),
+    Fires(
+        "ad-pod-index-repeated",
+        INFO,
+        _with_breaks({"media.ad.podIndex": 1}, {"media.ad.podIndex": 2}, {"media.ad.podIndex": 1}),
+        13,
+        "podIndex 1 of the ad break at 180 s was that of the one at 60 s",
+    ),
 ]
 
 TWO_ADS = [_ad(9, 8), ("adComplete", 13, 8), _ad(14, 8, 2), ("adSkip", 19, 8)]
@@ -326,6 +393,33 @@ NEAR_MISSES = [
         )
         for moved_s in [9, 7]
     ),
+    NearMiss("ad-too-short", "a tenth is enough", _mid_roll(_ad_of(20, 9), ("adComplete", 11, 8))),
+    NearMiss("ad-too-short", "it was skipped", _mid_roll(_ad_of(20, 9), ("adSkip", 9.001, 8))),
+    NearMiss("ad-too-short", "it is a very short ad", _mid_roll(_ad_of(1.999, 9), ("adComplete", 9.001, 8))),
+    NearMiss("ad-too-short", "its length is no number", _mid_roll(_ad_of("20", 9), ("adComplete", 9.001, 8))),
+    NearMiss("ad-pod-second-suspect", "it is off by a second", _with_breaks({"media.ad.podSecond": 59})),
+    NearMiss("ad-pod-second-suspect", "it is no number", _with_breaks({"media.ad.podSecond": "2"})),
+    NearMiss(
+        "ad-pod-second-suspect",
+        "it is the pre-roll of content that is resumed",
+        [
+            ("sessionStart", 0, 600, {"media.resume": True}),
+            *_with_breaks({"media.ad.podSecond": 0}, playhead_s=600)[2:],
+        ],
+    ),
+    NearMiss(
+        "ad-pod-second-suspect",
+        "it is live",
+        [("sessionStart", 0, 600, LIVE), *_with_breaks({"media.ad.podSecond": 2}, playhead_s=600)[1:]],
+    ),
+    NearMiss(
+        "ad-pod-index-repeated",
+        "it is the same break",
+        _with_breaks({"media.ad.podIndex": 1}, {"media.ad.podIndex": 1}, every_s=1),
+    ),
+    NearMiss(
+        "ad-pod-index-repeated", "it has none", _with_breaks({"media.ad.podIndex": "1"}, {"media.ad.podIndex": "1"})
+    ),
     NearMiss(
         "playhead-moved-in-ad",
         "live content runs on",
@@ -426,3 +520,16 @@ def test_each_event_that_leaves_an_ad_open_counts():
         ("ad-not-closed", 5, 3),
         ("ad-break-not-closed", 7, 1),
     ]
+
+
+def test_a_seek_out_of_an_ad_closes_the_break_at_the_new_position():
+    """All that one call of an SDK causes has one time; a move before it is told all the same."""
+    closing: list[Row] = [("adSkip", 15, 99), ("stateStart", 15, 99, {"media.state.name": "mute"}, 15.1)]
+    after: list[Row] = [("adBreakComplete", 15, 99, {}, 15.2), ("play", 15, 99, {}, 15.3), ("sessionEnd", 20, 103)]
+    played: list[Row] = [START, PLAY, ("adBreakStart", 8, 8), _ad(9, 8)]
+    assert rules(judged([*played, *closing, *after])) == ["ts-equal"]
+    [found] = [each for each in judged([*played, *closing]) if each.rule == "playhead-moved-in-ad"]
+    assert found.places == (Place(5), Place(6))
+    moved: list[Row] = [("ping", 13, 14), *closing]
+    [found] = [each for each in judged([*played, *moved, *after]) if each.rule == "playhead-moved-in-ad"]
+    assert (found.count, found.places, found.message[:13]) == (1, (Place(5),), "playhead 14 s")

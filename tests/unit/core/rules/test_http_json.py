@@ -111,7 +111,7 @@ FIRES = [
     fires("body-not-json", b'{"eventType": "pl\x00ay"}', "", "not JSON: Invalid control character"),
     fires("body-not-json", b'{"ts": 01}', "", "not JSON: "),
     fires("body-not-json", b"undefined", "", "not JSON: Expecting value"),
-    fires("body-not-json", b"\xef\xbb\xbf" + PLAY, "", "not JSON: "),
+    fires("body-not-json", b"\xef\xbb\xbf" + PLAY, "", "byte order mark"),
     fires("body-not-json", b"\xc2\xa0", "", "not JSON: "),
     fires("body-not-json", nested(200_000), "", "not JSON: nested too deep"),
     fires(

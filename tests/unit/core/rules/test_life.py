@@ -6,7 +6,7 @@ from proxy_addon.core.findings import Place, Severity
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.rules import life
 from proxy_addon.core.rules.limits import Limits
-from tests.unit.core.rules.whole import Fires, NearMiss, Row, assert_fires, id_of, judged, rules, rules_of
+from tests.unit.core.rules.whole import LIVE, Fires, NearMiss, Row, assert_fires, id_of, judged, rules, rules_of
 
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 START: Row = ("sessionStart", 0, 0)
@@ -15,15 +15,110 @@ PING: Row = ("ping", 10, 9.9)
 COMPLETE: Row = ("sessionComplete", 18, 18)
 END: Row = ("sessionEnd", 20, 18)
 
+MUTE = {"media.state.name": "mute"}
+BREAK: list[Row] = [
+    START,
+    ("adBreakStart", 0.1, 0),
+    ("adStart", 0.2, 0),
+    ("adComplete", 14, 0),
+    ("adBreakComplete", 15, 0),
+]
+
 FIRES = [
     Fires("session-start-first", ERROR, [PLAY, PING, END], 1, "the session begins with play; expected sessionStart"),
     Fires(
         "session-start-first",
         ERROR,
-        [("sessionStart", 0, 0, {}, 0), ("play", -0.001, 0, {}, 0.1), PING, END],
-        2,
+        [("play", 0.1, 0, {}, 0), ("sessionStart", 0, 0, {}, 0.1), PING, END],
+        1,
         "the session begins with play",
         also=frozenset({"ts-out-of-order"}),
+    ),
+    Fires(
+        "events-before-start",
+        INFO,
+        [("sessionStart", 0, 0, {}, 0), ("play", -0.001, 0, {}, 0.1), PING, END],
+        2,
+        "play is 0.001 s older than sessionStart",
+    ),
+    Fires(
+        "events-before-start",
+        INFO,
+        [("sessionStart", 0, 0, {}, 0), ("play", -5, 0, {}, 0.1), PING, END],
+        2,
+        "play is 5 s older than sessionStart",
+    ),
+    Fires(
+        "events-long-before-start",
+        WARNING,
+        [("sessionStart", 0, 0, {}, 0), ("play", -5.001, 0, {}, 0.1), PING, END],
+        2,
+        "play is 5.001 s older than sessionStart",
+    ),
+    Fires(
+        "content-never-played",
+        ERROR,
+        [START, ("ping", 10, 10), ("ping", 20, 20), ("sessionEnd", 21, 21)],
+        2,
+        "content moved on by 10 s in 10 s without a play since sessionStart",
+    ),
+    Fires(
+        "content-never-played",
+        ERROR,
+        [START, ("bufferStart", 1, 0), ("ping", 11, 5), ("ping", 13, 7), ("ping", 21, 10), ("sessionEnd", 22, 10)],
+        5,
+        "content moved on by 10 s in 20 s without a play since bufferStart",
+    ),
+    Fires(
+        "content-never-played",
+        ERROR,
+        [("sessionStart", 0, 40000, LIVE), *[("ping", t, 40000 + t) for t in (10, 20)], ("sessionEnd", 21, 40021)],
+        2,
+        "content moved on by 10 s in 10 s",
+    ),
+    Fires(
+        "content-never-played",
+        ERROR,
+        [
+            START,
+            ("ping", 10, 0),
+            ("ping", 14, 300),
+            ("ping", 20, 306),
+            ("pauseStart", 24, 310),
+            ("sessionEnd", 25, 310),
+        ],
+        5,
+        "content moved on by 10 s in 10 s",
+    ),
+    Fires(
+        "play-missing",
+        WARNING,
+        [*BREAK, ("ping", 20, 5), ("ping", 25, 10), ("ping", 30, 15), ("sessionEnd", 31, 16)],
+        7,
+        "content moved on by 10 s in 10 s without a play since adBreakComplete",
+    ),
+    Fires(
+        "play-missing",
+        WARNING,
+        [START, PLAY, PING, ("pauseStart", 12, 12), *[("ping", t, t) for t in (20, 30, 40)], ("sessionEnd", 41, 41)],
+        6,
+        "content moved on by 18 s in 18 s without a play since pauseStart",
+        also=frozenset({"playhead-moved-in-pause"}),
+    ),
+    Fires(
+        "play-missing",
+        WARNING,
+        [START, PLAY, PING, ("bufferStart", 12, 12), *[("ping", t, t) for t in (20, 30, 40)], ("sessionEnd", 41, 41)],
+        6,
+        "content moved on by 18 s in 18 s without a play since bufferStart",
+    ),
+    Fires(
+        "session-opened-twice",
+        WARNING,
+        [START, ("sessionEnd", 5, 0)],
+        None,
+        "session s0 was opened for the same content by the same device; this one got no event",
+        facts={"opened_beside": "s0"},
     ),
     Fires("session-start-first", ERROR, [(None, 0, 0), PLAY, PING, END], 1, "begins with an event without a type"),
     Fires(
@@ -109,6 +204,42 @@ POST_ROLL: list[Row] = [
 NEAR_MISSES = [
     NearMiss("session-start-first", "the next event comes 1 ms later", [START, ("play", 0.001, 0), PING, END]),
     NearMiss("session-start-first", "the recording began later", [PLAY, PING, END], {"start_missing": True}),
+    NearMiss("events-before-start", "it is a millisecond younger", [START, ("play", 0.001, 0), PING, END]),
+    NearMiss("events-long-before-start", "nobody knows when it began", [PLAY, PING, END], {"start_missing": True}),
+    NearMiss(
+        "content-never-played", "it moves by less than 10 s", [START, ("ping", 10, 9.99), ("sessionEnd", 11, 9.99)]
+    ),
+    NearMiss(
+        "content-never-played",
+        "the play comes with the tenth second",
+        [START, ("play", 10, 10), ("sessionEnd", 18, 18)],
+    ),
+    NearMiss("content-never-played", "it stands", [START, ("ping", 10, 0), ("ping", 20, 0), ("sessionEnd", 21, 0)]),
+    NearMiss(
+        "content-never-played",
+        "it jumps",
+        [START, ("ping", 10, 100), ("ping", 20, 200), ("ping", 30, 300), ("sessionEnd", 31, 300)],
+    ),
+    NearMiss(
+        "content-never-played",
+        "nobody knows what was before",
+        [("ping", 0, 0), ("ping", 10, 10), ("ping", 19, 19), ("sessionEnd", 20, 20)],
+        {"start_missing": True},
+    ),
+    NearMiss(
+        "play-missing", "one event is not enough", [*BREAK, ("ping", 25, 10), ("play", 26, 11), ("sessionEnd", 27, 12)]
+    ),
+    NearMiss(
+        "play-missing",
+        "a play says so",
+        [*BREAK, ("play", 15.1, 0), *[("ping", t, t - 15) for t in (25, 35)], ("sessionEnd", 36, 21)],
+    ),
+    NearMiss(
+        "play-missing",
+        "it moves by less than 10 s",
+        [*BREAK, ("ping", 20, 5), ("ping", 24, 9), ("play", 25, 10), ("sessionEnd", 26, 11)],
+    ),
+    NearMiss("session-opened-twice", "it is the only one", [START, PLAY, PING, END], {"opened_beside": None}),
     NearMiss(
         "session-start-duplicate",
         "resumed content has a session of its own",

@@ -200,13 +200,50 @@ def test_a_late_event_withdraws_a_provisional_finding():
     assert not judge.is_behind
 
 
-def test_a_late_start_withdraws_that_the_session_begins_without_one():
+def test_a_late_start_is_still_not_the_first_to_arrive():
     judge = SessionJudge(SessionFacts())
     play, start = built([PLAY, ("sessionStart", 0, 0, {}, 1)])
     judge.add(play)
     assert rules(judge.findings(is_over=False)) == ["session-start-first"]
     judge.add(start)
-    assert rules(judge.findings(is_over=False)) == ["ts-out-of-order"]
+    assert rules(judge.findings(is_over=False)) == ["session-start-first", "ts-out-of-order"]
+
+
+QUEUED: list[Row] = [
+    ("adBreakStart", -30, 0, {}, 0.1),
+    ("adStart", -30, 0, {}, 0.2),
+    ("ping", -20, 0, {}, 0.3),
+    ("adComplete", -15, 0, {}, 0.4),
+    ("adBreakComplete", -15, 0, {}, 0.5),
+]
+
+
+@pytest.mark.parametrize("by_arrival", [True, False])
+def test_the_start_leads_though_the_ads_before_it_are_older(by_arrival: bool):
+    """As seen of a connector that opens the session after the pre-roll and then sends what it has queued."""
+    found = judged([START, *QUEUED, ("play", 1, 0), ("ping", 10, 9), ("sessionEnd", 12, 11)], by_arrival=by_arrival)
+    assert rules(found) == ["events-long-before-start"]
+    assert (found[0].count, found[0].seq, found[0].message) == (5, 2, "adBreakStart is 30 s older than sessionStart")
+
+
+def test_events_older_than_a_start_that_arrives_late_are_not_told_by_the_rules_of_order():
+    """Once the start is known, nothing is said of their times but that."""
+    judge = SessionJudge(SessionFacts())
+    for event in built([("play", -8, 0, {}, 0), ("ping", -8, 0, {}, 0.1), ("ping", -10, 0, {}, 0.2)]):
+        judge.add(event)
+    assert rules(judge.findings(is_over=False)) == ["session-start-first", "ts-equal", "ts-out-of-order"]
+    [start] = built([("sessionStart", 0, 0, {}, 0.3)])
+    judge.add(replace(start, seq=4))
+    assert rules(judge.findings(is_over=False)) == ["events-long-before-start", "session-start-first"]
+
+
+def test_a_start_that_comes_to_light_in_front_of_all_others_is_the_first_to_arrive():
+    judge = SessionJudge(SessionFacts())
+    for event in built([("play", 1, 0), ("ping", 10, 9)]):
+        judge.add(event)
+    judge.make_room(1)
+    judge.add(built([START])[0])
+    assert judge.findings(is_over=False) == []
 
 
 def test_a_rule_is_told_once_with_a_count_and_the_first_places():

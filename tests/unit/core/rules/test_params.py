@@ -234,6 +234,34 @@ FIRES = [
         if "sessionStart" in key.required and key.type == "string"
         for blank in ("", " \t\n\u00a0")
     ),
+    *(
+        on_start("param-value", {"media.showType": kind}, "media.showType", "expected 0 or 1 or 2 or 3")
+        for kind in ["4", "", "clip"]
+    ),
+    *(
+        on_start(
+            "placeholder-value", {name: value}, name, f"{name} is the string {value!r}; expected a value of its own"
+        )
+        for name, value in [
+            ("media.id", "N/A"),
+            ("media.id", "n/a"),
+            ("media.name", " undefined "),
+            ("media.channel", "Unknown"),
+            ("media.playerName", "[object Object]"),
+            ("analytics.reportSuite", "<your report suite>"),
+            ("analytics.trackingServer", "{{server}}"),
+            ("analytics.visitorId", "user-${id}"),
+            ("analytics.aid", "NULL"),
+            ("visitor.marketingCloudOrgId", "none"),
+            ("visitor.marketingCloudUserId", "NaN"),
+        ]
+    ),
+    on_start(
+        "placeholder-value",
+        {IDS: {"crm/a": {"id": "null", "authState": 0}}},
+        f"{IDS}/crm~1a/id",
+        "the ID 'crm/a' is the string 'null'",
+    ),
     fires("param-empty", sent("adStart", {"media.ad.id": ""}), places("media.ad.id"), "''; expected some text"),
     fires("param-empty", sent("adStart", {"media.ad.playerName": " "}), places("media.ad.playerName"), "' '"),
     customer("customer-ids-shape", "4711", "customer ID 'crm/a': it is the string '4711'; expected an object"),
@@ -385,11 +413,22 @@ NEAR = [
     fine_on_start("param-value", {"media.length": as_written("-0.0")}),
     fine_on_start("param-value", {"media.length": "-1"}, beside="param-type"),
     fine_on_start("param-value", {"media.streamType": None}, beside="param-type"),
-    fine_on_start("param-value", {"media.contentType": "Anything", "media.showType": "9"}),
+    fine_on_start("param-value", {"media.contentType": "Anything", "media.showType": "3"}),
+    fine_on_start("param-value", {"media.showType": 4}, beside="param-type"),
     silent("param-value", sent("adBreakStart", {"media.ad.podIndex": -1, "media.ad.podSecond": 0})),
     silent("param-value", sent("adStart", {"media.ad.length": 0, "media.ad.podPosition": -3})),
     silent("param-value", sent("chapterStart", {"media.chapter.index": -1, "media.chapter.offset": 0})),
     silent("param-value", sent("error", {"media.errorSource": "sdk"}), beside="error-details-in-params"),
+    fine_on_start("placeholder-value", {"media.show": "N/A", "media.assetId": "undefined"}),
+    fine_on_start("placeholder-value", {"media.name": "Nonesuch", "media.id": "unknown-1", "media.channel": "<3"}),
+    fine_on_start("placeholder-value", {"media.name": "none of us", "media.id": "{2}", "analytics.aid": "$1"}),
+    fine_on_start("placeholder-value", {"analytics.visitorId": "x" * 200 + "${id}"}),
+    fine_on_start("placeholder-value", {"media.name": ""}),
+    fine_on_start("placeholder-value", {"media.id": None}, beside="param-type"),
+    fine_on_start(
+        "placeholder-value", {IDS: {"crm": {"id": "4711", "authState": 1}, "N/A": {"id": "7", "authState": 0}}}
+    ),
+    silent("placeholder-value", sent("adStart", {"media.ad.id": "N/A"})),
     fine_on_start("param-empty", {"media.name": "", "media.show": " "}),
     fine_on_start("param-empty", {"media.channel": "."}),
     fine_on_start("param-empty", {"media.channel": "\0"}),
@@ -538,7 +577,7 @@ def test_params_of_the_settings_are_allowed_where_they_say():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"media.libraryVersion": "js-3.1.0", "media.channel": "unknown", "media.playerName": "unknown"},
+        {"media.libraryVersion": "js-3.1.0", "media.channel": "Sports"},
         {"media.libraryVersion": "android-media-3.1.2", "media.downloaded": False, "analytics.enableSSL": True},
         {"visitor.marketingCloudUserId": "7", "visitor.aamLocationHint": 9, IDS: {"x": {"id": "y", "authState": 0}}},
         {"media.pass.auth": "true", "media.artist": "a", "media.station": "s", "media.publisher": "p"},

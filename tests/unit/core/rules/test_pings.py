@@ -138,7 +138,8 @@ def test_distances_over_an_interruption_do_not_count(interruption):
     middle = []
     for t_s in (10, 24, 38, 52):
         middle += [("ping", t_s, t_s), (interruption, t_s + 4, t_s + 4)]
-    assert judged(film(*middle, end_s=60)) == []
+    told = {"play": set(), "bufferStart": {"play-missing"}}
+    assert rules_in(judged(film(*middle, end_s=60))) == told[interruption]
 
 
 def test_other_events_do_not_hide_that_pings_are_too_seldom():
@@ -215,8 +216,7 @@ def test_a_playhead_may_stand_for_just_less_than_31_minutes_and_the_session_end_
 def test_a_playhead_that_moves_a_little_stands_anew():
     events = paused_until(1865)
     events[100] = ("ping", events[100][1], 10.5)
-    findings = judged([*events[:-1], *pings(1870, 2500, 10), ("sessionEnd", 2505, 10)])
-    assert rules_in(findings) == {"playhead-moved-in-pause"}
+    assert judged([*events[:-1], *pings(1870, 2500, 10), ("sessionEnd", 2505, 10)]) == []
 
 
 @keeps("session-timeout-playhead")

@@ -197,15 +197,15 @@ MUTE = {"media.state.name": "mute"}
 @pytest.mark.parametrize(
     "moved",
     [
-        ("ping", 20, 15.001),
-        ("stateStart", 20, 15.001, MUTE),
-        ("statesUpdate", 20, 15.001, {"statesStart": [MUTE]}),
+        ("ping", 20, 16.001),
+        ("stateStart", 20, 16.001, MUTE),
+        ("statesUpdate", 20, 16.001, {"statesStart": [MUTE]}),
     ],
 )
 def test_the_playhead_stays_in_a_pause(moved):
     finding = the_only(judged(paused(moved)))
     assert says(finding) == ("playhead-moved-in-pause", INFO, 1, 5)
-    assert finding.message == "playhead moved from 15 s to 15.001 s in a pause"
+    assert finding.message == "playhead moved from 15 s to 16.001 s in a pause"
 
 
 @breaks("playhead-moved-in-pause")
@@ -215,6 +215,12 @@ def test_each_move_in_a_pause_is_counted():
     assert says(finding) == ("playhead-moved-in-pause", INFO, 2, 6)
     assert finding.message == "playhead moved from 15 s to 95.5 s in a pause"
     assert [place.seq for place in finding.places] == [6, 8]
+
+
+@keeps("playhead-moved-in-pause")
+@pytest.mark.parametrize("moved_s", [14, 15.3, 16])
+def test_a_playhead_that_is_cached_is_off_by_a_second_at_most(moved_s):
+    assert judged(paused(("ping", 20, moved_s))) == []
 
 
 @keeps("playhead-moved-in-pause")
@@ -242,19 +248,30 @@ def started(playhead_s: float, **params):
 
 
 @breaks("resume-flag-suspect")
-@pytest.mark.parametrize(
-    ("playhead_s", "params", "message"),
-    [
-        (0.001, {}, "the session starts at 0.001 s without media.resume true"),
-        (1200, {"resume": False}, "the session starts at 1200 s without media.resume true"),
-        (1200, {"resume": "true"}, "the session starts at 1200 s without media.resume true"),
-        (0, {"resume": True}, "media.resume is true and the session starts at 0 s"),
-    ],
-)
-def test_the_resume_flag_goes_with_the_playhead(playhead_s, params, message):
+@pytest.mark.parametrize(("playhead_s", "params"), [(1, {}), (1200, {"resume": False}), (1200, {"resume": "true"})])
+def test_content_that_starts_in_its_middle_has_the_resume_flag(playhead_s, params):
     finding = the_only(judged(started(playhead_s, **params)))
     assert says(finding) == ("resume-flag-suspect", INFO, 1, 1)
-    assert finding.message == message
+    assert finding.message == f"content begins at {playhead_s} s without media.resume true"
+
+
+PRE_ROLL = [("adBreakStart", 0.2, 0), ("adStart", 0.3, 0), ("play", 0.4, 0), ("adComplete", 30, 0)]
+
+
+@breaks("resume-flag-suspect")
+@pytest.mark.parametrize(
+    ("events", "begins_s"),
+    [
+        ([("sessionStart", 0, 0), ("play", 2, 3)], "1"),
+        ([("sessionStart", 0, 0), ("play", 2, 1200), ("play", 3, 1201)], "1198"),
+        ([("sessionStart", 0, 0), *PRE_ROLL, ("adBreakComplete", 30, 0), ("play", 30, 630)], "600"),
+        ([("sessionStart", 10, 0), ("play", 8, 1200)], "1200"),
+    ],
+)
+def test_content_that_starts_at_0_and_plays_from_its_middle_has_the_resume_flag(events, begins_s):
+    [finding] = [finding for finding in judged(events, is_over=False) if finding.rule == "resume-flag-suspect"]
+    assert says(finding) == ("resume-flag-suspect", INFO, 1, finding.seq)
+    assert finding.message == f"content begins at {begins_s} s without media.resume true"
 
 
 @keeps("resume-flag-suspect")
@@ -262,14 +279,31 @@ def test_the_resume_flag_goes_with_the_playhead(playhead_s, params, message):
     ("playhead_s", "params"),
     [
         (0, {}),
-        (0, {"resume": False}),
-        (0.001, {"resume": True}),
+        (0.999, {"resume": False}),
+        (0, {"resume": True}),
+        (1200, {"resume": True}),
         (1200, {"contentType": "LIVE"}),
         (0, {"contentType": "radio", "resume": True}),
     ],
 )
-def test_a_resumed_session_may_start_anywhere_but_at_0_and_live_content_at_any_second(playhead_s, params):
+def test_a_session_with_the_flag_may_start_anywhere_and_live_content_at_any_second(playhead_s, params):
     assert judged(started(playhead_s, **params)) == []
+
+
+@keeps("resume-flag-suspect")
+@pytest.mark.parametrize(
+    "events",
+    [
+        [("sessionStart", 0, 0), ("play", 20, 20.999)],
+        [("sessionStart", 0, 0.5), ("play", 2, 1200)],
+        [("sessionStart", 0, 0), ("play", 0.1, 0), ("pauseStart", 5, 5), ("play", 6, 1200)],
+        [("sessionStart", 0, 0), *PRE_ROLL, ("play", 31, 0)],
+        [("sessionStart", 0, 0), ("play", 2, None)],
+        [("sessionStart", 0, None), ("play", 2, 1200)],
+    ],
+)
+def test_what_passes_before_the_first_play_is_no_resumed_content(events):
+    assert "resume-flag-suspect" not in rules_in(judged(events, is_over=False))
 
 
 def measured(key: str, *values: object):
