@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from proxy_addon import __version__
 from proxy_addon.core.wording import visible
@@ -146,6 +147,7 @@ def _run() -> Any:
             _say(f"  {e.hint}")
         return 2
     except click.ClickException as e:
+        _name_variable(e)
         with suppress(OSError):
             e.show()
         return 2
@@ -156,6 +158,13 @@ def _run() -> Any:
         if e.number == signal.SIGINT:
             _say("sessiontape: interrupted")
         return 128 + e.number
+
+
+def _name_variable(error: click.ClickException) -> None:
+    """Let a complaint about an option name the variable, where its value comes from there."""
+    if isinstance(error, click.BadParameter) and error.ctx is not None and error.param is not None:
+        if error.ctx.get_parameter_source(error.param.name or "") is ParameterSource.ENVIRONMENT:
+            error.param_hint = f"'{error.param.envvar}'"
 
 
 def _say(message: str) -> None:

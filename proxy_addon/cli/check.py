@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
-from proxy_addon.cli.options import config_option, store_option
+from proxy_addon.cli.options import config_option, given, store_option
 
 if TYPE_CHECKING:
     from proxy_addon.core.judging.policy import Policy
@@ -75,17 +75,17 @@ def check(
 
     policy = replace(
         settings.load(config),
-        select=settings.check_selection(select, "--select"),
-        ignore=settings.check_selection(ignore, "--ignore"),
+        select=settings.check_selection(select, given("select")),
+        ignore=settings.check_selection(ignore, given("ignore")),
     )
     if file is None:
         if kind is not None:
-            raise click.UsageError("--as says what a --file is")
+            raise click.UsageError(f"{given('kind')} says what a --file is")
         require_selection(names, filters, everything=everything, verb="judged")
         subjects = _stored(store_url, names, filters, policy, allow_empty=allow_empty, closed=closed)
     else:
         if names or everything or filters.asked:
-            raise click.UsageError("judge a --file or stored sessions, not both")
+            raise click.UsageError(f"judge a file ({given('file')}) or stored sessions, not both")
         if kind is None:
             raise click.UsageError(f"say what the file is: --as {', '.join(_KINDS)}")
         subjects = iter([_from_file(file, kind, policy)])

@@ -25,8 +25,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
+from proxy_addon.cli.options import given
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.sessions import SessionState
 from proxy_addon.errors import NotFound
@@ -172,15 +172,12 @@ def require_any(db: Connection, filters: Filters) -> None:
 def _typed(name: str, filters: Filters) -> str:
     """Return a filter as it was typed, or set in the environment."""
     value = getattr(filters, name)
-    context = click.get_current_context()
-    option = next(each for each in context.command.params if each.name == name)
-    said = [value.value for value in sorted(value)] if isinstance(value, frozenset) else [value]
+    option = given(name)
+    said = [each.value for each in sorted(value)] if isinstance(value, frozenset) else [value]
     texts = [iso(each) if isinstance(each, datetime) else str(each) for each in said]
-    if context.get_parameter_source(name) is ParameterSource.ENVIRONMENT:
-        return f"{option.envvar}={shlex.quote(' '.join(texts))}"
-    if value is True:
-        return option.opts[0]
-    return " ".join(f"{option.opts[0]} {shlex.quote(text)}" for text in texts)
+    if not option.startswith("-"):
+        return f"{option}={shlex.quote(' '.join(texts))}"
+    return option if value is True else " ".join(f"{option} {shlex.quote(text)}" for text in texts)
 
 
 def require_selection(names: tuple[str, ...], filters: Filters, *, everything: bool, verb: str) -> None:
@@ -192,6 +189,8 @@ def require_selection(names: tuple[str, ...], filters: Filters, *, everything: b
     if names and everything:
         raise click.UsageError("name sessions or say --all, not both")
     if not everything and filters.asked:
-        raise click.UsageError(f"filters go with --all: sessions that are named are {verb} whatever they are")
+        raise click.UsageError(
+            f"{given(filters.asked[0])} goes with --all: sessions that are named are {verb} whatever they are"
+        )
     if not names and not everything:
         raise click.UsageError(f"name the sessions to be {verb}, or say --all")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from proxy_addon.core.durations import parse_seconds
 from proxy_addon.core.urls import ServerUrl, parse_server_url
@@ -60,6 +61,19 @@ class _Seconds(click.ParamType[float]):
 LISTEN = _Listen()
 SECONDS = _Seconds()
 SERVER_URL = _ServerUrl()
+
+
+def given(name: str) -> str:
+    """Return how an option of the running command was given: its variable if it was set there, else as it is typed.
+
+    Args:
+        name: Of the function's argument.
+    """
+    context = click.get_current_context()
+    option = next(each for each in context.command.params if each.name == name)
+    if context.get_parameter_source(name) is ParameterSource.ENVIRONMENT:
+        return str(option.envvar)
+    return max(option.opts, key=len)
 
 
 def store_option[F: Callable[..., Any]](command: F) -> F:

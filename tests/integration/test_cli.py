@@ -426,6 +426,29 @@ def test_the_environment_names_the_store_and_every_option(tape, monkeypatch):
     assert len(printed("sessions")) == 2
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "command"),
+    [
+        ("SESSIONTAPE_SESSIONS_LIMIT", "x", "sessions"),
+        ("SESSIONTAPE_SESSIONS_STATE", "happy", "sessions"),
+        ("SESSIONTAPE_SESSIONS_JSON", "perhaps", "sessions"),
+        ("SESSIONTAPE_EXCHANGES_SINCE", "yesterday", "exchanges"),
+        ("SESSIONTAPE_RECORD_LISTEN", "nowhere", "record"),
+        ("SESSIONTAPE_CHECK_SELECT", "ping-gab", "check --all"),
+        ("SESSIONTAPE_CHECK_PLAYER", "x", "check aaaa1111"),
+        ("SESSIONTAPE_CHECK_FILE", "x", "check aaaa1111"),
+        ("SESSIONTAPE_CHECK_AS", "events", "check aaaa1111"),
+    ],
+)
+def test_a_mistake_in_a_variable_names_the_variable(tmp_path, monkeypatch, variable, value, command):
+    monkeypatch.setenv(variable, value)
+    done = run(*command.split(), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert variable in done.stderr
+    option = f"--{variable.split('_')[2].lower()}"
+    assert option not in done.stderr
+
+
 @pytest.mark.parametrize("options", [["rules"], ["rules", "--json"], ["show", "aaaa1111", "--json"]], ids=" ".join)
 def test_output_that_nobody_reads_is_no_error(tape, options, monkeypatch):
     monkeypatch.setenv("SESSIONTAPE_STORE", tape)
