@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Outcome, Request, Response, header
-from storage.matching import values_like
+from storage.matching import holding
 from storage.models import ExchangeRow, FindingRow, Recording
 from storage.sessions import Filters
 
@@ -160,5 +160,8 @@ def of_none(db: Connection, filters: Filters, *, limit: int | None = None) -> li
     if filters.with_findings:
         query = query.where(ExchangeRow.id.in_(select(FindingRow.exchange_id).where(FindingRow.session.is_(None))))
     if filters.user_agent is not None:
-        query = query.where(ExchangeRow.user_agent.in_(values_like(db, ExchangeRow.user_agent, filters.user_agent)))
+        matching = holding(db, filters.user_agent, (ExchangeRow.user_agent,))
+        if not matching:
+            return []
+        query = query.where(*matching)
     return [from_row(row) for row in reversed(db.execute(query).all())]

@@ -7,7 +7,9 @@ not per row, and compared here: the two databases do not agree on what upper and
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 
@@ -22,3 +24,16 @@ def values_like(
     found = db.execute(select(seen.c.value).where(seen.c.value.is_not(None))).scalars()
     wanted = text.casefold()
     return [value for value in found if wanted in value.casefold()]
+
+
+def holding(
+    db: Connection, wanted: str, columns: Sequence[InstrumentedAttribute[str | None]]
+) -> list[ColumnElement[bool]]:
+    """Return conditions of which a row has to fulfil one to hold a text in one of some columns; none where none can."""
+    values = {column: values_like(db, column, wanted) for column in columns}
+    whole = {
+        column: [text for text in texts if text.casefold() == wanted.casefold()] for column, texts in values.items()
+    }
+    if any(whole.values()):
+        values = whole
+    return [column == texts[0] if len(texts) == 1 else column.in_(texts) for column, texts in values.items() if texts]

@@ -12,12 +12,11 @@ from itertools import batched
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func, or_, select, update
-from sqlalchemy.orm import InstrumentedAttribute
 
 from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT, FindingCounts, Session, SessionState
 from proxy_addon.core.wording import visible
 from proxy_addon.errors import NotFound
-from storage.matching import values_like
+from storage.matching import holding, values_like
 from storage.models import PREFIX_LENGTH, ExchangeRow, ServerRow, SessionRow
 
 _SAME = [field.name for field in fields(Session) if field.name != "findings"]
@@ -280,23 +279,11 @@ def _conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnE
         (filters.user_agent, (SessionRow.user_agent,)),
     ):
         if wanted is not None:
-            matching = _matching(db, wanted, columns)
+            matching = holding(db, wanted, columns)
             if not matching:
                 return None
             conditions.append(or_(*matching))
     return conditions
-
-
-def _matching(
-    db: Connection, wanted: str, columns: Sequence[InstrumentedAttribute[str | None]]
-) -> list[ColumnElement[bool]]:
-    values = {column: values_like(db, column, wanted) for column in columns}
-    whole = {
-        column: [text for text in texts if text.casefold() == wanted.casefold()] for column, texts in values.items()
-    }
-    if any(whole.values()):
-        values = whole
-    return [column == texts[0] if len(texts) == 1 else column.in_(texts) for column, texts in values.items() if texts]
 
 
 def _has_run_out(timed_out: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -473,8 +473,9 @@ def outside(store: Store, filters: Filters | None = None, limit: int | None = No
         (Filters(name="\0"), None, []),
         (Filters(since=at(3)), None, ["x3", "y1"]),
         (Filters(until=at(3)), None, ["x1"]),
-        (Filters(user_agent="testplayer"), None, ["x3"]),
-        (Filters(user_agent="test"), None, ["x1", "x3"]),
+        (Filters(user_agent="testplayer"), None, ["x3", "y1"]),
+        (Filters(user_agent="testplayer/1.0"), None, ["x3"]),  # as whole sessions are found
+        (Filters(user_agent="test"), None, ["x1", "x3", "y1"]),
         (Filters(user_agent="\0"), None, []),
         (Filters(states=frozenset({SessionState.OPEN})), None, []),
         (Filters(player="x"), None, []),
@@ -483,7 +484,7 @@ def outside(store: Store, filters: Filters | None = None, limit: int | None = No
     ],
 )
 def test_exchanges_of_no_session_come_by_time_and_pass_the_filters_that_concern_them(store, filters, limit, found):
-    agent = (("User-Agent", "Tested/1"),)
+    agent, tv = (("User-Agent", "Tested/1"),), (("User-Agent", "TestPlayer/1.0 (TV)"),)
     save(
         store,
         start(id="x0"),
@@ -492,7 +493,7 @@ def test_exchanges_of_no_session_come_by_time_and_pass_the_filters_that_concern_
         exchange("GET", "/api/v1/schemas/play", id="x1", after_s=1, headers=agent),
     )
     other = RecordingRun(id="r2", name=None, started_at=BEGIN, version="1")
-    save(store, exchange("POST", "/api/v1/other", id="y1", after_s=4, headers=()), recording=other)
+    save(store, exchange("POST", "/api/v1/other", id="y1", after_s=4, headers=tv), recording=other)
     assert outside(store, filters, limit) == found
 
 
