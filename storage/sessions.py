@@ -13,7 +13,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func, or_, select, update
 
-from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT, FindingCounts, Session, SessionState
+from proxy_addon.core.sessions import (
+    BESIDE_WINDOW,
+    IDLE_TIMEOUT,
+    PLAYHEAD_TIMEOUT,
+    FindingCounts,
+    Session,
+    SessionState,
+)
 from proxy_addon.core.wording import visible
 from proxy_addon.errors import NotFound
 from storage.matching import holding, values_like
@@ -210,6 +217,27 @@ def get(db: Connection, ids: Sequence[str]) -> list[Session]:
     """Return the sessions with these ids of ours that there still are, in the order of the ids."""
     found = {session.id: session for session in _named(db, SessionRow.id.in_(ids), limit=len(ids))}
     return [found[name] for name in ids if name in found]
+
+
+def opened_beside(db: Connection, session: Session) -> str | None:
+    """Return our id of another session that the device opened for the same content at the same time.
+
+    None where there is none, where this one got events, and where either was refused. Source: Media Collection API,
+    session rules, `session-opened-twice`.
+    """
+    if session.events > 1 or session.failed or None in (session.start_sha256, session.media_id, session.client_address):
+        return None
+    began, window = session.started_at, BESIDE_WINDOW
+    query = (
+        select(SessionRow.id)
+        .where(SessionRow.media_id == session.media_id, SessionRow.started_at.between(began - window, began + window))
+        .where(SessionRow.client_address == session.client_address, SessionRow.user_agent == session.user_agent)
+        .where(SessionRow.upstream == session.upstream, SessionRow.start_sha256 != session.start_sha256)
+        .where(SessionRow.id != session.id, SessionRow.failed.is_(False))
+        .order_by(SessionRow.started_at, SessionRow.id)
+        .limit(1)
+    )
+    return db.execute(query).scalar()
 
 
 def findings_due(db: Connection) -> list[str]:

@@ -126,7 +126,14 @@ def _stored(
         for session in found:
             if session.upstream not in vocabularies:
                 vocabularies[session.upstream] = schemas.vocabulary(db, session.upstream, policy.params)
-            watch = SessionWatch(session, now, policy, vocabularies[session.upstream], closed=closed)
+            watch = SessionWatch(
+                session,
+                now,
+                policy,
+                vocabularies[session.upstream],
+                closed=closed,
+                opened_beside=sessions.opened_beside(db, session),
+            )
             judged = watch.judging(exchanges.of_session(db, session.id))
             moments = {seq: moment_of(exchange, session.started_at) for seq, exchange in enumerate(judged, 1)}
             yield Subject(

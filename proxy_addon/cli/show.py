@@ -42,7 +42,7 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, store_u
     with reading(store_url) as db, ExitStack() as stack:
         session = sessions.find(db, name)
         found = findings.of_exchanges(db, session.id)
-        watch = SessionWatch(session, now, policy)
+        watch = SessionWatch(session, now, policy, opened_beside=sessions.opened_beside(db, session))
         recorded = stack.enter_context(closing(of_session(db, session.id)))
         exchanges = stack.enter_context(closing(watch.judging(recorded, bodies=False)))
         if as_json:

@@ -28,6 +28,8 @@ PLAYHEAD_TIMEOUT = timedelta(minutes=30)
 """The back end closes a session after this long without playhead movement (documented timeout)."""
 RETRY_WINDOW = timedelta(seconds=65)
 """Longest time from one attempt to open a session to the next: iOS repeats 60 s after it learned of the failure."""
+BESIDE_WINDOW = timedelta(seconds=5)
+"""Sessions that one device opens for one content within this time are one playback to its viewer."""
 
 
 class SessionState(StrEnum):

@@ -28,17 +28,20 @@ class SessionWatch:
         vocabulary: Vocabulary = _VOCABULARY,
         *,
         closed: bool = False,
+        opened_beside: str | None = None,
     ) -> None:
         """Make one.
 
         Args:
             now: What an unfinished session is measured against, to tell whether it is over.
             closed: An unfinished session counts as over whatever the time.
+            opened_beside: Our id of another session of the same playback; see `storage.sessions.opened_beside`.
         """
         self._session = session
         self._is_over = session.is_over(as_of(now, policy)) or (closed and not session.failed)
         self._policy = policy
         self._vocabulary = vocabulary
+        self._opened_beside = opened_beside
         self._judge: SessionJudge | None = None
         self._found: list[Finding] = []
 
@@ -54,7 +57,7 @@ class SessionWatch:
                 self._found += [replace(finding, seq=seq) for finding in findings]
             for event in events_of(exchange, seq):
                 if self._judge is None:
-                    facts = facts_of(self._session, is_batch=is_batch(exchange))
+                    facts = facts_of(self._session, is_batch=is_batch(exchange), opened_beside=self._opened_beside)
                     self._judge = SessionJudge(facts, self._policy)
                 self._judge.add(event)
             yield exchange

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -512,3 +513,45 @@ def test_a_session_and_all_exchanges_outside_can_be_read_while_more_are_saved(st
         assert [first.id, *(value.id for value in values)] == [f"x{n:04}" for n in range(500)]
     with store.read() as db:
         assert db.scalar(select(func.count()).select_from(ExchangeRow)) == 501
+
+
+# Opened beside one another
+
+
+def beside(store: Store, id: str) -> str | None:
+    with store.read() as db:
+        return sessions.opened_beside(db, sessions.find(db, id))
+
+
+def opened(id: str, after_s: float = 0, **changes: object) -> Session:
+    values = {"start_sha256": id, "events": 1, "client_address": "10.0.0.1", "user_agent": "TV", **changes}
+    return a_session(id=id, session_id=f"back-end-{id}", started_at=at(after_s), last_event_at=at(after_s), **values)
+
+
+@pytest.mark.parametrize("after_s", [0, 5])
+def test_sessions_that_a_device_opens_within_five_seconds_lie_beside_each_other(store, after_s):
+    put(store, opened("s1"), opened("s2", after_s), opened("far", 60))
+    assert (beside(store, "s1"), beside(store, "s2"), beside(store, "far")) == ("s2", "s1", None)
+
+
+def test_a_session_that_got_events_was_opened_once(store):
+    put(store, opened("s1"), opened("s2", 1, events=7))
+    assert (beside(store, "s1"), beside(store, "s2")) == ("s2", None)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"start_sha256": "s1"},
+        {"client_address": "10.0.0.2"},
+        {"user_agent": None},
+        {"media_id": "another"},
+        {"failed": True},
+        {"upstream": "https://elsewhere.example"},
+        {"started_at": at(5.001)},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_another_playback_is_not_opened_beside(store, other):
+    put(store, opened("s1"), replace(opened("s2", 1), **other))
+    assert (beside(store, "s1"), beside(store, "s2")) == (None, None)
