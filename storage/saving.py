@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, exc, insert, select, update
 
 from proxy_addon.core import sessions as folding
 from proxy_addon.core.exchange import Exchange
@@ -18,8 +19,11 @@ from storage import exchanges as exchange_rows
 from storage import findings as finding_rows
 from storage import schemas
 from storage import sessions as session_rows
+from storage.engine import Store
 from storage.models import ExchangeRow, Recording, ServerRow, SessionRow
 from storage.sessions import session_key
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,32 @@ class Touched:
 
     session: Session
     exchanges: list[Exchange]
+
+
+def save_batch(
+    store: Store, recording: RecordingRun, judged: Sequence[Judged], *, findings_due: bool = False
+) -> list[Touched]:
+    """Store exchanges as `save` does, in a transaction of its own.
+
+    A single exchange that the database refuses is stored once more with its texts in ASCII: names in lists are not
+    worth the loss of a body. Of several, the caller finds the one that is refused by storing each by itself.
+
+    Raises:
+        StorageUnavailable: The store cannot be reached or written.
+        sqlalchemy.exc.DBAPIError: The database refuses what it is given.
+        UnicodeError: There are texts that no database takes.
+    """
+    try:
+        with store.write() as db:
+            return save(db, recording, judged, findings_due=findings_due)
+    except (exc.DBAPIError, UnicodeError) as e:
+        if len(judged) != 1:
+            raise
+        with store.write(in_ascii=True) as db:
+            touched = save(db, recording, judged, findings_due=findings_due)
+        path = judged[0].exchange.request.path
+        logger.warning(f"stored with ? for letters in its names: {path}: {getattr(e, 'orig', e)}")
+        return touched
 
 
 def save(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,20 @@ from proxy_addon.errors import StorageUnavailable
 
 LABEL_LENGTH = 400
 """Longest text in an indexed column, in characters: PostgreSQL indexes at most 2,704 bytes of a row."""
+
+
+def codec_of(dialect: Dialect) -> str:
+    """Return which codec of Python has the characters that a database can hold; known once a connection was made."""
+    return getattr(dialect, "sessiontape_codec", "utf-8")
+
+
+def replaced(text: str, codec: str) -> str:
+    """Return a text with a question mark for every character that a codec lacks, and for NUL.
+
+    >>> replaced("Amélie 东京", "iso8859-1")
+    'Amélie ??'
+    """
+    return text.replace("\0", "?").encode(codec, "replace").decode(codec)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -49,6 +64,7 @@ class WireText(TypeDecorator[str]):
     r"""Text whose characters are the Latin-1 bytes of the wire; comes back exactly.
 
     Backslash and NUL are kept as ``\\`` and ``\0``, so that a path with a NUL in it is no reason to lose an exchange.
+    Where a database cannot hold every character, those beyond ASCII are kept as ``\xe9`` or ``\u20ac``.
     """
 
     impl = Text
@@ -56,13 +72,23 @@ class WireText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Escape."""
-        return None if value is None else value.replace("\\", "\\\\").replace("\0", "\\0")
+        if value is None:
+            return None
+        escaped = value.replace("\\", "\\\\").replace("\0", "\\0")
+        return escaped if codec_of(dialect) == "utf-8" else escaped.encode("ascii", "backslashreplace").decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
         """Undo the escape."""
         if value is None or "\\" not in value:
             return value
-        return "\\".join(part.replace("\\0", "\0") for part in value.split("\\\\"))
+        return _ESCAPE.sub(_unescaped, value)
+
+
+_ESCAPE = re.compile(r"\\(?:(?P<same>\\)|(?P<nul>0)|x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return match["same"] or ("\0" if match["nul"] else chr(int(match[match.lastindex or 0], 16)))
 
 
 class PlainText(TypeDecorator[str]):

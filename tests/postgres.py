@@ -84,6 +84,19 @@ class Server:
             with psycopg.connect(self.url("postgres"), autocommit=True) as db:
                 db.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
+    @contextmanager
+    def unlike_ours(self, encoding: str = "UTF8", **settings: str) -> Iterator[str]:
+        """Give the URL of an empty database as somebody else may have made it: its encoding, and what it sets."""
+        name = f"test_{next(self._numbers)}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as db:
+            db.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' STRATEGY file_copy".encode())
+            for setting, value in settings.items():
+                db.execute(f"ALTER DATABASE {name} SET {setting} = {value}".encode())
+            try:
+                yield self.url(name)
+            finally:
+                db.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
     def _made(self, prepare: Prepare | None) -> tuple[str, str | None]:
         name = f"test_{next(self._numbers)}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as db:
@@ -124,10 +137,10 @@ def running() -> Iterator[Server]:
     work = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     user = NOBODY if os.geteuid() == 0 else None
     try:
-        _hand_over(work, user)
+        hand_over(work, user)
         binaries = _reachable(find_binaries(), work, user)
         _run([binaries / "initdb", "-D", work / "data", *INITDB_OPTIONS], work, user)
-        with _serving([binaries / "postgres", "-D", work / "data", "-k", work, *_settings()], work, user):
+        with serving([binaries / "postgres", "-D", work / "data", "-k", work, *_settings()], work, user):
             yield _answering(Server(work))
     finally:
         shutil.rmtree(work)
@@ -190,12 +203,12 @@ def _reachable(binaries: Path, work: Path, user: int | None) -> Path:
         libraries = package.with_name(f"{package.name}.libs")
         if libraries.is_dir():
             shutil.copytree(libraries, work / libraries.name)
-        _hand_over(work, user)
+        hand_over(work, user)
         return copy / binaries.name
     return binaries
 
 
-def _hand_over(folder: Path, user: int | None) -> None:
+def hand_over(folder: Path, user: int | None) -> None:
     if user is not None:
         for path in (folder, *folder.rglob("*")):
             os.chown(path, user, user, follow_symlinks=False)
@@ -219,7 +232,7 @@ def _run(command: list[str | Path], work: Path, user: int | None) -> None:
 
 
 @contextmanager
-def _serving(command: list[str | Path], work: Path, user: int | None) -> Iterator[None]:
+def serving(command: list[str | Path], work: Path, user: int | None) -> Iterator[None]:
     with (work / "log").open("wb") as log:
         process = subprocess.Popen(
             ["/bin/sh", "-c", SUPERVISE, "sh", *command],

@@ -79,8 +79,7 @@ class _Recorder:
 
     def _save(self, batch: Sequence[tuple[Exchange, Sequence[Finding] | None]]) -> None:
         judged = [saving.Judged(exchange, findings or ()) for exchange, findings in batch]
-        with self.store.write() as db:
-            touched = saving.save(db, self._run, judged, findings_due=self.inspector.is_on)
+        touched = saving.save_batch(self.store, self._run, judged, findings_due=self.inspector.is_on)
         if self.inspector.is_on:
             self.live.see(touched)
         for exchange, _ in batch:
@@ -200,6 +199,11 @@ class Tape:
         except SessiontapeError as e:
             logger.error(f"{e}; {e.hint}")  # noqa: TRY400  # a user's mistake has no traceback
             return
+        if recorder.store.encoding != "utf-8":
+            logger.warning(
+                f"{recorder.store.label} holds no letters beyond {recorder.store.encoding}: lists will show ? for them; "
+                "bodies, paths and headers are stored as they are"
+            )
         recorder.writer.start()
         recorder.live.start()
 

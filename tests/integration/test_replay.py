@@ -26,7 +26,8 @@ import pytest
 
 from proxy_addon.core.exchange import Exchange, Headers, Request, Response
 from storage import saving
-from storage.engine import BUSY_TIMEOUT_S, Store
+from storage.engine import Store
+from storage.sqlite import BUSY_TIMEOUT_S
 from tests import builders, forking, processes, sdk_traffic
 from tests.builders import BEGIN, SESSION_ID, unjudged
 from tests.integration.test_collector import self_signed

@@ -16,7 +16,8 @@ from sqlalchemy import Connection, text
 
 from proxy_addon.errors import SettingsError, StorageUnavailable
 from storage import migrate
-from storage.engine import CONNECT_TIMEOUT_S, Store, check_url, hide_password, sqlite_path
+from storage.engine import Store, check_url, hide_password, sqlite_path
+from storage.postgres import CONNECT_TIMEOUT_S
 
 
 @pytest.fixture
@@ -223,7 +224,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path, use):
 
 
 def test_a_file_that_another_program_keeps_locked_is_an_error_in_time(sqlite_url, monkeypatch):
-    monkeypatch.setattr("storage.engine.BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("storage.sqlite.BUSY_TIMEOUT_S", 0.1)
     store = Store(sqlite_url)
     store.create_file()
     other = sqlite3.connect(sqlite_path(sqlite_url) or "", isolation_level=None)

@@ -1,0 +1,145 @@
+"""What a PostgreSQL connection needs: settings that hold for each transaction, and text that its encoding can hold.
+
+Nothing is set for a whole connection. A database or role may have other defaults, and behind a pooler that shares
+connections (PgBouncer with ``pool_mode = transaction``) each transaction may run on another connection, which other
+programs have used and will use. For the same reason there are no prepared statements and no locks of a connection.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import ConnectionPoolEntry
+
+LOCK_TIMEOUT_S = 30
+"""How long PostgreSQL waits for other writers; a migration of another process may take that long."""
+DEAD_AFTER_MS = 10_000
+"""How long a server may leave what was sent to it unacknowledged before the connection counts as dead."""
+CONNECT_TIMEOUT_S = 5
+"""How long connecting to PostgreSQL may take, unless the URL says so itself."""
+
+WRITER_LOCK = 0x5E5510
+"""Key of the advisory lock that writers take turns with, any number that is ours."""
+
+NO_RIGHT = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)
+"""What PostgreSQL says where another user, or another server, would do."""
+
+_PINNED = {
+    "client_encoding": "UTF8",
+    "DateStyle": "ISO",  # the driver reads no other times with their zone
+    "TimeZone": "UTC",
+    "extra_float_digits": "1",  # a number comes back as it was stored
+}
+"""What every transaction relies on."""
+
+_SCHEME = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://", re.IGNORECASE)
+_SEARCH_PATH = re.compile(r"(?:^|\s)(?:-c\s*|--)search_path=(?P<path>(?:\\.|\S)*)", re.IGNORECASE)
+"""In the command-line options of a connection, where a backslash takes a blank along."""
+
+
+def is_url(url: str) -> bool:
+    """Whether it is a URL of a PostgreSQL database that libpq understands."""
+    if not _SCHEME.match(url):
+        return False
+    try:
+        port = _conninfo(url).get("port", "")
+    except psycopg.ProgrammingError:  # its text may quote a piece of the password
+        return False
+    return re.fullmatch(r"[0-9,]*", str(port)) is not None  # else: the beginning of a password with a slash in it
+
+
+def make_engine(url: str, durable: bool) -> Engine:
+    """Return an engine for a database, to which no connection is made yet."""
+
+    def connect() -> psycopg.Connection[Any]:
+        parameters = _conninfo(url)
+        parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
+        parameters.setdefault("application_name", "sessiontape")
+        parameters.setdefault("tcp_user_timeout", DEAD_AFTER_MS)
+        parameters["client_encoding"] = _PINNED["client_encoding"]
+        return psycopg.connect(**parameters, prepare_threshold=None)
+
+    engine = create_engine("postgresql+psycopg://", creator=connect, pool_pre_ping=True)
+    pinned = _PINNED | {"synchronous_commit": "on" if durable else "off"}
+
+    @event.listens_for(engine, "connect")
+    def learn(db: psycopg.Connection[Any], entry: ConnectionPoolEntry) -> None:
+        entry.info["sessiontape_pinned"] = pinned | {"search_path": _given_search_path(db)}
+        encoding = db.info.parameter_status("server_encoding") or "UTF8"
+        engine.dialect.sessiontape_codec = codec_for(encoding)  # type: ignore[attr-defined]
+
+    @event.listens_for(engine, "begin")
+    def begin(db: Connection) -> None:
+        settings: dict[str, str] = db.info["sessiontape_pinned"]
+        calls = ", ".join(["set_config(%s, %s, true)"] * len(settings))
+        db.exec_driver_sql(f"SELECT {calls}", tuple(part for setting in settings.items() for part in setting))
+
+    return engine
+
+
+def take_turn(db: Connection) -> None:
+    """Wait until no other process writes, and keep others waiting until the transaction ends."""
+    db.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
+    db.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})")
+
+
+def try_lock(db: Connection, key: int) -> bool:
+    """Take a lock that lasts as long as the transaction, however long nothing happens in it; False if it is taken."""
+    db.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+    if (db.dialect.server_version_info or ()) >= (17,):
+        db.exec_driver_sql("SET LOCAL transaction_timeout = 0")
+    return bool(db.exec_driver_sql("SELECT pg_try_advisory_xact_lock(%s)", (key,)).scalar())
+
+
+def codec_for(encoding: str) -> str:
+    """Return which codec of Python knows the characters that a database of this encoding can hold.
+
+    >>> codec_for("UTF8"), codec_for("LATIN1"), codec_for("WIN1251"), codec_for("KOI8R")
+    ('utf-8', 'iso8859-1', 'cp1251', 'koi8-r')
+    >>> codec_for("SQL_ASCII")  # takes any bytes
+    'utf-8'
+    >>> codec_for("EUC_TW")  # unknown to Python; ASCII is part of every encoding of PostgreSQL
+    'ascii'
+    """
+    if encoding == "SQL_ASCII":
+        return "utf-8"
+    name = re.sub(r"^KOI8(?=.$)", "KOI8_", re.sub(r"^WIN", "CP", encoding))
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        return "ascii"
+
+
+def hint(error: str) -> str:
+    """Return what to do about an error of a connection."""
+    if "unsupported startup parameter" in error:
+        return (
+            "a pooler refuses what the URL says in 'options': give it to the role instead, ALTER ROLE … SET …, "
+            "or connect to the server itself"
+        )
+    if "statement pooling" in error:
+        return "the pooler must keep a transaction together: pool_mode = transaction, or session"
+    return "is it running, and may you write there?"
+
+
+def _given_search_path(db: psycopg.Connection[Any]) -> str:
+    """Return the search path that the URL's options, the role or the database give.
+
+    What is in force may be another one: a pooler may leave out the options, or hand over a connection on which another
+    program has set its own.
+    """
+    found = _SEARCH_PATH.findall(db.pgconn.options.decode())
+    if found:
+        return re.sub(r"\\(.)", r"\1", found[-1])
+    row = db.execute("SELECT reset_val FROM pg_settings WHERE name = 'search_path'").fetchone()
+    db.rollback()
+    return str(row[0]) if row else ""
+
+
+def _conninfo(url: str) -> dict[str, Any]:
+    # libpq reads the URL itself: sockets, several hosts and TLS settings mean what they mean everywhere.
+    return psycopg.conninfo.conninfo_to_dict(_SCHEME.sub("postgresql://", url))
