@@ -14,22 +14,23 @@ _FLAG = "media.downloaded"
 
 @body_rule("downloads-not-array", ERROR)
 def downloads_not_array(body: BodyView) -> Iterable[Problem]:
-    """The body of downloaded playback is not an array.
+    """The body of a request to downloaded is not an array.
 
-    What it checks: The body posted to `/api/v1/downloaded` is a JSON array.
+    What it checks: A body that is posted to `/api/v1/downloaded` must be a JSON array.
 
     Why it matters: The server expects the whole playback at once and refuses anything else with 400, so a single event
-    sent there is lost.
+    that is sent there is lost.
 
-    Source: docs, `track-downloaded-content.md`. Sureness: medium, since no client of Adobe's uses this path.
+    Source: Adobe's docs, `track-downloaded-content.md`. Confidence: medium, because none of Adobe's clients uses this
+    path.
 
     Example: `{"eventType": "sessionStart", …}` posted to `/api/v1/downloaded`
 
-    How to fix: Collect the events of a playback on the device and post them as one array, the `sessionStart` first.
-    Live playback begins at `/api/v1/sessions`.
+    How to fix: Collect the events of a playback on the device and post them as one array that begins with
+    `sessionStart`. Post the `sessionStart` of a live session to `/api/v1/sessions`.
 
-    Known limits: A body that is no JSON is left to `body-empty` and `body-not-json`. The parts of a body that is no
-    array are not looked at here.
+    Known limits: A body that is not JSON is reported by `body-empty` or `body-not-json`. The contents of a body that is
+    not an array are not checked here.
     """
     if body.endpoint is Operation.DOWNLOADED and body.reading.problem is None and not isinstance(body.value, list):
         yield Problem(f"the body is {shown(body.value)}; expected an array of events", "")
@@ -37,20 +38,21 @@ def downloads_not_array(body: BodyView) -> Iterable[Problem]:
 
 @body_rule("downloads-empty", ERROR)
 def downloads_empty(body: BodyView) -> Iterable[Problem]:
-    """The array of events is empty.
+    """A batch contains no events.
 
-    What it checks: An array posted to `/api/v1/downloaded` or `/api/v1/sessions` has at least one element.
+    What it checks: An array that is posted to `/api/v1/downloaded` or `/api/v1/sessions` must have at least one
+    element.
 
-    Why it matters: A playback without a `sessionStart` opens no session: the request is refused with 400, or reports
-    nothing.
+    Why it matters: A batch without a `sessionStart` opens no session. The server refuses the request with 400, or the
+    request reports nothing.
 
-    Source: docs, `track-downloaded-content.md` (the first event has to be a `sessionStart`). Sureness: medium.
+    Source: Adobe's docs, `track-downloaded-content.md`: the first event must be a `sessionStart`. Confidence: medium.
 
     Example: `[]`
 
-    How to fix: Post a batch only when a playback was stored, and check that the queue was not emptied twice.
+    How to fix: Post a batch only if a playback was stored, and check that the queue was not emptied twice.
 
-    Known limits: An empty array posted to events is told by `body-not-object` instead.
+    Known limits: An empty array that is posted to events is reported by `body-not-object` instead.
     """
     if isinstance(body.value, list) and not body.value and body.endpoint is not Operation.EVENTS:
         yield Problem("the array is empty; expected events, the first one a sessionStart", "")
@@ -60,20 +62,20 @@ def downloads_empty(body: BodyView) -> Iterable[Problem]:
 def downloads_first_not_session_start(body: BodyView) -> Iterable[Problem]:
     """The first event of a batch is not `sessionStart`.
 
-    What it checks: The first element of a batch has the `eventType` `sessionStart`, whatever the times of the elements
-    are.
+    What it checks: The first element of a batch must have the `eventType` `sessionStart`. The `ts` of the elements does
+    not matter.
 
-    Why it matters: The server opens the session with the first element and refuses the whole batch with 400 when it
-    cannot.
+    Why it matters: The server opens the session with the first element. If it cannot, it refuses the whole batch with
+    400.
 
-    Source: docs, `track-downloaded-content.md`; Android and iOS drop what they stored before the first `sessionStart`.
-    Sureness: high.
+    Source: Adobe's docs, `track-downloaded-content.md`; the Android and iOS SDKs drop stored events that precede the
+    first `sessionStart`. Confidence: high.
 
     Example: `[{"eventType": "play", …}, {"eventType": "sessionStart", …}]`
 
-    How to fix: Keep the events in the order in which they happened, and drop what came before the start.
+    How to fix: Keep the events in the order in which they happened, and drop those that precede the `sessionStart`.
 
-    Known limits: A first element that is no object is left to `body-not-object`.
+    Known limits: A first element that is not an object is reported by `body-not-object`.
     """
     if not isinstance(body.value, list) or not body.value or body.endpoint is Operation.EVENTS:
         return
@@ -88,24 +90,25 @@ def downloads_first_not_session_start(body: BodyView) -> Iterable[Problem]:
 
 @body_rule("downloaded-flag-missing", ERROR)
 def downloaded_flag_missing(body: BodyView) -> Iterable[Problem]:
-    """A batch on sessions does not say that it is downloaded playback.
+    """A batch on sessions is not marked as downloaded playback.
 
-    What it checks: In an array posted to `/api/v1/sessions`, the first `sessionStart` has `media.downloaded` with the
-    value `true`.
+    What it checks: In an array that is posted to `/api/v1/sessions`, the first `sessionStart` must have
+    `media.downloaded` set to `true`.
 
-    Why it matters: On this path the flag is what tells a batch from a live start. Without it the server answers 400 and
-    discards all events of the playback.
+    Why it matters: On this path, the flag is what distinguishes a batch from a live start. Without it the server
+    answers 400 and discards all events of the playback.
 
-    Source: docs, `track-downloaded-content.md`; Android and iOS always send the flag. Sureness: high.
+    Source: Adobe's docs, `track-downloaded-content.md`; the Android and iOS SDKs always send the flag. Confidence:
+    high.
 
     Example: `[{"eventType": "sessionStart", …, "params": {"media.downloaded": false, …}}, …]` posted to
     `/api/v1/sessions`
 
-    How to fix: Set `media.downloaded` to `true` in the batch's `sessionStart`, or post to `/api/v1/downloaded`, where
-    it is not needed.
+    How to fix: Set `media.downloaded` to `true` in the `sessionStart` of the batch, or post the batch to
+    `/api/v1/downloaded`, where the flag is not needed.
 
-    Known limits: A batch without any `sessionStart` is left to `downloads-first-not-session-start`. The string `"true"`
-    does not count as the flag.
+    Known limits: A batch without any `sessionStart` is reported by `downloads-first-not-session-start`. The string
+    `"true"` does not count as the flag.
     """
     if body.endpoint is not Operation.SESSIONS or not isinstance(body.value, list):
         return
@@ -125,20 +128,21 @@ def downloaded_flag_missing(body: BodyView) -> Iterable[Problem]:
 
 @body_rule("downloads-via-sessions", INFO)
 def downloads_via_sessions(body: BodyView) -> Iterable[Problem]:
-    """A batch was posted to sessions, the deprecated path.
+    """A batch was posted to sessions, which is deprecated.
 
-    What it checks: A JSON array was posted to `/api/v1/sessions` and not to `/api/v1/downloaded`.
+    What it checks: A JSON array should be posted to `/api/v1/downloaded`, not to `/api/v1/sessions`.
 
-    Why it matters: It works today, but the documents have called the path deprecated since 2021. A client that is free
-    to choose should not depend on it.
+    Why it matters: It works today, but Adobe's docs have called this path deprecated since 2021. New clients should not
+    depend on it.
 
-    Source: docs, `track-downloaded-content.md`; Android 3.1.2 and iOS 5.0.1 still use it. Sureness: high.
+    Source: Adobe's docs, `track-downloaded-content.md`; the Android 3.1.2 and iOS 5.0.1 SDKs still use it. Confidence:
+    high.
 
     Example: `POST /api/v1/sessions` with the body `[{"eventType": "sessionStart", …}, …]`
 
-    How to fix: Post to `/api/v1/downloaded`. With Adobe's mobile SDKs there is nothing to do.
+    How to fix: Post to `/api/v1/downloaded`. If you use Adobe's mobile SDKs, there is nothing to fix.
 
-    Known limits: Told of an array whatever is in it, also an empty one.
+    Known limits: The rule reports any array, including an empty one.
     """
     if body.endpoint is Operation.SESSIONS and isinstance(body.value, list):
         yield Problem("a batch was posted to /api/v1/sessions; /api/v1/downloaded is the documented path", "")

@@ -22,19 +22,19 @@ _MILLISECONDS = range(946_684_800_000, 4_102_444_800_000)
 def event_type_missing(event: EventView) -> Iterable[Problem]:
     """The event has no `eventType`.
 
-    What it checks: Whether the event has a member `eventType`, spelled exactly so.
+    What it checks: Every event must have the member `eventType`, spelled exactly like this.
 
-    Why it matters: Nobody can tell what happened: the server refuses the request, and in a batch everything is
-    discarded.
+    Why it matters: Without a type nobody can tell what happened. The server refuses the request; in a batch, all events
+    are discarded.
 
-    Source: 2018 docs (the schema), Swagger; high.
+    Source: Adobe's 2018 docs (the schema); Adobe's Swagger file. Confidence: high.
 
     Example: `{"playerTime": {"playhead": 12.5, "ts": 1772366412500}}`
 
-    How to fix: Name one of the 20 event types in `eventType`, at the top level of the body.
+    How to fix: Add `eventType` at the top level of the body, with one of the 20 event types as its value.
 
-    Known limits: Without a type nothing is said about which params are required or belong there; the rest is judged all
-    the same. A misspelled member such as `eventtype` is `body-unknown-member` as well.
+    Known limits: Without a type it is not known which params are required or allowed, so those checks are skipped.
+    Everything else is checked. A misspelled member such as `eventtype` is also reported by `body-unknown-member`.
     """
     if "eventType" not in event.value:
         yield Problem("eventType is missing", event.pointer)
@@ -42,23 +42,23 @@ def event_type_missing(event: EventView) -> Iterable[Problem]:
 
 @event_rule("event-type-unknown", ERROR, from_schema=True)
 def event_type_unknown(event: EventView) -> Iterable[Problem]:
-    """`eventType` is not a string, or names no event.
+    """`eventType` is not a string, or not the name of a known event.
 
-    What it checks: Whether `eventType` is one of the 20 known names. Upper and lower case count, and the message
-    suggests what was probably meant.
+    What it checks: `eventType` must be one of the 20 known names. Names are case-sensitive. The message suggests the
+    name that was probably meant.
 
-    Why it matters: The schema lists the names, so the server refuses the event and the state it should have changed
-    stays as it was.
+    Why it matters: The schema lists the valid names, so the server refuses the event. The change that it should have
+    reported never happens in the reports.
 
-    Source: 2018 docs (the schema), Swagger, dev site `events.md`; high.
+    Source: Adobe's 2018 docs (the schema); Adobe's Swagger file; Adobe's developer site, `events.md`. Confidence: high.
 
-    Example: `{"playerTime": {"playhead": 80, "ts": 1772366480000}, "eventType": "resume"}`; it is `play`
+    Example: `{"playerTime": {"playhead": 80, "ts": 1772366480000}, "eventType": "resume"}`, which should be `play`
 
-    How to fix: Use the suggested name. Resuming, the end of a seek and the end of buffering are all `play`, and a seek
-    begins with `pauseStart`. Names that begin with `media.` are of the Media Edge API.
+    How to fix: Use the suggested name. Send `play` when playback resumes and when a seek or buffering ends. Send
+    `pauseStart` when a seek begins. Names that start with `media.` belong to the Media Edge API.
 
-    Known limits: `statesUpdate` is taken although Swagger and the schema of 2018 lack it. Suggestions are guesses; what
-    else the rules say about an event of unknown type is little.
+    Known limits: `statesUpdate` is accepted, although Adobe's Swagger file and the 2018 schema lack it. Suggestions are
+    guesses. Few other rules apply to an event of unknown type.
     """
     if "eventType" not in event.value or event.type in protocol.EVENTS:
         return
@@ -86,21 +86,21 @@ def _right_name(name: str) -> str | None:
 
 @event_rule("event-on-sessions", ERROR)
 def event_on_sessions(event: EventView) -> Iterable[Problem]:
-    """Another event than `sessionStart` was posted to sessions.
+    """An event other than `sessionStart` was posted to sessions.
 
-    What it checks: Whether a single event on `/api/v1/sessions` is `sessionStart`.
+    What it checks: A single event on `/api/v1/sessions` must be a `sessionStart`.
 
-    Why it matters: The endpoint opens sessions and takes nothing else: the event is refused, for there is no session to
-    which it could belong.
+    Why it matters: This endpoint only opens sessions. The server refuses any other event, because there is no session
+    that it could belong to.
 
-    Source: `mc-api-sessions-req.md`; high.
+    Source: Adobe's docs, `mc-api-sessions-req.md`. Confidence: high.
 
     Example: `POST /api/v1/sessions` with `{"playerTime": {"playhead": 0, "ts": 1772366400000}, "eventType": "play"}`
 
-    How to fix: Post `sessionStart` first, wait for its answer, and send all other events to the path in `Location` plus
-    `/events`. Until then queue them.
+    How to fix: Post `sessionStart` first and wait for the answer. Send all other events to the path in `Location`
+    followed by `/events`. Queue events until the answer has arrived.
 
-    Known limits: Arrays are left to the rules over batches, and events of unknown type to `event-type-unknown`.
+    Known limits: Arrays are checked by the rules for batches, and events of unknown type by `event-type-unknown`.
     """
     if event.endpoint is Operation.SESSIONS and not event.in_batch and event.type in protocol.EVENTS:
         if event.type != START:
@@ -114,17 +114,20 @@ def event_on_sessions(event: EventView) -> Iterable[Problem]:
 def session_start_on_events(event: EventView) -> Iterable[Problem]:
     """`sessionStart` was posted to events.
 
-    What it checks: Whether a `sessionStart` went to `/api/v1/sessions/{sid}/events`.
+    What it checks: A `sessionStart` must not be posted to `/api/v1/sessions/{sid}/events`.
 
-    Why it matters: It opens no new session there. What follows is counted to the old playback, or not at all.
+    Why it matters: On this endpoint it does not open a new session. The events after it are counted towards the old
+    playback, or not at all.
 
-    Source: dev site `events.md`; high that it does not belong there, medium that the server refuses it.
+    Source: Adobe's developer site, `events.md`. Confidence: high that it does not belong there; medium that the server
+    refuses it.
 
     Example: `POST /api/v1/sessions/bfcca2ca597a3c71/events` with `{"eventType": "sessionStart", …}`
 
-    How to fix: Post each `sessionStart` to `/api/v1/sessions`, and use the new ID for all events after it.
+    How to fix: Post each `sessionStart` to `/api/v1/sessions`, and use the new session ID for all events after it.
 
-    Known limits: An array posted to events is not looked into; it is `body-not-object` as a whole.
+    Known limits: The elements of an array that is posted to events are not checked. Such an array is reported by
+    `body-not-object`.
     """
     if event.endpoint is Operation.EVENTS and event.type == START:
         yield Problem(
@@ -136,19 +139,19 @@ def session_start_on_events(event: EventView) -> Iterable[Problem]:
 def player_time_missing(event: EventView) -> Iterable[Problem]:
     """The event has no `playerTime`.
 
-    What it checks: Whether the event has a member `playerTime`, whatever its type.
+    What it checks: Every event must have the member `playerTime`. Its type is checked by `player-time-type`.
 
-    Why it matters: Without time and position an event cannot be put in order or turned into time spent, and the schema
-    does not let it pass.
+    Why it matters: Without a time and a position, the event cannot be put in order or turned into time spent. The
+    schema refuses it.
 
-    Source: 2018 docs (the schema), 2017 page, Swagger; high.
+    Source: Adobe's 2018 docs (the schema); Adobe's help page of 2017; Adobe's Swagger file. Confidence: high.
 
     Example: `{"eventType": "ping"}`
 
-    How to fix: Add `"playerTime": {"playhead": …, "ts": …}` to each event, pings included.
+    How to fix: Add `"playerTime": {"playhead": …, "ts": …}` to every event, including pings.
 
-    Known limits: One finding stands for both missing values; `playhead-missing` and `ts-missing` look inside of a
-    `playerTime` that is there.
+    Known limits: This one finding covers both missing values. `playhead-missing` and `ts-missing` apply only to an
+    event that has a `playerTime`.
     """
     if "playerTime" not in event.value:
         yield Problem("playerTime is missing", event.pointer)
@@ -158,17 +161,17 @@ def player_time_missing(event: EventView) -> Iterable[Problem]:
 def player_time_type(event: EventView) -> Iterable[Problem]:
     """`playerTime` is not an object.
 
-    What it checks: Whether `playerTime` is a JSON object. `null`, a number or an array are none.
+    What it checks: `playerTime` must be a JSON object. `null`, a number or an array is not allowed.
 
-    Why it matters: The server finds neither playhead nor time and refuses the event.
+    Why it matters: The server finds neither a playhead nor a time, and refuses the event.
 
-    Source: 2018 docs (the schema), Swagger; high.
+    Source: Adobe's 2018 docs (the schema); Adobe's Swagger file. Confidence: high.
 
     Example: `{"playerTime": 12.5, "eventType": "play"}`
 
-    How to fix: Send `{"playhead": 12.5, "ts": 1772366412500}` in its place.
+    How to fix: Send an object such as `{"playhead": 12.5, "ts": 1772366412500}`.
 
-    Known limits: An object that was serialised twice, and so is a string, is reported but not looked into.
+    Known limits: An object that was serialised twice is a string. It is reported, but its contents are not checked.
     """
     if "playerTime" in event.value and event.player_time is None:
         yield Problem(f"playerTime is {shown(event.value['playerTime'])}; expected an object", event.at("playerTime"))
@@ -176,21 +179,22 @@ def player_time_type(event: EventView) -> Iterable[Problem]:
 
 @event_rule("player-time-unknown-member", ERROR, from_schema=True, member="playerTime")
 def player_time_unknown_member(event: EventView) -> Iterable[Problem]:
-    """`playerTime` has a member that is neither `playhead` nor `ts`.
+    """`playerTime` has a member other than `playhead` and `ts`.
 
-    What it checks: Whether the members of `playerTime` are `playhead` and `ts` alone. Upper and lower case count.
+    What it checks: The only members of `playerTime` are `playhead` and `ts`. Names are case-sensitive.
 
-    Why it matters: The schema allows no others, so the whole event is refused for a value that nobody reads.
+    Why it matters: The schema allows no other members, so the server refuses the whole event because of a value that
+    nobody reads.
 
-    Source: 2018 docs (the schema); high.
+    Source: Adobe's 2018 docs (the schema). Confidence: high.
 
     Example: `"playerTime": {"playhead": 12.5, "ts": 1772366412500, "timezone": "CET"}`
 
-    How to fix: Leave it out; the length of the content belongs into `media.length`, your own values into
-    `customMetadata` of `sessionStart`.
+    How to fix: Remove the member. The length of the content belongs in `media.length`, and your own values belong in
+    the `customMetadata` of `sessionStart`.
 
-    Known limits: A name in the wrong case, such as `playHead`, is reported here and as missing. It is lowered to info
-    where upstream took the request.
+    Known limits: A name in the wrong case, such as `playHead`, is reported both here and as missing. The finding is
+    lowered to info if the upstream accepted the request.
     """
     for name in event.player_time or ():
         if name not in protocol.PLAYER_TIME_MEMBERS:
@@ -202,17 +206,19 @@ def player_time_unknown_member(event: EventView) -> Iterable[Problem]:
 def playhead_missing(event: EventView) -> Iterable[Problem]:
     """`playerTime` has no `playhead`.
 
-    What it checks: Whether a `playerTime` that is an object has the member `playhead`.
+    What it checks: If `playerTime` is an object, it must have the member `playhead`.
 
-    Why it matters: The schema demands it; without it there is no progress, no resume point and no sign of a stall.
+    Why it matters: The schema requires it. Without it there is no progress, no resume point and no way to detect a
+    stall.
 
-    Source: 2018 docs (the schema), 2017 page, Swagger; high.
+    Source: Adobe's 2018 docs (the schema); Adobe's help page of 2017; Adobe's Swagger file. Confidence: high.
 
     Example: `{"playerTime": {"ts": 1772366412500}, "eventType": "play"}`
 
-    How to fix: Send the position in the main content in seconds with each event; 0 where the player has not begun.
+    How to fix: Send the position in the main content, in seconds, with every event. Send 0 before playback begins.
 
-    Known limits: Nothing is said where `playerTime` itself is missing or no object: that is told by its own rules.
+    Known limits: If `playerTime` is missing or is not an object, `player-time-missing` or `player-time-type` reports it
+    instead.
     """
     if event.player_time is not None and "playhead" not in event.player_time:
         yield Problem("playerTime.playhead is missing", event.at("playerTime"))
@@ -222,20 +228,22 @@ def playhead_missing(event: EventView) -> Iterable[Problem]:
 def playhead_type(event: EventView) -> Iterable[Problem]:
     """`playhead` is not a number.
 
-    What it checks: Whether `playhead` is a JSON number, with or without a fraction. Strings, `null` and booleans are
-    none.
+    What it checks: `playhead` must be a JSON number, with or without a fraction. Strings, `null` and booleans are not
+    allowed.
 
-    Why it matters: Types are checked strictly: the server refuses the event, and position and time of it are lost.
+    Why it matters: The server checks types strictly. It refuses the event, and both the position and the time of the
+    event are lost.
 
-    Source: 2018 docs (the schema), `mc-api-sessions-req.md`, Swagger; high.
+    Source: Adobe's 2018 docs (the schema); Adobe's docs, `mc-api-sessions-req.md`; Adobe's Swagger file. Confidence:
+    high.
 
     Example: `{"playerTime": {"playhead": "12.5", "ts": 1772366412500}, "eventType": "play"}`
 
-    How to fix: Send the number without quotation marks, and 0 where the player gives none yet. A position that is not a
-    number in the player (`NaN`) often arrives as `null`.
+    How to fix: Send the number without quotation marks. Send 0 while the player does not know its position. If the
+    value is `null`, check for `NaN` in the player: JSON libraries often write `NaN` as `null`.
 
-    Known limits: Any number passes, however long, fractions and exponents included; whether it is a sensible one is for
-    other rules.
+    Known limits: Any number is accepted, however long, including fractions and exponents. Other rules check whether it
+    is plausible.
     """
     time = event.player_time
     if time is not None and "playhead" in time and not has_type(time["playhead"], "number"):
@@ -246,20 +254,20 @@ def playhead_type(event: EventView) -> Iterable[Problem]:
 def playhead_negative(event: EventView) -> Iterable[Problem]:
     """`playhead` is below 0.
 
-    What it checks: Whether `playhead` is 0 or more.
+    What it checks: `playhead` must be 0 or more.
 
-    Why it matters: The schema lets it pass, but the position is before the content, so progress and the point where the
-    viewer left become wrong.
+    Why it matters: The schema accepts the value, but it lies before the beginning of the content. The reports of
+    progress, and of where viewers left, become wrong.
 
-    Source: `mc-api-sessions-req.md` (the range begins at 0), JS and Android (they ignore such values); high that it is
-    a bug, low that it is refused.
+    Source: Adobe's docs, `mc-api-sessions-req.md` (the range begins at 0); the JavaScript and Android SDKs, which
+    ignore negative values. Confidence: high that it is a bug; low that the server refuses it.
 
     Example: `{"playerTime": {"playhead": -1, "ts": 1772366400000}, "eventType": "play"}`
 
-    How to fix: Send 0 until the player knows its position. For live content send the second of the day, and not the
+    How to fix: Send 0 until the player knows its position. For live content, send the second of the day, not the
     distance to the live edge.
 
-    Known limits: `-0` is 0. Upper limits depend on the content and are for the rules over sessions.
+    Known limits: `-0` counts as 0. The upper limit depends on the content and is checked by the session rules.
     """
     playhead = (event.player_time or {}).get("playhead")
     if has_type(playhead, "number") and playhead is not None and playhead < 0:
@@ -270,18 +278,19 @@ def playhead_negative(event: EventView) -> Iterable[Problem]:
 def ts_missing(event: EventView) -> Iterable[Problem]:
     """`playerTime` has no `ts`.
 
-    What it checks: Whether a `playerTime` that is an object has the member `ts`.
+    What it checks: If `playerTime` is an object, it must have the member `ts`.
 
-    Why it matters: The schema demands it, and it is all that the back end can put events in order by; time spent is
-    computed from it.
+    Why it matters: The schema requires it. The back end has nothing else to sort events by, and computes time spent
+    from it.
 
-    Source: 2018 docs (the schema), 2017 page, Swagger; high.
+    Source: Adobe's 2018 docs (the schema); Adobe's help page of 2017; Adobe's Swagger file. Confidence: high.
 
     Example: `{"playerTime": {"playhead": 12.5}, "eventType": "play"}`
 
-    How to fix: Send the device's clock at the moment of the event, in milliseconds since 1970 in UTC.
+    How to fix: Send the time of the device's clock at the moment of the event, in milliseconds since 1970 (UTC).
 
-    Known limits: Nothing is said where `playerTime` itself is missing or no object: that is told by its own rules.
+    Known limits: If `playerTime` is missing or is not an object, `player-time-missing` or `player-time-type` reports it
+    instead.
     """
     if event.player_time is not None and "ts" not in event.player_time:
         yield Problem("playerTime.ts is missing", event.at("playerTime"))
@@ -289,21 +298,22 @@ def ts_missing(event: EventView) -> Iterable[Problem]:
 
 @event_rule("ts-type", ERROR, from_schema=True, member="playerTime")
 def ts_type(event: EventView) -> Iterable[Problem]:
-    """`ts` is not an integer of 64 bits.
+    """`ts` is not a 64-bit integer.
 
-    What it checks: Whether `ts` is a JSON number without a fraction, from -2⁶³ to 2⁶³-1.
+    What it checks: `ts` must be a JSON number without a fraction, from -2⁶³ to 2⁶³-1.
 
-    Why it matters: Types are checked strictly: the server refuses the event, and durations around it are computed
-    without it.
+    Why it matters: The server checks types strictly. It refuses the event, and computes durations as if the event had
+    never happened.
 
-    Source: 2018 docs (the schema), Swagger (int64); high.
+    Source: Adobe's 2018 docs (the schema); Adobe's Swagger file (int64). Confidence: high.
 
     Example: `{"playerTime": {"playhead": 12.5, "ts": "1772366412500"}, "eventType": "play"}`
 
-    How to fix: Send whole milliseconds as a number, without quotation marks; round clocks that give fractions of them.
+    How to fix: Send whole milliseconds as a number without quotation marks. Round the value if the clock returns
+    fractions.
 
-    Known limits: `1772366412500.0` and `1.7723664125e12` are whole numbers and pass, with an info (`integer-as-float`);
-    whether the server takes them is not known.
+    Known limits: `1772366412500.0` and `1.7723664125e12` are whole numbers and are accepted here, but
+    `integer-as-float` reports them as info. It is not known whether the server accepts them.
     """
     time = event.player_time
     if time is not None and "ts" in time and _ts(event) is None:
@@ -316,21 +326,21 @@ def ts_type(event: EventView) -> Iterable[Problem]:
 def ts_not_milliseconds(event: EventView) -> Iterable[Problem]:
     """`ts` looks like seconds, microseconds or nanoseconds.
 
-    What it checks: Whether an integer `ts` has ten digits, which as seconds is a date from September 2001 on, or
-    sixteen or more.
+    What it checks: An integer `ts` must not have ten digits, because these look like seconds since 1970 (a date after
+    September 2001). It must not have sixteen or more digits, because these look like microseconds or nanoseconds.
 
-    Why it matters: The schema lets it pass and all durations come out a thousand times too short or too long, while the
-    answer is 204.
+    Why it matters: The schema accepts the value and the server answers 204, but all durations are too short or too long
+    by a factor of at least a thousand.
 
-    Source: docs and dev site (it must be milliseconds); high that it is a bug.
+    Source: Adobe's docs and developer site: `ts` must be in milliseconds. Confidence: high that it is a bug.
 
     Example: `{"playerTime": {"playhead": 0, "ts": 1772366400}, "eventType": "play"}`
 
-    How to fix: Send milliseconds since 1970: multiply seconds by 1,000, divide microseconds by 1,000 and nanoseconds by
-    1,000,000.
+    How to fix: Send milliseconds since 1970. Multiply seconds by 1,000, divide microseconds by 1,000, and divide
+    nanoseconds by 1,000,000.
 
-    Known limits: The unit is guessed by size. Seconds before September 2001, and clocks that count from the start of
-    the device, are `ts-implausible`.
+    Known limits: The unit is guessed from the size of the number. Seconds before September 2001, and clocks that count
+    from the start of the device, are reported by `ts-implausible`.
     """
     ts = _ts(event)
     if ts is None:
@@ -346,20 +356,21 @@ def ts_not_milliseconds(event: EventView) -> Iterable[Problem]:
 def ts_implausible(event: EventView) -> Iterable[Problem]:
     """`ts` lies outside the years 2000 to 2099.
 
-    What it checks: Whether an integer `ts` is at least 946684800000 and less than 4102444800000, unless
-    `ts-not-milliseconds` explains it.
+    What it checks: An integer `ts` must be at least 946684800000 and less than 4102444800000. Values that
+    `ts-not-milliseconds` reports are skipped.
 
-    Why it matters: The server takes it, but the playback is reported at a wrong date, or falls out of the reports.
+    Why it matters: The server accepts the event, but the playback is reported on a wrong date or is missing from the
+    reports.
 
-    Source: common sense; Android and iOS tests have values such as 0 and 100; medium.
+    Source: Common sense; the tests of the Android and iOS SDKs contain values such as 0 and 100. Confidence: medium.
 
     Example: `{"playerTime": {"playhead": 0, "ts": 100}, "eventType": "play"}`
 
-    How to fix: Use the wall clock in UTC and not a timer that starts with the device; test fixtures should have real
-    times, too.
+    How to fix: Use the wall clock in UTC, not a timer that starts with the device. Use real times in test fixtures,
+    too.
 
-    Known limits: A device whose clock is wrong but in this century is not seen here: live sessions have
-    `ts-clock-skew`.
+    Known limits: A wrong clock that still shows a date in these years is not reported here. In live sessions,
+    `ts-clock-skew` reports it.
     """
     ts = _ts(event)
     if ts is not None and ts not in _MILLISECONDS and not (10**9 <= ts < 10**10 or ts >= 10**15):
@@ -370,20 +381,21 @@ def ts_implausible(event: EventView) -> Iterable[Problem]:
 def integer_as_float(event: EventView) -> Iterable[Problem]:
     """An integer is written with a fraction or an exponent.
 
-    What it checks: Whether `ts`, params of type integer and quality numbers are written in digits alone. `5.0` and
-    `1.7e12` are whole, but not written so.
+    What it checks: `ts`, params of type integer, and the numbers in `qoeData` must be written with digits only. `5.0`
+    and `1.7e12` are whole numbers, but not written this way.
 
-    Why it matters: Many servers take it for an integer; one that reads draft-04 of JSON Schema to the letter refuses
-    the event.
+    Why it matters: Many servers accept such a number as an integer. A server that takes JSON Schema draft-04 literally
+    refuses the event.
 
-    Source: 2018 docs (the schema is draft-04), Android and iOS (both take care to write whole numbers as such); medium.
+    Source: Adobe's 2018 docs (the schema is draft-04); the Android and iOS SDKs, which both take care to write whole
+    numbers without a fraction. Confidence: medium.
 
     Example: `"params": {"media.ad.podIndex": 1.0, "media.ad.podSecond": 0}` on `adBreakStart`
 
-    How to fix: Convert to an integer type before the body is written.
+    How to fix: Convert the value to an integer type before you serialise the body.
 
-    Known limits: Numbers that may have a fraction, `playhead` and lengths, are not looked at, nor is `authState` of
-    customer IDs. A value that is not whole has the wrong type, which is an error.
+    Known limits: Numbers that may have a fraction, such as `playhead` and lengths, are not checked, and neither is
+    `authState` in customer IDs. A value that is not a whole number has the wrong type, which is reported as an error.
     """
     ts = (event.player_time or {}).get("ts")
     if isinstance(ts, Number) and ts.whole_value() is not None:

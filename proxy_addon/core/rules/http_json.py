@@ -20,22 +20,22 @@ _LONGEST_ANSWER = 300
 
 @exchange_rule("http-method", ERROR)
 def http_method(exchange: Exchange) -> Iterable[Problem]:
-    """The method is not the one of the endpoint.
+    """The request uses the wrong HTTP method for its endpoint.
 
-    What it checks: Whether a request to sessions, events or downloaded is a POST and one to schemas a GET. A browser's
-    OPTIONS is fine on all of them.
+    What it checks: Requests to sessions, events and downloaded must use POST, and requests to schemas must use GET. The
+    OPTIONS request of a browser is accepted on all four.
 
-    Why it matters: The server has nothing to do for other methods: no session is opened and no event is counted,
-    although the player may believe so.
+    Why it matters: The server does nothing with other methods. No session is opened and no event is counted, although
+    the player may believe otherwise.
 
-    Source: `mc-api-overview.md`, Swagger; high.
+    Source: Adobe's docs, `mc-api-overview.md`; Adobe's Swagger file. Confidence: high.
 
     Example: `PUT /api/v1/sessions/bfcca2ca597a3c71/events`
 
-    How to fix: Send POST. The CORS headers also name PUT, but no call with it is documented.
+    How to fix: Send POST. The server's CORS headers also list PUT, but no call that uses it is documented.
 
-    Known limits: Methods are case-sensitive, so `post` is reported too. HEAD on schemas is reported, though servers
-    often answer it as they do GET; the body of a request with a wrong method is not judged at all.
+    Known limits: Methods are case-sensitive, so `post` is reported. HEAD on schemas is reported, although servers often
+    treat it like GET. The body of a request with a wrong method is not checked at all.
     """
     route = exchange.route
     if route.operation is Operation.OTHER and route.endpoint is not None:
@@ -45,23 +45,25 @@ def http_method(exchange: Exchange) -> Iterable[Problem]:
 
 @exchange_rule("http-path-unknown", WARNING)
 def http_path_unknown(exchange: Exchange) -> Iterable[Problem]:
-    """The path is none of the protocol's.
+    """The path is not one of the protocol's four paths.
 
-    What it checks: Whether the path, without prefix and query, is `/api/v1/sessions`, `/api/v1/sessions/{sid}/events`,
-    `/api/v1/downloaded` or `/api/v1/schemas/{eventType}`.
+    What it checks: Without its prefix and query string, the path must be `/api/v1/sessions`,
+    `/api/v1/sessions/{sid}/events`, `/api/v1/downloaded` or `/api/v1/schemas/{eventType}`.
 
-    Why it matters: A server that does not know a path answers with an error at best, and what the body reports never
-    gets into the reports.
+    Why it matters: The server cannot do anything with an unknown path, so the data in the body never reaches the
+    reports. At best, the server answers with an error.
 
-    Source: docs, dev site, Swagger (each names these four paths or some of them); high.
+    Source: Adobe's docs, Adobe's developer site and Adobe's Swagger file, each of which names some or all of these
+    paths. Confidence: high.
 
-    Example: `POST /api/v1/bfcca2ca597a3c71/events`, where `sessions/` is missing
+    Example: `POST /api/v1/bfcca2ca597a3c71/events`, which lacks `sessions/`
 
-    How to fix: Take the session ID out of `Location` and put it into `/api/v1/sessions/{sid}/events`. Look for a
-    trailing slash, a doubled one and wrong upper or lower case.
+    How to fix: Take the session ID from `Location` and insert it into `/api/v1/sessions/{sid}/events`. Look for a
+    trailing slash, a double slash, or wrong upper or lower case.
 
-    Known limits: `/api/v1/downloads` counts as `/api/v1/downloaded`, although no document has it. Any prefix before
-    `/api/` is taken as the device's setting, and paths without `/api/v<number>/` are not recorded in the first place.
+    Known limits: `/api/v1/downloads` is accepted as `/api/v1/downloaded`, although no document mentions it. Any prefix
+    before `/api/` is assumed to be part of the device's configuration. Requests whose path does not contain
+    `/api/v<number>/` are not recorded in the first place.
     """
     route = exchange.route
     if route.operation is Operation.OTHER and route.endpoint is None:
@@ -75,22 +77,22 @@ def http_path_unknown(exchange: Exchange) -> Iterable[Problem]:
 def content_type_not_json(exchange: Exchange) -> Iterable[Problem]:
     """The content type is not `application/json`.
 
-    What it checks: Whether a POST to sessions, events or downloaded has a `Content-Type` of `application/json`. Upper
-    and lower case, and parameters such as `charset=utf-8`, do not matter.
+    What it checks: A POST to sessions, events or downloaded must have the `Content-Type` `application/json`. Upper and
+    lower case and parameters such as `charset=utf-8` do not matter.
 
-    Why it matters: The server has so far read bodies of any content type, so nothing is lost today; a stricter server
-    or something in between may refuse them.
+    Why it matters: So far the server has read bodies of any content type, so nothing is lost today. A stricter server,
+    or a proxy on the way, might refuse them.
 
-    Source: `mc-api-set-http-req.md` and Swagger call it a must, but JS 3.0.0 and 3.0.1 and the curl samples of the docs
-    got along without; high.
+    Source: Adobe's docs, `mc-api-set-http-req.md`, and Adobe's Swagger file require it. The JavaScript SDKs 3.0.0 and
+    3.0.1 and the curl samples of the docs work without it. Confidence: high.
 
-    Example: `Content-Type: text/plain;charset=UTF-8`, a browser's default for a body that is a string
+    Example: `Content-Type: text/plain;charset=UTF-8`, which browsers set by default when the body is a string
 
-    How to fix: Set the header `Content-Type: application/json`. In browsers this causes a preflight for each new URL,
-    which the server answers.
+    How to fix: Set the header `Content-Type: application/json`. Browsers then send a preflight request for each new
+    URL, which the server answers.
 
-    Known limits: Of several such headers only the first one is read. Types that end in `+json` are reported; whether
-    the body is JSON is for other rules to say.
+    Known limits: If there are several such headers, only the first one is read. Types that end in `+json` are reported.
+    Other rules check whether the body is JSON.
     """
     if exchange.route.operation in TRACKING:
         value = header(exchange.request.headers, "content-type")
@@ -102,23 +104,23 @@ def content_type_not_json(exchange: Exchange) -> Iterable[Problem]:
 
 @body_rule("body-empty", ERROR)
 def body_empty(body: BodyView) -> Iterable[Problem]:
-    """There is no body, or white space only.
+    """The body is empty or contains only white space.
 
-    What it checks: Whether a POST to sessions, events or downloaded has anything in its body besides blanks, tabs and
-    line breaks.
+    What it checks: The body of a POST to sessions, events or downloaded must contain something other than blanks, tabs
+    and line breaks.
 
-    Why it matters: Without an object there is no event: the server refuses the request, and a session whose start was
-    empty is never opened.
+    Why it matters: Without a JSON object there is no event. The server refuses the request, and if it was a
+    `sessionStart`, the session is never opened.
 
-    Source: docs, dev site, Swagger (all ask for a JSON body); high.
+    Source: Adobe's docs, Adobe's developer site and Adobe's Swagger file, which all require a JSON body. Confidence:
+    high.
 
     Example: `POST /api/v1/sessions` with `Content-Length: 0`
 
-    How to fix: Serialise the event before the request is made, and check that no redirect or retry drops the body on
-    the way.
+    How to fix: Serialise the event before you make the request, and check that no redirect or retry drops the body.
 
-    Known limits: A body of which only a part arrived, because the device left, is not judged. A lone byte order mark is
-    `body-not-json`.
+    Known limits: A body that arrived only in part because the device disconnected is not checked. A body that contains
+    only a byte order mark is reported by `body-not-json`.
     """
     if not body.raw.strip(b" \t\r\n"):
         yield Problem(f"the body is empty ({len(body.raw)} bytes); expected a JSON object", "")
@@ -126,24 +128,25 @@ def body_empty(body: BodyView) -> Iterable[Problem]:
 
 @body_rule("body-not-json", ERROR)
 def body_not_json(body: BodyView) -> Iterable[Problem]:
-    """The body is not one well-formed JSON text.
+    """The body is not a well-formed JSON text.
 
-    What it checks: Whether the body is exactly one JSON text in UTF-8: nothing cut off, no trailing comma, comment,
-    single quotes, `NaN` or `Infinity`, and no second text behind it.
+    What it checks: The body must be exactly one JSON text in UTF-8. It must not be truncated, and must not contain
+    trailing commas, comments, single quotes, `NaN`, `Infinity` or a second JSON text.
 
-    Why it matters: The server cannot read it and refuses it. The event is lost, or with a batch the whole playback.
+    Why it matters: The server cannot parse the body and refuses it. The event is lost; in a batch, the whole playback
+    is lost.
 
-    Source: docs and dev site ask for JSON (RFC 8259); high.
+    Source: Adobe's docs and developer site require JSON (RFC 8259). Confidence: high.
 
     Example: `{"playerTime": {"playhead": NaN, "ts": 1772366400000}, "eventType": "play"}`
 
-    How to fix: Let a JSON library write the body, and replace numbers that are not finite before it does. The message
-    says where reading stopped.
+    How to fix: Let a JSON library write the body, and replace `NaN` and infinite numbers first. The message says where
+    parsing stopped.
 
-    Known limits: Escaped halves of surrogate pairs, `U+0000`, and numbers of any length are well-formed and pass; a
-    byte order mark is not, and nesting beyond 1,000 levels may be reported. Bodies are not decompressed, so a
-    compressed one is reported together with its `Content-Encoding`; whether the server takes such bodies is not
-    documented.
+    Known limits: Escaped lone surrogates, `U+0000` and numbers of any length are well-formed and accepted. A byte order
+    mark is not, and nesting deeper than 1,000 levels may be reported. Bodies are not decompressed: a compressed body is
+    reported together with its `Content-Encoding`, because no document says whether the server accepts compressed
+    bodies.
     """
     if body.reading.problem is not None and body.raw.strip(b" \t\r\n"):
         encoded = f" (Content-Encoding is {quoted(body.encoding)})" if body.encoding else ""
@@ -152,23 +155,23 @@ def body_not_json(body: BodyView) -> Iterable[Problem]:
 
 @body_rule("json-duplicate-key", WARNING)
 def json_duplicate_key(body: BodyView) -> Iterable[Problem]:
-    """An object names a member twice.
+    """A JSON object contains the same member name twice.
 
-    What it checks: Whether any object in the body, however deep, has two members of the same name. Names are compared
+    What it checks: No object in the body, at any depth, may contain two members with the same name. Names are compared
     after their escapes are resolved.
 
-    Why it matters: Parsers differ in which of the two they keep, so the server may report another value than the one
-    that was meant.
+    Why it matters: Parsers differ in which of the two values they keep, so the server may report a different value than
+    the one you meant.
 
-    Source: RFC 8259 leaves it open, and what the server does is unknown; medium.
+    Source: RFC 8259 leaves this open, and the server's behaviour is unknown. Confidence: medium.
 
     Example: `"params": {"media.id": "video-123", "media.id": "video-124"}`
 
-    How to fix: Build the object as a map instead of joining text, and see that defaults and overrides are merged before
-    they are written.
+    How to fix: Build the object as a map instead of concatenating text, and merge defaults and overrides before you
+    serialise it.
 
-    Known limits: The other rules look at the last one only, and inside of those that it replaces nothing is looked for.
-    A name that stands there three times is told once.
+    Known limits: The other rules look only at the last of the duplicate members, and this rule does not look for
+    duplicates inside the values that the last one replaces. A name that occurs three times is reported once.
     """
     for pointer, name in repeated_members(body.value, TOLD):
         yield Problem(f"member {quoted(name)} is named more than once; parsers differ in which one counts", pointer)
@@ -178,21 +181,21 @@ def json_duplicate_key(body: BodyView) -> Iterable[Problem]:
 def body_not_object(body: BodyView) -> Iterable[Problem]:
     """The body, or an element of a batch, is not an object.
 
-    What it checks: Whether the body of a request to events is an object, that to sessions an object or an array, and
-    each element of an array on sessions or downloaded an object.
+    What it checks: The body of a request to events must be an object. The body of a request to sessions must be an
+    object or an array. Each element of an array on sessions or downloaded must be an object.
 
-    Why it matters: An event is an object; anything else is refused. In a batch one such element discards the whole
-    playback.
+    Why it matters: Every event is an object, and the server refuses anything else. In a batch, a single such element
+    discards the whole playback.
 
-    Source: 2018 docs (the schema), Swagger; high.
+    Source: Adobe's 2018 docs (the schema); Adobe's Swagger file. Confidence: high.
 
     Example: `[{"playerTime": {"playhead": 10, "ts": 1772366410000}, "eventType": "ping"}]` posted to events
 
-    How to fix: Send one event per request to events. An array is for downloaded playback alone, and goes to
+    How to fix: Send one event per request to events. Use an array for downloaded playback only, and post it to
     `/api/v1/downloaded`.
 
-    Known limits: The elements of an array on events are not judged further. A body for downloaded that is no array is
-    `downloads-not-array`.
+    Known limits: If an array is posted to events, its elements are not checked further. A body on downloaded that is
+    not an array is reported by `downloads-not-array`.
     """
     if body.reading.problem is not None:
         return
@@ -206,22 +209,24 @@ def body_not_object(body: BodyView) -> Iterable[Problem]:
 
 @event_rule("body-unknown-member", ERROR)
 def body_unknown_member(event: EventView) -> Iterable[Problem]:
-    """The event has a member that is none of the five.
+    """The event has a top-level member that the protocol does not define.
 
-    What it checks: Whether the event's own members are all among `playerTime`, `eventType`, `params`, `customMetadata`
-    and `qoeData`. Upper and lower case count.
+    What it checks: The only top-level members of an event are `playerTime`, `eventType`, `params`, `customMetadata` and
+    `qoeData`. Names are case-sensitive.
 
-    Why it matters: The schema allows no others, so the request is refused and the event is missing in the reports.
+    Why it matters: The schema allows no other members, so the server refuses the request and the event is missing from
+    the reports.
 
-    Source: 2018 docs (the schema); high for `sessionStart`, medium for other events, whose schemas are not published.
+    Source: Adobe's 2018 docs (the schema). Confidence: high for `sessionStart`; medium for other events, whose schemas
+    are not published.
 
     Example: `{"playerTime": {"playhead": 0, "ts": 1772366400000}, "eventType": "play", "sessionId":
     "bfcca2ca597a3c71"}`
 
-    How to fix: Leave the member out, or move it: standard values belong into `params`, your own into `customMetadata`,
-    quality into `qoeData`. The session ID belongs into the path.
+    How to fix: Remove the member or move it: standard values belong in `params`, your own values in `customMetadata`,
+    and quality data in `qoeData`. The session ID belongs in the path.
 
-    Known limits: Only the top level is looked at. It stays an error also where upstream took the request.
+    Known limits: Only the top level is checked. The finding remains an error even if the upstream accepted the request.
     """
     for name in event.value:
         if name not in protocol.MEMBERS:
@@ -231,23 +236,24 @@ def body_unknown_member(event: EventView) -> Iterable[Problem]:
 
 @exchange_rule("upstream-refused", WARNING)
 def upstream_refused(exchange: Exchange) -> Iterable[Problem]:
-    """Upstream refused the request with 400.
+    """The upstream refused the request with status 400.
 
-    What it checks: Whether upstream answered 400 to a request to sessions, events or downloaded. The message of its
-    answer is quoted.
+    What it checks: Reports each request to sessions, events or downloaded that the upstream answered with 400, and
+    quotes the message in the answer.
 
-    Why it matters: What was sent does not count: a session is not opened, an event is dropped, a whole batch is
-    discarded. SDKs go on or give up silently.
+    Why it matters: The refused data does not count: the session is not opened, the event is dropped, or the whole batch
+    is discarded. SDKs carry on or give up without a sign.
 
-    Source: `mc-api-sessions-req.md`, `mc-api-events-req.md`, Swagger; high.
+    Source: Adobe's docs, `mc-api-sessions-req.md` and `mc-api-events-req.md`; Adobe's Swagger file. Confidence: high.
 
     Example: `HTTP/1.1 400 Bad Request` with `{"message": "Request had improper format."}`
 
-    How to fix: Look at the errors of the same request first; if there are none, the tables of this product lack what
-    the message speaks of. Sending the same body again does not help.
+    How to fix: First fix the errors that are reported for the same request. If there are none, the upstream checks
+    something that sessiontape's tables do not know; its message should say what. Sending the same body again does not
+    help.
 
-    Known limits: A message is only found in a JSON object with the member `message`, uncompressed, and is cut after 300
-    characters. Other refusals, such as 401 or 403, are not documented and not reported.
+    Known limits: The message is found only in an uncompressed JSON object with the member `message`. It is cut after
+    300 characters. Other refusals, such as 401 or 403, are not documented and not reported.
     """
     if exchange.response is not None and exchange.response.status == 400 and exchange.route.operation in TRACKING:
         yield Problem(f"upstream answered 400{_said(exchange.response.body)}")
@@ -255,23 +261,25 @@ def upstream_refused(exchange: Exchange) -> Iterable[Problem]:
 
 @exchange_rule("upstream-session-lost", WARNING)
 def upstream_session_lost(exchange: Exchange) -> Iterable[Problem]:
-    """Upstream does not know the session, or has closed it.
+    """The upstream does not know the session or has closed it.
 
-    What it checks: Whether upstream answered 404 or 410 to a request to sessions, events or downloaded.
+    What it checks: Reports each request to sessions, events or downloaded that the upstream answered with 404 or 410.
 
-    Why it matters: All events that go to this session ID from here on are lost, and no SDK notices. A viewer who goes
-    on watching is no longer measured.
+    Why it matters: All further events with this session ID are lost, and no SDK notices. If the viewer continues
+    watching, the rest of the playback is not measured.
 
-    Source: `mc-api-events-req.md`, dev site `events.md`, Swagger; high.
+    Source: Adobe's docs, `mc-api-events-req.md`; Adobe's developer site, `events.md`; Adobe's Swagger file. Confidence:
+    high.
 
     Example: `HTTP/1.1 410 Gone` for `POST /api/v1/sessions/bfcca2ca597a3c71/events`
 
-    How to fix: Open a new session, with `media.resume` true and the present playhead, and report there. After 404 check
-    that the ID is the one of `Location`, untouched, and that it was asked for at the same host.
+    How to fix: Open a new session with `media.resume` set to true and the current playhead, and send all further events
+    to it. After a 404, also check that the player uses the ID from `Location` unchanged, and sends events to the host
+    that opened the session.
 
-    Known limits: Whether events after `sessionEnd` and after a timeout are answered with 410, with 404 or with 204 is
-    not documented. For sessions and downloaded both statuses are undocumented; they are reported too, in other words,
-    and rather mean a wrong host or prefix.
+    Known limits: No document says whether the server answers 410, 404 or 204 to events after `sessionEnd` or after a
+    timeout. On sessions and downloaded, both statuses are undocumented. They are reported there with a different
+    message, because they usually mean a wrong host or prefix.
     """
     if exchange.response is not None and exchange.route.operation in TRACKING:
         status = exchange.response.status
@@ -285,23 +293,24 @@ def upstream_session_lost(exchange: Exchange) -> Iterable[Problem]:
 
 @exchange_rule("upstream-failed", INFO)
 def upstream_failed(exchange: Exchange) -> Iterable[Problem]:
-    """Upstream failed, or could not be reached.
+    """The upstream failed or could not be reached.
 
-    What it checks: Whether upstream answered with a status of 500 or more, gave no complete answer in time, closed the
-    connection, or could not be connected to.
+    What it checks: Reports each request that the upstream answered with a status of 500 or more, did not answer
+    completely in time, or ended by closing the connection. It also reports failed attempts to connect to the upstream.
 
-    Why it matters: The request may be lost; SDKs repeat only session starts and batches, and an attempt that upstream
-    had taken all the same leaves an orphan session behind.
+    Why it matters: The request may be lost, since SDKs repeat only session starts and batches. If the upstream accepted
+    the failed attempt after all, an orphan session remains.
 
-    Source: Swagger (500), JS, CC, Android, iOS for what clients do; high.
+    Source: Adobe's Swagger file for status 500; the JavaScript, Chromecast, Android and iOS SDKs for what clients do.
+    Confidence: high.
 
     Example: `HTTP/1.1 503 Service Unavailable`
 
-    How to fix: Nothing in the player, unless it happens all the time: then check the upstream's address, and that it
-    answers within the 5 seconds after which SDKs give up.
+    How to fix: Change nothing in the player unless this happens all the time. In that case check the address of the
+    upstream, and that it answers within 5 seconds; after that SDKs give up.
 
-    Known limits: Who caused a 502 or 504, upstream or something before it, cannot be told. Nothing is said when the
-    device left before the answer, and 429 or other statuses below 500 are not looked at.
+    Known limits: For a 502 or 504, it is not known whether the upstream or a proxy in front of it failed. If the device
+    disconnected before the answer, nothing is reported. Statuses below 500, such as 429, are not checked.
     """
     said = _FAILED.get(exchange.outcome)
     if said is not None:
@@ -312,25 +321,26 @@ def upstream_failed(exchange: Exchange) -> Iterable[Problem]:
 
 @exchange_rule("accepted-by-upstream", INFO)
 def accepted_by_upstream(_: Exchange) -> Iterable[Problem]:
-    """Upstream took what our own tables would refuse.
+    """The upstream accepted what the built-in tables would refuse.
 
-    What it checks: Whether upstream answered 2xx to a request in which rules that rest on a schema or a JSON type see
-    errors. It has no findings of its own; those errors become info and name it.
+    What it checks: When the upstream answers 2xx to a request with errors from rules that rely on a schema or a JSON
+    type, those errors are lowered to info and refer to this rule. This rule has no findings of its own.
 
-    Why it matters: Such a request is in the reports whatever the tables of this product say, and should not be counted
+    Why it matters: Such a request appears in the reports, whatever the built-in tables say, and should not be counted
     as invalid.
 
-    Source: docs (`mc-api-validate-reqs.md`: the server checks each request with its schema, and that is the authority);
-    high.
+    Source: Adobe's docs, `mc-api-validate-reqs.md`: the server validates each request with its schema, and that schema
+    is authoritative. Confidence: high.
 
-    Example: `"params": {"media.newKey": "x"}` on a `play` that was answered with 204: `param-unknown` is lowered
+    Example: `"params": {"media.newKey": "x"}` on a `play` that was answered with 204: the error of `param-unknown` is
+    lowered
 
-    How to fix: Nothing in the player. Add the param to the settings, or record the upstream's schemas, which are
-    preferred to the tables.
+    How to fix: Change nothing in the player. Add the param to the settings, or record the upstream's schemas, which
+    take precedence over the built-in tables.
 
-    Known limits: A 2xx of anything that does not check, such as a mock or a login page, lowers errors as well; only our
-    own collector, known by `Server: sessiontape`, does not count. Rules about what ruins the data, such as
-    `ts-not-milliseconds`, are never lowered.
+    Known limits: Any 2xx answer lowers errors, even from a server that validates nothing, such as a mock or a login
+    page. The only exception is sessiontape's own collector, which is recognised by `Server: sessiontape`. Rules about
+    ruined data, such as `ts-not-milliseconds`, are never lowered.
     """
     return ()  # it has no findings of its own: `core.judging.exchanges` lowers those it contradicts
 

@@ -12,20 +12,21 @@ from proxy_addon.core.rules.session_view import SessionEvent
 def session_start_first(before: Arrivals, event: SessionEvent) -> str | None:
     """The first event of a session is not `sessionStart`.
 
-    What it checks: The first event of a session to arrive, or the first element of a file or a batch, is a
+    What it checks: The first event of a session to arrive, or the first element of a file or a batch, must be a
     `sessionStart`.
 
-    Why it matters: The back end counts from the start on. What comes before it has no content, no length and no
-    visitor, and is lost from the reports.
+    Why it matters: The back end starts counting with `sessionStart`. Events before it have no content, no length and no
+    visitor, and are missing from the reports.
 
-    Source: docs, `session-start.md`; `mc-api-ctrl-order.md` (a start goes through at once). Sureness: high.
+    Source: Adobe's docs, `session-start.md` and `mc-api-ctrl-order.md` (a start is processed at once). Confidence:
+    high.
 
     Example: `play`, then `sessionStart`
 
-    How to fix: Open the session before anything is reported to it.
+    How to fix: Open the session before you report anything to it.
 
-    Known limits: Not told of a recording that began after the session did. A start that arrives first and is younger
-    than events behind it is not told here, but by `events-before-start` and `events-long-before-start`.
+    Known limits: The rule is skipped if the recording began after the session did. A `sessionStart` that arrives first
+    but has a later `ts` than other events is reported by `events-before-start` and `events-long-before-start`.
     """
     if before.is_first and event.type != "sessionStart" and not before.start_missing:
         return f"the session begins with {event.name}; expected sessionStart"
@@ -34,22 +35,24 @@ def session_start_first(before: Arrivals, event: SessionEvent) -> str | None:
 
 @session_rule("events-before-start", INFO, weighs=True)
 def events_before_start(before: Playback, event: SessionEvent) -> str | None:
-    """Events are up to five seconds older than their `sessionStart`.
+    """An event is up to five seconds older than its `sessionStart`.
 
-    What it checks: The `ts` of each event is no less than that of `sessionStart`. Up to 5 seconds less is told here,
-    more by `events-long-before-start`.
+    What it checks: The `ts` of an event should not be lower than that of `sessionStart`. A difference of up to 5
+    seconds is reported here, a larger one by `events-long-before-start`.
 
-    Why it matters: Nothing is lost: this is what the documents ask for after an answer of 404 or 410, a new session and
-    the refused event sent again.
+    Why it matters: Nothing is lost. Adobe's docs even require this after an answer of 404 or 410: the client opens a
+    new session and sends the refused event again.
 
-    Source: docs, `mc-api-events-req.md` (404 and 410); seen in traffic of third-party clients. Sureness: high.
+    Source: Adobe's docs, `mc-api-events-req.md` (404 and 410); seen in the traffic of third-party clients. Confidence:
+    high.
 
-    Example: `sessionStart` at `ts` 1731672000500, then the `play` of `ts` 1731672000000
+    Example: `sessionStart` with `ts` 1731672000500, then `play` with `ts` 1731672000000
 
-    How to fix: Nothing, if the event was refused in another session. Else take `ts` from one clock.
+    How to fix: Change nothing if the event was refused in another session. Otherwise take every `ts` from the same
+    clock.
 
-    Known limits: The first place is the one furthest before the start. The rules on the order of `ts` pass these
-    events over.
+    Known limits: The first place in the finding is the event furthest before the start. The rules on the order of `ts`
+    skip these events.
     """
     before_s = _seconds_before_start(before, event)
     if before_s is None or before_s > before.limits.reorder_window_s:
@@ -59,22 +62,23 @@ def events_before_start(before: Playback, event: SessionEvent) -> str | None:
 
 @session_rule("events-long-before-start", WARNING, weighs=True)
 def events_long_before_start(before: Playback, event: SessionEvent) -> str | None:
-    """Events are more than five seconds older than their `sessionStart`.
+    """An event is more than five seconds older than its `sessionStart`.
 
-    What it checks: The `ts` of no event lies more than 5 seconds before that of `sessionStart`.
+    What it checks: The `ts` of an event must not be more than 5 seconds below that of `sessionStart`.
 
-    Why it matters: The back end takes the start at once and sorts the rest in a window of 5 seconds. What is older is
-    counted to a playback that had not begun: mostly the ads of a pre-roll.
+    Why it matters: The back end processes the start at once and sorts all other events within a window of 5 seconds.
+    Older events, usually the ads of a pre-roll, are counted towards a playback that had not begun yet.
 
-    Source: docs, `mc-api-ctrl-order.md` (the window); seen in traffic of third-party clients. Sureness: medium.
+    Source: Adobe's docs, `mc-api-ctrl-order.md` (the window); seen in the traffic of third-party clients. Confidence:
+    medium.
 
-    Example: `sessionStart` at `ts` 1731672030000, then `adBreakStart` and `adStart` of `ts` 1731672000000
+    Example: `sessionStart` with `ts` 1731672030000, then `adBreakStart` and `adStart` with `ts` 1731672000000
 
-    How to fix: Open the session when the viewer asks for the content, before the pre-roll, and not when the content
-    begins.
+    How to fix: Open the session when the viewer requests the content, before the pre-roll. Do not wait until the
+    content begins.
 
-    Known limits: The first place is the one furthest before the start. The rules on the order of `ts` pass these
-    events over.
+    Known limits: The first place in the finding is the event furthest before the start. The rules on the order of `ts`
+    skip these events.
     """
     before_s = _seconds_before_start(before, event)
     if before_s is None or before_s <= before.limits.reorder_window_s:
@@ -91,21 +95,23 @@ def _seconds_before_start(before: Playback, event: SessionEvent) -> float | None
 
 @session_rule("content-never-played", ERROR, weighs=True)
 def content_never_played(before: Playback, event: SessionEvent) -> str | None:
-    """Content plays and no `play` was ever sent.
+    """Content plays, but no `play` was ever sent.
 
-    What it checks: Outside of ad breaks the playhead does not run on by 10 seconds or more, at half to double the
-    speed of `ts`, before there was a `play` or an `adStart`.
+    What it checks: Before the first `play` or `adStart`, the playhead must not advance by 10 seconds or more outside of
+    ad breaks. Only movement at half to twice the speed of `ts` counts.
 
-    Why it matters: Time counts from `play` on. The session has neither content time nor a content start in the reports.
+    Why it matters: The back end counts time only after `play`. The reports show neither content time nor a content
+    start for the session.
 
-    Source: docs, `content-time-spent.md` and metrics `overview.md`; seen on a real page. Sureness: high.
+    Source: Adobe's docs, `content-time-spent.md` and the metrics page `overview.md`; seen on a real page. Confidence:
+    high.
 
-    Example: `sessionStart` (playhead 0), then every 10 s `ping` (playhead 10), `ping` (20), `ping` (30)
+    Example: `sessionStart` (playhead 0), then a `ping` every 10 s (playhead 10, 20, 30)
 
     How to fix: Send `play` when the first frame is shown.
 
-    Known limits: Seconds in which the playhead jumps or stands still do not count, and a playhead of which nothing is
-    reported cannot be seen. Nothing is said where the start was not recorded.
+    Known limits: Time in which the playhead jumps or stands still does not count. If the events do not report the
+    playhead's movement, this rule cannot see it. The rule is skipped if the `sessionStart` was not recorded.
     """
     if before.has_begun_to_play or not before.shows_silent_run(event):
         return None
@@ -114,22 +120,22 @@ def content_never_played(before: Playback, event: SessionEvent) -> str | None:
 
 @session_rule("play-missing", WARNING, weighs=True)
 def play_missing(before: Playback, event: SessionEvent) -> str | None:
-    """Content goes on after an ad break, a pause or buffering, and no `play` says so.
+    """Content continues after an ad break, a pause or buffering, but no `play` was sent.
 
-    What it checks: After the last `adBreakComplete`, `pauseStart` or `bufferStart` the playhead does not run on by 10
-    seconds or more, at half to double the speed of `ts` and over at least two events, without a `play`.
+    What it checks: After the last `adBreakComplete`, `pauseStart` or `bufferStart`, the playhead must not advance by 10
+    seconds or more over at least two events without a `play`. Only movement at half to twice the speed of `ts` counts.
 
-    Why it matters: To the back end the content is still interrupted: its time is not counted.
+    Why it matters: The back end still considers the content interrupted and does not count its time.
 
-    Source: docs, timelines 1 and 3 (`play` after `adBreakComplete`); every SDK sends it; seen in traffic of third-party
-    clients. Sureness: medium.
+    Source: Adobe's docs, timelines 1 and 3 (`play` after `adBreakComplete`); every SDK sends it; seen in the traffic of
+    third-party clients. Confidence: medium.
 
-    Example: `adBreakComplete` (playhead 60), then every 10 s `ping` (playhead 70), `ping` (80)
+    Example: `adBreakComplete` (playhead 60), then a `ping` every 10 s (playhead 70, 80)
 
     How to fix: Send `play` after each ad break, pause and buffering.
 
-    Known limits: A session in which nothing has played yet is told by `content-never-played`. The playhead of live
-    content may run on in a pause.
+    Known limits: A session in which nothing has played yet is reported by `content-never-played`. The playhead of live
+    content may advance during a pause.
     """
     if not before.has_begun_to_play or not before.shows_silent_run(event):
         return None
@@ -145,22 +151,26 @@ def _ran_on(before: Playback, event: SessionEvent) -> str:
 
 @standing_rule("session-opened-twice", WARNING)
 def session_opened_twice(now: Playback) -> str | None:
-    """A device opened two sessions for one playback.
+    """A device opened two sessions for the same playback.
 
-    What it checks: A session that got no further event has no other session beside it that the same device, by client
-    address and user agent, opened for the same `media.id` within 5 seconds before or after, with another body.
+    What it checks: The rule looks at sessions that got no event after `sessionStart`. The same device must not have
+    opened another session for the same `media.id` within 5 seconds before or after, with a different body. A device is
+    recognised by its client address and user agent.
 
-    Why it matters: Each of the two is a media start in the reports.
+    Why it matters: The reports count each of the two sessions as a media start.
 
-    Source: seen on a real page: nothing stops a second start while the answer to the first is out. Sureness: medium.
+    Source: Seen on a real page, where nothing prevented a second start while the first was not answered yet.
+    Confidence: medium.
 
-    Example: two `sessionStart` for `media.id` `video-123`, 300 ms apart and each with its own `ts`, then all events to
-    the second one
+    Example: two `sessionStart` for `media.id` `video-123`, 300 ms apart and each with its own `ts`, after which all
+    events go to the second session
 
-    How to fix: Open one session per playback, and do not open another while the answer to the first is out.
+    How to fix: Open one session per playback. Do not open another one while the first `sessionStart` is not answered
+    yet.
 
-    Known limits: Devices behind one address that share a user agent look like one. Equal bodies are a repetition, told
-    by `session-start-retried`; a start that was refused does not count. Not told of files.
+    Known limits: Devices that share an address and a user agent look like one device. Equal bodies are a retry and are
+    reported by `session-start-retried`. A `sessionStart` that was refused does not count. The rule does not apply to
+    files.
     """
     if now.opened_beside is None:
         return None
@@ -169,23 +179,23 @@ def session_opened_twice(now: Playback) -> str | None:
 
 @session_rule("session-start-duplicate", ERROR, on="sessionStart", weighs=True, after_end=True)
 def session_start_duplicate(before: Playback, event: SessionEvent) -> str | None:
-    """A session has a second `sessionStart`.
+    """A session contains a second `sessionStart`.
 
-    What it checks: A session, or a batch, has one `sessionStart`.
+    What it checks: A session or batch must have only one `sessionStart`.
 
-    Why it matters: A session is one playback of one content. The second start is refused or ignored, and what follows
-    it is counted to the content of the first.
+    Why it matters: A session is one playback of one content. The second start is refused or ignored, and the events
+    after it are counted towards the first content.
 
-    Source: docs, `mc-api-sessions-req.md`, and dev site `events.md`: one session ID stands for one playback. Sureness:
-    high.
+    Source: Adobe's docs, `mc-api-sessions-req.md`, and Adobe's developer site, `events.md`: one session ID stands for
+    one playback. Confidence: high.
 
     Example: `sessionStart, play, ping, sessionStart, play` with one session ID
 
-    How to fix: End the session with `sessionEnd` and post the next `sessionStart` to `/api/v1/sessions`; use the ID it
-    returns from then on. Send each downloaded playback as an array of its own.
+    How to fix: End the session with `sessionEnd`, post the next `sessionStart` to `/api/v1/sessions`, and use the
+    session ID from its answer. Send each downloaded playback as an array of its own.
 
-    Known limits: The very body of the first start, posted again within a minute, is a repetition and told by
-    `session-start-retried`; in a batch there are no repetitions.
+    Known limits: If exactly the same body is posted again within a minute, it is a retry and is reported by
+    `session-start-retried`. Batches have no retries.
     """
     if before.start is not None and not _is_repetition(before, event):
         return "a second sessionStart in one session; each playback has a session of its own"
@@ -194,23 +204,24 @@ def session_start_duplicate(before: Playback, event: SessionEvent) -> str | None
 
 @session_rule("session-start-retried", INFO, on="sessionStart", weighs=True, after_end=True)
 def session_start_retried(before: Playback, event: SessionEvent) -> str | None:
-    """A `sessionStart` was posted again.
+    """The same `sessionStart` was posted again.
 
-    What it checks: The same bytes of a `sessionStart`, `ts` included, arrived before, a minute ago at most, in this
-    session or in another one.
+    What it checks: A `sessionStart` must not consist of the same bytes, including `ts`, as one that arrived at most a
+    minute earlier in this session or in another one.
 
     Why it matters: SDKs repeat a start that failed or was not answered in time. If the server had accepted an earlier
-    attempt, that one stays open as a session without events and counts as a playback.
+    attempt, that attempt remains open as a session without events and counts as a playback.
 
-    Source: JS, CC, Android and iOS: up to three attempts, 0.25 s to 60 s apart. Sureness: high.
+    Source: The JavaScript, Chromecast, Android and iOS SDKs: up to three attempts, 0.25 s to 60 s apart. Confidence:
+    high.
 
-    Example: `sessionStart` answered after 6 s with 201, and the same body again at 5.5 s
+    Example: `sessionStart` that is answered with 201 after 6 s, and the same body again after 5.5 s
 
-    How to fix: Answer starts within 5 seconds and with a `Location` that the player can read; look at the answer to the
-    first attempt.
+    How to fix: Make sure that starts are answered within 5 seconds and that the player can read `Location`. Look at the
+    answer to the first attempt.
 
-    Known limits: An SDK that builds the body anew, with another `ts`, is not recognised, nor are attempts more than a
-    minute apart. Whether the earlier attempt is open upstream is not known here.
+    Known limits: A retry is not recognised if the client builds a new body with another `ts`, or waits for more than a
+    minute. It is not known whether the earlier attempt is still open on the upstream.
     """
     if before.start is None and before.retry_of is not None:
         return f"this start was posted before, in session {before.retry_of}; that one may be open upstream"
@@ -235,20 +246,20 @@ def _is_repetition(before: Playback, event: SessionEvent) -> bool:
 def event_after_session_end(before: Playback, event: SessionEvent) -> str | None:
     """An event follows `sessionEnd`.
 
-    What it checks: In the order of `ts`, nothing but another `sessionEnd` comes after `sessionEnd`.
+    What it checks: In the order of `ts`, no event other than another `sessionEnd` may follow `sessionEnd`.
 
-    Why it matters: The session was closed at once, so the event is dropped: playback that goes on is missing from the
-    reports.
+    Why it matters: The session was closed at once, so the event is dropped. If playback continues, the rest of it is
+    missing from the reports.
 
-    Source: docs, `session-end.md` (dropped silently); the table of answers also names 410. Sureness: high that the
-    event is lost.
+    Source: Adobe's docs, `session-end.md` (dropped silently); the table of status codes also lists 410. Confidence:
+    high that the event is lost.
 
     Example: `sessionStart, play, sessionEnd, play, ping`
 
-    How to fix: Stop the ping timer with the session, and open a new session where playback goes on.
+    How to fix: Stop the ping timer when the session ends. Open a new session if playback continues.
 
-    Known limits: Events that arrive late but happened before are not told. Among events of one `ts` `sessionEnd` is
-    taken as the last one. A session that has only run into its timeout is told by `session-timeout-idle`.
+    Known limits: Events that happened before `sessionEnd` but arrive after it are not reported. Among events with the
+    same `ts`, `sessionEnd` counts as the last one. An event after a timeout is reported by `session-timeout-idle`.
     """
     if before.life is Life.ENDED and event.type != "sessionEnd":
         return f"{event.name} after sessionEnd; it is dropped"
@@ -257,45 +268,44 @@ def event_after_session_end(before: Playback, event: SessionEvent) -> str | None
 
 @session_rule("session-end-duplicate", INFO, on="sessionEnd", weighs=True, after_end=True)
 def session_end_duplicate(before: Playback, _: SessionEvent) -> str | None:
-    """`sessionEnd` was sent again.
+    """A session contains a second `sessionEnd`.
 
-    What it checks: A session has one `sessionEnd`.
+    What it checks: A session must have only one `sessionEnd`.
 
-    Why it matters: The second one changes nothing. It shows that two parts of the player think that they close the
-    session.
+    Why it matters: The second one changes nothing. It suggests that two parts of the player both close the session.
 
-    Source: docs, `session-end.md` (a repeated one does no harm). Sureness: high.
+    Source: Adobe's docs, `session-end.md`: a second one does no harm. Confidence: high.
 
     Example: `sessionStart, play, sessionEnd, sessionEnd`
 
-    How to fix: Forget the session ID once `sessionEnd` was sent.
+    How to fix: Discard the session ID after you send `sessionEnd`.
 
-    Known limits: `sessionEnd` after `sessionComplete` is fine. Whether the second one came from the player or was
-    repeated on the way is not seen.
+    Known limits: `sessionEnd` after `sessionComplete` is correct. It is not known whether the player sent the second
+    `sessionEnd` or something on the way repeated it.
     """
     return "sessionEnd again" if before.life is Life.ENDED else None
 
 
 @session_rule("event-after-session-complete", WARNING, on="play pauseStart bufferStart chapterStart", weighs=True)
 def event_after_session_complete(before: Playback, event: SessionEvent) -> str | None:
-    """Main content goes on after `sessionComplete`.
+    """Main content continues after `sessionComplete`.
 
-    What it checks: After `sessionComplete` there is no `play`, `pauseStart`, `bufferStart` or `chapterStart` outside of
-    an ad break.
+    What it checks: After `sessionComplete` there must be no `play`, `pauseStart`, `bufferStart` or `chapterStart`
+    outside of an ad break.
 
-    Why it matters: The content was counted as played to its end. What is played after it adds time to a playback that
-    was complete, or belongs to a second view that is then not counted.
+    Why it matters: The content was already counted as played to its end. Further playback adds time to a completed
+    playback, or belongs to a second view that is not counted.
 
-    Source: docs, `session-complete.md` and the overview of events: the session stays open for trailing events; SDKs
-    send nothing after it. Sureness: medium.
+    Source: Adobe's docs, `session-complete.md` and the overview of events: the session stays open for trailing events.
+    SDKs send nothing after it. Confidence: medium.
 
     Example: `sessionStart, play, sessionComplete, play, ping, sessionEnd`
 
-    How to fix: Open a new session when the viewer watches again, and send `sessionComplete` only at the true end of the
+    How to fix: Open a new session when the viewer watches again. Send `sessionComplete` only at the actual end of the
     content.
 
-    Known limits: Pings, ads with the playback events inside their break, states, errors and `sessionEnd` are accepted.
-    A `play` after the post-roll's `adBreakComplete` is told.
+    Known limits: Pings, ads and the playback events inside their break, states, errors and `sessionEnd` are accepted. A
+    `play` after the `adBreakComplete` of a post-roll is reported.
     """
     if before.life is Life.COMPLETED and before.break_start is None:
         return f"{event.type} after sessionComplete; the main content was over"
@@ -304,22 +314,23 @@ def event_after_session_complete(before: Playback, event: SessionEvent) -> str |
 
 @closing_rule("session-not-closed", INFO, weighs=True)
 def session_not_closed(end: Playback) -> str | None:
-    """A session is over without `sessionComplete` or `sessionEnd`.
+    """A session ended without `sessionComplete` or `sessionEnd`.
 
-    What it checks: A session that is over has a `sessionComplete` or a `sessionEnd`.
+    What it checks: A session that is over must have a `sessionComplete` or a `sessionEnd`.
 
-    Why it matters: The back end closes it only when its timeout has passed. The report is late, and a viewer who left
-    early cannot be told from a player that broke down.
+    Why it matters: The back end closes the session only after its timeout. The report is late, and a viewer who left
+    early cannot be told apart from a player that crashed.
 
-    Source: docs, `session-end.md` and `mc-api-timeout.md` (to let it expire is allowed). Sureness: high.
+    Source: Adobe's docs, `session-end.md` and `mc-api-timeout.md`: a session may be left to expire. Confidence: high.
 
     Example: `sessionStart, play, ping, ping` and nothing more
 
-    How to fix: Send `sessionComplete` at the end of the content and `sessionEnd` when the viewer leaves, also when the
-    app goes away.
+    How to fix: Send `sessionComplete` at the end of the content, and `sessionEnd` when the viewer leaves or the app
+    closes.
 
-    Known limits: Told only once the session is over. Also told of a start that upstream refused, and where the
-    recording stopped before the playback did; browsers often have no chance to send a last event.
+    Known limits: This is reported only when the session is over. It is also reported if the upstream refused the
+    `sessionStart`, or if the recording stopped before the playback did. Browsers often get no chance to send a last
+    event.
     """
     if end.life in (Life.COMPLETED, Life.ENDED):
         return None

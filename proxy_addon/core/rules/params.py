@@ -42,23 +42,24 @@ _ARTICLES = {"integer": "an integer", "object": "an object", "array": "an array"
 
 @event_rule("params-missing", ERROR, from_schema=True)
 def params_missing(event: EventView) -> Iterable[Problem]:
-    """The event needs `params` and has none.
+    """The event requires `params` but has none.
 
-    What it checks: Whether `sessionStart`, `adBreakStart`, `adStart`, `chapterStart`, `stateStart`, `stateEnd` and
-    `statesUpdate` have the member `params`.
+    What it checks: `sessionStart`, `adBreakStart`, `adStart`, `chapterStart`, `stateStart`, `stateEnd` and
+    `statesUpdate` must have the member `params`.
 
-    Why it matters: The server refuses the event: the session is not opened, or the ad, chapter or state never shows up
+    Why it matters: The server refuses the event. The session is not opened, or the ad, chapter or state never appears
     in the reports.
 
-    Source: 2018 docs (the schema of `sessionStart`), `mc-api-req-params.md`; high, for `statesUpdate` medium.
+    Source: Adobe's 2018 docs (the schema of `sessionStart`); Adobe's docs, `mc-api-req-params.md`. Confidence: high;
+    medium for `statesUpdate`.
 
     Example: `{"playerTime": {"playhead": 0, "ts": 1772366400000}, "eventType": "adBreakStart"}`
 
-    How to fix: Add `params` with the keys which the event requires; `param-missing` names them once the object is
-    there.
+    How to fix: Add `params` with the keys that the event requires. Once the object is there, `param-missing` names the
+    missing keys.
 
-    Known limits: An empty object satisfies this rule; what is missing in it is then told key by key. Events of unknown
-    type are not judged.
+    Known limits: An empty object satisfies this rule; the missing keys are then reported one by one. Events of unknown
+    type are not checked.
     """
     if event.expected.needs_params and "params" not in event.value:
         yield Problem(f"params is missing; {event.type} needs it", event.pointer)
@@ -68,17 +69,18 @@ def params_missing(event: EventView) -> Iterable[Problem]:
 def params_type(event: EventView) -> Iterable[Problem]:
     """`params` is not an object.
 
-    What it checks: Whether `params`, where it is there, is a JSON object; `null` is none.
+    What it checks: If an event has `params`, it must be a JSON object. `null` is not allowed.
 
-    Why it matters: The schema wants an object, so the event is refused with all that it reports.
+    Why it matters: The schema requires an object, so the server refuses the event and everything in it is lost.
 
-    Source: 2018 docs (the schema), Swagger; high.
+    Source: Adobe's 2018 docs (the schema); Adobe's Swagger file. Confidence: high.
 
     Example: `{"playerTime": {"playhead": 0, "ts": 1772366400000}, "eventType": "play", "params": null}`
 
-    How to fix: Send an object, or leave the member out where there is nothing to say.
+    How to fix: Send an object, or leave the member out if it would be empty.
 
-    Known limits: Params as a list of names and values, or as a string of JSON, are reported but not looked into.
+    Known limits: A list of names and values, or a string that contains JSON, is reported, but its contents are not
+    checked.
     """
     if "params" in event.value and event.params is None:
         yield Problem(f"params is {shown(event.value['params'])}; expected an object", event.at("params"))
@@ -86,22 +88,23 @@ def params_type(event: EventView) -> Iterable[Problem]:
 
 @event_rule("param-missing", ERROR, from_schema=True, member="params")
 def param_missing(event: EventView) -> Iterable[Problem]:
-    """A required param is absent.
+    """A required param is missing.
 
-    What it checks: Whether `params` has every key that its event type requires, and each item of `statesStart` and
-    `statesEnd` its `media.state.name`.
+    What it checks: `params` must have every key that the event type requires. Each item of `statesStart` and
+    `statesEnd` must have `media.state.name`.
 
-    Why it matters: The server refuses the event. Without a session start nothing of the playback is counted.
+    Why it matters: The server refuses the event. If it is a `sessionStart`, nothing of the playback is counted.
 
-    Source: `mc-api-req-params.md`, `mc-api-custom-meta.md`, dev site `parameters.md`; high.
+    Source: Adobe's docs, `mc-api-req-params.md` and `mc-api-custom-meta.md`; Adobe's developer site, `parameters.md`.
+    Confidence: high.
 
-    Example: `"params": {"media.ad.podIndex": 1}` on `adBreakStart`, where `media.ad.podSecond` is missing
+    Example: `"params": {"media.ad.podIndex": 1}` on `adBreakStart`, which lacks `media.ad.podSecond`
 
-    How to fix: Add the key. For `sessionStart` look at the configuration first: tracking server, report suite and
-    organisation ID come from there, and iOS leaves channel and player name out when nobody set them.
+    How to fix: Add the key. For `sessionStart`, check the configuration first: it supplies the tracking server, report
+    suite and organisation ID. The iOS SDK leaves out the channel and player name if they are not configured.
 
-    Known limits: A key that is there with a wrong value, `null` included, is `param-type` or `param-empty`. Where an
-    upstream's schema is known, its list counts.
+    Known limits: A key with a wrong value, such as `null`, is reported by `param-type` or `param-empty`. If a schema of
+    the upstream is known, its list of required keys is used.
     """
     if event.params is None:
         return
@@ -117,22 +120,23 @@ def param_missing(event: EventView) -> Iterable[Problem]:
 def param_type(event: EventView) -> Iterable[Problem]:
     """A param has the wrong JSON type.
 
-    What it checks: Whether each known param has the type of its table, on whatever event it stands, and each item of
-    `statesStart` and `statesEnd` is an object with a string in `media.state.name`.
+    What it checks: Each known param must have the JSON type that the tables give it, on any event. Each item of
+    `statesStart` and `statesEnd` must be an object with a string in `media.state.name`.
 
-    Why it matters: Types are checked strictly: one number in quotation marks is enough for the whole event to be
-    refused.
+    Why it matters: The server checks types strictly. A single number in quotation marks is enough for it to refuse the
+    whole event.
 
-    Source: `mc-api-req-params.md`, dev site `parameters.md`, the quick start page of the docs; high.
+    Source: Adobe's docs, `mc-api-req-params.md` and the quick start page; Adobe's developer site, `parameters.md`.
+    Confidence: high.
 
-    Example: `"params": {"media.length": "3600"}` on `sessionStart`; a number is expected
+    Example: `"params": {"media.length": "3600"}` on `sessionStart`, where a number is expected
 
-    How to fix: Send numbers and booleans without quotation marks, and season, episode and show type with them. Leave
-    out what has no value instead of sending `null`.
+    How to fix: Send numbers and booleans without quotation marks, but send season, episode and show type as strings.
+    Leave out params without a value instead of sending `null`.
 
     Known limits: Whole numbers written as `5.0` count as integers. `null` for `visitor.aamLocationHint` is reported
-    although one page describes it, for SDKs leave the key out; members of `visitor.customerIDs` are for
-    `customer-ids-shape`.
+    although one page describes it, because the SDKs leave the key out instead. The members of `visitor.customerIDs` are
+    checked by `customer-ids-shape`.
     """
     for name, value, key in event.odd_params:
         if key is not None and not has_type(value, key.type):
@@ -150,23 +154,24 @@ def param_type(event: EventView) -> Iterable[Problem]:
 
 @event_rule("param-unknown", ERROR, from_schema=True, member="params")
 def param_unknown(event: EventView) -> Iterable[Problem]:
-    """A param is unknown: no table lists it.
+    """A param is not in any table of the protocol.
 
-    What it checks: Whether each param, and each member of an item of `statesStart` and `statesEnd`, is known for any
-    event. The message suggests a name that is close.
+    What it checks: Each param must be known for at least one event type. Items of `statesStart` and `statesEnd` must
+    have no member other than `media.state.name`. The message suggests a similar name if there is one.
 
-    Why it matters: The schema allows no other keys, so the whole event is refused, and what the key should report never
-    arrives.
+    Why it matters: The schema allows no other keys, so the server refuses the whole event.
 
-    Source: 2018 docs (the schema); high for `sessionStart`, medium for other events, whose schemas are not published.
+    Source: Adobe's 2018 docs (the schema). Confidence: high for `sessionStart`; medium for other events, whose schemas
+    are not published.
 
     Example: `"params": {"media.chanel": "Sports"}` on `sessionStart`
 
-    How to fix: Correct the spelling, or move values of your own to `customMetadata`. Keys that your server takes can be
-    allowed in the settings.
+    How to fix: Correct the spelling, or move your own values to `customMetadata`. If your server accepts the key, allow
+    it in the settings.
 
-    Known limits: Keys that begin with `media.qoe.` are `qoe-in-params`, those in the wrong case `param-case`. Nothing
-    is said where an upstream's schema leaves keys open, and it is lowered to info where upstream took the request.
+    Known limits: Keys that begin with `media.qoe.` are reported by `qoe-in-params`, and keys in the wrong case by
+    `param-case`. Nothing is reported if the upstream's schema allows additional keys. The finding is lowered to info if
+    the upstream accepted the request.
     """
     allows = event.expected.allows
     for name, _, key in event.odd_params:
@@ -182,21 +187,22 @@ def param_unknown(event: EventView) -> Iterable[Problem]:
 
 @event_rule("param-case", ERROR, from_schema=True, member="params")
 def param_case(event: EventView) -> Iterable[Problem]:
-    """A param is spelled in another case than a known one.
+    """A param differs from a known one only in upper and lower case.
 
-    What it checks: Whether a param that is unknown becomes a known one when upper and lower case are ignored.
+    What it checks: An unknown param must not match a known one when case is ignored.
 
-    Why it matters: Keys are case-sensitive. The server takes it for an unknown one and refuses the event.
+    Why it matters: Keys are case-sensitive. The server treats the key as unknown and refuses the event.
 
-    Source: 2018 docs (the schema), `mc-api-req-params.md`; high for `sessionStart`, medium for other events.
+    Source: Adobe's 2018 docs (the schema); Adobe's docs, `mc-api-req-params.md`. Confidence: high for `sessionStart`;
+    medium for other events.
 
-    Example: `"params": {"media.ad.creativeUrl": "https://ads.example/1.mp4"}` on `adStart`; it is
+    Example: `"params": {"media.ad.creativeUrl": "https://ads.example/1.mp4"}` on `adStart`, which should be
     `media.ad.creativeURL`
 
-    How to fix: Spell the key as the message does.
+    How to fix: Spell the key as shown in the message.
 
-    Known limits: A required key in the wrong case is `param-missing`, too. Quality keys in the wrong case are not
-    recognised here, and an open schema of an upstream does not silence this rule.
+    Known limits: A required key in the wrong case is also reported by `param-missing`. Quality keys in the wrong case
+    are not recognised. This rule applies even if the upstream's schema allows additional keys.
     """
     for name, _, key in event.odd_params:
         if key is None and (right := _other_case(event, name)) is not None:
@@ -209,23 +215,24 @@ def _other_case(event: EventView, name: str) -> str | None:
 
 @event_rule("param-not-on-event", WARNING, member="params")
 def param_not_on_event(event: EventView) -> Iterable[Problem]:
-    """A known param stands on an event whose table does not list it.
+    """A known param is used on an event that does not take it.
 
-    What it checks: Whether each known param belongs on the type of its event. Event types without a table take none.
+    What it checks: Each known param must be used on an event type whose table lists it. Event types without a table
+    take no params.
 
-    Why it matters: The value is not reported with this event, and a strict schema refuses the whole of it.
+    Why it matters: The value is not reported with this event, and a strict schema refuses the whole event.
 
-    Source: `mc-api-req-params.md` and dev site `parameters.md` (they say on which event each is set); medium, as the
-    schemas are not published.
+    Source: Adobe's docs, `mc-api-req-params.md`, and Adobe's developer site, `parameters.md`, which say on which event
+    each param is set. Confidence: medium, because the schemas are not published.
 
     Example: `{"eventType": "play", "params": {"media.length": 3600}, …}`
 
-    How to fix: Send the param on the event that the message names: what is known of the content belongs on
-    `sessionStart`, and holds for the whole playback.
+    How to fix: Send the param on one of the events that the message names. Params that describe the content belong on
+    `sessionStart` and apply to the whole playback.
 
-    Known limits: `ping` is left to `ping-has-params`, and events of unknown type are not judged.
-    `media.ad.podFriendlyName` is fine on `adStart`, where only samples have it; params added in the settings without
-    event types are fine everywhere.
+    Known limits: Params on `ping` are reported by `ping-has-params`, and events of unknown type are not checked.
+    `media.ad.podFriendlyName` is accepted on `adStart`, because Adobe's samples use it there, although the tables do
+    not list it. Params that the settings add without event types are accepted on all events.
     """
     if event.type not in protocol.EVENTS or event.type == "ping":  # ping-has-params says it of all
         return
@@ -237,25 +244,26 @@ def param_not_on_event(event: EventView) -> Iterable[Problem]:
 
 @event_rule("param-value", WARNING, member="params")
 def param_value(event: EventView) -> Iterable[Problem]:
-    """A param's value lies outside of what it can be.
+    """A param has a value outside its allowed set or range.
 
-    What it checks: Whether `media.streamType` is `video` or `audio` and `media.showType` `0` to `3`, and whether `media.length`, `media.ad.length`,
-    `media.ad.podSecond`, `media.chapter.offset` and `media.chapter.length` are 0 or more.
+    What it checks: `media.streamType` must be `video` or `audio`, and `media.showType` must be `0`, `1`, `2` or `3`.
+    `media.length`, `media.ad.length`, `media.ad.podSecond`, `media.chapter.offset` and `media.chapter.length` must be 0
+    or more.
 
-    Why it matters: The server most likely takes it, but the reports cannot count the playback as audio or video, or
-    compute progress from a wrong length.
+    Why it matters: The server probably accepts the event, but the reports cannot tell audio from video, or compute
+    progress from a wrong length.
 
-    Source: `stream-type.md`, JS, Android and iOS (they check their arguments so); the schema has no such limits;
-    medium.
+    Source: Adobe's docs, `stream-type.md`; the argument checks of the JavaScript, Android and iOS SDKs. The schema has
+    no such limits. Confidence: medium.
 
     Example: `"params": {"media.streamType": "Video"}` on `sessionStart`
 
-    How to fix: Send `video` or `audio` in lower case, and the kind of show as a digit in quotation marks. Send length 0 where it is not known, and 86400 for live content
-    without an end.
+    How to fix: Send `video` or `audio` in lower case, and the show type as a digit in quotation marks. Send length 0 if
+    the length is not known, and 86400 for live content without an end.
 
-    Known limits: `media.contentType` and all other texts are free. Indexes and positions may be -1, 0 or 1,
-    for clients count differently; `media.errorSource` is in the wrong place anyway and told by
-    `error-details-in-params`.
+    Known limits: `media.contentType` and all other texts may have any value. Indexes and positions may be -1, 0 or 1,
+    because clients count differently. `media.errorSource` is not checked here, because it does not belong in `params`;
+    `error-details-in-params` reports it.
     """
     for name, value, key in event.odd_params:
         if key is None or not has_type(value, key.type):
@@ -268,23 +276,24 @@ def param_value(event: EventView) -> Iterable[Problem]:
 
 @event_rule("placeholder-value", WARNING, member="params", on="sessionStart")
 def placeholder_value(event: EventView) -> Iterable[Problem]:
-    """A param that identifies content or viewer holds a stand-in.
+    """A param that identifies content or viewer holds a placeholder.
 
-    What it checks: Whether `media.id`, `media.name`, `media.channel`, `media.playerName`, `analytics.reportSuite`,
-    `analytics.trackingServer`, `analytics.visitorId`, `analytics.aid` or a `visitor.*` param is `N/A`, `null`,
-    `undefined`, `none`, `NaN`, `unknown`, `[object Object]` or `<…>`, or has `{{…}}` or `${…}` in it, in upper or lower
-    case.
+    What it checks: `media.id`, `media.name`, `media.channel`, `media.playerName`, `analytics.reportSuite`,
+    `analytics.trackingServer`, `analytics.visitorId`, `analytics.aid` and all `visitor.*` params must not be `N/A`,
+    `null`, `undefined`, `none`, `NaN`, `unknown`, `[object Object]` or `<…>`, and must not contain `{{…}}` or `${…}`.
+    Upper and lower case do not matter.
 
-    Why it matters: All viewers, or all contents, become one in the reports.
+    Why it matters: The reports merge all viewers, or all contents, into one.
 
-    Source: seen in traffic of three third-party clients. Sureness: high.
+    Source: Seen in the traffic of three third-party clients. Confidence: high.
 
     Example: `"params": {"media.id": "N/A"}` on `sessionStart`
 
-    How to fix: Wait for the value before the session is opened, and leave out what is not required and not known.
+    How to fix: Open the session only when the value is known. Leave out params that are neither required nor known.
 
-    Known limits: Other stand-ins, such as `test` or `0`, pass. JS and Android send `unknown` as channel and player name
-    if nobody has set them, and are told. Values of more than 200 characters are not looked at.
+    Known limits: Other placeholders, such as `test` or `0`, are not recognised. The JavaScript and Android SDKs send
+    `unknown` as channel and player name if these are not configured, and this is reported. Values of more than 200
+    characters are not checked.
     """
     params = event.params or {}
     for name, value in params.items():
@@ -307,22 +316,23 @@ def _is_stand_in(value: object) -> bool:
 def param_empty(event: EventView) -> Iterable[Problem]:
     """A required param is empty or blank.
 
-    What it checks: Whether the required texts of `sessionStart` and `adStart` hold more than white space: tracking
-    server, report suite, organisation ID, content ID, content type, player name, channel, ad ID, and the ad's player
-    name.
+    What it checks: The required strings of `sessionStart` and `adStart` must contain more than white space. These are
+    the tracking server, report suite, organisation ID, content ID, content type, player name, channel, ad ID, and the
+    player name of the ad.
 
-    Why it matters: The server most likely takes it, and then the data cannot be routed to a report suite, or turns up
-    there without a name.
+    Why it matters: The server probably accepts the event, but then the data cannot be routed to a report suite, or
+    appears there without a name.
 
-    Source: JS, Android and iOS (they check their arguments so); the schema has no such limit; medium.
+    Source: The argument checks of the JavaScript, Android and iOS SDKs. The schema has no such limit. Confidence:
+    medium.
 
     Example: `"params": {"media.channel": ""}` on `sessionStart`
 
-    How to fix: Set a value in the configuration of the player. SDKs for JavaScript and Android send `unknown` where
-    nobody has set a channel or a player name.
+    How to fix: Set the value in the configuration of the player. The JavaScript and Android SDKs send `unknown` if the
+    channel or player name is not configured.
 
-    Known limits: Stand-ins such as `unknown` have `placeholder-value`. Texts that are not required may be empty, and the
-    state's name has `state-name-pattern`.
+    Known limits: Placeholders such as `unknown` are reported by `placeholder-value`. Optional strings may be empty. The
+    names of player states are checked by `state-name-pattern`.
     """
     for name, value, key in event.odd_params:
         if key is not None and key.not_empty and isinstance(value, str) and not value.strip():
@@ -333,20 +343,21 @@ def param_empty(event: EventView) -> Iterable[Problem]:
 def customer_ids_shape(event: EventView) -> Iterable[Problem]:
     """A member of `visitor.customerIDs` is not `{id: string, authState: 0, 1 or 2}`.
 
-    What it checks: Whether each member of `visitor.customerIDs` is an object with a string `id`, a whole number
-    `authState` of 0, 1 or 2, and nothing else.
+    What it checks: Each member of `visitor.customerIDs` must be an object with a string `id`, an integer `authState` of
+    0, 1 or 2, and no other members.
 
-    Why it matters: The whole `sessionStart` can be refused for it; otherwise the viewer is not recognised.
+    Why it matters: The server may refuse the whole `sessionStart`. Otherwise the viewer is not recognised.
 
-    Source: `mc-api-req-params.md`, JS, Android and iOS; medium.
+    Source: Adobe's docs, `mc-api-req-params.md`; the JavaScript, Android and iOS SDKs. Confidence: medium.
 
-    Example: `"visitor.customerIDs": {"crm": {"id": 4711, "authState": 1}}`; the ID must be a string
+    Example: `"visitor.customerIDs": {"crm": {"id": 4711, "authState": 1}}`, where the ID must be a string
 
-    How to fix: Send the ID as a string, and 0 for unknown, 1 for authenticated or 2 for logged out. The JavaScript SDK
-    drops entries without an ID and adds `authState` 0 where it is missing.
+    How to fix: Send the ID as a string. Send `authState` 0 for unknown, 1 for authenticated or 2 for logged out. The
+    JavaScript SDK drops entries without an ID and adds `authState` 0 where it is missing.
 
-    Known limits: Of each ID only the first problem is told. Which names IDs may have is not known, and an empty ID or
-    an empty object passes; a value that is no object is `param-type`.
+    Known limits: Only the first problem of each ID is reported. The names of the IDs are not checked, because no list
+    of them is known. An empty ID and an empty object are accepted. A value that is not an object is reported by
+    `param-type`.
     """
     ids = (event.params or {}).get(_CUSTOMER_IDS)
     if not isinstance(ids, dict):
@@ -371,19 +382,21 @@ def _customer_id_problem(value: Any) -> str | None:
 
 @event_rule("param-legacy", INFO, member="params")
 def param_legacy(event: EventView) -> Iterable[Problem]:
-    """A param is only known from documents of 2018.
+    """A param is known only from documents of 2018.
 
-    What it checks: Whether a param is in the tables only because pages of 2018 name it: `media.uniqueTimePlayed`.
+    What it checks: An event must not use `media.uniqueTimePlayed`, the only param that is known solely from Adobe's
+    pages of 2018.
 
-    Why it matters: Nobody knows whether the server still takes it. It may be ignored, or the event may be refused.
+    Why it matters: It is not known whether the server still accepts the param. The server may ignore it or refuse the
+    event.
 
-    Source: 2018 docs (the request parameters, as set on the end of a session); low.
+    Source: Adobe's 2018 docs (the request parameters, where it is set at the end of a session). Confidence: low.
 
     Example: `"params": {"media.uniqueTimePlayed": 1740}` on `sessionEnd`
 
-    How to fix: Leave it out: the back end computes time played from the events.
+    How to fix: Leave it out. The back end computes the time played from the events.
 
-    Known limits: It is the only such param. Its type is checked as that of any other.
+    Known limits: The type of its value is checked in the same way as for other params.
     """
     for name, _, key in event.odd_params:
         if key is not None and key.legacy:
@@ -392,21 +405,22 @@ def param_legacy(event: EventView) -> Iterable[Problem]:
 
 @event_rule("qoe-in-params", WARNING, member="params")
 def qoe_in_params(event: EventView) -> Iterable[Problem]:
-    """A quality key stands in `params`.
+    """A quality key is in `params` instead of `qoeData`.
 
-    What it checks: Whether a name in `params` begins with `media.qoe.`.
+    What it checks: No key in `params` may begin with `media.qoe.`.
 
-    Why it matters: The schema of `sessionStart` refuses such keys in `params`, and where they pass they may not be
-    counted as quality.
+    Why it matters: The schema of `sessionStart` refuses such keys in `params`. Where they are accepted, they may not
+    count as quality data.
 
-    Source: `bitrate.md`, `dropped-frames.md` and other pages of 2026 show it; schema and SDKs contradict them; medium.
+    Source: Adobe's docs show it on pages of 2026, such as `bitrate.md` and `dropped-frames.md`, but the schema and the
+    SDKs contradict them. Confidence: medium.
 
     Example: `{"eventType": "bitrateChange", "params": {"media.qoe.bitrate": 4500}, …}`
 
     How to fix: Move the key to `qoeData`, which every event may have.
 
-    Known limits: The key and its value are not checked here, so a misspelled quality key is only found once it has
-    moved. Other spellings of the prefix are `param-unknown`.
+    Known limits: The key and its value are not checked here, so a misspelled quality key is reported only after it is
+    moved. Keys in which the prefix is spelled differently are reported by `param-unknown`.
     """
     for name, _, key in event.odd_params:
         if key is None and name.startswith(QUALITY_PREFIX):
@@ -415,19 +429,22 @@ def qoe_in_params(event: EventView) -> Iterable[Problem]:
 
 @event_rule("error-details-in-params", WARNING, member="params", on="error")
 def error_details_in_params(event: EventView) -> Iterable[Problem]:
-    """The details of an error stand in `params`.
+    """The details of an error are in `params` instead of `qoeData`.
 
-    What it checks: Whether an `error` has `media.errorId` or `media.errorSource` in `params`.
+    What it checks: An `error` must not have `media.errorId` or `media.errorSource` in `params`.
 
-    Why it matters: Reports of errors are made from `qoeData`. In `params` the ID may be ignored, or the event refused.
+    Why it matters: The error reports are built from `qoeData`. In `params`, the ID may be ignored, or the server may
+    refuse the event.
 
-    Source: `error.md` shows it, while SDKs, dev site and 2018 docs have them in `qoeData`; medium.
+    Source: Adobe's docs show it in `error.md`, while the SDKs, Adobe's developer site and the 2018 docs use `qoeData`.
+    Confidence: medium.
 
     Example: `{"eventType": "error", "params": {"media.errorId": "4012", "media.errorSource": "player"}, …}`
 
-    How to fix: Send `"qoeData": {"media.qoe.errorID": "4012", "media.qoe.errorSource": "player"}` and no params.
+    How to fix: Send `"qoeData": {"media.qoe.errorID": "4012", "media.qoe.errorSource": "player"}` and no `params`.
 
-    Known limits: The value of `media.errorSource` is not judged. On other events both keys are `param-not-on-event`.
+    Known limits: The value of `media.errorSource` is not checked. On other events, `param-not-on-event` reports both
+    keys.
     """
     if event.type != "error":
         return
@@ -441,19 +458,19 @@ def error_details_in_params(event: EventView) -> Iterable[Problem]:
 def ping_has_params(event: EventView) -> Iterable[Problem]:
     """A `ping` has params.
 
-    What it checks: Whether `params` of a `ping` has any member.
+    What it checks: The `params` of a `ping` must have no members.
 
-    Why it matters: A ping says only that the playback goes on, so what it carries is ignored at best and refused at
-    worst; it is also sent every ten seconds for nothing.
+    Why it matters: A ping only says that playback continues. The server ignores or refuses anything else in it, and the
+    player sends it every ten seconds for nothing.
 
-    Source: `ping.md`, 2018 docs (event types); medium.
+    Source: Adobe's docs, `ping.md`; Adobe's 2018 docs (event types). Confidence: medium.
 
     Example: `{"eventType": "ping", "params": {"media.name": "A film"}, …}`
 
-    How to fix: Leave `params` out of pings. Quality values may go into `qoeData`.
+    How to fix: Leave `params` out of pings. Quality values may be sent in `qoeData`.
 
-    Known limits: One finding for all of them, which names the first three; `param-not-on-event` then says nothing.
-    Unknown keys and wrong types are told as well.
+    Known limits: There is one finding per ping, which names the first three keys; `param-not-on-event` then reports
+    nothing. Unknown keys and wrong types are reported in addition.
     """
     if event.type == "ping" and event.params:
         names = ", ".join(quoted(name) for name in list(event.params)[:3])
@@ -463,19 +480,20 @@ def ping_has_params(event: EventView) -> Iterable[Problem]:
 
 @event_rule("ping-empty-params", INFO, member="params", on="ping")
 def ping_empty_params(event: EventView) -> Iterable[Problem]:
-    """A `ping` has empty params.
+    """A `ping` has an empty `params` object.
 
-    What it checks: Whether `params` of a `ping` is an empty object.
+    What it checks: The `params` of a `ping` must not be an empty object.
 
-    Why it matters: Nothing is lost; a strict schema might refuse it one day.
+    Why it matters: Nothing is lost today, but a strict schema might refuse it one day.
 
-    Source: 2017 player (it sends them) and samples of the docs; high that it works.
+    Source: Adobe's reference player of 2017, which sends them, and samples in Adobe's docs. Confidence: high that the
+    server accepts it.
 
     Example: `{"playerTime": {"playhead": 10, "ts": 1772366410000}, "eventType": "ping", "params": {}}`
 
     How to fix: Leave the member out.
 
-    Known limits: Other events without a table may have an empty object, and nothing is said about it. `null` is
+    Known limits: On other events that take no params, an empty object is not reported. `null` is reported by
     `params-type`.
     """
     if event.type == "ping" and event.params is not None and not event.params:
@@ -486,18 +504,21 @@ def ping_empty_params(event: EventView) -> Iterable[Problem]:
 def stream_type_missing(event: EventView) -> Iterable[Problem]:
     """A `sessionStart` does not say whether it is audio or video.
 
-    What it checks: Whether `params` of a `sessionStart`, in a batch too, has `media.streamType`.
+    What it checks: The `params` of a `sessionStart` must have `media.streamType`. This also applies to a `sessionStart`
+    in a batch.
 
-    Why it matters: The request is taken; reports that tell audio from video lack what they need for this playback.
+    Why it matters: The server accepts the request, but reports that separate audio from video lack this information for
+    the playback.
 
-    Source: `stream-type.md` calls it required, the parameter tables and samples do not; high that it is optional.
+    Source: Adobe's docs: `stream-type.md` calls it required, while the parameter tables and samples do not. Confidence:
+    high that it is optional.
 
     Example: `"params": {"media.id": "video-123", "media.contentType": "vod", …}` on `sessionStart`
 
     How to fix: Send `video` or `audio`, as all SDKs do.
 
-    Known limits: A value that is wrong or `null` is for other rules. Where an upstream's schema makes it required,
-    `param-missing` says so as well.
+    Known limits: A wrong value or `null` is reported by other rules. If the upstream's schema requires the param,
+    `param-missing` reports it as well.
     """
     if event.type == "sessionStart" and event.params is not None and "media.streamType" not in event.params:
         yield Problem("media.streamType is missing; expected video or audio", event.at("params"))
@@ -505,21 +526,22 @@ def stream_type_missing(event: EventView) -> Iterable[Problem]:
 
 @event_rule("state-name-pattern", WARNING, member="params")
 def state_name_pattern(event: EventView) -> Iterable[Problem]:
-    """A player state has a name that SDKs refuse.
+    """The name of a player state contains characters that SDKs do not allow, or is too long.
 
-    What it checks: Whether each state's name, in `stateStart`, `stateEnd` and the lists of `statesUpdate`, is made of 1
-    to 64 letters, digits, underscores and dots.
+    What it checks: Each state name in `stateStart`, `stateEnd` and the lists of `statesUpdate` must consist of 1 to 64
+    letters, digits, underscores and dots.
 
-    Why it matters: The back end may drop the state, or report it under a name that cannot be looked for.
+    Why it matters: The back end may drop the state, or report it under a name that cannot be searched for.
 
-    Source: JS, Android and iOS (none of them sends others); no published schema says so; medium.
+    Source: The JavaScript, Android and iOS SDKs, none of which sends other names. No published schema says so.
+    Confidence: medium.
 
     Example: `"params": {"media.state.name": "picture in picture"}` on `stateStart`
 
-    How to fix: Use a name without blanks, hyphens or accents, such as `pictureInPicture`.
+    How to fix: Use a name without blanks, hyphens or accented letters, such as `pictureInPicture`.
 
-    Known limits: Letters are those of ASCII. A name that is no string is `param-type`; a name on an event that takes
-    none is not looked at.
+    Known limits: Only ASCII letters are allowed. A name that is not a string is reported by `param-type`. A name on an
+    event that does not take one is not checked.
     """
     for name, pointer in _state_names(event):
         if not protocol.STATE_NAME.fullmatch(name):
@@ -528,22 +550,22 @@ def state_name_pattern(event: EventView) -> Iterable[Problem]:
 
 @event_rule("state-name-nonstandard", INFO, member="params")
 def state_name_nonstandard(event: EventView) -> Iterable[Problem]:
-    """A player state has none of the standard names.
+    """The name of a player state is not one of the standard names.
 
-    What it checks: Whether each state's name is `fullscreen`, `fullScreen`, `mute`, `closedCaptioning`,
-    `pictureInPicture` or `inFocus`. A close one is suggested.
+    What it checks: Each state name should be `fullscreen`, `fullScreen`, `mute`, `closedCaptioning`, `pictureInPicture`
+    or `inFocus`. The message suggests a similar standard name if there is one.
 
-    Why it matters: Custom states are allowed, but what is reported for the standard ones, such as full screen, does not
-    include them. A misspelled standard name is counted as one of the ten states of a session.
+    Why it matters: Custom states are allowed, but reports for standard states such as full screen do not include them.
+    A misspelled standard name also uses up one of the ten state names of a session.
 
-    Source: player-state page of the docs (custom states are allowed); high.
+    Source: Adobe's docs, player state page: custom states are allowed. Confidence: high.
 
     Example: `"params": {"media.state.name": "muted"}` on `stateStart`
 
-    How to fix: Use the standard name if that is what is meant; otherwise nothing.
+    How to fix: Use the standard name if that is what you meant. Otherwise there is nothing to fix.
 
-    Known limits: Both spellings of full screen count as standard, for SDKs differ. Names outside of the pattern are
-    told by `state-name-pattern` alone.
+    Known limits: Both spellings of full screen count as standard, because SDKs differ. Names that do not match the
+    pattern are reported only by `state-name-pattern`.
     """
     for name, pointer in _state_names(event):
         if name not in protocol.STANDARD_STATES and protocol.STATE_NAME.fullmatch(name):
@@ -555,18 +577,18 @@ def state_name_nonstandard(event: EventView) -> Iterable[Problem]:
 def states_update_empty(event: EventView) -> Iterable[Problem]:
     """A `statesUpdate` neither starts nor ends a state.
 
-    What it checks: Whether `statesStart` or `statesEnd` of a `statesUpdate` has an item.
+    What it checks: `statesStart` or `statesEnd` of a `statesUpdate` must have at least one item.
 
-    Why it matters: The event reports nothing; the state that it should have changed stays as it was.
+    Why it matters: The event reports nothing, and the state that it should have changed stays as it was.
 
-    Source: `multiple-player-states.md` of 2022; low.
+    Source: Adobe's docs, `multiple-player-states.md` of 2022. Confidence: low.
 
     Example: `{"eventType": "statesUpdate", "params": {"statesStart": []}, …}`
 
     How to fix: Send the event only when a state changes, with items such as `{"media.state.name": "mute"}`.
 
-    Known limits: One empty list is fine beside one that is not. A list of wrong items, or a value that is no list,
-    counts as an attempt and has the wrong type.
+    Known limits: One of the two lists may be empty. A list whose items are wrong, or a value that is not a list, is not
+    reported here, because it has the wrong type.
     """
     if event.type == "statesUpdate" and event.params is not None:
         if not any(event.params.get(name) for name in _LISTS):
@@ -575,21 +597,22 @@ def states_update_empty(event: EventView) -> Iterable[Problem]:
 
 @event_rule("downloaded-flag-on-live", ERROR, member="params", on="sessionStart")
 def downloaded_flag_on_live(event: EventView) -> Iterable[Problem]:
-    """A live `sessionStart` says that it is downloaded playback.
+    """A single `sessionStart` is marked as downloaded playback.
 
-    What it checks: Whether a single `sessionStart` on `/api/v1/sessions` has `media.downloaded` true.
+    What it checks: A single `sessionStart` on `/api/v1/sessions` must not have `media.downloaded` set to true.
 
     Why it matters: The server refuses it, so the session is not opened and nothing of the playback is counted.
 
-    Source: `track-downloaded-content.md` (it is answered 400); `media-downloaded-flag.md` shows it without that limit;
-    medium.
+    Source: Adobe's docs, `track-downloaded-content.md`: the answer is 400. `media-downloaded-flag.md` shows the flag
+    without that limit. Confidence: medium.
 
     Example: `POST /api/v1/sessions` with `{"eventType": "sessionStart", "params": {"media.downloaded": true, …}, …}`
 
-    How to fix: Leave the flag out of live starts, or send false as Android and iOS do. Collect downloaded playback and
-    send it as one array.
+    How to fix: Leave the flag out when you start a live session, or send false as the Android and iOS SDKs do. Collect
+    the events of downloaded playback and send them as one array.
 
-    Known limits: Only the boolean counts; `"true"` is `param-type`. A start on the wrong endpoint is not looked at.
+    Known limits: Only the boolean counts; `"true"` is reported by `param-type`. A `sessionStart` on the wrong endpoint
+    is not checked.
     """
     if event.endpoint is Operation.SESSIONS and not event.in_batch and event.type == "sessionStart":
         if (event.params or {}).get("media.downloaded") is True:
