@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import click
@@ -74,8 +74,13 @@ def collector(
             backend,
             Address(host=host, port=port, certificate=cert),
             journal=journal,
-            ready=lambda url: click.echo(f"listening on {url}", err=True),
+            ready=_say,
         )
+
+
+def _say(url: str) -> None:
+    with suppress(BrokenPipeError):  # whoever wanted to know is gone; those who use it need not be
+        click.echo(f"listening on {url}")
 
 
 def _recorded(store_url: str, name: str) -> RecordedAnswers:

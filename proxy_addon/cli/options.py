@@ -15,11 +15,15 @@ from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SettingsError
 from storage import DEFAULT_STORE
 
-_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\s\[\]/]*)):(?P<port>[0-9]{1,5})\Z")
+_LISTEN = re.compile(r"(?:(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\s\[\]/]*)):)?(?P<port>[0-9]{1,5})\Z")
 
 
 class _Listen(click.ParamType[tuple[str, int]]):
-    """``HOST:PORT`` to listen on; ``[::1]:8080`` for IPv6, ``:8080`` for all addresses, port 0 for a free one."""
+    """``HOST:PORT`` to listen on.
+
+    ``8080`` is a port of this machine alone, ``:8080`` one on all its addresses, ``[::1]:8080`` is IPv6, and port 0 a
+    free one.
+    """
 
     name = "HOST:PORT"
 
@@ -28,8 +32,15 @@ class _Listen(click.ParamType[tuple[str, int]]):
             return value
         match = _LISTEN.match(value)
         if match is None or int(match["port"]) > 65535:
-            self.fail(f"{value!r} is no HOST:PORT to listen on, like 127.0.0.1:8080", param, ctx)
-        return match["v6"] or match["host"] or "0.0.0.0", int(match["port"])  # noqa: S104  # asked for by ':8080'
+            self.fail(
+                f"{value!r} is no address to listen on: write HOST:PORT like 127.0.0.1:8080 or [::1]:8080, PORT for "
+                "this machine alone, or :PORT for all addresses; a port is at most 65535",
+                param,
+                ctx,
+            )
+        every = "0.0.0.0"  # noqa: S104  # asked for by ':8080'
+        host = match["v6"] or match["host"] or ("127.0.0.1" if ":" not in value else every)
+        return host, int(match["port"])
 
 
 class _ServerUrl(click.ParamType[ServerUrl]):

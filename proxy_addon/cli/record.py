@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +13,14 @@ import click
 
 from proxy_addon.cli.options import LISTEN, SECONDS, SERVER_URL, config_option, store_option
 from proxy_addon.core.urls import ServerUrl
+from proxy_addon.process import logs
+from proxy_addon.process.lines import Lines
 from proxy_addon.recording.options import DURABILITIES, DURABILITY_HELP, REJECT_HELP, TIMEOUT_HELP, UPSTREAM_TIMEOUT_S
 
 if TYPE_CHECKING:
     from proxy_addon.recording.proxy import Listening
+
+logger = logs.logger(__name__)
 
 
 @click.command()
@@ -53,6 +59,10 @@ if TYPE_CHECKING:
     help="Record in another mode of mitmproxy too, like 'local:chromium' or 'wireguard'. May be repeated.",
 )
 @click.option("--set", "options", multiple=True, metavar="OPT=VAL", help="Set an option of mitmproxy. May be repeated.")
+@click.option(
+    "--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True, help="Of the log, on stderr."
+)
+@click.option("--quiet", is_flag=True, help="Log nothing but errors.")
 @store_option
 def record(
     *,
@@ -67,6 +77,8 @@ def record(
     config: Path | None,
     modes: tuple[str, ...],
     options: tuple[str, ...],
+    log_format: str,
+    quiet: bool,
     store_url: str,
 ) -> None:
     """Record what players send, between them and the real server.
@@ -78,56 +90,56 @@ def record(
     from proxy_addon.files import settings  # noqa: PLC0415
     from proxy_addon.recording.options import RecordOptions  # noqa: PLC0415
     from proxy_addon.recording.proxy import serve  # noqa: PLC0415
-    from storage import migrate  # noqa: PLC0415
-    from storage.engine import Store  # noqa: PLC0415
+    from storage.engine import hide_password  # noqa: PLC0415
 
     if upstream is None and not modes:
         raise click.UsageError("say where the real server is: --upstream URL")
     if reject_invalid and not check:
         raise click.UsageError("--reject-invalid needs the rules: leave out --no-check")
-    policy = settings.load(config)
-    store = Store(store_url)
-    try:
-        migrate.upgrade(store)  # before anything else: a store that is not there is found out at once
-    finally:
-        store.close()
-    _log_to_stderr()
-
-    def ready(listening: list[Listening]) -> None:
-        for address in listening:
-            click.echo(f"listening on {address.url} -> {address.upstream}, store {store.label}", err=True)
-            if address.is_public:
-                click.echo(
-                    "  anyone who reaches this address can use the proxy; --listen 127.0.0.1:PORT keeps it to this machine",
-                    err=True,
-                )
-
-    lost = serve(
-        RecordOptions(
-            upstream=upstream,
-            listen=listen,
-            modes=modes,
-            store_url=store_url,
-            name=name,
-            durability=durability,
-            reject_invalid=reject_invalid,
-            check=check,
-            policy=policy,
-            upstream_timeout_s=upstream_timeout,
-            certificate=cert,
-            mitmproxy=options,
-        ),
-        ready,
+    recording = RecordOptions(
+        upstream=upstream,
+        listen=listen,
+        modes=modes,
+        store_url=store_url,
+        name=name,
+        durability=durability,
+        reject_invalid=reject_invalid,
+        check=check,
+        policy=settings.load(config),
+        upstream_timeout_s=upstream_timeout,
+        certificate=cert,
+        mitmproxy=options,
     )
+    with _printing(quiet=quiet, as_json=log_format == "json") as output:
+
+        def ready(listening: list[Listening]) -> None:
+            for address in listening:
+                output.put(f"listening on {address.url} -> {address.upstream}, store {hide_password(store_url)}")
+                if address.is_public:
+                    logger.warning(
+                        f"anyone who reaches {address.url} can use the proxy; --listen 127.0.0.1:PORT keeps it to this "
+                        "machine"
+                    )
+
+        lost = serve(recording, ready)
     sys.exit(2 if lost else 0)  # the log names them
 
 
-def _log_to_stderr() -> None:
-    """Show our own messages, and of mitmproxy's those that warn: each connection is information to it."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    logging.getLogger("mitmproxy").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+@contextmanager
+def _printing(*, quiet: bool, as_json: bool) -> Iterator[Lines]:
+    """Log to stderr, and give what prints on stdout: nobody who does not read either holds up the traffic."""
+    missed = logs.missed_json if as_json else logs.missed_text
+    output, log = Lines(sys.stdout, logs.missed_text), Lines(sys.stderr, missed)
+    # Of mitmproxy's messages those that warn: each connection is information to it.
+    for name in ("mitmproxy", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        with logs.to_lines(log, as_json=as_json, level=logging.ERROR if quiet else logging.INFO):
+            yield output
+    finally:
+        for lines in (output, log):
+            lines.close(_LAST_WORDS_S)
+
+
+_LAST_WORDS_S = 0.5
+"""How long the last lines may take to be read."""

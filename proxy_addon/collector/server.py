@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import ssl
 import time
@@ -30,6 +29,7 @@ from proxy_addon.core.exchange import Headers, Request, Response
 from proxy_addon.core.routes import Operation, Route, parse_route
 from proxy_addon.errors import SessiontapeError, SettingsError
 from proxy_addon.process import signals
+from proxy_addon.process.sockets import cannot_listen, in_url
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """A larger body is answered 413; no limit is documented, and batches may be long."""
@@ -57,8 +57,7 @@ class Address:
 
     def url(self, port: int) -> str:
         """Return the URL clients use, with the port that was found."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'http' if self.certificate is None else 'https'}://{host}:{port}"
+        return f"{'http' if self.certificate is None else 'https'}://{in_url(self.host)}:{port}"
 
 
 def serve(backend: Backend, address: Address, *, journal: Journal | None, ready: Callable[[str], None]) -> None:
@@ -112,12 +111,7 @@ async def listening(collector: _Collector, address: Address) -> AsyncIterator[st
             backlog=512,
         )
     except OSError as e:
-        # Not what asyncio makes of it; only errors of name resolution, numbered below 0, bring a text of their own.
-        reason = os.strerror(e.errno) if e.errno is not None and e.errno > 0 else e.strerror
-        raise SettingsError(
-            f"cannot listen on {address.host}:{address.port}: {reason}",
-            hint="stop what uses it, or name another address with --listen; port 0 takes a free one",
-        ) from e
+        raise cannot_listen(address.host, address.port, e) from e
     try:
         yield address.url(server.sockets[0].getsockname()[1])
     finally:

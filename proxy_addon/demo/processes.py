@@ -32,7 +32,7 @@ class Server:
         self._said: list[str] = []
         self._ready = threading.Event()
         # A pipe that nobody reads would stop the one who writes into it.
-        self._reader = threading.Thread(target=self._read, name=f"stderr of {name}", daemon=True)
+        self._reader = threading.Thread(target=self._read, name=f"output of {name}", daemon=True)
         self._reader.start()
 
     def wait(self) -> None:
@@ -63,8 +63,8 @@ class Server:
             raise ProcessFailed(f"{self._name} ended with {code}: {self._last_words()}")
 
     def _read(self) -> None:
-        assert self._process.stderr is not None
-        with self._process.stderr as lines:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
             for line in lines:
                 self._said.append(line.rstrip())
                 if line.startswith(READY):
@@ -97,8 +97,8 @@ class Workplace:
             cwd=self._folder,
             env=self._environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
         )
         server = Server(arguments[0], process)

@@ -1,14 +1,16 @@
 """The signals that end a command: the first in good order, the second at once.
 
-Ctrl-C, SIGTERM and SIGHUP mean the same. From the first of them on all three have the effect that the system gives
-them, so that the next one ends the process whatever it is waiting for. A SIGHUP that whoever started us had ignored,
-as ``nohup`` does, stays ignored.
+Ctrl-C, SIGTERM and SIGHUP mean the same. After the first of them the next one ends the process, whatever it is waiting
+for. One that follows at once is the first one again: ``timeout`` and ``uv run`` hand what they get to their child, which
+has had it as a member of their group. A SIGHUP that whoever started us had ignored, as ``nohup`` does, stays ignored.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -18,6 +20,9 @@ ENDING = tuple(
     for name in ("SIGINT", "SIGTERM", "SIGHUP")
     if hasattr(signal, name)  # Windows has no SIGHUP
 )
+
+SAME_S = 0.3
+"""How long after the first signal another one is the same."""
 
 
 class Ended(BaseException):
@@ -40,7 +45,7 @@ def raise_on_signals() -> None:
 
 
 def _raise(number: int, _: FrameType | None) -> None:
-    next_one_ends_at_once()
+    _next_one_ends_at_once()
     raise Ended(number)
 
 
@@ -58,7 +63,7 @@ def calling_on_signals(stop: Callable[[], object]) -> Iterator[list[int]]:
         received.append(number)
         for each in before:
             loop.remove_signal_handler(each)
-        next_one_ends_at_once()
+        _next_one_ends_at_once()
         stop()
 
     before = {number: signal.getsignal(number) for number in _wanted()}
@@ -73,10 +78,16 @@ def calling_on_signals(stop: Callable[[], object]) -> Iterator[list[int]]:
                 signal.signal(number, handler)
 
 
-def next_one_ends_at_once() -> None:
-    """Give the signals the effect that the system gives them."""
+def _next_one_ends_at_once() -> None:
+    first_s = time.monotonic()
+
+    def end(number: int, _: FrameType | None) -> None:
+        if time.monotonic() - first_s > SAME_S:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
     for number in _wanted():
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, end)
 
 
 def _wanted() -> list[int]:

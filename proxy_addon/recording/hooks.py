@@ -33,6 +33,7 @@ from proxy_addon.core.routes import Operation, parse_route
 from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SessiontapeError, SettingsError
 from proxy_addon.files import settings
+from proxy_addon.process import logs
 from proxy_addon.recording import inside, stream
 from proxy_addon.recording.flows import Arrival, Arrivals, address_to_upstream, exchange_of, upstream_url
 from proxy_addon.recording.inspecting import JUDGED_AT_ONCE, Inspector
@@ -42,7 +43,7 @@ from proxy_addon.recording.writer import LINGER_S, Writer
 from storage import DEFAULT_STORE, migrate, saving
 from storage.engine import Store, check_url
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 COMMIT_BUDGET_S = 1.0
 """How long an answer waits for its commit at most. SDKs give up after 5 s."""

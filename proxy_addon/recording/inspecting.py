@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Severity
 from proxy_addon.core.judging.exchanges import judge_body, judge_exchange
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules.body_views import Vocabulary
+from proxy_addon.process import logs
 from storage import schemas
 from storage.engine import Store
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 CHECKER_FAILED = "checker-failed"
 """What a finding is called that tells of a fault of ours; no rule of the protocol has this name."""

@@ -8,7 +8,6 @@ recorder that was killed has left is the first thing the next one does.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from bisect import bisect
@@ -22,12 +21,13 @@ from proxy_addon.core.findings import Finding, Severity
 from proxy_addon.core.judging.sessions import SessionJudge, events_of, facts_of, is_batch
 from proxy_addon.core.sessions import IDLE_TIMEOUT, AsOf, Session
 from proxy_addon.errors import SessiontapeError
+from proxy_addon.process import logs
 from proxy_addon.recording.inspecting import JUDGED_AT_ONCE, Inspector
 from storage import exchanges, findings, sessions
 from storage.engine import Store
 from storage.saving import Touched
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 LINGER_S = 0.1
 """How long news waits for company: to wake a thread costs more than to judge an event."""

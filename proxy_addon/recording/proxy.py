@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import os
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from mitmproxy import exceptions, log
 from mitmproxy.addons.core import Core
@@ -20,17 +20,26 @@ from mitmproxy.addons.dns_resolver import DnsResolver
 from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.addons.tlsconfig import TlsConfig
+from mitmproxy.certs import CertStore
 from mitmproxy.master import Master
-from mitmproxy.options import Options
+from mitmproxy.options import CONF_BASENAME, Options
 from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 
+from proxy_addon.core.wording import suggestion
 from proxy_addon.errors import RecorderError, SettingsError
 from proxy_addon.process import signals
+from proxy_addon.process.logs import TOLD
+from proxy_addon.process.sockets import cannot_listen, in_url
 from proxy_addon.recording.hooks import Tape
+from proxy_addon.recording.notices import Notices
 from proxy_addon.recording.options import RecordOptions
+from storage import migrate
+from storage.engine import Store
 
 _LOUD_WITH_WIREGUARD = "mitmproxy.proxy.mode_servers"
 """Logs the profile that a device needs, as mere information."""
+_CONNECTIONS = "mitmproxy.proxy.server"
+"""Logs what goes wrong on connections, a line each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +59,8 @@ class Listening:
 def serve(options: RecordOptions, ready: Callable[[list[Listening]], None]) -> int:
     """Run the recording proxy until a signal ends it.
 
+    What can be found wrong before is found before the store is made or brought up to date.
+
     Args:
         ready: Called once connections are accepted.
 
@@ -58,51 +69,97 @@ def serve(options: RecordOptions, ready: Callable[[list[Listening]], None]) -> i
 
     Raises:
         SettingsError: An option does not exist or does not make sense.
+        StorageError: The store cannot be used.
         RecorderError: The proxy could not start.
     """
     return asyncio.run(_serve(options, ready))
 
 
 async def _serve(options: RecordOptions, ready: Callable[[list[Listening]], None]) -> int:
-    modes = _modes(options)
+    store = Store(options.store_url)
     _check_address(options)
+    modes = _modes(options)
     startup = _Startup(lambda: ready(_listening(master, options)))
     startup.install()
+    notices = Notices(options.upstream)
+    connections = logging.getLogger(_CONNECTIONS)
     try:
         master = Master(Options())
         tape = Tape(options.policy)
         server = Proxyserver()
-        master.addons.add(Core(), server, NextLayer(), TlsConfig(), DisableH2C(), DnsResolver(), tape, startup)
+        master.addons.add(Core(), server, NextLayer(), TlsConfig(), DisableH2C(), DnsResolver(), notices, tape, startup)
+        _configure(master, options, modes)
         try:
-            master.options.update(http3=False, connection_strategy="lazy", mode=modes)
-            if options.certificate is not None:
-                try:
-                    master.options.update(certs=[str(options.certificate)])
-                except (exceptions.OptionsError, ValueError) as e:
-                    raise SettingsError(
-                        f"{options.certificate} cannot be used as a certificate: {e}",
-                        hint="a PEM file with the certificate and its private key is wanted",
-                    ) from e
-            master.options.update(
-                tape_store=options.store_url,
-                tape_name=options.name or "",
-                tape_durability=options.durability,
-                tape_upstream=str(options.upstream or ""),
-                tape_check=options.check,
-                tape_reject_invalid=options.reject_invalid,
-                tape_upstream_timeout=repr(options.upstream_timeout_s),
-            )
-            _refuse_managed(options.mitmproxy)
-            master.options.set(*options.mitmproxy)
-        except (exceptions.OptionsError, TypeError, ValueError) as e:
-            raise SettingsError(str(e), hint="'mitmproxy --options' describes mitmproxy's options") from e
+            await asyncio.to_thread(migrate.upgrade, store)
+        finally:
+            store.close()
         if any(mode.startswith("wireguard") for mode in modes):
             logging.getLogger(_LOUD_WITH_WIREGUARD).setLevel(logging.INFO)
+        connections.addFilter(notices.warned)
         with signals.calling_on_signals(master.shutdown):
             await master.run()
         return tape.lost
     finally:
+        connections.removeFilter(notices.warned)
         startup.uninstall()
+
+
+def _configure(master: Master, options: RecordOptions, modes: list[str]) -> None:
+    """Set mitmproxy's options.
+
+    Raises:
+        SettingsError: One does not exist or does not make sense.
+    """
+    try:
+        master.options.update(http3=False, connection_strategy="lazy", mode=modes)
+        master.options.update(
+            tape_store=options.store_url,
+            tape_name=options.name or "",
+            tape_durability=options.durability,
+            tape_upstream=str(options.upstream or ""),
+            tape_check=options.check,
+            tape_reject_invalid=options.reject_invalid,
+            tape_upstream_timeout=repr(options.upstream_timeout_s),
+        )
+        _check_set(options.mitmproxy, master.options.keys())
+        master.options.set(*options.mitmproxy)
+    except (exceptions.OptionsError, TypeError, ValueError) as e:
+        raise SettingsError(str(e), hint="'mitmproxy --options' describes mitmproxy's options") from e
+    _check_authority(master.options)
+    if options.certificate is not None:
+        try:
+            master.options.update(certs=[str(options.certificate)])
+        except (exceptions.OptionsError, ValueError) as e:
+            raise SettingsError(
+                f"{options.certificate} cannot be used as a certificate: {e}",
+                hint="a PEM file with the certificate and its private key is wanted",
+            ) from e
+
+
+def _check_authority(options: Options) -> None:
+    """Make or read mitmproxy's CA, which it does later too, with a traceback where that fails.
+
+    Raises:
+        SettingsError: It cannot be made or read.
+    """
+    folder = Path(options.confdir).expanduser()
+    authority = folder / f"{CONF_BASENAME}-ca.pem"
+    passphrase = options.cert_passphrase.encode() if options.cert_passphrase else None
+    try:
+        CertStore.from_store(folder, CONF_BASENAME, options.key_size, passphrase)
+    except OSError as e:
+        raise SettingsError(
+            f"mitmproxy cannot keep its certificates in {folder}: {e.strerror or e}",
+            hint="name a folder that can be written: --set confdir=FOLDER",
+        ) from e
+    except TypeError as e:  # a passphrase that was not given, or one too many
+        raise SettingsError(f"{authority}: {e}", hint="give its passphrase: --set cert_passphrase=TEXT") from e
+    except (ValueError, IndexError) as e:
+        raise SettingsError(
+            f"{authority} does not hold the certificate and key of a CA",
+            hint="remove it, and a new CA is made, which devices have to be told of; or name another folder: "
+            "--set confdir=FOLDER",
+        ) from e
 
 
 def _check_address(options: RecordOptions) -> None:
@@ -118,28 +175,40 @@ def _check_address(options: RecordOptions) -> None:
         raise SettingsError(
             f"{options.upstream} is this proxy itself", hint="name the real server, or another address with --listen"
         )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.socket(family) as probe:
+        address = _address(host)
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
+            probe.bind((address, port))
     except OSError as e:
-        # An error of name resolution is numbered below 0, and brings a text of its own.
-        reason = os.strerror(e.errno) if e.errno is not None and e.errno > 0 else e.strerror
-        raise SettingsError(
-            f"cannot listen on {host}:{port}: {reason}",
-            hint="stop what uses it, or name another address with --listen; port 0 takes a free one",
-        ) from e
+        raise cannot_listen(host, port, e) from e
+
+
+def _address(host: str) -> str:
+    """Return the address of a name, of IPv4 if it has one: not all that mitmproxy listens with takes names."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return str(min(found, key=lambda each: each[0] != socket.AF_INET)[4][0])
 
 
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
-def _refuse_managed(given: Iterable[str]) -> None:
-    """Refuse ``--set`` of what has an option of its own, or has to be as it is: the store would say what is not so."""
+def _check_set(given: Iterable[str], known: Iterable[str]) -> None:
+    """Look at what is given with ``--set``.
+
+    Raises:
+        SettingsError: There is no such option, or it has to be as it is, as the store would say what is not so.
+    """
+    known = set(known)
     for name in (each.partition("=")[0].strip() for each in given):
         if name.startswith("tape_") or name in _MANAGED:
             raise SettingsError(f"--set {name}: it cannot be set here", hint="see 'sessiontape record --help'")
+        if name not in known:
+            raise SettingsError(
+                f"--set {name}: mitmproxy has no such option in this proxy{suggestion(name, known)}",
+                hint="'mitmproxy --options' describes mitmproxy's options; those of addons that 'sessiontape record' "
+                "does without are not among them",
+            )
 
 
 _MANAGED = {"mode", "listen_host", "listen_port", "server", "connection_strategy", "keep_host_header", "certs"}
@@ -159,10 +228,15 @@ class _Startup(log.MitmLogHandler):
         self._errors: list[str] = []
         self._over = False
 
+    def install(self) -> None:
+        """Hear of records before all others do."""
+        logging.getLogger().handlers.insert(0, self)
+
     def emit(self, record: logging.LogRecord) -> None:
         """Keep an error."""
         if not self._over:
-            self._errors.append(record.getMessage())
+            self._errors.append(" ".join(record.getMessage().split("\n")))
+            setattr(record, TOLD, True)
 
     async def shutdown_if_errored(self) -> None:
         """Raise what was logged, if anything was.
@@ -194,7 +268,7 @@ def _modes(options: RecordOptions) -> list[str]:
             raise SettingsError(f"{spec!r}: the upstream of a reverse proxy is said by --upstream")
     if options.upstream is not None:
         host, port = options.listen
-        modes.insert(0, f"reverse:{options.upstream.origin}@{host}:{port}")
+        modes.insert(0, f"reverse:{options.upstream.origin}@{_address(host)}:{port}")
     if not modes:
         raise SettingsError("there is nothing to record", hint="name the real server: --upstream URL")
     return modes
@@ -204,13 +278,16 @@ def _listening(master: Master, options: RecordOptions) -> list[Listening]:
     found = []
     server: Proxyserver = master.addons.get("proxyserver")
     for instance in server.servers:
-        reverse = isinstance(instance.mode, ReverseMode)
-        upstream = str(options.upstream) if reverse else instance.mode.full_spec
-        for host, port, *_ in instance.listen_addrs:
-            shown = f"[{host}]" if ":" in host else host
-            scheme = "http" if instance.mode.transport_protocol == "tcp" else instance.mode.type_name
-            public = not ipaddress.ip_address(host.partition("%")[0]).is_loopback
-            found.append(Listening(url=f"{scheme}://{shown}:{port}", upstream=upstream, is_public=public))
-        if not instance.listen_addrs:
-            found.append(Listening(url=instance.mode.full_spec, upstream=upstream, is_public=False))
+        addresses = [(host, port) for host, port, *_ in instance.listen_addrs]
+        is_public = any(not ipaddress.ip_address(host.partition("%")[0]).is_loopback for host, _ in addresses)
+        if isinstance(instance.mode, ReverseMode):
+            # One line, however many addresses the host has; and where the upstream speaks https, mitmproxy listens
+            # for HTTP/3 beside, which is not recorded.
+            url = f"http://{in_url(options.listen[0])}:{addresses[0][1]}"
+            found.append(Listening(url=url, upstream=str(options.upstream), is_public=is_public))
+            continue
+        mode = instance.mode
+        scheme = "http" if mode.transport_protocol == "tcp" else mode.type_name
+        urls = [f"{scheme}://{in_url(host)}:{port}" for host, port in addresses] or [mode.full_spec]
+        found += [Listening(url=url, upstream=mode.full_spec, is_public=is_public) for url in urls]
     return found

@@ -7,7 +7,6 @@ alone, without the ones beside it.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -18,8 +17,9 @@ from dataclasses import dataclass
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding
 from proxy_addon.errors import StorageUnavailable
+from proxy_addon.process import logs
 
-logger = logging.getLogger(__name__)
+logger = logs.logger(__name__)
 
 BATCH = 1000
 """Most exchanges in one transaction."""

@@ -99,14 +99,14 @@ class Place:
             shlex.split(self.line(f"{command.line}{'' if '--listen' in command.line else self._listen(command)}")),
             cwd=self.folder,
             env=self._environment,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             text=True,
         )
         watchdog = threading.Timer(TIMEOUT_S, process.kill)
         watchdog.start()
         try:
-            assert process.stderr is not None
-            assert skeleton(process.stderr.readline()) == skeleton("\n".join(command.shown))
+            assert process.stdout is not None
+            assert skeleton(process.stdout.readline()) == skeleton("\n".join(command.shown))
             yield
         finally:
             process.terminate()

@@ -113,9 +113,9 @@ def collector(tmp_path: Path) -> Iterator[Starter]:
         log = tmp_path / f"log{len(running)}.jsonl"
         command = [str(COMMAND), "collector", "--listen", "127.0.0.1:0", "--log", str(log), *options]
         process = forking.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
-        assert process.stderr is not None
-        readable, _, _ = select.select([process.stderr], [], [], TIMEOUT_S)
-        begun = Collector(process, process.stderr.readline().strip() if readable else "", log)
+        assert process.stdout is not None
+        readable, _, _ = select.select([process.stdout], [], [], TIMEOUT_S)
+        begun = Collector(process, process.stdout.readline().strip() if readable else "", log)
         running.append(begun)
         return begun
 
@@ -458,7 +458,8 @@ def test_a_port_in_use_is_said(collector, tmp_path):
         (("--cert", "nowhere.pem"), "cannot use the certificate nowhere.pem: No such file or directory"),
         (("--from", "x"), "there is no store at sqlite:///sessiontape.db"),
         (("--listen", "nowhere.invalid:0"), "cannot listen on nowhere.invalid:0"),
-        (("--listen", "8081"), "is no HOST:PORT"),
+        (("--listen", "http://x:1"), "is no address to listen on: write HOST:PORT"),
+        (("--listen", "999.9.9.9:0"), "cannot listen on 999.9.9.9:0: "),
     ],
 )
 def test_what_cannot_work_is_said_and_ends_with_2(tmp_path, options, says):

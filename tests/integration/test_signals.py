@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from proxy_addon.process import signals
 from tests import forking, processes
 from tests.builders import body, event_dict
 
@@ -82,6 +84,9 @@ def test_any_second_signal_ends_what_does_not_come_to_an_end(number: signal.Sign
         process.send_signal(number)
         assert process.stdout is not None
         assert process.stdout.readline() == f"{int(number)}\n"
+        process.send_signal(number)  # as timeout does, which hands a signal to its child and to the child's group
+        time.sleep(signals.SAME_S)
+        assert process.poll() is None
         process.send_signal(second)
         assert process.wait(WITHIN_S) == -second
 
@@ -92,6 +97,7 @@ def test_what_nohup_started_goes_on_when_its_terminal_is_gone() -> None:
         process.send_signal(signal.SIGTERM)
         assert process.stdout is not None
         assert process.stdout.readline() == f"{int(signal.SIGTERM)}\n"
+        time.sleep(signals.SAME_S)
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
         assert process.wait(WITHIN_S) == -signal.SIGTERM

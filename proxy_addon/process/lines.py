@@ -1,0 +1,105 @@
+"""Lines for a stream that nobody may be reading.
+
+A pipe whose reader sleeps, or a terminal that was stopped with Ctrl-S, holds up whoever writes to it for as long as it
+likes. So lines are queued, up to a bound, and a thread of their own writes them; what does not fit is counted, and told
+once there is room again.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TextIO
+
+MOST_CHARACTERS = 1_000_000
+"""How much may wait. About 10,000 lines: what a busy quarter of an hour has to say."""
+
+
+class Lines:
+    """A bounded queue of lines, and the thread that writes them to one stream."""
+
+    def __init__(self, stream: TextIO, missed: Callable[[int], str], *, most: int = MOST_CHARACTERS) -> None:
+        """Begin to write.
+
+        Args:
+            stream: Written to by its file descriptor, so that nothing stays in a buffer and no lock is held meanwhile.
+            missed: Returns the line that tells how many lines were left out.
+            most: How many characters may wait.
+        """
+        stream.flush()
+        self._file = stream.fileno()
+        self._encoding = stream.encoding
+        self._missed = missed
+        self._most = most
+        self._waiting: deque[tuple[str, int]] = deque()
+        """Lines, and how many lines are missed if one cannot be written: 1, or as many as it tells of."""
+        self._size = 0
+        self._left_out = 0
+        self._can_write = True
+        self._closing = False
+        self._changed = threading.Condition()
+        # A daemon: it may be waiting for a reader when the process ends.
+        self._thread = threading.Thread(target=self._run, name="sessiontape-lines", daemon=True)
+        self._thread.start()
+
+    def put(self, line: str) -> None:
+        """Hand over a line, without its end. Never blocks."""
+        with self._changed:
+            # Once lines were left out it takes half the room to go on: else every other line would tell of that.
+            room = self._most // 2 if self._left_out else self._most
+            if self._closing or (self._waiting and self._size + len(line) > room):
+                self._left_out += 1
+                return
+            self._tell_of_missed()
+            self._append(line, 1)
+
+    def close(self, timeout_s: float) -> None:
+        """Write what is waiting, for so long at most. What is put afterwards is left out."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(timeout_s)
+
+    def _append(self, line: str, stands_for: int) -> None:
+        self._waiting.append((line, stands_for))
+        self._size += len(line)
+        self._changed.notify()
+
+    def _tell_of_missed(self) -> None:
+        if self._left_out:
+            self._append(self._missed(self._left_out), self._left_out)
+            self._left_out = 0
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if not self._waiting and self._can_write:
+                    self._tell_of_missed()
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    return
+                line, stands_for = self._waiting[0]
+            written = self._write(line)
+            with self._changed:
+                self._waiting.popleft()
+                self._size -= len(line)
+                self._can_write = written
+                if not written:
+                    self._left_out += stands_for
+
+    def _write(self, line: str) -> bool:
+        rest = f"{line}\n".encode(self._encoding, "backslashreplace")
+        while rest:
+            try:
+                rest = rest[os.write(self._file, rest) :]
+            except BlockingIOError:  # whoever shares the stream has made it so
+                select.select([], [self._file], [])
+            except OSError:  # nobody will ever read it, or its disk is full: the next line tries again
+                return False
+        return True
+
+
+__all__ = ["Lines"]

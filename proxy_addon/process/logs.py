@@ -1,0 +1,130 @@
+"""The log of a process: a line for each record, which holds up nothing and on which no device's text acts.
+
+`logger` is what our modules log with. It makes what devices sent visible whoever writes the log, which inside mitmdump
+is mitmproxy. `to_lines` is how a process of our own writes it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from proxy_addon.core.jsonforms import iso
+from proxy_addon.core.wording import visible
+from proxy_addon.process.lines import Lines
+
+FORMATS = ("text", "json")
+_VISIBLE = "sessiontape_visible"
+TOLD = "sessiontape_told"
+"""An attribute of records that somebody tells in another way: they are not logged."""
+_PARAGRAPHS = ("mitmproxy.proxy.mode_servers", "mitmproxy.addons.tlsconfig")
+"""Who logs several lines at once, like the profile for WireGuard, and nothing in them that a device sent."""
+
+
+class _Visible(logging.LoggerAdapter[logging.Logger]):
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        lines = [visible(str(msg)), *_traceback(kwargs.pop("exc_info", None))]
+        return "\n".join(lines), {**kwargs, "extra": {_VISIBLE: True}}
+
+
+def logger(name: str) -> logging.LoggerAdapter[logging.Logger]:
+    """Return a logger whose messages are one line each, with a traceback, if any, indented below it.
+
+    Messages come whole, and not with arguments to be put in.
+    """
+    return _Visible(logging.getLogger(name), {})
+
+
+def _traceback(exc_info: Any) -> list[str]:
+    if not exc_info:
+        return []
+    error = exc_info if isinstance(exc_info, BaseException) else (sys.exc_info() if exc_info is True else exc_info)[1]
+    return [f"  {visible(line)}" for part in traceback.format_exception(error) for line in part.splitlines()]
+
+
+def _message(record: logging.LogRecord) -> str:
+    text = record.getMessage()
+    if getattr(record, _VISIBLE, False):
+        return text
+    lines = text.split("\n") if record.name in _PARAGRAPHS else [text]
+    return "\n".join([*map(visible, lines), *_traceback(record.exc_info)])
+
+
+def text_line(record: logging.LogRecord) -> str:
+    """Return a record for people: time of day in UTC, level and message."""
+    return f"{_at(record):%H:%M:%S}Z {record.levelname} {_message(record)}"
+
+
+def json_line(record: logging.LogRecord) -> str:
+    """Return a record as a JSON object: ``at``, ``level``, ``logger`` and ``message``."""
+    level = record.levelname.lower()
+    return json.dumps({"at": iso(_at(record)), "level": level, "logger": record.name, "message": _message(record)})
+
+
+def missed_text(count: int) -> str:
+    """Return the line that tells how many lines were left out."""
+    return f"{datetime.now(UTC):%H:%M:%S}Z WARNING {_missed(count)}"
+
+
+def missed_json(count: int) -> str:
+    """Return the same as an object."""
+    message = _missed(count)
+    return json.dumps({"at": iso(datetime.now(UTC)), "level": "warning", "logger": __name__, "message": message})
+
+
+def _missed(count: int) -> str:
+    return f"{count} {'line was' if count == 1 else 'lines were'} left out here: nobody was reading"
+
+
+def _at(record: logging.LogRecord) -> datetime:
+    return datetime.fromtimestamp(record.created, UTC)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, put: Callable[[str], None], line: Callable[[logging.LogRecord], str], level: int) -> None:
+        super().__init__(level)
+        self._put = put
+        self._line = line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, TOLD, False):
+            return
+        try:
+            line = self._line(record)
+        except Exception as e:  # noqa: BLE001  # what cannot be shown must not stop what it tells of
+            line = f"a message of {record.name} cannot be shown: {e!r}"
+        self._put(line)
+
+
+@contextmanager
+def to_lines(lines: Lines, *, as_json: bool, level: int = logging.INFO) -> Iterator[None]:
+    """Log to a queue of lines, for as long as the block lasts: warnings of Python and threads that die, too."""
+    handler = _Handler(lines.put, json_line if as_json else text_line, level)
+    root = logging.getLogger()
+    before, hook = root.level, threading.excepthook
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)  # noqa: FBT003  # the standard library's signature
+    threading.excepthook = _thread_died
+    try:
+        yield
+    finally:
+        threading.excepthook = hook
+        logging.captureWarnings(False)  # noqa: FBT003  # as above
+        root.setLevel(before)
+        root.removeHandler(handler)
+
+
+def _thread_died(died: threading.ExceptHookArgs) -> None:
+    name = died.thread.name if died.thread is not None else "?"
+    _log.error(f"thread {name} has died", exc_info=died.exc_value)
+
+
+_log = logger(__name__)

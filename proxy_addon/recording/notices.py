@@ -1,0 +1,251 @@
+"""What goes on beside the exchanges, as a line or two in the log, with the remedy: never a line for each time.
+
+An upstream that cannot be reached is told when that begins and when it is over. What happens over and over is told at
+once the first time, and then once a minute how often it has happened since: requests that pass by unrecorded, devices
+that take the proxy for another kind of proxy or do not trust its certificate, and what mitmproxy warns of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mitmproxy import ctx
+from mitmproxy.http import HTTPFlow
+from mitmproxy.tls import TlsData
+
+from proxy_addon.core.exchange import Outcome
+from proxy_addon.core.routes import parse_route
+from proxy_addon.core.urls import ServerUrl
+from proxy_addon.process import logs
+from proxy_addon.recording import stream
+from proxy_addon.recording.flows import upstream_url
+
+logger = logs.logger(__name__)
+
+EVERY_S = 60.0
+"""How often, at most, it is told how often something has happened since."""
+MOST_UPSTREAMS = 100
+"""Upstreams whose outages are followed at most: a forward proxy may meet any number of them."""
+_TOLD_HERE = ("Client TLS handshake failed.", "Server TLS handshake failed.")
+_CUT = 200
+"""Characters of what a device sent that a line names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """Something that may happen over and over.
+
+    Attributes:
+        more: Tells how often it has happened again; has places for ``count`` and ``first``.
+    """
+
+    level: int
+    more: str
+
+
+PASSES_BY = Kind(
+    level=logging.INFO, more="{count} more requests passed by unrecorded in the last minute, the first {first}"
+)
+CONNECT = Kind(
+    level=logging.WARNING, more="{count} more CONNECT requests were refused in the last minute, the first {first}"
+)
+HANDSHAKE = Kind(
+    level=logging.WARNING, more="{count} more TLS handshakes failed in the last minute, the first with {first}"
+)
+WARNING = Kind(level=logging.WARNING, more="{count} more warnings of mitmproxy in the last minute, the first: {first}")
+
+
+class Sparing:
+    """Says a thing at once, and then once a minute how often it has happened since."""
+
+    def __init__(self, later: Callable[[float, Callable[[], None]], object]) -> None:
+        """Make one.
+
+        Args:
+            later: Calls a function after so many seconds.
+        """
+        self._later = later
+        self._counted: dict[Kind, tuple[int, str]] = {}
+
+    def tell(self, kind: Kind, text: str, about: str) -> None:
+        """Tell of something.
+
+        Args:
+            text: Said if it has not happened for a minute.
+            about: What it was about, in a word or two.
+        """
+        if kind not in self._counted:
+            self._counted[kind] = (0, "")
+            self._later(EVERY_S, lambda: self._minute_is_over(kind))
+            logger.log(kind.level, text)
+            return
+        count, first = self._counted[kind]
+        self._counted[kind] = (count + 1, first or about)
+
+    def flush(self) -> None:
+        """Say what has been counted; nothing will come any more."""
+        for kind in self._counted:
+            self._say(kind)
+
+    def _minute_is_over(self, kind: Kind) -> None:
+        if self._say(kind):
+            self._counted[kind] = (0, "")
+            self._later(EVERY_S, lambda: self._minute_is_over(kind))
+        else:
+            del self._counted[kind]
+
+    def _say(self, kind: Kind) -> bool:
+        count, first = self._counted[kind]
+        if count:
+            logger.log(kind.level, kind.more.format(count=count, first=first))
+        return bool(count)
+
+
+@dataclass(slots=True)
+class _Outage:
+    since_s: float
+    requests: int = 0
+
+
+class Outages:
+    """Tells which upstreams cannot be reached: once when that begins, and once when it is over."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._running: dict[str, _Outage] = {}
+
+    def failed(self, upstream: str, reason: str) -> None:
+        """Tell that a request has not reached its upstream."""
+        if upstream not in self._running:
+            if len(self._running) >= MOST_UPSTREAMS:
+                return
+            self._running[upstream] = _Outage(self._clock())
+            logger.warning(f"cannot reach {upstream}: {reason}; devices get 502 until it is back{_remedy(reason)}")
+        self._running[upstream].requests += 1
+
+    def answered(self, upstream: str) -> None:
+        """Tell that an upstream has answered."""
+        outage = self._running.pop(upstream, None)
+        if outage is not None:
+            lasted_s = self._clock() - outage.since_s
+            logger.warning(f"{upstream} is back after {lasted_s:.1f} s; {_got_502(outage.requests)} meanwhile")
+
+    def flush(self) -> None:
+        """Say what has not ended."""
+        for upstream, outage in self._running.items():
+            logger.warning(f"{upstream} could not be reached to the end; {_got_502(outage.requests)}")
+
+
+def _got_502(requests: int) -> str:
+    return f"{requests} {'request' if requests == 1 else 'requests'} got 502"
+
+
+def _remedy(reason: str) -> str:
+    if "ertificate verify failed" in reason:
+        return (
+            ". Its certificate is not trusted: --set ssl_verify_upstream_trusted_ca=FILE names one that is, "
+            "--set ssl_insecure=true takes any"
+        )
+    return ""
+
+
+class Notices:
+    """The addon that tells of these; it has to come before the recorder, which rewrites requests."""
+
+    def __init__(self, upstream: ServerUrl | None) -> None:
+        self._upstream = upstream
+        self._sparing = Sparing(lambda after_s, call: asyncio.get_running_loop().call_later(after_s, call))
+        self._outages = Outages()
+
+    def running(self) -> None:
+        """Look whether the upstream's name is one, without anybody waiting for it."""
+        if self._upstream is not None:
+            threading.Thread(target=_resolve, args=(self._upstream,), name="sessiontape-resolve", daemon=True).start()
+
+    def done(self) -> None:
+        """Say what has been counted."""
+        self._sparing.flush()
+        self._outages.flush()
+
+    def requestheaders(self, flow: HTTPFlow) -> None:
+        """Tell of what is not recorded, and of devices that ask for a tunnel."""
+        request = flow.request
+        if request.method == "CONNECT":  # of a reverse proxy, where mitmproxy refuses it
+            about = f"from {_peer(flow.client_conn.peername)} to {request.authority[:_CUT]}"
+            self._sparing.tell(
+                CONNECT,
+                f"a CONNECT {about} was refused: the device takes this address for a forward proxy; give the player "
+                "this URL in place of the server's, or record with --mode regular",
+                about,
+            )
+        elif parse_route(request.method, request.path) is None:
+            about = f"{request.method} {request.path[:_CUT]}"
+            self._sparing.tell(
+                PASSES_BY, f"{about} passes by unrecorded: only paths with /api/v<n>/ in them are of the API", about
+            )
+
+    def response(self, flow: HTTPFlow) -> None:
+        """Note that an upstream is there."""
+        if stream.went_upstream(flow):
+            self._outages.answered(upstream_url(flow, self._upstream))
+
+    def error(self, flow: HTTPFlow) -> None:
+        """Tell of an upstream that cannot be reached."""
+        if stream.outcome(flow) is Outcome.UPSTREAM_UNREACHABLE:
+            reason = flow.error.msg if flow.error is not None else "no connection"
+            self._outages.failed(upstream_url(flow, self._upstream), reason)
+
+    def tls_failed_client(self, data: TlsData) -> None:
+        """Tell of a device that does not go on with TLS."""
+        peer = _peer(data.context.client.peername)
+        name = data.context.client.sni or (self._upstream.host if self._upstream is not None else "this address")
+        self._sparing.tell(
+            HANDSHAKE,
+            f"the TLS handshake with {peer} failed: {_why(data.conn.error or '', name[:_CUT])}",
+            peer,
+        )
+
+    def warned(self, record: logging.LogRecord) -> bool:
+        """Keep back what mitmproxy's connections warn of, and tell of it here: a filter of its logger."""
+        if record.levelno != logging.WARNING:
+            return True
+        message = record.getMessage()
+        if not message.startswith(_TOLD_HERE):
+            self._sparing.tell(WARNING, message, message[:_CUT])
+        return False
+
+
+def _why(error: str, name: str) -> str:
+    trust = (
+        f"install {ctx.options.confdir}/mitmproxy-ca-cert.pem on the device, or show it a certificate that it trusts "
+        "with --cert FILE"
+    )
+    if any(said in error for said in ("unknown ca", "bad certificate", "certificate unknown")):
+        return f"it does not trust the certificate for {name}; {trust}"
+    if error == "connection closed":
+        return f"it hung up; if it does not trust the certificate for {name}, {trust}"
+    if "unsupported protocol" in error or "version" in error:
+        return "it speaks only versions of TLS that are refused; --set tls_version_client_min=TLS1 takes old ones"
+    return f"{error[:_CUT]}; if it does not trust the certificate for {name}, {trust}"
+
+
+def _peer(address: tuple[str, int] | None) -> str:
+    return address[0] if address else "a device"
+
+
+def _resolve(upstream: ServerUrl) -> None:
+    try:
+        socket.getaddrinfo(upstream.host, upstream.port, type=socket.SOCK_STREAM)
+    except OSError as e:
+        logger.warning(
+            f"the upstream's name {upstream.host} does not resolve: {e.strerror}; devices get 502 until it does. "
+            "Is --upstream right?"
+        )
+    except UnicodeError as e:
+        logger.warning(f"the upstream's name {upstream.host} cannot be resolved: {e}; is --upstream right?")
