@@ -13,22 +13,22 @@ _SHORTEST_AD_S = 2
 
 @session_rule("ad-outside-break", ERROR, on="adStart adComplete adSkip", weighs=True)
 def ad_outside_break(before: Playback, event: SessionEvent) -> str | None:
-    """An ad event stands outside of an ad break.
+    """An ad event is sent outside of an ad break.
 
-    What it checks: `adStart`, `adComplete` and `adSkip` come between an `adBreakStart` and its `adBreakComplete`.
+    What it checks: `adStart`, `adComplete` and `adSkip` must come between an `adBreakStart` and its `adBreakComplete`.
 
-    Why it matters: The back end ignores an ad without both bookends. The ad is not counted, and its time is added to
-    the time spent on the content.
+    Why it matters: The back end ignores ads that are not inside an ad break. The ad is not counted, and its time is
+    added to the time spent on the content.
 
-    Source: docs, `mc-api-events-req.md` and `ad-break-start.md`; SDKs refuse such calls. Sureness: high.
+    Source: Adobe's docs, `mc-api-events-req.md` and `ad-break-start.md`; SDKs refuse such calls. Confidence: high.
 
     Example: `sessionStart, adStart, play, adComplete, play`
 
-    How to fix: Send `adBreakStart` before the first ad of a break, also of a break with a single ad, and
-    `adBreakComplete` after the last one.
+    How to fix: Send `adBreakStart` before the first ad of a break and `adBreakComplete` after the last one, even if the
+    break has only one ad.
 
-    Known limits: Where the recording began after the session did, nothing is said before the first `adBreakStart` or
-    `adBreakComplete`. Among events of one `ts` that arrive shuffled, the order is taken that SDKs mean.
+    Known limits: If the recording began after the session did, nothing is reported before the first `adBreakStart` or
+    `adBreakComplete`. Events with the same `ts` are taken in the order that is better for the client.
     """
     if before.break_start is not None or not before.break_known:
         return None
@@ -37,107 +37,110 @@ def ad_outside_break(before: Playback, event: SessionEvent) -> str | None:
 
 @session_rule("ad-close-without-start", WARNING, on="adComplete adSkip", weighs=True)
 def ad_close_without_start(before: Playback, event: SessionEvent) -> str | None:
-    """An ad ends that has not begun.
+    """An ad ends that never began.
 
-    What it checks: Inside an ad break, `adComplete` and `adSkip` close an ad that an `adStart` opened.
+    What it checks: Inside an ad break, `adComplete` and `adSkip` must close an ad that an `adStart` opened.
 
-    Why it matters: There is nothing to close, so the event is ignored. Most often the `adStart` is missing, and with it
-    the ad in the reports, or an ad was closed twice.
+    Why it matters: There is no ad to close, so the event is ignored. Most often the `adStart` is missing, and the ad
+    with it, or the ad was closed twice.
 
-    Source: JS, Android and iOS: their rules refuse the call. Sureness: high.
+    Source: The JavaScript, Android and iOS SDKs, whose rules refuse the call. Confidence: high.
 
     Example: `adBreakStart, adStart, adComplete, adComplete, adBreakComplete`
 
-    How to fix: Send one `adStart` and one of `adComplete` and `adSkip` per ad.
+    How to fix: For each ad, send one `adStart` and then either `adComplete` or `adSkip`.
 
-    Known limits: Outside of a break `ad-outside-break` tells it. Ads are not compared by ID: events of an ad do not
-    carry one.
+    Known limits: Outside of an ad break, `ad-outside-break` reports it. Ads are not compared by ID, because the events
+    that close an ad carry no ID.
     """
     return f"{event.type} with no ad open" if before.break_start is not None and before.ad is None else None
 
 
 @session_rule("ad-not-closed", WARNING, on="adStart adBreakComplete adBreakStart sessionComplete", weighs=True)
 def ad_not_closed(before: Playback, event: SessionEvent) -> str | None:
-    """An ad is left open by what follows it.
+    """An ad is still open when the next ad, the end of its break or the end of the content comes.
 
-    What it checks: `adStart`, `adBreakStart`, `adBreakComplete` and `sessionComplete` come when no ad is open.
+    What it checks: No ad may be open at `adStart`, `adBreakStart`, `adBreakComplete` and `sessionComplete`.
 
-    Why it matters: The open ad is neither complete nor skipped, so completion rates are too low, and its time runs into
-    what follows.
+    Why it matters: The open ad is neither completed nor skipped. Completion rates are too low, and its time runs on
+    into what follows.
 
-    Source: docs, `ad-complete.md` and `ad-skip.md`; SDKs send the missing `adSkip` themselves. Sureness: high.
+    Source: Adobe's docs, `ad-complete.md` and `ad-skip.md`; SDKs send the missing `adSkip` themselves. Confidence:
+    high.
 
     Example: `adBreakStart, adStart, adStart, adComplete, adBreakComplete`
 
-    How to fix: Send `adComplete` when an ad has played to its end and `adSkip` when it was left early, before anything
-    else.
+    How to fix: Send `adComplete` when an ad has played to its end, or `adSkip` when the viewer left it early, before
+    any other ad event.
 
-    Known limits: `sessionEnd` is told by `ad-open-at-end`, for SDKs end an idle session this way. The content's `play`
-    while an ad is open cannot be told from the ad's own.
+    Known limits: An open ad at `sessionEnd` is reported by `ad-open-at-end`, because SDKs end an idle session this way.
+    If the content's `play` comes while an ad is open, it looks like a `play` of the ad and is not reported.
     """
     return f"{event.type} while an ad is open; adComplete or adSkip is missing" if before.ad is not None else None
 
 
 @session_rule("ad-break-not-closed", WARNING, on="adBreakStart sessionComplete", weighs=True)
 def ad_break_not_closed(before: Playback, event: SessionEvent) -> str | None:
-    """An ad break is left open by what follows it.
+    """An ad break is still open when the next break or the end of the content comes.
 
-    What it checks: `adBreakStart` and `sessionComplete` come when no ad break is open.
+    What it checks: No ad break may be open at `adBreakStart` and `sessionComplete`.
 
-    Why it matters: Without its end the break is ignored together with its ads, or everything up to the next break
-    counts as advertising.
+    Why it matters: The back end ignores a break without an end, together with its ads, or counts everything up to the
+    next break as advertising.
 
-    Source: docs, `ad-break-complete.md` (each start needs its end); SDKs send the missing `adBreakComplete` themselves.
-    Sureness: high.
+    Source: Adobe's docs, `ad-break-complete.md`: each start needs its end. SDKs send the missing `adBreakComplete`
+    themselves. Confidence: high.
 
     Example: `adBreakStart, adStart, adComplete, play, ping, adBreakStart, …`
 
-    How to fix: Send `adBreakComplete` after the last ad of each break, also when the viewer skipped the break.
+    How to fix: Send `adBreakComplete` after the last ad of each break, even if the viewer skipped the break.
 
-    Known limits: Told where the next break or the end is, not where the end of the break is missing. `sessionEnd` is
-    told by `ad-break-open-at-end`.
+    Known limits: The finding is at the next break or at the end, not where `adBreakComplete` is missing. An open break
+    at `sessionEnd` is reported by `ad-break-open-at-end`.
     """
     return f"{event.type} while an ad break is open; adBreakComplete is missing" if before.break_start else None
 
 
 @session_rule("ad-open-at-end", INFO, on="sessionEnd", weighs=True)
 def ad_open_at_end(before: Playback, _: SessionEvent) -> str | None:
-    """`sessionEnd` comes while an ad is open.
+    """An ad is still open at `sessionEnd`.
 
-    What it checks: No ad is open at `sessionEnd`.
+    What it checks: No ad should be open at `sessionEnd`.
 
-    Why it matters: The ad is counted as begun and not as complete. That is right where the viewer left during the ad,
-    and wrong where the event that closes it was forgotten.
+    Why it matters: The ad is counted as started but not as completed. This is right if the viewer left during the ad,
+    and wrong if the player forgot to close the ad.
 
-    Source: docs, timeline 2 ends so; SDKs end a session so after 30 idle minutes or 24 hours. Sureness: high.
+    Source: Adobe's docs, where timeline 2 ends like this; SDKs end a session like this after 30 idle minutes or 24
+    hours. Confidence: high.
 
     Example: `sessionStart, adBreakStart, adStart, play, ping, sessionEnd`
 
-    How to fix: Send `adSkip` and `adBreakComplete` before `sessionEnd` where the player still can.
+    How to fix: Send `adSkip` and `adBreakComplete` before `sessionEnd` if the player still can.
 
-    Known limits: Its break is open too, so that `ad-break-open-at-end` is told with it. Told at the first `sessionEnd`
-    only.
+    Known limits: The ad break is open, too, so `ad-break-open-at-end` is reported as well. Only the first `sessionEnd`
+    is checked.
     """
     return "sessionEnd while an ad is open" if before.ad is not None and before.life is not Life.ENDED else None
 
 
 @session_rule("ad-break-open-at-end", INFO, on="sessionEnd", weighs=True)
 def ad_break_open_at_end(before: Playback, _: SessionEvent) -> str | None:
-    """`sessionEnd` comes while an ad break is open.
+    """An ad break is still open at `sessionEnd`.
 
-    What it checks: No ad break is open at `sessionEnd`.
+    What it checks: No ad break should be open at `sessionEnd`.
 
-    Why it matters: A break needs both of its ends to be counted. Where the viewer left during the break that is how it
-    is; otherwise `adBreakComplete` was forgotten.
+    Why it matters: The back end counts a break only if it has a start and an end. There is nothing wrong if the viewer
+    left during the break; otherwise the player forgot `adBreakComplete`.
 
-    Source: docs, timeline 2 ends so; SDKs end a session so after 30 idle minutes or 24 hours. Sureness: high.
+    Source: Adobe's docs, where timeline 2 ends like this; SDKs end a session like this after 30 idle minutes or 24
+    hours. Confidence: high.
 
     Example: `sessionStart, adBreakStart, adStart, adComplete, sessionEnd`
 
     How to fix: Send `adBreakComplete` before `sessionEnd`.
 
-    Known limits: Told at the first `sessionEnd` only. A session that runs into its timeout with an open break is not
-    told.
+    Known limits: Only the first `sessionEnd` is checked. A session that times out while a break is open is not
+    reported.
     """
     is_open = before.break_start is not None and before.life is not Life.ENDED
     return "sessionEnd while an ad break is open" if is_open else None
@@ -145,21 +148,21 @@ def ad_break_open_at_end(before: Playback, _: SessionEvent) -> str | None:
 
 @session_rule("ad-break-complete-without-start", WARNING, on="adBreakComplete", weighs=True)
 def ad_break_complete_without_start(before: Playback, _: SessionEvent) -> str | None:
-    """An ad break ends that has not begun.
+    """An ad break ends that never began.
 
-    What it checks: `adBreakComplete` closes a break that an `adBreakStart` opened.
+    What it checks: `adBreakComplete` must close a break that an `adBreakStart` opened.
 
-    Why it matters: There is nothing to close, so the event is ignored. If the `adBreakStart` was lost, all ads of the
+    Why it matters: There is no break to close, so the event is ignored. If the `adBreakStart` was lost, all ads of the
     break are missing from the reports.
 
-    Source: JS, Android and iOS: their rules refuse the call. Sureness: high.
+    Source: The JavaScript, Android and iOS SDKs, whose rules refuse the call. Confidence: high.
 
     Example: `sessionStart, play, adBreakComplete, play`
 
-    How to fix: Send `adBreakStart` at the beginning of the break, and `adBreakComplete` once.
+    How to fix: Send `adBreakStart` at the beginning of the break, and `adBreakComplete` once at its end.
 
-    Known limits: Where the recording began after the session did, the first `adBreakComplete` is not told: its break
-    may have begun before.
+    Known limits: If the recording began after the session did, the first `adBreakComplete` is not reported, because its
+    break may have begun earlier.
     """
     if before.break_start is not None or not before.break_known:
         return None
@@ -168,43 +171,44 @@ def ad_break_complete_without_start(before: Playback, _: SessionEvent) -> str | 
 
 @session_rule("ad-break-empty", INFO, on="adBreakComplete", weighs=True)
 def ad_break_empty(before: Playback, _: SessionEvent) -> str | None:
-    """An ad break has no ad.
+    """An ad break contains no ad.
 
-    What it checks: Between `adBreakStart` and `adBreakComplete` there is at least one `adStart`.
+    What it checks: There must be at least one `adStart` between `adBreakStart` and `adBreakComplete`.
 
-    Why it matters: The break stands in the reports without an ad. Often the ad server had nothing to show, and
-    sometimes the ads were reported outside of the break.
+    Why it matters: The reports show a break without an ad. Often the ad server returned no ad; sometimes the ads were
+    reported outside of the break.
 
-    Source: docs, `ad-break-start.md` (one or more ads). Sureness: high that it is documented, and the server accepts
-    it.
+    Source: Adobe's docs, `ad-break-start.md`: one or more ads. Confidence: high that it is documented, and that the
+    server accepts it.
 
     Example: `adBreakStart, adBreakComplete`
 
-    How to fix: Open the break when its first ad begins, and not when ads are asked for.
+    How to fix: Open the break when its first ad begins, not when the player requests ads.
 
-    Known limits: A break that is never closed is told by other rules, not by this one.
+    Known limits: A break that is never closed is reported by other rules.
     """
     return "the ad break had no ad" if before.break_start is not None and before.ads_in_break == 0 else None
 
 
 @session_rule("ad-too-short", WARNING, on="adComplete", weighs=True)
 def ad_too_short(before: Playback, event: SessionEvent) -> str | None:
-    """An ad is complete long before it can have played.
+    """An ad is completed long before it can have played to its end.
 
-    What it checks: From `adStart` to its `adComplete` at least a tenth of `media.ad.length` passes by `ts`, if that
-    length is 2 s or more.
+    What it checks: By `ts`, at least a tenth of `media.ad.length` must pass between `adStart` and its `adComplete`. Ads
+    with a length below 2 s are not checked.
 
-    Why it matters: Completion and time spent of the ad are invented. Mostly the client keeps its events in a queue and
-    stamps them when they are sent, so that all other times are wrong too.
+    Why it matters: The reported completion and time spent of the ad are not real. Usually the client queues its events
+    and sets `ts` when it sends them, so all other times are wrong, too.
 
-    Source: docs, `ad-complete.md`; seen in traffic of a third-party client. Sureness: medium.
+    Source: Adobe's docs, `ad-complete.md`; seen in the traffic of a third-party client. Confidence: medium.
 
-    Example: `adStart` (length 15) at `ts` 1731672000000, `adComplete` at `ts` 1731672000001
+    Example: `adStart` (length 15) with `ts` 1731672000000, `adComplete` with `ts` 1731672000001
 
-    How to fix: Take `ts` when the event happens, not when it is sent. Send `adSkip` for an ad that was left early.
+    How to fix: Set `ts` when the event happens, not when it is sent. Send `adSkip` for an ad that the viewer left
+    early.
 
-    Known limits: `adSkip` is not looked at, nor is an `adStart` with the `ts` of `sessionStart`, as SDKs send it when
-    they start a session anew.
+    Known limits: `adSkip` is not checked. An `adStart` with the same `ts` as `sessionStart` is not checked either,
+    because SDKs send it when they restart a session.
     """
     ad = before.ad
     if ad is None or ad.ad_length_s is None or ad.ad_length_s < _SHORTEST_AD_S:
@@ -221,19 +225,19 @@ def ad_too_short(before: Playback, event: SessionEvent) -> str | None:
 def ad_pod_second_suspect(before: Playback, event: SessionEvent) -> str | None:
     """`media.ad.podSecond` is not the playhead at which the ad break begins.
 
-    What it checks: `media.ad.podSecond` of an `adBreakStart` differs by no more than one second from its playhead, or
-    is 0 before content has played.
+    What it checks: `media.ad.podSecond` of an `adBreakStart` must differ from its playhead by at most one second. 0 is
+    also accepted before any content has played.
 
-    Why it matters: Reports by position show the break elsewhere than it was.
+    Why it matters: Reports by position show the break in the wrong place.
 
-    Source: docs, `ad-break-start-time.md`; seen in traffic of third-party clients. Sureness: medium.
+    Source: Adobe's docs, `ad-break-start-time.md`; seen in the traffic of third-party clients. Confidence: medium.
 
     Example: `adBreakStart` (playhead 600) with `media.ad.podSecond` 2
 
-    How to fix: Send the playhead of the main content at which the break begins, in seconds; not the number of the
-    break, and not its length.
+    How to fix: Send the playhead of the main content at which the break begins, in seconds. Do not send the number or
+    the length of the break.
 
-    Known limits: Live content is exempt, and so is a session whose start was not recorded.
+    Known limits: Live content is exempt. The rule is also skipped if the `sessionStart` was not recorded.
     """
     second_s = event.pod_second_s
     if second_s is None or event.playhead_s is None or before.is_live:
@@ -247,22 +251,22 @@ def ad_pod_second_suspect(before: Playback, event: SessionEvent) -> str | None:
 
 @session_rule("ad-pod-index-repeated", INFO, on="adBreakStart", weighs=True)
 def ad_pod_index_repeated(before: Playback, event: SessionEvent) -> str | None:
-    """Two ad breaks have one `media.ad.podIndex`.
+    """Two different ad breaks have the same `media.ad.podIndex`.
 
-    What it checks: An `adBreakStart` more than one second away from an earlier one by its playhead has another
-    `media.ad.podIndex`.
+    What it checks: If the playheads of two `adBreakStart` differ by more than one second, their `media.ad.podIndex`
+    must differ, too.
 
-    Why it matters: Reports by ad break put both into one.
+    Why it matters: Reports by ad break merge the two breaks.
 
-    Source: docs, `mc-api-req-params.md` (the index of the break within the content); seen in traffic of third-party
-    clients. Sureness: medium.
+    Source: Adobe's docs, `mc-api-req-params.md` (the index of the break within the content); seen in the traffic of
+    third-party clients. Confidence: medium.
 
     Example: `adBreakStart` (playhead 0, podIndex 1), then `adBreakStart` (playhead 600, podIndex 1)
 
-    How to fix: Count the breaks of the content; a break that is played again keeps its index.
+    How to fix: Number the breaks of the content. A break that is played again keeps its index.
 
-    Known limits: A break is compared with the first one of its index, and only the first 1,000 indexes of a session
-    are known.
+    Known limits: A break is compared with the first one that had its index. Only the first 1,000 indexes of a session
+    are tracked.
     """
     if event.pod_index is None or event.playhead_s is None:
         return None
@@ -275,20 +279,22 @@ def ad_pod_index_repeated(before: Playback, event: SessionEvent) -> str | None:
 
 @session_rule("ad-pod-position-order", INFO, on="adStart", weighs=True)
 def ad_pod_position_order(before: Playback, event: SessionEvent) -> str | None:
-    """`media.ad.podPosition` does not grow within an ad break.
+    """`media.ad.podPosition` does not increase within an ad break.
 
-    What it checks: In one break, `media.ad.podPosition` of each `adStart` is higher than that of the one before.
+    What it checks: Within a break, the `media.ad.podPosition` of each `adStart` must be higher than that of the
+    previous one.
 
-    Why it matters: Reports by position in the break put two ads in one place, so neither can be compared.
+    Why it matters: Reports by position in the break show two ads in the same position, so neither can be compared.
 
-    Source: docs, `mc-api-req-params.md`; but timelines 1 and 3 of the docs themselves repeat a position. Sureness: low.
+    Source: Adobe's docs, `mc-api-req-params.md`; but timelines 1 and 3 in the same docs repeat a position. Confidence:
+    low.
 
     Example: `adBreakStart, adStart (podPosition 1), adComplete, adStart (podPosition 1), adComplete, adBreakComplete`
 
-    How to fix: Count the ads of each break, from 1 as the SDKs do.
+    How to fix: Number the ads of each break, beginning with 1 as the SDKs do.
 
-    Known limits: Positions may begin with 0 or 1 and leave gaps. An ad without an integer position is not compared, nor
-    is the one after it.
+    Known limits: Positions may begin with 0 or 1 and may have gaps. An ad whose position is not an integer is not
+    compared, and neither is the ad after it.
     """
     last, now = before.pod_position, event.pod_position
     if before.break_start is None or last is None or now is None or now > last:
@@ -298,21 +304,21 @@ def ad_pod_position_order(before: Playback, event: SessionEvent) -> str | None:
 
 @session_rule("playback-event-in-ad-break", WARNING, on="play pauseStart bufferStart", weighs=True)
 def playback_event_in_ad_break(before: Playback, event: SessionEvent) -> str | None:
-    """Playback changes inside an ad break while no ad is open.
+    """A playback event is sent in an ad break while no ad is open.
 
-    What it checks: While an ad break is open, `play`, `pauseStart` and `bufferStart` come only when an ad is open.
+    What it checks: While an ad break is open, `play`, `pauseStart` and `bufferStart` may come only while an ad is open.
 
-    Why it matters: With no ad to count to, the event counts as content: the content begins too early or goes on during
-    the break.
+    Why it matters: Without an open ad, the event counts as content. The content seems to begin too early, or to
+    continue during the break.
 
-    Source: docs, timeline 1 (note) and the overview of ads; SDKs refuse such calls. Sureness: medium.
+    Source: Adobe's docs, timeline 1 (note) and the overview of ads; SDKs refuse such calls. Confidence: medium.
 
     Example: `sessionStart, adBreakStart, play, adStart, adComplete, adBreakComplete`
 
-    How to fix: Send the `play` after `adStart`, and the one of the content after `adBreakComplete`.
+    How to fix: Send the `play` of an ad after its `adStart`, and the `play` of the content after `adBreakComplete`.
 
-    Known limits: A `play` with the `ts` of `sessionStart` is accepted, for SDKs that start a session anew say
-    everything at once. A `play` of the content after a forgotten `adBreakComplete` is told here.
+    Known limits: A playback event with the same `ts` as `sessionStart` is accepted, because SDKs send all events of a
+    restart with one `ts`. If `adBreakComplete` was forgotten, the content's next `play` is reported here.
     """
     if before.break_start is None or before.ad is not None:
         return None
@@ -323,22 +329,23 @@ def playback_event_in_ad_break(before: Playback, event: SessionEvent) -> str | N
 
 @session_rule("play-before-preroll", INFO, on="adBreakStart", weighs=True)
 def play_before_preroll(before: Playback, event: SessionEvent) -> str | None:
-    """The first `play` comes just before the pre-roll.
+    """The first `play` comes just before a pre-roll instead of after it.
 
-    What it checks: The first `play`, at a playhead below 1, is not followed by an `adBreakStart` within one second.
+    What it checks: If the first `play` is at a playhead below 1, no `adBreakStart` should follow within one second.
 
-    Why it matters: The content counts as started although the viewer has seen nothing but an ad yet. Starts of the
-    content are too high by all who leave during the pre-roll.
+    Why it matters: The content counts as started although the viewer has only seen an ad. Content starts are too high
+    by the number of viewers who leave during the pre-roll.
 
-    Source: docs, overview of ads; SDKs hold a `play` back for 250 ms to see whether a break begins.
-    Sureness: medium.
+    Source: Adobe's docs, overview of ads; SDKs hold a `play` back for 250 ms to see whether a break begins. Confidence:
+    medium.
 
-    Example: `sessionStart, play (playhead 0), adBreakStart 400 ms later`
+    Example: `sessionStart, play (playhead 0)`, then `adBreakStart` 400 ms later
 
-    How to fix: Wait with the first `play` until it is known whether a pre-roll comes, and send `adBreakStart` first.
+    How to fix: Do not send the first `play` until you know whether there is a pre-roll. If there is one, send
+    `adBreakStart` first.
 
-    Known limits: Live content is in effect not looked at, since its playhead is the second of the day. A second `play`
-    before the break, or a break more than a second later, is not told.
+    Known limits: Live content is practically never reported, because its playhead is the second of the day. If a second
+    `play` comes before the break, or the break begins more than a second later, nothing is reported.
     """
     first = before.first_play
     if first is None or before.plays != 1 or before.life is not Life.OPEN:
@@ -355,23 +362,23 @@ def play_before_preroll(before: Playback, event: SessionEvent) -> str | None:
 def playhead_moved_in_ad(before: Playback, event: SessionEvent) -> str | Withdrawn | None:
     """The playhead moves while an ad break is open.
 
-    What it checks: While an ad break is open, no playhead differs by more than one second from that of its
-    `adBreakStart`, except in the call that closes the break.
+    What it checks: While an ad break is open, no playhead may differ by more than one second from that of its
+    `adBreakStart`. The events of the call that closes the break are exempt.
 
-    Why it matters: The playhead is the place in the main content, which stands still during ads. When the place in the
-    ad is sent instead, progress and segments of the content are wrong.
+    Why it matters: The playhead is the position in the main content, which does not move during ads. If the position in
+    the ad is sent instead, the progress and segments of the content are wrong.
 
-    Source: docs, overview of ads (it stays) and timelines; but the samples of `ad-complete.md` and `ad-skip.md` move
-    it. Sureness: medium.
+    Source: Adobe's docs: the overview of ads and the timelines (it stays); but the samples in `ad-complete.md` and
+    `ad-skip.md` move it. Confidence: medium.
 
     Example: `adBreakStart (playhead 60), adStart (60), ping (65), adComplete (75)`
 
-    How to fix: Keep reporting the playhead of the content while ads play, and not the position of the ad.
+    How to fix: Keep sending the playhead of the content while ads play, not the position in the ad.
 
-    Known limits: Live content is exempt, for its clock runs on, and so is a session whose start was not recorded.
-    `adBreakComplete` and what has its `ts` are exempt: an SDK that is moved out of an ad closes the break at the new
-    position. After a forgotten `adBreakComplete` the content that follows is told. Events after `sessionEnd` are not
-    looked at.
+    Known limits: Live content is exempt, because its playhead continues to advance. A session whose `sessionStart` was
+    not recorded is also exempt. `adBreakComplete` and events with the same `ts` are exempt, because an SDK that seeks
+    out of an ad closes the break at the new position. If `adBreakComplete` was forgotten, the content after it is
+    reported. Events after `sessionEnd` are not checked.
     """
     if event.type == "adBreakComplete":
         is_same_call = before.moved_in_ad > 0 and event.ts_ms is not None and event.ts_ms == before.moved_in_ad_ms

@@ -14,69 +14,70 @@ _STATE_EVENTS = "stateStart stateEnd statesUpdate"
 def chapter_not_closed(before: Playback, _: SessionEvent) -> str | None:
     """A chapter begins while another one is still open.
 
-    What it checks: Each `chapterStart` is compared with the chapters before it. It must not come between an earlier
-    `chapterStart` and the `chapterComplete` or `chapterSkip` that belongs to it.
+    What it checks: A `chapterStart` must not come between an earlier `chapterStart` and its `chapterComplete` or
+    `chapterSkip`.
 
-    Why it matters: Chapters do not nest and do not overlap. The chapter that was left open gets no end of its own, so
-    its completion and the time spent in it are wrong in the chapter reports.
+    Why it matters: Chapters do not nest or overlap. The open chapter gets no end of its own, so the chapter reports
+    show a wrong completion and a wrong time spent for it.
 
-    Source: docs, `chapter-start.md`; JS, Android and iOS send `chapterSkip` by themselves before a new chapter.
-    Sureness: high.
+    Source: Adobe's docs, `chapter-start.md`; the JavaScript, Android and iOS SDKs send `chapterSkip` automatically
+    before a new chapter. Confidence: high.
 
-    Example: `chapterStart` (index 1), `ping`, `chapterStart` (index 2), with nothing in between that ends the first.
+    Example: `chapterStart` (index 1), `ping`, `chapterStart` (index 2), without an event that ends the first chapter
 
-    How to fix: Send `chapterComplete` before the next `chapterStart` if the chapter was played to its end, and
+    How to fix: Before the next `chapterStart`, send `chapterComplete` if the chapter was played to its end, or
     `chapterSkip` if the viewer left it early. Both events may have the same `ts`.
 
-    Known limits: Only the order counts; index, offset and length of the chapters are not compared. Events with one
-    `ts` are taken in the order that suits the client best, and a chapter that began before the recording is not seen.
+    Known limits: Only the order counts; index, offset and length of the chapters are not compared. Events with the same
+    `ts` are taken in the order that is better for the client. A chapter that began before the recording is not known.
     """
     return "chapterStart while a chapter is open; chapterComplete or chapterSkip is missing" if before.chapter else None
 
 
 @session_rule("chapter-close-without-start", WARNING, on="chapterComplete chapterSkip", weighs=True)
 def chapter_close_without_start(before: Playback, event: SessionEvent) -> str | None:
-    """A chapter ends although none is open.
+    """A chapter ends while no chapter is open.
 
-    What it checks: Each `chapterComplete` and `chapterSkip` needs a `chapterStart` before it that no other event has
-    ended yet.
+    What it checks: Each `chapterComplete` and `chapterSkip` must follow a `chapterStart` that has not been ended yet.
 
-    Why it matters: An end without a beginning has no chapter to be counted for. Usually the `chapterStart` got lost or
-    an end was sent twice, so chapter starts and chapter completes no longer match.
+    Why it matters: The event cannot be counted for any chapter. Usually the `chapterStart` was lost or the end was sent
+    twice, so the numbers of chapter starts and completes no longer match.
 
-    Source: JS, Android and iOS, whose rule engines refuse such a call; hand-written connectors are known to send
-    `chapterSkip` after `chapterComplete`. Sureness: high.
+    Source: The JavaScript, Android and iOS SDKs, whose rule engines refuse such a call; hand-written connectors are
+    known to send `chapterSkip` after `chapterComplete`. Confidence: high.
 
-    Example: `chapterStart`, `chapterComplete`, `chapterSkip`; the last of them has nothing left to end.
+    Example: `chapterStart`, `chapterComplete`, `chapterSkip`, where the `chapterSkip` has no chapter left to end
 
-    How to fix: Keep in the player whether a chapter is open, and send exactly one of `chapterComplete` and
-    `chapterSkip` for each `chapterStart`.
+    How to fix: Track in the player whether a chapter is open, and send either `chapterComplete` or `chapterSkip` for
+    each `chapterStart`.
 
-    Known limits: Where the start of the session was not recorded, the first end is believed, for its chapter may have
-    begun earlier. An end that belongs to another chapter than the open one cannot be told apart: ends name no chapter.
+    Known limits: If the `sessionStart` was not recorded, the first end is accepted, because its chapter may have begun
+    earlier. An end that belongs to a different chapter is not recognised, because these events do not name their
+    chapter.
     """
     return f"{event.type} with no chapter open" if before.chapter is None and before.chapter_known else None
 
 
 @session_rule("chapter-open-at-end", INFO, on="sessionComplete sessionEnd", weighs=True)
 def chapter_open_at_end(before: Playback, event: SessionEvent) -> str | None:
-    """The session ends while a chapter is open.
+    """A chapter is still open when the session ends.
 
-    What it checks: When `sessionComplete` or `sessionEnd` comes, the last `chapterStart` must have been followed by
-    `chapterComplete` or `chapterSkip`.
+    What it checks: Before `sessionComplete` or `sessionEnd`, a `chapterComplete` or `chapterSkip` must follow the last
+    `chapterStart`.
 
-    Why it matters: The chapter is counted as started and never as completed, even if the viewer saw its last second.
+    Why it matters: The chapter is counted as started but never as completed, even if the viewer watched it to its last
+    second.
 
-    Source: JS, Android and iOS close an open chapter before either event, except at the automatic end after 30 idle
-    minutes or 24 hours; therefore no more than info. Sureness: high.
+    Source: The JavaScript, Android and iOS SDKs close an open chapter before either event, except when they end a
+    session automatically after 30 idle minutes or 24 hours. For this reason it is only an info. Confidence: high.
 
-    Example: `chapterStart`, `ping`, `sessionComplete`, with no end of the chapter in between.
+    Example: `chapterStart`, `ping`, `sessionComplete`, without an end of the chapter in between
 
-    How to fix: Send `chapterComplete` or `chapterSkip` for the open chapter just before the session is ended; the same
-    `ts` will do.
+    How to fix: Send `chapterComplete` or `chapterSkip` for the open chapter just before you end the session. It may
+    have the same `ts`.
 
-    Known limits: It is told once, at the first of the two events. A session that is never ended is not looked at, and
-    a chapter that begins after `sessionComplete` is left to another rule.
+    Known limits: It is reported once, at the first of the two events. A session that is never ended is not checked, and
+    a chapter that begins after `sessionComplete` is reported by `event-after-session-complete`.
     """
     # Told once: at sessionComplete, or at the sessionEnd of a session without one.
     return f"{event.type} while a chapter is open" if before.chapter and before.life is not Life.COMPLETED else None
@@ -84,24 +85,25 @@ def chapter_open_at_end(before: Playback, event: SessionEvent) -> str | None:
 
 @session_rule("state-already-active", WARNING, on=_STATE_EVENTS, weighs=True)
 def state_already_active(before: Playback, event: SessionEvent) -> str | None:
-    """A player state begins although it is active.
+    """A player state is started while it is already active.
 
-    What it checks: A name in `stateStart`, or in `statesStart` of `statesUpdate`, must not be active already. In one
-    `statesUpdate` the ends take effect before the starts.
+    What it checks: No name in `stateStart`, or in `statesStart` of `statesUpdate`, may be active already. Within one
+    `statesUpdate`, ends take effect before starts.
 
-    Why it matters: The number of times a state was entered is counted too high or the second start is lost, and the
-    time spent in it can no longer be told.
+    Why it matters: The number of times the state was entered is too high, or the second start is lost. The time spent
+    in the state can no longer be determined.
 
-    Source: JS, Android and iOS, whose rule engines refuse the second start; `multiple-player-states.md` for the order
-    in one event. Sureness: high.
+    Source: The JavaScript, Android and iOS SDKs, whose rule engines refuse the second start; Adobe's docs,
+    `multiple-player-states.md`, for the order within one event. Confidence: high.
 
-    Example: `stateStart` (mute), `ping`, `stateStart` (mute), with no `stateEnd` in between.
+    Example: `stateStart` (mute), `ping`, `stateStart` (mute), without a `stateEnd` in between
 
-    How to fix: Send `stateStart` only when the state changes from off to on, and `stateEnd` when it changes back. Ask
-    the player for its state instead of sending on every callback.
+    How to fix: Send `stateStart` only when the state changes from off to on, and `stateEnd` when it changes back.
+    Compare the player's state with its previous state instead of sending an event on every callback.
 
-    Known limits: `fullScreen` and `fullscreen` count as one state, other names that differ in case do not. One name
-    twice in a single list is not seen, nor is a start before the recording; of several names the first is told.
+    Known limits: `fullScreen` and `fullscreen` count as one state; other names that differ only in case do not. A name
+    that occurs twice in one list is not reported, and starts before the recording are not known. If several names in
+    one event are active, only the first one is reported.
     """
     ended = {before.same_name(name) for name in event.ended_states}
     active = before.active_states - ended
@@ -111,25 +113,25 @@ def state_already_active(before: Playback, event: SessionEvent) -> str | None:
 
 @session_rule("state-not-active", WARNING, on=_STATE_EVENTS, weighs=True)
 def state_not_active(before: Playback, event: SessionEvent) -> str | None:
-    """A player state ends although it is not active.
+    """A player state is ended while it is not active.
 
-    What it checks: A name in `stateEnd`, or in `statesEnd` of `statesUpdate`, must have been started in this session
-    and not been ended since.
+    What it checks: Each name in `stateEnd`, or in `statesEnd` of `statesUpdate`, must have been started in this session
+    and not ended since then.
 
-    Why it matters: An end without a start counts for nothing, and hints at a start that was lost: the time in that
-    state is missing from the reports. States do not survive a session, so one that goes on must be started again.
+    Why it matters: An end without a start counts for nothing. If the start was lost, the time in that state is missing
+    from the reports. States end with their session, so a state that continues must be started again in the next one.
 
-    Source: JS, Android and iOS, whose rule engines refuse such a call; `player-state/overview.md` for new sessions.
-    Sureness: high.
+    Source: The JavaScript, Android and iOS SDKs, whose rule engines refuse such a call; Adobe's docs,
+    `player-state/overview.md`, for new sessions. Confidence: high.
 
-    Example: `sessionStart`, `play`, `stateEnd` (fullScreen), without a `stateStart` of that name.
+    Example: `sessionStart`, `play`, `stateEnd` (fullScreen), without a `stateStart` of that name
 
-    How to fix: Send `stateEnd` only for what was started before in the same session, and start the states that are
-    active again right after each new `sessionStart`.
+    How to fix: Send `stateEnd` only for states that were started in the same session. After each new `sessionStart`,
+    start the states again that are still active.
 
-    Known limits: Where the start of the session was not recorded, the first end of each name is believed.
-    `fullScreen` and `fullscreen` count as one state; of several names in one event the first is told. After a hundred
-    names in one session no further ones are followed.
+    Known limits: If the `sessionStart` was not recorded, the first end of each name is accepted. `fullScreen` and
+    `fullscreen` count as one state. If several names in one event are not active, only the first one is reported. Only
+    the first hundred names of a session are tracked.
     """
     for name in event.ended_states:
         same = before.same_name(name)
@@ -140,24 +142,25 @@ def state_not_active(before: Playback, event: SessionEvent) -> str | None:
 
 @session_rule("state-limit", WARNING, on=_STATE_EVENTS, weighs=True)
 def state_limit(before: Playback, event: SessionEvent) -> str | None:
-    """A session uses more names of player states than are counted.
+    """A session uses more than ten different names of player states.
 
-    What it checks: All different names in `stateStart`, `stateEnd` and `statesUpdate` of a session are counted, active
-    or not. From the eleventh on each new name is told.
+    What it checks: A session should use at most ten different names in `stateStart`, `stateEnd` and `statesUpdate`,
+    whether the states are active or not. Each new name from the eleventh on is reported.
 
-    Why it matters: The back end keeps ten names for each session and drops all later ones, so that those states are
-    missing from the reports although everything was answered with 204.
+    Why it matters: The back end keeps ten names per session and drops all later ones. Those states are missing from the
+    reports, although every request was answered with 204.
 
-    Source: docs, `player-state/overview.md`; JS, Android and iOS refuse the eleventh name. Sureness: high.
+    Source: Adobe's docs, `player-state/overview.md`; the JavaScript, Android and iOS SDKs refuse the eleventh name.
+    Confidence: high.
 
-    Example: `stateStart` (state01), `stateEnd` (state01), and so on up to `stateStart` (state11).
+    Example: `stateStart` (state01), `stateEnd` (state01), and so on up to `stateStart` (state11)
 
-    How to fix: Use few, fixed names, and put what varies (a caption's language, a quality level) into
-    `customMetadata` and not into the name.
+    How to fix: Use a small, fixed set of names. Put variable data, such as a caption's language or a quality level,
+    into `customMetadata` instead of the name.
 
-    Known limits: A name that is toggled counts once, and `fullScreen` and `fullscreen` are one name. Later events
-    about a name beyond the limit are not told again (beyond a hundred they are), and names used before the recording
-    began are not counted.
+    Known limits: A name that is switched on and off repeatedly counts once, and `fullScreen` and `fullscreen` count as
+    one name. Later events for a name beyond the limit are not reported again, unless the session uses more than a
+    hundred names. Names that were used before the recording began are not counted.
     """
     most, known = before.limits.states, before.state_names
     names = dict.fromkeys(before.same_name(name) for name in (*event.ended_states, *event.started_states))
@@ -170,23 +173,24 @@ def state_limit(before: Playback, event: SessionEvent) -> str | None:
 
 @session_rule("state-name-case-mix", INFO, on=_STATE_EVENTS, weighs=True)
 def state_name_case_mix(before: Playback, event: SessionEvent) -> str | None:
-    """One player state is spelled in two ways.
+    """A player state is spelled in two ways within a session.
 
-    What it checks: Names of player states in one session are compared without regard to upper and lower case. Two
-    names that differ in nothing else are told, `fullScreen` and `fullscreen` among them.
+    What it checks: Two names of player states in one session must not differ only in upper and lower case. This
+    includes `fullScreen` and `fullscreen`.
 
-    Why it matters: Reports by state may show two lines where one is meant, and unless the name is that of full screen
-    both spellings use up a place of the ten that a session has.
+    Why it matters: Reports by state may show two lines instead of one. Except for full screen, each spelling also uses
+    up one of the ten state names of a session.
 
-    Source: docs, `player-state/overview.md` (`fullScreen`) against the event pages (`fullscreen`); JS and CC send the
-    first, Android and iOS the second. Sureness: medium.
+    Source: Adobe's docs: `player-state/overview.md` uses `fullScreen`, the event pages use `fullscreen`. The JavaScript
+    and Chromecast SDKs send the first, the Android and iOS SDKs the second. Confidence: medium.
 
-    Example: `stateStart` (fullScreen), `stateEnd` (fullscreen).
+    Example: `stateStart` (fullScreen), `stateEnd` (fullscreen)
 
-    How to fix: Take the name from one constant everywhere, `fullscreen` or `fullScreen` as the rest of your apps do.
+    How to fix: Use one constant for the name everywhere, either `fullscreen` or `fullScreen`, and the same one in all
+    your apps.
 
-    Known limits: Each new spelling is told once. Sessions are not compared with each other, so a mixture of platforms
-    stays unseen, and so do other variants such as `full_screen`.
+    Known limits: Each new spelling is reported once. Sessions are not compared with each other, so different spellings
+    on different platforms are not reported. Neither are other variants, such as `full_screen`.
     """
     new = [name for name in (*event.ended_states, *event.started_states) if name not in before.state_spellings]
     if not new:

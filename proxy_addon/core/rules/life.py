@@ -134,8 +134,8 @@ def play_missing(before: Playback, event: SessionEvent) -> str | None:
 
     How to fix: Send `play` after each ad break, pause and buffering.
 
-    Known limits: A session in which nothing has played yet is reported by `content-never-played`. The playhead of live
-    content may advance during a pause.
+    Known limits: A session in which nothing has played yet is reported by `content-never-played`. Live content is not
+    exempt: if its playhead continues to advance during a long pause, the pause is reported.
     """
     if not before.has_begun_to_play or not before.shows_silent_run(event):
         return None

@@ -11,23 +11,23 @@ from proxy_addon.core.rules.session_view import SessionEvent
 def ts_equal(before: Arrivals, event: SessionEvent) -> str | None:
     """Two events of a session have the same `ts`.
 
-    What it checks: Each `ts` is compared with all that arrived before it in the session. The finding counts the events
-    whose `ts` was there already.
+    What it checks: Each `ts` is compared with every `ts` that arrived before it in the session. The finding counts the
+    events whose `ts` had already occurred.
 
-    Why it matters: `ts` is all the back end has to put events in order. Where two are equal, a `play` may be taken
-    before the `adBreakComplete` that it should follow, and time is counted for the wrong thing.
+    Why it matters: The back end has nothing but `ts` to sort events by. If two are equal, it may process a `play`
+    before the `adBreakComplete` that it should follow, and count time for the wrong thing.
 
-    Source: docs, `mc-api-ctrl-order.md`, ask for a distance of a millisecond; JS run, Android and iOS do not keep to
-    it, for all events caused by one call share its time. Sureness: high.
+    Source: Adobe's docs, `mc-api-ctrl-order.md`, require events to be at least a millisecond apart. Adobe's JavaScript,
+    Android and iOS SDKs do not follow this, because all events of one call share its time. Confidence: high.
 
-    Example: `adBreakStart` (ts 1772366400000), `adStart` (ts 1772366400000), `play` (ts 1772366400000).
+    Example: `adBreakStart` (ts 1772366400000), `adStart` (ts 1772366400000), `play` (ts 1772366400000)
 
-    How to fix: In a player of your own, add a millisecond to each event that would repeat the `ts` of the one before.
-    With Adobe's SDKs nothing can be done, and nothing needs to be.
+    How to fix: In your own player, add a millisecond to each event that would repeat the previous `ts`. If you use
+    Adobe's SDKs, you cannot and need not change anything.
 
-    Known limits: Info, as every Adobe SDK does it. The session rules take events with one `ts` in the better of two
-    orders, so this alone makes no other rule fire; events without a readable `ts`, or with one before that of
-    `sessionStart`, are passed over.
+    Known limits: This is only an info, because every Adobe SDK does it. The session rules try two orders for events
+    with the same `ts` and use the better one, so equal times alone do not trigger any other rule. Events without a
+    readable `ts`, or with a `ts` before that of `sessionStart`, are skipped.
     """
     if event.ts_ms not in before.times or before.is_older_than_start(event):
         return None
@@ -38,22 +38,23 @@ def ts_equal(before: Arrivals, event: SessionEvent) -> str | None:
 def ts_out_of_order(before: Arrivals, event: SessionEvent) -> str | None:
     """An event arrives after one that happened up to 5 seconds later.
 
-    What it checks: In the order of arrival, `ts` should not fall. An event whose `ts` lies at most 5 s below the
-    highest one so far is told here, anything further below by `ts-backwards`.
+    What it checks: In the order of arrival, `ts` should not decrease. An event whose `ts` is up to 5 s below the
+    highest one so far is reported here; a larger difference is reported by `ts-backwards`.
 
-    Why it matters: The back end collects events for some seconds and sorts them by `ts`, so the reports are right as
-    a rule. It shows that requests overtake each other, and how close to the edge of that window they are.
+    Why it matters: The back end collects events for some seconds and sorts them by `ts`, so the reports are usually
+    right. The finding shows that requests overtake each other, and how close they come to the limit of that window.
 
-    Source: docs, `mc-api-ctrl-order.md`; JS and CC send up to three events at once, and events queued behind a slow
-    `sessionStart` come late. Sureness: high.
+    Source: Adobe's docs, `mc-api-ctrl-order.md`; the JavaScript and Chromecast SDKs send up to three events at once,
+    and events that waited for a slow `sessionStart` arrive late. Confidence: high.
 
-    Example: `ping` (ts 1772366420000), then `bufferStart` (ts 1772366419200).
+    Example: `ping` (ts 1772366420000), then `bufferStart` (ts 1772366419200)
 
-    How to fix: Wait for the answer to one event before the next is sent, as Android and iOS do; with JS leave it.
+    How to fix: Wait for the answer to an event before you send the next one, as the Android and iOS SDKs do. If you use
+    the JavaScript SDK, there is nothing to fix.
 
-    Known limits: An older sentence of the same page gives the back end one second, not five. A batch is looked at in
-    the order of its elements; repeated times are left to `ts-equal`, and times before that of `sessionStart` to
-    `events-before-start`.
+    Known limits: An older sentence on the same page of the docs says that the window is one second, not five. Batches
+    are checked in the order of their elements. Equal times are reported by `ts-equal`, and times up to 5 s before that
+    of `sessionStart` by `events-before-start`.
     """
     late_ms = _late_ms(before, event)
     if late_ms is None or not 0 < late_ms <= before.limits.reorder_window_s * 1000:
@@ -65,21 +66,21 @@ def ts_out_of_order(before: Arrivals, event: SessionEvent) -> str | None:
 def ts_backwards(before: Arrivals, event: SessionEvent) -> str | None:
     """An event arrives after one that happened more than 5 seconds later.
 
-    What it checks: In the order of arrival, no `ts` should lie more than 5 s below the highest one so far.
+    What it checks: In the order of arrival, no `ts` may be more than 5 s below the highest one so far.
 
-    Why it matters: Such an event is too late for the window in which the back end sorts. It is then processed behind
-    what it should precede, and durations come out too long, too short or for the wrong state.
+    Why it matters: The event is too late for the window in which the back end sorts. It is processed after events that
+    it should precede, so durations are too long, too short or counted for the wrong state.
 
-    Source: docs, `mc-api-ctrl-order.md`, the newer of two statements about the window. Sureness: medium.
+    Source: Adobe's docs, `mc-api-ctrl-order.md`, the newer of two statements about the window. Confidence: medium.
 
-    Example: `ping` (ts 1772366460000), then `pauseStart` (ts 1772366441000).
+    Example: `ping` (ts 1772366460000), then `pauseStart` (ts 1772366441000)
 
-    How to fix: Send events in the order they happen, at once, and take `ts` at that moment from a clock that only
-    goes forward: the Unix time at the start of the session plus a monotonic timer.
+    How to fix: Send events at once, in the order in which they happen. Set `ts` at that moment, from a clock that never
+    goes back: the Unix time at the start of the session plus a monotonic timer.
 
-    Known limits: A late delivery and a clock that was set back look the same. One `ts` far in the future makes all
-    events after it look late, so the place before the first one named is worth a look, too. Events from before
-    `sessionStart` are told by `events-long-before-start`.
+    Known limits: A late delivery and a clock that was set back look the same. A single `ts` far in the future makes all
+    later events look late, so also look at the event before the first one reported. Events that are much older than
+    `sessionStart` are reported by `events-long-before-start`.
     """
     late_ms = _late_ms(before, event)
     window_s = before.limits.reorder_window_s
@@ -92,21 +93,21 @@ def ts_backwards(before: Arrivals, event: SessionEvent) -> str | None:
 def ts_clock_skew(before: Arrivals, event: SessionEvent) -> str | None:
     """The device's clock and the time of arrival differ by more than 5 minutes.
 
-    What it checks: `ts` of each event is compared with the time at which its request arrived. A difference of more
-    than 5 minutes in either direction is told, with a count of the events.
+    What it checks: The `ts` of each event must not differ by more than 5 minutes, in either direction, from the time at
+    which its request arrived. The finding counts the events.
 
-    Why it matters: Playback is reported at the time of `ts`: it may land in another hour or day than it happened, and
-    away from the page views of the same visit.
+    Why it matters: Playback is reported at the time of `ts`. It may appear in a different hour or day than it happened,
+    and apart from the page views of the same visit.
 
-    Source: observation: devices such as television sets have clocks that nobody sets. Sureness: medium.
+    Source: Observation: the clocks of devices such as television sets are often wrong. Confidence: medium.
 
-    Example: `sessionStart` with `ts` 1772366400000, which is 12:00 UTC, in a request that arrives at 13:00 UTC.
+    Example: `sessionStart` with `ts` 1772366400000, which is 12:00 UTC, in a request that arrives at 13:00 UTC
 
-    How to fix: Let the device set its clock over the network, or correct `ts` by an offset that is measured once
-    against a server's `Date` header.
+    How to fix: Let the device set its clock over the network, or measure its offset once against the `Date` header of a
+    server and correct `ts` by it.
 
-    Known limits: Events kept on a device without network arrive late with a clock that is right. Batches of downloaded
-    playback are exempt, and so is traffic whose time of day at arrival is not known.
+    Known limits: Events that a device stored while it was offline arrive late although its clock is right. Batches of
+    downloaded playback are exempt, and so is traffic without a known time of arrival.
     """
     if not before.has_clock or before.is_batch or event.ts_ms is None or event.arrived_s is None:
         return None

@@ -11,23 +11,23 @@ _DAY_S = 86_400
 
 @session_rule("playhead-live-range", WARNING)
 def playhead_live_range(before: Playback, event: SessionEvent) -> str | None:
-    """The playhead of live content is not the second of a day.
+    """The playhead of live content is not the second of the day.
 
-    What it checks: In a session whose `media.contentType` is `live`, `linear` or `radio`, in upper or lower case, each
-    playhead has to be below 86400.
+    What it checks: If `media.contentType` is `live`, `linear` or `radio`, in upper or lower case, each playhead must be
+    below 86400.
 
-    Why it matters: The back end reads a live playhead as a time of day. With Unix seconds, or seconds since the stream
-    began days ago, progress and segments of the broadcast mean nothing.
+    Why it matters: The back end reads a live playhead as a time of day. If the playhead counts Unix seconds, or seconds
+    since the stream began days ago, the progress and segments of the broadcast are meaningless.
 
-    Source: docs, `mc-api-sessions-req.md`. Sureness: medium.
+    Source: Adobe's docs, `mc-api-sessions-req.md`. Confidence: medium.
 
-    Example: `sessionStart` (contentType `live`, playhead 1772366400), `play` (playhead 1772366400).
+    Example: `sessionStart` (contentType `live`, playhead 1772366400), `play` (playhead 1772366400)
 
-    How to fix: Send the seconds since midnight, modulo 86400, or the position within the programme if that has a
-    beginning and a length.
+    How to fix: Send the seconds since midnight, modulo 86400. For a programme with a known beginning and length, you
+    may send the position within the programme.
 
-    Known limits: Other names for live content are not known to it, and which midnight is meant is not judged. Nothing
-    is said where the start was not recorded, nor of events after `sessionEnd`.
+    Known limits: Other names for live content are not recognised, and the rule does not check which midnight is meant.
+    Nothing is reported if the `sessionStart` was not recorded, or for events after `sessionEnd`.
     """
     known = before.start if before.start is not None else event
     if known.start is None or (known.start.content_type or "").lower() not in LIVE_TYPES:
@@ -41,22 +41,22 @@ def playhead_live_range(before: Playback, event: SessionEvent) -> str | None:
 def playhead_beyond_length(before: Playback, event: SessionEvent) -> str | None:
     """The playhead lies beyond the end of the content.
 
-    What it checks: In a session that is not live and has a `media.length` above 0, no playhead may exceed that length
-    by more than 1 s.
+    What it checks: If the session is not live and has a `media.length` above 0, no playhead may exceed that length by
+    more than 1 s.
 
-    Why it matters: Progress, completion and segments are reckoned from playhead and length. One of the two is wrong:
-    often it counts ads in, or it is in milliseconds, or the length belongs to other content.
+    Why it matters: Progress, completion and segments are computed from playhead and length, and one of the two is
+    wrong. Often the playhead includes ads or is in milliseconds, or the length belongs to other content.
 
-    Source: docs, `mc-api-sessions-req.md`; the second of slack is for end events, which have the length itself.
-    Sureness: medium.
+    Source: Adobe's docs, `mc-api-sessions-req.md`. The tolerance of 1 s is for events at the end, whose playhead equals
+    the length. Confidence: medium.
 
-    Example: `sessionStart` (length 60), `play` (playhead 0), `ping` (playhead 75).
+    Example: `sessionStart` (length 60), `play` (playhead 0), `ping` (playhead 75)
 
-    How to fix: Send the position in main content, in seconds, without ads, and the length in seconds of the same
-    content. Where the length is not known yet, send 0.
+    How to fix: Send the position in the main content, in seconds and without ads, and the length of the same content in
+    seconds. Send length 0 while the length is not known.
 
-    Known limits: A length of 0 counts as not known, and live, linear and radio are exempt. Nothing is said where the
-    start was not recorded, nor of events after `sessionEnd`.
+    Known limits: A length of 0 counts as unknown, and `live`, `linear` and `radio` are exempt. Nothing is reported if
+    the `sessionStart` was not recorded, or for events after `sessionEnd`.
     """
     known = before.start if before.start is not None else event
     if known.start is None or (known.start.content_type or "").lower() in LIVE_TYPES:
@@ -78,22 +78,24 @@ def _stands_on(before: Playback, event: SessionEvent) -> bool | None:
 
 @session_rule("playhead-frozen", WARNING, on="ping", extent=_stands_on)
 def playhead_frozen(before: Playback, event: SessionEvent) -> str | None:
-    """Content plays and its playhead stands still.
+    """The playhead does not move while content plays.
 
-    What it checks: While content plays and no ad break is open, at least 3 pings in a row with one playhead, over at
-    least 20 s by `ts`, are told once. It begins anew when the playhead moves or playback is interrupted.
+    What it checks: While content plays and no ad break is open, 3 or more consecutive pings over at least 20 s of `ts`
+    must not have the same playhead. Each standstill is reported once; a new one begins when the playhead moves or
+    playback is interrupted.
 
-    Why it matters: The back end counts a stall where content plays without its playhead moving. Progress and segments
-    stay at the start, and after half an hour the session is closed.
+    Why it matters: If content plays and its playhead does not move, the back end counts a stall. Progress and segments
+    do not advance, and after half an hour the session is closed.
 
-    Source: docs, `stall-events.md`; JS run with an app that never updates the playhead. Sureness: high.
+    Source: Adobe's docs, `stall-events.md`; a test run of the JavaScript SDK with an app that never updates the
+    playhead. Confidence: high.
 
-    Example: `play` (playhead 0), `ping` (10 s later, playhead 0), `ping` (20 s, playhead 0), `ping` (30 s, playhead 0).
+    Example: `play` (playhead 0), then a `ping` every 10 s (playhead 0, 0, 0)
 
-    How to fix: Give the SDK the position once a second, and send `bufferStart` when the player really stalls.
+    How to fix: Update the SDK's playhead once a second, and send `bufferStart` when the player really stalls.
 
-    Known limits: Only pings are counted, not other events, and never after `sessionComplete`. Live content is not
-    exempt; an ad break that is not reported looks like this, and pings without readable times begin a new count.
+    Known limits: Only pings are counted, and none after `sessionComplete`. Live content is not exempt. An ad break that
+    is not reported looks the same. A ping without a readable time starts a new count.
     """
     stood = before.stand_with(event)
     if stood is None or not stood.is_suspicious(before.limits):
@@ -108,20 +110,21 @@ def playhead_frozen(before: Playback, event: SessionEvent) -> str | None:
 def playhead_in_milliseconds(before: Playback, event: SessionEvent) -> str | None:
     """The playhead moves about a thousand times as fast as time.
 
-    What it checks: Between two pings of uninterrupted content the playhead should move about as fast as `ts`. It is
-    told once, when it has moved 500 to 1500 times as fast for the second time.
+    What it checks: Between two pings of uninterrupted content, the playhead should move about as fast as `ts`. It is
+    reported once, when the playhead has moved 500 to 1500 times as fast for the second time.
 
-    Why it matters: The unit is seconds. A playhead in milliseconds leaves the content after some seconds, so that
-    progress and segments are wrong and all content seems completed.
+    Why it matters: The unit is seconds. A playhead in milliseconds exceeds the length of the content after a few
+    seconds, so progress and segments are wrong and all content seems completed.
 
-    Source: docs, `mc-api-sessions-req.md`, for the unit; the numbers are an observation. Sureness: medium.
+    Source: Adobe's docs, `mc-api-sessions-req.md`, for the unit; the factors are an observation. Confidence: medium.
 
-    Example: `play` (playhead 0), then every 10 s `ping` (playhead 10000), `ping` (20000), `ping` (30000).
+    Example: `play` (playhead 0), then a `ping` every 10 s (playhead 10000, 20000, 30000)
 
-    How to fix: Divide what the player reports by 1000 before it is given to the SDK or sent.
+    How to fix: Divide the player's position by 1000 before you pass it to the SDK or send it.
 
-    Known limits: Three pings without an interruption are needed. Two long seeks in a row that are not reported as
-    pauses could look the same; a playhead in milliseconds at a playback speed below one half or above 1.5 is missed.
+    Known limits: The rule needs three pings without an interruption. Two long seeks in a row that are not reported as
+    pauses can look the same. A playhead in milliseconds is missed if the content plays at less than half or more than
+    1.5 times the normal speed.
     """
     if before.fast_moves != 1 or not before.moved_too_fast(before.last_ping, event):
         return None
@@ -132,21 +135,21 @@ def playhead_in_milliseconds(before: Playback, event: SessionEvent) -> str | Non
 def playhead_moved_in_pause(before: Playback, event: SessionEvent) -> str | None:
     """The playhead moves while playback is paused.
 
-    What it checks: Between `pauseStart` and the next `play` or `bufferStart`, the playhead of a `ping` or an event about
-    player states differs by no more than one second from that of the event before it.
+    What it checks: Between `pauseStart` and the next `play` or `bufferStart`, the playhead of a `ping` or player state
+    event must not differ by more than one second from that of the previous event.
 
-    Why it matters: The viewer is probably scrubbing. Time spent is not affected, but the position goes to places that
-    nobody watched, and may mark segments as seen.
+    Why it matters: The viewer is probably scrubbing. Time spent is not affected, but the playhead passes through
+    positions that nobody watched, and these segments may count as seen.
 
-    Source: observation; docs and SDKs only say that the playhead stays in a pause. SDKs that keep the playhead are off
-    by some tenths (CC 3.0.3). Sureness: low.
+    Source: Observation; Adobe's docs and SDKs only say that the playhead does not move in a pause. SDKs that cache the
+    playhead deviate by some tenths of a second (Chromecast 3.0.3). Confidence: low.
 
-    Example: `pauseStart` (playhead 40), `ping` (playhead 95), `play` (playhead 180).
+    Example: `pauseStart` (playhead 40), `ping` (playhead 95), `play` (playhead 180)
 
-    How to fix: Keep the playhead of the pause until `play` reports the new position.
+    How to fix: Keep sending the playhead of the pause until `play` reports the new position.
 
-    Known limits: Live content is exempt, its clock goes on, and so are sessions whose start was not recorded. A move
-    that another type of event reports first is not seen.
+    Known limits: Live content is exempt, because its playhead continues to advance. Sessions whose `sessionStart` was
+    not recorded are also exempt. A change that first appears in another type of event is not reported.
     """
     if before.mode is not Mode.PAUSED or before.is_live:
         return None
@@ -158,23 +161,25 @@ def playhead_moved_in_pause(before: Playback, event: SessionEvent) -> str | None
 
 @session_rule("resume-flag-suspect", INFO, on="sessionStart play")
 def resume_flag_suspect(before: Playback, event: SessionEvent) -> str | None:
-    """Content begins in its middle without `media.resume`.
+    """Content begins in the middle, but `media.resume` is not set.
 
-    What it checks: Content that is not live begins below playhead 1, or its `sessionStart` has `media.resume` true. It
-    begins where `sessionStart` stands; where that says 0, where the first `play` outside of an ad break stands, less
-    the time since the start.
+    What it checks: If content that is not live begins at playhead 1 or later, its `sessionStart` must have
+    `media.resume` set to true. Content begins at the playhead of `sessionStart`. If that is 0, it begins at the
+    playhead of the first `play` outside of an ad break, minus the time since the start.
 
-    Why it matters: Without the flag, a playback that was picked up again counts as another media start.
+    Why it matters: Without the flag, a resumed playback counts as another media start.
 
-    Source: docs, `content-resumes.md`; JS and CC send `media.resume` false when they open a session again after a
-    timeout or 24 hours, Android and iOS send true. Sureness: medium.
+    Source: Adobe's docs, `content-resumes.md`. When SDKs open a session again after a timeout or 24 hours, the
+    JavaScript and Chromecast SDKs send `media.resume` false, and the Android and iOS SDKs send true. Confidence:
+    medium.
 
-    Example: `sessionStart` (playhead 0, without `media.resume`), `play` (playhead 1200) a second later.
+    Example: `sessionStart` (playhead 0, without `media.resume`), `play` (playhead 1200) a second later
 
-    How to fix: Set `media.resume` to true exactly when an earlier playback of the same viewer is continued.
+    How to fix: Set `media.resume` to true if, and only if, an earlier playback by the same viewer continues.
 
-    Known limits: A first playback may begin elsewhere than at 0, by a deep link for example. The flag with playhead 0
-    is fine: the JS SDK drops a playhead that is set before the session starts. Live, linear and radio are exempt.
+    Known limits: A first playback can also begin after 0, for example through a deep link. The flag with playhead 0 is
+    accepted, because the JavaScript SDK drops a playhead that is set before the session starts. `live`, `linear` and
+    `radio` are exempt.
     """
     opening = before.start or event
     start = opening.start
@@ -192,21 +197,21 @@ def resume_flag_suspect(before: Playback, event: SessionEvent) -> str | None:
 
 @session_rule("dropped-frames-decreased", INFO)
 def dropped_frames_decreased(before: Playback, event: SessionEvent) -> str | None:
-    """The number of dropped frames falls.
+    """The number of dropped frames decreases.
 
-    What it checks: Wherever `media.qoe.droppedFrames` is sent, it should be no lower than the last time in the session.
+    What it checks: `media.qoe.droppedFrames` must never be lower than the last value that was sent in the session.
 
-    Why it matters: The value is a running total since the playback began. Where it is sent as the number since the
-    last event, the report shows only a part of the frames that were lost.
+    Why it matters: The value is a running total since playback began. If the player sends the number since the last
+    event instead, the report shows only a part of the dropped frames.
 
-    Source: docs, `dropped-frames.md`. Sureness: high.
+    Source: Adobe's docs, `dropped-frames.md`. Confidence: high.
 
-    Example: `ping` (droppedFrames 12), `bitrateChange` (droppedFrames 3).
+    Example: `ping` (droppedFrames 12), `bitrateChange` (droppedFrames 3)
 
-    How to fix: Add up the dropped frames from `sessionStart` on, also over changes of bitrate and of the video element.
+    How to fix: Add up the dropped frames since `sessionStart`, even if the bitrate or the video element changes.
 
-    Known limits: Values that are no integers are passed over, and so are events after `sessionEnd`. A value per
-    interval that happens to grow is not noticed.
+    Known limits: Values that are not integers are skipped, and so are events after `sessionEnd`. A value per interval
+    that happens to increase is not noticed.
     """
     last, now = before.dropped_frames, event.dropped_frames
     if last is None or now is None or now >= last:
@@ -216,22 +221,23 @@ def dropped_frames_decreased(before: Playback, event: SessionEvent) -> str | Non
 
 @session_rule("time-to-start-changed", INFO)
 def time_to_start_changed(before: Playback, event: SessionEvent) -> str | None:
-    """The time to start changes after it was sent.
+    """The time to start changes after it was first sent.
 
-    What it checks: The first `media.qoe.timeToStart` above 0 of a session is compared with all later ones; each that
-    differs is counted.
+    What it checks: The first `media.qoe.timeToStart` above 0 in a session is compared with all later values. The
+    finding counts the values that differ.
 
-    Why it matters: The time from the request to play until the first frame is a fact of the past. If it changes, the
-    report shows the last value or a mixture, often a time since page load that goes on growing.
+    Why it matters: The time from the play request to the first frame does not change afterwards. If the value changes,
+    the report shows the last value or a mixture. Often such a value is the time since the page was loaded, which keeps
+    growing.
 
-    Source: docs, `time-to-start.md`. Sureness: medium.
+    Source: Adobe's docs, `time-to-start.md`. Confidence: medium.
 
-    Example: `play` (timeToStart 850), `ping` (timeToStart 10850).
+    Example: `play` (timeToStart 850), `ping` (timeToStart 10850)
 
-    How to fix: Measure it once, at the first frame, and send that value unchanged, or leave it out afterwards.
+    How to fix: Measure it once, at the first frame. Then send the same value every time, or leave it out.
 
-    Known limits: Values of 0 before the first real one are taken as not known yet; a 0 after it is a change. Values
-    that are no integers are passed over, and so are events after `sessionEnd`.
+    Known limits: A value of 0 before the first real value counts as not known yet; a 0 after it counts as a change.
+    Values that are not integers are skipped, and so are events after `sessionEnd`.
     """
     first, now = before.time_to_start_ms, event.time_to_start_ms
     if first is None or now is None or now == first:
