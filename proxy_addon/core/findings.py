@@ -1,11 +1,21 @@
-"""A finding: one place where a rule does not hold, as data."""
+"""A finding: one place where a rule does not hold, as data.
+
+For people a place is written in one way: ``#8`` is the eighth exchange of a session, ``#8/3`` the third event of the
+batch in it. Both numbers count from 1; those in a JSON Pointer count from 0.
+
+>>> str(Place(seq=8, pointer="/params/media.id")), str(Place(seq=8, pointer="/2/params"))
+('#8', '#8/3')
+>>> element_of("/2/params/media.id"), member_of("/2/params/media.id")
+(3, '/params/media.id')
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, override
 
 
 class Severity(StrEnum):
@@ -48,6 +58,27 @@ class Place(NamedTuple):
 
     seq: int
     pointer: str | None = None
+
+    @override
+    def __str__(self) -> str:
+        """Return how it is written for people."""
+        element = element_of(self.pointer)
+        return f"#{self.seq}" if element is None else f"#{self.seq}/{element}"
+
+
+_ELEMENT = re.compile(r"(?:/events)?/([0-9]{1,9})(?=/|\Z)")
+"""How a pointer into an event of a list begins; in a file the list may stand under ``events``."""
+
+
+def element_of(pointer: str | None) -> int | None:
+    """Return the number, from 1, of the event in a list that a pointer points into; None where there is no list."""
+    match = _ELEMENT.match(pointer or "")
+    return int(match[1]) + 1 if match else None
+
+
+def member_of(pointer: str | None) -> str | None:
+    """Return a pointer from the event on, without the place of the event in a list."""
+    return None if pointer is None else _ELEMENT.sub("", pointer, count=1) if _ELEMENT.match(pointer) else pointer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +144,7 @@ def _elsewhere(finding: Finding) -> str:
     rest = finding.count - 1 - len(told)
     if not told:
         return f"and {rest} more"
-    places = ", ".join(f"#{place.seq}{place.pointer or ''}" for place in told)
+    places = ", ".join(map(str, told))
     return f"also at {places}" + (f" and {rest} more" if rest else "")
 
 
