@@ -305,6 +305,7 @@ def _become(order: dict[str, Any], files: list[int]) -> None:
         os.chdir(order["cwd"])
         os.environ.clear()
         os.environ.update(order["env"])
+        time.tzset()  # an interpreter that starts reads TZ
         sys.argv = order["argv"]
         encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
         sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0)), encoding=encoding)

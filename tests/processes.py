@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,33 @@ def mitmdump(cwd: Path, upstream: str, store_url: str, *options: str) -> Iterato
 def run(*arguments: str, cwd: Path | None = None, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
     """Run a command of ours to its end."""
     return forking.run([COMMAND, *arguments], cwd=cwd, text=True, timeout=timeout_s)
+
+
+def on_terminal(*arguments: str, columns: int = 80, code: int = 0, plain: bool = True, **variables: str) -> list[str]:
+    """Run a command of ours on a terminal of so many columns; return the lines that it shows.
+
+    Args:
+        plain: Whether to leave out colours and what moves the cursor.
+        **variables: Of the environment.
+    """
+    import fcntl  # none of these is on Windows
+    import pty
+    import termios
+
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "xterm"} | variables
+    shown = b""
+    with forking.Popen([COMMAND, *arguments], env=env, stdin=child, stdout=child, stderr=child) as process:
+        os.close(child)
+        with suppress(OSError):  # the end of a terminal
+            while piece := os.read(parent, 65536):
+                shown += piece
+        ended_with = process.wait(READY_WITHIN_S)
+    os.close(parent)
+    text = shown.decode()
+    assert ended_with == code, text
+    return (re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text) if plain else text).splitlines()
 
 
 def printed(*arguments: str, code: int = 0, cwd: Path | None = None) -> Any:

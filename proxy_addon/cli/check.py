@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
-from proxy_addon.cli.options import config_option, given, store_option
+from proxy_addon.cli.options import config_option, given, local_option, store_option
 
 if TYPE_CHECKING:
     from proxy_addon.core.judging.policy import Policy
@@ -46,6 +46,7 @@ _KINDS = ("sessions", "events", "downloaded", "session")
 @click.option("--ignore", multiple=True, metavar="RULE", help="Findings of this rule do not count. May be repeated.")
 @config_option
 @filter_options
+@local_option
 @store_option
 def check(
     *,
@@ -62,6 +63,7 @@ def check(
     ignore: tuple[str, ...],
     config: Path | None,
     filters: Filters,
+    local: bool,
     store_url: str,
 ) -> None:
     """Judge stored sessions, or a file, by the rules of the protocol.
@@ -90,7 +92,7 @@ def check(
             raise click.UsageError(f"say what the file is: --as {', '.join(_KINDS)}")
         subjects = iter([_from_file(file, kind, policy)])
     threshold = None if fail_on == "never" else Severity(fail_on).weight
-    report = checks.FORMATS["json" if as_json else format_name](sys.stdout.write, threshold)
+    report = checks.report("json" if as_json else format_name, sys.stdout.write, threshold, local=local)
     failed = False
     first = next(subjects, None)  # what stands in the way of judging is said before anything is written
     report.begin()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxy_addon.cli.filters import filter_options
-from proxy_addon.cli.options import json_option, store_option
+from proxy_addon.cli.options import json_option, local_option, store_option
 
 if TYPE_CHECKING:
     from storage.sessions import Filters
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N alone.")
 @filter_options
 @json_option
+@local_option
 @store_option
-def exchanges(*, limit: int | None, filters: Filters, as_json: bool, store_url: str) -> None:
+def exchanges(*, limit: int | None, filters: Filters, as_json: bool, local: bool, store_url: str) -> None:
     """List exchanges that belong to no session, by time of arrival.
 
     These are schemas, preflights of starts, and what the protocol does not name. Filters that only sessions can meet
@@ -38,6 +39,6 @@ def exchanges(*, limit: int | None, filters: Filters, as_json: bool, store_url: 
     if as_json:
         print_json(list(exchange_documents(found, judged)))
     elif found:
-        console().print(exchanges_table(found, judged))
+        console().print_table(exchanges_table(found, judged, local=local))
     else:
         click.echo("no exchanges outside of sessions", err=True)

@@ -114,3 +114,8 @@ def config_option[F: Callable[..., Any]](command: F) -> F:
 def json_option[F: Callable[..., Any]](command: F) -> F:
     """Add ``--json``; the command gets ``as_json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
+
+
+def local_option[F: Callable[..., Any]](command: F) -> F:
+    """Add ``--local``; the command gets ``local``."""
+    return click.option("--local", is_flag=True, help="Show local times. JSON is always in UTC.")(command)

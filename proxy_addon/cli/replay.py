@@ -355,7 +355,9 @@ def replay(
             if not number:
                 left = "no session is left to be sent" if resume else "the filters leave no session: nothing is sent"
                 click.echo(left, err=True)
-            with RunProgress(number) as progress:
+            with store.read() as db:
+                steps = runs.recorded(db, run.id)
+            with RunProgress(steps) as progress:
                 sends = carry_out(
                     run.id, store=store, options=sending, planning=planning, transport=transport, watching=progress
                 )

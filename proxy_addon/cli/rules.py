@@ -24,7 +24,7 @@ def rules(*, name: str | None, as_json: bool) -> None:
         if as_json:
             print_json([rule_document(rule) for rule in RULES.values()])
         else:
-            console().print(rules_table(RULES.values()))
+            console().print_table(rules_table(RULES.values()))
         return
     (name,) = settings.check_rules([name], "rules")
     rule = RULES[name]

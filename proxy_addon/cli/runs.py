@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import click
 
-from proxy_addon.cli.options import json_option, store_option
+from proxy_addon.cli.options import json_option, local_option, store_option
 
 
 @click.command()
 @click.argument("name", metavar="[RUN]", required=False)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List at most so many.")
 @json_option
+@local_option
 @store_option
-def runs(*, name: str | None, limit: int | None, as_json: bool, store_url: str) -> None:
+def runs(*, name: str | None, limit: int | None, as_json: bool, local: bool, store_url: str) -> None:
     """List replay runs, newest first, or show one.
 
     RUN is the id of a run, or a unique prefix of one.
@@ -37,6 +38,6 @@ def runs(*, name: str | None, limit: int | None, as_json: bool, store_url: str) 
     if as_json:
         print_json([summary_document(each) for each in summaries])
     elif summaries:
-        print_runs(console(), summaries)
+        print_runs(console(), summaries, local=local)
     else:
         click.echo("no replay runs yet: 'sessiontape replay' makes one", err=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proxy_addon.cli.options import SERVER_URL, json_option, store_option
+from proxy_addon.cli.options import SERVER_URL, json_option, local_option, store_option
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.errors import NotFound, TargetUnreachable
 
@@ -81,8 +81,9 @@ def pull(*, upstream: ServerUrl, insecure: bool, event_types: tuple[str, ...], s
 
 @schemas.command("list")
 @json_option
+@local_option
 @store_option
-def list_(*, as_json: bool, store_url: str) -> None:
+def list_(*, as_json: bool, local: bool, store_url: str) -> None:
     """List all versions of all schemas."""
     from proxy_addon.reporting.documents import schema_document  # noqa: PLC0415  # as above
     from proxy_addon.reporting.tables import schemas_table  # noqa: PLC0415
@@ -92,7 +93,7 @@ def list_(*, as_json: bool, store_url: str) -> None:
     if as_json:
         print_json([schema_document(schema) for schema in found])
     elif found:
-        console().print(schemas_table(found))
+        console().print_table(schemas_table(found, local=local))
     else:
         click.echo("no schemas yet: 'sessiontape schemas pull --upstream URL' fetches them", err=True)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxy_addon.cli.filters import filter_options
-from proxy_addon.cli.options import config_option, json_option, store_option
+from proxy_addon.cli.options import config_option, json_option, local_option, store_option
 
 if TYPE_CHECKING:
     from storage.sessions import Filters
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 @filter_options
 @config_option
 @json_option
+@local_option
 @store_option
-def sessions(*, limit: int | None, filters: Filters, config: Path | None, as_json: bool, store_url: str) -> None:
+def sessions(
+    *, limit: int | None, filters: Filters, config: Path | None, as_json: bool, local: bool, store_url: str
+) -> None:
     """List recorded sessions, newest first."""
     # Not at the top: --help does without the database.
     from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
@@ -38,6 +41,6 @@ def sessions(*, limit: int | None, filters: Filters, config: Path | None, as_jso
     if as_json:
         print_json([session_document(session, at) for session in found])
     elif found:
-        console().print(sessions_table(found, at))
+        console().print_table(sessions_table(found, at, local=local))
     else:
         click.echo("no sessions" if filters.asked else "no sessions yet", err=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from proxy_addon.cli.options import config_option, json_option, store_option
+from proxy_addon.cli.options import config_option, json_option, local_option, store_option
 from proxy_addon.files import settings
 
 
@@ -17,8 +17,9 @@ from proxy_addon.files import settings
 @click.option("--bodies", is_flag=True, help="Show the bodies too; --json always has them.")
 @config_option
 @json_option
+@local_option
 @store_option
-def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, store_url: str) -> None:
+def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, local: bool, store_url: str) -> None:
     """Show one session as a timeline, with what was found.
 
     Findings of single exchanges are those of the moment of recording; those of the session as a whole are worked out
@@ -56,6 +57,5 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, store_u
                 }
             )
         else:
-            printer = Timeline(console(), session, at)
-            printer.print(exchanges, found, bodies=bodies)
-            printer.print_findings(watch.judgement().of_session)
+            timeline = Timeline(console(), session, at, local=local)
+            timeline.print(exchanges, found, lambda: watch.judgement().of_session, bodies=bodies)

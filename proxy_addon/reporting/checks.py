@@ -6,34 +6,49 @@ import json
 from collections import Counter
 from collections.abc import Callable
 
-from rich.console import Console
-from rich.text import Text
-
 from proxy_addon.core.findings import Severity
+from proxy_addon.core.folding import in_order
 from proxy_addon.reporting.documents import finding_document
+from proxy_addon.reporting.findings import print_findings
 from proxy_addon.reporting.github import GitHubReport
 from proxy_addon.reporting.judged import Report, Subject
 from proxy_addon.reporting.junit import JUnitReport
 from proxy_addon.reporting.sarif import SarifReport
-from proxy_addon.reporting.terminal import STATE_STYLES, console, finding_text, printable
-from proxy_addon.reporting.words import counted, moment
+from proxy_addon.reporting.terminal import Screen, console, printable, session_heading
+from proxy_addon.reporting.words import counted
 
-FORMATS: dict[str, Callable[[Callable[[str], object], int | None], Report]] = {
-    "text": lambda _write, _threshold: TextReport(console()),
+_FOR_MACHINES: dict[str, Callable[[Callable[[str], object], int | None], Report]] = {
     "json": lambda write, _threshold: JsonReport(write),
     "junit": JUnitReport,
     "sarif": lambda write, _threshold: SarifReport(write),
     "github": lambda write, _threshold: GitHubReport(write),
 }
-"""What makes the report of each format, given what writes its text and the weight from which a finding is a failure;
-None where none is."""
+
+
+def report(name: str, write: Callable[[str], object], threshold: int | None, *, local: bool = False) -> Report:
+    """Return the report of a format.
+
+    Args:
+        write: Writes the text of a format for machines; ``text`` goes to the terminal.
+        threshold: The weight from which a finding is a failure; None where none is.
+        local: Whether times for people are local; else they are UTC.
+    """
+    if name == "text":
+        return TextReport(console(), local=local)
+    return _FOR_MACHINES[name](write, threshold)
 
 
 class TextReport:
     """For people: what was found below the name of what was judged, and the counts."""
 
-    def __init__(self, out: Console) -> None:
-        self._console = out
+    def __init__(self, screen: Screen, *, local: bool = False) -> None:
+        """Prepare.
+
+        Args:
+            local: Whether times are local; else they are UTC.
+        """
+        self._screen = screen
+        self._local = local
         self._counts: Counter[Severity] = Counter()
         self._clean = 0
         self._total = 0
@@ -44,34 +59,24 @@ class TextReport:
     def add(self, subject: Subject) -> None:
         """Print the findings on a subject, each with its place."""
         self._total += 1
-        findings = subject.judgement.findings
+        findings = subject.findings
         self._counts.update(finding.severity for finding in findings)
         if not findings:
             self._clean += 1
             return
-        self._console.print(_heading(subject))
-        width = max(len(subject.place(finding)) for finding in findings)
-        for finding in findings:
-            place = printable(f"  {subject.place(finding):<{width}}  ")
-            self._console.print(place.append_text(finding_text(finding)), soft_wrap=True)
-        self._console.print()
+        session, state = subject.session, subject.state
+        if session is not None and state is not None:
+            self._screen.print_line(session_heading(session, state, local=self._local))
+        else:
+            self._screen.print_line(printable(subject.name))
+        print_findings(self._screen, findings, subject.place, otherwise="session" if session is not None else "")
+        self._screen.print()
 
     def end(self, *, ok: bool) -> None:
         """Print the counts."""
         counts = ", ".join(counted(self._counts[severity], severity.value) for severity in Severity)
         clean = f"; {self._clean} of {self._total} clean" if self._total != 1 else ""
-        self._console.print(f"{counts}{clean}" if self._total else "nothing to judge", style="" if ok else "bold")
-
-
-def _heading(subject: Subject) -> Text:
-    session = subject.session
-    if session is None or subject.state is None:
-        return printable(subject.name)
-    about = " · ".join(
-        filter(None, (session.media_name or session.media_id, session.player_name, session.library_version))
-    )
-    heading = Text.assemble((session.id, "bold"), "  ", (subject.state.value, STATE_STYLES[subject.state]), "  ")
-    return heading.append(f"{moment(session.started_at)}  ").append_text(printable(about))
+        self._screen.print(f"{counts}{clean}" if self._total else "nothing to judge", style="" if ok else "bold")
 
 
 class JsonReport:
@@ -88,7 +93,7 @@ class JsonReport:
 
     def add(self, subject: Subject) -> None:
         """Write a subject with its findings."""
-        findings = subject.judgement.findings
+        findings = in_order(subject.judgement.findings)
         self._counts.update(finding.severity.value for finding in findings)
         document = {
             "id": subject.session.id if subject.session is not None else None,

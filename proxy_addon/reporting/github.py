@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from proxy_addon.core.findings import Severity
+from proxy_addon.core.folding import fold
 from proxy_addon.core.wording import visible
 from proxy_addon.reporting.judged import Subject
 
@@ -12,7 +13,7 @@ _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: 
 
 
 class GitHubReport:
-    """An annotation for each finding."""
+    """An annotation for each finding; GitHub shows a few of them for each step."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
@@ -21,11 +22,13 @@ class GitHubReport:
         """Write nothing."""
 
     def add(self, subject: Subject) -> None:
-        """Write a line for each finding on a subject."""
-        for finding in subject.judgement.findings:
-            file = f"file={_property(subject.file)}," if subject.file else ""
-            place = " ".join(filter(None, (subject.name, subject.place(finding), finding.pointer)))
-            text = _data(f"{finding.message} ({place})")
+        """Write a line for each finding on a subject; what is found in many places is one line."""
+        file = f"file={_property(subject.file)}," if subject.file else ""
+        told = fold(subject.findings)
+        for each in (one for cause in told for one in (cause, *cause.consequences)):
+            finding, pointer = each.finding, each.told.pointer
+            place = " ".join(filter(None, (subject.name, subject.place(finding), pointer)))
+            text = _data(f"{finding.message} ({'; '.join(filter(None, (place, each.elsewhere)))})")
             self._write(f"::{_LEVELS[finding.severity]} {file}title={_property(finding.rule)}::{text}\n")
 
     def end(self, *, ok: bool) -> None:

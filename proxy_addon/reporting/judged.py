@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Protocol
 
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import Finding, Judgement
+from proxy_addon.core.findings import Finding, Judgement, element_of
+from proxy_addon.core.folding import as_list, in_order, place_of
 from proxy_addon.core.sessions import Session, SessionState
 from proxy_addon.reporting.words import clock
 
@@ -19,14 +20,33 @@ class Moment:
 
     offset_s: float
     name: str
+    elements: tuple[str, ...] = ()
+    """What the elements of a batch report."""
 
 
 def moment_of(exchange: Exchange, started_at: datetime) -> Moment:
     """Return where an exchange stands in its session."""
-    events = exchange.request.reading.events
-    name = events[0].type if events else None
+    reading = exchange.request.reading
     offset_s = (exchange.received_at - started_at).total_seconds()
+    if reading.is_batch:
+        return Moment(offset_s, "batch", tuple(event.type or "" for event in reading.events))
+    name = reading.events[0].type if reading.events else None
     return Moment(offset_s, name or exchange.route.operation.value)
+
+
+def place_in(finding: Finding, moments: Mapping[int, Moment]) -> str:
+    """Return where a finding stands: place, time and event; empty where it has no place.
+
+    Args:
+        moments: Of the session's exchanges, by ``seq``.
+    """
+    moment = moments.get(finding.seq or 0)
+    if moment is None:
+        return place_of(finding)
+    element = element_of(finding.pointer)
+    known = element is not None and element <= len(moment.elements)
+    name = moment.elements[element - 1] if known and element is not None else moment.name
+    return f"{place_of(finding)} {clock(moment.offset_s)} {name}".rstrip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +71,15 @@ class Subject:
         """What it is called."""
         return self.session.id if self.session is not None else self.file or "stdin"
 
+    @property
+    def findings(self) -> list[Finding]:
+        """What was found, by place."""
+        found = self.judgement.findings
+        return in_order(found if self.session is not None else map(as_list, found))
+
     def place(self, finding: Finding) -> str:
-        """Return where a finding stands: place, time and event."""
-        if finding.seq is None:
-            return ""
-        moment = self.moments.get(finding.seq)
-        if moment is None:
-            return f"#{finding.seq}"
-        return f"#{finding.seq} {clock(moment.offset_s)} {moment.name}"
+        """Return where a finding stands: place, time and event; empty where it has no place."""
+        return place_in(finding, self.moments)
 
 
 class Report(Protocol):

@@ -8,72 +8,106 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from proxy_addon.core.replays.runs import SessionRun, Step, StepOutcome, percentiles
 from proxy_addon.reporting.terminal import notes
 
 _LATEST = 1000
 """Steps whose drift is looked at, and whose rate is told."""
+_TOLD_EVERY_S = 0.1
+_TAKEN = len("replaying ━  00:00:00")
+_WIDEST_BAR, _NARROWEST_BAR = 40, 8
 
 
 class RunProgress:
-    """Sessions, requests per second, drift and differences so far; a context manager."""
+    """Steps, requests per second, drift and differences so far; a context manager."""
 
-    def __init__(self, sessions: int) -> None:
+    def __init__(self, steps: int) -> None:
         """Prepare.
 
         Args:
-            sessions: How many there are to be sent.
+            steps: How many there are, those that will be skipped included.
         """
         self._is_on = sys.stderr.isatty()
+        self._steps = steps
+        self._done = 0
+        self._odd = 0
         self._drifts_ms: deque[float] = deque(maxlen=_LATEST)
         self._times_s: deque[float] = deque(maxlen=_LATEST)
-        self._odd = 0
-        self._bar = Progress(
+        self._bar = BarColumn()
+        self._progress = Progress(
             TextColumn("replaying"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("sessions"),
+            self._bar,
             TextColumn("{task.description}"),
             TimeElapsedColumn(),
             console=notes(),
             transient=True,
             disable=not self._is_on,
         )
-        self._task = self._bar.add_task("", total=sessions)
+        self._task = self._progress.add_task("", total=steps)
         self._told_s = 0.0
+        self._tell(self._told_s)
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._progress.stop()
 
     def step(self, step: Step) -> None:
         """Take a step into account."""
-        if not self._is_on or step.outcome is StepOutcome.SKIPPED:
+        if not self._is_on:
             return
         now_s = time.monotonic()
-        self._times_s.append(now_s)
-        if step.drift_ms is not None:
-            self._drifts_ms.append(step.drift_ms)
-        self._odd += step.outcome is not StepOutcome.SAME
-        if now_s - self._told_s >= 0.1:
+        self._done += 1
+        if step.outcome is not StepOutcome.SKIPPED:
+            self._times_s.append(now_s)
+            if step.drift_ms is not None:
+                self._drifts_ms.append(step.drift_ms)
+            self._odd += step.outcome is not StepOutcome.SAME
+        if now_s - self._told_s >= _TOLD_EVERY_S or self._done == self._steps:
             self._told_s = now_s
-            self._bar.update(self._task, description=self._description(now_s))
+            self._tell(now_s)
 
     def session_ended(self, session: SessionRun) -> None:
-        """Take the end of a session into account."""
-        del session
-        self._bar.advance(self._task)
+        """Do nothing: its steps have been counted."""
 
-    def _description(self, now_s: float) -> str:
-        passed_s = now_s - self._times_s[0]
-        rate = f"{len(self._times_s) / passed_s:,.0f} requests/s" if passed_s > 0 else ""
+    def _tell(self, now_s: float) -> None:
+        passed_s = now_s - self._times_s[0] if self._times_s else 0.0
         drift = percentiles(self._drifts_ms).p95
-        parts = [rate, "" if drift is None else f"drift p95 {drift:.1f} ms", f"{self._odd} not the same"]
-        return ", ".join(filter(None, parts))
+        said = [
+            f"{self._done:,}/{self._steps:,} steps",
+            f"{self._odd:,} not the same",
+            f"{len(self._times_s) / passed_s:,.0f} requests/s" if passed_s > 0 else "",
+            "" if drift is None else f"drift p95 {drift:.1f} ms",
+        ]
+        description, self._bar.bar_width = fitted(said, self._progress.console.width - _TAKEN)
+        self._progress.update(self._task, completed=self._done, description=description)
+
+
+def fitted(parts: list[str], width: int) -> tuple[str, int]:
+    """Return what there is room for, and how wide the bar may be beside it.
+
+    Args:
+        parts: What there is to say, the most important first; the first is always said.
+        width: Cells for what is said, beside a bar of one cell.
+
+    >>> fitted(["7/9 steps", "", "0 not the same"], 80)
+    ('7/9 steps, 0 not the same', 40)
+    >>> fitted(["7/9 steps", "", "0 not the same"], 30)
+    ('7/9 steps', 22)
+    >>> fitted(["7/9 steps"], 12)
+    ('7/9 steps', 1)
+    """
+    said = ""
+    for part in filter(None, parts):
+        longer = f"{said}, {part}" if said else part
+        if said and len(longer) + _NARROWEST_BAR > width:
+            break
+        said = longer
+    bar = width - len(said) + 1
+    return said, min(bar, _WIDEST_BAR) if bar >= _NARROWEST_BAR else 1

@@ -3,79 +3,88 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from proxy_addon.core.replays.runs import RunSummary, SessionRun, Step, StepOutcome, Totals, count
-from proxy_addon.reporting.terminal import coloured, plain_table, printable
-from proxy_addon.reporting.words import counted, milliseconds, moment, short, value
+from proxy_addon.reporting.columns import Column, Table
+from proxy_addon.reporting.terminal import OUTCOME_STYLES, Screen, coloured, printable
+from proxy_addon.reporting.words import counted, milliseconds, moment, value, zone
 
 LISTED = 50
 """How many sessions, and steps that differ or failed, are listed one by one."""
 
 
-def print_run(console: Console, of: RunSummary, sessions: Iterable[SessionRun]) -> None:
+def print_run(console: Screen, of: RunSummary, sessions: Iterable[SessionRun]) -> None:
     """Print a run: its sessions, what went wrong, and what it came to."""
     shown = _Shown()
     for session in sessions:
         shown.add(session)
     if shown.sessions:
-        console.print(_sessions_table(shown.sessions))
+        console.print_table(_sessions_table(shown.sessions))
         if shown.others:
             console.print(f"… and {counted(shown.others, 'session')} more; --json has them all", markup=False)
         console.print()
     _print_trouble(console, shown)
     _print_summary(console, of)
     for remark, number in shown.remarks.most_common(LISTED):
-        console.print(Text.assemble(f"  {counted(number, 'step')} ", printable(remark)), soft_wrap=True)
+        console.print_wrapped(Text.assemble(f"  {counted(number, 'step')} ", printable(remark)))
 
 
-def print_runs(console: Console, summaries: Iterable[RunSummary]) -> None:
-    """Print runs as a table."""
-    table = plain_table("run", "started (UTC)")
-    table.add_column("target")
-    for name in ("speed", "timestamps", "verdict"):
-        table.add_column(name, no_wrap=True)
-    for name in ("sent", *_COUNTED):
-        table.add_column(name, justify="right")
-    table.add_column("drift p95", justify="right")
+def print_runs(console: Screen, summaries: Sequence[RunSummary], *, local: bool = False) -> None:
+    """Print runs as a table.
+
+    Args:
+        local: Whether times are local; else they are UTC.
+    """
+    table = Table(
+        Column("run", is_id=True),
+        Column(f"started ({zone((each.run.started_at for each in summaries), local=local)})", dropped=4),
+        Column("target", least=24),
+        Column("steps"),
+        Column("speed", is_right=True, dropped=2),
+        Column("timestamps", dropped=1),
+        Column("drift p95", is_right=True, dropped=3),
+    )
     for each in summaries:
-        run, totals = each.run, each.totals
-        table.add_row(
+        run = each.run
+        table.add(
             run.id,
-            moment(run.started_at),
+            moment(run.started_at, local=local),
             printable(run.target),
+            _steps(each.totals),
             run.speed,
             run.timestamps,
-            coloured(totals.verdict),
-            str(totals.sent),
-            *_numbers(totals),
             milliseconds(each.drift_ms.p95) or "-",
         )
-    console.print(table)
+    console.print_table(table)
 
 
-_COUNTED = tuple(outcome.value for outcome in StepOutcome)
+_WORST_FIRST = (StepOutcome.FAILED, StepOutcome.DIFFERENT, StepOutcome.SAME, StepOutcome.SKIPPED)
+
+
+def _steps(totals: Totals) -> Text:
+    """Return how many steps came out how; the first of them is the verdict."""
+    numbers = [(outcome, getattr(totals, outcome.value)) for outcome in _WORST_FIRST]
+    words = [Text(f"{number} {outcome.value}", style=OUTCOME_STYLES[outcome]) for outcome, number in numbers if number]
+    return Text(", ").join(words) if words else Text("-")
 
 
 def _sessions_table(sessions: Iterable[SessionRun]) -> Table:
-    table = plain_table("session", "new ID", "verdict")
-    table.add_column("steps", justify="right")
-    for name in _COUNTED:
-        table.add_column(name, justify="right")
-    table.add_column("remark", overflow="fold")
+    table = Table(
+        Column("session", is_id=True),
+        Column("new ID", is_id=True, dropped=1),
+        Column("verdict"),
+        Column("steps"),
+    )
     for session in sessions:
-        totals = count(session.steps)
-        table.add_row(
+        table.add(
             session.source,
-            printable(short(session.new_session_id), "-"),
+            printable(session.new_session_id, "-"),
             coloured(session.verdict),
-            str(totals.recorded),
-            *_numbers(totals),
-            printable(session.reason),
+            _steps(count(session.steps)),
+            below=[printable(session.reason)] if session.reason else [],
         )
     return table
 
@@ -115,7 +124,7 @@ class _Shown:
 _REMARKS = 1000
 
 
-def _print_trouble(console: Console, shown: _Shown) -> None:
+def _print_trouble(console: Screen, shown: _Shown) -> None:
     for session, step in shown.trouble:
         line = Text.assemble(session.source, f" #{step.seq} ", printable(step.event_type, "(no event type)"), " ")
         line.append_text(coloured(step.outcome))
@@ -123,38 +132,32 @@ def _print_trouble(console: Console, shown: _Shown) -> None:
             line.append(f" {difference.where}: {_side(difference.a)} -> {_side(difference.b)}")
         if step.reason:
             line.append(": ").append_text(printable(step.reason))
-        console.print(line, soft_wrap=True)
+        console.print_wrapped(line)
     if shown.more_trouble:
         console.print(f"… and {shown.more_trouble} more; --json has them all", markup=False)
     if shown.trouble:
         console.print()
 
 
-def _print_summary(console: Console, of: RunSummary) -> None:
+def _print_summary(console: Screen, of: RunSummary) -> None:
     run, totals = of.run, of.totals
-    console.print(
+    console.print_wrapped(
         Text.assemble(
             f"run {run.id} to ",
             printable(run.target),  # no markup: it may have the brackets of an IPv6 address
             ": ",
             coloured(totals.verdict),
             f"; {counted(of.sessions, 'session')}, {counted(totals.recorded, 'step')} recorded",
-        ),
-        soft_wrap=True,
+        )
     )
-    console.print(
+    console.print_wrapped(
         f"  {totals.sent} sent ({totals.same} same, {totals.different} different, {totals.failed} failed),"
         f" {totals.skipped} skipped"
     )
     for name, values in (("drift", of.drift_ms), ("latency", of.latency_ms)):
         if values.max is not None:
-            console.print(
-                f"  {name} p50 {milliseconds(values.p50)}, p95 {milliseconds(values.p95)}, max {milliseconds(values.max)}"
-            )
-
-
-def _numbers(totals: Totals) -> list[str]:
-    return [str(getattr(totals, name)) for name in _COUNTED]
+            of_all = (milliseconds(each) for each in (values.p50, values.p95, values.max))
+            console.print_wrapped("  {} p50 {}, p95 {}, max {}".format(name, *of_all))
 
 
 def _side(side: str | int | None) -> str:

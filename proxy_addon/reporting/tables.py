@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from rich.table import Table
 from rich.text import Text
 
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import Finding
+from proxy_addon.core.findings import Finding, Place
 from proxy_addon.core.replays.aligning import Entry, Kind, Pair
 from proxy_addon.core.rules import Rule
 from proxy_addon.core.schemas import StoredSchema
 from proxy_addon.core.sessions import AsOf, FindingCounts, Session
-from proxy_addon.reporting.terminal import SEVERITY_STYLES, STATE_STYLES, answer, plain_table, printable
-from proxy_addon.reporting.words import ID_SHOWN, duration, finding_counts, moment, short, took_ms, value
+from proxy_addon.reporting.columns import Column, Table
+from proxy_addon.reporting.terminal import SEVERITY_STYLES, STATE_STYLES, Screen, answer, printable
+from proxy_addon.reporting.words import duration, finding_counts, moment, precise_moment, took_ms, value, zone
 
 _KIND_STYLES = {
     Kind.SAME: "dim",
@@ -25,95 +25,137 @@ _KIND_STYLES = {
 }
 
 
-def sessions_table(found: Iterable[Session], as_of: AsOf) -> Table:
-    """Return sessions, a row each."""
-    table = plain_table("id", "started (UTC)")
-    table.add_column("lasted", justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("events", justify="right")
-    table.add_column("findings", no_wrap=True)
-    table.add_column("player", overflow="ellipsis", no_wrap=True)
-    table.add_column("media", overflow="ellipsis", no_wrap=True)
-    table.add_column("session ID", no_wrap=True)
-    table.add_column("recording", overflow="ellipsis", no_wrap=True)
+def sessions_table(found: Sequence[Session], as_of: AsOf, *, local: bool = False) -> Table:
+    """Return sessions, a row each.
+
+    Args:
+        local: Whether times are local; else they are UTC.
+    """
+    table = Table(
+        Column("id", is_id=True),
+        Column(f"started ({zone((session.started_at for session in found), local=local)})", dropped=6),
+        Column("lasted", is_right=True, dropped=5),
+        Column("state"),
+        Column("events", is_right=True),
+        Column("findings"),
+        Column("player", least=12, dropped=4),
+        Column("media", least=12, dropped=3),
+        Column("session ID", is_id=True, dropped=2),
+        Column("recording", least=12, dropped=1),
+    )
     for session in found:
         state = session.state(as_of)
-        table.add_row(
+        table.add(
             session.id,
-            moment(session.started_at),
+            moment(session.started_at, local=local),
             duration((session.last_event_at - session.started_at).total_seconds()),
             Text(state.value + (" (retry)" if session.retry_of else ""), style=STATE_STYLES[state]),
             str(session.events),
             finding_counts(session.finding_counts(as_of)),
             printable(session.player_name, "-"),
             printable(session.media_name or session.media_id, "-"),
-            printable(short(session.session_id), "-"),
+            printable(session.session_id, "-"),
             printable(session.recording, "-"),
         )
     return table
 
 
-def exchanges_table(found: Iterable[Exchange], findings: Mapping[str, Sequence[Finding]]) -> Table:
+def exchanges_table(
+    found: Sequence[Exchange], findings: Mapping[str, Sequence[Finding]], *, local: bool = False
+) -> Table:
     """Return exchanges, a row each.
 
     Args:
         findings: Those of each exchange, by its id.
+        local: Whether times are local; else they are UTC.
     """
-    table = plain_table("received (UTC)", "operation")
-    table.add_column("request", overflow="fold")
-    table.add_column("answer", no_wrap=True)
-    table.add_column("ms", justify="right", no_wrap=True)
-    table.add_column("findings", no_wrap=True)
+    table = Table(
+        Column(f"received ({zone((exchange.received_at for exchange in found), local=local)})", dropped=3),
+        Column("operation", dropped=2),
+        Column("answer"),
+        Column("ms", is_right=True, dropped=1),
+        Column("findings"),
+        Column("request", least=24),
+    )
     for exchange in found:
-        table.add_row(
-            f"{exchange.received_at:%Y-%m-%d %H:%M:%S.%f}"[:-3],
+        table.add(
+            precise_moment(exchange.received_at, local=local),
             exchange.route.operation.value,
-            printable(f"{exchange.request.method} {exchange.request.path}"),
             answer(exchange),
             took_ms(exchange),
             finding_counts(FindingCounts().plus(findings.get(exchange.id, ()))),
+            printable(f"{exchange.request.method} {exchange.request.path}"),
         )
     return table
 
 
 def rules_table(found: Iterable[Rule]) -> Table:
-    """Return rules, a row each."""
-    table = plain_table("rule", "severity")
-    table.add_column("what is wrong")
+    """Return rules, a row each; what is wrong wraps between words."""
+    table = Table(Column("rule"), Column("severity"), Column("what is wrong", is_prose=True, least=24))
     for rule in found:
-        table.add_row(rule.id, Text(rule.severity.value, style=SEVERITY_STYLES[rule.severity]), Text(rule.summary))
+        table.add(rule.id, Text(rule.severity.value, style=SEVERITY_STYLES[rule.severity]), rule.summary)
     return table
 
 
-def schemas_table(found: Iterable[StoredSchema]) -> Table:
-    """Return versions of schemas, a row each."""
-    table = plain_table("upstream", "event type", "version", "bytes", "first seen (UTC)", "last seen (UTC)")
+def schemas_table(found: Sequence[StoredSchema], *, local: bool = False) -> Table:
+    """Return versions of schemas, a row each.
+
+    Args:
+        local: Whether times are local; else they are UTC.
+    """
+    zones = zone((at for schema in found for at in (schema.first_seen_at, schema.last_seen_at)), local=local)
+    table = Table(
+        Column("event type"),
+        Column("version", is_id=True),
+        Column("bytes", is_right=True, dropped=2),
+        Column(f"first seen ({zones})", dropped=1),
+        Column(f"last seen ({zones})", dropped=3),
+        Column("upstream", least=16),
+    )
     for schema in found:
-        seen = (moment(at) for at in (schema.first_seen_at, schema.last_seen_at))
-        names = (printable(schema.upstream), printable(schema.event_type))
-        table.add_row(*names, schema.sha256[:ID_SHOWN], str(len(schema.body)), *seen)
+        table.add(
+            printable(schema.event_type),
+            schema.sha256,
+            str(len(schema.body)),
+            moment(schema.first_seen_at, local=local),
+            moment(schema.last_seen_at, local=local),
+            printable(schema.upstream),
+        )
     return table
 
 
-def pairs_table(pairs: Iterable[Pair]) -> Table:
-    """Return two sessions side by side, a row for each event of either."""
-    table = plain_table()
-    for name in ("# A", "time A", "event", "# B", "time B", "", "what differs"):
-        table.add_column(name, justify="right" if name[:1] in ("#", "t") else "left", no_wrap=name != "what differs")
+def print_pairs(screen: Screen, pairs: Iterable[Pair], a: Text, b: Text) -> None:
+    """Print two sessions side by side, a row for each event of either, with what differs below it.
+
+    Args:
+        a: What the first one is, in a line.
+        b: What the second one is.
+    """
+    for name, what in (("A", a), ("B", b)):
+        screen.print_line(Text(f"{name}  ", style="bold").append_text(what))
+    screen.print()
+    table = Table(
+        Column("# A", is_right=True),
+        Column("time A", is_right=True, dropped=2),
+        Column("event", least=15),
+        Column("# B", is_right=True),
+        Column("time B", is_right=True, dropped=1),
+        Column(""),
+    )
     for pair in pairs:
         either = pair.a or pair.b
-        differences = "; ".join(f"{each.where}: {value(each.a)} -> {value(each.b)}" for each in pair.differences)
-        table.add_row(
+        table.add(
             *_place(pair.a),
             printable(either.event_type if either is not None else None, "(no event type)"),
             *_place(pair.b),
             Text(pair.kind.value, style=_KIND_STYLES[pair.kind]),
-            printable(differences),
+            below=[printable(f"{each.where}: {value(each.a)} -> {value(each.b)}") for each in pair.differences],
         )
-    return table
+    screen.print_table(table)
 
 
 def _place(entry: Entry | None) -> tuple[str, str]:
     if entry is None:
         return "-", "-"
-    return f"{entry.seq}{entry.pointer}", "-" if entry.at_s is None else f"{entry.at_s:.3f}"
+    place = str(Place(entry.seq, entry.pointer)).removeprefix("#")
+    return place, "-" if entry.at_s is None else f"{entry.at_s:.3f}"

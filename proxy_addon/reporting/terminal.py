@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -11,19 +12,18 @@ from typing import Any
 
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.table import Table
 from rich.text import Text
 
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Finding, Severity, finding_parts
 from proxy_addon.core.replays.runs import StepOutcome
-from proxy_addon.core.sessions import SessionState
+from proxy_addon.core.sessions import Session, SessionState
 from proxy_addon.core.wording import visible
+from proxy_addon.reporting.columns import Table, cut, wrapped
+from proxy_addon.reporting.words import moment, zone
 
-PIPE_WIDTH = 200
-"""Columns for output that no terminal shows: enough that tables in logs and pipes are not cut."""
-NARROWEST = 110
-"""Columns below which a table would drop what matters; a narrower terminal breaks the lines."""
+PROSE_WIDTH = 100
+"""Columns of a page of prose where no terminal shows it."""
 
 STATE_STYLES = {
     SessionState.OPEN: "cyan",
@@ -43,10 +43,37 @@ OUTCOME_STYLES = {
 }
 
 
-class _Console(Console):
-    """Ends as other filters do when whoever reads has seen enough."""
+class Screen(Console):
+    """Where results are printed.
+
+    Attributes:
+        room: Cells of a line; None where there is no limit, as in a pipe or a file: there nothing is cut or wrapped.
+    """
+
+    def __init__(self, room: int | None, **how: Any) -> None:
+        super().__init__(highlight=False, width=room or PROSE_WIDTH, **how)
+        self.room = room
+
+    def print_table(self, table: Table) -> None:
+        """Print a table, as much of it as there is room for."""
+        for line in table.lines(self.room):
+            self.print(line, soft_wrap=True)
+
+    def print_wrapped(self, text: Text | str, *, hanging: int = 4) -> None:
+        """Print a line of text, which wraps between words.
+
+        Args:
+            hanging: Blanks before each line but the first.
+        """
+        for line in wrapped(Text(text) if isinstance(text, str) else text, self.room, hanging):
+            self.print(line, soft_wrap=True)
+
+    def print_line(self, text: Text) -> None:
+        """Print a text as one line, cut at its end where there is no room for it."""
+        self.print(cut(text, self.room), soft_wrap=True)
 
     def on_broken_pipe(self) -> None:
+        """End as other filters do when whoever reads has seen enough."""
         raise BrokenPipeError
 
 
@@ -64,13 +91,14 @@ class _Trimmed(io.TextIOBase):
 _BLANKS = re.compile(r" +\n")
 
 
-def console() -> Console:
-    """Return where results are printed."""
-    if not sys.stdout.isatty():
-        trimmed: Any = _Trimmed()  # rich writes and flushes, and asks for nothing else
-        return _Console(highlight=False, width=PIPE_WIDTH, file=trimmed)
-    found = _Console(highlight=False)
-    return found if found.width >= NARROWEST else _Console(highlight=False, width=NARROWEST)
+def console() -> Screen:
+    """Return where results are printed: as wide as the terminal, or as ``COLUMNS`` says."""
+    columns = os.environ.get("COLUMNS", "")
+    asked = int(columns) if columns.isdecimal() and int(columns) > 0 else None
+    if sys.stdout.isatty():
+        return Screen(asked or Console().width)
+    trimmed: Any = _Trimmed()  # rich writes and flushes, and asks for nothing else
+    return Screen(asked, file=trimmed)
 
 
 def notes() -> Console:
@@ -100,15 +128,7 @@ def printable(text: str | None, otherwise: str = "") -> Text:
     """Return a device's text for the terminal: no markup, and no control characters that would act on it."""
     if text is None:
         return Text(otherwise, style="dim")
-    return Text(visible(text))
-
-
-def plain_table(*columns: str, show_header: bool = True) -> Table:
-    """Return an empty table in the house's style: no lines, a bold head."""
-    table = Table(box=None, pad_edge=False, header_style="bold", show_header=show_header)
-    for name in columns:
-        table.add_column(name, no_wrap=True)
-    return table
+    return Text(visible(text)) if text else Text('""', style="dim")
 
 
 def coloured(outcome: StepOutcome) -> Text:
@@ -125,6 +145,19 @@ def finding_text(finding: Finding, place: str = "") -> Text:
         if kind == "severity":
             line.append(" " * (_WIDEST_SEVERITY - len(text)))
     return line
+
+
+def session_heading(session: Session, state: SessionState, *, local: bool = False) -> Text:
+    """Return which session it is, in a line: id, state, time, and what plays.
+
+    Args:
+        local: Whether the time is local; else it is UTC.
+    """
+    names = (session.media_name or session.media_id, session.player_name, session.library_version)
+    started = f"{moment(session.started_at, local=local)} {zone([session.started_at], local=local)}"
+    heading = Text.assemble((session.id, "bold"), "  ", (state.value, STATE_STYLES[state]), f"  {started}")
+    about = " · ".join(filter(None, names))
+    return heading.append(f"  {visible(about)}" if about else "")
 
 
 def answer(exchange: Exchange) -> Text:

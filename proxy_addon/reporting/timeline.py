@@ -1,27 +1,31 @@
 """A session as a timeline for people.
 
 Beside each event stand its distance in time to the one before and how far the playhead moved: a player whose playhead
-runs away from the clock, or pings that come too late, can be seen by reading down two columns.
+runs away from the clock, or pings that come too late, can be seen by reading down two columns. A row is named as findings
+name its place.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import Finding
+from proxy_addon.core.findings import Finding, element_of
 from proxy_addon.core.routes import TRACKING, Operation
-from proxy_addon.core.sessions import AsOf, Session
-from proxy_addon.reporting.terminal import STATE_STYLES, answer, finding_text, plain_table, printable
-from proxy_addon.reporting.words import clock, counted, duration, finding_counts, moment, took_ms
+from proxy_addon.core.sessions import AsOf, FindingCounts, Session
+from proxy_addon.core.wording import visible
+from proxy_addon.reporting.columns import Column, Table
+from proxy_addon.reporting.findings import print_findings
+from proxy_addon.reporting.judged import Moment, moment_of, place_in
+from proxy_addon.reporting.terminal import STATE_STYLES, Screen, answer, printable
+from proxy_addon.reporting.words import clock, counted, duration, finding_counts, moment, took_ms, zone
 
 _STYLES = (
     (("session",), "bold cyan"),
@@ -37,135 +41,163 @@ BODY_SHOWN = 20_000
 """Characters of a body that are shown; the JSON has all."""
 
 
+@dataclass(slots=True)
+class _Row:
+    """A line of the timeline: an exchange, or an element of its batch."""
+
+    cells: tuple[Text | str, ...]
+    counts: FindingCounts = field(default_factory=FindingCounts)
+    bodies: Exchange | None = None
+
+
 class Timeline:
     """Prints one session: its facts, its timeline, what was found."""
 
-    def __init__(self, console: Console, session: Session, as_of: AsOf) -> None:
-        self._console = console
+    def __init__(self, screen: Screen, session: Session, as_of: AsOf, *, local: bool = False) -> None:
+        self._screen = screen
         self._session = session
         self._as_of = as_of
+        self._local = local
 
     def print(
-        self, exchanges: Iterable[Exchange], findings: Mapping[str, Sequence[Finding]], *, bodies: bool = False
+        self,
+        exchanges: Iterable[Exchange],
+        findings: Mapping[str, Sequence[Finding]],
+        of_session: Callable[[], Iterable[Finding]],
+        *,
+        bodies: bool = False,
     ) -> None:
-        """Print the facts and the timeline, what was found of an exchange below its row.
+        """Print the facts, the timeline, and all that was found, by place.
 
         Args:
             findings: Those of each exchange, by its id.
+            of_session: Returns those of the session as a whole; asked once all exchanges were seen.
             bodies: Whether bodies are shown too.
         """
-        _print_facts(self._console, self._session, self._as_of)
-        rows = _Rows(self._session.started_at)
-        table = _table()
+        rows: dict[tuple[int, int | None], _Row] = {}
+        moments: dict[int, Moment] = {}
+        found: list[Finding] = []
+        before = _Before()
         for seq, exchange in enumerate(exchanges, 1):
-            for row in rows.of(seq, exchange):
-                table.add_row(*row)
-            below = [finding_text(finding) for finding in findings.get(exchange.id, ())]
-            shown = _bodies(exchange) if bodies else []
-            if below or shown:  # these are wider than any column
-                self._console.print(table)
-                for line in (*below, *shown):
-                    self._console.print(Padding(line, (0, 0, 0, 6)))
-                table = _table(show_header=False)
-        if table.row_count or not rows.count:
-            self._console.print(table)
+            at_s = (exchange.received_at - self._session.started_at).total_seconds()
+            moments[seq] = moment_of(exchange, self._session.started_at)
+            rows |= {(seq, element): row for element, row in _rows(seq, exchange, at_s, before)}
+            if bodies:
+                rows[seq, None].bodies = exchange
+            found += [replace(finding, seq=seq) for finding in findings.get(exchange.id, ())]
+        found += of_session()
+        _mark(rows, found)
+        self._print_facts()
+        self._screen.print_table(_table(rows.values()))
+        if found:
+            self._screen.print()
+            self._screen.print(Text("Findings", style="bold"))
+            print_findings(self._screen, found, lambda finding: place_in(finding, moments))
 
-    def print_findings(self, findings: Sequence[Finding]) -> None:
-        """Print what was found of the session as a whole."""
-        if findings:
-            self._console.print()
-            self._console.print(Text("Of the session as a whole:", style="bold"))
-            for finding in findings:
-                self._console.print(
-                    Padding(finding_text(finding, "" if finding.seq is None else f"#{finding.seq}"), (0, 0, 0, 2))
-                )
+    def _print_facts(self) -> None:
+        session, state = self._session, self._session.state(self._as_of)
+        lasted = duration((session.last_event_at - session.started_at).total_seconds())
+        started = f"{moment(session.started_at, local=self._local)} {zone([session.started_at], local=self._local)}"
+        facts: list[tuple[str, Text | str | None]] = [
+            ("session", Text.assemble(session.id, "  ", (state.value, STATE_STYLES[state]))),
+            ("session ID", session.session_id or Text("none was given", style="dim")),
+            ("retry of", session.retry_of),
+            ("started", f"{started}, lasted {lasted}"),
+            ("upstream", session.upstream),
+            ("recording", session.recording),
+            ("player", session.player_name),
+            ("media", _joined(session.media_name, session.media_id, session.content_type)),
+            ("versions", _joined(session.app_version, session.library_version)),
+            ("device", _joined(session.client_address, session.user_agent)),
+            ("exchanges", f"{session.exchanges}, with {counted(session.events, 'event')}"),
+            ("findings", finding_counts(session.finding_counts(self._as_of)) or None),
+        ]
+        for name, fact in facts:
+            if fact is not None:
+                shown = fact if isinstance(fact, Text) else printable(fact)
+                line = Text.assemble((f"{name:<{_FACT_INDENT}}", "dim"), shown)
+                self._screen.print_wrapped(line, hanging=_FACT_INDENT)
+        self._screen.print()
 
 
-def _bodies(exchange: Exchange) -> list[Text]:
+_FACT_INDENT = 12
+
+
+def _joined(*parts: str | None) -> str | None:
+    return " · ".join(filter(None, parts)) or None
+
+
+def _mark(rows: Mapping[tuple[int, int | None], _Row], found: Iterable[Finding]) -> None:
+    """Count findings in the rows in which they stand."""
+    by_row: dict[tuple[int, int | None], list[Finding]] = defaultdict(list)
+    for finding in found:
+        if finding.seq is not None:
+            place = finding.seq, element_of(finding.pointer)
+            by_row[place if place in rows else (finding.seq, None)].append(finding)
+    for place, mine in by_row.items():
+        if place in rows:
+            rows[place].counts = FindingCounts().plus(mine)
+
+
+def _table(rows: Iterable[_Row]) -> Table:
+    table = Table(
+        Column("#", is_right=True),
+        Column("time", is_right=True, dropped=5),
+        Column("event", least=15),
+        Column("playhead s", is_right=True, dropped=4),
+        Column("Δ time", is_right=True, dropped=2),
+        Column("Δ playhead", is_right=True, dropped=3),
+        Column("answer"),
+        Column("ms", is_right=True, dropped=1),
+        Column("found"),
+    )
+    for row in rows:
+        table.add(*row.cells, finding_counts(row.counts), below=_bodies(row.bodies))
+    return table
+
+
+@dataclass(slots=True)
+class _Before:
+    """The event before, when it arrived and where its playhead was."""
+
+    at: datetime | None = None
+    playhead_s: float = 0.0
+
+    def distance(self, at: datetime, event: Event) -> tuple[str, str]:
+        """Return how far an event is from the one before, in time and in playhead, and take its place."""
+        if event.type is None or event.playhead_s is None:
+            return "", ""
+        before_at, before_s = self.at, self.playhead_s
+        self.at, self.playhead_s = at, float(event.playhead_s)
+        if before_at is None:
+            return "", ""
+        return f"{(at - before_at).total_seconds():.3f}", f"{self.playhead_s - before_s:+.3f}"
+
+
+def _rows(seq: int, exchange: Exchange, at_s: float, before: _Before) -> Iterator[tuple[int | None, _Row]]:
+    """Yield the rows of an exchange: its own, and one for each element of a batch, by its number."""
+    body = exchange.request.reading
+    tracking = exchange.route.operation in TRACKING
+    event = body.events[0] if tracking and body.events and not body.is_batch else Event()
+    what = _event(event) if event.type is not None else Text(_what(exchange, batch=body.is_batch), style="dim")
+    distance = before.distance(exchange.received_at, event)
+    playhead = _number(event.playhead_s)
+    yield None, _Row((str(seq), clock(at_s), what, playhead, *distance, answer(exchange), took_ms(exchange)))
+    if tracking and body.is_batch:
+        for element, each in enumerate(body.events, 1):
+            cells = (f"{seq}/{element}", "", _event(each), _number(each.playhead_s), "", "", "", "")
+            yield element, _Row(cells)
+
+
+def _bodies(exchange: Exchange | None) -> Iterator[Text]:
+    if exchange is None:
+        return
     bodies = [("request", exchange.request.body)]
     if exchange.response is not None:
         bodies.append(("answer", exchange.response.body))
-    return [Text.assemble((f"{name}  ", "dim"), _readable(body)) for name, body in bodies if body]
-
-
-class _Rows:
-    """The rows of a timeline, each with its distance to the one before."""
-
-    def __init__(self, started_at: datetime) -> None:
-        self._started_at = started_at
-        self.count = 0
-        self._before: tuple[datetime, float] | None = None
-
-    def of(self, seq: int, exchange: Exchange) -> Iterable[tuple[Text | str, ...]]:
-        self.count = seq
-        body = exchange.request.reading
-        at_s = (exchange.received_at - self._started_at).total_seconds()
-        tracking = exchange.route.operation in TRACKING
-        event = body.events[0] if tracking and body.events and not body.is_batch else Event()
-        what = _event(event) if event.type is not None else Text(_what(exchange, batch=body.is_batch), style="dim")
-        after, moved = self._distance(exchange.received_at, event)
-        yield (
-            str(seq),
-            clock(at_s),
-            what,
-            _number(event.playhead_s),
-            after,
-            moved,
-            answer(exchange),
-            took_ms(exchange),
-        )
-        if tracking and body.is_batch:
-            for element in body.events:
-                yield ("", "", Text("  ").append_text(_event(element)), _number(element.playhead_s), "", "", "", "")
-
-    def _distance(self, at: datetime, event: Event) -> tuple[str, str]:
-        if event.type is None or event.playhead_s is None:
-            return "", ""
-        before, self._before = self._before, (at, float(event.playhead_s))
-        if before is None:
-            return "", ""
-        return f"{(at - before[0]).total_seconds():.3f}", f"{float(event.playhead_s) - before[1]:+.3f}"
-
-
-def _print_facts(console: Console, session: Session, as_of: AsOf) -> None:
-    state = session.state(as_of)
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim")
-    facts.add_column(overflow="fold")
-    lasted = duration((session.last_event_at - session.started_at).total_seconds())
-    facts.add_row("session", Text.assemble(session.id, "  ", (state.value, STATE_STYLES[state])))
-    facts.add_row("session ID", printable(session.session_id, "none was given"))
-    if session.retry_of:
-        facts.add_row("retry of", session.retry_of)
-    facts.add_row("started", f"{moment(session.started_at)} UTC, lasted {lasted}")
-    facts.add_row("upstream", printable(session.upstream))
-    for name, value in (
-        ("recording", session.recording),
-        ("player", session.player_name),
-        ("media", " · ".join(filter(None, (session.media_name, session.media_id, session.content_type))) or None),
-        ("versions", " · ".join(filter(None, (session.app_version, session.library_version))) or None),
-        ("device", " · ".join(filter(None, (session.client_address, session.user_agent))) or None),
-    ):
-        if value is not None:
-            facts.add_row(name, printable(value))
-    facts.add_row("exchanges", f"{session.exchanges}, with {counted(session.events, 'event')}")
-    if found := finding_counts(session.finding_counts(as_of)):
-        facts.add_row("findings", found)
-    console.print(facts)
-    console.print()
-
-
-def _table(*, show_header: bool = True) -> Table:
-    table = plain_table(show_header=show_header)
-    table.add_column("#", justify="right", no_wrap=True, min_width=3)
-    table.add_column("time", justify="right", no_wrap=True, min_width=10)
-    table.add_column("event", no_wrap=True, min_width=18)
-    table.add_column("playhead s", justify="right", no_wrap=True, min_width=10)
-    table.add_column("Δ time s", justify="right", no_wrap=True, min_width=9)
-    table.add_column("Δ playhead s", justify="right", no_wrap=True, min_width=12)
-    table.add_column("answer", no_wrap=True, min_width=6)
-    table.add_column("ms", justify="right", no_wrap=True, min_width=7)
-    return table
+    for name, body in bodies:
+        if body:
+            yield from Text.assemble((f"{name}  ", "dim"), _readable(body)).split("\n")
 
 
 def _event(event: Event) -> Text:
@@ -197,7 +229,7 @@ def _readable(body: bytes) -> Text:
         text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         text = body.decode()
-    shown = Text("\n").join(printable(line) for line in text[:BODY_SHOWN].split("\n"))
+    shown = Text("\n").join(Text(visible(line)) for line in text[:BODY_SHOWN].split("\n"))
     if len(text) > BODY_SHOWN:
         shown.append(f"\n… {len(text) - BODY_SHOWN} characters more; --json has them")
     return shown

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from proxy_addon.core.exchange import Exchange
@@ -48,9 +49,25 @@ def took_ms(exchange: Exchange) -> str:
     return "" if exchange.duration_us is None else f"{exchange.duration_us / 1000:.1f}"
 
 
-def moment(when: datetime) -> str:
-    """Return a time of day to the second; columns and sentences say that it is UTC."""
-    return f"{when:%Y-%m-%d %H:%M:%S}"
+def moment(when: datetime, *, local: bool = False) -> str:
+    """Return a time of day to the second; `zone` has the zone, which columns and sentences name."""
+    return f"{_in_zone(when, local=local):%Y-%m-%d %H:%M:%S}"
+
+
+def precise_moment(when: datetime, *, local: bool = False) -> str:
+    """Return a time of day to the millisecond; `zone` has the zone."""
+    return f"{_in_zone(when, local=local):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+
+
+def zone(times: Iterable[datetime], *, local: bool = False) -> str:
+    """Return the zone in which `moment` tells these times; two names where summer time began or ended between them."""
+    if not local:
+        return "UTC"
+    return "/".join(sorted({_in_zone(when, local=True).tzname() or "" for when in times})) or "local"
+
+
+def _in_zone(when: datetime, *, local: bool) -> datetime:
+    return when.astimezone() if local else when
 
 
 def short(id: str | None) -> str | None:

@@ -69,7 +69,8 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._ports: dict[str, str] = {}
-        self._environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+        # The documents show what a terminal of 100 columns does.
+        self._environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
 
     def line(self, line: str) -> str:
         """The command with free ports and an id that there is."""

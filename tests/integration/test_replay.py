@@ -1436,4 +1436,4 @@ def test_a_terminal_is_told_how_far_it_has_got(sqlite_url, server):
     os.close(parent)
     assert b"requests/s" in shown
     assert b"drift p95" in shown
-    assert b"20/20" in shown
+    assert b"80/80 steps" in shown

@@ -34,3 +34,8 @@ def test_what_a_device_sent_acts_on_no_terminal_and_makes_no_line():
     assert "\x1b" not in line
     assert "\u202e" not in line
     assert line.endswith(r"(stdin a\x1b[31m\u202eb\r\nc\n::error::d)")
+
+
+def test_a_finding_on_many_exchanges_is_one_annotation():
+    findings = [Finding(rule="r", severity=Severity.ERROR, message="m", seq=seq) for seq in range(1, 97)]
+    assert lines_of(*findings) == ["::error title=r::m (stdin #1; 96 times: #1, #2, #3, #4, #5, …)"]

@@ -28,7 +28,7 @@ def test_findings_from_the_threshold_on_are_failures_and_the_others_output():
     failure, output = case
     assert (failure.get("type"), failure.get("message")) == ("ts-type", "no number")
     assert failure.text == "#2 error ts-type: no number at /ts"
-    assert output.text == "info param-empty: empty"
+    assert output.text == "info param-empty: empty (and 2 more)"
 
 
 def test_without_a_threshold_nothing_fails():
