@@ -136,11 +136,13 @@ def _problems(session: SessionRun) -> Iterator[Problem]:
     if element is None:
         return
     odd = [step for step in session.steps if step.outcome in (StepOutcome.DIFFERENT, StepOutcome.FAILED)]
+    odd.sort(key=lambda step: step.outcome is not session.verdict)  # the message names a step that the element is for
     lines = [_line(step) for step in islice(odd, _STEPS_TOLD)]
     if len(odd) > _STEPS_TOLD:
         lines.append(f"and {len(odd) - _STEPS_TOLD} more")
-    message = session.reason or (lines[0] if lines else "nothing of it was sent")
-    yield Problem(element=element, message=message, text="\n".join(lines))
+    message = lines[0] if lines else session.reason or "nothing of it was sent"
+    told = [session.reason] if lines and session.reason else []
+    yield Problem(element=element, message=message, text="\n".join([*lines, *told]))
 
 
 def _line(step: Step) -> str:

@@ -150,6 +150,14 @@ def test_junit_counts_sessions(tmp_path):
     assert failure.text.startswith("#2 </script><img")
 
 
+def test_junit_names_a_step_that_the_error_is_about(tmp_path):
+    steps = (step(1, StepOutcome.DIFFERENT, status=500), step(2, StepOutcome.FAILED, reason="timed out"))
+    cut = SessionRun(source="s", session_id=None, new_session_id=None, steps=steps, reason="interrupted")
+    (error,) = ET.fromstring(report(tmp_path, "run.xml", [cut])).iter("error")
+    assert error.get("message", "").startswith("#2 ")
+    assert [line[:3] for line in (error.text or "").splitlines()] == ["#2 ", "#1 ", "int"]
+
+
 def test_json_is_what_the_command_prints(tmp_path):
     document = json.loads(report(tmp_path, "run.json"))
     assert list(document) == [
