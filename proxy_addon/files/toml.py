@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -26,3 +27,42 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"cannot read {path}: {e.strerror}", hint="is its name right?") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise NotToml(f"{path} is no TOML: {e}") from e
+
+
+def line_of(path: Path, table: str, number: int, key: str = "") -> int | None:
+    """Return where something stands in a file that `read_toml` has read, for messages.
+
+    Args:
+        table: The name of tables in a list, ``[[table]]``.
+        number: Which of them, from 1.
+        key: One of its keys; empty for the table itself, which is also told where the key has no line of its own.
+
+    Returns:
+        The line's number, from 1; None where the tables are not written as ``[[table]]``.
+    """
+    lines = path.read_text(encoding="utf-8").split("\n")
+    heads = _lines_like(lines, rf"\s*\[\[\s*{_spelled(table)}\s*\]\]")
+    if number > len(heads):
+        return None
+    begin, end = heads[number - 1], heads[number] if number < len(heads) else len(lines)
+    keys = _lines_like(lines, rf"\s*{_spelled(key)}\s*=", begin + 1, end) if key else []
+    return (keys or [begin])[0] + 1
+
+
+def _spelled(name: str) -> str:
+    escaped = re.escape(name)
+    return f"""(?:{escaped}|"{escaped}"|'{escaped}')"""
+
+
+def _lines_like(lines: list[str], pattern: str, begin: int = 0, end: int | None = None) -> list[int]:
+    """Return the lines that match and begin something: what goes before them is TOML by itself, no text left open."""
+    places = range(begin, len(lines) if end is None else end)
+    return [n for n in places if re.match(pattern, lines[n]) and _is_toml("\n".join(lines[:n]))]
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False
+    return True

@@ -141,46 +141,74 @@ def drop_header(text: str) -> Change:
     return checked({"do": "drop-header", "name": text})
 
 
+class ChangeError(SettingsError):
+    """A change does not make sense; ``key`` is the member of it that is wrong, empty where one is missing."""
+
+    def __init__(self, message: str, *, key: str = "", hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.key = key
+
+
 def checked(change: Change) -> Change:
     """Return a change that makes sense.
 
     Raises:
-        SettingsError: It does not.
+        ChangeError: It does not.
     """
     kind = change.get("do")
+    if "do" not in change:
+        raise ChangeError("it does not say what to do", hint=f"write do = and one of {', '.join(KINDS)}")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise SettingsError(f"unknown change {kind!r}", hint=f"there are {', '.join(KINDS)}")
+        raise ChangeError(f"unknown change {kind!r}", key="do", hint=f"there are {', '.join(KINDS)}")
+    takes = f"it takes {' and '.join(KINDS[kind])}"
     for name in KINDS[kind]:
         if name not in change:
-            raise SettingsError(f"{kind} needs {name}", hint=f"it takes {' and '.join(KINDS[kind])}")
-    for name in change.keys() - {"do", "only", *KINDS[kind]}:
-        near = close_to(name, KINDS[kind])
-        raise SettingsError(
-            f"{kind} has no {name!r}", hint=f"did you mean {near}?" if near else f"it takes {' and '.join(KINDS[kind])}"
+            raise ChangeError(f"{kind} needs {name}", hint=takes)
+    for name in change.keys() - {"do", *KINDS[kind], *({"only"} if kind == "set" else ())}:
+        near = close_to(name, (*KINDS[kind], "only") if kind == "set" else KINDS[kind])
+        raise ChangeError(f"{kind} has no {name!r}", key=name, hint=f"did you mean {near}?" if near else takes)
+    if change.get("only", "present") != "present":
+        raise ChangeError(
+            f"unknown only {change['only']!r}", key="only", hint='write only = "present", which adds the value nowhere'
         )
     if "path" in change:
-        _compiled(change["path"])
+        _check_path(change["path"])
         try:
             jsontext.text_of(change.get("value"))
         except (TypeError, ValueError) as e:
-            raise SettingsError(f"the value is none of JSON: {e}", hint="write dates in quotes") from e
+            raise ChangeError(f"the value is none of JSON: {e}", key="value", hint="write dates in quotes") from e
     else:
         _check_header(change["name"], change.get("value", ""))
     return change
 
 
+def _check_path(path: object) -> None:
+    if not isinstance(path, str):
+        raise ChangeError(
+            f"the path is no text: {path!r}", key="path", hint="write it in quotes, like \"$.params['media.id']\""
+        )
+    _compiled(path)
+
+
 def _check_header(name: object, value: object) -> None:
-    if not isinstance(name, str) or not isinstance(value, str):
-        raise SettingsError("a header's name and value are texts", hint="write them in quotes")
+    for key, text in (("name", name), ("value", value)):
+        if not isinstance(text, str):
+            raise ChangeError(f"a header's {key} is a text, not {text!r}", key=key, hint="write it in quotes")
+    assert isinstance(name, str)
+    assert isinstance(value, str)
     if not _NAME.match(name):
-        raise SettingsError(f"{name!r} is no name of a header", hint="names have letters, digits and dashes")
+        raise ChangeError(f"{name!r} is no name of a header", key="name", hint="names have letters, digits and dashes")
     if name.lower() in NOT_FORWARDED:
-        raise SettingsError(
-            f"{name} cannot be changed: it says how a request is sent", hint="a replay makes it anew, or leaves it out"
+        raise ChangeError(
+            f"{name} cannot be changed: it says how a request is sent",
+            key="name",
+            hint="a replay makes it anew, or leaves it out",
         )
     if not _VALUE.match(value) or (not value.isascii() and not _is_latin(value)):
-        raise SettingsError(
-            f"the value of {name} has a line end, NUL or a character that no header can have in it", hint="leave it out"
+        raise ChangeError(
+            f"the value of {name} has a line end, NUL or a character that no header can have in it",
+            key="value",
+            hint="leave it out",
         )
 
 
@@ -210,13 +238,15 @@ def _refuse(name: str) -> object:
 
 
 @functools.cache
-def _compiled(path: object) -> jsonpath.JSONPathQuery:
-    if not isinstance(path, str) or not path.startswith("$"):
-        raise SettingsError(f"{path!r} is no JSONPath", hint="a path begins with $, like $.params['media.id']")
+def _compiled(path: str) -> jsonpath.JSONPathQuery:
+    if not path.startswith("$"):
+        raise ChangeError(
+            f"{path!r} is no JSONPath", key="path", hint="a path begins with $, like $.params['media.id']"
+        )
     try:
         return jsonpath.compile(path)
     except jsonpath.JSONPathError as e:
-        raise SettingsError(f"{path!r} is no JSONPath: {str(e).splitlines()[0]}", hint="see RFC 9535") from e
+        raise ChangeError(f"{path!r} is no JSONPath: {str(e).splitlines()[0]}", key="path", hint="see RFC 9535") from e
 
 
 @dataclass

@@ -48,8 +48,20 @@ def test_an_empty_file_changes_nothing(tmp_path):
         ("[changes]", "'changes' is unknown"),
         ("change = 1", "change is no list of tables"),
         ("change = [1]", "change is no list of tables"),
-        ('[[change]]\ndo = "set"\npath = "$.a"\nvalue = 1\n[[change]]\ndo = "melt"', "change 2: .*melt"),
-        ('[[change]]\ndo = "set"\npath = "$.a"\nvalue = 2026-01-01', "change 1: the value is none of JSON"),
+        ('[[change]]\ndo = "set"\npath = "$.a"\nvalue = 1\n[[change]]\ndo = "melt"', "toml:6: change 2: .*'melt'"),
+        ('[[change]]\ndo = "set"\npath = "$.a"\nvalue = 2026-01-01', "toml:4: change 1: the value is none of JSON"),
+        ('\n[[change]]\npath = "$.a"', "toml:2: change 1: it does not say what to do"),
+        ('[[change]]\ndo = "drop"\npath = 5', "toml:3: change 1: the path is no text: 5"),
+        ('[[change]]\ndo = "drop"\npath = ["$.a"]', "toml:3: change 1: the path is no text"),
+        ('[[change]]\ndo = "set"\nvalue = 1\nonly = "here"\npath = "$.a"', "toml:4: change 1: unknown only 'here'"),
+        ('[[change]]\ndo = "drop"\npath = "$.a"\nonly = "present"', "toml:4: change 1: drop has no 'only'"),
+        ('[[change]]\ndo = "set"\npath = "$.a"\nvalue = 1\nonyl = "present"', "toml:5: .*has no 'onyl'"),
+        ('[[change]]\ndo = "set-header"\nname = "A"\n"value" = 5', "toml:4: change 1: a header's value is a text"),
+        ('change = [{do = "melt"}]', r"toml: change 1: unknown change 'melt'"),
+        (
+            '[[change]]\ndo = "set"\npath = "$.a"\nvalue = """\n[[change]]\ndo = 1"""\n\n[[change]]\ndo = "melt"',
+            "toml:9: change 2: unknown change 'melt'",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_told_with_its_place(tmp_path, text, says):
