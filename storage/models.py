@@ -221,7 +221,10 @@ class SchemaRow(Base):
 
 
 class RunRow(Base):
-    """One replay. ``settings`` is what else has to be known to go on with it, as JSON."""
+    """One replay. ``settings`` is what else has to be known to go on with it, as JSON.
+
+    ``exit_code`` is that of the command; null while it runs, and where it was killed.
+    """
 
     __tablename__ = "runs"
 
@@ -232,8 +235,21 @@ class RunRow(Base):
     speed: Mapped[str] = mapped_column(String(32))
     timestamps: Mapped[str] = mapped_column(String(64))
     settings: Mapped[str] = mapped_column(Text, server_default="{}")
+    exit_code: Mapped[int | None] = mapped_column(Integer)
 
     __table_args__ = (Index(None, "started_at"),)
+
+
+class RunChangeRow(Base):
+    """One change of requests in a replay. ``change`` is what it does, as JSON; ``places`` is in how many it did."""
+
+    __tablename__ = "run_changes"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    option: Mapped[str] = mapped_column(WireText)
+    change: Mapped[str] = mapped_column(Text)
+    places: Mapped[int] = mapped_column(Integer)
 
 
 class RunSessionRow(Base):
@@ -258,7 +274,11 @@ class RunSessionRow(Base):
 
 
 class StepRow(Base):
-    """One step of a replay: what became of one recorded exchange."""
+    """One step of a replay: what became of one recorded exchange.
+
+    ``body_sha256`` is of the body that was sent for it; ``changed`` is what changes did to the request, as JSON, null
+    where they did nothing.
+    """
 
     __tablename__ = "run_steps"
 
@@ -274,3 +294,5 @@ class StepRow(Base):
     drift_ms: Mapped[float | None] = mapped_column(Float(53))
     latency_ms: Mapped[float | None] = mapped_column(Float(53))
     differences: Mapped[str] = mapped_column(Text)
+    body_sha256: Mapped[str | None] = mapped_column(String(64))
+    changed: Mapped[str | None] = mapped_column(Text)

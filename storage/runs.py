@@ -4,34 +4,51 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import batched, groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from proxy_addon.core.replays.runs import (
-    BROKEN_OFF,
-    INTERRUPTED,
+    CUT,
+    CUT_BEGINNINGS,
     NOT_BEGUN,
     NOT_ENDED,
-    UNREACHED,
     Difference,
     Percentiles,
     ReplayRun,
+    RunChange,
     RunOptions,
     RunSummary,
+    Sent,
     SessionRun,
     Step,
     StepOutcome,
     Totals,
+    Unsent,
+    run_changes,
 )
 from proxy_addon.errors import NotFound
-from storage.models import RunRow, RunSessionRow, SessionRow, StepRow
+from storage.models import RunChangeRow, RunRow, RunSessionRow, SessionRow, StepRow
 
 _WRITTEN_AT_ONCE = 1000
 
@@ -64,15 +81,35 @@ class LedgerEntries:
         return bool(self.announced or self.opened or self.steps or self.ended)
 
 
-def begin(db: Connection, run: ReplayRun, options: RunOptions) -> None:
+def begin(db: Connection, run: ReplayRun, options: RunOptions, changes: Iterable[RunChange] = ()) -> None:
     """Write a run that has just begun.
 
     Args:
         options: What has to be known to go on with it.
+        changes: What it changes in requests.
     """
     row = {"id": run.id, "target": run.target, "started_at": run.started_at, "finished_at": run.finished_at}
     row |= {"speed": run.speed, "timestamps": run.timestamps, "settings": json.dumps(asdict(options))}
     db.execute(insert(RunRow).values(**row))
+    add_changes(db, run.id, changes)
+
+
+def add_changes(db: Connection, run_id: str, changes: Iterable[RunChange]) -> None:
+    """Write what a run changes in requests, as far as it is not there yet."""
+    known = set(db.execute(select(RunChangeRow.number).where(RunChangeRow.run_id == run_id)).scalars())
+    rows = [
+        {
+            "run_id": run_id,
+            "number": each.number,
+            "option": each.option,
+            "change": json.dumps(dict(each.change)),
+            "places": each.places or 0,
+        }
+        for each in changes
+        if each.number not in known
+    ]
+    if rows:
+        db.execute(insert(RunChangeRow), rows)
 
 
 def choose(db: Connection, run_id: str, sessions: Iterable[tuple[str, str | None]]) -> int:
@@ -105,6 +142,15 @@ def note(db: Connection, run_id: str, entries: LedgerEntries) -> None:
         db.execute(update(table).where(*here).values(new_session_id=bindparam("_new")), opened)
     if entries.steps:
         db.execute(insert(StepRow), [_step_row(run_id, position, step) for position, step in entries.steps])
+        places: Counter[int] = Counter()
+        for _, step in entries.steps:
+            if step.sent is not None and step.sent.places:
+                places.update(step.sent.places)
+        if places:
+            changes: Any = RunChangeRow.__table__
+            found = update(changes).where(changes.c.run_id == run_id, changes.c.number == bindparam("_number"))
+            more = [{"_number": number, "_more": count} for number, count in sorted(places.items())]
+            db.execute(found.values(places=changes.c.places + bindparam("_more")), more)
     if entries.ended:
         ended = [{"_position": position, "_reason": reason} for position, reason in entries.ended.items()]
         values = {"state": Stand.ENDED.value, "reason": bindparam("_reason")}
@@ -112,13 +158,29 @@ def note(db: Connection, run_id: str, entries: LedgerEntries) -> None:
 
 
 def finish(db: Connection, run_id: str, finished_at: datetime | None, *, keep: bool = False) -> None:
-    """Note when a run ended; None for one that goes on.
+    """Note when a run ended; None for one that goes on, which has no exit code then.
 
     Args:
         keep: Where it is noted already, leave it.
     """
-    noted = update(RunRow).where(RunRow.id == run_id).values(finished_at=finished_at)
+    values: dict[str, Any] = {"finished_at": finished_at} | ({"exit_code": None} if finished_at is None else {})
+    noted = update(RunRow).where(RunRow.id == run_id).values(values)
     db.execute(noted.where(RunRow.finished_at.is_(None)) if keep else noted)
+
+
+def keep_exit_code(db: Connection, run_id: str, exit_code: int) -> None:
+    """Note how the command ended that carried a run out."""
+    db.execute(update(RunRow).where(RunRow.id == run_id).values(exit_code=exit_code))
+
+
+def changes(db: Connection, run_id: str) -> tuple[RunChange, ...]:
+    """Return what a run changed in requests, in the order in which it did; of an older run what it was to change."""
+    query = select(RunChangeRow.__table__).where(RunChangeRow.run_id == run_id).order_by(RunChangeRow.number)
+    found = tuple(
+        RunChange(number=row.number, option=row.option, change=json.loads(row.change), places=row.places)
+        for row in db.execute(query)
+    )
+    return found or tuple(replace(each, places=None) for each in run_changes(options(db, run_id).changes))
 
 
 def options(db: Connection, run_id: str) -> RunOptions:
@@ -183,20 +245,47 @@ def cut_short(db: Connection, run_id: str) -> Iterator[tuple[int, str, set[int],
 
 
 def wait_again(db: Connection, run_id: str) -> int:
-    """Let those sessions wait again of which an interruption has kept everything from being sent; return how many."""
-    sent = select(StepRow.position).where(StepRow.run_id == run_id, StepRow.outcome != StepOutcome.SKIPPED.value)
-    interrupted = or_(
-        RunSessionRow.reason.in_((INTERRUPTED, UNREACHED)), RunSessionRow.reason.startswith(BROKEN_OFF, autoescape=True)
-    )
-    query = select(RunSessionRow.position).where(
-        RunSessionRow.run_id == run_id, interrupted, RunSessionRow.position.not_in(sent)
-    )
-    positions = list(db.execute(query).scalars())
+    """Let those sessions wait again of which the end of a run has kept everything from being sent; return how many."""
+    positions = list(db.execute(_all_unsent(run_id)).scalars())
     for some in batched(positions, _WRITTEN_AT_ONCE):
         db.execute(delete(StepRow).where(StepRow.run_id == run_id, StepRow.position.in_(some)))
         again = update(RunSessionRow).where(RunSessionRow.run_id == run_id, RunSessionRow.position.in_(some))
         db.execute(again.values(state=Stand.WAITING.value, reason=None))
     return len(positions)
+
+
+def left(db: Connection, run_id: str) -> int:
+    """Return how many sessions `wait_again` and what waits already leave to be sent."""
+    again = select(func.count()).select_from(_all_unsent(run_id).subquery())
+    return size(db, run_id, waiting=True) + int(db.execute(again).scalar_one())
+
+
+def unsent(db: Connection, run_id: str) -> Iterator[Unsent]:
+    """Yield the sessions that were begun and of which the end of a run has kept steps from being sent, in their order."""
+    first, last, number = func.min(StepRow.seq), func.max(StepRow.seq), func.count()
+    query = (
+        select(RunSessionRow.source, first.label("first"), last.label("last"), number.label("number"))
+        .join(StepRow, (StepRow.run_id == RunSessionRow.run_id) & (StepRow.position == RunSessionRow.position))
+        .where(RunSessionRow.run_id == run_id, RunSessionRow.position.not_in(_all_unsent(run_id)))
+        .where(StepRow.outcome == StepOutcome.SKIPPED.value, _is_cut(StepRow.reason))
+        .group_by(RunSessionRow.position, RunSessionRow.source)
+        .order_by(RunSessionRow.position)
+    )
+    for row in db.execute(query):
+        yield Unsent(source=row.source, first=row.first, last=row.last, number=row.number)
+
+
+def _is_cut(reason: InstrumentedAttribute[str | None]) -> ColumnElement[bool]:
+    """Say `core.replays.runs.is_cut` of a column."""
+    return or_(reason.in_(sorted(CUT)), *(reason.startswith(begin, autoescape=True) for begin in CUT_BEGINNINGS))
+
+
+def _all_unsent(run_id: str) -> Select[int]:
+    """Select the places of the sessions that ended without anything sent, as the run ended before."""
+    sent = select(StepRow.position).where(StepRow.run_id == run_id, StepRow.outcome != StepOutcome.SKIPPED.value)
+    return select(RunSessionRow.position).where(
+        RunSessionRow.run_id == run_id, _is_cut(RunSessionRow.reason), RunSessionRow.position.not_in(sent)
+    )
 
 
 def newest(db: Connection, *, limit: int | None = None) -> Iterator[RunSummary]:
@@ -224,7 +313,15 @@ def summary(db: Connection, run: ReplayRun) -> RunSummary:
         drift_ms=_percentiles(db, run.id, StepRow.drift_ms),
         latency_ms=_percentiles(db, run.id, StepRow.latency_ms),
         sessions=size(db, run.id),
+        cut=_number_cut(db, run.id),
+        changes=changes(db, run.id),
     )
+
+
+def _number_cut(db: Connection, run_id: str) -> int:
+    cut = or_(RunSessionRow.state != Stand.ENDED.value, _is_cut(RunSessionRow.reason))
+    query = select(func.count()).select_from(RunSessionRow).where(RunSessionRow.run_id == run_id, cut)
+    return int(db.execute(query).scalar_one())
 
 
 def _percentiles(db: Connection, run_id: str, column: InstrumentedAttribute[float | None]) -> Percentiles:
@@ -294,6 +391,7 @@ def _run(row: Row[tuple[object, ...]]) -> ReplayRun:
         finished_at=row.finished_at,
         speed=row.speed,
         timestamps=row.timestamps,
+        exit_code=row.exit_code,
     )
 
 
@@ -311,7 +409,26 @@ def _step_row(run_id: str, position: int, step: Step) -> dict[str, Any]:
         "drift_ms": step.drift_ms,
         "latency_ms": step.latency_ms,
         "differences": json.dumps([_difference(each) for each in step.differences]) if step.differences else "[]",
+        "body_sha256": None if step.sent is None else step.sent.body_sha256,
+        "changed": None if step.sent is None else _changed(step.sent),
     }
+
+
+def _changed(sent: Sent) -> str | None:
+    if not sent.places and not sent.differences:
+        return None
+    return json.dumps({"places": sent.places, "differences": [_difference(each) for each in sent.differences]})
+
+
+def _sent(body_sha256: str | None, changed: str | None) -> Sent | None:
+    if body_sha256 is None:
+        return None
+    document = {"places": {}, "differences": []} if changed is None else json.loads(changed)
+    return Sent(
+        body_sha256=body_sha256,
+        places={int(number): count for number, count in document["places"].items()},
+        differences=tuple(_read_difference(each) for each in document["differences"]),
+    )
 
 
 def _difference(each: Difference) -> dict[str, Any]:
@@ -334,6 +451,7 @@ def _step(row: Row[tuple[object, ...]]) -> Step:
         drift_ms=row.drift_ms,
         latency_ms=row.latency_ms,
         differences=tuple(_read_difference(each) for each in json.loads(row.differences)),
+        sent=_sent(row.body_sha256, row.changed),
     )
 
 

@@ -22,7 +22,7 @@ from typing import Protocol
 
 from proxy_addon.core.exchange import Request, Response
 from proxy_addon.core.locations import find_location, session_id_in
-from proxy_addon.core.replays.comparing import compare
+from proxy_addon.core.replays.comparing import compare, said_in
 from proxy_addon.core.replays.plans import PlannedStep, SessionPlan
 from proxy_addon.core.replays.runs import BROKEN_OFF, INTERRUPTED, UNREACHED, SessionRun, Step, StepOutcome
 from proxy_addon.core.replays.sending import SendingOptions
@@ -194,8 +194,7 @@ class Engine:
                 task = sessions.create_task(one(*drawn, number))
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)
-        # Side by side with the attempt that failed, another may have succeeded.
-        if self._unreachable and not self._transport.has_connected:
+        if self._unreachable is not None:
             raise TargetUnreachable(
                 f"no connection to {self._options.target} succeeded: {self._unreachable}",
                 hint="is it running, and is --target right?",
@@ -208,10 +207,9 @@ class Engine:
         self.stop(f"{BROKEN_OFF}: {error}")
 
     def _missed(self, error: TransportError) -> None:
-        """Take notice of a failed attempt to connect; the first ones end the run."""
-        if not self._transport.has_connected:
-            self._unreachable = self._unreachable or error
-            self.stop(UNREACHED)
+        """End the run as no connection to the target has ever succeeded; so nothing has been sent."""
+        self._unreachable = self._unreachable or error
+        self.stop(f"{UNREACHED}: {error}")
 
 
 class _Announced:
@@ -376,15 +374,16 @@ class _SessionReplay:
         try:
             response = await self._engine._transport.send(request)
         except TransportError as e:
-            self._failed(planned, sent_at, drift_ms, str(e))
-            if e.kind is Failure.UNREACHABLE:
+            if e.kind is Failure.UNREACHABLE and not self._engine._transport.has_connected:
                 self._engine._missed(e)
+                raise _Stopped from e
+            self._failed(planned, request, sent_at, drift_ms, str(e))
             return
         except asyncio.CancelledError:
             reason = self._engine._stop_reason
-            if reason is None:
-                raise
-            self._failed(planned, sent_at, drift_ms, reason)
+            if reason is None or not self._engine._transport.has_connected:
+                raise  # in the latter case nothing of it went out: it is skipped
+            self._failed(planned, request, sent_at, drift_ms, reason)
             if asyncio.current_task() in self._sending:
                 return  # cancelled by `run`, which waits for us
             raise
@@ -401,12 +400,13 @@ class _SessionReplay:
         self._note(
             planned.result(
                 StepOutcome.DIFFERENT if differences else StepOutcome.SAME,
-                reason=remark,
+                reason="; ".join(filter(None, (remark, said_in(response)))) or None,
                 sent_at=sent_at,
                 drift_ms=drift_ms,
                 status=response.status,
                 latency_ms=(self._clock.monotonic() - began_s) * 1000,
                 differences=differences,
+                sent=planned.sent(request),
             )
         )
 
@@ -414,10 +414,13 @@ class _SessionReplay:
         self._steps[step.seq] = step
         self._engine._ledger.step(self._position, step)
 
-    def _failed(self, planned: PlannedStep, sent_at: datetime, drift_ms: float | None, cause: str) -> None:
+    def _failed(
+        self, planned: PlannedStep, request: Request, sent_at: datetime, drift_ms: float | None, cause: str
+    ) -> None:
         if planned.opens:
             self._no_session = f"the new start failed ({cause}), so there is no session to report to"
-        self._note(planned.result(StepOutcome.FAILED, reason=cause, sent_at=sent_at, drift_ms=drift_ms))
+        sent = planned.sent(request)
+        self._note(planned.result(StepOutcome.FAILED, reason=cause, sent_at=sent_at, drift_ms=drift_ms, sent=sent))
 
     def _opened(self, response: Response) -> None:
         location = find_location(response.headers)

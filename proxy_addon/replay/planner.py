@@ -11,9 +11,6 @@ from proxy_addon.core.sessions import Session
 from storage import exchanges
 from storage.engine import Store
 
-Made = tuple[SessionPlan, frozenset[int]]
-"""A plan, and which changes have found something so far."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Planning:
@@ -42,7 +39,7 @@ class Planner:
         self._skip = dict(skip)
         self._store: Store | None = None
 
-    def __call__(self, session: Session) -> Made:
+    def __call__(self, session: Session) -> SessionPlan:
         """Return the plan of a session.
 
         Raises:
@@ -50,16 +47,14 @@ class Planner:
         """
         if self._store is None:
             self._store = Store(self._store_url)
-        changer = self._planning.changer
         with self._store.read() as db:
-            plan = plan_session(
+            return plan_session(
                 session,
                 exchanges.of_session(db, session.id),
                 skip=self._skip.get(session.id),
-                change=changer,
+                change=self._planning.changer,
                 spreads_equal_ts=self._planning.spreads_equal_ts,
             )
-        return plan, changer.used
 
     def close(self) -> None:
         """Let go of the store."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from proxy_addon.core.replays.changing import SAFE, Changer
 from proxy_addon.core.replays.plans import SessionPlan, cut_short, plan_session, repeated_starts
-from proxy_addon.core.replays.runs import ReplayRun, RunOptions, Step
+from proxy_addon.core.replays.runs import ReplayRun, RunChange, RunOptions, Step, run_changes
 from proxy_addon.core.replays.targets import Allowed
 from proxy_addon.core.sessions import Session
 from proxy_addon.core.urls import ServerUrl
@@ -66,6 +66,11 @@ def checked(
     return target, check_proxy(proxy, target, upstreams=upstreams, servers=servers, allowed=allowed)
 
 
+def unchecked(url: ServerUrl) -> CheckedTarget:
+    """Return a target to which nothing can be sent, to plan for one that is refused."""
+    return CheckedTarget(url, addresses=(), needed_leave=True)
+
+
 def planning_of(options: RunOptions, *, is_safe: bool) -> Planning:
     """Return how sessions become plans; the safe profile comes first, so that what was typed has the last word.
 
@@ -77,29 +82,34 @@ def planning_of(options: RunOptions, *, is_safe: bool) -> Planning:
     return Planning(changer=changer, spreads_equal_ts=options.spread_equal_ts)
 
 
+def changes_of(options: RunOptions, planning: Planning) -> list[RunChange]:
+    """Return what a run changes in requests, with nothing found yet."""
+    return list(run_changes(options.changes, is_safe=planning.changer.profile > 0))
+
+
 def plans_of(store: Store, chosen: Chosen, planning: Planning) -> Iterator[SessionPlan]:
     """Yield the plans of sessions, in their order, without sending anything."""
     with store.read() as db:
         found = list(chosen.find(db))
     with closing(Planner(store.url, planning, repeated_starts(found))) as planner:
         for session in found:
-            plan, _ = planner(session)
-            yield plan
+            yield planner(session)
 
 
-def begin(store: Store, run: ReplayRun, options: RunOptions, chosen: Chosen) -> int:
+def begin(store: Store, run: ReplayRun, *, options: RunOptions, changes: Iterable[RunChange], chosen: Chosen) -> int:
     """Write a run with the sessions it is about; return how many."""
     with store.read() as db:
         found = chosen.find(db)
         with store.write() as writing:
-            runs.begin(writing, run, options)
+            runs.begin(writing, run, options, changes)
             return runs.choose(writing, run.id, ((session.id, session.session_id) for session in found))
 
 
-def take_up(store: Store, run: ReplayRun) -> int:
+def take_up(store: Store, run: ReplayRun, *, changes: Iterable[RunChange]) -> int:
     """Settle what was cut short, and let wait again what was kept from being sent; return how many sessions wait."""
     _close_cut_short(store, run.id)
     with store.write() as db:
+        runs.add_changes(db, run.id, changes)
         runs.wait_again(db, run.id)
         number = runs.size(db, run.id, waiting=True)
         if number:

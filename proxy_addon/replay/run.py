@@ -18,7 +18,7 @@ from proxy_addon.process import signals
 from proxy_addon.replay.engine import Engine, SystemClock
 from proxy_addon.replay.helpers import beside, collect_seldom, outcome
 from proxy_addon.replay.ledger import StoreLedger, Watching
-from proxy_addon.replay.planner import Made, Planner, Planning
+from proxy_addon.replay.planner import Planner, Planning
 from proxy_addon.replay.preparing import GONE
 from proxy_addon.replay.transport import HttpTransport
 from storage import runs, sessions
@@ -95,7 +95,7 @@ async def _plans(
         skip = await loop.run_in_executor(reader, _repeated, store, run_id)
         maker = Planner(store.url, planning, skip)
         with beside(maker, in_process=in_process) as make:
-            ahead: deque[tuple[int, Future[Made]]] = deque()
+            ahead: deque[tuple[int, Future[SessionPlan]]] = deque()
             async for position, source, session in _waiting(store, run_id, loop, reader):
                 if session is None:
                     gone = SessionRun(source=source, session_id=None, new_session_id=None, steps=(), reason=GONE)
@@ -103,15 +103,13 @@ async def _plans(
                     continue
                 ahead.append((position, make(session)))
                 if len(ahead) > most_ahead:
-                    yield await _made(*ahead.popleft(), planning)
+                    yield await _made(*ahead.popleft())
             while ahead:
-                yield await _made(*ahead.popleft(), planning)
+                yield await _made(*ahead.popleft())
 
 
-async def _made(position: int, future: Future[Made], planning: Planning) -> tuple[int, SessionPlan]:
-    plan, used = await outcome(future)
-    planning.changer.were_used(used)
-    return position, plan
+async def _made(position: int, future: Future[SessionPlan]) -> tuple[int, SessionPlan]:
+    return position, await outcome(future)
 
 
 async def _waiting(

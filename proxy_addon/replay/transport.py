@@ -145,7 +145,7 @@ class HttpTransport:
 
     def framed(self, request: Request) -> Request:
         """Return a request as it goes out: the target's path in front, ``Host`` first and ``Content-Length`` last."""
-        headers = (*self._host, *request.headers, *_length(request))
+        headers = (*self._host_for(request), *request.headers, *_length(request))
         return replace(request, path=self._base + request.path, headers=headers)
 
     def _kept(self) -> _Connection | None:
@@ -210,8 +210,13 @@ class HttpTransport:
             raise ValueError(f"{request.method!r} is no method")
         if not _TARGET.match(path):
             raise ValueError(f"{path!r} is no path")
-        lines = f"{_lines(self._host)}{_lines(request.headers)}{_lines(_length(request))}"
+        lines = f"{_lines(self._host_for(request))}{_lines(request.headers)}{_lines(_length(request))}"
         return f"{request.method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+
+    def _host_for(self, request: Request) -> Headers:
+        """Return the ``Host`` that is added: the target's, unless the request begins with one of its own."""
+        own = request.headers[:1]
+        return () if own and own[0][0].lower() == "host" else self._host
 
 
 def _length(request: Request) -> Headers:
@@ -439,7 +444,7 @@ def _names(target: CheckedTarget) -> tuple[str, str]:
         if not host.isascii():
             encoded = host.encode("idna").decode()
             return target.url.authority.replace(host, encoded), encoded
-        if host.replace(".", "").isdigit():
+        if host.replace(".", "").isdigit() and target.addresses:
             # '127.1' is an address to the system, and certificates have it in full.
             return target.url.authority, target.addresses[0]
     return target.url.authority, host

@@ -13,7 +13,8 @@ from proxy_addon.core.exchange import Exchange, Headers
 from proxy_addon.core.findings import Finding
 from proxy_addon.core.jsonforms import body_document, iso
 from proxy_addon.core.replays.aligning import Pair
-from proxy_addon.core.replays.runs import Difference, Percentiles, RunSummary, SessionRun, Step
+from proxy_addon.core.replays.altered import told
+from proxy_addon.core.replays.runs import Difference, Percentiles, RunChange, RunSummary, Sent, SessionRun, Step
 from proxy_addon.core.rules import Rule
 from proxy_addon.core.schemas import StoredSchema
 from proxy_addon.core.sessions import AsOf, Session
@@ -158,7 +159,9 @@ def _run_parts(of: RunSummary) -> tuple[Document, Document, Document, Document]:
         "finished_at": None if run.finished_at is None else iso(run.finished_at),
         "speed": _speed(run.speed),
         "timestamps": run.timestamps,
-        "verdict": of.totals.verdict.value,
+        "verdict": of.verdict.value,
+        "exit_code": run.exit_code,
+        "changes": [change_document(each) for each in of.changes],
     }
     return (
         head,
@@ -166,6 +169,13 @@ def _run_parts(of: RunSummary) -> tuple[Document, Document, Document, Document]:
         {"drift_ms": _percentiles(of.drift_ms)},
         {"latency_ms": _percentiles(of.latency_ms)},
     )
+
+
+def change_document(change: RunChange) -> Document:
+    """Return what a run changes in requests; what a kind of change does not have is null."""
+    made = told(change.change)
+    names = ("do", "path", "name", "value", "only")
+    return {"option": change.option, **{name: made.get(name) for name in names}, "places": change.places}
 
 
 def _speed(speed: str) -> str | int | float:
@@ -200,7 +210,15 @@ def _step_document(step: Step) -> Document:
         "sent_at": None if step.sent_at is None else iso(step.sent_at),
         "drift_ms": _rounded(step.drift_ms),
         "latency_ms": _rounded(step.latency_ms),
-        "differences": [_difference(each, "recorded", "replayed") for each in step.differences],
+        "differences": [difference_document(each, "recorded", "replayed") for each in step.differences],
+        "sent": None if step.sent is None else _sent(step.sent),
+    }
+
+
+def _sent(sent: Sent) -> Document:
+    return {
+        "body_sha256": sent.body_sha256,
+        "differences": [difference_document(each, "recorded", "sent") for each in sent.differences],
     }
 
 
@@ -209,7 +227,8 @@ def _rounded(value_ms: float | None) -> float | None:
     return None if value_ms is None else round(value_ms, 3)
 
 
-def _difference(difference: Difference, a: str, b: str) -> Document:
+def difference_document(difference: Difference, a: str, b: str) -> Document:
+    """Return where two things differ, their sides under the names given."""
     return {"where": difference.where, a: difference.a, b: difference.b}
 
 
@@ -223,7 +242,7 @@ def pair_document(pair: Pair) -> Document:
         "pointer_b": None if pair.b is None else pair.b.pointer,
         "kind": pair.kind.value,
         "event_type": None if either is None else either.event_type,
-        "differences": [_difference(each, "a", "b") for each in pair.differences],
+        "differences": [difference_document(each, "a", "b") for each in pair.differences],
     }
 
 

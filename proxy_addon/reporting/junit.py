@@ -13,7 +13,7 @@ from proxy_addon.core.findings import finding_line
 from proxy_addon.core.replays.runs import RunSummary, SessionRun, Step, StepOutcome
 from proxy_addon.core.wording import visible
 from proxy_addon.reporting.judged import Subject
-from proxy_addon.reporting.words import legal
+from proxy_addon.reporting.words import change_line, legal, places, value
 
 _HELD_BYTES = 2**20
 _STEPS_TOLD = 50
@@ -122,9 +122,13 @@ def run_suite(of: RunSummary, sessions: Callable[[], Iterable[SessionRun]]) -> I
         skipped=counts[StepOutcome.SKIPPED],
         at=of.run.started_at,
     )
+    if of.changes:
+        properties = ((change_line(each), places(each.places)) for each in of.changes)
+        lines = (f"<property name={_attribute(name)} value={_attribute(found)}/>" for name, found in properties)
+        yield "\n".join(["<properties>", *lines, "</properties>\n"])
     for session in sessions():
         took_s = sum(step.latency_ms or 0 for step in session.steps) / 1000
-        yield case(of.run.target, session.source, _problems(session), took_s=took_s)
+        yield case(of.run.target, session.source, _problems(session), took_s=took_s, out=_sent(session))
     yield SUITE_END
 
 
@@ -143,6 +147,19 @@ def _problems(session: SessionRun) -> Iterator[Problem]:
     message = lines[0] if lines else session.reason or "nothing of it was sent"
     told = [session.reason] if lines and session.reason else []
     yield Problem(element=element, message=message, text="\n".join([*lines, *told]))
+
+
+def _sent(session: SessionRun) -> str:
+    """Return what was changed in the requests of a session."""
+    changed = [step for step in session.steps if step.sent is not None and step.sent.differences]
+    lines = []
+    for step in changed[:_STEPS_TOLD]:
+        differences = step.sent.differences if step.sent is not None else ()
+        told = ", ".join(f"{each.where}: {value(each.a)} -> {value(each.b)}" for each in differences)
+        lines.append(visible(f"#{step.seq} {step.event_type or '(no event type)'} was sent changed: {told}"))
+    if len(changed) > _STEPS_TOLD:
+        lines.append(f"and {len(changed) - _STEPS_TOLD} more")
+    return "\n".join(lines)
 
 
 def _line(step: Step) -> str:

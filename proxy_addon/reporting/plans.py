@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from rich.console import Console
 from rich.text import Text
 
 from proxy_addon.core.exchange import Request
 from proxy_addon.core.jsonforms import body_document
 from proxy_addon.core.replays.plans import PlannedStep, SessionPlan
+from proxy_addon.core.replays.runs import RunChange
 from proxy_addon.core.replays.sending import SendingOptions
-from proxy_addon.reporting.documents import Document, json_list
-from proxy_addon.reporting.terminal import printable
+from proxy_addon.reporting.documents import Document, difference_document, json_list
+from proxy_addon.reporting.terminal import Screen, printable
+from proxy_addon.reporting.words import change_line, counted, places, value
 
 PLACEHOLDER = "{session}"
 """What stands in paths for the ID that the target is going to give."""
@@ -34,11 +37,33 @@ def plan_text(plans: Iterable[SessionPlan], options: SendingOptions, framed: Fra
     return json_list(head, "sessions", (_session(plan, options, framed) for plan in plans), {})
 
 
-def print_plan(console: Console, plan: SessionPlan, options: SendingOptions, framed: Framed) -> None:
-    """Print the plan of a session for people, a line for each step."""
+class Counting:
+    """Counts plans as they pass by: what would be sent, and in how many places each change finds something."""
+
+    def __init__(self) -> None:
+        self.sessions = self.requests = 0
+        self._places: Counter[int] = Counter()
+
+    def of(self, plans: Iterable[SessionPlan]) -> Iterator[SessionPlan]:
+        """Yield the plans."""
+        for plan in plans:
+            self.sessions += 1
+            for step in plan.steps:
+                if step.skip is None:
+                    self.requests += 1
+                    self._places.update(step.places)
+            yield plan
+
+    def found(self, changes: Iterable[RunChange]) -> list[RunChange]:
+        """Return changes with the places that were counted."""
+        return [replace(change, places=self._places[change.number]) for change in changes]
+
+
+def print_plan(console: Screen, plan: SessionPlan, options: SendingOptions, framed: Framed) -> None:
+    """Print the plan of a session for people: a line for each step, and below it what is changed in it."""
     document = _session(plan, options, framed)
     console.print(Text.assemble("session ", (document["source"], "bold"), f", {len(plan.steps)} steps"), soft_wrap=True)
-    for step in document["steps"]:
+    for step, planned in zip(document["steps"], plan.steps, strict=True):
         line = Text(f"  #{step['seq']:<4} ")
         if step["skip"] is not None:
             line.append_text(printable(f"{step['event_type'] or step['method']} not sent: {step['skip']}"))
@@ -46,9 +71,22 @@ def print_plan(console: Console, plan: SessionPlan, options: SendingOptions, fra
             due = "" if step["due_s"] is None else f"{step['due_s']:>10.3f} s  "
             line.append(f"{due}{step['method']} ").append_text(printable(step["path"]))
             line.append("  ").append_text(printable(step["event_type"], "(no event type)"))
+            line.append(f"  {counted(len(planned.request.body), 'byte')}", "dim")
             if step["remark"]:
                 line.append("  ").append_text(printable(step["remark"]))
         console.print(line, soft_wrap=True)
+        for each in planned.differences if step["skip"] is None else ():
+            changed = f"{each.where}: {value(each.a)} -> {value(each.b)}"
+            console.print_wrapped(Text(" " * 8).append_text(printable(changed)), hanging=12)
+
+
+def print_planned(console: Screen, options: SendingOptions, counting: Counting, changes: Iterable[RunChange]) -> None:
+    """Print where plans that were printed would be sent, how much that is and what is changed in it."""
+    head = f"{counted(counting.sessions, 'session')}, {counted(counting.requests, 'request')} to send to "
+    how = f" at speed {options.speed}, timestamps {options.timestamps}; nothing has been sent"
+    console.print_wrapped(Text(head).append_text(printable(options.target)).append(how))
+    for made in counting.found(changes):
+        console.print_wrapped(Text("  ").append_text(printable(f"changed {places(made.places)}: {change_line(made)}")))
 
 
 def _session(plan: SessionPlan, options: SendingOptions, framed: Framed) -> Document:
@@ -77,4 +115,5 @@ def _step(
         "headers": [list(header) for header in request.headers],
         "body": body_document(request.body),
         "remark": remark if sent else None,
+        "differences": [difference_document(each, "recorded", "sent") for each in step.differences] if sent else [],
     }

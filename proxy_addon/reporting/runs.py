@@ -10,7 +10,7 @@ from rich.text import Text
 from proxy_addon.core.replays.runs import RunSummary, SessionRun, Step, StepOutcome, Totals, count
 from proxy_addon.reporting.columns import Column, Table
 from proxy_addon.reporting.terminal import OUTCOME_STYLES, Screen, coloured, printable
-from proxy_addon.reporting.words import counted, milliseconds, moment, value, zone
+from proxy_addon.reporting.words import change_line, counted, milliseconds, moment, places, value, zone
 
 LISTED = 50
 """How many sessions, and steps that differ or failed, are listed one by one."""
@@ -46,6 +46,7 @@ def print_runs(console: Screen, summaries: Sequence[RunSummary], *, local: bool 
         Column("speed", is_right=True, dropped=2),
         Column("timestamps", dropped=1),
         Column("drift p95", is_right=True, dropped=3),
+        Column("changes", dropped=5),
     )
     for each in summaries:
         run = each.run
@@ -57,6 +58,7 @@ def print_runs(console: Screen, summaries: Sequence[RunSummary], *, local: bool 
             run.speed,
             run.timestamps,
             milliseconds(each.drift_ms.p95) or "-",
+            printable(", ".join(dict.fromkeys(change.option for change in each.changes)), "-"),
         )
     console.print_table(table)
 
@@ -146,7 +148,7 @@ def _print_summary(console: Screen, of: RunSummary) -> None:
             f"run {run.id} to ",
             printable(run.target),  # no markup: it may have the brackets of an IPv6 address
             ": ",
-            coloured(totals.verdict),
+            coloured(of.verdict),
             f"; {counted(of.sessions, 'session')}, {counted(totals.recorded, 'step')} recorded",
         )
     )
@@ -154,6 +156,8 @@ def _print_summary(console: Screen, of: RunSummary) -> None:
         f"  {totals.sent} sent ({totals.same} same, {totals.different} different, {totals.failed} failed),"
         f" {totals.skipped} skipped"
     )
+    for made in of.changes:
+        console.print_wrapped(Text("  ").append_text(printable(f"changed {places(made.places)}: {change_line(made)}")))
     for name, values in (("drift", of.drift_ms), ("latency", of.latency_ms)):
         if values.max is not None:
             of_all = (milliseconds(each) for each in (values.p50, values.p95, values.max))

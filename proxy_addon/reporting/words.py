@@ -10,11 +10,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import datetime
 
 from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.replays.altered import told
+from proxy_addon.core.replays.runs import RunChange
 from proxy_addon.core.sessions import FindingCounts
+from proxy_addon.core.wording import ascii_safe
 
 ID_SHOWN = 12
 """Characters of a back-end session ID that tables show."""
@@ -84,6 +88,30 @@ def finding_counts(counts: FindingCounts) -> str:
 def value(value: str | int | None) -> str:
     """Return one side of a difference."""
     return "nothing" if value is None else str(value)
+
+
+def change_line(change: RunChange) -> str:
+    """Return what a replay run changes in requests, much as it was typed.
+
+    >>> made = {"do": "set", "path": "$.params.a", "value": "new", "only": "present"}
+    >>> change_line(RunChange(number=1, option="--changes mine.toml", change=made))
+    '--changes mine.toml: set $.params.a="new", only where it is'
+    """
+    made = told(change.change)
+    if not made:
+        return change.option
+    is_typed = change.option == f"--{made['do']}"
+    line = f"{change.option} " if is_typed else f"{change.option}: {made['do']} "
+    line += made.get("path") or made["name"]
+    if "value" in made:
+        text = made["value"] if "name" in made else ascii_safe(json.dumps(made["value"], ensure_ascii=False))
+        line += f"={text}"
+    return f"{line}, only where it is" if made.get("only") else line
+
+
+def places(number: int | None) -> str:
+    """Return in how many places a change found something."""
+    return "places that were not counted" if number is None else counted(number, "place")
 
 
 def legal(text: str) -> str:

@@ -54,6 +54,12 @@ def test_a_session_is_laid_beside_its_replay(tape, tmp_path):
     found = printed("diff", SESSION_ID, "--run", document["id"], "--store", tape, code=1)
     assert [pair["kind"] for pair in found["pairs"]] == ["same", "same", "changed"]
     assert found["pairs"][2]["differences"] == [{"where": "status", "a": "204", "b": "500"}]
+    with collector(tmp_path) as target:
+        changed = replayed(tape, target.url, SESSION_ID, *MAX, "--set", "$.params['media.name']=B", "--only-present")
+    found = printed("diff", SESSION_ID, "--run", changed["id"], "--store", tape, code=1)
+    assert [pair["differences"] for pair in found["pairs"]] == [
+        [{"where": "/params/media.name", "a": '"A film"', "b": '"B"'}], [], [],
+    ]  # fmt: skip
     said = run("diff", OTHER_SESSION_ID, "--run", document["id"], "--store", tape)
     assert (said.returncode, "is not in run" in said.stderr) == (2, True)
 

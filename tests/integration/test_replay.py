@@ -497,8 +497,40 @@ class TestFailing:
 
         assert f"no connection to {target} succeeded: cannot connect: Connection refused" in said
         assert len(said.splitlines()) == 2
+        assert (run["exit_code"], run["verdict"], run["totals"]["sent"]) == (2, "skipped", 0)
         assert run["finished_at"] is not None
-        assert_balanced(processes.printed("runs", run["id"], "--store", tape))
+        document = processes.printed("runs", run["id"], "--store", tape)
+        assert_balanced(document)
+        assert {session["reason"] for session in document["sessions"]} == {
+            "no connection to the target: cannot connect: Connection refused"
+        }
+
+    def test_a_target_that_was_not_there_gets_all_once_it_is(self, tape, server, nothing_listens):
+        refused(tape, f"http://127.0.0.1:{nothing_listens}", *MAX)
+        (run,) = processes.printed("runs", "--store", tape)
+        target = server()
+        with contextlib.closing(sqlite3.connect(tape.removeprefix("sqlite:///"))) as db:
+            db.execute("UPDATE runs SET target = ?", (target.url,))  # the port is somebody else's by now
+            db.commit()
+        document = processes.printed("replay", "--resume", run["id"], "--store", tape)
+        assert (document["totals"]["same"], document["verdict"], document["exit_code"]) == (28, "same", 0)
+        assert len(target.requests) == 28
+
+    def test_what_a_refusal_says_is_in_the_step_and_the_table(self, sqlite_url, server, tmp_path):
+        def answer(number: int, path: str) -> bytes:
+            said = b'{"message": "media.id \\u001b[31mmissing"}'
+            refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said)
+            return refusal if number == 2 else answer_well(number, path)
+
+        tape = fill(sqlite_url, playback(1, 2))
+        report = tmp_path / "run.xml"
+        done = processes.run(*arguments(tape, server(answer).url, *MAX, "--report", str(report)))
+        assert "ping different status: 204 -> 400: the target said: media.id \\x1b[31mmissing" in done.stdout
+        assert "the target said: media.id" in report.read_text()
+        (run,) = processes.printed("runs", "--store", tape)
+        (session,) = processes.printed("runs", run["id"], "--store", tape)["sessions"]
+        reasons = [step["reason"] for step in session["steps"]]
+        assert reasons == [None, "the target said: media.id \x1b[31mmissing", None]
 
     def test_a_target_that_goes_away_fails_the_rest_with_the_reason(self, tape, server):
         def answer(number: int, path: str) -> bytes | None:
@@ -614,6 +646,8 @@ class TestFailing:
             "preflight: browsers make their own",
         }
         (listed,) = processes.printed("runs", "--store", store_url)
+        assert listed["exit_code"] == 128 + number
+        assert f"replay --resume {listed['id']}' sends the 1 session of which nothing was sent; the rest of 1" in err
         assert listed["totals"] == document["totals"]
         assert processes.printed("runs", listed["id"], "--store", store_url) == document
 
@@ -1002,7 +1036,14 @@ class TestResuming:
         assert processes.printed(*resume) == first
         for way in (("downgrade", "0003", "--yes"), ("upgrade",)):
             assert processes.run("db", *way, "--store", tape).returncode == 0
-        assert processes.printed(*resume) == first
+        again = processes.printed(*resume)
+        steps = [step for session in again["sessions"] for step in session["steps"]]
+        assert {step["sent"] for step in steps} == {None}, "what was sent is not known of it"
+        for document in (first, again):
+            for session in document["sessions"]:
+                for step in session["steps"]:
+                    del step["sent"]
+        assert again == first
 
     def test_nothing_is_left_beside_the_store(self, tape, tmp_path, server):
         replayed(tape, server().url, *MAX)
@@ -1025,6 +1066,26 @@ class TestResuming:
         first, second = document["sessions"]
         assert (first["verdict"], first["reason"]) == ("failed", "interrupted")
         assert second["verdict"] == "same"
+
+    def test_a_run_whose_rest_can_never_be_sent_says_so_and_keeps_its_exit_code(self, sqlite_url, server):
+        tape = fill(sqlite_url, playback(*(n * 60.0 for n in range(5))))
+        target = server()
+        with forking.Popen([COMMAND, *arguments(tape, target.url)], stderr=subprocess.PIPE, text=True) as process:
+            target.wait_for(2)  # the next is due in a minute
+            while processes.printed("runs", "--store", tape)[0]["totals"]["same"] < 2:
+                assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 128 + signal.SIGTERM
+        assert "the rest of 1 session is never sent: a session cannot be entered twice" in said
+        assert "sends" not in said
+        (run,) = processes.printed("runs", "--store", tape)
+        assert (run["verdict"], run["totals"]["same"], run["totals"]["skipped"]) == ("skipped", 2, 4)
+        done = processes.run("replay", "--resume", run["id"], "--store", tape)
+        assert done.returncode == 128 + signal.SIGTERM
+        assert "no session is left to be sent" in done.stderr
+        assert re.search(r"^  [0-9a-f]{16} #3 to #6: 4 steps$", done.stderr, re.MULTILINE)
+        assert len(target.requests) == 2
 
     def test_a_run_goes_on_only_where_it_may_go(self, sqlite_url, server):
         trap = server()
@@ -1257,6 +1318,48 @@ class TestChanging:
             assert b"\r\nX-Test: yes\r\n" in request
             assert b"User-Agent" not in request
 
+    def test_a_run_remembers_what_it_changed(self, store_url, server, tmp_path):
+        known = {**builders.START_PARAMS, "visitor.marketingCloudUserId": "1" * 38}
+        events = [builders.start(id="s", params=known), builders.event("play", params={}), builders.preflight(id="p")]
+        tape = fill(store_url, events)
+        files = [tmp_path / f"run.{suffix}" for suffix in ("html", "json", "xml")]
+        target = server()
+        document = replayed(
+            tape, target.url, *MAX, "--safe", "--set", "$.params['media.name']=B", "--only-present", "--drop", "$.never",
+            "--set-header", "X-Test=yes", *(part for file in files for part in ("--report", str(file))),
+        )  # fmt: skip
+        assert [(each["option"], each["path"], each["name"], each["places"]) for each in document["changes"]] == [
+            ("--safe", None, None, 4),
+            ("--set", "$.params['media.name']", None, 1),
+            ("--drop", "$.never", None, 0),
+            ("--set-header", None, "X-Test", 2),
+        ]
+        (session,) = document["sessions"]
+        start, play, preflight = (
+            step["sent"] for step in sorted(session["steps"], key=lambda step: step["outcome"] == "skipped")
+        )
+        hashes = [hashlib.sha256(body).hexdigest() for body in bodies(target)]
+        assert [start["body_sha256"], play["body_sha256"], preflight] == [*hashes, None]
+        assert {"where": "/params/media.name", "recorded": '"A film"', "sent": '"B"'} in start["differences"]
+        assert play["differences"] == [{"where": "request.header.X-Test", "recorded": None, "sent": "yes"}]
+        assert "1" * 38 not in json.dumps(document) + "".join(file.read_text() for file in files)
+        assert processes.printed("runs", document["id"], "--store", tape) == document
+        assert json.loads(files[1].read_text()) == document
+        shown = processes.run("runs", document["id"], "--store", tape).stdout
+        assert "changed 1 place: --set $.params['media.name']=\"B\", only where it is" in shown
+        assert "changed 4 places: --safe" in shown
+
+    def test_a_host_that_is_set_goes_out_once_and_to_the_target(self, sqlite_url, server):
+        target = server()
+        tape = fill(
+            sqlite_url, [builders.start(id="s", headers=(("Host", "shop.example"), ("A", "b"))), builders.event()]
+        )
+        replayed(tape, target.url, *MAX, "--set-header", "Host=shop.example", "--set-header", "host=other.example:81")
+        for _, request in target.requests:
+            head = request.partition(b"\r\n\r\n")[0].split(b"\r\n")
+            assert head[1] == b"Host: other.example:81"
+            assert sum(line.lower().startswith(b"host:") for line in head) == 1
+
     def test_equal_times_are_spread(self, sqlite_url, server):
         ts = builders.BEGIN_MS
         tape = fill(
@@ -1335,14 +1438,33 @@ class TestChanging:
             assert is_same or any(word in body for word in (b"visitor", b"reportSuite"))
             assert others[: None if is_same else -1] == lines[: None if is_same else -1]  # Content-Length is the last
             assert json.loads(body)["x"] == 1
-        assert "not sent: preflight" in processes.run(*arguments(tape, target.url, "--dry-run")).stdout
+        text = processes.run(*arguments(tape, target.url, "--dry-run", "--set", "$.x=1", "--drop", "$.never"))
+        assert "not sent: preflight" in text.stdout
+        assert re.search(r"sessionStart  [0-9]+ bytes\n        /x: nothing -> 1\n", text.stdout)
+        assert f"2 sessions, 28 requests to send to {target.url} at speed 1" in text.stdout
+        assert "changed 28 places: --set $.x=1" in text.stdout
+        assert "--drop $.never found nothing to change" in text.stderr
+
+    def test_a_dry_run_of_what_is_refused_prints_the_plan_and_says_so(self, sqlite_url, server):
+        trap = server()
+        tape = fill(sqlite_url, sdk_exchanges(upstream=trap.url))
+        done = processes.run(*arguments(tape, trap.url, "--dry-run"))
+        assert done.returncode == 2
+        assert f"28 requests to send to {trap.url}" in done.stdout
+        assert "the replay itself would be refused: refused to replay to" in done.stderr
+        assert f"--allow-host 127.0.0.1:{trap.port}" in done.stderr
+        assert trap.connections == 0
+        for target in ("http://192.0.2.1", "https://nobody.invalid", "http://127.1"):
+            planned = json.loads(processes.run(*arguments(tape, target, "--dry-run", "--json")).stdout)
+            assert planned["target"] == target
 
     @pytest.mark.parametrize(
         ("option", "says"),
         [
             (("--set", "a=1"), "no JSONPath"),
             (("--drop", "$.a["), "no JSONPath"),
-            (("--set-header", "Host=x"), "cannot be changed"),
+            (("--drop-header", "Host"), "cannot be changed"),
+            (("--only-present",), "is about --set, and there is none"),
             (("--ignore", "nonsense"), "no place in an answer"),
             (("--changes", "missing.toml"), "cannot read"),
             (("--report", "run.txt"), "says no format"),

@@ -17,7 +17,9 @@ import pytest
 from proxy_addon.core.replays.runs import (
     Difference,
     ReplayRun,
+    RunChange,
     RunSummary,
+    Sent,
     SessionRun,
     Step,
     StepOutcome,
@@ -61,7 +63,7 @@ SESSIONS = [
 ]
 
 
-def summary(sessions: list[SessionRun]) -> RunSummary:
+def summary(sessions: list[SessionRun], changes: tuple[RunChange, ...] = ()) -> RunSummary:
     steps = [each for session in sessions for each in session.steps]
     run = ReplayRun(
         id="r1", target=f"http://[::1]:1/{EVIL}", started_at=at(0), finished_at=None, speed="1", timestamps="now"
@@ -72,12 +74,16 @@ def summary(sessions: list[SessionRun]) -> RunSummary:
         drift_ms=percentiles(each.drift_ms for each in steps),
         latency_ms=percentiles(each.latency_ms for each in steps),
         sessions=len(sessions),
+        changes=changes,
     )
 
 
-def report(tmp_path: Path, name: str, sessions: list[SessionRun] = SESSIONS) -> str:
+def report(
+    tmp_path: Path, name: str, sessions: list[SessionRun] = SESSIONS, changes: tuple[RunChange, ...] = ()
+) -> str:
+    tmp_path.mkdir(exist_ok=True)
     path = tmp_path / name
-    write(path, summary(sessions), lambda: sessions)
+    write(path, summary(sessions, changes), lambda: sessions)
     assert [each.name for each in tmp_path.iterdir() if each.is_file()] == [name]
     return path.read_text(encoding="utf-8")
 
@@ -158,11 +164,48 @@ def test_junit_names_a_step_that_the_error_is_about(tmp_path):
     assert [line[:3] for line in (error.text or "").splitlines()] == ["#2 ", "#1 ", "int"]
 
 
+def test_every_report_shows_what_was_changed(tmp_path):
+    sent = Sent(body_sha256="0f" * 32, places={1: 1}, differences=(Difference(where="/params/a", a=EVIL, b="2"),))
+    changed = SessionRun(
+        source="s", session_id=None, new_session_id=None, steps=(step(1, StepOutcome.SAME, sent=sent),)
+    )
+    secret = {"do": "set-header", "name": "Authorization", "value": "secret"}
+    changes = (
+        RunChange(number=0, option="--safe", change={}, places=2),
+        RunChange(number=1, option="--set", change={"do": "set", "path": "$.params.a", "value": "2"}, places=1),
+        RunChange(number=2, option="--changes <b>.toml", change=secret, places=None),
+    )
+    page, document, junit = (
+        report(tmp_path / name[:1], name, [changed], changes) for name in ("a.html", "b.json", "c.xml")
+    )
+    Page(page)
+    for text in ('<code>--set $.params.a=&#34;2&#34;</code></td><td class="n">1 place<', "sent <code>/params/a</code>"):
+        assert text in page
+    assert f'title="SHA-256: {"0f" * 32}"' in page
+    assert "--changes &lt;b&gt;.toml: set-header Authorization=(not shown)" in page
+    (json_run,) = (json.loads(document),)
+    assert [(each["option"], each["path"], each["places"]) for each in json_run["changes"]] == [
+        ("--safe", None, 2), ("--set", "$.params.a", 1), ("--changes <b>.toml", None, None),
+    ]  # fmt: skip
+    assert json_run["sessions"][0]["steps"][0]["sent"] == {
+        "body_sha256": "0f" * 32,
+        "differences": [{"where": "/params/a", "recorded": EVIL, "sent": "2"}],
+    }
+    suite = ET.fromstring(junit)[0]
+    assert [each.get("value") for each in suite.iter("property")] == [
+        "2 places",
+        "1 place",
+        "places that were not counted",
+    ]
+    assert (suite.findtext("testcase/system-out") or "").endswith(" -> 2")
+    assert "secret" not in page + document + junit
+
+
 def test_json_is_what_the_command_prints(tmp_path):
     document = json.loads(report(tmp_path, "run.json"))
     assert list(document) == [
-        "id", "target", "started_at", "finished_at", "speed", "timestamps", "verdict", "sessions", "totals", "drift_ms",
-        "latency_ms",
+        "id", "target", "started_at", "finished_at", "speed", "timestamps", "verdict", "exit_code", "changes", "sessions",
+        "totals", "drift_ms", "latency_ms",
     ]  # fmt: skip
     assert [session["verdict"] for session in document["sessions"]] == ["same", "different", "failed", "skipped"]
     assert document["verdict"] == "failed"

@@ -26,7 +26,7 @@ SPACES = st.sampled_from([None, 1, "\t"])
 
 
 def changed(sent: bytes, change: changes.Change) -> bytes:
-    return Changer([change], key=b"k")(Request(method="POST", path="/", body=sent))[0].body
+    return Changer([change], key=b"k")(Request(method="POST", path="/", body=sent)).request.body
 
 
 @given(VALUES, PATHS, SPACES)

@@ -7,6 +7,7 @@ stands in another order is moved, and neither gone nor new. All of it takes n lo
 from __future__ import annotations
 
 import hashlib
+import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from proxy_addon.core import jsontext
 from proxy_addon.core.events import Event, read_event
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.jsontext import escaped
-from proxy_addon.core.replays.runs import Difference, SessionRun, StepOutcome
+from proxy_addon.core.replays.runs import Difference, Sent, SessionRun, StepOutcome
 from proxy_addon.core.routes import TRACKING
 from proxy_addon.core.wording import ascii_safe
 
@@ -162,11 +163,25 @@ def replayed(entries: Iterable[Entry], run: SessionRun) -> Iterator[Pair]:
             skipped = Difference(where="skipped", a=None, b=run.reason if step is None else step.reason)
             yield Pair(a=entry, b=None, kind=Kind.ONLY_A, differences=(skipped,))
             continue
-        differences = [replace(each, a=_said(each.a), b=_said(each.b)) for each in step.differences]
+        differences = [] if step.sent is None else list(_sent(entry, step.sent))
+        differences += [replace(each, a=_said(each.a), b=_said(each.b)) for each in step.differences]
         if step.outcome is StepOutcome.FAILED:
             differences.append(Difference(where="answer", a=_said(step.recorded_status), b=step.reason))
         kind = Kind.CHANGED if differences else Kind.SAME
         yield Pair(a=entry, b=replace(entry, status=step.status), kind=kind, differences=tuple(differences))
+
+
+def _sent(entry: Entry, sent: Sent) -> Iterator[Difference]:
+    """Yield what was changed in an event; what belongs to none of a batch stands at its first."""
+    is_first = entry.pointer in ("", "/0")
+    for each in sent.differences:
+        if entry.pointer and each.where.startswith(f"{entry.pointer}/"):
+            yield replace(each, where=each.where.removeprefix(entry.pointer))
+        elif is_first and not (entry.pointer and _IN_BATCH.match(each.where)):
+            yield each
+
+
+_IN_BATCH = re.compile(r"/[0-9]+/")
 
 
 def _said(value: str | int | None) -> str | None:

@@ -5,8 +5,11 @@ A change is a value, written as in the file of ``--changes``: ``{"do": "set", "p
 down to spacing, escapes and the spelling of numbers.
 
 >>> changer = Changer([set_value("$.params['media.id']=new"), drop_value("$.qoeData")])
->>> changer(Request(method="POST", path="/", body=b'{"params": {"media.id" :"old"}, "qoeData": {}}'))[0].body
+>>> changed = changer(Request(method="POST", path="/", body=b'{"params": {"media.id" :"old"}, "qoeData": {}}'))
+>>> changed.request.body
 b'{"params": {"media.id" :"new"}}'
+>>> changed.differences[0]
+Difference(where='/params/media.id', a='"old"', b='"new"')
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import functools
 import hmac
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -37,12 +41,20 @@ from proxy_addon.core.jsonspans import (
     replacements,
     spans,
 )
-from proxy_addon.core.replays.plans import NOT_FORWARDED
+from proxy_addon.core.replays.altered import (
+    CREDENTIAL_HEADERS,
+    SENDER_HEADERS,
+    VISITOR_IDS,
+    VISITOR_PARAMS,
+    differences,
+)
+from proxy_addon.core.replays.plans import NOT_FORWARDED, Changed
+from proxy_addon.core.replays.runs import PROFILE
 from proxy_addon.core.wording import close_to
 from proxy_addon.errors import ProtocolError, SettingsError
 
 Change = Mapping[str, Any]
-"""One change: ``do`` says what, the others how. All values are those of JSON."""
+"""One change: ``do`` says what, the others how; ``option`` is how it was asked for. All values are those of JSON."""
 KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "set": ("path", "value"),
@@ -63,17 +75,6 @@ _LAST = re.compile(r"""(?P<above>.+?)(?:\.(?P<plain>[^\W\d]\w*)|\[(?P<quoted>"[^
 """A path that ends with a name, and what comes before."""
 _PLAIN_NAMES = re.compile(r"""\.([^\W\d]\w*)|\[["']([^"'\\]*)["']\]""")
 
-_VISITOR_PARAMS = (
-    "visitor.marketingCloudUserId",
-    "visitor.aamLocationHint",
-    "analytics.visitorId",
-    "analytics.aid",
-    "appInstallationId",
-)
-
-
-_SENDERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "True-Client-IP")
-
 
 def _safe() -> tuple[Change, ...]:
     changes: list[Change] = []
@@ -85,10 +86,10 @@ def _safe() -> tuple[Change, ...]:
             ("visitor.marketingCloudOrgId", "000000000000000000000000@AdobeOrg"),
         ):
             changes.append({"do": "set", "path": f"{params}['{name}']", "value": value, "only": "present"})
-        changes += [{"do": "pseudonym", "path": f"{params}['{name}']"} for name in _VISITOR_PARAMS]
-        changes.append({"do": "pseudonym", "path": f"{params}['visitor.customerIDs'].*.id"})
-    changes += [{"do": "drop-header", "name": name} for name in ("Cookie", "Authorization")]
-    changes += [{"do": "pseudonym-header", "name": name} for name in _SENDERS]
+        changes += [{"do": "pseudonym", "path": f"{params}['{name}']"} for name in VISITOR_PARAMS]
+        changes.append({"do": "pseudonym", "path": f"{params}['{VISITOR_IDS}'].*.id"})
+    changes += [{"do": "drop-header", "name": name} for name in CREDENTIAL_HEADERS]
+    changes += [{"do": "pseudonym-header", "name": name} for name in SENDER_HEADERS]
     return tuple(changes)
 
 
@@ -178,7 +179,7 @@ def checked(change: Change) -> Change:
         except (TypeError, ValueError) as e:
             raise ChangeError(f"the value is none of JSON: {e}", key="value", hint="write dates in quotes") from e
     else:
-        _check_header(change["name"], change.get("value", ""))
+        _check_header(kind, change["name"], change.get("value", ""))
     return change
 
 
@@ -190,7 +191,7 @@ def _check_path(path: object) -> None:
     _compiled(path)
 
 
-def _check_header(name: object, value: object) -> None:
+def _check_header(kind: str, name: object, value: object) -> None:
     for key, text in (("name", name), ("value", value)):
         if not isinstance(text, str):
             raise ChangeError(f"a header's {key} is a text, not {text!r}", key=key, hint="write it in quotes")
@@ -198,7 +199,7 @@ def _check_header(name: object, value: object) -> None:
     assert isinstance(value, str)
     if not _NAME.match(name):
         raise ChangeError(f"{name!r} is no name of a header", key="name", hint="names have letters, digits and dashes")
-    if name.lower() in NOT_FORWARDED:
+    if name.lower() in NOT_FORWARDED and not (kind == "set-header" and name.lower() == "host"):
         raise ChangeError(
             f"{name} cannot be changed: it says how a request is sent",
             key="name",
@@ -262,28 +263,52 @@ class Changer:
     changes: Sequence[Change]
     key: bytes = b""
     profile: int = 0
-    _found: set[int] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         numbered = list(enumerate(self.changes))
         self._of_bodies = [(n, _BodyChange(change)) for n, change in numbered if "path" in change]
         self._of_headers = [(n, change) for n, change in numbered if "path" not in change]
+        hosts = [change["value"] for _, change in self._of_headers if change["name"].lower() == "host"]
+        self._host = hosts[-1] if hosts else None
 
-    def __call__(self, request: Request) -> tuple[Request, str | None]:
-        """Return the request as it is to be sent, and what is to be said about it.
+    def __call__(self, request: Request) -> Changed:
+        """Return the request as it is to be sent, with what was changed in it and what is to be said about it.
 
         Raises:
             ProtocolError: The profile cannot be applied to its body: it must not be sent.
         """
-        if self._of_headers:
-            headers = request.headers
-            for number, change in self._of_headers:
-                changed = self._header(headers, change)
-                if changed != headers:
-                    self._found.add(number)
-                    headers = changed
-            if headers != request.headers:
-                request = replace(request, headers=headers)
+        if not self.changes:
+            return Changed(request=request)
+        made = _Made()
+        sent = self._with_headers(request, made)
+        sent, remark = self._with_body(sent, made)
+        places: Counter[int] = Counter()
+        for number, count in made.places.items():
+            places[PROFILE if number < self.profile else number - self.profile + 1] += count
+        return Changed(
+            request=sent,
+            remark=remark,
+            host=self._host,
+            places=dict(places),
+            differences=differences(request, sent, hidden=made.hidden, hidden_headers=made.hidden_headers)
+            if places
+            else (),
+        )
+
+    def _with_headers(self, request: Request, made: _Made) -> Request:
+        headers = request.headers
+        for number, change in self._of_headers:
+            wanted = change["name"].lower()
+            changed = _changed_headers(headers, change, self.key)
+            if changed != headers or (wanted == "host" and self._host is not None):
+                # A Host that is set has an effect also where it is the recorded one: that of the target is sent else.
+                made.places[number] += sum(name.lower() == wanted for name, _ in (headers or changed)) or 1
+                if number < self.profile or change["do"] == "pseudonym-header":
+                    made.hidden_headers.add(wanted)
+                headers = changed
+        return request if headers == request.headers else replace(request, headers=headers)
+
+    def _with_body(self, request: Request, made: _Made) -> tuple[Request, str | None]:
         if not self._of_bodies or not request.body:
             return request, None
         if request.reading.problem is not None:
@@ -294,54 +319,61 @@ class Changer:
             # Paths lead to the last one of them; servers differ in which one they read.
             raise ProtocolError(f"its body names a member twice, {_UNSAFE}")
         remark = None
-        for number, made in self._of_bodies:
-            if made.may_be_in(request.body):
-                try:
-                    body = made.apply(request, self.key)
-                except RecursionError as e:
-                    if number < self.profile:
-                        raise ProtocolError(f"its body is nested too deep, {_UNSAFE}") from e
-                    remark = "its body is nested too deep to be changed"
-                    continue
-                if body != request.body:
-                    self._found.add(number)
-                    request = replace(request, body=body)
+        for number, change in self._of_bodies:
+            if not change.may_be_in(request.body):
+                continue
+            try:
+                edits, locations = change.edits(request, self.key)
+            except RecursionError as e:
+                if number < self.profile:
+                    raise ProtocolError(f"its body is nested too deep, {_UNSAFE}") from e
+                remark = "its body is nested too deep to be changed"
+                continue
+            body = request.body
+            count = sum(body[start:stop] != new for start, stop, new in edits)
+            if count:
+                made.places[number] += count
+                if number < self.profile or change.hides:
+                    made.hidden += locations
+                request = replace(request, body=edited(body, edits))
         return request, remark
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Changer, (list(self.changes), self.key, self.profile)
 
-    @property
-    def used(self) -> frozenset[int]:
-        """Places of the changes that found something to change so far."""
-        return frozenset(self._found)
 
-    def were_used(self, places: Iterable[int]) -> None:
-        """Take note of changes that found something elsewhere."""
-        self._found.update(places)
+@dataclass(slots=True)
+class _Made:
+    """What was changed in one request.
 
-    def unused(self) -> list[Change]:
-        """Return the changes that found nothing to change so far; those of a profile need not."""
-        return [change for n, change in enumerate(self.changes) if n >= self.profile and n not in self._found]
+    Attributes:
+        places: In how many places, by the number of the change among all.
+        hidden: Where in the body values stood that are not to be told.
+        hidden_headers: Names, in lower case, of headers of which that holds.
+    """
 
-    def _header(self, headers: Headers, change: Change) -> Headers:
-        wanted = change["name"].lower()
-        if change["do"] == "drop-header":
-            return tuple(header for header in headers if header[0].lower() != wanted)
-        if change["do"] == "pseudonym-header":
-            return tuple(
-                (name, pseudonym(value, self.key)) if name.lower() == wanted else (name, value)
-                for name, value in headers
-            )
-        made: list[tuple[str, str]] = []
-        is_set = False
-        for name, value in headers:
-            if name.lower() != wanted:
-                made.append((name, value))
-            elif not is_set:
-                made.append((name, change["value"]))
-                is_set = True
-        return tuple(made if is_set else [*made, (change["name"], change["value"])])
+    places: Counter[int] = field(default_factory=Counter)
+    hidden: list[Location] = field(default_factory=list)
+    hidden_headers: set[str] = field(default_factory=set)
+
+
+def _changed_headers(headers: Headers, change: Change, key: bytes) -> Headers:
+    wanted = change["name"].lower()
+    if change["do"] == "drop-header":
+        return tuple(header for header in headers if header[0].lower() != wanted)
+    if change["do"] == "pseudonym-header":
+        return tuple(
+            (name, pseudonym(value, key)) if name.lower() == wanted else (name, value) for name, value in headers
+        )
+    made: list[tuple[str, str]] = []
+    is_set = False
+    for name, value in headers:
+        if name.lower() != wanted:
+            made.append((name, value))
+        elif not is_set:
+            made.append((name, change["value"]))
+            is_set = True
+    return tuple(made if is_set else [*made, (change["name"], change["value"])])
 
 
 class _BodyChange:
@@ -369,8 +401,13 @@ class _BodyChange:
         """Whether the path may lead somewhere in a body: told at a glance for most that it does not."""
         return b"\\" in body or all(name in body for name in self._names)
 
-    def apply(self, request: Request, key: bytes) -> bytes:
-        """Return the body, changed.
+    @property
+    def hides(self) -> bool:
+        """Whether it is there so that what it takes away is not known."""
+        return bool(self._do == "pseudonym")
+
+    def edits(self, request: Request, key: bytes) -> tuple[list[Edit], list[Location]]:
+        """Return what it changes in the body, and where its path leads.
 
         Raises:
             RecursionError: It is nested deeper than can be followed.
@@ -382,10 +419,10 @@ class _BodyChange:
         except jsonpath.JSONPathError as e:  # which the library raises for that alone
             raise RecursionError(str(e)) from e
         if not locations and not missing:
-            return request.body
+            return [], []
         text = request.body
         root = spans(text)
-        return edited(text, [*self._edits(text, root, locations, key), *self._more(text, root, missing)])
+        return [*self._edits(text, root, locations, key), *self._more(text, root, missing)], locations
 
     def _missing(self, above: Iterable[Location], value: Any) -> list[Location]:
         return [location for location in above if isinstance(at := _at(value, location), dict) and self._name not in at]

@@ -15,9 +15,10 @@ another server adds.
 
 from __future__ import annotations
 
+import operator
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import Any
@@ -128,6 +129,21 @@ def compare(
     return tuple(found)
 
 
+def said_in(response: Response) -> str | None:
+    """Return what a refusal says about itself: the ``message`` of its JSON body; None for other answers, and none.
+
+    Source: Media Collection API, answers: errors have a body ``{"message": …}``.
+    """
+    if response.status < 400 or not response.body:
+        return None
+    try:
+        value = jsontext.loads(_content(response))
+    except ProtocolError:
+        return None
+    message = value.get("message") if isinstance(value, dict) else None
+    return f"the target said: {_cut(ascii_safe(message))}" if isinstance(message, str) and message else None
+
+
 def learn(pairs: Iterable[tuple[Response, Response]]) -> tuple[str, ...]:
     """Return the rules that cover what differs between answers of one target to the same request, status excepted.
 
@@ -220,33 +236,53 @@ def _bodies(recorded: bytes, replayed: bytes, ids: tuple[str | None, str | None]
     except ProtocolError:
         yield Difference(where="body", a=_told(recorded), b=_told(replayed))
         return
-    waiting: list[tuple[str, Any, Any]] = [("body", old, new)]
+    for where, one, other in unlike(
+        "body", old, new, lambda one, other: _neutral(one, ids[0]) == _neutral(other, ids[1])
+    ):
+        yield Difference(where=where, a=shown(one), b=shown(other))
+
+
+ABSENT = object()
+"""What stands for a value where there is none."""
+
+
+def unlike(
+    where: str, one: Any, other: Any, are_same: Callable[[Any, Any], bool] = operator.eq
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield where two JSON values differ, in their order: the place, and what stands there in each, `ABSENT` for nothing.
+
+    Args:
+        where: The place of the two themselves; JSON Pointers go on from it.
+        are_same: Whether two values count as the same that are not both objects or both lists.
+    """
+    waiting: list[tuple[str, Any, Any]] = [(where, one, other)]
     while waiting:
-        where, one, other = waiting.pop()
+        at, one, other = waiting.pop()
+        inside: list[tuple[str, Any, Any]] = []
         if isinstance(one, dict) and isinstance(other, dict):
-            for name in [*one, *(name for name in other if name not in one)]:
-                at = f"{where}/{ascii_safe(escaped(name))}"
-                waiting.append((at, one.get(name, _ABSENT), other.get(name, _ABSENT)))
+            names = [*one, *(name for name in other if name not in one)]
+            inside += [
+                (f"{at}/{ascii_safe(escaped(name))}", one.get(name, ABSENT), other.get(name, ABSENT)) for name in names
+            ]
         elif isinstance(one, list) and isinstance(other, list):
             length = max(len(one), len(other))
-            waiting += [(f"{where}/{n}", _element(one, n), _element(other, n)) for n in range(length)]
-        elif _neutral(one, ids[0]) != _neutral(other, ids[1]) or isinstance(one, bool) != isinstance(other, bool):
-            yield Difference(where=where, a=_shown(one), b=_shown(other))
-
-
-_ABSENT = object()
+            inside += [(f"{at}/{n}", _element(one, n), _element(other, n)) for n in range(length)]
+        elif not are_same(one, other) or isinstance(one, bool) != isinstance(other, bool):
+            yield at, one, other
+        waiting += reversed(inside)
 
 
 def _element(values: list[Any], number: int) -> Any:
-    return values[number] if number < len(values) else _ABSENT
+    return values[number] if number < len(values) else ABSENT
 
 
 def _neutral(value: Any, id: str | None) -> Any:
     return value.replace(id, _SESSION) if isinstance(value, str) and id else value
 
 
-def _shown(value: Any) -> str | None:
-    if value is _ABSENT:
+def shown(value: Any) -> str | None:
+    """Return a value as a difference tells it, cut where it is long; None for `ABSENT`."""
+    if value is ABSENT:
         return None
     try:
         return _cut(jsontext.text_of(value).decode())

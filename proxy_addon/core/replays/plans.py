@@ -8,8 +8,8 @@ much times are shifted.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from proxy_addon.core.events import Body, Event
 from proxy_addon.core.exchange import HOP_BY_HOP, Exchange, Headers, Outcome, Request, Response
 from proxy_addon.core.protocol import rank_of
-from proxy_addon.core.replays.runs import AFTER_KILLED, KILLED, Step, StepOutcome
+from proxy_addon.core.replays.runs import AFTER_KILLED, KILLED, Difference, Sent, Step, StepOutcome
 from proxy_addon.core.replays.timestamps import Mode, Timestamps, shift_timestamps
 from proxy_addon.core.routes import Operation, events_path
 from proxy_addon.core.sessions import Membership, Session, SessionState, membership
@@ -36,13 +36,16 @@ class PlannedStep:
         seq: Place of the exchange in the recorded session, from 1.
         offset_s: Recorded distance from the session's start in seconds.
         opens: Whether it opens the session, so that its answer gives the new ID.
-        request: As recorded, without hop-by-hop headers.
+        request: As recorded and changed, without hop-by-hop headers; ``Host`` is among them, and the first, only where a
+            change has set it.
         recorded: Upstream's recorded answer; None where it gave none.
         recorded_outcome: How the recorded exchange ended.
         skip: Why it is not sent; None for a step that is.
         spread_ms: By how much the time of each of its events is moved to tell it from others; empty for not at all.
         remark: What is to be said about it although it is sent; None for nothing.
         ts_ms: The time of its one event; None for a batch, or where there is none to go by.
+        places: See `Changed`.
+        differences: See `Changed`.
     """
 
     seq: int
@@ -56,6 +59,8 @@ class PlannedStep:
     spread_ms: tuple[int, ...] = ()
     remark: str | None = None
     ts_ms: int | None = None
+    places: Mapping[int, int] = field(default_factory=dict)
+    differences: tuple[Difference, ...] = ()
 
     def result(self, outcome: StepOutcome, **rest: Any) -> Step:
         """Return what became of it, with further arguments of `Step`."""
@@ -66,6 +71,10 @@ class PlannedStep:
             recorded_status=None if self.recorded is None else self.recorded.status,
             **rest,
         )
+
+    def sent(self, request: Request) -> Sent:
+        """Return what is kept of the request that was sent for it."""
+        return Sent(body_sha256=request.body_sha256, places=self.places, differences=self.differences)
 
     def path(self, session_id: str | None, new_session_id: str | None) -> str:
         """Return the path to ask for, with the new ID in place of the recorded one."""
@@ -116,14 +125,32 @@ class SessionPlan:
         return replace(step.request, path=path, body=body), remark
 
 
-RequestChange = Callable[[Request], tuple[Request, str | None]]
-"""Changes a recorded request before it is sent; the second is what is to be said about that. A `ProtocolError` tells why
-it must not be sent at all."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A recorded request as it is to be sent.
+
+    Attributes:
+        request: With the headers of the connection still in it.
+        remark: What is to be said about it; None for nothing.
+        host: What its ``Host`` says; None for the target.
+        places: In how many places each change found something, by its number in the run; only those that did.
+        differences: What that came to, ``a`` being what was recorded.
+    """
+
+    request: Request
+    remark: str | None = None
+    host: str | None = None
+    places: Mapping[int, int] = field(default_factory=dict)
+    differences: tuple[Difference, ...] = ()
 
 
-def as_it_is(request: Request) -> tuple[Request, str | None]:
+RequestChange = Callable[[Request], Changed]
+"""Changes a recorded request before it is sent. A `ProtocolError` tells why it must not be sent at all."""
+
+
+def as_it_is(request: Request) -> Changed:
     """Change nothing."""
-    return request, None
+    return Changed(request=request)
 
 
 def plan_session(
@@ -157,12 +184,13 @@ def plan_session(
             origin = exchange.received_at
         since = exchange.received_at - (origin or exchange.received_at)
         reason = skip or _reason_to_skip(exchange)
-        request, remark, ts_ms = exchange.request, None, None
+        changed, ts_ms = as_it_is(exchange.request), None
         if reason is None:
             try:
-                request, remark = change(request)
+                changed = change(exchange.request)
             except ProtocolError as e:
                 reason = str(e)
+        request = changed.request
         if is_first:
             start = next((event for event in request.reading.events if event.type == "sessionStart"), start)
         if reason is None:
@@ -178,12 +206,14 @@ def plan_session(
                 event_type=body.events[0].type if body.events and not body.is_batch else None,
                 offset_s=since.total_seconds(),
                 opens=opens,
-                request=replace(request, headers=_forwarded(request.headers)),
+                request=replace(request, headers=_forwarded(request.headers, changed.host)),
                 recorded=exchange.response if exchange.outcome is Outcome.ANSWERED else None,
                 recorded_outcome=exchange.outcome,
                 skip=reason,
-                remark=remark,
+                remark=changed.remark,
                 ts_ms=ts_ms,
+                places=changed.places,
+                differences=changed.differences,
             )
         )
     if spreads_equal_ts:
@@ -271,7 +301,8 @@ def _reason_to_skip(exchange: Exchange) -> str | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _forwarded(headers: Headers) -> Headers:
+def _forwarded(headers: Headers, host: str | None) -> Headers:
     connection = (value for name, value in headers if name.lower() == "connection")
     named = {name.strip().lower() for value in connection for name in value.split(",")}
-    return tuple((name, value) for name, value in headers if name.lower() not in NOT_FORWARDED | named)
+    hosts = () if host is None else (("Host", host),)
+    return hosts + tuple((name, value) for name, value in headers if name.lower() not in NOT_FORWARDED | named)

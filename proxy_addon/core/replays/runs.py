@@ -7,8 +7,8 @@ interruption: they are counted from the steps and nowhere kept beside them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -22,6 +22,15 @@ NOT_BEGUN = "not begun"
 NOT_ENDED = "it has begun and not ended: the run is going on, or was killed"
 KILLED = "the run was killed about when this was due: whether it reached the target is not known"
 AFTER_KILLED = "the run was killed before this was sent, and a session cannot be entered twice"
+CUT = frozenset({INTERRUPTED, NOT_BEGUN, NOT_ENDED, KILLED, AFTER_KILLED})
+"""Reasons that say that a run ended, or has not come so far, before all was sent; so do those that begin with one of
+`CUT_BEGINNINGS`."""
+CUT_BEGINNINGS = (BROKEN_OFF, UNREACHED)
+
+
+def is_cut(reason: str | None) -> bool:
+    """Whether a reason says that the run did not come so far."""
+    return reason is not None and (reason in CUT or reason.startswith(CUT_BEGINNINGS))
 
 
 class StepOutcome(StrEnum):
@@ -41,12 +50,28 @@ class StepOutcome(StrEnum):
 class Difference:
     """One place in which two things that were laid side by side differ; None where a side has nothing there.
 
-    Of a replay, ``a`` is the recorded answer and ``b`` the new one; of two sessions, they are the first and the second.
+    Of a replay, ``a`` is what was recorded, an answer or a request, and ``b`` the new one; of two sessions, they are the
+    first and the second.
     """
 
     where: str
     a: str | int | None
     b: str | int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What was sent in place of a recorded request.
+
+    Attributes:
+        body_sha256: Of the body that went out, its times included, as hexadecimal digits.
+        places: In how many places each change found something, by the change's number in the run; only those that did.
+        differences: What the changes came to, ``a`` being what was recorded; times and IDs are not among them.
+    """
+
+    body_sha256: str
+    places: Mapping[int, int] = field(default_factory=dict)
+    differences: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +80,7 @@ class Step:
 
     Attributes:
         seq: Its place in the recorded session.
+        sent: What was sent for it; None for skipped ones, and in runs of versions that did not keep it.
         reason: Why it was skipped or failed, or what is noteworthy; None where there is nothing to say.
         sent_at: When sending began; None for skipped ones.
         drift_ms: Sending minus due time.
@@ -71,6 +97,7 @@ class Step:
     drift_ms: float | None = None
     latency_ms: float | None = None
     differences: tuple[Difference, ...] = ()
+    sent: Sent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +118,8 @@ class SessionRun:
 
     @property
     def verdict(self) -> StepOutcome:
-        """The worst of its steps; skipped when nothing of it was sent."""
-        return count(self.steps).verdict
+        """The worst of its steps; skipped when nothing of it was sent, or the run ended before all of it was."""
+        return _whole(count(self.steps).verdict, is_cut=is_cut(self.reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +160,7 @@ class ReplayRun:
         speed: A number, or ``max``.
         timestamps: ``now``, ``keep`` or ``shift:SECONDS``.
         finished_at: None while it runs, or when it was killed.
+        exit_code: Of the command that carried it out; None while it runs, when it was killed, or where it was not kept.
     """
 
     id: str
@@ -141,6 +169,7 @@ class ReplayRun:
     finished_at: datetime | None
     speed: str
     timestamps: str
+    exit_code: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,15 +191,83 @@ class RunOptions:
     key: str = ""
 
 
+PROFILE = 0
+"""The number of the safe profile among the changes of a run; those that were asked for one by one count from 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunChange:
+    """One change of requests that a run made.
+
+    Attributes:
+        number: Its place in the run; `PROFILE` for the safe profile.
+        option: How it was asked for: ``--set``, ``--changes FILE``, ``--safe``.
+        change: As from `changing.checked`; empty for the safe profile.
+        places: In how many places of what was sent it found something; None where that was not kept.
+    """
+
+    number: int
+    option: str
+    change: Mapping[str, Any]
+    places: int | None = 0
+
+
+def run_changes(changes: Iterable[Mapping[str, Any]], *, is_safe: bool = False) -> Iterator[RunChange]:
+    """Yield the changes of a run, with nothing found yet.
+
+    Args:
+        changes: As in `RunOptions.changes`.
+        is_safe: Whether the safe profile goes before them.
+    """
+    if is_safe:
+        yield RunChange(number=PROFILE, option="--safe", change={})
+    for number, change in enumerate(changes, PROFILE + 1):
+        made = {name: value for name, value in change.items() if name != "option"}
+        yield RunChange(number=number, option=change.get("option", f"--{change['do']}"), change=made)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsent:
+    """The steps of a session that were kept from being sent as the run ended before them.
+
+    Attributes:
+        source: Our id of the session.
+        first: Place of the first of them in the session.
+        last: Place of the last.
+    """
+
+    source: str
+    first: int
+    last: int
+    number: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """A run with what its sessions came to."""
+    """A run with what its sessions came to.
+
+    Attributes:
+        sessions: How many it is about.
+        cut: How many of them are not sent in whole, as the run ended before that or is going on.
+        changes: What was changed in requests, in the order in which it was.
+    """
 
     run: ReplayRun
     totals: Totals
     drift_ms: Percentiles
     latency_ms: Percentiles
     sessions: int = 0
+    cut: int = 0
+    changes: tuple[RunChange, ...] = ()
+
+    @property
+    def verdict(self) -> StepOutcome:
+        """The worst of its steps; a run that left something unsent as it ended is ``skipped`` at best."""
+        return _whole(self.totals.verdict, is_cut=self.cut > 0)
+
+
+def _whole(verdict: StepOutcome, *, is_cut: bool) -> StepOutcome:
+    return StepOutcome.SKIPPED if is_cut and verdict is StepOutcome.SAME else verdict
 
 
 def count(steps: Iterable[Step]) -> Totals:

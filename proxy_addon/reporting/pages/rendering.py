@@ -40,6 +40,7 @@ def _environment() -> Environment:
     )
     environment.globals["asset"] = _asset
     environment.filters.update(moment=words.moment, ms=words.milliseconds, short=words.short)
+    environment.filters.update(change=words.change_line, places=words.places)
     return environment
 
 

@@ -11,15 +11,19 @@ from sqlalchemy import text
 from proxy_addon.core.replays.runs import (
     INTERRUPTED,
     NOT_ENDED,
+    UNREACHED,
     Difference,
     Percentiles,
     ReplayRun,
+    RunChange,
     RunOptions,
     RunSummary,
+    Sent,
     SessionRun,
     Step,
     StepOutcome,
     Totals,
+    Unsent,
     count,
     percentiles,
 )
@@ -51,8 +55,20 @@ DIFFERENT = Step(
         Difference(where="status", a=204, b=404),
         Difference(where="header Location", a="\0 caf\xe9 \ud800", b=None),
     ),
+    sent=Sent(
+        body_sha256="0f" * 32,
+        places={0: 2, 3: 1},
+        differences=(Difference(where="/a\0 caf\xe9 \ud800", a=None, b='"\\ud800"'),),
+    ),
 )
-FAILED = Step(seq=3, event_type=None, outcome=StepOutcome.FAILED, reason="no answer: \0\\0 \xff", sent_at=at(2))
+FAILED = Step(
+    seq=3,
+    event_type=None,
+    outcome=StepOutcome.FAILED,
+    reason="no answer: \0\\0 \xff",
+    sent_at=at(2),
+    sent=Sent(body_sha256="1e" * 32),
+)
 SKIPPED = Step(seq=4, event_type="ping", outcome=StepOutcome.SKIPPED, reason="the session was not started")
 
 FIRST = SessionRun(source="s1", session_id=SESSION_ID, new_session_id=OTHER_SESSION_ID, steps=(SAME, DIFFERENT))
@@ -117,6 +133,64 @@ def test_a_run_comes_back_with_all_its_sessions_and_steps(store):
     assert sessions_of(store, "aaaa1111") == (FIRST, SECOND, EMPTY)
     with store.read() as db:
         assert runs.options(db, "aaaa1111") == OPTIONS
+
+
+def test_a_run_counts_where_its_changes_found_something_and_keeps_how_it_ended(store):
+    changes = [
+        RunChange(number=0, option="--safe", change={}),
+        RunChange(number=3, option="--changes caf\xe9.toml", change={"do": "set", "path": "$.a", "value": "\0\ud800"}),
+        RunChange(number=4, option="--drop", change={"do": "drop", "path": "$.b"}),
+    ]
+    with store.write() as db:
+        runs.begin(db, run(), OPTIONS, changes)
+    save(store, "aaaa1111", FIRST, FIRST)
+    with store.write() as db:
+        runs.add_changes(db, "aaaa1111", changes)  # as a run does that is taken up again: they keep what they have
+        runs.finish(db, "aaaa1111", at(3))
+        runs.keep_exit_code(db, "aaaa1111", 130)
+        found = runs.summary(db, runs.find(db, "aaaa1111"))
+        runs.finish(db, "aaaa1111", None)
+        assert runs.find(db, "aaaa1111").exit_code is None
+    assert found.changes == (
+        replace(changes[0], places=4), replace(changes[1], places=2), replace(changes[2], places=0),
+    )  # fmt: skip
+    assert (found.run.exit_code, found.cut) == (130, 0)
+
+
+def test_a_run_of_a_version_that_did_not_count_shows_what_it_was_to_change(store):
+    begin(store, run())
+    (found,) = newest(store)
+    assert found.changes == (RunChange(number=1, option="--drop", change={"do": "drop", "path": "$.a"}, places=None),)
+
+
+def test_a_run_that_ended_before_all_was_sent_is_not_the_same(store):
+    begin(store, run())
+    cut = Step(seq=2, event_type="ping", outcome=StepOutcome.SKIPPED, reason=INTERRUPTED)
+    planned = Step(seq=3, event_type=None, outcome=StepOutcome.SKIPPED, reason="preflight")
+    unreached = f"{UNREACHED}: no route"
+    begun = SessionRun(
+        source="s1",
+        session_id=None,
+        new_session_id=None,
+        steps=(SAME, cut, planned, replace(cut, seq=4)),
+        reason=INTERRUPTED,
+    )
+    never = SessionRun(
+        source="s2",
+        session_id=None,
+        new_session_id=None,
+        steps=(replace(cut, seq=1, reason=unreached),),
+        reason=unreached,
+    )
+    whole = SessionRun(source="s3", session_id=None, new_session_id=None, steps=(SAME, replace(planned, seq=2)))
+    save(store, "aaaa1111", begun, never, whole)
+    (found,) = newest(store)
+    assert (found.totals.verdict, found.verdict, found.cut) == ("same", "skipped", 2)
+    assert [each.verdict for each in sessions_of(store, "aaaa1111")] == ["skipped", "skipped", "same"]
+    with store.write() as db:
+        assert runs.left(db, "aaaa1111") == 1
+        assert list(runs.unsent(db, "aaaa1111")) == [Unsent(source="s1", first=2, last=4, number=2)]
+        assert runs.wait_again(db, "aaaa1111") == runs.left(db, "aaaa1111") == 1
 
 
 def test_the_same_session_may_be_in_a_run_twice(store):

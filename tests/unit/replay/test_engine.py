@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Callable
 
@@ -272,6 +273,26 @@ class TestLedger:
         assert [step.outcome for step in sessions[1].steps] == ["failed", *["skipped"] * 4]
         assert "connection refused" in (sessions[1].reason or "")
 
+    async def test_what_was_sent_is_kept_by_its_hash_and_what_a_refusal_says_is_told(self, clock):
+        refusal = Response(status=400, body=b'{"message": "no \\ud800 media.id"}')
+        opens = opens_sessions()
+        answers = iter([opens, opens, lambda _: refusal, opens, opens])
+
+        def answer(request):
+            return next(answers)(request)
+
+        target = FunctionTransport(clock, answer)
+        (session,) = await replayed([playback()], target, clock)
+        hashes = [hashlib.sha256(request.body).hexdigest() for _, request in target.sent]
+        assert [step.sent and step.sent.body_sha256 for step in session.steps] == hashes
+        assert [step.reason for step in session.steps] == [
+            None,
+            None,
+            "the target said: no \\ud800 media.id",
+            None,
+            None,
+        ]
+
     async def test_a_timeout_fails_its_step_alone(self, clock):
         def answer(request):
             return TransportError(Failure.TIMEOUT, "no answer") if len(target.sent) == 3 else opens(request)
@@ -371,17 +392,28 @@ class TestStopping:
         assert clock.elapsed_s == pytest.approx(3.5)
         assert target.at_once == 0
 
+    async def test_what_was_still_connecting_is_skipped_for_nothing_of_it_went_out(self, clock):
+        target = FunctionTransport(clock, opens_sessions(), takes_s=5.0, connects=False)
+        (session,) = await replayed([playback()], target, clock, stop_after_s=1.0)
+        assert [(step.outcome, step.reason) for step in session.steps] == [("skipped", "interrupted")] * 5
+        assert session.verdict is StepOutcome.SKIPPED
+
     async def test_a_wait_ends_at_once(self, clock, target):
         (session,) = await replayed([playback()], target, clock, stop_after_s=15.0)
         assert [step.outcome for step in session.steps] == [*["same"] * 4, "skipped"]
+        assert session.verdict is StepOutcome.SKIPPED, "it is not the same without its end"
         assert clock.elapsed_s == pytest.approx(15.0)
 
     async def test_a_target_that_never_took_a_connection_ends_the_run(self, clock):
         failure = TransportError(Failure.UNREACHABLE, "connection refused")
         target = FunctionTransport(clock, lambda _: failure, connects=False)
+        ledger = ListLedger()
         with pytest.raises(TargetUnreachable, match=r"http://target\.example succeeded: connection refused"):
-            await replayed((playback(f"s{n}") for n in range(10_000)), target, clock, concurrency=4)
+            await replayed((playback(f"s{n}") for n in range(10_000)), target, clock, concurrency=4, ledger=ledger)
         assert len(target.sent) <= 4
+        steps = [step for session in ledger.sessions.values() for step in session.steps]
+        assert {step.outcome for step in steps} == {StepOutcome.SKIPPED}, "nothing went out"
+        assert {step.reason for step in steps} == {"no connection to the target: connection refused"}
 
     async def test_a_store_that_fails_ends_the_run_with_its_error(self, clock, target):
         def plans():

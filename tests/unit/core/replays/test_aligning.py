@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy_addon.core.replays.aligning import Entry, Kind, align, entries
+from proxy_addon.core.replays.aligning import Entry, Kind, align, entries, replayed
+from proxy_addon.core.replays.runs import Difference, Sent, SessionRun, Step, StepOutcome
 from tests import builders
 
 
@@ -72,6 +73,22 @@ def test_elements_of_a_batch_are_events():
     batch = builders.batch([builders.event_dict("sessionStart"), builders.event_dict("play"), 7])  # type: ignore[list-item]
     assert [(each.seq, each.pointer, each.event_type) for each in entries([builders.preflight(), batch])] == [
         (2, "/0", "sessionStart"), (2, "/1", "play"), (2, "/2", None),
+    ]  # fmt: skip
+
+
+def test_what_was_changed_stands_beside_the_event_it_was_changed_in():
+    batch = builders.batch(
+        [builders.event_dict("sessionStart"), builders.event_dict("play"), builders.event_dict("ping")]
+    )
+    told = [
+        Difference(where=where, a="1", b="2") for where in ("request.header.X", "/0/params/a", "/1/a", "/10/a", "…")
+    ]
+    sent = Sent(body_sha256="0f", differences=tuple(told))
+    step = Step(seq=1, event_type=None, outcome=StepOutcome.SAME, status=201, sent=sent)
+    run = SessionRun(source="s", session_id=None, new_session_id=None, steps=(step,))
+    pairs = list(replayed(entries([batch]), run))
+    assert [(pair.kind.value, [each.where for each in pair.differences]) for pair in pairs] == [
+        ("changed", ["request.header.X", "/params/a", "…"]), ("changed", ["/a"]), ("same", []),
     ]  # fmt: skip
 
 

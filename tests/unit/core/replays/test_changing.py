@@ -12,6 +12,9 @@ from proxy_addon.core.findings import Severity
 from proxy_addon.core.judging.exchanges import judge_body
 from proxy_addon.core.replays import changing as changes
 from proxy_addon.core.replays.changing import SAFE, Change, Changer, pseudonym
+from proxy_addon.core.replays.comparing import MOST
+from proxy_addon.core.replays.plans import Changed
+from proxy_addon.core.replays.runs import PROFILE
 from proxy_addon.core.routes import Operation
 from proxy_addon.errors import ProtocolError, SettingsError
 from tests.builders import START_PARAMS, body, event_dict
@@ -20,7 +23,7 @@ KEY = b"k" * 32
 
 
 def changed(sent: bytes, *made: Change, key: bytes = KEY) -> bytes:
-    return Changer(made, key=key)(Request(method="POST", path="/", body=sent))[0].body
+    return Changer(made, key=key)(Request(method="POST", path="/", body=sent)).request.body
 
 
 def setting(text: str) -> Change:
@@ -78,15 +81,15 @@ def test_changes_follow_one_another():
 
 @pytest.mark.parametrize("sent", [b"", b"\x1f\x8b\x08", b"{", b"[" * 100_000])
 def test_a_body_that_is_no_json_is_left_as_it_is(sent):
-    request, remark = Changer([setting("$.a=1")])(Request(method="POST", path="/", body=sent))
-    assert request.body == sent
-    assert remark == (None if not sent else "its body is not JSON, so nothing was changed in it")
+    made = Changer([setting("$.a=1")])(Request(method="POST", path="/", body=sent))
+    assert made.request.body == sent
+    assert made.remark == (None if not sent else "its body is not JSON, so nothing was changed in it")
 
 
 def test_headers_are_set_in_their_place_and_dropped():
     sent = Request(method="POST", path="/", headers=(("User-Agent", "a"), ("x-b", "1"), ("X-B", "2"), ("Cookie", "c")))
     made = [changes.set_header("X-b=n=w"), changes.drop_header("cookie"), changes.set_header("New=")]
-    assert Changer(made)(sent)[0].headers == (("User-Agent", "a"), ("x-b", "n=w"), ("New", ""))
+    assert Changer(made)(sent).request.headers == (("User-Agent", "a"), ("x-b", "n=w"), ("New", ""))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +104,7 @@ def test_headers_are_set_in_their_place_and_dropped():
         (changes.set_header, "X", "sets no header"),
         (changes.set_header, "X=a\nb", "line end"),
         (changes.set_header, "X=\u2028", "no header can have"),
-        (changes.set_header, "Host=x", "cannot be changed"),
+        (changes.drop_header, "host", "cannot be changed"),
         (changes.drop_header, "content-length", "cannot be changed"),
         (changes.drop_header, "a b", "no name of a header"),
     ],
@@ -112,10 +115,74 @@ def test_what_makes_no_sense_is_told(parse, text, says):
     assert caught.value.hint
 
 
-def test_what_found_nothing_is_known():
-    changer = Changer([*SAFE, setting("$.a=1"), changes.drop_value("$.b"), changes.drop_header("X")], profile=len(SAFE))
-    changer(Request(method="POST", path="/", body=b'{"a":0}'))
-    assert [change["do"] for change in changer.unused()] == ["drop", "drop-header"]
+def told(made: Changed) -> list[tuple[str, str | int | None, str | int | None]]:
+    return [(each.where, each.a, each.b) for each in made.differences]
+
+
+def test_what_was_changed_is_counted_and_told_by_place():
+    headers = (("Host", "old.example"), ("Referer", "r"), ("Cookie", "c"))
+    sent = b'[{"p": {"x": 1, "y": [1, {"z": 2}]}, "q": {"a": 1}}, {"p": {"x": 2}}, {}]'
+    changer = Changer(
+        [
+            setting("$[*].p.x=2"),
+            changes.drop_value("$[*].p.y"),
+            changes.drop_value("$[*].nothing"),
+            changes.drop_header("Referer"),
+            changes.drop_header("Cookie"),
+            changes.set_header("host=new.example"),
+        ]
+    )
+    made = changer(Request(method="POST", path="/", headers=headers, body=sent))
+    assert made.places == {1: 1, 2: 1, 4: 1, 5: 1, 6: 1}
+    assert made.host == "new.example"
+    assert sorted(told(made)) == [
+        ("/0/p/x", "1", "2"),
+        ("/0/p/y", "a list of 2", None),
+        ("request.header.Cookie", "(not shown)", None),
+        ("request.header.Host", "old.example", "new.example"),
+        ("request.header.Referer", "r", None),
+    ]
+
+
+def test_a_host_that_is_set_counts_where_it_is_the_recorded_one():
+    changer = Changer([changes.set_header("Host=same.example")])
+    made = changer(Request(method="POST", path="/", headers=(("Host", "same.example"),)))
+    assert (made.host, made.places, made.differences) == ("same.example", {1: 1}, ())
+
+
+def test_what_leads_to_people_is_not_told_whatever_took_it_away():
+    known = {
+        "visitor.marketingCloudUserId": "secret-1",
+        "visitor.customerIDs": {"crm": {"id": "secret-2"}},
+        "n": "mine",
+    }
+    headers = (("Authorization", "secret-3"), ("X-Forwarded-For", "secret-4"), ("X-Who", "secret-5"))
+    request = Request(method="POST", path="/", headers=headers, body=json.dumps([{}, {"params": known}]).encode())
+    changer = Changer(
+        [
+            changes.drop_value("$[0]"),  # what comes behind it moves up
+            {"do": "pseudonym", "path": "$[*].params.n"},
+            {"do": "pseudonym-header", "name": "x-who"},
+            changes.drop_value("$[*].params['visitor.marketingCloudUserId']"),
+            changes.drop_value("$[*].params['visitor.customerIDs']"),
+            changes.set_header("Authorization=secret-6"),
+            changes.drop_header("X-Forwarded-For"),
+            setting("$[*].params.kept=1"),
+        ],
+        key=KEY,
+    )
+    text = repr(told(changer(request)))
+    assert "secret" not in text
+    assert "mine" not in text
+    assert "/0/params" in text
+
+
+def test_of_many_places_the_first_are_told_and_the_others_counted():
+    request = Request(method="POST", path="/", body=json.dumps({f"m{n}": 0 for n in range(100)}).encode())
+    made = Changer([setting("$.*=1")])(request)
+    assert made.places == {1: 100}
+    assert len(made.differences) == MOST
+    assert told(made)[-1] == ("…", "81 more places", "81 more places")
 
 
 # Pseudonyms ----------------------------------------------------------------------------------------------------------
@@ -162,9 +229,11 @@ def test_the_safe_profile_leaves_nothing_that_leads_to_people_or_reports():
     headers = (("Cookie", "secret"), ("Authorization", "secret"), ("X-Forwarded-For", "192.0.2.77"), ("Accept", "*/*"))
     for sent in (body(start), body([start, event_dict("ping")])):
         request = Request(method="POST", path="/", headers=headers, body=sent)
-        safe, remark = Changer(SAFE, key=KEY)(request)
-        everything = safe.body + repr(safe.headers).encode()
-        assert remark is None
+        made = Changer(SAFE, key=KEY, profile=len(SAFE))(request)
+        safe = made.request
+        everything = safe.body + repr((safe.headers, made.differences)).encode()
+        assert made.remark is None
+        assert (set(made.places), made.places[PROFILE]) == ({PROFILE}, 11)
         for word in (b"ecret", b"SECRET", b"1234567890", b"192.0.2.77"):
             assert word not in everything
         assert [name for name, _ in safe.headers] == ["X-Forwarded-For", "Accept"]
@@ -191,13 +260,13 @@ def test_what_is_named_twice_is_not_thought_safe(sent, is_safe):
     request = Request(method="POST", path="/", body=sent)
     changer = Changer(SAFE, key=KEY, profile=len(SAFE))
     if is_safe:
-        assert changer(request) == (request, None)
+        assert changer(request).request == request
         return
     with pytest.raises(ProtocolError, match="names a member twice, so it cannot be made safe"):
         changer(request)
 
 
-@pytest.mark.parametrize("name", ["TE", "Keep-Alive", "Expect", "Upgrade", "host", "Content-Length"])
+@pytest.mark.parametrize("name", ["TE", "Keep-Alive", "Expect", "Upgrade", "Content-Length"])
 def test_headers_of_the_connection_cannot_be_changed(name):
     with pytest.raises(SettingsError, match="cannot be changed"):
         changes.set_header(f"{name}=x")
@@ -207,7 +276,8 @@ def test_a_body_nested_too_deep_for_a_path_is_told():
     sent = b'{"a":' * 400 + b"1" + b"}" * 400
     request = Request(method="POST", path="/", body=sent)
     deep = [{"do": "drop", "path": "$..a"}]
-    assert Changer(deep)(request) == (request, "its body is nested too deep to be changed")
+    made = Changer(deep)(request)
+    assert (made.request, made.remark) == (request, "its body is nested too deep to be changed")
     with pytest.raises(ProtocolError, match="too deep, so it cannot be made safe"):
         Changer(deep, profile=1)(request)
 

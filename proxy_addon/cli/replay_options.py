@@ -1,0 +1,302 @@
+"""How a replay is to be done: the options of ``sessiontape replay``, and what they come to."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from proxy_addon.cli.options import SECONDS, SERVER_URL
+from proxy_addon.core.replays.pacing import Speed
+from proxy_addon.core.replays.runs import ReplayRun, RunOptions
+from proxy_addon.core.replays.targets import Allowed, parse_allowed
+from proxy_addon.core.replays.timestamps import Timestamps
+from proxy_addon.core.urls import ServerUrl
+from proxy_addon.errors import SettingsError
+
+if TYPE_CHECKING:
+    from proxy_addon.core.replays.changing import Change
+
+
+class _Parsed[T](click.ParamType[T]):
+    """A value with a parser of its own, which raises a `SettingsError`."""
+
+    def __init__(self, name: str, parse: Callable[[str], T], kind: type[T]) -> None:
+        self.name = name
+        self._parse = parse
+        self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
+        if isinstance(value, self._kind):
+            return value
+        try:
+            return self._parse(value)
+        except SettingsError as e:
+            self.fail(f"{e}; {e.hint}", param, ctx)
+
+
+class _Text(click.ParamType[str]):
+    """A text that a parser takes; it is parsed again where it is used."""
+
+    def __init__(self, name: str, check: Callable[[str], object]) -> None:
+        self.name = name
+        self._check = check
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        try:
+            self._check(text)
+        except SettingsError as e:
+            self.fail(f"{e}; {e.hint}", param, ctx)
+        return text
+
+
+def _change(parser: str) -> Callable[[str], object]:
+    def check(text: str) -> object:
+        from proxy_addon.core.replays import changing  # noqa: PLC0415  # brings the JSONPath library
+
+        return getattr(changing, parser)(text)
+
+    return check
+
+
+def _ignored(text: str) -> object:
+    from proxy_addon.core.replays.comparing import Noise  # noqa: PLC0415  # only where it is asked for
+
+    return Noise.parse([text])
+
+
+def _proxy_text(text: str) -> object:
+    from proxy_addon.replay.connecting import FROM_ENVIRONMENT, parse_proxy  # noqa: PLC0415  # as above
+
+    return text if text == FROM_ENVIRONMENT else parse_proxy(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a replay is to be done, as typed.
+
+    Attributes:
+        safe: None where nothing was said about it.
+    """
+
+    target: ServerUrl | None
+    allowed: tuple[Allowed, ...]
+    speed: Speed
+    timestamps: Timestamps
+    spread_equal_ts: bool
+    sets: tuple[str, ...]
+    only_present: bool
+    drops: tuple[str, ...]
+    header_sets: tuple[str, ...]
+    header_drops: tuple[str, ...]
+    change_files: tuple[Path, ...]
+    safe: bool | None
+    ignored: tuple[str, ...]
+    concurrency: int
+    spread_s: float
+    timeout_s: float
+    insecure: bool
+    ca: Path | None
+    proxy: str | None
+
+
+_OPTIONS = (
+    click.option(
+        "--target",
+        type=SERVER_URL,
+        metavar="URL",
+        allow_from_autoenv=False,
+        help="Where to: http[s]://host[:port][/path]; a path is put in front of the recorded ones.",
+    ),
+    click.option(
+        "--allow-host",
+        "allowed",
+        type=_Parsed("HOST", parse_allowed, Allowed),
+        metavar="NAME|ADDRESS[:PORT]",
+        multiple=True,
+        allow_from_autoenv=False,
+        help="Allow a target that is not on this machine, or that is a recorded upstream. May be repeated.",
+    ),
+    click.option(
+        "--speed",
+        type=_Parsed("SPEED", Speed.parse, Speed),
+        metavar="N|max",
+        default="1",
+        show_default=True,
+        help="A multiple of the recorded pace, or as fast as the target answers.",
+    ),
+    click.option(
+        "--timestamps",
+        type=_Parsed("TIMESTAMPS", Timestamps.parse, Timestamps),
+        metavar="now|keep|shift:SECONDS",
+        default="now",
+        show_default=True,
+        help="now: each session's start gets its time of sending, its other times move along.",
+    ),
+    click.option(
+        "--spread-equal-ts",
+        is_flag=True,
+        help="Move events of one ts a millisecond apart, in the order that SDKs mean.",
+    ),
+    click.option(
+        "--set",
+        "sets",
+        type=_Text("SET", _change("set_value")),
+        metavar="JSONPATH=VALUE",
+        multiple=True,
+        help="Set a value in bodies; VALUE is JSON, or a text. A name that is not there is added. May be repeated.",
+    ),
+    click.option("--only-present", is_flag=True, help="Let --set change what is there, and add nothing."),
+    click.option(
+        "--drop",
+        "drops",
+        type=_Text("DROP", _change("drop_value")),
+        metavar="JSONPATH",
+        multiple=True,
+        help="Take values out of bodies. May be repeated.",
+    ),
+    click.option(
+        "--set-header",
+        "header_sets",
+        type=_Text("HEADER", _change("set_header")),
+        metavar="NAME=VALUE",
+        multiple=True,
+        help="Set a header; Host too: the request still goes to --target. May be repeated.",
+    ),
+    click.option(
+        "--drop-header",
+        "header_drops",
+        type=_Text("HEADER", _change("drop_header")),
+        metavar="NAME",
+        multiple=True,
+        help="Take a header out. May be repeated.",
+    ),
+    click.option(
+        "--changes",
+        "change_files",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE.toml",
+        multiple=True,
+        help="Changes for repeated use, pseudonyms too; those typed come after them. May be repeated.",
+    ),
+    click.option(
+        "--safe/--no-safe",
+        default=None,
+        allow_from_autoenv=False,
+        help="Replace report suite, org ID and tracking server, and put pseudonyms in the place of visitor IDs. "
+        "On where the target needs --allow-host.",
+    ),
+    click.option(
+        "--ignore",
+        "ignored",
+        type=_Text("WHERE", _ignored),
+        metavar="WHERE",
+        multiple=True,
+        help="What may differ: status, header.NAME, body, body/a/*. May be repeated.",
+    ),
+    click.option(
+        "--concurrency",
+        type=click.IntRange(min=1),
+        metavar="N",
+        default=8,
+        show_default=True,
+        help="Sessions that run side by side at most.",
+    ),
+    click.option(
+        "--spread-starts",
+        "spread_s",
+        type=click.FloatRange(min=0, max=86_400),
+        metavar="SECONDS",
+        default=0.0,
+        show_default=True,
+        help="Let the first sessions, as many as run side by side, begin over such a time and not at once.",
+    ),
+    click.option(
+        "--timeout",
+        "timeout_s",
+        type=SECONDS,
+        metavar="SECONDS",
+        default=10.0,
+        show_default=True,
+        help="How long each answer may take, connecting included.",
+    ),
+    click.option("--insecure", is_flag=True, allow_from_autoenv=False, help="Do not check the target's certificate."),
+    click.option(
+        "--ca",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Trust the authorities in this PEM file in place of the system's.",
+    ),
+    click.option(
+        "--proxy",
+        type=_Text("PROXY", _proxy_text),
+        metavar="URL|env",
+        allow_from_autoenv=False,
+        help="Go through an HTTP proxy, or that of the environment; else none is used. It may need --allow-host too.",
+    ),
+)
+
+
+def replay_options[F: Callable[..., Any]](command: F) -> F:
+    """Add the options; the command gets them as ``options``."""
+
+    @functools.wraps(command)
+    def collected(*args: Any, **kwargs: Any) -> Any:
+        mine = {name: kwargs.pop(name) for name in Options.__dataclass_fields__}
+        return command(*args, options=Options(**mine), **kwargs)
+
+    decorated: Any = collected
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]  # the signature click sees is another one
+
+
+def new_run(options: Options) -> ReplayRun:
+    """Return a run that begins now."""
+    from storage.saving import new_id  # noqa: PLC0415
+
+    return ReplayRun(
+        id=new_id(),
+        target=str(options.target),
+        started_at=datetime.now(UTC),
+        finished_at=None,
+        speed=str(options.speed),
+        timestamps=str(options.timestamps),
+    )
+
+
+def run_options(options: Options) -> RunOptions:
+    """Return what is kept with a run, to go on with it.
+
+    Raises:
+        SettingsError: A file of changes cannot be read, or does not make sense.
+    """
+    return RunOptions(
+        spread_equal_ts=options.spread_equal_ts,
+        ignore=options.ignored,
+        safe=options.safe,
+        changes=tuple(_changes(options)),
+        key=secrets.token_hex(32),
+    )
+
+
+def _changes(options: Options) -> list[Change]:
+    """Return the changes that were asked for, each with the option that did."""
+    from proxy_addon.core.replays import changing  # noqa: PLC0415
+    from proxy_addon.files import changes  # noqa: PLC0415
+
+    only = {"only": "present"} if options.only_present else {}
+    return [
+        *({**each, "option": f"--changes {path}"} for path in options.change_files for each in changes.load(path)),
+        *({**changing.set_value(text), **only, "option": "--set"} for text in options.sets),
+        *({**changing.drop_value(text), "option": "--drop"} for text in options.drops),
+        *({**changing.set_header(text), "option": "--set-header"} for text in options.header_sets),
+        *({**changing.drop_header(text), "option": "--drop-header"} for text in options.header_drops),
+    ]
