@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
 
@@ -24,6 +23,7 @@ def learn_noise(plans: Iterable[SessionPlan], options: SendingOptions, transport
 
     Raises:
         TargetUnreachable: No connection to the target succeeded.
+        Ended: A signal came.
     """
     found: set[str] = set()
 
@@ -46,7 +46,7 @@ def learn_noise(plans: Iterable[SessionPlan], options: SendingOptions, transport
 
     interrupted_by = loops.run(send_all_twice())
     if interrupted_by is not None:
-        signal.raise_signal(interrupted_by)  # now that all is closed: the command ends as commands do
+        raise signals.Ended(interrupted_by)  # now that all is closed: the command ends as commands do
     return tuple(sorted(found))
 
 
