@@ -218,7 +218,7 @@ def ad_too_short(before: Playback, event: SessionEvent) -> str | None:
     passed_s = (event.ts_ms - ad.ts_ms) / 1000
     if passed_s >= ad.ad_length_s / 10:
         return None
-    return f"adComplete {passed_s:g} s after adStart of an ad of {ad.ad_length_s:g} s"
+    return f"adComplete {passed_s:g} s after adStart; the ad lasts {ad.ad_length_s:g} s"
 
 
 @session_rule("ad-pod-second-suspect", INFO, on="adBreakStart", weighs=True)
@@ -246,7 +246,7 @@ def ad_pod_second_suspect(before: Playback, event: SessionEvent) -> str | None:
         return None
     if second_s == 0 and not before.content_has_played:
         return None  # a pre-roll, also where playback resumes further on
-    return f"podSecond {second_s:.15g} of an ad break at playhead {event.playhead_s:.15g} s"
+    return f"podSecond is {second_s:.15g}; expected the playhead of the ad break, {event.playhead_s:.15g}"
 
 
 @session_rule("ad-pod-index-repeated", INFO, on="adBreakStart", weighs=True)
@@ -274,7 +274,7 @@ def ad_pod_index_repeated(before: Playback, event: SessionEvent) -> str | None:
     if first_s is None or abs(event.playhead_s - first_s) <= before.limits.playhead_slack_s:
         return None
     now, then = f"{event.playhead_s:.15g}", f"{first_s:.15g}"
-    return f"podIndex {number(event.pod_index)} of the ad break at {now} s was that of the one at {then} s"
+    return f"the ad break at {now} s has podIndex {number(event.pod_index)}, like the one at {then} s; expected another"
 
 
 @session_rule("ad-pod-position-order", INFO, on="adStart", weighs=True)
@@ -299,7 +299,7 @@ def ad_pod_position_order(before: Playback, event: SessionEvent) -> str | None:
     last, now = before.pod_position, event.pod_position
     if before.break_start is None or last is None or now is None or now > last:
         return None
-    return f"podPosition {number(now)} after {number(last)} in one ad break; expected it to grow"
+    return f"podPosition {number(now)} after {number(last)} in the same ad break; expected it to increase"
 
 
 @session_rule("playback-event-in-ad-break", WARNING, on="play pauseStart bufferStart", weighs=True)
@@ -387,4 +387,4 @@ def playhead_moved_in_ad(before: Playback, event: SessionEvent) -> str | Withdra
     if began is None or not before.moved_playhead_in_ad(event):
         return None
     now, then = f"{event.playhead_s:.15g}", f"{began.playhead_s:.15g}"
-    return f"playhead {now} s in an ad break that began at {then} s; expected it to stay"
+    return f"playhead {now} s in an ad break that began at {then} s; expected it not to move"

@@ -168,7 +168,7 @@ def state_limit(before: Playback, event: SessionEvent) -> str | None:
     if not new or len(known) + len(new) <= most:
         return None
     place = max(0, most - len(known))
-    return f"state {quoted(new[place])} is name number {len(known) + place + 1}; {most} count in a session"
+    return f"state {quoted(new[place])} is state name number {len(known) + place + 1} of the session; only {most} count"
 
 
 @session_rule("state-name-case-mix", INFO, on=_STATE_EVENTS, weighs=True)
@@ -199,5 +199,5 @@ def state_name_case_mix(before: Playback, event: SessionEvent) -> str | None:
     for name in new:
         other = seen.setdefault(name.lower(), name)
         if other != name:
-            return f"state {quoted(name)} was called {quoted(other)} before"
+            return f"state {quoted(name)} was spelled {quoted(other)} before"
     return None

@@ -399,12 +399,12 @@ def integer_as_float(event: EventView) -> Iterable[Problem]:
     """
     ts = (event.player_time or {}).get("ts")
     if isinstance(ts, Number) and ts.whole_value() is not None:
-        yield Problem(f"ts is written {number(ts)}; expected digits alone", event.at("playerTime", "ts"))
+        yield Problem(f"ts is written {number(ts)}; expected digits only", event.at("playerTime", "ts"))
     for member, odd in (("params", event.odd_params), ("qoeData", event.odd_quality)):
         for name, value, key in odd:
             if key is not None and key.type == "integer" and isinstance(value, Number) and value.is_whole:
                 if not value.is_integer_text:
-                    yield Problem(f"{name} is written {number(value)}; expected digits alone", event.at(member, name))
+                    yield Problem(f"{name} is written {number(value)}; expected digits only", event.at(member, name))
 
 
 def _ts(event: EventView) -> int | None:

@@ -146,7 +146,7 @@ def _ran_on(before: Playback, event: SessionEvent) -> str:
     run, since = before.run_with(event), before.silent_since
     assert run is not None
     assert since is not None
-    return f"content moved on by {run.moved_s:.15g} s in {run.passed_s:.15g} s without a play since {since.name}"
+    return f"the playhead advanced by {run.moved_s:.15g} s in {run.passed_s:.15g} s, but no play followed {since.name}"
 
 
 @standing_rule("session-opened-twice", WARNING)
@@ -174,7 +174,7 @@ def session_opened_twice(now: Playback) -> str | None:
     """
     if now.opened_beside is None:
         return None
-    return f"session {now.opened_beside} was opened for the same content by the same device; this one got no event"
+    return f"the same device also opened session {now.opened_beside} for this content; this one got no event"
 
 
 @session_rule("session-start-duplicate", ERROR, on="sessionStart", weighs=True, after_end=True)
@@ -224,7 +224,7 @@ def session_start_retried(before: Playback, event: SessionEvent) -> str | None:
     minute. It is not known whether the earlier attempt is still open on the upstream.
     """
     if before.start is None and before.retry_of is not None:
-        return f"this start was posted before, in session {before.retry_of}; that one may be open upstream"
+        return f"this sessionStart was already posted in session {before.retry_of}, which may still be open upstream"
     if before.start is not None and _is_repetition(before, event):
         return "the same sessionStart was posted again"
     return None
@@ -283,7 +283,7 @@ def session_end_duplicate(before: Playback, _: SessionEvent) -> str | None:
     Known limits: `sessionEnd` after `sessionComplete` is correct. It is not known whether the player sent the second
     `sessionEnd` or something on the way repeated it.
     """
-    return "sessionEnd again" if before.life is Life.ENDED else None
+    return "a second sessionEnd; the session was already closed" if before.life is Life.ENDED else None
 
 
 @session_rule("event-after-session-complete", WARNING, on="play pauseStart bufferStart chapterStart", weighs=True)

@@ -31,7 +31,7 @@ def ts_equal(before: Arrivals, event: SessionEvent) -> str | None:
     """
     if event.ts_ms not in before.times or before.is_older_than_start(event):
         return None
-    return f"{event.name} has the ts of an event before it, {event.ts_ms}"
+    return f"{event.name} has the same ts as an earlier event, {event.ts_ms}"
 
 
 @arrival_rule("ts-out-of-order", INFO)
@@ -86,7 +86,7 @@ def ts_backwards(before: Arrivals, event: SessionEvent) -> str | None:
     window_s = before.limits.reorder_window_s
     if late_ms is None or late_ms <= window_s * 1000:
         return None
-    return f"ts of {event.name} lies {late_ms / 1000:.15g} s below the highest so far; {window_s:g} s are put in order"
+    return f"ts of {event.name} lies {late_ms / 1000:.15g} s below the highest so far; the back end sorts within {window_s:g} s"
 
 
 @arrival_rule("ts-clock-skew", INFO)

@@ -182,7 +182,7 @@ def param_unknown(event: EventView) -> Iterable[Problem]:
         for member in item:
             if member != STATE_NAME:
                 where = event.at("params", name, str(index), member)
-                yield Problem(f"{name} has the member {quoted(member)}; expected {STATE_NAME} alone", where)
+                yield Problem(f"{name} has the member {quoted(member)}; expected only {STATE_NAME}", where)
 
 
 @event_rule("param-case", ERROR, from_schema=True, member="params")
@@ -206,7 +206,7 @@ def param_case(event: EventView) -> Iterable[Problem]:
     """
     for name, _, key in event.odd_params:
         if key is None and (right := _other_case(event, name)) is not None:
-            yield Problem(f"param {quoted(name)} is unknown; {right} is known", event.at("params", name))
+            yield Problem(f"param {quoted(name)} is unknown; expected {right}", event.at("params", name))
 
 
 def _other_case(event: EventView, name: str) -> str | None:
@@ -298,11 +298,11 @@ def placeholder_value(event: EventView) -> Iterable[Problem]:
     params = event.params or {}
     for name, value in params.items():
         if (name in _IDENTIFYING or name.startswith("visitor.")) and _is_stand_in(value):
-            yield Problem(f"{name} is {shown(value)}; expected a value of its own", event.at("params", name))
+            yield Problem(f"{name} is {shown(value)}; expected a real value", event.at("params", name))
     ids = params.get(_CUSTOMER_IDS)
     for name, value in ids.items() if isinstance(ids, dict) else ():
         if isinstance(value, dict) and _is_stand_in(value.get("id")):
-            message = f"the ID {quoted(name)} is {shown(value['id'])}; expected a value of its own"
+            message = f"the ID {quoted(name)} is {shown(value['id'])}; expected a real value"
             yield Problem(message, event.at("params", _CUSTOMER_IDS, name, "id"))
 
 
@@ -377,7 +377,7 @@ def _customer_id_problem(value: Any) -> str | None:
     if not has_type(state, "integer") or state not in (0, 1, 2):
         return f"authState is {shown(state) if 'authState' in value else 'missing'}; expected 0, 1 or 2"
     other = next((name for name in value if name not in ("id", "authState")), None)
-    return None if other is None else f"it has the member {quoted(other)}; expected id and authState alone"
+    return None if other is None else f"it has the member {quoted(other)}; expected only id and authState"
 
 
 @event_rule("param-legacy", INFO, member="params")
@@ -424,7 +424,7 @@ def qoe_in_params(event: EventView) -> Iterable[Problem]:
     """
     for name, _, key in event.odd_params:
         if key is None and name.startswith(QUALITY_PREFIX):
-            yield Problem(f"{quoted(name)} stands in params; expected it in qoeData", event.at("params", name))
+            yield Problem(f"{quoted(name)} is in params; expected it in qoeData", event.at("params", name))
 
 
 @event_rule("error-details-in-params", WARNING, member="params", on="error")
@@ -451,7 +451,7 @@ def error_details_in_params(event: EventView) -> Iterable[Problem]:
     for name in _DETAILS_OF_ERROR:
         if name in (event.params or ()):
             right = "media.qoe.errorID" if name.endswith("Id") else "media.qoe.errorSource"
-            yield Problem(f"{name} stands in params; expected {right} in qoeData", event.at("params", name))
+            yield Problem(f"{name} is in params; expected {right} in qoeData", event.at("params", name))
 
 
 @event_rule("ping-has-params", WARNING, member="params", on="ping")
@@ -570,7 +570,7 @@ def state_name_nonstandard(event: EventView) -> Iterable[Problem]:
     for name, pointer in _state_names(event):
         if name not in protocol.STANDARD_STATES and protocol.STATE_NAME.fullmatch(name):
             suggest = partial(suggestion, name, protocol.STANDARD_STATES)
-            yield Problem(f"state {quoted(name)} is none of the standard ones", pointer, suggest)
+            yield Problem(f"state {quoted(name)} is not a standard state", pointer, suggest)
 
 
 @event_rule("states-update-empty", WARNING, member="params", on="statesUpdate")

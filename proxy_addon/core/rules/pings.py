@@ -122,7 +122,9 @@ def session_timeout_idle(before: Silence, event: SessionEvent) -> str | None:
     gap_s = before.gap_s(event)
     if gap_s is None or gap_s < before.limits.idle_timeout_s:
         return None
-    return f"{event.name} after {gap_s / 60:.1f} minutes without an event; the session was closed and drops it"
+    return (
+        f"{event.name} after {gap_s / 60:.1f} minutes without an event; the session was closed and the event is dropped"
+    )
 
 
 def _still_stands(before: Playback, event: SessionEvent) -> bool | None:
@@ -156,7 +158,9 @@ def session_timeout_playhead(before: Playback, event: SessionEvent) -> str | Non
     if not before.has_stood_too_long(event):
         return None
     minutes = before.limits.playhead_timeout_s / 60
-    return f"the playhead stands at {event.playhead_s:.15g} s for {minutes:g} minutes or more; the session was closed"
+    return (
+        f"the playhead has stayed at {event.playhead_s:.15g} s for {minutes:g} minutes or more; the session was closed"
+    )
 
 
 @session_rule("session-over-24h", INFO)

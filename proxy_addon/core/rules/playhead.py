@@ -66,7 +66,7 @@ def playhead_beyond_length(before: Playback, event: SessionEvent) -> str | None:
         return None
     if event.playhead_s <= length_s + before.limits.playhead_slack_s:
         return None
-    return f"playhead {event.playhead_s:.15g} s lies beyond media.length, {length_s:.15g} s"
+    return f"playhead {event.playhead_s:.15g} s is beyond media.length, {length_s:.15g} s"
 
 
 def _stands_on(before: Playback, event: SessionEvent) -> bool | None:
@@ -103,7 +103,7 @@ def playhead_frozen(before: Playback, event: SessionEvent) -> str | None:
     is_same = before.stood is not None and before.stood.playhead_s == stood.playhead_s
     if is_same and before.stood is not None and before.stood.is_suspicious(before.limits):
         return None  # told at an earlier ping
-    return f"playhead {stood.playhead_s:.15g} s at {stood.pings} pings over {stood.lasted_s:.0f} s of playing content"
+    return f"the playhead stayed at {stood.playhead_s:.15g} s in {stood.pings} pings over {stood.lasted_s:.0f} s of playing content"
 
 
 @session_rule("playhead-in-milliseconds", WARNING, on="ping")
@@ -192,7 +192,7 @@ def resume_flag_suspect(before: Playback, event: SessionEvent) -> str | None:
         begins_s = event.playhead_s - passed_ms / 1000
     else:
         return None
-    return None if begins_s < 1 else f"content begins at {begins_s:.15g} s without media.resume true"
+    return None if begins_s < 1 else f"content begins at {begins_s:.15g} s; expected media.resume true"
 
 
 @session_rule("dropped-frames-decreased", INFO)
@@ -242,4 +242,4 @@ def time_to_start_changed(before: Playback, event: SessionEvent) -> str | None:
     first, now = before.time_to_start_ms, event.time_to_start_ms
     if first is None or now is None or now == first:
         return None
-    return f"media.qoe.timeToStart is {now} after it was {first}; it stays once frames are drawn"
+    return f"media.qoe.timeToStart changed from {first} to {now}; it is fixed once the first frame is shown"

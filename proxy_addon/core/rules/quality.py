@@ -262,7 +262,7 @@ def custom_metadata_key(event: EventView) -> Iterable[Problem]:
     for name in event.metadata or ():
         if not protocol.METADATA_KEY.fullmatch(name):
             yield Problem(
-                f"key {quoted(name)} of customMetadata; expected letters, digits, underscores and dots alone",
+                f"key {quoted(name)} of customMetadata; expected only letters, digits, underscores and dots",
                 event.at("customMetadata", name),
             )
 
@@ -342,6 +342,6 @@ def custom_metadata_reserved_prefix(event: EventView) -> Iterable[Problem]:
     for name in event.metadata or ():
         if name.startswith(protocol.RESERVED_PREFIXES):
             yield Problem(
-                f"key {quoted(name)} of customMetadata begins with a prefix that is Adobe's (a. or media.)",
+                f"key {quoted(name)} of customMetadata begins with a prefix that Adobe reserves (a. or media.)",
                 event.at("customMetadata", name),
             )

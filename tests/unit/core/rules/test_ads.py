@@ -160,7 +160,7 @@ FIRES = [
             INFO,
             _mid_roll(_ad(9, 8, 2), ("adComplete", 13, 8), _ad(14, 8, second), ("adComplete", 19, 8)),
             6,
-            f"podPosition {second} after 2 in one ad break; expected it to grow",
+            f"podPosition {second} after 2 in the same ad break; expected it to increase",
         )
         for second in [2, 1]
     ),
@@ -206,7 +206,7 @@ FIRES = [
             WARNING,
             _mid_roll(_ad(9, 8), ("ping", 15, moved_s), ("adComplete", 19, 8)),
             5,
-            f"playhead {moved_s:g} s in an ad break that began at 8 s; expected it to stay",
+            f"playhead {moved_s:g} s in an ad break that began at 8 s; expected it not to move",
         )
         for moved_s in [9.001, 6.5, 14]
     ),
@@ -232,14 +232,14 @@ FIRES = [
         WARNING,
         _mid_roll(_ad_of(15, 9), ("adComplete", 9.001, 8)),
         5,
-        "adComplete 0.001 s after adStart of an ad of 15 s",
+        "adComplete 0.001 s after adStart; the ad lasts 15 s",
     ),
     Fires(
         "ad-too-short",
         WARNING,
         _mid_roll(_ad_of(20, 9), ("adComplete", 10.999, 8)),
         5,
-        "adComplete 1.999 s after adStart of an ad of 20 s",
+        "adComplete 1.999 s after adStart; the ad lasts 20 s",
     ),
     *(
         Fires(
@@ -247,7 +247,7 @@ FIRES = [
             INFO,
             _with_breaks({"media.ad.podSecond": second}, playhead_s=60),
             3,
-            f"podSecond {second} of an ad break at playhead 60 s",
+            f"podSecond is {second}; expected the playhead of the ad break, 60",
         )
         for second in [58.999, 61.001, 0, 2]
     ),
@@ -256,7 +256,7 @@ FIRES = [
         INFO,
         _with_breaks({"media.ad.podIndex": 1}, {"media.ad.podIndex": 2}, {"media.ad.podIndex": 1}),
         13,
-        "podIndex 1 of the ad break at 180 s was that of the one at 60 s",
+        "the ad break at 180 s has podIndex 1, like the one at 60 s; expected another",
     ),
 ]
 

@@ -158,20 +158,20 @@ def test_a_state_may_have_begun_before_the_recording():
 def test_the_eleventh_name_of_a_state_does_not_count():
     finding = the_only(judged(film(*named(11), ("ping", 20, 20))))
     assert says(finding) == ("state-limit", WARNING, 1, 13)
-    assert finding.message == "state 'state11' is name number 11; 10 count in a session"
+    assert finding.message == "state 'state11' is state name number 11 of the session; only 10 count"
 
 
 def test_each_later_name_is_told_and_one_that_has_ended_counts_too():
     toggled = [(state("stateStart", n, f"s{n}"), state("stateEnd", n + 0.5, f"s{n}")) for n in range(1, 13)]
     finding = the_only(judged(film(*(event for pair in toggled for event in pair), ("ping", 20, 20))))
     assert says(finding) == ("state-limit", WARNING, 2, 23)
-    assert "'s11' is name number 11" in finding.message
+    assert "'s11' is state name number 11" in finding.message
 
 
 def test_the_name_that_is_one_too_many_in_a_list_is_told():
     finding = the_only(judged(film(*named(9), update(12, starts=("z", "a", "b")), ("ping", 20, 20))))
     assert says(finding) == ("state-limit", WARNING, 1, 12)
-    assert "'a' is name number 11" in finding.message
+    assert "'a' is state name number 11" in finding.message
 
 
 def test_of_very_many_names_only_the_first_are_followed_and_each_further_one_is_told():
@@ -181,7 +181,7 @@ def test_of_very_many_names_only_the_first_are_followed_and_each_further_one_is_
         events += [state("stateStart", t_s + 1, f"s{number}"), state("stateEnd", t_s + 1.05, f"s{number}")]
     finding = the_only(judged(film(*events, end_s=33)))
     assert says(finding) == ("state-limit", WARNING, 90 + 2 * 200, 23)
-    assert "'s11' is name number 11" in finding.message
+    assert "'s11' is state name number 11" in finding.message
 
 
 @keeps("state-limit")
@@ -212,7 +212,7 @@ def test_one_state_has_one_spelling(spelling):
     )
     finding = the_only(judged(events))
     assert says(finding) == ("state-name-case-mix", INFO, 1, 5)
-    assert finding.message == f"state '{spelling}' was called 'fullScreen' before"
+    assert finding.message == f"state '{spelling}' was spelled 'fullScreen' before"
 
 
 def test_other_names_than_full_screen_are_two_states_when_spelled_in_two_ways():

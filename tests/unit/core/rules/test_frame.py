@@ -145,7 +145,7 @@ FIRES = [
     fires("ts-implausible", timed(ts=946_684_799_999), TS, "ts 946684799999 lies outside"),
     fires("ts-implausible", timed(ts=4_102_444_800_000), TS, "ts 4102444800000 lies outside"),
     fires("ts-implausible", timed(ts=10**15 - 1), TS, "ts 999999999999999 lies outside"),
-    fires("integer-as-float", timed(ts=as_written("1.7e12")), TS, "ts is written 1.7e12; expected digits alone"),
+    fires("integer-as-float", timed(ts=as_written("1.7e12")), TS, "ts is written 1.7e12; expected digits only"),
     fires("integer-as-float", timed(ts=as_written("1772366400000.0")), TS, "ts is written 1772366400000.0"),
     fires("integer-as-float", timed(ts=as_written("17723664E5")), TS, "ts is written 17723664E5"),
     fires(

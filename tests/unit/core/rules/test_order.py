@@ -31,7 +31,7 @@ def test_events_with_one_ts_are_told_with_their_number():
         )
     )
     assert says(finding) == ("ts-equal", INFO, 3, 4)
-    assert finding.message == "bitrateChange has the ts of an event before it, 1772366410000"
+    assert finding.message == "bitrateChange has the same ts as an earlier event, 1772366410000"
     assert [place.seq for place in finding.places] == [4, 5, 7]
 
 
@@ -48,7 +48,7 @@ def test_a_millisecond_keeps_two_events_apart():
 def test_the_message_about_an_event_of_any_type_is_one_line_of_text():
     findings = judged(film(("ping", 10, 10), ("a\nb\ud83c", 10, 10), (None, 10, 10), ("ping", 20, 20)))
     assert the_only(findings).message == (
-        r"an event of type 'a\nb\ud83c' has the ts of an event before it, 1772366410000"
+        r"an event of type 'a\nb\ud83c' has the same ts as an earlier event, 1772366410000"
     )
 
 
@@ -76,7 +76,7 @@ def test_the_ts_may_stay_and_the_requests_may_come_late():
 def test_a_ts_more_than_five_seconds_below_the_highest_is_told():
     finding = the_only(judged(film(at("ping", 10, 10), at("ping", 20, 20), at("bitrateChange", 14.999, 20.1))))
     assert says(finding) == ("ts-backwards", WARNING, 1, 5)
-    assert finding.message == "ts of bitrateChange lies 5.001 s below the highest so far; 5 s are put in order"
+    assert finding.message == "ts of bitrateChange lies 5.001 s below the highest so far; the back end sorts within 5 s"
 
 
 @keeps("ts-backwards")

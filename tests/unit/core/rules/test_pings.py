@@ -57,7 +57,8 @@ def test_a_silence_of_ten_minutes_closes_a_session(gap_s):
     finding = the_only(judged(silent_for(gap_s)))
     assert says(finding) == ("session-timeout-idle", ERROR, 1, 4)
     assert (
-        finding.message == f"ping after {gap_s / 60:.1f} minutes without an event; the session was closed and drops it"
+        finding.message
+        == f"ping after {gap_s / 60:.1f} minutes without an event; the session was closed and the event is dropped"
     )
 
 
@@ -197,7 +198,7 @@ def paused_until(last_s: float, *after):
 def test_a_playhead_that_stands_for_31_minutes_has_closed_the_session():
     finding = the_only(judged(paused_until(1870, ("play", 1875, 10))))
     assert says(finding) == ("session-timeout-playhead", WARNING, 1, 189)
-    assert finding.message == "the playhead stands at 10 s for 31 minutes or more; the session was closed"
+    assert finding.message == "the playhead has stayed at 10 s for 31 minutes or more; the session was closed"
     assert finding.until_seq == 191
 
 

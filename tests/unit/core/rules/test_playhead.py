@@ -50,7 +50,7 @@ def test_the_playhead_stays_within_the_length_and_a_second():
     events = film(("ping", 10, 10), ("ping", 20, 31.001), end_s=30, start={"media.length": 30})
     finding = the_only(judged(events))
     assert says(finding) == ("playhead-beyond-length", WARNING, 1, 4)
-    assert finding.message == "playhead 31.001 s lies beyond media.length, 30 s"
+    assert finding.message == "playhead 31.001 s is beyond media.length, 30 s"
 
 
 @keeps("playhead-beyond-length")
@@ -85,7 +85,7 @@ def test_three_pings_over_twenty_seconds_with_one_playhead_are_told_once():
     finding = the_only(judged(film(*pings(10, 50, 0), end_s=55)))
     assert says(finding) == ("playhead-frozen", WARNING, 1, 5)
     assert finding.until_seq == 7
-    assert finding.message == "playhead 0 s at 3 pings over 20 s of playing content"
+    assert finding.message == "the playhead stayed at 0 s in 3 pings over 20 s of playing content"
 
 
 @breaks("playhead-frozen")
@@ -252,7 +252,7 @@ def started(playhead_s: float, **params):
 def test_content_that_starts_in_its_middle_has_the_resume_flag(playhead_s, params):
     finding = the_only(judged(started(playhead_s, **params)))
     assert says(finding) == ("resume-flag-suspect", INFO, 1, 1)
-    assert finding.message == f"content begins at {playhead_s} s without media.resume true"
+    assert finding.message == f"content begins at {playhead_s} s; expected media.resume true"
 
 
 PRE_ROLL = [("adBreakStart", 0.2, 0), ("adStart", 0.3, 0), ("play", 0.4, 0), ("adComplete", 30, 0)]
@@ -271,7 +271,7 @@ PRE_ROLL = [("adBreakStart", 0.2, 0), ("adStart", 0.3, 0), ("play", 0.4, 0), ("a
 def test_content_that_starts_at_0_and_plays_from_its_middle_has_the_resume_flag(events, begins_s):
     [finding] = [finding for finding in judged(events, is_over=False) if finding.rule == "resume-flag-suspect"]
     assert says(finding) == ("resume-flag-suspect", INFO, 1, finding.seq)
-    assert finding.message == f"content begins at {begins_s} s without media.resume true"
+    assert finding.message == f"content begins at {begins_s} s; expected media.resume true"
 
 
 @keeps("resume-flag-suspect")
@@ -327,7 +327,7 @@ def test_the_number_of_dropped_frames_may_stay_and_what_is_no_number_is_passed_o
 def test_the_time_to_start_does_not_change():
     finding = the_only(judged(measured("media.qoe.timeToStart", 850, 851, 850, 0)))
     assert says(finding) == ("time-to-start-changed", INFO, 2, 4)
-    assert finding.message.startswith("media.qoe.timeToStart is 851 after it was 850")
+    assert finding.message.startswith("media.qoe.timeToStart changed from 850 to 851")
 
 
 @keeps("time-to-start-changed")

@@ -154,7 +154,7 @@ FIRES = [
             "sessionStart",
             _metadata({key: "x"}),
             f"/customMetadata/{key}",
-            f"key '{key}' of customMetadata begins with a prefix that is Adobe's",
+            f"key '{key}' of customMetadata begins with a prefix that Adobe reserves",
         )
         for key in ["a.media.ad.advertiser", "media.show", "a."]
     ),
