@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import batched
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, select
 
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Outcome, Request, Response, header
@@ -133,12 +133,6 @@ def get(db: Connection, ids: Sequence[str]) -> Generator[Exchange]:
     for some in batched(ids, _READ_AT_ONCE):
         for row in db.execute(select(*COLUMNS).where(ExchangeRow.id.in_(some))):
             yield from_row(row)
-
-
-def ids_of_large(db: Connection, session: str, size: int) -> list[str]:
-    """Return the ids of a session's exchanges whose request body has more bytes than so many."""
-    large = func.length(ExchangeRow.request_body) > size
-    return list(db.execute(select(ExchangeRow.id).where(ExchangeRow.session == session, large)).scalars())
 
 
 def of_none(db: Connection, filters: Filters, *, limit: int | None = None) -> list[Exchange]:

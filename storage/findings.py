@@ -1,4 +1,8 @@
-"""Findings in the store: of exchanges, stored with them, and of sessions as a whole, replaced as they change."""
+"""Findings in the store: of exchanges, stored with them, and of sessions as a whole, replaced as they change.
+
+That an exchange was not judged yet is another thing than that nothing was found of it: it has a mark of its own, as a
+session has whose findings are due.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
-from proxy_addon.core.findings import Finding, Severity
-from storage.models import ExchangeRow, FindingRow, SessionRow
+from proxy_addon.core.findings import Finding, Severity, Verdict
+from storage.models import ExchangeRow, FindingRow, SessionRow, UnjudgedRow
 
 _IDS_IN_A_STATEMENT = 500
 
@@ -58,8 +62,21 @@ def add(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         db.execute(insert(FindingRow), [dict(row) for row in rows])
 
 
-def of_exchanges(db: Connection, session: str | None) -> dict[str, list[Finding]]:
+def mark_unjudged(db: Connection, exchange_ids: Sequence[str]) -> None:
+    """Mark exchanges that are stored before they are judged."""
+    if exchange_ids:
+        db.execute(insert(UnjudgedRow), [{"exchange_id": id} for id in exchange_ids])
+
+
+def unjudged(db: Connection) -> list[str]:
+    """Return the ids of all exchanges that have such a mark, oldest first."""
+    return list(db.execute(select(UnjudgedRow.exchange_id).order_by(UnjudgedRow.exchange_id)).scalars())
+
+
+def of_exchanges(db: Connection, session: str | None) -> dict[str, Verdict]:
     """Return what was found of exchanges when they were recorded, by the exchange's id.
+
+    Those of which nothing was found are left out; those that nobody has judged yet are there, with None.
 
     Args:
         session: Our id of the session whose exchanges are meant; None for those that belong to none.
@@ -73,7 +90,9 @@ def of_exchanges(db: Connection, session: str | None) -> dict[str, list[Finding]
     found: dict[str, list[Finding]] = {}
     for row in db.execute(query).mappings():
         found.setdefault(row["exchange_id"], []).append(from_row(row))
-    return found
+    marked = select(UnjudgedRow.exchange_id).join(ExchangeRow, ExchangeRow.id == UnjudgedRow.exchange_id)
+    waiting = db.execute(marked.where(ExchangeRow.session == session)).scalars()  # None becomes IS NULL
+    return {**dict.fromkeys(waiting), **found}
 
 
 def of_session(db: Connection, session: str) -> list[Finding]:
@@ -97,11 +116,14 @@ def replace_of_session(db: Connection, session: str, findings: Iterable[Finding]
 def replace_of_exchange(db: Connection, exchange_id: str, findings: Iterable[Finding]) -> bool:
     """Put findings about an exchange in the place of those before, and keep the counts of its session right.
 
+    From now on it counts as judged.
+
     To be called in a transaction of `storage.engine.Store.write`.
 
     Returns:
         Whether the exchange is still there.
     """
+    db.execute(delete(UnjudgedRow).where(UnjudgedRow.exchange_id == exchange_id))
     row = db.execute(select(ExchangeRow.session).where(ExchangeRow.id == exchange_id)).first()
     return row is not None and _replace(db, row.session, exchange_id, list(findings))
 

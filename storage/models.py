@@ -197,6 +197,14 @@ class FindingRow(Base):
     __table_args__ = (Index(None, "session"), Index(None, "exchange_id"))
 
 
+class UnjudgedRow(Base):
+    """An exchange that was stored before it was judged. What a recorder leaves of them, the next one takes up."""
+
+    __tablename__ = "unjudged"
+
+    exchange_id: Mapped[str] = mapped_column(ForeignKey("exchanges.id", ondelete="CASCADE"), primary_key=True)
+
+
 class ServerRow(Base):
     """An address that was connected to under the name of an upstream: a replay must not get there by another name."""
 

@@ -8,7 +8,7 @@ from proxy_addon.errors import SchemaOutOfDate
 from storage.engine import Store
 from storage.models import Base
 
-REVISION = "0007"
+REVISION = "0008"
 """Newest revision in ``migrations/``; a test compares the two."""
 
 

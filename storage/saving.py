@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, exc, insert, select, update
 
 from proxy_addon.core import sessions as folding
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import Finding
+from proxy_addon.core.findings import Verdict
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.sessions import RETRY_WINDOW, Membership, Session, membership, session_id_of
 from storage import exchanges as exchange_rows
@@ -47,7 +47,7 @@ class Judged:
     """An exchange, and what is to be said of it by itself."""
 
     exchange: Exchange
-    findings: Sequence[Finding] = ()
+    findings: Verdict = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +58,20 @@ class Touched:
     exchanges: list[Exchange]
 
 
-def save_batch(
-    store: Store, recording: RecordingRun, judged: Sequence[Judged], *, findings_due: bool = False
-) -> list[Touched]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What a batch has changed.
+
+    Attributes:
+        touched: All sessions that are not as they were.
+        unjudged: Ids of the exchanges that are still to be judged, in a session or not, in their order.
+    """
+
+    touched: Sequence[Touched] = ()
+    unjudged: Sequence[str] = ()
+
+
+def save_batch(store: Store, recording: RecordingRun, judged: Sequence[Judged], *, findings_due: bool = False) -> Saved:
     """Store exchanges as `save` does, in a transaction of its own.
 
     A single exchange that the database refuses is stored once more with its texts in ASCII: names in lists are not
@@ -78,15 +89,13 @@ def save_batch(
         if len(judged) != 1:
             raise
         with store.write(in_ascii=True) as db:
-            touched = save(db, recording, judged, findings_due=findings_due)
+            saved = save(db, recording, judged, findings_due=findings_due)
         path = judged[0].exchange.request.path
         logger.warning(f"stored with ? for letters in its names: {path}: {getattr(e, 'orig', e)}")
-        return touched
+        return saved
 
 
-def save(
-    db: Connection, recording: RecordingRun, judged: Sequence[Judged], *, findings_due: bool = False
-) -> list[Touched]:
+def save(db: Connection, recording: RecordingRun, judged: Sequence[Judged], *, findings_due: bool = False) -> Saved:
     """Store exchanges with their findings and bring their sessions up to date.
 
     To be called in a transaction of `storage.engine.Store.write`: being alone in writing is what keeps sessions right
@@ -94,13 +103,13 @@ def save(
     commit was lost on the way can be saved again.
 
     Args:
-        findings_due: Mark the sessions as such whose findings are still to come; see `storage.findings.no_longer_due`.
+        findings_due: Mark sessions and exchanges whose findings are still to come; see `storage.findings`.
     """
     ids = [each.exchange.id for each in judged]
     known = set(db.execute(select(ExchangeRow.id).where(ExchangeRow.id.in_(ids))).scalars())
     new = [each for each in judged if each.exchange.id not in known]
     if not new:
-        return []
+        return Saved()
     fold = _Fold(db, recording)
     fold.load([each.exchange for each in new])
     rows, found = [], []
@@ -108,7 +117,8 @@ def save(
         session = fold.add(each)
         rows.append(exchange_rows.to_row(each.exchange, recording_id=recording.id, session=session))
         found += [
-            finding_rows.to_row(finding, session=session, exchange_id=each.exchange.id) for finding in each.findings
+            finding_rows.to_row(finding, session=session, exchange_id=each.exchange.id)
+            for finding in each.findings or ()
         ]
         _keep_schema(db, each.exchange)
     _begin(db, recording)
@@ -116,7 +126,9 @@ def save(
     fold.write(findings_due=findings_due)
     db.execute(insert(ExchangeRow), rows)
     finding_rows.add(db, found)
-    return fold.touched()
+    unjudged = [each.exchange.id for each in new if each.findings is None] if findings_due else []
+    finding_rows.mark_unjudged(db, unjudged)
+    return Saved(touched=fold.touched(), unjudged=unjudged)
 
 
 def new_id() -> str:
@@ -163,7 +175,7 @@ class _Fold:
         key = session_key(exchange.upstream, entry.session.session_id)
         if key is not None:
             self._newest[key] = entry
-        entry.session = replace(entry.session, findings=entry.session.findings.plus(judged.findings))
+        entry.session = replace(entry.session, findings=entry.session.findings.plus(judged.findings or ()))
         entry.exchanges.append(exchange)
         self._touched[entry.session.id] = entry
         return entry.session.id

@@ -12,7 +12,7 @@ batch in it. Both numbers count from 1; those in a JSON Pointer count from 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, override
@@ -148,9 +148,13 @@ def _elsewhere(finding: Finding) -> str:
     return f"also at {places}" + (f" and {rest} more" if rest else "")
 
 
-def finding_line(finding: Finding) -> str:
+def finding_line(finding: Finding, place: str = "") -> str:
     """Return a finding as one line of text, if what a device sent has no line ends in it."""
-    return "".join(text for _, text in finding_parts(finding))
+    return "".join(text for _, text in finding_parts(finding, place))
+
+
+type Verdict = Sequence[Finding] | None
+"""What is to be said of an exchange by itself: None where nobody has judged it yet, empty where nothing was found."""
 
 
 def worst(findings: Iterable[Finding]) -> Severity | None:

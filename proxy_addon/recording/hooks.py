@@ -26,7 +26,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from proxy_addon import __version__
 from proxy_addon.core.durations import parse_seconds
 from proxy_addon.core.exchange import Exchange, Outcome
-from proxy_addon.core.findings import Finding
+from proxy_addon.core.findings import Finding, Verdict
 from proxy_addon.core.judging.exchanges import refusal
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.routes import Operation, parse_route
@@ -36,7 +36,7 @@ from proxy_addon.files import settings
 from proxy_addon.process import logs
 from proxy_addon.recording import inside, stream
 from proxy_addon.recording.flows import Arrival, Arrivals, address_to_upstream, exchange_of, upstream_url
-from proxy_addon.recording.inspecting import JUDGED_AT_ONCE, Inspector
+from proxy_addon.recording.inspecting import Inspector
 from proxy_addon.recording.live import LiveJudge
 from proxy_addon.recording.options import DURABILITIES, DURABILITY_HELP, REJECT_HELP, TIMEOUT_HELP, UPSTREAM_TIMEOUT_S
 from proxy_addon.recording.writer import LINGER_S, Writer
@@ -68,46 +68,31 @@ class _Recorder:
     def __init__(self, store_url: str, name: str | None, inspector: Inspector, *, durable: bool) -> None:
         self.store = Store(store_url, durable=durable)
         self.inspector = inspector
-        self.live = LiveJudge(self.store, inspector, self._tell)
+        self.marks = inside.Marks(asyncio.get_running_loop())
+        self.live = LiveJudge(self.store, inspector, self.marks)
         self.arrivals = Arrivals()
         self.in_flight: dict[str, _InFlight] = {}
-        self._unmarked: dict[str, HTTPFlow] = {}
-        self._loop = asyncio.get_running_loop()
         self.writer = Writer(self._save, linger_s=0.0 if durable else LINGER_S)
         self._run = saving.RecordingRun(
             id=saving.new_id(), name=name or None, started_at=datetime.now(UTC), version=__version__
         )
 
-    def _save(self, batch: Sequence[tuple[Exchange, Sequence[Finding] | None]]) -> None:
-        judged = [saving.Judged(exchange, findings or ()) for exchange, findings in batch]
-        touched = saving.save_batch(self.store, self._run, judged, findings_due=self.inspector.is_on)
+    def _save(self, batch: Sequence[tuple[Exchange, Verdict]]) -> None:
+        judged = [saving.Judged(exchange, verdict) for exchange, verdict in batch]
+        saved = saving.save_batch(self.store, self._run, judged, findings_due=self.inspector.is_on)
         if self.inspector.is_on:
-            self.live.see(touched)
+            self.live.see(saved)
         for exchange, _ in batch:
             if exchange.route.operation is Operation.SCHEMAS and exchange.is_accepted:
                 self.inspector.learn(self.store, exchange.upstream)
 
     def store_exchange(self, flow: HTTPFlow, exchange: Exchange) -> Future[bool]:
         """Hand an exchange to the writer; its flow is marked by what is found of it, now or, where that takes, later."""
-        if not self.inspector.is_on:
-            return self.writer.put(exchange)
-        if len(exchange.request.body) <= JUDGED_AT_ONCE:
-            findings = self.inspector.findings(exchange)
-            inside.mark(flow, findings)
-            return self.writer.put(exchange, findings)
-        self._unmarked[exchange.id] = flow
-        stored = self.writer.put(exchange)
-        stored.add_done_callback(lambda done: None if done.result() else self._unmarked.pop(exchange.id, None))
-        return stored
-
-    def _tell(self, exchange_id: str, findings: list[Finding]) -> None:
-        flow = self._unmarked.pop(exchange_id, None)
-        if flow is not None:
-            asyncio.run_coroutine_threadsafe(self._mark(flow, findings), self._loop)
-
-    async def _mark(self, flow: HTTPFlow, findings: list[Finding]) -> None:
-        inside.mark(flow, findings)
-        await inside.show_update(flow)
+        verdict = self.inspector.at_once(exchange)
+        self.marks.follow(exchange.id, flow)
+        if verdict is not None:
+            self.marks.judged(flow, verdict)
+        return self.writer.put(exchange, verdict)
 
 
 class Tape:
@@ -226,10 +211,13 @@ class Tape:
         await asyncio.to_thread(recorder.live.close, max(0.1, until_s - time.monotonic()))
         recorder.store.close()
         lost = self.lost = counts.lost + self._unconverted
-        logger.log(logging.WARNING if lost else logging.INFO, f"{counts.stored} exchanges stored, {lost} lost")
+        failed = recorder.inspector.failures.count
+        told = f"{counts.stored} exchanges stored, {lost} lost" + (f"; judging failed {failed} times" if failed else "")
+        logger.log(logging.WARNING if lost or failed else logging.INFO, told)
 
     def _judging(self) -> inside.Judging:
-        return inside.Judging(self._begin().inspector, self._upstream)
+        recorder = self._begin()
+        return inside.Judging(recorder.inspector, recorder.marks, self._upstream)
 
     def _begin(self) -> _Recorder:
         """Return the recorder, made when it is first needed: the first connection may come before `running`."""
@@ -322,9 +310,8 @@ class Tape:
 
     async def _findings(self, exchange: Exchange) -> Sequence[Finding]:
         inspector = self._begin().inspector
-        if len(exchange.request.body) <= JUDGED_AT_ONCE:
-            return inspector.findings(exchange)
-        return await asyncio.to_thread(inspector.findings, exchange)
+        verdict = inspector.at_once(exchange)
+        return verdict if verdict is not None else await asyncio.to_thread(inspector.findings, exchange)
 
     async def _commit(self, stored: Future[bool] | None) -> None:
         if stored is None:

@@ -1,15 +1,19 @@
 """What people see who run the recorder inside mitmproxy or mitmweb: marks, comments, a view of bodies, two commands.
 
-Flows with findings are marked and carry them as comment. The view shows a body with its findings above it. ``tape.check``
-judges flows, those loaded from a file too, and ``tape.sessions`` lists what the store has.
+Flows with findings are marked and carry them as comment, those of a session on the flows of the events they name. The
+view shows a body with its findings above it. ``tape.check`` judges flows, those loaded from a file too, and
+``tape.sessions`` lists what the store has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import NamedTuple
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from mitmproxy import command, contentviews, ctx, flow, types
 from mitmproxy.contentviews import Contentview, Metadata
@@ -30,17 +34,98 @@ from storage.sessions import Filters
 VIEW = "Media Collection API"
 SESSIONS_SHOWN = 50
 _MARKS = {Severity.ERROR: ":red_circle:", Severity.WARNING: ":yellow_circle:", Severity.INFO: ":large_blue_circle:"}
-_MARKED = "sessiontape.marked"
+_MARKED, _COMMENTED = "sessiontape.marked", "sessiontape.commented"
+"""What we have put on a flow: anything else there was put by somebody by hand, and stays."""
 
 
-def mark(of: HTTPFlow, findings: Sequence[Finding]) -> None:
-    """Mark a flow by its worst finding, and put all of them into its comment; one without is left as it is."""
-    severity = worst(findings)
-    if severity is None:
-        return
-    of.marked = _MARKS[severity]
-    of.comment = "\n".join(finding_line(finding) for finding in findings)
-    of.metadata[_MARKED] = True
+@dataclass(slots=True)
+class _Found:
+    """What was found of a flow: of its exchange by itself, and of its session where it names this event."""
+
+    of_exchange: Sequence[Finding] = ()
+    of_session: Sequence[Finding] = ()
+
+
+class Marks:
+    """Puts findings on flows as they come: a mark by the worst of them, and all of them as comment.
+
+    A flow that nobody else keeps is not kept here either; then there is nobody to see its mark.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Make one.
+
+        Args:
+            loop: Where flows are changed. What says so may be called by other threads, all else is called there.
+        """
+        self._loop = loop
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._flows: WeakValueDictionary[str, HTTPFlow] = WeakValueDictionary()
+        self._found: WeakKeyDictionary[HTTPFlow, _Found] = WeakKeyDictionary()
+
+    def follow(self, exchange_id: str, of: HTTPFlow) -> None:
+        """Remember which flow an exchange was, for what is found of it later."""
+        self._flows[exchange_id] = of
+
+    def judged(self, of: HTTPFlow, findings: Sequence[Finding]) -> None:
+        """Put on a flow what was found of its exchange, in the place of what was there."""
+        self._found.setdefault(of, _Found()).of_exchange = findings
+        self._put(of)
+
+    def tell_of_exchange(self, exchange_id: str, findings: Sequence[Finding]) -> None:
+        """Tell what was found of an exchange after it was stored. May be called by any thread."""
+        self._in_loop(self._late, exchange_id, findings)
+
+    def tell_of_session(self, findings: Mapping[str, Sequence[Finding]]) -> None:
+        """Tell which findings of their session name exchanges, in the place of earlier ones. May be called by any thread.
+
+        Args:
+            findings: By the ids of the exchanges; those of which nothing has changed are left out.
+        """
+        self._in_loop(self._of_session, findings)
+
+    def _in_loop(self, work: Callable[..., None], *arguments: object) -> None:
+        if not self._loop.is_closed():  # a thread of ours may outlive it by a moment
+            self._loop.call_soon_threadsafe(work, *arguments)
+
+    def _late(self, exchange_id: str, findings: Sequence[Finding]) -> None:
+        of = self._flows.get(exchange_id)
+        if of is not None:
+            self.judged(of, findings)
+            self._show([of])
+
+    def _of_session(self, findings: Mapping[str, Sequence[Finding]]) -> None:
+        flows = []
+        for exchange_id, found in findings.items():
+            of = self._flows.get(exchange_id)
+            if of is not None:
+                self._found.setdefault(of, _Found()).of_session = found
+                self._put(of)
+                flows.append(of)
+        self._show(flows)
+
+    def _put(self, of: HTTPFlow) -> None:
+        found = self._found[of]
+        severity = worst((*found.of_exchange, *found.of_session))
+        if severity is None and _MARKED not in of.metadata:
+            return
+        mark = "" if severity is None else _MARKS[severity]
+        comment = "\n".join(
+            [
+                *(finding_line(finding) for finding in found.of_exchange),
+                *(finding_line(finding, f"#{finding.seq}") for finding in found.of_session),
+            ]
+        )
+        if of.marked in ("", of.metadata.get(_MARKED)):
+            of.marked = of.metadata[_MARKED] = mark
+        if of.comment in ("", of.metadata.get(_COMMENTED)):
+            of.comment = of.metadata[_COMMENTED] = comment
+
+    def _show(self, flows: Sequence[HTTPFlow]) -> None:
+        if flows:
+            task = self._loop.create_task(ctx.master.addons.trigger_event(UpdateHook(flows)))
+            self._tasks.add(task)  # a loop keeps none
+            task.add_done_callback(self._tasks.discard)
 
 
 async def show_update(of: HTTPFlow) -> None:
@@ -57,6 +142,7 @@ class Judging(NamedTuple):
     """
 
     inspector: Inspector
+    marks: Marks
     upstream: ServerUrl | None
 
 
@@ -130,7 +216,7 @@ class Commands:
             if exchange is not None:
                 findings = judging.inspector.findings(exchange)
                 if isinstance(each, HTTPFlow):
-                    mark(each, findings)
+                    judging.marks.judged(each, findings)
                 rows += [_row(exchange, finding) for finding in findings]
         return rows  # type: ignore[return-value]  # a list of lists is what mitmproxy means by Data
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable
+
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import Finding, Severity
+from proxy_addon.core.findings import CHECKER_FAILED, Finding, Verdict
+from proxy_addon.core.judging import net
 from proxy_addon.core.judging.exchanges import judge_body, judge_exchange
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.routes import Operation
@@ -14,20 +18,61 @@ from storage.engine import Store
 
 logger = logs.logger(__name__)
 
-CHECKER_FAILED = "checker-failed"
-"""What a finding is called that tells of a fault of ours; no rule of the protocol has this name."""
-
-
 JUDGED_AT_ONCE = 64 * 1024
 """Largest body, in bytes, that is judged between two packets; a larger one must not keep other devices waiting."""
 
 
+class Failures:
+    """Counts what goes wrong in judging, and logs each kind of it once. May be used by any thread.
+
+    Attributes:
+        count: How often a check failed.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._kinds: set[str] = set()
+        self._lock = threading.Lock()
+
+    def of_rules(self, findings: Iterable[Finding], where: str) -> None:
+        """Note the rules that failed, by the findings which say so.
+
+        Args:
+            where: What was judged.
+        """
+        for finding in findings:
+            if finding.rule == CHECKER_FAILED and self._note(net.kind(finding), finding.count):
+                logger.error(f"{finding.message}; first on {where}")
+
+    def of_ours(self, what: str, where: str, error: Exception) -> None:
+        """Note that something else failed.
+
+        Args:
+            what: What failed, without what it failed on.
+        """
+        if self._note(f"{what}: {type(error).__name__}", 1):
+            logger.error(f"{what} failed, first on {where}", exc_info=error)
+
+    def _note(self, kind: str, times: int) -> bool:
+        with self._lock:
+            self.count += times
+            is_new = kind not in self._kinds
+            self._kinds.add(kind)
+            return is_new
+
+
 class Inspector:
-    """Judges exchanges by the rules over bodies, with the schemas that their upstream gave."""
+    """Judges exchanges by the rules over bodies, with the schemas that their upstream gave.
+
+    Attributes:
+        is_on: Whether what is recorded is to be judged.
+        failures: Of rules, whoever asked for them.
+    """
 
     def __init__(self, policy: Policy, *, is_on: bool = True) -> None:
         self.policy = policy
         self.is_on = is_on
+        self.failures = Failures()
         self._vocabularies: dict[str, Vocabulary] = {}
         self._built_in = Vocabulary(policy.params)
 
@@ -55,14 +100,15 @@ class Inspector:
         vocabulary = self._vocabularies.get(upstream, self._built_in)
         return judge_body(body, endpoint, self.policy, vocabulary)
 
+    def at_once(self, exchange: Exchange) -> Verdict:
+        """Return what is to be said of an exchange by itself, if it does not take long to tell; None if it does."""
+        if not self.is_on or len(exchange.request.body) > JUDGED_AT_ONCE:
+            return None
+        return self.findings(exchange)
+
     def findings(self, exchange: Exchange) -> list[Finding]:
-        """Return what is to be said of an exchange by itself. Never fails."""
-        if not self.is_on:
-            return []
-        try:
-            vocabulary = self._vocabularies.get(exchange.upstream, self._built_in)
-            return judge_exchange(exchange, self.policy, vocabulary)
-        except Exception as e:
-            logger.exception(f"the rules failed on {exchange.request.method} {exchange.request.path}")
-            message = f"the rules failed on this request, which is a fault of sessiontape: {e!r}"[:300]
-            return [Finding(rule=CHECKER_FAILED, severity=Severity.WARNING, message=message)]
+        """Return what is to be said of an exchange by itself, however long it takes. Never fails."""
+        vocabulary = self._vocabularies.get(exchange.upstream, self._built_in)
+        found = judge_exchange(exchange, self.policy, vocabulary)
+        self.failures.of_rules(found, f"{exchange.request.method} {exchange.request.path}")
+        return found

@@ -2,8 +2,10 @@
 
 One thread of its own takes what was stored. It keeps the state of sessions that are alive, and no others; what it has
 not seen of one, because the recorder was started anew or another one writes into the store too, it reads from there.
-Sessions whose findings may not be up to date are marked in the store, by the transaction that makes them so: what a
-recorder that was killed has left is the first thing the next one does.
+Sessions whose findings may not be up to date, and exchanges that nobody has judged yet, are marked in the store, by the
+transaction that makes them so: what a recorder that was killed has left is the first thing the next one does.
+
+Nothing that goes wrong ends the thread. What it was about keeps its mark, and is left to the next recorder.
 """
 
 from __future__ import annotations
@@ -12,20 +14,22 @@ import threading
 import time
 from bisect import bisect
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import Finding, Severity
+from proxy_addon.core.findings import CHECKER_FAILED, Finding, Severity
+from proxy_addon.core.judging import net
 from proxy_addon.core.judging.sessions import SessionJudge, events_of, facts_of, is_batch
 from proxy_addon.core.sessions import IDLE_TIMEOUT, AsOf, Session
 from proxy_addon.errors import SessiontapeError
 from proxy_addon.process import logs
-from proxy_addon.recording.inspecting import JUDGED_AT_ONCE, Inspector
+from proxy_addon.recording.inspecting import Inspector
 from storage import exchanges, findings, sessions
 from storage.engine import Store
-from storage.saving import Touched
+from storage.saving import Saved, Touched
 
 logger = logs.logger(__name__)
 
@@ -53,6 +57,7 @@ class _Live:
         judge: Has seen the exchanges that `known` names, by arrival.
         fresh: Exchanges that it has not seen yet.
         told: What was written last; None where that is not known.
+        named: What was told last of the exchanges that findings name, by their ids.
         grown: What is known now, where that is the same findings with higher counts; written with the next change.
         rests_until_s: No work beyond its news before then.
     """
@@ -64,6 +69,7 @@ class _Live:
     fresh: list[Exchange] = field(default_factory=list)
     told: list[Finding] | None = None
     grown: list[Finding] | None = None
+    named: dict[str, list[Finding]] = field(default_factory=dict)
     rests_until_s: float = 0.0
 
     def hear(self) -> bool:
@@ -93,26 +99,43 @@ class _Live:
             self.judge = self.judge.under(facts)
         return self.judge.findings(is_over=self.session.is_closed)
 
+    def newly_named(self, found: Sequence[Finding]) -> dict[str, list[Finding]]:
+        """Return the exchanges of which these findings say something else than those before, with what they say."""
+        named: dict[str, list[Finding]] = {}
+        for finding in found:
+            alone = replace(finding, count=1, others=(), until_seq=None)  # what grows with each event is no news
+            for seq in dict.fromkeys(place.seq for place in finding.places):
+                named.setdefault(self.known[seq - 1][1], []).append(alone)
+        before, self.named = self.named, named
+        changed = {id: said for id, said in named.items() if said != before.get(id)}
+        return {**{id: [] for id in before if id not in named}, **changed}
+
+
+class Audience(Protocol):
+    """Hears what was found, in a thread of ours."""
+
+    def tell_of_exchange(self, exchange_id: str, findings: Sequence[Finding]) -> None:
+        """Hear what was found of an exchange that was stored before it was judged."""
+
+    def tell_of_session(self, findings: Mapping[str, Sequence[Finding]]) -> None:
+        """Hear which findings of their session name exchanges now, by the ids of those of which that has changed."""
+
 
 class LiveJudge:
     """Keeps the findings of sessions as a whole up to date, and adds those of bodies that take long to judge."""
 
-    def __init__(self, store: Store, inspector: Inspector, tell: Callable[[str, list[Finding]], None]) -> None:
-        """Make one; `start` sets it going.
-
-        Args:
-            tell: Called, in a thread of ours, with the id of an exchange with a large body and what was found of it.
-        """
+    def __init__(self, store: Store, inspector: Inspector, audience: Audience) -> None:
+        """Make one; `start` sets it going."""
         self._store = store
         self._inspector = inspector
-        self._tell = tell
-        self._waiting: list[Touched] = []
+        self._audience = audience
+        self._waiting: list[Saved] = []
         self._changed = threading.Condition()
         self._closing = False
         self._live: OrderedDict[str, _Live] = OrderedDict()
         self._due: dict[str, float] = {}
+        self._unjudged: deque[str] = deque()
         self._left_behind: deque[str] | None = None
-        self._large: deque[tuple[str, Exchange]] = deque()
         self._forgotten: list[tuple[str, int]] = []
         self._forgets_at_s = 0.0
         self._thread = threading.Thread(target=self._run, name="sessiontape-judge", daemon=True)
@@ -121,12 +144,12 @@ class LiveJudge:
         """Begin, with what an earlier recorder has left."""
         self._thread.start()
 
-    def see(self, touched: Iterable[Touched]) -> None:
-        """Tell of sessions that were stored. Never blocks."""
+    def see(self, saved: Saved) -> None:
+        """Tell what was stored. Never blocks."""
         with self._changed:
             if not self._waiting:
                 self._changed.notify()
-            self._waiting.extend(touched)
+            self._waiting.append(saved)
 
     def close(self, timeout_s: float) -> None:
         """Bring up to date what is waiting, for so long at most, and stop."""
@@ -141,30 +164,42 @@ class LiveJudge:
             with self._changed:
                 if not self._waiting and not self._closing:
                     self._changed.wait(self._until_due_s())
-                if not self._large and not self._left_behind:
+                if not self._unjudged and not self._left_behind:
                     self._changed.wait_for(lambda: self._closing, LINGER_S)
-                touched, self._waiting = self._waiting, []
+                waiting, self._waiting = self._waiting, []
                 closing = self._closing
-            for each in touched:
-                self._take(each)
+            for saved in waiting:
+                self._unjudged.extend(saved.unjudged)
+                for touched in saved.touched:
+                    self._net("taking up a session", touched.session.id, self._take, touched)
             now_s = time.monotonic()
             for id in [id for id, due_s in self._due.items() if due_s <= now_s or closing]:
-                self._bring_up_to_date(id, closing=closing)
-            self._forget()
+                if not self._net("judging a session", id, self._bring_up_to_date, id, closing=closing):
+                    self._start_anew(id, now_s)
+            self._net("forgetting sessions", "those that are over", self._forget)
             if not closing:
                 self._work_off_one()
                 continue
-            while self._large and self._judge_large():
+            while self._unjudged and self._judge_one():
                 pass
             for live in self._live.values():
-                self._write_grown(live)
+                self._net("writing findings", live.session.id, self._write_grown, live)
             self._forgotten += [(id, len(live.known)) for id, live in self._live.items() if id not in self._due]
-            self._take_marks()
+            self._net("unmarking sessions", "those that were judged", self._take_marks)
             return
+
+    def _net[**P](self, what: str, where: str, work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Do a piece of work; tell whether it came to its end. One that fails is counted, and the next one is done."""
+        try:
+            work(*args, **kwargs)
+        except Exception as e:  # noqa: BLE001  # the recording goes on, and so does the judging of the rest
+            self._inspector.failures.of_ours(what, where, e)
+            return False
+        return True
 
     def _until_due_s(self) -> float | None:
         """Return how long there is nothing to do; None for as long as there is no news."""
-        if self._large or self._left_behind:
+        if self._unjudged or self._left_behind:
             return 0.0
         due = [*self._due.values(), *([self._forgets_at_s] if self._forgotten or self._left_behind is None else [])]
         return max(0.0, min(due) - time.monotonic()) if due else None
@@ -177,13 +212,18 @@ class LiveJudge:
         if session.exchanges >= live.session.exchanges:
             live.session = session
         live.fresh.extend(touched.exchanges)
-        large = (exchange for exchange in touched.exchanges if len(exchange.request.body) > JUDGED_AT_ONCE)
-        self._large.extend((session.id, exchange) for exchange in large)
         self._live.move_to_end(session.id)
         self._due.setdefault(session.id, 0.0)
 
     def _begun(self, session: Session) -> _Live:
         return _Live(session, SessionJudge(facts_of(session, is_batch=False), self._inspector.policy))
+
+    def _start_anew(self, id: str, since_s: float) -> None:
+        """Forget what is known of a session whose judging failed; with its next event it is read from the store."""
+        self._due.pop(id, None)
+        live = self._live[id] = self._begun(self._live[id].session)
+        now_s = time.monotonic()
+        live.rests_until_s = now_s + REST * (now_s - since_s)
 
     def _bring_up_to_date(self, id: str, *, closing: bool) -> None:
         live = self._live[id]
@@ -201,11 +241,6 @@ class LiveJudge:
             logger.debug(f"findings of session {id} have to wait: {e}")
             self._due[id] = started_s + RETRY_S
             return
-        except Exception:
-            # The recording goes on whatever happens here; `check` will meet the same session with a user before it.
-            logger.exception(f"the rules over session {id} failed")
-            self._live[id], goes_back = self._begun(live.session), True
-            live = self._live[id]
         del self._due[id]
         if goes_back:
             done_s = time.monotonic()
@@ -213,6 +248,9 @@ class LiveJudge:
 
     def _judge(self, live: _Live) -> None:
         found = live.findings()
+        named = live.newly_named(found)
+        if named:
+            self._audience.tell_of_session(named)
         if _kinds(found) == _kinds(live.told or []):
             # Some rules find each event of a session, as that a clock is wrong: no reason to write at each event.
             live.grown = found if found != live.told else None
@@ -222,6 +260,10 @@ class LiveJudge:
     def _write(self, live: _Live, found: list[Finding]) -> None:
         with self._store.write() as db:
             findings.replace_of_session(db, live.session.id, found)
+        known = _kinds(live.told or [])
+        self._inspector.failures.of_rules(
+            [finding for finding in found if _kind(finding) not in known], f"session {live.session.id}"
+        )
         live.told, live.grown = found, None
 
     def _write_grown(self, live: _Live) -> None:
@@ -247,26 +289,30 @@ class LiveJudge:
         """Do one piece of what is not as urgent as news."""
         if self._left_behind is None:
             if time.monotonic() >= self._forgets_at_s:
-                self._find_left_behind()
+                self._forgets_at_s = time.monotonic() + RETRY_S
+                self._net("looking for what is due", "the store", self._find_left_behind)
         elif self._left_behind:
-            self._take_up(self._left_behind.popleft())
-        elif self._large:
-            self._judge_large()
+            id = self._left_behind.popleft()
+            self._net("taking up a session", id, self._take_up, id)
+        elif self._unjudged:
+            self._judge_one()
 
     def _find_left_behind(self) -> None:
         try:
             with self._store.read() as db:
-                self._left_behind = deque(sessions.findings_due(db))
+                due, unjudged = sessions.findings_due(db), findings.unjudged(db)
         except SessiontapeError as e:
             logger.debug(f"cannot see which findings are due: {e}")
-            self._forgets_at_s = time.monotonic() + RETRY_S
+            return
+        known = set(self._unjudged)
+        self._unjudged.extend(id for id in unjudged if id not in known)
+        self._left_behind = deque(due)
 
     def _take_up(self, id: str) -> None:
         """Take up a session where an earlier recorder has left it."""
         try:
             with self._store.read() as db:
                 found = sessions.get(db, [id])
-                large = list(exchanges.get(db, exchanges.ids_of_large(db, id, JUDGED_AT_ONCE)))
         except SessiontapeError as e:
             logger.debug(f"findings of session {id} have to wait: {e}")
             return  # its mark stays
@@ -274,36 +320,41 @@ class LiveJudge:
             if id not in self._live:
                 self._take(Touched(session=session, exchanges=[]))
                 self._live.move_to_end(id, last=False)  # to be forgotten soon, unless it goes on
-            self._large.extend((id, exchange) for exchange in large)
 
-    def _judge_large(self) -> bool:
-        """Judge one large body; tell whether the store has taken what was found."""
-        id, exchange = self._large[0]
-        found = self._inspector.findings(exchange)
+    def _judge_one(self) -> bool:
+        """Judge one exchange that was stored before it was judged; False where it has to wait for the store."""
+        id = self._unjudged.popleft()
+        self._net("judging a large body", f"exchange {id}", self._judge_stored, id)
+        return not self._unjudged or self._unjudged[0] != id
+
+    def _judge_stored(self, id: str) -> None:
         try:
+            with self._store.read() as db:
+                exchange = next(exchanges.get(db, [id]), None)
+            if exchange is None:
+                return  # somebody has deleted its session
+            found = self._inspector.findings(exchange)
             with self._store.write() as db:
-                findings.replace_of_exchange(db, exchange.id, found)
+                findings.replace_of_exchange(db, id, found)
         except SessiontapeError as e:
-            logger.debug(f"findings of {exchange.id} in session {id} have to wait: {e}")
+            logger.debug(f"findings of exchange {id} have to wait: {e}")
+            self._unjudged.appendleft(id)
             with self._changed:
                 self._changed.wait_for(lambda: self._closing, RETRY_S)
-            return False
-        self._large.popleft()
-        self._tell(exchange.id, found)
-        return True
+        else:
+            self._audience.tell_of_exchange(id, found)
 
     def _forget(self) -> None:
         """Forget sessions that are no longer alive."""
         now = datetime.now(UTC)
-        with_large = {id for id, _ in self._large}
         while self._live:
             id, live = next(iter(self._live.items()))
             quiet = now - live.session.last_event_at
             over = quiet > (ENDED_IS_KEPT if live.session.is_over(AsOf(now=now)) else IDLE_TIMEOUT)
-            if id in self._due or id in with_large or not (over or len(self._live) > MOST):
+            if id in self._due or not (over or len(self._live) > MOST):
                 break
-            self._write_grown(live)
             del self._live[id]
+            self._write_grown(live)
             if not self._forgotten:
                 self._forgets_at_s = time.monotonic() + _FORGOTTEN_FOR_S
             self._forgotten.append((id, len(live.known)))
@@ -312,14 +363,17 @@ class LiveJudge:
 
     def _take_marks(self) -> None:
         """Take the marks from sessions that are forgotten."""
-        with_large = {id for id, _ in self._large}
+        forgotten, self._forgotten = self._forgotten, []
         try:
             with self._store.write() as db:
-                findings.no_longer_due(db, [each for each in self._forgotten if each[0] not in with_large])
+                findings.no_longer_due(db, forgotten)
         except SessiontapeError as e:
             logger.debug(f"marks of sessions stay: {e}")  # the next recorder looks at them once more
-        self._forgotten = []
 
 
-def _kinds(found: list[Finding]) -> list[tuple[str, Severity]]:
-    return [(finding.rule, finding.severity) for finding in found]
+def _kinds(found: list[Finding]) -> list[tuple[str, Severity, str]]:
+    return [_kind(finding) for finding in found]
+
+
+def _kind(finding: Finding) -> tuple[str, Severity, str]:
+    return finding.rule, finding.severity, net.kind(finding) if finding.rule == CHECKER_FAILED else ""

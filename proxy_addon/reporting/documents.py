@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Headers
-from proxy_addon.core.findings import Finding
+from proxy_addon.core.findings import Finding, Verdict
 from proxy_addon.core.jsonforms import body_document, iso
 from proxy_addon.core.replays.aligning import Pair
 from proxy_addon.core.replays.altered import told
@@ -63,14 +63,14 @@ def session_document(session: Session, as_of: AsOf) -> Document:
     }
 
 
-def exchange_documents(exchanges: Iterable[Exchange], findings: Mapping[str, Sequence[Finding]]) -> Iterable[Document]:
+def exchange_documents(exchanges: Iterable[Exchange], verdicts: Mapping[str, Verdict]) -> Iterable[Document]:
     """Return exchanges, numbered from 1 in the order given.
 
     Args:
-        findings: Those of each exchange, by its id.
+        verdicts: What was found of exchanges, by their ids.
     """
     return (
-        exchange_document(exchange, seq, findings.get(exchange.id, ())) for seq, exchange in enumerate(exchanges, 1)
+        exchange_document(exchange, seq, verdicts.get(exchange.id, ())) for seq, exchange in enumerate(exchanges, 1)
     )
 
 
@@ -90,7 +90,7 @@ def finding_document(finding: Finding) -> Document:
     }
 
 
-def exchange_document(exchange: Exchange, seq: int, findings: Iterable[Finding]) -> Document:
+def exchange_document(exchange: Exchange, seq: int, verdict: Verdict) -> Document:
     """Return one exchange, as in ``show --json``."""
     body = exchange.request.reading
     event = Event() if body.is_batch or not body.events else body.events[0]
@@ -124,7 +124,8 @@ def exchange_document(exchange: Exchange, seq: int, findings: Iterable[Finding])
             "body": body_document(response.body),
             "body_sha256": response.body_sha256,
         },
-        "findings": [finding_document(replace(finding, seq=seq)) for finding in findings],
+        "findings": [finding_document(replace(finding, seq=seq)) for finding in verdict or ()],
+        "findings_due": verdict is None,
     }
 
 

@@ -7,14 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.text import Text
 
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import Finding, Place
+from proxy_addon.core.findings import Place, Verdict
 from proxy_addon.core.replays.aligning import Entry, Kind, Pair
 from proxy_addon.core.rules import Rule
 from proxy_addon.core.schemas import StoredSchema
 from proxy_addon.core.sessions import AsOf, FindingCounts, Session
 from proxy_addon.reporting.columns import Column, Table
 from proxy_addon.reporting.terminal import SEVERITY_STYLES, STATE_STYLES, Screen, answer, printable
-from proxy_addon.reporting.words import duration, finding_counts, moment, precise_moment, took_ms, value, zone
+from proxy_addon.reporting.words import (
+    NOT_JUDGED_YET,
+    duration,
+    finding_counts,
+    moment,
+    precise_moment,
+    took_ms,
+    value,
+    zone,
+)
 
 _KIND_STYLES = {
     Kind.SAME: "dim",
@@ -60,13 +69,11 @@ def sessions_table(found: Sequence[Session], as_of: AsOf, *, local: bool = False
     return table
 
 
-def exchanges_table(
-    found: Sequence[Exchange], findings: Mapping[str, Sequence[Finding]], *, local: bool = False
-) -> Table:
+def exchanges_table(found: Sequence[Exchange], verdicts: Mapping[str, Verdict], *, local: bool = False) -> Table:
     """Return exchanges, a row each.
 
     Args:
-        findings: Those of each exchange, by its id.
+        verdicts: What was found of exchanges, by their ids.
         local: Whether times are local; else they are UTC.
     """
     table = Table(
@@ -83,10 +90,14 @@ def exchanges_table(
             exchange.route.operation.value,
             answer(exchange),
             took_ms(exchange),
-            finding_counts(FindingCounts().plus(findings.get(exchange.id, ()))),
+            _said_of(verdicts.get(exchange.id, ())),
             printable(f"{exchange.request.method} {exchange.request.path}"),
         )
     return table
+
+
+def _said_of(verdict: Verdict) -> str:
+    return NOT_JUDGED_YET if verdict is None else finding_counts(FindingCounts().plus(verdict))
 
 
 def rules_table(found: Iterable[Rule]) -> Table:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from rich.text import Text
 
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import Finding, element_of
+from proxy_addon.core.findings import Finding, Verdict, element_of
 from proxy_addon.core.routes import TRACKING, Operation
 from proxy_addon.core.sessions import AsOf, FindingCounts, Session
 from proxy_addon.core.wording import visible
@@ -25,7 +25,7 @@ from proxy_addon.reporting.columns import Column, Table
 from proxy_addon.reporting.findings import print_findings
 from proxy_addon.reporting.judged import Moment, moment_of, place_in
 from proxy_addon.reporting.terminal import STATE_STYLES, Screen, answer, printable
-from proxy_addon.reporting.words import clock, counted, duration, finding_counts, moment, took_ms, zone
+from proxy_addon.reporting.words import NOT_JUDGED_YET, clock, counted, duration, finding_counts, moment, took_ms, zone
 
 _STYLES = (
     (("session",), "bold cyan"),
@@ -48,6 +48,7 @@ class _Row:
     cells: tuple[Text | str, ...]
     counts: FindingCounts = field(default_factory=FindingCounts)
     bodies: Exchange | None = None
+    is_judged: bool = True
 
 
 class Timeline:
@@ -62,7 +63,7 @@ class Timeline:
     def print(
         self,
         exchanges: Iterable[Exchange],
-        findings: Mapping[str, Sequence[Finding]],
+        verdicts: Mapping[str, Verdict],
         of_session: Callable[[], Iterable[Finding]],
         *,
         bodies: bool = False,
@@ -70,7 +71,7 @@ class Timeline:
         """Print the facts, the timeline, and all that was found, by place.
 
         Args:
-            findings: Those of each exchange, by its id.
+            verdicts: What was found of exchanges, by their ids.
             of_session: Returns those of the session as a whole; asked once all exchanges were seen.
             bodies: Whether bodies are shown too.
         """
@@ -84,7 +85,9 @@ class Timeline:
             rows |= {(seq, element): row for element, row in _rows(seq, exchange, at_s, before)}
             if bodies:
                 rows[seq, None].bodies = exchange
-            found += [replace(finding, seq=seq) for finding in findings.get(exchange.id, ())]
+            verdict = verdicts.get(exchange.id, ())
+            rows[seq, None].is_judged = verdict is not None
+            found += [replace(finding, seq=seq) for finding in verdict or ()]
         found += of_session()
         _mark(rows, found)
         self._print_facts()
@@ -152,7 +155,9 @@ def _table(rows: Iterable[_Row]) -> Table:
         Column("found"),
     )
     for row in rows:
-        table.add(*row.cells, finding_counts(row.counts), below=_bodies(row.bodies))
+        table.add(
+            *row.cells, finding_counts(row.counts) if row.is_judged else NOT_JUDGED_YET, below=_bodies(row.bodies)
+        )
     return table
 
 

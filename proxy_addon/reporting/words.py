@@ -79,6 +79,10 @@ def short(id: str | None) -> str | None:
     return f"{id[:ID_SHOWN]}…" if id is not None and len(id) > ID_SHOWN + 1 else id
 
 
+NOT_JUDGED_YET = "not judged yet"
+"""Of an exchange, in the place of what was found of it."""
+
+
 def finding_counts(counts: FindingCounts) -> str:
     """Return counts of findings as a word or three; empty where there are none."""
     named = ((counts.error, "E"), (counts.warning, "W"), (counts.info, "I"))

@@ -28,7 +28,7 @@ SESSION_KEYS = [
 ]  # fmt: skip
 EXCHANGE_KEYS = [
     "seq", "operation", "event_type", "playhead_s", "ts_ms", "batch", "received_at", "duration_ms", "outcome", "upstream",
-    "request", "response", "findings",
+    "request", "response", "findings", "findings_due",
 ]  # fmt: skip
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator
+import weakref
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from mitmproxy import ctx
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.exceptions import OptionsError
+from mitmproxy.flow import Flow
 from mitmproxy.http import Headers, HTTPFlow, Response
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test import taddons, tflow, tutils
@@ -21,14 +25,14 @@ from mitmproxy.test import taddons, tflow, tutils
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.schemas import schema_of
-from proxy_addon.recording import hooks, inside
+from proxy_addon.recording import hooks
 from proxy_addon.recording.flows import Arrivals
 from proxy_addon.recording.hooks import Tape
 from proxy_addon.recording.inspecting import JUDGED_AT_ONCE
 from storage import exchanges, findings, saving, sessions
 from storage.engine import Store
 from storage.sessions import Filters
-from tests.builders import body, event_dict
+from tests.builders import BEGIN_MS, body, event_dict
 
 START = body(event_dict("sessionStart"))
 WITHOUT_PARAMS = body(event_dict("sessionStart", params={}))
@@ -71,7 +75,7 @@ def now() -> datetime:
 def rules_of(store: Store, exchange: Exchange) -> set[str]:
     with store.read() as db:
         (session,) = sessions.newest(db, Filters(), now=now())
-        return {finding.rule for finding in findings.of_exchanges(db, session.id).get(exchange.id, ())}
+        return {finding.rule for finding in findings.of_exchanges(db, session.id).get(exchange.id) or ()}
 
 
 async def test_an_answered_request_is_stored_before_its_answer_goes_on(store):
@@ -235,18 +239,27 @@ async def test_findings_mark_flows_and_are_stored_with_the_exchange(store):
     assert "param-missing" in rules_of(store, stored(store)[0])
 
 
+class Shown:
+    """What mitmweb would show anew: waits for it."""
+
+    def __init__(self) -> None:
+        self._update = asyncio.Event()
+        ctx.master.addons.add(self)
+
+    def update(self, flows: Sequence[Flow]) -> None:
+        self._update.set()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not is_so():
+                await self._update.wait()
+                self._update.clear()
+
+
 @pytest.mark.parametrize("beyond", [0, 1])
-async def test_a_large_body_is_marked_when_it_is_judged(store, monkeypatch, beyond):
-    marked: list[HTTPFlow] = []
-    done = asyncio.Event()
-
-    async def shown(of: HTTPFlow) -> None:
-        if of.marked:
-            marked.append(of)
-            done.set()
-
-    monkeypatch.setattr(inside, "show_update", shown)
+async def test_a_large_body_is_marked_when_it_is_judged(store, beyond):
     async with recording(store) as tape:
+        shown = Shown()
         made = flow(WITHOUT_PARAMS + b" " * (JUDGED_AT_ONCE - len(WITHOUT_PARAMS) + beyond))
         tape.requestheaders(made)
         answered(made, 400)
@@ -254,12 +267,54 @@ async def test_a_large_body_is_marked_when_it_is_judged(store, monkeypatch, beyo
         assert bool(made.marked) == (not beyond), "what is larger must not keep other devices waiting"
         assert stored_at_once is not None
         assert await asyncio.wrap_future(stored_at_once)
-        if beyond:
-            await asyncio.wait_for(done.wait(), 20)
-            assert marked == [made]
-            assert not tape._begin()._unmarked, "a flow is not kept for ever"
-        assert made.marked == ":red_circle:"
+        await shown.until(lambda: made.marked == ":red_circle:")
     assert "param-missing" in rules_of(store, stored(store)[0])
+
+
+async def test_a_large_body_outside_of_sessions_is_judged_too_and_its_flow_is_let_go(store):
+    async def asked() -> weakref.ref[HTTPFlow]:
+        made = flow(b" " * (JUDGED_AT_ONCE + 1), b"/api/v1/other")
+        tape.requestheaders(made)
+        answered(made, 404)
+        await tape.response(made)
+        await shown.until(lambda: made.marked == ":yellow_circle:")
+        assert "http-path-unknown" in made.comment
+        return weakref.ref(made)
+
+    async with recording(store) as tape:
+        shown = Shown()
+        gone = await asked()
+        gc.collect()
+        assert gone() is None
+    with store.read() as db:
+        (found,) = findings.of_exchanges(db, None).values()
+    assert [finding.rule for finding in found or ()] == ["http-path-unknown"]
+
+
+async def test_a_finding_of_a_session_marks_the_flow_of_the_event_it_names_until_it_is_withdrawn(store):
+    async def reported(event_type: str, ts_ms: int, **params: Any) -> HTTPFlow:
+        sent = body(event_dict(event_type, ts=ts_ms, params=params or None))
+        made = flow(sent, b"/api/v1/sessions/%s/events" % (b"0f" * 32))
+        tape.requestheaders(made)
+        answered(made, 204)
+        await tape.response(made)
+        return made
+
+    ad = {"media.ad.id": "a", "media.ad.length": 30, "media.ad.podPosition": 1, "media.ad.playerName": "x"}
+    async with recording(store) as tape:
+        shown = Shown()
+        began = flow()
+        tape.requestheaders(began)
+        answered(began)
+        await tape.response(began)
+        odd = await reported("adStart", BEGIN_MS + 2000, **ad)
+        await shown.until(lambda: odd.marked == ":red_circle:")
+        assert odd.comment.startswith("error ad-outside-break #2: adStart with no ad break open")
+        odd.comment = "seen"
+        await reported("adBreakStart", BEGIN_MS + 1000, **{"media.ad.podIndex": 1, "media.ad.podSecond": 0})
+        await shown.until(lambda: odd.marked != ":red_circle:")
+        assert odd.comment == "seen", "what somebody wrote by hand"
+        assert "ad-outside-break" not in began.comment
 
 
 async def test_a_session_under_way_is_marked_as_due(store):

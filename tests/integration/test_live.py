@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import Finding
+from proxy_addon.core.findings import MOST_PLACES, Finding
 from proxy_addon.core.judging.exchanges import judge_exchange
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.recorded import SessionWatch
@@ -22,7 +22,7 @@ from proxy_addon.recording.live import LiveJudge
 from storage import exchanges, findings, saving, sessions
 from storage.engine import Store
 from storage.sessions import Filters
-from tests.builders import BEGIN, BEGIN_MS, at, body, event, event_dict, start, unjudged
+from tests.builders import BEGIN, BEGIN_MS, at, body, event, event_dict, exchange, response, start
 
 SOON_S = 20
 RUN = saving.RecordingRun(id="r", name=None, started_at=BEGIN, version="0")
@@ -36,9 +36,13 @@ def _lively(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "ENDED_IS_KEPT", timedelta(days=10_000))
 
 
-def save(store: Store, found: Sequence[Exchange]) -> list[saving.Touched]:
+def save(store: Store, found: Sequence[Exchange]) -> saving.Saved:
+    """Store exchanges as a recorder does: small ones as judged, large ones as not judged yet."""
+    judged = [
+        saving.Judged(each, None if len(each.request.body) > JUDGED_AT_ONCE else judge_exchange(each)) for each in found
+    ]
     with store.write() as db:
-        return saving.save(db, RUN, unjudged(found), findings_due=True)
+        return saving.save(db, RUN, judged, findings_due=True)
 
 
 def session(store: Store) -> Session:
@@ -62,9 +66,25 @@ def anew(store: Store) -> list[tuple[str, int | None, int]]:
     return [(finding.rule, finding.seq, finding.count) for finding in watch.judgement().of_session]
 
 
+class Heard:
+    """What was told, and a signal for each exchange."""
+
+    def __init__(self) -> None:
+        self.of_exchanges: dict[str, Sequence[Finding]] = {}
+        self.of_sessions: list[tuple[str, Sequence[Finding]]] = []
+        self.done = threading.Semaphore(0)
+
+    def tell_of_exchange(self, exchange_id: str, findings: Sequence[Finding]) -> None:
+        self.of_exchanges[exchange_id] = findings
+        self.done.release()
+
+    def tell_of_session(self, findings: Mapping[str, Sequence[Finding]]) -> None:
+        self.of_sessions += findings.items()
+
+
 @contextmanager
-def judging(store: Store, tell: Callable[[str, list[Finding]], None] = lambda *_: None) -> Iterator[LiveJudge]:
-    judge = LiveJudge(store, Inspector(DEFAULT), tell)
+def judging(store: Store, heard: Heard | None = None, inspector: Inspector | None = None) -> Iterator[LiveJudge]:
+    judge = LiveJudge(store, inspector or Inspector(DEFAULT), heard or Heard())
     judge.start()
     try:
         yield judge
@@ -74,12 +94,12 @@ def judging(store: Store, tell: Callable[[str, list[Finding]], None] = lambda *_
 
 def film(number: int) -> list[Exchange]:
     """A session whose chapters are never closed, so that each event is one more place of a finding."""
-    opened = start(id="start", after_s=0)
+    opened, played = start(id="start", after_s=0), event("play", id="play", after_s=1)
     later = [
         event("chapterStart", id=f"e{n:05}", after_s=n, ts=BEGIN_MS + 1000 * n, playhead=n, params=CHAPTER)
-        for n in range(1, number)
+        for n in range(2, number)
     ]
-    return [opened, *later]
+    return [opened, played, *later]
 
 
 def test_exchanges_that_overtook_one_another_are_judged_without_reading_the_session_again(store, monkeypatch):
@@ -95,7 +115,7 @@ def test_exchanges_that_overtook_one_another_are_judged_without_reading_the_sess
         judge.see(save(store, played[:1]))
         for each in stored:
             judge.see(save(store, [each]))
-    assert told(store) == anew(store) == [("chapter-not-closed", 3, 58)]
+    assert told(store) == anew(store) == [("chapter-not-closed", 4, 57)]
 
 
 def test_a_session_is_read_from_the_store_once_and_then_only_what_is_new(store, monkeypatch):
@@ -112,37 +132,44 @@ def test_a_session_is_read_from_the_store_once_and_then_only_what_is_new(store, 
     with judging(store) as judge:
         for each in played[40:]:
             save(store, [each])  # through another recorder, which tells this one nothing
-            judge.see([saving.Touched(session=session(store), exchanges=[])])
+            judge.see(saving.Saved(touched=[saving.Touched(session=session(store), exchanges=[])]))
     assert told(store) == anew(store)
     assert sum(read) == 50
 
 
+LARGE = body(event_dict("ping", params={"x" * 40 + str(n): n for n in range(3000)}))
+
+
+def other(id: str) -> Exchange:
+    """One that belongs to no session, with a large body."""
+    return exchange("POST", "/api/v1/other", id=id, body=LARGE, response=response(404))
+
+
 def test_what_a_killed_recorder_has_left_is_taken_up(store):
-    large = event_dict("ping", params={"x" * 40 + str(n): n for n in range(3000)})
-    posted = event("ping", id="large", after_s=100, body=body(large))
-    assert len(posted.request.body) > JUDGED_AT_ONCE
-    save(store, [*film(5), posted])
+    posted, outside = event("ping", id="large", after_s=100, body=LARGE), other("outside")
+    assert save(store, [*film(5), posted, outside]).unjudged == ["large", "outside"]
     assert told(store) == []
-    heard: dict[str, list[Finding]] = {}
-    done = threading.Event()
-
-    def tell(id: str, found: list[Finding]) -> None:
-        heard[id] = found
-        done.set()
-
-    with judging(store, tell):
-        assert done.wait(SOON_S)
-    assert told(store) == anew(store) != []
-    assert heard["large"] == judge_exchange(posted)
     with store.read() as db:
-        assert findings.of_exchanges(db, session(store).id)["large"] == heard["large"]
-        assert sessions.findings_due(db) == []
+        assert findings.unjudged(db) == ["large", "outside"]
+        assert findings.of_exchanges(db, session(store).id)["large"] is None, "which is not: nothing found"
+        assert findings.of_exchanges(db, None) == {"outside": None}
+    heard = Heard()
+    with judging(store, heard):
+        assert heard.done.acquire(timeout=SOON_S)
+        assert heard.done.acquire(timeout=SOON_S)
+    assert told(store) == anew(store) != []
+    assert heard.of_exchanges == {"large": judge_exchange(posted), "outside": judge_exchange(outside)}
+    of_film = sum(len(judge_exchange(each)) for each in film(5))
+    with store.read() as db:
+        assert findings.of_exchanges(db, session(store).id)["large"] == heard.of_exchanges["large"]
+        assert findings.of_exchanges(db, None) == {"outside": heard.of_exchanges["outside"]}
+        assert (sessions.findings_due(db), findings.unjudged(db)) == ([], [])
     counts = session(store).findings
-    assert counts.error + counts.warning + counts.info == len(heard["large"]) + len(told(store))
+    assert counts.error + counts.warning + counts.info == len(heard.of_exchanges["large"]) + len(told(store)) + of_film
 
 
 def test_a_mark_stays_where_more_was_stored_than_judged(store):
-    found = save(store, film(3))[0].session
+    found = save(store, film(3)).touched[0].session
     with store.write() as db:
         findings.no_longer_due(db, [(found.id, 2)])
         assert sessions.findings_due(db) == [found.id]
@@ -159,6 +186,60 @@ def test_a_session_that_ran_out_while_pings_go_on_is_not_found_unclosed_twice(st
         judge.see(save(store, [opened, *pings]))
     assert session(store).has_run_out(AsOf(now=at(3000)))
     assert "session-not-closed" not in [rule for rule, *_ in told(store)]
+
+
+def test_each_event_that_a_finding_names_is_told_of_it_once(store):
+    heard = Heard()
+    played = film(30)
+    with judging(store, heard) as judge:
+        for each in played:
+            judge.see(save(store, [each]))
+    named = [id for id, found in heard.of_sessions if found]
+    assert sorted(named) == sorted(each.id for each in played[3 : 3 + MOST_PLACES])
+    assert {finding.rule for _, found in heard.of_sessions for finding in found} == {"chapter-not-closed"}
+
+
+class Unlucky(Heard):
+    """Fails when it hears."""
+
+    def tell_of_exchange(self, exchange_id: str, findings: Sequence[Finding]) -> None:
+        self.done.release()
+        raise ZeroDivisionError(exchange_id)
+
+
+def test_whatever_fails_the_thread_goes_on_and_what_it_was_about_keeps_its_mark(store, monkeypatch, caplog):
+    """One session and two large bodies that cannot be judged to the end, and others that can."""
+    replace_of_session, replace_of_exchange = findings.replace_of_session, findings.replace_of_exchange
+    spoiled = start(id="s", session_id="5e" * 32)
+    again = [
+        event("chapterStart", id=f"c{n}", session_id="5e" * 32, after_s=n, ts=BEGIN_MS + 1000 * n, params=CHAPTER)
+        for n in (1, 2)
+    ]
+
+    def failing(db, id, found):
+        if "c1" in str(found) or id in {"spoiled", spoiled_id}:
+            raise ZeroDivisionError("on purpose")
+        return (replace_of_exchange if len(id) < 16 else replace_of_session)(db, id, found)
+
+    inspector = Inspector(DEFAULT)
+    saved = save(store, [spoiled, *again, *film(4), other("spoiled"), other("z-sound")])
+    (spoiled_id,) = [each.session.id for each in saved.touched if each.session.session_id == "5e" * 32]
+    (sound_id,) = [each.session.id for each in saved.touched if each.session.id != spoiled_id]
+    monkeypatch.setattr(findings, "replace_of_session", failing)
+    monkeypatch.setattr(findings, "replace_of_exchange", failing)
+    unlucky = Unlucky()
+    with judging(store, unlucky, inspector) as judge:
+        judge.see(saved)
+        assert unlucky.done.acquire(timeout=SOON_S)
+    with store.read() as db:
+        assert [finding.rule for finding in findings.of_session(db, sound_id)] == ["chapter-not-closed"]
+        assert findings.of_session(db, spoiled_id) == []
+        assert findings.unjudged(db) == ["spoiled"]
+        assert findings.of_exchanges(db, None)["z-sound"] == judge_exchange(other("z-sound"))
+        assert sessions.findings_due(db) == [spoiled_id]
+    logged = [record.getMessage().partition(", first on")[0] for record in caplog.records]
+    assert sorted(logged) == ["judging a large body failed", "judging a session failed"], "each kind once"
+    assert inspector.failures.count >= 3
 
 
 def test_rules_that_fail_cost_no_later_findings(store, monkeypatch):

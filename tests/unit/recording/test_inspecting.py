@@ -5,17 +5,25 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from proxy_addon.core.findings import Severity
+import pytest
+
+from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.judging.exchanges import judge_body, judge_exchange
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.protocol import Key
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules.body_views import Vocabulary
-from proxy_addon.recording import inspecting
-from proxy_addon.recording.inspecting import CHECKER_FAILED, Inspector
+from proxy_addon.recording.inspecting import JUDGED_AT_ONCE, Failures, Inspector
+from tests.breaking import failing
 from tests.builders import body, event, event_dict
 
 ODD = event("ping", params={"media.customKey": 1})
+
+
+def large(less: int = 0) -> Exchange:
+    """One whose body is as large as may be judged at once, less so many bytes, and one more."""
+    sent = body(event_dict("ping"))
+    return event("ping", body=sent + b" " * (JUDGED_AT_ONCE - len(sent) + 1 - less))
 
 
 def test_it_judges_as_the_rules_do():
@@ -48,18 +56,51 @@ def test_the_endpoint_counts():
     assert "session-start-on-events" in rules
 
 
-def test_one_that_is_off_says_nothing():
-    assert Inspector(DEFAULT, is_on=False).findings(ODD) == []
+CLEAN = event("ping")
 
 
-def test_rules_that_fail_are_a_finding_of_their_own(monkeypatch, caplog):
-    def failing(*_: object) -> None:
-        raise ZeroDivisionError("x" * 1000)
+@pytest.mark.parametrize(
+    ("inspector", "judged", "verdict"),
+    [
+        (Inspector(DEFAULT), CLEAN, []),
+        (Inspector(DEFAULT), ODD, judge_exchange(ODD)),
+        (Inspector(DEFAULT), large(), None),
+        (Inspector(DEFAULT), large(1), judge_exchange(large(1))),
+        (Inspector(DEFAULT, is_on=False), ODD, None),
+    ],
+)
+def test_not_judged_yet_is_not_the_same_as_nothing_found(inspector, judged, verdict):
+    assert inspector.at_once(judged) == verdict
 
-    monkeypatch.setattr(inspecting, "judge_exchange", failing)
-    with caplog.at_level(logging.ERROR):
-        (finding,) = Inspector(DEFAULT).findings(ODD)
-    assert (finding.rule, finding.severity) == (CHECKER_FAILED, Severity.WARNING)
-    assert "ZeroDivisionError" in finding.message
-    assert len(finding.message) == 300
-    assert "the rules failed on POST" in caplog.text
+
+def test_one_that_is_off_judges_where_somebody_asks():
+    assert Inspector(DEFAULT, is_on=False).findings(ODD) == judge_exchange(ODD)
+
+
+def test_each_kind_of_failure_is_logged_once_and_all_are_counted(caplog):
+    inspector = Inspector(DEFAULT)
+    with failing("param-type", "param-unknown"), caplog.at_level(logging.ERROR):
+        for each in (ODD, ODD, event("ping", params={"media.id": 1}, id="\x1b")):
+            inspector.findings(each)
+    inspector.findings(CLEAN)
+    assert inspector.failures.count == 6
+    assert [record.getMessage().partition(" failed")[0] for record in caplog.records] == [
+        "rule param-type",
+        "rule param-unknown",
+    ]
+    assert caplog.records[0].getMessage().endswith(f"; first on POST {ODD.request.path}")
+
+
+def test_failures_beside_the_rules_are_counted_with_them_and_have_their_traceback_in_the_log(caplog):
+    failures = Failures()
+    for error in (ZeroDivisionError("a"), ZeroDivisionError("b"), KeyError("c")):
+        failures.of_ours("judging a session", "s1", error)
+    failures.of_ours("forgetting sessions", "s1", ZeroDivisionError("d"))
+    assert failures.count == 4
+    assert [
+        (lines[0], lines[-1].strip()) for lines in (record.getMessage().split("\n") for record in caplog.records)
+    ] == [
+        ("judging a session failed, first on s1", "ZeroDivisionError: a"),
+        ("judging a session failed, first on s1", "KeyError: 'c'"),
+        ("forgetting sessions failed, first on s1", "ZeroDivisionError: d"),
+    ]

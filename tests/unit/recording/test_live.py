@@ -30,9 +30,19 @@ class Away:
     read = write
 
 
+class Nobody:
+    """Hears nothing."""
+
+    def tell_of_exchange(self, *_: object) -> None:
+        """Do nothing."""
+
+    def tell_of_session(self, *_: object) -> None:
+        """Do nothing."""
+
+
 def judge() -> LiveJudge:
     store: Any = Away()
-    return LiveJudge(store, Inspector(DEFAULT), lambda *_: None)
+    return LiveJudge(store, Inspector(DEFAULT), Nobody())
 
 
 def session(id: str, quiet_s: float, *, ended: bool = False) -> Session:
