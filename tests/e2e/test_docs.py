@@ -1,12 +1,14 @@
 """Every command in the documents works, and prints what they show.
 
 Blocks of ``console`` are run in order, in a folder of their own; lines without ``$`` are output that must appear, but
-for numbers and ids, and ``…`` stands for anything. Blocks of ``sh`` are commands for servers and rights that no test
+for numbers and ids, and ``…`` stands for anything. A block of ``json`` behind one is the document that its last command
+prints: the same members, whatever their values. Blocks of ``sh`` are commands for servers and rights that no test
 has: they are parsed.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -37,6 +39,7 @@ SERVERS = ("sessiontape collector", "sessiontape record")
 class Command:
     line: str
     shown: list[str] = field(default_factory=list)
+    document: Any = None
 
     @property
     def serves(self) -> bool:
@@ -49,12 +52,49 @@ def blocks(document: Path, language: str) -> list[str]:
 
 def commands(document: Path) -> list[Command]:
     found: list[Command] = []
-    for line in "".join(blocks(document, "console")).splitlines():
-        if line.startswith("$ "):
-            found.append(Command(line.removeprefix("$ ")))
-        else:
-            found[-1].shown.append(line)
+    for language, block in _BLOCK.findall(document.read_text(encoding="utf-8")):
+        if language == "json":
+            if found:
+                found[-1].document = json.loads(block)
+            continue
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append(Command(line.removeprefix("$ ")))
+            else:
+                found[-1].shown.append(line)
     return found
+
+
+_BLOCK = re.compile(r"^```(console|json)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def members(document: Any) -> Any:
+    """Return which members a document has, at every depth; all items of a list as one, and None for what is not known."""
+    if isinstance(document, dict):
+        return {name: members(value) for name, value in document.items()}
+    if isinstance(document, list):
+        merged: Any = None
+        for item in document:
+            merged = _merged(merged, members(item))
+        return [merged]
+    return None
+
+
+def _merged(a: Any, b: Any) -> Any:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return {name: _merged(a.get(name), b.get(name)) for name in {**a, **b}}
+    if isinstance(a, list) and isinstance(b, list):
+        return [_merged(a[0], b[0])]
+    return b if a is None else a
+
+
+def agree(a: Any, b: Any) -> bool:
+    """Whether two documents have the same members, as far as both show what is below them."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(agree(a[name], b[name]) for name in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return agree(a[0], b[0])
+    return a is None or b is None
 
 
 def skeleton(text: str) -> list[str]:
@@ -90,6 +130,9 @@ class Place:
         )
         refused = any(shown.startswith("sessiontape: refused") for shown in command.shown)
         assert done.returncode == (2 if refused else 0), f"{command.line}: {done.stderr}"
+        if command.document is not None:
+            printed_members, shown_members = members(json.loads(done.stdout)), members(command.document)
+            assert agree(printed_members, shown_members), f"{command.line} prints {printed_members}"
         printed = skeleton(done.stderr if refused else done.stdout)
         for shown in skeleton("\n".join(command.shown)):
             assert shown == "…" or shown in printed, f"{command.line} does not print: {shown}"
