@@ -12,7 +12,8 @@ from proxy_addon.core.folding import Folded, fold, place_of
 from proxy_addon.core.wording import visible
 from proxy_addon.reporting.terminal import Screen, finding_text
 
-_WIDEST_PLACE = 32
+_WIDEST_PLACE = 30
+"""Cells of a place up to which findings are lined up behind it."""
 _INDENT = 2
 
 
@@ -31,7 +32,7 @@ def print_findings(
     indent = _INDENT + (width + 2 if width else 0)
     for where, each in zip(places, folded, strict=True):
         line = Text(" " * _INDENT).append_text(where)
-        line.append(" " * (indent - line.cell_len))
+        line.append(" " * max(2 if where else 0, indent - line.cell_len))
         screen.print_wrapped(line.append_text(_text(each)), hanging=indent + 2)
         for consequence in each.consequences:
             at = place_of(consequence.finding)

@@ -13,6 +13,9 @@ from proxy_addon.core.folding import as_list, in_order, place_of
 from proxy_addon.core.sessions import Session, SessionState
 from proxy_addon.reporting.words import clock
 
+_LONGEST_NAME = 20
+"""Characters of an event's type that a place tells; those of the protocol are shorter."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -29,9 +32,13 @@ def moment_of(exchange: Exchange, started_at: datetime) -> Moment:
     reading = exchange.request.reading
     offset_s = (exchange.received_at - started_at).total_seconds()
     if reading.is_batch:
-        return Moment(offset_s, "batch", tuple(event.type or "" for event in reading.events))
+        return Moment(offset_s, "batch", tuple(_short(event.type or "") for event in reading.events))
     name = reading.events[0].type if reading.events else None
-    return Moment(offset_s, name or exchange.route.operation.value)
+    return Moment(offset_s, _short(name or exchange.route.operation.value))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
 
 
 def place_in(finding: Finding, moments: Mapping[int, Moment]) -> str:

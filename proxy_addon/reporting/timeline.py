@@ -37,6 +37,8 @@ _STYLES = (
     (("error",), "bold red"),
     (("state", "bitrate"), "blue"),
 )
+_LARGE_S = 1e9
+"""Seconds from which a movement of the playhead is nonsense, and told in few digits."""
 BODY_SHOWN = 20_000
 """Characters of a body that are shown; the JSON has all."""
 
@@ -95,7 +97,7 @@ class Timeline:
         if found:
             self._screen.print()
             self._screen.print(Text("Findings", style="bold"))
-            print_findings(self._screen, found, lambda finding: place_in(finding, moments))
+            print_findings(self._screen, found, lambda finding: place_in(finding, moments), otherwise="session")
 
     def _print_facts(self) -> None:
         session, state = self._session, self._session.state(self._as_of)
@@ -176,7 +178,9 @@ class _Before:
         self.at, self.playhead_s = at, float(event.playhead_s)
         if before_at is None:
             return "", ""
-        return f"{(at - before_at).total_seconds():.3f}", f"{self.playhead_s - before_s:+.3f}"
+        moved_s = self.playhead_s - before_s
+        moved = f"{moved_s:+.3f}" if abs(moved_s) < _LARGE_S else f"{moved_s:+.3g}"
+        return f"{(at - before_at).total_seconds():.3f}", moved
 
 
 def _rows(seq: int, exchange: Exchange, at_s: float, before: _Before) -> Iterator[tuple[int | None, _Row]]:
@@ -218,11 +222,11 @@ def _what(exchange: Exchange, *, batch: bool) -> str:
         return "batch"
     if operation is Operation.PREFLIGHT:
         return "preflight"
-    return f"{exchange.request.method} {operation.value}, no event"
+    return f"{exchange.request.method}, no event"
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:g}" if abs(value) < 1e6 else str(value)
+    return "" if value is None else f"{round(value, 3):.12g}"
 
 
 def _readable(body: bytes) -> Text:
