@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -16,8 +17,15 @@ from proxy_addon.cli.filters import all_options, filter_options, require_any, re
 from proxy_addon.cli.options import config_option, given, local_option, store_option
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from proxy_addon.core.exchange import Exchange
+    from proxy_addon.core.findings import Judgement
+    from proxy_addon.core.fixtures.documents import Document
     from proxy_addon.core.judging.policy import Policy
-    from proxy_addon.reporting.judged import Subject
+    from proxy_addon.core.rules.body_views import Vocabulary
+    from proxy_addon.core.sessions import Session
+    from proxy_addon.reporting.judged import Moment, Subject
     from storage.sessions import Filters
 
 FORMATS = ("text", "json", "junit", "sarif", "github")
@@ -83,14 +91,16 @@ def check(
     if file is None:
         if kind is not None:
             raise click.UsageError(f"{given('kind')} says what a --file is")
-        require_selection(names, filters, everything=everything, verb="judged")
-        subjects = _stored(store_url, names, filters, policy, allow_empty=allow_empty, closed=closed)
+        require_selection(names, filters, everything=everything, verb="judged", of_files=True)
+        judge = _Judge(policy, closed=closed)
+        if names:
+            subjects = _named(store_url, names, judge)
+        else:
+            subjects = _filtered(store_url, filters, judge, allow_empty=allow_empty)
     else:
         if names or everything or filters.asked:
             raise click.UsageError(f"judge a file ({given('file')}) or stored sessions, not both")
-        if kind is None:
-            raise click.UsageError(f"say what the file is: --as {', '.join(_KINDS)}")
-        subjects = iter([_from_file(file, kind, policy)])
+        subjects = _of_file(file, kind, policy)
     threshold = None if fail_on == "never" else Severity(fail_on).weight
     report = checks.report("json" if as_json else format_name, sys.stdout.write, threshold, local=local)
     failed = False
@@ -105,51 +115,108 @@ def check(
     sys.exit(1 if failed else 0)
 
 
-def _stored(
-    store_url: str, names: tuple[str, ...], filters: Filters, policy: Policy, *, allow_empty: bool, closed: bool
-) -> Iterator[Subject]:
-    """Yield stored sessions one by one, judged: memory grows with the largest one and not with their number."""
-    from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415
-    from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
-    from proxy_addon.core.rules.body_views import Vocabulary  # noqa: PLC0415
-    from proxy_addon.reporting.judged import Subject, moment_of  # noqa: PLC0415
-    from storage import exchanges, schemas, sessions  # noqa: PLC0415
+class _Judge:
+    """Judges stored sessions one by one: memory grows with the largest one and not with their number."""
+
+    def __init__(self, policy: Policy, *, closed: bool) -> None:
+        self.policy = policy
+        self.now = datetime.now(UTC)
+        self._closed = closed
+        self._vocabularies: dict[str, Vocabulary] = {}
+
+    def __call__(self, db: Connection, session: Session) -> Subject:
+        from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415
+        from storage import exchanges, schemas, sessions  # noqa: PLC0415
+
+        if session.upstream not in self._vocabularies:
+            self._vocabularies[session.upstream] = schemas.vocabulary(db, session.upstream, self.policy.params)
+        vocabulary = self._vocabularies[session.upstream]
+        watch = SessionWatch(
+            session,
+            self.now,
+            self.policy,
+            vocabulary,
+            closed=self._closed,
+            opened_beside=sessions.opened_beside(db, session),
+        )
+        moments = _moments(session, watch.judging(exchanges.of_session(db, session.id)))
+        return self.subject(session, watch.judgement(), moments)
+
+    def subject(
+        self, session: Session, judgement: Judgement, moments: Mapping[int, Moment], file: str | None = None
+    ) -> Subject:
+        """Return a session that was judged."""
+        from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
+        from proxy_addon.reporting.judged import Subject  # noqa: PLC0415
+
+        state = session.state(as_of(self.now, self.policy))
+        return Subject(judgement=judgement, session=session, state=state, file=file, moments=moments)
+
+
+def _moments(session: Session, exchanges: Iterable[Exchange]) -> dict[int, Moment]:
+    from proxy_addon.reporting.judged import moment_of  # noqa: PLC0415
+
+    return {seq: moment_of(exchange, session.started_at) for seq, exchange in enumerate(exchanges, 1)}
+
+
+def _filtered(store_url: str, filters: Filters, judge: _Judge, *, allow_empty: bool) -> Iterator[Subject]:
+    """Yield the sessions that the filters leave, judged."""
+    from storage import sessions  # noqa: PLC0415
     from storage.opening import reading  # noqa: PLC0415
 
-    now = datetime.now(UTC)
-    vocabularies: dict[str, Vocabulary] = {}
     with reading(store_url) as db:
-        if names:
-            found = iter({session.id: session for session in (sessions.find(db, name) for name in names)}.values())
-        else:
-            if not allow_empty:
-                require_any(db, filters)
-            found = sessions.newest(db, filters, now=now)
-        for session in found:
-            if session.upstream not in vocabularies:
-                vocabularies[session.upstream] = schemas.vocabulary(db, session.upstream, policy.params)
-            watch = SessionWatch(
-                session,
-                now,
-                policy,
-                vocabularies[session.upstream],
-                closed=closed,
-                opened_beside=sessions.opened_beside(db, session),
-            )
-            judged = watch.judging(exchanges.of_session(db, session.id))
-            moments = {seq: moment_of(exchange, session.started_at) for seq, exchange in enumerate(judged, 1)}
-            yield Subject(
-                judgement=watch.judgement(), session=session, state=session.state(as_of(now, policy)), moments=moments
-            )
+        if not allow_empty:
+            require_any(db, filters)
+        for session in sessions.newest(db, filters, now=judge.now):
+            yield judge(db, session)
 
 
-def _from_file(name: str, kind: str, policy: Policy) -> Subject:
-    from proxy_addon.core.judging.files import FileKind, judge_file  # noqa: PLC0415
-    from proxy_addon.errors import SettingsError  # noqa: PLC0415
+def _named(store_url: str, names: Sequence[str], judge: _Judge) -> Iterator[Subject]:
+    """Yield named sessions, judged, those of files first; the store is opened only for those in it."""
+    from proxy_addon.files import sessions as files  # noqa: PLC0415
+    from storage import sessions  # noqa: PLC0415
+    from storage.opening import reading  # noqa: PLC0415
+
+    of_files = [name for name in dict.fromkeys(names) if files.is_file_name(name)]
+    of_store = [name for name in names if name not in of_files]
+    with reading(store_url) if of_store else nullcontext() as db:
+        found = {} if db is None else {each.id: each for each in (sessions.find(db, name) for name in of_store)}
+        for name in of_files:
+            yield from _of_document(files.document(name), name, judge)
+        for session in found.values():
+            assert db is not None
+            yield judge(db, session)
+
+
+def _of_file(name: str, kind: str | None, policy: Policy) -> Iterator[Subject]:
+    """Yield what a file or stdin holds, judged."""
+    from proxy_addon.core.judging.files import FileKind, guess, judge_file  # noqa: PLC0415
+    from proxy_addon.files import sessions as files  # noqa: PLC0415
     from proxy_addon.reporting.judged import Subject  # noqa: PLC0415
 
-    try:
-        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    except OSError as e:
-        raise SettingsError(f"cannot read {name}: {e.strerror}", hint="name a file, or - for stdin") from e
-    return Subject(judgement=judge_file(raw, FileKind(kind), policy), file=None if name == "-" else name)
+    raw = sys.stdin.buffer.read() if name == "-" else files.read(name)
+    path = "stdin" if name == "-" else name
+    document = files.recognise(raw, path) if kind in (None, FileKind.SESSION) else None
+    if kind is None:
+        kind, why = guess(raw, document)
+        click.echo(f"sessiontape: {path} is judged --as {kind}: {why}", err=True)
+    if document is not None and kind == FileKind.SESSION:
+        yield from _of_document(document, path, _Judge(policy, closed=True))
+    else:
+        yield Subject(judgement=judge_file(raw, FileKind(kind), policy), file=None if name == "-" else name)
+
+
+def _of_document(document: Document, name: str, judge: _Judge) -> Iterator[Subject]:
+    """Yield the sessions that a name means, of what its file holds, judged; each counts as over."""
+    from proxy_addon.core.fixtures.documents import Form  # noqa: PLC0415
+    from proxy_addon.core.judging.files import FileKind, judge_file, judge_held  # noqa: PLC0415
+    from proxy_addon.files import sessions as files  # noqa: PLC0415
+    from proxy_addon.reporting.judged import Subject  # noqa: PLC0415
+
+    path = files.path_in(name)
+    if document.form is Form.LISTED:
+        yield Subject(judgement=judge_file(document.raw, FileKind.SESSION, judge.policy), file=path)
+        return
+    for held in files.named(document, name):
+        moments = _moments(held.session, held.exchanges)
+        yield judge.subject(held.session, judge_held(held, judge.policy), moments, file=path)

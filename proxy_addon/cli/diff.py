@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from proxy_addon.cli.options import config_option, json_option, local_option, store_option
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.sessions import Session
 from proxy_addon.errors import NotFound
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @click.command()
@@ -33,49 +42,78 @@ def diff(
 ) -> None:
     """Lay two sessions side by side, aligned by event, or a session and its replay.
 
-    A and B are ids, back-end session IDs, unique prefixes of either, or last; the replayed session may have been recorded
-    too. Exit code 1: something differs.
+    A and B are ids, back-end session IDs, unique prefixes of either, last, or files (see 'sessiontape show --help'); the
+    replayed session may have been recorded too. Exit code 1: something differs.
     """
     # Not at the top: --help does without the database.
     from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
     from proxy_addon.core.replays.aligning import Kind, align, entries, replayed  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
+    from proxy_addon.files.sessions import is_file_name  # noqa: PLC0415
     from proxy_addon.reporting.documents import pair_document, session_document  # noqa: PLC0415
     from proxy_addon.reporting.tables import print_pairs  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console, print_json, printable, session_heading  # noqa: PLC0415
-    from storage import runs, sessions  # noqa: PLC0415
-    from storage.exchanges import of_session  # noqa: PLC0415
+    from storage import runs  # noqa: PLC0415
     from storage.opening import reading  # noqa: PLC0415
 
     if (b is None) == (run_name is None):
         raise click.UsageError("name two sessions, or one and --run RUN")
     at = as_of(datetime.now(UTC), settings.load(config))
-    with reading(store_url) as db:
-        one = sessions.find(db, a)
-        left = entries(of_session(db, one.id))
+    if run_name is not None and is_file_name(a):
+        raise click.UsageError("a run replays sessions of the store, and no file: name the one that A was saved from")
+    with ExitStack() as stack:
+        db = None if b is not None and is_file_name(a) and is_file_name(b) else stack.enter_context(reading(store_url))
+        one = _side(db, a)
         if b is not None:
-            other = sessions.find(db, b)
-            pairs = align(left, entries(of_session(db, other.id)))
-            beside = session_heading(other, other.state(at), local=local)
+            other = _side(db, b)
+            answers = one.has_answers and other.has_answers
+            pairs = align(entries(one.exchanges, answers=answers), entries(other.exchanges, answers=answers))
+            beside = session_heading(other.session, other.session.state(at), other.name, local=local)
         else:
+            assert db is not None
             other = None
             run = runs.find(db, run_name or "")
-            found = next((each for each in runs.sessions(db, run.id) if each.source == one.id), None)
+            found = next((each for each in runs.sessions(db, run.id) if each.source == one.session.id), None)
             if found is None:
-                raise NotFound(f"session {one.id} is not in run {run.id}", hint=f"see: sessiontape runs {run.id}")
-            pairs = list(replayed(left, found))
+                raise NotFound(
+                    f"session {one.session.id} is not in run {run.id}", hint=f"see: sessiontape runs {run.id}"
+                )
+            pairs = list(replayed(entries(one.exchanges), found))
             beside = printable(f"run {run.id} to {run.target}")
     counts = Counter(pair.kind for pair in pairs)
     if as_json:
         print_json(
             {
-                "a": session_document(one, at),
-                "b": None if other is None else session_document(other, at),
+                "a": session_document(one.session, at),
+                "b": None if other is None else session_document(other.session, at),
                 "pairs": [pair_document(pair) for pair in pairs],
                 "counts": {kind.value: counts[kind] for kind in Kind},
             }
         )
     else:
-        print_pairs(console(), pairs, session_heading(one, one.state(at), local=local), beside)
+        print_pairs(
+            console(), pairs, session_heading(one.session, one.session.state(at), one.name, local=local), beside
+        )
         click.echo(", ".join(f"{counts[kind]} {kind.value}" for kind in Kind))
     sys.exit(0 if counts.total() == counts[Kind.SAME] else 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Side:
+    """One of the sessions; `has_answers` as in `core.fixtures.held`, and a name where it is not the id."""
+
+    session: Session
+    exchanges: Iterable[Exchange]
+    has_answers: bool = True
+    name: str | None = None
+
+
+def _side(db: Connection | None, name: str) -> _Side:
+    from proxy_addon.files import sessions as files  # noqa: PLC0415
+    from storage import exchanges, sessions  # noqa: PLC0415
+
+    if db is None or files.is_file_name(name):
+        held = files.one(files.document(name), name)
+        return _Side(session=held.session, exchanges=held.exchanges, has_answers=held.has_answers, name=name)
+    session = sessions.find(db, name)
+    return _Side(session=session, exchanges=exchanges.of_session(db, session.id))

@@ -30,6 +30,7 @@ from proxy_addon.cli.options import given
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.sessions import SessionState
 from proxy_addon.errors import NotFound
+from proxy_addon.files.sessions import is_file_name
 from proxy_addon.reporting.words import counted
 
 if TYPE_CHECKING:
@@ -180,12 +181,20 @@ def _typed(name: str, filters: Filters) -> str:
     return option if value is True else " ".join(f"{option} {shlex.quote(text)}" for text in texts)
 
 
-def require_selection(names: tuple[str, ...], filters: Filters, *, everything: bool, verb: str) -> None:
+def require_selection(
+    names: tuple[str, ...], filters: Filters, *, everything: bool, verb: str, of_files: bool = False
+) -> None:
     """Check that a command which acts on sessions was told on which.
 
+    Args:
+        of_files: Whether a name may be that of a file.
+
     Raises:
-        click.UsageError: Neither or both of names and ``--all`` were given, or filters without ``--all``.
+        click.UsageError: Neither or both of names and ``--all`` were given, filters without ``--all``, or a file where
+            none may be.
     """
+    if not of_files and (files := [name for name in names if is_file_name(name)]):
+        raise click.UsageError(f"{files[0]} is the name of a file; only sessions in the store can be {verb}")
     if names and everything:
         raise click.UsageError("name sessions or say --all, not both")
     if not everything and filters.asked:

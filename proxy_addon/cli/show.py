@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from proxy_addon.cli.options import config_option, json_option, local_option, store_option
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.findings import Finding, Verdict
+from proxy_addon.core.sessions import AsOf, FindingCounts, Session
 from proxy_addon.files import settings
+
+if TYPE_CHECKING:
+    from proxy_addon.core.judging.policy import Policy
 
 
 @click.command()
@@ -24,38 +33,90 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, local: 
 
     Findings of single exchanges are those of the moment of recording; those of the session as a whole are worked out
     now. 'sessiontape check' judges all of it anew. SESSION is its id, its back-end session ID, a unique prefix of
-    either, or last for the newest.
+    either, last for the newest, or a file: what this command prints with --json, a log of the collector, or a list of
+    bodies. FILE#SESSION is one of several in a file, which is judged now.
     """
     # Not at the top: --help does without the database.
-    from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415
     from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
+    from proxy_addon.files.sessions import is_file_name  # noqa: PLC0415
     from proxy_addon.reporting.documents import exchange_documents, finding_document, session_document  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console, print_json  # noqa: PLC0415
     from proxy_addon.reporting.timeline import Timeline  # noqa: PLC0415
+
+    policy = settings.load(config)
+    at = as_of(datetime.now(UTC), policy)
+    # Closed in good order also where a pipe breaks in the middle.
+    with ExitStack() as stack:
+        if is_file_name(name):
+            shown = _of_file(name, policy)
+            at = replace(at, unclosed=FindingCounts())  # counted already
+        else:
+            shown = _of_store(stack, store_url, name, at, policy)
+        if as_json:
+            exchanges = list(exchange_documents(shown.exchanges, shown.findings))
+            print_json(
+                {
+                    "session": session_document(shown.session, at),
+                    "exchanges": exchanges,
+                    "findings": [finding_document(finding) for finding in shown.of_session()],
+                }
+            )
+        else:
+            timeline = Timeline(console(), shown.session, at, local=local)
+            timeline.print(shown.exchanges, shown.findings, shown.of_session, bodies=bodies)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shown:
+    """A session to be shown.
+
+    Attributes:
+        exchanges: To be consumed once, before `of_session` is asked.
+        findings: Those of each exchange, by its id.
+        of_session: Returns those of the session as a whole.
+    """
+
+    session: Session
+    exchanges: Iterable[Exchange]
+    findings: Mapping[str, Verdict]
+    of_session: Callable[[], Sequence[Finding]]
+
+
+def _of_store(stack: ExitStack, store_url: str, name: str, at: AsOf, policy: Policy) -> _Shown:
+    from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415
     from storage import findings, sessions  # noqa: PLC0415
     from storage.exchanges import of_session  # noqa: PLC0415
     from storage.opening import reading  # noqa: PLC0415
 
-    now = datetime.now(UTC)
-    policy = settings.load(config)
-    at = as_of(now, policy)
-    # Closed in good order also where a pipe breaks in the middle.
-    with reading(store_url) as db, ExitStack() as stack:
-        session = sessions.find(db, name)
-        found = findings.of_exchanges(db, session.id)
-        watch = SessionWatch(session, now, policy, opened_beside=sessions.opened_beside(db, session))
-        recorded = stack.enter_context(closing(of_session(db, session.id)))
-        exchanges = stack.enter_context(closing(watch.judging(recorded, bodies=False)))
-        if as_json:
-            shown = list(exchange_documents(exchanges, found))
-            whole = watch.judgement().of_session
-            print_json(
-                {
-                    "session": session_document(session, at),
-                    "exchanges": shown,
-                    "findings": [finding_document(finding) for finding in whole],
-                }
-            )
+    db = stack.enter_context(reading(store_url))
+    session = sessions.find(db, name)
+    watch = SessionWatch(session, at.now, policy, opened_beside=sessions.opened_beside(db, session))
+    recorded = stack.enter_context(closing(of_session(db, session.id)))
+    return _Shown(
+        session=session,
+        exchanges=stack.enter_context(closing(watch.judging(recorded, bodies=False))),
+        findings=findings.of_exchanges(db, session.id),
+        of_session=lambda: watch.judgement().of_session,
+    )
+
+
+def _of_file(name: str, policy: Policy) -> _Shown:
+    from proxy_addon.core.judging.files import judge_shown  # noqa: PLC0415
+    from proxy_addon.files import sessions  # noqa: PLC0415
+
+    document = sessions.document(name)
+    held = sessions.one(document, name)
+    judgement = judge_shown(held, document, policy)
+    found: dict[str, list[Finding]] = {}
+    whole = list(judgement.of_session)
+    for finding in judgement.of_exchanges:
+        if finding.seq is None:
+            whole.append(finding)
         else:
-            timeline = Timeline(console(), session, at, local=local)
-            timeline.print(exchanges, found, lambda: watch.judgement().of_session, bodies=bodies)
+            found.setdefault(held.exchanges[finding.seq - 1].id, []).append(finding)
+    return _Shown(
+        session=replace(held.session, findings=FindingCounts().plus(judgement.findings)),
+        exchanges=held.exchanges,
+        findings=found,
+        of_session=lambda: whole,
+    )

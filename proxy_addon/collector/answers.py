@@ -26,8 +26,8 @@ from http import HTTPStatus
 
 from proxy_addon.core import protocol
 from proxy_addon.core.events import read_body
-from proxy_addon.core.exchange import Headers, Request, Response
-from proxy_addon.core.judging.exchanges import COLLECTOR, judge_body, refusal
+from proxy_addon.core.exchange import COLLECTOR, Headers, Request, Response
+from proxy_addon.core.judging.exchanges import judge_body, refusal
 from proxy_addon.core.protocol import CORS
 from proxy_addon.core.routes import Operation, Route, parse_route
 from proxy_addon.core.schemas import schema_of

@@ -31,6 +31,10 @@ HOP_BY_HOP = frozenset(
 """Names of headers, in lower case, that are about one connection and not the message (RFC 9110, 7.6.1 and 11.7)."""
 
 
+COLLECTOR = "sessiontape"
+"""``Server`` of our own collector, whose word does not count against the tables it was made from."""
+
+
 class Outcome(StrEnum):
     """How an exchange ended."""
 

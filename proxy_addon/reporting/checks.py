@@ -66,7 +66,7 @@ class TextReport:
             return
         session, state = subject.session, subject.state
         if session is not None and state is not None:
-            self._screen.print_line(session_heading(session, state, local=self._local))
+            self._screen.print_line(session_heading(session, state, subject.name, local=self._local))
         else:
             self._screen.print_line(printable(subject.name))
         print_findings(self._screen, findings, subject.place, otherwise="session" if session is not None else "")
@@ -96,7 +96,8 @@ class JsonReport:
         findings = in_order(subject.judgement.findings)
         self._counts.update(finding.severity.value for finding in findings)
         document = {
-            "id": subject.session.id if subject.session is not None else None,
+            "id": subject.session.id if subject.session is not None and subject.file is None else None,
+            "session_id": None if subject.session is None else subject.session.session_id,
             "findings": [finding_document(finding) for finding in findings],
         }
         self._write(f"{'' if self._first else ','}\n  {json.dumps(document)}")

@@ -61,9 +61,9 @@ class Subject:
     """What was judged.
 
     Attributes:
-        session: None for a file.
+        session: None for a file that holds no session, or none whose requests are known.
         state: Of the session.
-        file: None for a session, and for stdin.
+        file: None for a stored session, and for stdin.
         moments: Of the session's exchanges, by ``seq``.
     """
 
@@ -76,7 +76,11 @@ class Subject:
     @property
     def name(self) -> str:
         """What it is called."""
-        return self.session.id if self.session is not None else self.file or "stdin"
+        if self.session is None:
+            return self.file or "stdin"
+        if self.file is None:
+            return self.session.id
+        return f"{self.file}#{self.session.session_id or self.session.id}"
 
     @property
     def findings(self) -> list[Finding]:

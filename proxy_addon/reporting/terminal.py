@@ -147,15 +147,18 @@ def finding_text(finding: Finding, place: str = "") -> Text:
     return line
 
 
-def session_heading(session: Session, state: SessionState, *, local: bool = False) -> Text:
-    """Return which session it is, in a line: id, state, time, and what plays.
+def session_heading(session: Session, state: SessionState, name: str | None = None, *, local: bool = False) -> Text:
+    """Return which session it is, in a line: name, state, time, and what plays.
 
     Args:
+        name: Its id, where none is given.
         local: Whether the time is local; else it is UTC.
     """
     names = (session.media_name or session.media_id, session.player_name, session.library_version)
     started = f"{moment(session.started_at, local=local)} {zone([session.started_at], local=local)}"
-    heading = Text.assemble((session.id, "bold"), "  ", (state.value, STATE_STYLES[state]), f"  {started}")
+    heading = Text.assemble(
+        (visible(name or session.id), "bold"), "  ", (state.value, STATE_STYLES[state]), f"  {started}"
+    )
     about = " · ".join(filter(None, names))
     return heading.append(f"  {visible(about)}" if about else "")
 
@@ -164,4 +167,6 @@ def answer(exchange: Exchange) -> Text:
     """Return an exchange's status, or its outcome where it has none."""
     if exchange.response is not None and exchange.outcome is Outcome.ANSWERED:
         return Text(str(exchange.response.status), style="green" if exchange.response.is_success else "red")
+    if exchange.outcome is Outcome.ANSWERED:
+        return Text("-", style="dim")  # a file that does not tell the answers
     return Text(exchange.outcome.value, style="red")

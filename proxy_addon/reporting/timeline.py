@@ -108,7 +108,7 @@ class Timeline:
             ("session ID", session.session_id or Text("none was given", style="dim")),
             ("retry of", session.retry_of),
             ("started", f"{started}, lasted {lasted}"),
-            ("upstream", session.upstream),
+            ("upstream", session.upstream or Text("unknown", style="dim")),
             ("recording", session.recording),
             ("player", session.player_name),
             ("media", _joined(session.media_name, session.media_id, session.content_type)),

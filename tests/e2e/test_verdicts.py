@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from proxy_addon.core.judging.exchanges import COLLECTOR
+from proxy_addon.core.exchange import COLLECTOR
 from tests import processes
 from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, body, event_dict, exchange, response, unjudged
 from tests.processes import Server, printed, run

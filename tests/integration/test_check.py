@@ -407,7 +407,6 @@ def test_stdin_is_read(folder):
     [
         (["--file", "nowhere.json", "--as", "events"], "cannot read nowhere.json"),
         (["--file", ".", "--as", "events"], "cannot read ."),
-        (["--file", "x.json"], "--as"),
         (["--file", "x.json", "--as", "event"], "--as"),
         (["--as", "events", "--all"], "--file"),
         (["--file", "x.json", "--as", "events", "--all"], "not both"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy_addon.core.events import Body, read_body
-from proxy_addon.core.exchange import Exchange, header
+from proxy_addon.core.exchange import COLLECTOR, Exchange, header
 from proxy_addon.core.findings import ACCEPTED, BUILT_IN, Finding, Severity
 from proxy_addon.core.judging import net
 from proxy_addon.core.judging.policy import DEFAULT, Policy
@@ -19,9 +19,6 @@ from proxy_addon.core.rules import ORDER, RULES, Rule, Scope, rules_of
 from proxy_addon.core.rules.body_views import BodyView, EventView, Vocabulary
 from proxy_addon.core.rules.rule import TOLD, Problem
 from proxy_addon.core.wording import ascii_safe
-
-COLLECTOR = "sessiontape"
-"""``Server`` of our own collector, whose word does not count against the tables it was made from."""
 
 _VOCABULARY = Vocabulary()
 _EXCHANGE, _BODY, _EVENT = (rules_of(scope) for scope in (Scope.EXCHANGE, Scope.BODY, Scope.EVENT))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any
 
-from proxy_addon.core.events import Body, read_body, read_event
-from proxy_addon.core.findings import Finding, Judgement
+from proxy_addon.core.events import Body, Event, read_body, read_event
+from proxy_addon.core.findings import Finding, Judgement, Place
+from proxy_addon.core.fixtures.documents import Document, Form
+from proxy_addon.core.fixtures.held import HeldSession
+from proxy_addon.core.fixtures.listed import bodies_in, is_listed
 from proxy_addon.core.judging import net
 from proxy_addon.core.judging.exchanges import Found, applied, as_findings, judge_body, judge_event
 from proxy_addon.core.judging.policy import DEFAULT, Policy
+from proxy_addon.core.judging.recorded import SessionWatch
 from proxy_addon.core.judging.sessions import SessionFacts, SessionJudge
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules import RULES
@@ -42,6 +45,58 @@ def judge_file(raw: bytes, what: FileKind, policy: Policy = DEFAULT) -> Judgemen
         return Judgement(of_exchanges=tuple(policy.kept([net.finding(net.message_of("judging this file", e))])))
 
 
+def judge_held(held: HeldSession, policy: Policy = DEFAULT) -> Judgement:
+    """Return what is to be said of a session with its exchanges, out of a file; it counts as over."""
+    session = held.session
+    watch = SessionWatch(session, session.last_event_at, policy, Vocabulary(policy.params), closed=True)
+    for _ in watch.judging(held.exchanges):
+        pass
+    return watch.judgement()
+
+
+def judge_shown(held: HeldSession, document: Document, policy: Policy = DEFAULT) -> Judgement:
+    """Return what is to be said of a session of a document, its pointers into the body of each exchange."""
+    if document.form is not Form.LISTED:
+        return judge_held(held, policy)
+    judgement = judge_file(document.raw, FileKind.SESSION, policy)
+    pointers = [body.pointer for body in bodies_in(document.values[0])]
+
+    def below(place: Place) -> Place:
+        of_body = pointers[place.seq - 1]
+        pointer = place.pointer.removeprefix(of_body) if place.pointer is not None else None
+        return Place(place.seq, pointer or None)
+
+    def moved(finding: Finding) -> Finding:
+        if finding.seq is None:
+            return finding
+        first = below(Place(finding.seq, finding.pointer))
+        return replace(finding, pointer=first.pointer, others=tuple(below(place) for place in finding.others))
+
+    return Judgement(
+        of_exchanges=tuple(moved(finding) for finding in judgement.of_exchanges),
+        of_session=tuple(moved(finding) for finding in judgement.of_session),
+    )
+
+
+def guess(raw: bytes, document: Document | None) -> tuple[FileKind, str]:
+    """Return what a file will be that nobody has said anything about, and why, as a clause.
+
+    Args:
+        document: What it was recognised as.
+    """
+    if document is not None and document.form is not Form.LISTED:
+        return FileKind.SESSION, f"it is {document.form}"
+    reading = read_body(raw)
+    if document is not None:
+        first = reading.events[0] if reading.is_batch and reading.events else Event()
+        if first.params.get("media.downloaded") is True:
+            return FileKind.DOWNLOADED, "it is a list of bodies that begins with media.downloaded"
+        return FileKind.SESSION, f"it is {Form.LISTED}"
+    if any(event.type == "sessionStart" for event in reading.events):
+        return FileKind.SESSIONS, "it is a sessionStart"
+    return FileKind.EVENTS, "it is one body, and no sessionStart" if reading.problem is None else "it is not JSON"
+
+
 def _judge_file(raw: bytes, what: FileKind, policy: Policy) -> Judgement:
     reading = read_body(raw)
     vocabulary = Vocabulary(policy.params)
@@ -58,42 +113,34 @@ def _judge_file(raw: bytes, what: FileKind, policy: Policy) -> Judgement:
 
 
 def _judge_list(raw: bytes, reading: Body, policy: Policy, vocabulary: Vocabulary) -> Judgement:
-    value, base = reading.value, ""
-    if isinstance(value, dict) and isinstance(value.get("events"), list):
-        value, base = value["events"], "/events"
     view = BodyView(raw=raw, reading=reading, endpoint=Operation.SESSIONS)
     document = [RULES[id] for id in ("body-empty", "body-not-json", "json-duplicate-key")]
     found = policy.kept(as_findings(applied(document, view), policy))
-    if not isinstance(value, list):
+    if not is_listed(reading.value):
         if reading.problem is None:
             rule = RULES["body-not-object"]
-            message = f"the file holds {shown(value)}; expected a list of events, or an object with one under events"
+            message = (
+                f"the file holds {shown(reading.value)}; expected a list of events, or an object with one under events"
+            )
             found += policy.kept(as_findings([Found(rule, Problem(message, ""))], policy))
         return Judgement(of_exchanges=tuple(found))
-    if not value:
-        empty = Problem("the session has no events; expected sessionStart", base)
+    bodies = bodies_in(reading.value)
+    if not bodies:
+        where = "" if reading.is_batch else "/events"
+        empty = Problem("the session has no events; expected sessionStart", where)
         found += policy.kept(as_findings([Found(RULES["session-start-first"], empty)], policy))
         return Judgement(of_exchanges=tuple(found))
-    times = [_seconds(element.get("t")) if isinstance(element, dict) and base else None for element in value]
-    facts = SessionFacts(by_arrival=bool(value) and None not in times, has_clock=False)
-    judge = SessionJudge(facts, policy)
-    for index, element in enumerate(value):
-        seq, pointer = index + 1, f"{base}/{index}"
-        if not isinstance(element, dict):
-            problem = Problem(f"element {index} is {shown(element)}; expected an object", pointer)
+    by_arrival = all(body.arrived_s is not None for body in bodies)
+    judge = SessionJudge(SessionFacts(by_arrival=by_arrival, has_clock=False), policy)
+    for seq, body in enumerate(bodies, 1):
+        if not isinstance(body.value, dict):
+            problem = Problem(f"element {seq - 1} is {shown(body.value)}; expected an object", body.pointer)
             findings = policy.kept(as_findings([Found(RULES["body-not-object"], problem)], policy))
         else:
-            body = {name: member for name, member in element.items() if name != "t" or not base}
-            event = read_event(body)
+            event = read_event(body.value)
             endpoint = Operation.SESSIONS if event.type == "sessionStart" else Operation.EVENTS
-            findings = judge_event(body, endpoint, pointer, policy, vocabulary)
-            sha256 = hashlib.sha256(repr(body).encode("utf-8", "surrogatepass")).hexdigest()
-            judge.add(session_event(event, seq=seq, pointer=pointer, arrived_s=times[index], body_sha256=sha256))
+            findings = judge_event(body.value, endpoint, body.pointer, policy, vocabulary)
+            sha256 = hashlib.sha256(repr(body.value).encode("utf-8", "surrogatepass")).hexdigest()
+            judge.add(session_event(event, seq=seq, pointer=body.pointer, arrived_s=body.arrived_s, body_sha256=sha256))
         found += [replace(finding, seq=seq) for finding in findings]
     return Judgement(of_exchanges=tuple(found), of_session=tuple(judge.findings(is_over=True)))
-
-
-def _seconds(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 10**12:
-        return None
-    return float(value)

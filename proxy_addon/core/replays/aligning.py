@@ -71,8 +71,12 @@ class Pair:
     differences: tuple[Difference, ...] = ()
 
 
-def entries(exchanges: Iterable[Exchange]) -> list[Entry]:
-    """Return the events of a session's exchanges, which come by time of arrival."""
+def entries(exchanges: Iterable[Exchange], *, answers: bool = True) -> list[Entry]:
+    """Return the events of a session's exchanges, which come by time of arrival.
+
+    Args:
+        answers: Whether to tell the status of the answers; of no use beside a session whose answers nobody knows.
+    """
     found: list[Entry] = []
     first_ms: int | None = None
     for seq, exchange in enumerate(exchanges, 1):
@@ -92,7 +96,7 @@ def entries(exchanges: Iterable[Exchange]) -> list[Entry]:
                     event_type=event.type,
                     at_s=None if event.ts_ms is None or first_ms is None else (event.ts_ms - first_ms) / 1000,
                     playhead_s=None if event.playhead_s is None else float(event.playhead_s),
-                    status=None if exchange.response is None else exchange.response.status,
+                    status=exchange.response.status if answers and exchange.response is not None else None,
                     content=dict(_content(value)) if reading.problem is None else {_BODY: _written(exchange)},
                 )
             )

@@ -1,0 +1,134 @@
+"""Sessions in files, named in the place of stored ones: no store is opened, and the verdicts are the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import builders
+from tests.builders import BEGIN_MS, OTHER_SESSION_ID, SESSION_ID, event_dict
+from tests.integration.test_replay import fill
+from tests.processes import collector, printed, run
+
+PLAY = event_dict("play", ts=BEGIN_MS + 1000, params={"media.unknown": 1})
+BODIES = [event_dict("sessionStart"), PLAY, event_dict("sessionEnd", ts=BEGIN_MS + 9000)]
+
+
+@pytest.fixture
+def tape(sqlite_url: str) -> str:
+    return fill(
+        sqlite_url,
+        [
+            builders.start(id="a1"),
+            builders.event(id="a2", after_s=1, body=builders.body(PLAY)),
+            builders.event("sessionEnd", id="a3", after_s=9),
+        ],
+    )
+
+
+@pytest.fixture
+def folder(tape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what `show` printed, a log with two sessions, and lists of the same bodies."""
+    (tmp_path / "shown.json").write_text(json.dumps(printed("show", "last", "--store", tape)), encoding="utf-8")
+    with collector(tmp_path, name="log") as server:
+        for _ in range(2):
+            start, *events = map(builders.body, BODIES)
+            location = server.ask("POST", "/api/v1/sessions", start).header("Location")
+            for body in events:
+                server.ask("POST", f"{location}/events", body)
+    (tmp_path / "list.json").write_text(json.dumps(BODIES), encoding="utf-8")
+    (tmp_path / "events.json").write_text(json.dumps({"events": BODIES}), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SESSIONTAPE_STORE", "nonsense")
+    return tmp_path
+
+
+def rules(found: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    return [(each["rule"], each["seq"]) for each in found if each["rule"] == "param-unknown"]
+
+
+@pytest.mark.parametrize(
+    ("file", "sessions"), [("shown.json", 1), ("log.jsonl", 2), ("list.json", 1), ("events.json", 1)]
+)
+def test_a_file_is_judged_as_its_session_would_be(folder, file, sessions):
+    for options in ([file], ["--file", file, "--as", "session"], ["--file", file]):
+        done = run("check", *options, "--json", "--fail-on", "info")
+        assert done.returncode == 1
+        found = json.loads(done.stdout)["sessions"]
+        assert [each["id"] for each in found] == [None] * sessions
+        assert [rules(each["findings"]) for each in found] == [[("param-unknown", 2)]] * sessions
+        guessed = f"sessiontape: {file} is judged --as session: " in done.stderr
+        assert guessed == ("--as" not in options and "--file" in options)
+
+
+def test_a_file_is_shown_like_a_stored_session(folder, tape):
+    shown = printed("show", "shown.json")
+    stored = printed("show", "last", "--store", tape)
+    assert shown["exchanges"][1]["findings"][0]["pointer"] == "/params/media.unknown"
+    for document in (shown, stored):
+        document["session"].pop("findings")
+        for exchange in document["exchanges"]:
+            exchange.pop("findings")  # those of the store were not judged when they were recorded
+    assert shown == stored
+    for file in ("list.json", "events.json"):
+        listed = printed("show", file)
+        assert [each["response"] for each in listed["exchanges"]] == [None] * 3
+        assert (listed["session"]["state"], listed["session"]["findings"]["error"]) == ("ended", 1)
+        assert rules(listed["exchanges"][1]["findings"]) == [("param-unknown", 2)]
+    assert "param 'media.unknown' is unknown" in run("show", "list.json").stdout
+
+
+def test_files_are_laid_beside_stored_sessions_and_each_other(folder, tape):
+    everything = {"same": 3, "changed": 0, "moved": 0, "only-a": 0, "only-b": 0}
+    assert printed("diff", "shown.json", SESSION_ID, "--store", tape)["counts"] == everything
+    assert printed("diff", "list.json", "shown.json")["counts"] == everything  # answers that nobody knows do not count
+    pairs = printed("diff", "shown.json", "log.jsonl#last", code=1)["pairs"]
+    assert [pair["differences"] for pair in pairs] == [[], [{"where": "status", "a": "204", "b": "400"}], []]
+    assert run("diff", "shown.json", "--run", "x").returncode == 2
+
+
+def test_one_of_several_sessions_of_a_file_is_named_behind_it(folder):
+    first, second = (each["session_id"] for each in printed("check", "log.jsonl", code=1)["sessions"])
+    assert printed("show", f"log.jsonl#{first[:8]}")["session"]["session_id"] == first
+    assert printed("show", "log.jsonl#last")["session"]["session_id"] == second
+    (only,) = printed("check", f"log.jsonl#{second}", code=1)["sessions"]
+    assert only["session_id"] == second
+    said = run("show", "log.jsonl")
+    assert (said.returncode, said.stdout) == (2, "")
+    assert "log.jsonl holds 2 sessions" in said.stderr
+    assert f"    log.jsonl#{first}  A film\n    log.jsonl#{second}  A film\n" in said.stderr
+    assert f"log.jsonl#{first}  ended" in run("check", "log.jsonl").stdout
+
+
+def test_files_and_stored_sessions_may_be_judged_together(folder, tape):
+    document = printed("check", "list.json", SESSION_ID, "./shown.json", "--store", tape, code=1)
+    assert sorted(each["session_id"] or "" for each in document["sessions"]) == ["", SESSION_ID, SESSION_ID]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("show nowhere.json", "cannot read nowhere.json: No such file or directory"),
+        ("check ./", "cannot read ./: Is a directory"),
+        ("check number.json", "number.json holds no sessions in a form that is known"),
+        ("show empty.json", "empty.json: the session has no events"),
+        ("check --file cut.jsonl", "cut.jsonl: line 7 is not JSON"),
+        ("show broken.json", "broken.json: exchange 1: request is null; expected an object"),
+        (f"show shown.json#{OTHER_SESSION_ID}", "shown.json has no session called"),
+        ("delete shown.json --yes", "shown.json is the name of a file; only sessions in the store can be removed"),
+        ("replay shown.json --target http://127.0.0.1:9", "only sessions in the store can be replayed"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told(folder, arguments, says):
+    (folder / "number.json").write_text("5", encoding="utf-8")
+    (folder / "empty.json").write_text("[]", encoding="utf-8")
+    (folder / "cut.jsonl").write_text((folder / "log.jsonl").read_text(encoding="utf-8") + "{", encoding="utf-8")
+    broken = {"session": {"id": "a", "upstream": "x"}, "exchanges": [{"received_at": "2026-03-01"}]}
+    (folder / "broken.json").write_text(json.dumps(broken), encoding="utf-8")
+    done = run(*arguments.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
