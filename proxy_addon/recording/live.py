@@ -17,6 +17,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Protocol
 
 from proxy_addon.core.exchange import Exchange
@@ -39,6 +40,8 @@ REST = 4
 """After work on one session that was more than its news, so many times as long passes before the next such work."""
 RETRY_S = 1.0
 """Pause after the store could not be reached."""
+FIRST_EVENT_S = 10.0
+"""How long a session is young: before that it says nothing that it got no event."""
 ENDED_IS_KEPT = timedelta(seconds=60)
 """How long a session is remembered that has ended: its last events may come late."""
 MOST = 10_000
@@ -60,6 +63,8 @@ class _Live:
         named: What was told last of the exchanges that findings name, by their ids.
         grown: What is known now, where that is the same findings with higher counts; written with the next change.
         rests_until_s: No work beyond its news before then.
+        is_young: An event may still come soon.
+        opened_beside: See `storage.sessions.opened_beside`.
     """
 
     session: Session
@@ -71,6 +76,8 @@ class _Live:
     grown: list[Finding] | None = None
     named: dict[str, list[Finding]] = field(default_factory=dict)
     rests_until_s: float = 0.0
+    is_young: bool = True
+    opened_beside: str | None = None
 
     def hear(self) -> bool:
         """Take in what is fresh; tell whether that is all there is."""
@@ -94,7 +101,7 @@ class _Live:
 
     def findings(self) -> list[Finding]:
         """Return what is to be said of it now; see `Session.finding_counts` for what is said once its time runs out."""
-        facts = facts_of(self.session, is_batch=self.is_batch)
+        facts = facts_of(self.session, is_batch=self.is_batch, opened_beside=self.opened_beside)
         if self.judge.facts != facts:
             self.judge = self.judge.under(facts)
         return self.judge.findings(is_over=self.session.is_closed)
@@ -134,6 +141,7 @@ class LiveJudge:
         self._closing = False
         self._live: OrderedDict[str, _Live] = OrderedDict()
         self._due: dict[str, float] = {}
+        self._young: deque[tuple[float, str]] = deque()
         self._unjudged: deque[str] = deque()
         self._left_behind: deque[str] | None = None
         self._forgotten: list[tuple[str, int]] = []
@@ -173,6 +181,8 @@ class LiveJudge:
                 for touched in saved.touched:
                     self._net("taking up a session", touched.session.id, self._take, touched)
             now_s = time.monotonic()
+            while self._young and (self._young[0][0] <= now_s or closing):
+                self._grow_up(self._young.popleft()[1])
             for id in [id for id, due_s in self._due.items() if due_s <= now_s or closing]:
                 if not self._net("judging a session", id, self._bring_up_to_date, id, closing=closing):
                     self._start_anew(id, now_s)
@@ -201,7 +211,11 @@ class LiveJudge:
         """Return how long there is nothing to do; None for as long as there is no news."""
         if self._unjudged or self._left_behind:
             return 0.0
-        due = [*self._due.values(), *([self._forgets_at_s] if self._forgotten or self._left_behind is None else [])]
+        due = [
+            *self._due.values(),
+            *(due_s for due_s, _ in islice(self._young, 1)),
+            *([self._forgets_at_s] if self._forgotten or self._left_behind is None else []),
+        ]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _take(self, touched: Touched) -> None:
@@ -209,6 +223,8 @@ class LiveJudge:
         live = self._live.get(session.id)
         if live is None:
             live = self._live[session.id] = self._begun(session)
+            age_s = (datetime.now(UTC) - session.started_at).total_seconds()
+            self._young.append((time.monotonic() + max(0.0, FIRST_EVENT_S - age_s), session.id))
         if session.exchanges >= live.session.exchanges:
             live.session = session
         live.fresh.extend(touched.exchanges)
@@ -217,6 +233,21 @@ class LiveJudge:
 
     def _begun(self, session: Session) -> _Live:
         return _Live(session, SessionJudge(facts_of(session, is_batch=False), self._inspector.policy))
+
+    def _grow_up(self, id: str) -> None:
+        """See to it that a session without any event is looked at once more, now that one would have come."""
+        live = self._live.get(id)
+        if live is not None:
+            live.is_young = False
+            if live.session.events <= 1:
+                self._due.setdefault(id, 0.0)
+
+    def _look_beside(self, live: _Live) -> None:
+        if live.is_young or live.session.events > 1:
+            live.opened_beside = None
+        else:
+            with self._store.read() as db:
+                live.opened_beside = sessions.opened_beside(db, live.session)
 
     def _start_anew(self, id: str, since_s: float) -> None:
         """Forget what is known of a session whose judging failed; with its next event it is read from the store."""
@@ -236,6 +267,7 @@ class LiveJudge:
                 return
             if not has_all:
                 self._read(live)
+            self._look_beside(live)
             self._judge(live)
         except SessiontapeError as e:
             logger.debug(f"findings of session {id} have to wait: {e}")

@@ -190,6 +190,25 @@ def test_a_start_after_one_that_went_on_to_play_is_no_retry(store):
     assert [session["retry_of"] for session in printed("sessions", "--store", store.url)] == [None, None]
 
 
+def test_a_page_that_opens_two_sessions_for_one_playback_is_told_of_the_one_without_events(store_url, tmp_path):
+    """As seen on a real page that does not wait for the answer to its first start."""
+    with processes.collector(tmp_path) as upstream, processes.recorder(tmp_path, upstream.url, store_url) as proxy:
+        for ts in (1772366400000, 1772366400300):
+            opened = proxy.ask("POST", "/api/v1/sessions", body(event_dict("sessionStart", ts=ts)))
+        location = dict(opened.headers)["Location"]
+        played = body(event_dict("play", ts=1772366401000))
+        assert proxy.ask("POST", f"{location}/events", played).status == 204
+    played_in, opened_only = printed("sessions", "--store", store_url)
+    assert (played_in["findings"]["warning"], opened_only["findings"]["warning"]) == (0, 1)
+    shown = printed("show", opened_only["id"], "--json", "--store", store_url)["findings"]
+    [finding] = [each for each in shown if each["severity"] == "warning"]
+    assert (finding["rule"], finding["seq"], finding["places"]) == ("session-opened-twice", None, [])
+    assert played_in["id"] in finding["message"]
+    judged = {each["id"]: each["findings"] for each in printed("check", "--all", "--store", store_url)["sessions"]}
+    assert "session-opened-twice" in {each["rule"] for each in judged[opened_only["id"]]}
+    assert "session-opened-twice" not in {each["rule"] for each in judged[played_in["id"]]}
+
+
 def test_attempts_stay_attempts_of_one_playback_when_the_first_is_deleted(store):
     save(
         store,

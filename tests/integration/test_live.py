@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -135,6 +136,53 @@ def test_a_session_is_read_from_the_store_once_and_then_only_what_is_new(store, 
             judge.see(saving.Saved(touched=[saving.Touched(session=session(store), exchanges=[])]))
     assert told(store) == anew(store)
     assert sum(read) == 50
+
+
+def opened_twice(store: Store) -> list[str]:
+    """The back end's IDs of the sessions of which it was told last that they were opened twice."""
+    with store.read() as db:
+        found = sessions.newest(db, Filters(), now=datetime.now(UTC), oldest_first=True)
+        return [
+            each.session_id or ""
+            for each in found
+            if "session-opened-twice" in {finding.rule for finding in findings.of_session(db, each.id)}
+        ]
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> dict[bool, threading.Semaphore]:
+    """Signals that a session was looked at, while it is young and later."""
+    signals = {True: threading.Semaphore(0), False: threading.Semaphore(0)}
+    look = LiveJudge._look_beside
+
+    def looked(judge: LiveJudge, of: Any) -> None:
+        look(judge, of)
+        signals[of.is_young].release()
+
+    monkeypatch.setattr(LiveJudge, "_look_beside", looked)
+    return signals
+
+
+STARTS = [start(id="s1", session_id="aaaa"), start(id="s2", session_id="bbbb", after_s=1)]
+
+
+def test_of_two_sessions_for_one_playback_the_one_without_events_is_told(store, looks):
+    with judging(store) as judge:
+        judge.see(save(store, STARTS))
+        assert all(looks[False].acquire(timeout=SOON_S) for _ in STARTS)
+    assert opened_twice(store) == ["aaaa", "bbbb"]
+    with judging(store) as judge:
+        judge.see(save(store, [event("play", id="p1", session_id="bbbb", after_s=2)]))
+    assert opened_twice(store) == ["aaaa"]
+
+
+def test_nothing_is_said_of_a_session_without_events_while_it_is_young(store, looks, monkeypatch):
+    monkeypatch.setattr(live, "FIRST_EVENT_S", 4e8)
+    with judging(store) as judge:
+        judge.see(save(store, STARTS))
+        assert all(looks[True].acquire(timeout=SOON_S) for _ in STARTS)
+        assert opened_twice(store) == []
+    assert opened_twice(store) == ["aaaa", "bbbb"]
 
 
 LARGE = body(event_dict("ping", params={"x" * 40 + str(n): n for n in range(3000)}))
