@@ -40,13 +40,13 @@ def print_runs(console: Screen, summaries: Sequence[RunSummary], *, local: bool 
     """
     table = Table(
         Column("run", is_id=True),
-        Column(f"started ({zone((each.run.started_at for each in summaries), local=local)})", dropped=4),
+        Column(f"started ({zone((each.run.started_at for each in summaries), local=local)})", dropped=5),
         Column("target", least=24),
         Column("steps"),
         Column("speed", is_right=True, dropped=2),
         Column("timestamps", dropped=1),
         Column("drift p95", is_right=True, dropped=3),
-        Column("changes", dropped=5),
+        Column("changes", least=16, dropped=4),
     )
     for each in summaries:
         run = each.run
@@ -58,7 +58,7 @@ def print_runs(console: Screen, summaries: Sequence[RunSummary], *, local: bool 
             run.speed,
             run.timestamps,
             milliseconds(each.drift_ms.p95) or "-",
-            printable(", ".join(dict.fromkeys(change.option for change in each.changes)), "-"),
+            printable(", ".join(dict.fromkeys(change.option for change in each.changes)) or None, "-"),
         )
     console.print_table(table)
 

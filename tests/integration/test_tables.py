@@ -208,6 +208,7 @@ def test_a_replay_fits_while_it_goes_on_and_when_it_is_listed(tape, tmp_path: Pa
     assert heads(runs[0])[0].strip() == "run"
     assert target.url in runs[1]
     assert "96 different, 1 same" in runs[1]
+    assert ("started (UTC)" in runs[0], "changes" in runs[0]) == (columns >= 80, columns >= 120)
 
 
 def test_colours_are_left_out_where_nobody_wants_them(tape):
