@@ -29,7 +29,7 @@ def pages() -> dict[str, str]:
     ]
     for module in MODULES:
         mine = [rule for rule in RULES.values() if rule.check.__module__ == module.__name__]
-        title = (module.__doc__ or "").partition(".")[0].removeprefix("Rules over ")
+        title = (module.__doc__ or "").partition(".")[0].removeprefix("Rules for ")
         index += [f"## {title[:1].upper()}{title[1:]}\n", "| rule | severity | what is wrong |", "|---|---|---|"]
         index += [f"| [`{rule.id}`]({rule.id}.md) | {rule.severity.value} | {rule.summary} |" for rule in mine]
         index.append("")

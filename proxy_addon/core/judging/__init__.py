@@ -1,1 +1,1 @@
-"""Rules applied: to exchanges, sessions and files, as strictly as a policy says."""
+"""Applies the rules to exchanges, sessions and files, under a policy."""

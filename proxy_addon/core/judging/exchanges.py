@@ -1,4 +1,4 @@
-"""Judge request bodies and exchanges, each by itself. Source: Media Collection API, body rules."""
+"""Judge request bodies and exchanges one at a time. Source: Media Collection API, body rules."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _EXCHANGE, _BODY, _EVENT = (rules_of(scope) for scope in (Scope.EXCHANGE, Scope.
 
 @functools.cache
 def _rules_for(type: str | None, params: bool, quality: bool, metadata: bool, time: bool) -> tuple[Rule, ...]:
-    """Return the rules that have something to look at in an event of a known type with these members."""
+    """Return the rules that apply to an event of a known type that has these members."""
     present = {"": True, "params": params, "qoeData": quality, "customMetadata": metadata, "playerTime": time}
     return tuple(rule for rule in _EVENT if present[rule.member] and (not rule.on or type in rule.on))
 
 
 def judge_exchange(exchange: Exchange, policy: Policy = DEFAULT, vocabulary: Vocabulary = _VOCABULARY) -> list[Finding]:
-    """Return what is to be said of one exchange by itself, in the order of the rules. Never fails.
+    """Return the findings of one exchange, in the order of the rules. Never fails.
 
-    Findings that follow from a schema or a type are lowered to info where an upstream other than our collector has
-    taken the request: then the tables are out of date, and not the request.
+    Errors that rely on a schema or a JSON type are lowered to info if an upstream other than our collector accepted
+    the request: then the tables are out of date, and the request is fine.
     """
     try:
         return _judge_exchange(exchange, policy, vocabulary)
-    except Exception as e:  # noqa: BLE001  # other exchanges, and the session they are in, are judged all the same
+    except Exception as e:  # noqa: BLE001  # the session and its other exchanges are still judged
         return policy.kept([net.finding(net.message_of("judging this request", e))])
 
 
@@ -66,17 +66,17 @@ def judge_body(
     reading: Body | None = None,
     encoding: str | None = None,
 ) -> list[Finding]:
-    """Return what the body rules say of a body posted to an endpoint, in the order of the rules.
+    """Return the findings of the body rules for a body that was posted to an endpoint, in the order of the rules.
 
     Args:
-        reading: The body, where it was decoded already.
+        reading: The decoded body, if the caller already has it.
     """
     found = _problems_of_body(raw, reading or read_body(raw), endpoint, vocabulary, encoding)
     return policy.kept(as_findings(found, policy))
 
 
 def refusal(findings: Iterable[Finding]) -> str | None:
-    """Return what is said to one whose request is refused: the first error and where it is; None for a valid one."""
+    """Return why a request is refused: its first error and the place of it; None if it has no error."""
     for finding in findings:
         if finding.severity is Severity.ERROR:
             where = f" at {finding.pointer}" if finding.pointer else ""
@@ -87,14 +87,14 @@ def refusal(findings: Iterable[Finding]) -> str | None:
 def judge_event(
     value: dict[str, Any], endpoint: Operation, pointer: str, policy: Policy, vocabulary: Vocabulary = _VOCABULARY
 ) -> list[Finding]:
-    """Return what the body rules say of one event that stands somewhere in a document."""
+    """Return the findings of the event rules for one event in a document."""
     found = _problems_of_event(EventView(value, vocabulary, endpoint, pointer))
     return policy.kept(as_findings(found, policy))
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A problem and the rule that found it; where ``has_failed``, the problem is that its check did."""
+    """A problem and the rule that found it. If ``has_failed``, the problem is that the check itself failed."""
 
     rule: Rule
     problem: Problem
@@ -105,17 +105,17 @@ class Found:
 def applied(
     rules: Iterable[Rule], subject: object, *, authority: str = BUILT_IN, pointer: str | None = None
 ) -> Iterator[Found]:
-    """Yield what rules find in an exchange, a body or an event. A rule that fails does not keep the others from it.
+    """Yield what rules find in an exchange, a body or an event. If a rule fails, the others still run.
 
     Args:
-        authority: What says so where a rule follows from a schema.
-        pointer: Where the subject stands in the body.
+        authority: Authority of findings of rules that rely on a schema.
+        pointer: JSON Pointer to the subject in the body.
     """
     for rule in rules:
         try:
             for problem in rule.check(subject):
                 yield Found(rule, problem, authority if rule.from_schema else BUILT_IN)
-        except Exception as e:  # noqa: BLE001  # the other rules go on
+        except Exception as e:  # noqa: BLE001  # the other rules still run
             yield Found(rule, Problem(net.message_of_rule(rule, e), pointer), has_failed=True)
 
 
@@ -141,9 +141,9 @@ def _problems_of_event(event: EventView) -> Iterator[Found]:
 
 
 def as_findings(found: Iterable[Found], policy: Policy) -> list[Finding]:
-    """Return findings in the order of the rules; of very many of one rule the first ones, the last of them for the rest.
+    """Return findings in the order of the rules, at most `TOLD` per rule; the count of the last one covers the rest.
 
-    What is not told is counted and not kept: a body may break a rule as often as it has bytes.
+    Further problems are counted but not kept, because a body can break a rule as many times as it has bytes.
     """
     told: dict[tuple[int, bool], list[Found]] = {}
     counts: dict[tuple[int, bool], int] = {}
@@ -172,7 +172,7 @@ def _told(found: Found, severity: Severity) -> Finding:
         rule=found.rule.id,
         severity=severity,
         message=problem.message + _suggested(problem),
-        # A member's name may be half a pair of surrogates.
+        # A member's name may contain a lone surrogate.
         pointer=None if problem.pointer is None else ascii_safe(problem.pointer),
         authority=found.authority,
     )
@@ -183,7 +183,7 @@ def _suggested(problem: Problem) -> str:
         return ""
     try:
         return problem.suggest()
-    except Exception as e:  # noqa: BLE001  # the problem is there all the same
+    except Exception as e:  # noqa: BLE001  # the problem is reported without its suggestion
         return f" ({net.message_of('the suggestion', e)})"
 
 

@@ -25,7 +25,7 @@ from proxy_addon.core.wording import shown
 
 
 class FileKind(StrEnum):
-    """What a file is: a body for an endpoint, or a whole session."""
+    """What a file contains: a body for an endpoint, or a whole session."""
 
     SESSIONS = "sessions"
     EVENTS = "events"
@@ -34,14 +34,14 @@ class FileKind(StrEnum):
 
 
 def judge_file(raw: bytes, what: FileKind, policy: Policy = DEFAULT) -> Judgement:
-    """Return what is to be said of a file: one request body, or a whole session. Never fails.
+    """Return the findings of a file, which is one request body or a whole session. Never fails.
 
     Args:
         what: A whole session is a list of bodies, or ``{"events": [{"t": seconds, …the body…} …]}``.
     """
     try:
         return _judge_file(raw, what, policy)
-    except Exception as e:  # noqa: BLE001  # a fault of ours is told as one
+    except Exception as e:  # noqa: BLE001  # reported as a fault of ours
         return Judgement(of_exchanges=tuple(policy.kept([net.finding(net.message_of("judging this file", e))])))
 
 

@@ -1,4 +1,4 @@
-"""The net under all checks: one that fails becomes a finding of its own, and hides nothing that the others find."""
+"""The safety net under all checks: a check that fails becomes a finding, and the others still count."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from proxy_addon.core.findings import CHECKER_FAILED, Finding, Severity
 from proxy_addon.core.rules.rule import Rule
 
 SEVERITY = Severity.WARNING
-"""Of what tells of a fault of ours: the traffic is not to blame."""
+"""Severity of a finding about a fault of ours, for which the traffic is not to blame."""
 _LONGEST = 300
-"""Characters of a message: an error may quote what a device sent, however long that is."""
+"""Longest message in characters: an error may quote what a device sent, which can be very long."""
 
 
 def message_of(what: str, error: Exception) -> str:
-    """Return what is said of a check that failed, in a line: what it was, the error, and where in our code it arose."""
+    """Return one line about a check that failed: what failed, the error, and its place in our code."""
     frames = extract_tb(error.__traceback__)
     where = f" ({frames[-1].name}, line {frames[-1].lineno})" if frames else ""
     message = f"{what} failed, which is a fault of sessiontape: {error!r}"
@@ -22,15 +22,15 @@ def message_of(what: str, error: Exception) -> str:
 
 
 def message_of_rule(rule: Rule, error: Exception) -> str:
-    """Return what is said of a rule whose check failed, in a line."""
+    """Return one line about a rule whose check failed."""
     return message_of(f"rule {rule.id}", error)
 
 
 def finding(message: str, pointer: str | None = None) -> Finding:
-    """Return the finding that tells of a check that failed."""
+    """Return the finding that reports a failed check."""
     return Finding(rule=CHECKER_FAILED, severity=SEVERITY, message=message, pointer=pointer)
 
 
 def kind(failed: Finding) -> str:
-    """Return what failed, and not on what: the same for all findings that one fault of ours makes."""
+    """Return what failed, without its input: the same text for all findings that come from one fault."""
     return failed.message.partition(": ")[0]

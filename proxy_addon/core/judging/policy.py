@@ -1,4 +1,4 @@
-"""How strict to be: which rules count, how much, and with which numbers. Made from the settings file and options."""
+"""How strict to be: which rules count, with which severity and limits. Comes from the settings file and options."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from proxy_addon.core.rules.rule import Rule
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What is judged, and how.
+    """Which rules apply, and how.
 
     Attributes:
-        severities: Rules whose severity was changed, by id; None switches one off.
-        params: Params that are allowed beside the known ones.
-        limits: The numbers in the rules.
-        select: Only findings of these rules count; empty for all. A rule's name also selects what it lowered.
+        severities: Changed severities by rule id; None switches the rule off.
+        params: Params that are allowed in addition to the known ones.
+        limits: The limits that the rules use.
+        select: Only findings of these rules count; empty for all. `accepted-by-upstream` selects what it lowered.
         ignore: Findings of these rules do not count.
     """
 
@@ -31,20 +31,20 @@ class Policy:
     ignore: frozenset[str] = frozenset()
 
     def severity(self, rule: Rule) -> Severity | None:
-        """Return how bad findings of a rule are; None where it is switched off."""
+        """Return the severity of a rule's findings; None if the rule is switched off."""
         return self.severities.get(rule.id, rule.severity)
 
     def asks_for(self, rule: Rule) -> bool:
-        """Whether anybody wants to know what a rule finds, and so that it failed."""
+        """Whether the findings of a rule are asked for; then a failure of the rule is reported, too."""
         return rule.id not in self.ignore and (not self.select or bool(self.select & {rule.id, CHECKER_FAILED}))
 
     def kept(self, findings: Iterable[Finding]) -> list[Finding]:
-        """Return the findings that are among those asked for."""
+        """Return those of the findings that are asked for."""
         return [finding for finding in findings if self._counts(finding)]
 
     def _counts(self, finding: Finding) -> bool:
         if finding.rule == CHECKER_FAILED:
-            return CHECKER_FAILED not in self.ignore  # which rules they are about was looked at before
+            return CHECKER_FAILED not in self.ignore  # `asks_for` has already checked the rule that failed
         names = {finding.rule, finding.lowered_by}
         return not names & self.ignore and (not self.select or bool(names & self.select))
 

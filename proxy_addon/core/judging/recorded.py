@@ -1,4 +1,4 @@
-"""Judge a recorded session while its exchanges pass by, each by itself and all of them together."""
+"""Judge a recorded session, one exchange at a time and as a whole, while its exchanges stream by."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _VOCABULARY = Vocabulary()
 
 
 class SessionWatch:
-    """Judges a recorded session while its exchanges pass by, each by itself and all of them together."""
+    """Judges a recorded session, one exchange at a time and as a whole, while its exchanges stream by."""
 
     def __init__(
         self,
@@ -30,11 +30,11 @@ class SessionWatch:
         closed: bool = False,
         opened_beside: str | None = None,
     ) -> None:
-        """Make one.
+        """Watch a session.
 
         Args:
-            now: What an unfinished session is measured against, to tell whether it is over.
-            closed: An unfinished session counts as over whatever the time.
+            now: The time by which an unfinished session may have run into a timeout.
+            closed: Treat an unfinished session as over, whatever the time.
             opened_beside: Our id of another session of the same playback; see `storage.sessions.opened_beside`.
         """
         self._session = session
@@ -46,10 +46,10 @@ class SessionWatch:
         self._found: list[Finding] = []
 
     def judging(self, exchanges: Iterable[Exchange], *, bodies: bool = True) -> Generator[Exchange]:
-        """Yield a session's exchanges, given by arrival, and judge them on the way.
+        """Yield a session's exchanges, which must come in the order of arrival, and judge them.
 
         Args:
-            bodies: Whether to judge each by itself too.
+            bodies: Whether to judge each exchange by itself, too.
         """
         for seq, exchange in enumerate(exchanges, 1):
             if bodies:
@@ -63,6 +63,6 @@ class SessionWatch:
             yield exchange
 
     def judgement(self) -> Judgement:
-        """Return what is to be said once all have passed."""
+        """Return all findings; call it when all exchanges were yielded."""
         of_session = self._judge.findings(is_over=self._is_over) if self._judge else []
         return Judgement(of_exchanges=tuple(self._found), of_session=tuple(of_session))

@@ -1,8 +1,8 @@
-"""Judge whole sessions: two orders, walked side by side, taken up again where an event comes late.
+"""Judge whole sessions, in two orders of their events, with support for events that come late.
 
-`SessionJudge` is given the events of one session as they become known and can be asked at any time. What it is asked
-costs as much as has changed: each walk leaves marks, and one whose sequence turns out to be another goes on from the
-last mark before the difference. Source: Media Collection API, session rules, method.
+`SessionJudge` gets the events of one session as they become known, and returns findings at any time. The cost depends
+on how much has changed: each walk leaves marks, and if the order of the events changes, it continues from the last mark
+before the change. Source: Media Collection API, session rules, method.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _seq = attrgetter("seq")
 
 
 def events_of(exchange: Exchange, seq: int) -> Iterator[SessionEvent]:
-    """Yield the events an exchange reports, as the rules over sessions need them."""
+    """Yield the events in an exchange, in the form that the session rules need."""
     if exchange.route.operation not in TRACKING or not exchange.request.complete:
         return
     if exchange.outcome is Outcome.REJECTED:
-        return  # upstream never saw it, so that it is no part of the playback that is reported
+        return  # the upstream never saw it, so it is not part of the reported playback
     reading = exchange.request.reading
     arrived_s = exchange.received_at.timestamp()
     starts = any(event.type == "sessionStart" for event in reading.events)
@@ -45,22 +45,22 @@ def events_of(exchange: Exchange, seq: int) -> Iterator[SessionEvent]:
 
 
 def is_batch(exchange: Exchange) -> bool:
-    """Whether an exchange delivers downloaded playback; an array posted to events is a mistake, and no batch."""
+    """Whether an exchange delivers downloaded playback. An array that is posted to events is a mistake, not a batch."""
     return exchange.route.operation is not Operation.EVENTS and exchange.request.reading.is_batch
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionFacts:
-    """What is known of a session beside its events.
+    """What is known of a session apart from its events.
 
     Attributes:
-        is_batch: It is a downloaded playback: clocks, pings and gaps say nothing.
-        start_missing: Its start was not recorded.
-        retry_of: How another attempt to open the same playback is called.
-        opened_beside: How another session is called that the device opened for the same content at the same time; None
-            where there is none, and where this one got events.
-        by_arrival: Time is that of arrival, not the events' own.
-        has_clock: Arrival is a time of day, to compare ``ts`` with.
+        is_batch: Whether it is downloaded playback, which is exempt from rules about clocks, pings and gaps.
+        start_missing: Whether its start was not recorded.
+        retry_of: Our id of the first attempt to open the same playback; None if this is the first one.
+        opened_beside: Our id of another session that the same device opened for the same content at about the same
+            time; None if there is none, or if this session got further events.
+        by_arrival: Whether gaps are measured by arrival instead of ``ts``.
+        has_clock: Whether the arrival is a time of day that ``ts`` can be compared with.
     """
 
     is_batch: bool = False
@@ -86,7 +86,7 @@ def facts_of(session: Session, *, is_batch: bool, opened_beside: str | None = No
 
 
 def as_of(now: datetime, policy: Policy) -> AsOf:
-    """Return how sessions are read at a time under a policy."""
+    """Return how a policy reads sessions at a given time."""
     rule = RULES["session-not-closed"]
     severity = policy.severity(rule)
     found = [] if severity is None else [Finding(rule=rule.id, severity=severity, message="")]
@@ -95,14 +95,14 @@ def as_of(now: datetime, policy: Policy) -> AsOf:
 
 
 _A_CENTURY_S = 100 * 365 * 86_400
-"""Databases have no time much further back than this."""
+"""The databases cannot represent times much further back."""
 
 
 class SessionJudge:
-    """Judges one session; events can be added, and findings be asked for, at any time.
+    """Judges one session. You can add events and ask for findings at any time.
 
-    Two orders are followed side by side (Source: session rules, method): by time with ties as they arrived, and by
-    time with ties as SDKs mean them. As long as no event shows a difference they are one.
+    It follows two orders (Source: session rules, method): both sort by ``ts``; events with the same ``ts`` are in the
+    order of arrival in one, and in the order that SDKs intend in the other. Both share one walk until they differ.
     """
 
     def __init__(self, facts: SessionFacts, policy: Policy = DEFAULT) -> None:
@@ -124,14 +124,14 @@ class SessionJudge:
         self._gaps = Track(GapWalk(silence))
         self._as_arrived = Track(PlaybackWalk(playback))
         self._as_meant = self._as_arrived
-        self._start: SessionEvent | None = None  # leads in both orders, whatever its time
+        self._start: SessionEvent | None = None  # comes first in both orders, whatever its ts
         self._late_start_ms: int | None = None  # of a start that was not the first to arrive
         self._latest: float | None = None  # time
-        self._last: SessionEvent | None = None  # of that time, in the order that is meant
-        self._is_overtaken = False  # an event came to light that arrived before others
-        self._is_late = False  # an event has a time before that of others
-        self._is_untidy = False  # an event is meant to be before others of the same time
-        self._failure: str | None = None  # of ours, at an event; none is taken from there on
+        self._last: SessionEvent | None = None  # the last event of that time, in the order that SDKs intend
+        self._is_overtaken = False  # an event was added that arrived before earlier ones
+        self._is_late = False  # an event has a lower time than an earlier one
+        self._is_untidy = False  # an event should precede earlier ones of the same time
+        self._failure: str | None = None  # a fault of ours at an event; later events are skipped
 
     def _walk_of_arrivals(self, late_start_ms: int | None) -> Track[ArrivalWalk]:
         facts = self.facts
@@ -148,34 +148,34 @@ class SessionJudge:
         )
 
     def __len__(self) -> int:
-        """How many events there are."""
+        """The number of events."""
         return len(self._events)
 
     @property
     def is_behind(self) -> bool:
-        """Whether asking for findings will take up a walk again further back."""
+        """Whether asking for findings will repeat part of a walk."""
         return self._is_overtaken or self._is_late or self._is_untidy
 
     def under(self, facts: SessionFacts) -> SessionJudge:
-        """Return a judge of the same events where other facts have come to light."""
+        """Return a judge of the same events with different facts."""
         judge = SessionJudge(facts, self._policy)
         for event in self._events:
             judge.add(event)
         return judge
 
     def make_room(self, seq: int) -> None:
-        """Tell that an exchange has come to light at a place: those from there on are one further."""
+        """Make room for an exchange that turned up late: shift the events from this position on by one."""
         place = bisect_left(self._events, seq, key=_seq)
         if place < len(self._events):
             self._events[place:] = [replace(event, seq=event.seq + 1) for event in self._events[place:]]
             self._is_overtaken = True
 
     def add(self, event: SessionEvent) -> None:
-        """Add an event behind those of the same or an earlier exchange. Never fails: what goes wrong is a finding."""
+        """Add an event after those of the same and of earlier exchanges. Never fails: a fault becomes a finding."""
         if self._failure is None:
             try:
                 self._add(event)
-            except Exception as e:  # noqa: BLE001  # what was found up to here counts
+            except Exception as e:  # noqa: BLE001  # what was found so far still counts
                 self._failure = net.message_of(f"judging the session at #{event.seq}", e)
 
     def _add(self, event: SessionEvent) -> None:
@@ -188,7 +188,7 @@ class SessionJudge:
             return
         if event.type == "sessionStart" and self._start is None:
             if len(self._events) > 1:
-                self._is_overtaken = True  # what came before it is seen in another light
+                self._is_overtaken = True  # the earlier events must be judged again
                 return
             self._start = event
         self._arrivals.take(event)
@@ -211,7 +211,7 @@ class SessionJudge:
         self._latest, self._last = time, event
 
     def _catch_up(self) -> None:
-        """Take up again what has to be walked in another sequence than it was."""
+        """Repeat the walks whose order of events has changed."""
         events, by_arrival = self._events, self.facts.by_arrival
         if self._is_overtaken:
             self._start = next((event for event in events if event.type == "sessionStart"), None)
@@ -247,21 +247,21 @@ class SessionJudge:
             yield self._time(event, highest)
 
     def _time(self, event: SessionEvent, highest_ms: int | None) -> float:
-        """Return what an event is sorted by. One without a time takes that of the latest before it."""
+        """Return the time an event is sorted by; an event without one gets the highest time before it."""
         if event is self._start:
-            return float("-inf")  # the back end takes it at once
+            return float("-inf")  # the back end processes it at once
         return event.ts_ms if event.ts_ms is not None else highest_ms or 0
 
     def findings(self, *, is_over: bool) -> list[Finding]:
-        """Return what is to be said of the session so far, each rule once, in the order of the rules. Never fails.
+        """Return the findings of the session so far, one per rule, in the order of the rules. Never fails.
 
         Args:
-            is_over: No event will follow.
+            is_over: Whether no event will follow.
         """
         failure = self._failure
         try:
             found = self._findings(is_over=is_over)
-        except Exception as e:  # noqa: BLE001  # what is said of the session's requests counts
+        except Exception as e:  # noqa: BLE001  # the findings of its requests still count
             found, failure = [], failure or net.message_of("judging the session", e)
         return found if failure is None else [*found, *self._policy.kept([net.finding(failure)])]
 

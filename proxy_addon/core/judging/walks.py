@@ -1,7 +1,8 @@
-"""Walks along the events of a session, each in an order of its own, with marks to go back to.
+"""Walks along the events of a session, each in its own order, with marks to return to.
 
-A walk carries what the rules have to know of the events before, and tallies what they find. `Track` keeps marks of it:
-where the sequence turns out to be another, the walk goes on from the last mark before the difference.
+A walk holds the state that the rules need of earlier events, and tallies what the rules find. `Track` keeps marks,
+which are copies of the walk. If the order of the events turns out to be different, the walk continues from the last
+mark before the difference.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ from proxy_addon.core.rules.rule import Withdrawn
 from proxy_addon.core.rules.session_view import SessionEvent
 
 _MARK_EVERY = 64
-"""Events from one mark of a walk to the next: what one late event costs at least, against memory."""
+"""Events between two marks of a walk. Fewer make a late event cheaper, but cost memory."""
 _ARRIVAL, _GAP = rules_of(Scope.ARRIVAL), rules_of(Scope.GAP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where a rule did not hold.
+    """The places where a rule does not hold.
 
     Attributes:
-        message: What is said of the first place.
-        first: The first `MOST_PLACES` of them.
-        count: How many there are.
-        until_seq: Where that which was found first ends; None where it has no extent.
+        message: Message of the first place.
+        first: The first `MOST_PLACES` places.
+        count: Number of all places.
+        until_seq: Where the extent of the first place ends; None if it has none.
     """
 
     message: str
@@ -45,7 +46,7 @@ class Places:
 
 
 class Tallied(NamedTuple):
-    """What a tally counts: the places of a rule, or those at which its check failed."""
+    """What a tally counts: the places of a rule, or the places where its check failed."""
 
     rule: str
     has_failed: bool = False
@@ -55,20 +56,20 @@ class Tally(dict[Tallied, Places]):
     """What a walk over a session has found, by rule."""
 
     def ask(self, rules: Iterable[Rule], event: SessionEvent, *subject: object) -> tuple[Rule, ...]:
-        """Count what rules say of an event. One that fails is counted as such, and does not keep the others from it.
+        """Run rules for an event and count what they find. A rule that fails is counted, and the others still run.
 
         Args:
-            event: What the place is taken from.
-            subject: What the checks are called with.
+            event: The event whose place is recorded.
+            subject: Arguments of the checks.
 
         Returns:
-            The rules that have found something for the first time.
+            The rules that found something for the first time.
         """
         first: tuple[Rule, ...] = ()
         for rule in rules:
             try:
                 message = rule.check(*subject)
-            except Exception as e:  # noqa: BLE001  # the other rules go on
+            except Exception as e:  # noqa: BLE001  # the other rules still run
                 self.add_failure(rule, event, e)
                 continue
             if isinstance(message, Withdrawn):
@@ -82,12 +83,12 @@ class Tally(dict[Tallied, Places]):
         self._add(Tallied(rule.id, has_failed=True), event, net.message_of_rule(rule, error))
 
     def reach(self, rule: Rule, event: SessionEvent) -> None:
-        """Tell that what a rule has found goes on as far as an event."""
+        """Extend what a rule has found up to an event."""
         key = Tallied(rule.id)
         self[key] = replace(self[key], until_seq=event.seq)
 
     def _add(self, key: Tallied, event: SessionEvent, message: str) -> bool:
-        """Count a place, the first `MOST_PLACES` of which are kept; tell whether it is the first."""
+        """Count a place and keep it if it is among the first `MOST_PLACES`; return whether it is the first."""
         place = Place(event.seq, event.pointer or None)
         before = self.get(key)
         if before is None:
@@ -101,7 +102,7 @@ class Tally(dict[Tallied, Places]):
     def _withdraw(self, key: Tallied, places: int) -> None:
         before = self.get(key)
         if before is None:
-            return  # the check failed where it would have told them
+            return  # the check failed at these places instead of reporting them
         if before.count > places:
             count = before.count - places
             self[key] = replace(before, count=count, first=before.first[:count])
@@ -110,33 +111,33 @@ class Tally(dict[Tallied, Places]):
 
     @property
     def weight(self) -> int:
-        """What it counts where two orders are compared."""
+        """Its weight when two orders of the events are compared."""
         weighing = ((RULES[key.rule], places) for key, places in self.items() if not key.has_failed)
         return sum(rule.severity.weight * places.count for rule, places in weighing if rule.weighs)
 
 
 @dataclass(slots=True)
 class Walk(ABC):
-    """What has been found up to an event, and what the rules have to know of those before it."""
+    """What was found up to an event, and the state that the rules need of earlier events."""
 
     tally: Tally = field(default_factory=Tally, kw_only=True)
 
     @abstractmethod
     def take(self, event: SessionEvent) -> None:
-        """Apply the rules to the next event, and take it into account."""
+        """Apply the rules to the next event, then update the state with it."""
 
     @abstractmethod
     def copy(self) -> Self:
-        """Return a copy that does not change with this one."""
+        """Return an independent copy."""
 
     def resumed(self, before: Sequence[SessionEvent]) -> Self:
-        """Return a walk that goes on behind these events, made of what `copy` has kept."""
+        """Return a walk that continues after these events, from this copy that was kept as a mark."""
         del before
         return self.copy()
 
 
 class Track[W: Walk]:
-    """A walk along a sequence of events, with marks to go back to."""
+    """A walk along a sequence of events, with marks to return to."""
 
     def __init__(self, walk: W) -> None:
         self.state = walk
@@ -144,14 +145,14 @@ class Track[W: Walk]:
         self._marks = [walk.copy()]
 
     def take(self, event: SessionEvent) -> None:
-        """Walk on to the next event."""
+        """Walk to the next event."""
         self.state.take(event)
         self._events.append(event)
         if len(self._events) % _MARK_EVERY == 0:
             self._marks.append(self.state.copy())
 
     def follow(self, events: Sequence[SessionEvent]) -> None:
-        """Walk along another sequence, as far as possible by what is known already."""
+        """Walk along another sequence of events, and reuse the marks that are still valid."""
         pairs = enumerate(zip(self._events, events, strict=False))
         same = next((place for place, (was, now) in pairs if was is not now), min(len(self._events), len(events)))
         if same < len(self._events):
@@ -162,7 +163,7 @@ class Track[W: Walk]:
             self.take(event)
 
     def copy(self) -> Track[W]:
-        """Return a copy that can take another way from here."""
+        """Return a copy that can follow a different order from here on."""
         track = copy.copy(self)
         track.state, track._events, track._marks = self.state.copy(), self._events.copy(), self._marks.copy()
         return track
@@ -170,7 +171,7 @@ class Track[W: Walk]:
 
 @dataclass(slots=True)
 class ArrivalWalk(Walk):
-    """By arrival: what clocks say."""
+    """The walk in the order of arrival."""
 
     arrivals: Arrivals
 
@@ -181,7 +182,7 @@ class ArrivalWalk(Walk):
 
     @override
     def copy(self) -> Self:
-        # The times are as many as the events: they are gathered anew where the walk is resumed.
+        # There are as many times as events, so marks do not keep them; `resumed` collects them again.
         return type(self)(replace(self.arrivals, times=set()), tally=Tally(self.tally))
 
     @override
@@ -193,7 +194,7 @@ class ArrivalWalk(Walk):
 
 @dataclass(slots=True)
 class GapWalk(Walk):
-    """By the clock that measures silence."""
+    """The walk in the order of the clock that measures gaps."""
 
     silence: Silence
 
@@ -209,18 +210,18 @@ class GapWalk(Walk):
 
 @functools.cache
 def _rules_for(type: str | None, has_ended: bool) -> tuple[Rule, ...]:
-    """Return the rules that look at an event of a known type, or of any other, before or after ``sessionEnd``."""
+    """Return the rules for an event of a known type, or of an unknown one (None), before or after ``sessionEnd``."""
     rules = (rule for rule in rules_of(Scope.SESSION) if not rule.on or type in rule.on)
     return tuple(rule for rule in rules if rule.after_end or not has_ended)
 
 
 @dataclass(slots=True)
 class PlaybackWalk(Walk):
-    """By time: what the player does."""
+    """The walk in the order of ``ts``, which follows what the player does."""
 
     playback: Playback
     reaching: tuple[Rule, ...] = ()
-    """Rules whose finding may go on at the next event."""
+    """Rules whose finding may continue at the next event."""
 
     @override
     def take(self, event: SessionEvent) -> None:
@@ -238,7 +239,7 @@ class PlaybackWalk(Walk):
         assert rule.extent is not None
         try:
             goes_on = rule.extent(self.playback, event)
-        except Exception as e:  # noqa: BLE001  # what it found stays
+        except Exception as e:  # noqa: BLE001  # its finding is kept
             self.tally.add_failure(rule, event, e)
             return False
         if goes_on:

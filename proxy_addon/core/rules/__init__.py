@@ -1,8 +1,8 @@
-"""All rules. A new one is a function in one of these modules; its docstring is its page."""
+"""All rules. To add one, write a function in one of these modules; its docstring is its page."""
 
 from __future__ import annotations
 
-# In the order of the protocol's description, which is the order of `sessiontape rules`.
+# In the order of the protocol's description; `sessiontape rules` lists them in this order.
 from proxy_addon.core.rules import (  # isort: skip
     http_json,
     frame,
@@ -21,11 +21,11 @@ from proxy_addon.core.rules.rule import RULES, Rule, Scope
 MODULES = (http_json, frame, params, quality, batches, life, ads, chapters_and_states, order, playhead, pings)
 
 ORDER = {id: place for place, id in enumerate(RULES)}
-"""Place of each rule among all."""
+"""The position of each rule in the list of all rules."""
 
 
 def rules_of(scope: Scope) -> tuple[Rule, ...]:
-    """Return the rules that look at such a thing, in their order."""
+    """Return the rules of one scope, in the order of `RULES`."""
     return tuple(rule for rule in RULES.values() if rule.scope is scope)
 
 

@@ -1,4 +1,4 @@
-"""Rules over ads and ad breaks. Source: Media Collection API, session rules, ads."""
+"""Rules for ads and ad breaks. Source: Media Collection API, session rules, ads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from proxy_addon.core.rules.session_view import SessionEvent
 from proxy_addon.core.wording import number
 
 _SHORTEST_AD_S = 2
-"""Shorter ads are not judged by how long they played."""
+"""`ad-too-short` does not check ads with a shorter ``media.ad.length``."""
 
 
 @session_rule("ad-outside-break", ERROR, on="adStart adComplete adSkip", weighs=True)
@@ -245,7 +245,7 @@ def ad_pod_second_suspect(before: Playback, event: SessionEvent) -> str | None:
     if abs(second_s - event.playhead_s) <= before.limits.playhead_slack_s:
         return None
     if second_s == 0 and not before.content_has_played:
-        return None  # a pre-roll, also where playback resumes further on
+        return None  # a pre-roll, possibly of a resumed playback
     return f"podSecond is {second_s:.15g}; expected the playhead of the ad break, {event.playhead_s:.15g}"
 
 
@@ -323,7 +323,7 @@ def playback_event_in_ad_break(before: Playback, event: SessionEvent) -> str | N
     if before.break_start is None or before.ad is not None:
         return None
     if before.start is not None and event.ts_ms == before.start.ts_ms:
-        return None  # an SDK's restart says everything at once
+        return None  # an SDK's restart sends all its events with one ts
     return f"{event.type} in an ad break with no ad open; it counts as content"
 
 

@@ -1,4 +1,4 @@
-"""Rules over batches of downloaded playback. Source: Media Collection API, body rules, batches."""
+"""Rules for batches of downloaded playback. Source: Media Collection API, body rules, batches."""
 
 from __future__ import annotations
 

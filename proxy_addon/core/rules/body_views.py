@@ -1,7 +1,7 @@
-"""What the checks of bodies look at, prepared once for all of them.
+"""The arguments of the body and event rules, prepared once for all of them.
 
-`Vocabulary` says what an event may hold: the built-in table, with the extra params of the settings, or what the schema
-of an upstream says. `BodyView` and `EventView` are a body and an event with what several rules ask for.
+`Vocabulary` says what an event may contain: either the built-in table with the extra params of the settings, or the
+schema of an upstream. `BodyView` and `EventView` add to a body and an event what several rules need.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from proxy_addon.core.routes import Operation
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """What an event of one type may hold.
+    """What an event of one type may contain.
 
     Attributes:
-        params: All keys that are known, by name.
-        listed: Those of them that belong on this type of event.
-        required: Those it must have.
-        quality: All keys of ``qoeData``.
-        authority: What says so.
-        needs_params: Whether it must have ``params`` at all.
-        is_open: Whether keys of ``params`` that are not known are none of our business; `is_quality_open` the same of
-            ``qoeData``.
-        patterns: Keys of ``params`` that match one are allowed, too; `quality_patterns` the same of ``qoeData``.
+        params: All known keys of ``params``, by name.
+        listed: The known keys that belong on this type of event.
+        required: The keys that the event must have.
+        quality: All known keys of ``qoeData``, by name.
+        authority: Where this comes from: ``built-in``, or the schema of an upstream by version.
+        needs_params: Whether the event must have ``params`` at all.
+        is_open, is_quality_open: Whether unknown keys of ``params``, or of ``qoeData``, are allowed.
+        patterns, quality_patterns: Unknown keys of ``params``, or of ``qoeData``, are allowed if they match one of
+            these.
     """
 
     params: Mapping[str, Key]
@@ -48,11 +48,11 @@ class Expectation:
     quality_patterns: tuple[re.Pattern[str], ...] = ()
 
     def allows(self, name: str) -> bool:
-        """Whether a key of ``params`` that is not known is allowed."""
+        """Whether an unknown key of ``params`` is allowed."""
         return self.is_open or _matches(self.patterns, name)
 
     def allows_quality(self, name: str) -> bool:
-        """Whether a key of ``qoeData`` that is not known is allowed."""
+        """Whether an unknown key of ``qoeData`` is allowed."""
         return self.is_quality_open or _matches(self.quality_patterns, name)
 
     @cached_property
@@ -62,7 +62,7 @@ class Expectation:
 
 
 _LONGEST_MATCHED = 100
-"""A key of more characters matches no pattern: how long matching takes must not be for devices to say."""
+"""Longer keys match no pattern, so that a device cannot make matching slow."""
 
 
 def _matches(patterns: tuple[re.Pattern[str], ...], name: str) -> bool:
@@ -70,16 +70,17 @@ def _matches(patterns: tuple[re.Pattern[str], ...], name: str) -> bool:
 
 
 class Vocabulary:
-    """What events may hold, by type."""
+    """What events may contain, by event type."""
 
     def __init__(self, extra: tuple[Key, ...] = (), schemas: Mapping[str, Expectation] | None = None) -> None:
         """Make a vocabulary.
 
         Args:
-            extra: Params that are allowed beside the built-in ones, of their events or, without any, of all.
-            schemas: What schemas of an upstream say, by event type; they are preferred.
+            extra: Params that are allowed in addition to the built-in ones: on their events, or on all events if they
+                name none.
+            schemas: What the schemas of an upstream say, by event type; they take precedence over the built-in table.
         """
-        # A key that is known gets events beside its own; what the protocol says of it stays.
+        # For a known key, only the event types are extended; the rest of its definition stays.
         self._extra = tuple(
             replace(known, events=known.events | key.events) if (known := protocol.PARAMS.get(key.name)) else key
             for key in extra
@@ -89,7 +90,7 @@ class Vocabulary:
         self._made: dict[str | None, Expectation] = {}
 
     def of(self, event_type: str | None) -> Expectation:
-        """Return what an event of a type may hold; of one that is not known, what any may."""
+        """Return what an event of one type may contain; for an unknown type, what any event may contain."""
         if event_type not in protocol.EVENTS:
             event_type = None
         found = self._made.get(event_type)
@@ -114,10 +115,10 @@ class BodyView:
     """A request's body.
 
     Attributes:
-        reading: The body, decoded.
-        endpoint: What it was posted to.
         raw: Its bytes.
-        encoding: ``Content-Encoding``; None where it has none.
+        reading: The decoded body.
+        endpoint: The endpoint it was posted to.
+        encoding: ``Content-Encoding``; None if there is none.
     """
 
     raw: bytes
@@ -127,7 +128,7 @@ class BodyView:
 
     @property
     def value(self) -> Any:
-        """The decoded body."""
+        """The decoded JSON value."""
         return self.reading.value
 
 
@@ -142,15 +143,15 @@ _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 class EventView:
-    """One event, an object.
+    """One event that is a JSON object.
 
     Attributes:
         value: The decoded event.
-        pointer: Where it stands in the body: empty, or ``/3`` in a batch.
+        pointer: JSON Pointer to the event in the body: empty, or for instance ``/3`` in a batch.
         in_batch: Whether it is an element of a batch.
-        endpoint: What it was posted to.
-        type: Its ``eventType``, where that is a string.
-        expected: What it may hold.
+        endpoint: The endpoint it was posted to.
+        type: Its ``eventType``; None if that is not a string.
+        expected: What it may contain.
     """
 
     def __init__(
@@ -175,14 +176,14 @@ class EventView:
         self.metadata: dict[str, Any] | None = _object(value, "customMetadata")
 
     def at(self, *names: str) -> str:
-        """Return the pointer of a member."""
+        """Return the JSON Pointer to a member of the event."""
         return "/".join([self.pointer, *(escaped(name) for name in names)])
 
     @cached_property
     def odd_params(self) -> list[tuple[str, Any, Key | None]]:
-        """Params that some rule may object to: all but those that are on the right event and fit.
+        """Params that some rule may object to, as name, value and definition of the key (None if the key is unknown).
 
-        The third is what is known of the key; None for one that is unknown.
+        Params that are on the right event and have a proper value are left out.
         """
         expected = self.expected
         known, listed = expected.params, expected.listed
@@ -194,7 +195,7 @@ class EventView:
 
     @cached_property
     def odd_quality(self) -> list[tuple[str, Any, Key | None]]:
-        """Members of ``qoeData`` that some rule may object to, in the same form."""
+        """Members of ``qoeData`` that some rule may object to, in the same form as `odd_params`."""
         known = self.expected.quality
         return [
             (name, value, key)
@@ -204,7 +205,7 @@ class EventView:
 
 
 def has_type(value: Any, type: str) -> bool:
-    """Whether a value has a JSON type; whole numbers count as integers however they are written."""
+    """Whether a value has a JSON type; whole numbers count as integers, however they are written."""
     if type == "any":
         return True
     if isinstance(value, bool):
@@ -215,7 +216,7 @@ def has_type(value: Any, type: str) -> bool:
 
 
 def _fits(key: Key, value: Any) -> bool:
-    """Whether a value is of the type, in its usual spelling, and nothing else is to be said about it."""
+    """Whether no rule can object to the value: its type, spelling and range are as usual."""
     if type(value) is str and key.type == "string":
         return (
             not key.legacy and not key.values and not (key.not_empty and not value.strip()) and key.name != STATE_NAME
@@ -230,7 +231,7 @@ def _fits(key: Key, value: Any) -> bool:
 
 
 STATE_NAME = "media.state.name"
-"""The one param whose value has to match a pattern."""
+"""The only param whose value must match a pattern."""
 
 
 def _object(value: dict[str, Any], name: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Rules over chapters and player states. Source: Media Collection API, session rules, chapters and states."""
+"""Rules for chapters and player states. Source: Media Collection API, session rules, chapters and states."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def chapter_open_at_end(before: Playback, event: SessionEvent) -> str | None:
     Known limits: It is reported once, at the first of the two events. A session that is never ended is not checked, and
     a chapter that begins after `sessionComplete` is reported by `event-after-session-complete`.
     """
-    # Told once: at sessionComplete, or at the sessionEnd of a session without one.
+    # Reported once: at sessionComplete, or at sessionEnd if there was no sessionComplete.
     return f"{event.type} while a chapter is open" if before.chapter and before.life is not Life.COMPLETED else None
 
 

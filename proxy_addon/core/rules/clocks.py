@@ -1,6 +1,6 @@
-"""What went before an event by the clocks: in the order of arrival, and in that by which silence is measured.
+"""The state before an event that depends on clocks: one for the order of arrival, one for gaps.
 
-Both are changed by `advance`. Source: Media Collection API, session rules, method.
+`advance` changes both. Source: Media Collection API, session rules, method.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from proxy_addon.core.rules.session_view import SessionEvent
 
 
 def passed_s(earlier_s: float, later_s: float) -> float:
-    """Return the time that has passed, to the microsecond: Unix seconds are floats that are no finer."""
+    """Return the time between two moments, rounded to microseconds: Unix seconds as floats are not more precise."""
     return round(later_s - earlier_s, 6)
 
 
 @dataclass(slots=True, kw_only=True)
 class Silence:
-    """What was heard before an event, in the order of the clock by which silence is measured.
+    """The state before an event, in the order of the clock that measures gaps.
 
     Attributes:
-        last_s: When something was heard last; None before that.
+        last_s: Time of the latest event so far; None before the first event.
     """
 
     limits: Limits
@@ -31,13 +31,13 @@ class Silence:
     is_over: bool = False
 
     def clock_s(self, event: SessionEvent) -> float | None:
-        """Return the time of an event: of arrival when recorded live, else its own."""
+        """Return the time of an event: its arrival if it was recorded live, else its ``ts``."""
         if self.by_arrival:
             return event.arrived_s
         return None if event.ts_ms is None else event.ts_ms / 1000
 
     def gap_s(self, event: SessionEvent) -> float | None:
-        """Return the silence before an event; None where there is none to measure."""
+        """Return the silence before an event, in seconds; None if it cannot be measured or does not count."""
         now = self.clock_s(event)
         if self.is_batch or self.is_over or self.last_s is None or now is None:
             return None
@@ -47,19 +47,20 @@ class Silence:
         """Take an event into account."""
         now = self.clock_s(event)
         if now is not None and (self.last_s is None or now > self.last_s):
-            self.last_s = now  # the start leads, though what follows may be older than it
+            self.last_s = now  # the start comes first, even if later events are older
         self.is_over = self.is_over or event.type == "sessionEnd"
 
 
 @dataclass(slots=True, kw_only=True)
 class Arrivals:
-    """What went before an event in the order of arrival.
+    """The state before an event, in the order of arrival.
 
     Attributes:
-        has_clock: Whether arrival is a time of day, to compare ``ts`` with.
-        start_missing: The start was not recorded.
-        start_ms: ``ts`` of the ``sessionStart``; None before it, unless it is known that it comes late.
-        is_first: Whether no event has come yet.
+        has_clock: Whether the arrival is a time of day that ``ts`` can be compared with.
+        start_missing: Whether the start was not recorded.
+        start_ms: ``ts`` of the ``sessionStart``; None before it, except if a late start is already known.
+        is_first: Whether no event has arrived yet.
+        highest_ms: The highest ``ts`` so far; None before the first one.
         times: All ``ts`` so far.
     """
 
@@ -83,5 +84,5 @@ class Arrivals:
                 self.highest_ms = event.ts_ms
 
     def is_older_than_start(self, event: SessionEvent) -> bool:
-        """Whether an event happened before the session was opened: other rules tell it, and no rule of order does."""
+        """Whether an event is older than its ``sessionStart``; the order rules skip it, as other rules report it."""
         return self.start_ms is not None and event.ts_ms is not None and event.ts_ms < self.start_ms

@@ -1,4 +1,4 @@
-"""Rules over the frame of an event: its type and its time. Source: Media Collection API, body rules, frame."""
+"""Rules for the frame of an event: its type and its time. Source: Media Collection API, body rules, frame."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _meant(name: str) -> str:
 
 
 def _right_name(name: str) -> str | None:
-    bare = name.removeprefix("media.")  # so called in the Media Edge API
+    bare = name.removeprefix("media.")  # the Media Edge API uses these names
     by_case = {known.lower(): known for known in protocol.EVENTS}
     return (
         protocol.WRONG_EVENT_NAMES.get(bare)
@@ -408,7 +408,7 @@ def integer_as_float(event: EventView) -> Iterable[Problem]:
 
 
 def _ts(event: EventView) -> int | None:
-    """Return ``ts`` where it is an integer of 64 bits."""
+    """Return ``ts`` if it is a 64-bit integer, else None."""
     ts = (event.player_time or {}).get("ts")
     if isinstance(ts, Number):
         return ts.whole_value()

@@ -1,4 +1,4 @@
-"""Rules over HTTP and JSON, and over what upstream said. Source: Media Collection API, body rules, HTTP and JSON."""
+"""Rules for HTTP, JSON and the upstream's answers. Source: Media Collection API, body rules, HTTP and JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from proxy_addon.core.rules.rule import ERROR, INFO, TOLD, WARNING, Problem, bod
 from proxy_addon.core.wording import quoted, shown, suggestion
 
 _LONGEST_ANSWER = 300
-"""What upstream says is often all there is to go by, so it is cut later than values are."""
+"""Longest upstream message to quote. It is often the only clue, so it is cut later than other values."""
 
 
 @exchange_rule("http-method", ERROR)
@@ -342,7 +342,7 @@ def accepted_by_upstream(_: Exchange) -> Iterable[Problem]:
     page. The only exception is sessiontape's own collector, which is recognised by `Server: sessiontape`. Rules about
     ruined data, such as `ts-not-milliseconds`, are never lowered.
     """
-    return ()  # it has no findings of its own: `core.judging.exchanges` lowers those it contradicts
+    return ()  # `core.judging.exchanges` lowers the findings that the upstream's answer contradicts
 
 
 _FAILED = {
@@ -353,7 +353,7 @@ _FAILED = {
 
 
 def _said(body: bytes) -> str:
-    """Return what an error's body says, as the end of a message."""
+    """Return the message in the body of an error, as the end of our message; empty if there is none."""
     value = read_body(body).value
     message = value.get("message") if isinstance(value, dict) else None
     return f": {quoted(message, _LONGEST_ANSWER)}" if isinstance(message, str) else ""

@@ -1,4 +1,4 @@
-"""Rules over the life of a session. Source: Media Collection API, session rules, life of a session."""
+"""Rules for the life of a session. Source: Media Collection API, session rules, life of a session."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def session_start_retried(before: Playback, event: SessionEvent) -> str | None:
 
 
 def _is_repetition(before: Playback, event: SessionEvent) -> bool:
-    """Whether a start is the very body that was posted already, a moment ago."""
+    """Whether a ``sessionStart`` repeats the first one byte for byte, within the retry window."""
     first = before.start
     if first is None or first.start is None or event.start is None or first.ts_ms != event.ts_ms or before.is_batch:
         return False

@@ -1,4 +1,4 @@
-"""The numbers in the rules over sessions, which the settings file may change."""
+"""The limits that the session rules use; the settings file can change them."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from proxy_addon.core import protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The numbers in the rules over sessions. Defaults are those of the protocol's documents and SDKs.
+    """The limits that the session rules use. The defaults come from the protocol's documents and SDKs.
 
     Attributes:
-        ping_gap_s: Longest silence of which nothing is said.
-        ping_gap_long_s: From here on silence is a warning.
-        idle_timeout_s: Silence that closes a session.
-        playhead_timeout_s: A playhead that stands still for so long has closed the session, SDKs' own end excepted.
-        ping_median_s: Longest median distance of pings while content plays.
-        ad_ping_median_s: The same while an ad plays; None where ads may ping as content does.
+        ping_gap_s: Longest silence that is not reported.
+        ping_gap_long_s: A longer silence is a warning.
+        idle_timeout_s: A silence of this length closes the session.
+        playhead_timeout_s: A playhead that does not move for this long has closed the session. It includes some slack,
+            because SDKs end the session themselves after about 30 minutes.
+        ping_median_s: Longest median interval between pings while content plays.
+        ad_ping_median_s: The same while an ad plays; None if pings during ads are not checked.
         session_s: Longest time between the first and the last ``ts``.
-        reorder_window_s: How far below the highest so far a ``ts`` may be and still be put in order by the back end.
-        clock_skew_s: How far ``ts`` and arrival may differ.
-        playhead_slack_s: How far a playhead may lie beyond the length, and move in an ad.
-        retry_window_s: Within this time the same start is another attempt.
-        frozen_pings: How many pings with one playhead are suspicious, and
-        frozen_s: over how long a time at least.
-        states: Names of player states that count.
+        reorder_window_s: How far a ``ts`` may be below the highest one so far and still be sorted by the back end.
+        clock_skew_s: How much ``ts`` and the time of arrival may differ.
+        playhead_slack_s: How far a playhead may exceed the length of the content, or move during an ad or a pause.
+        retry_window_s: Within this time, the same start counts as a retry.
+        frozen_pings: How many consecutive pings with the same playhead are a standstill.
+        frozen_s: How long a standstill must last at least.
+        states: How many names of player states count in a session.
     """
 
     ping_gap_s: float = 15

@@ -1,4 +1,4 @@
-"""Rules over times and the order of arrival. Source: Media Collection API, session rules, timestamps and order."""
+"""Rules for timestamps and the order of arrival. Source: Media Collection API, session rules, timestamps and order."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def ts_backwards(before: Arrivals, event: SessionEvent) -> str | None:
     window_s = before.limits.reorder_window_s
     if late_ms is None or late_ms <= window_s * 1000:
         return None
-    return f"ts of {event.name} lies {late_ms / 1000:.15g} s below the highest so far; the back end sorts within {window_s:g} s"
+    late_s = late_ms / 1000
+    return f"ts of {event.name} lies {late_s:.15g} s below the highest so far; the back end sorts within {window_s:g} s"
 
 
 @arrival_rule("ts-clock-skew", INFO)

@@ -1,4 +1,4 @@
-"""Rules over `params`. Source: Media Collection API, body rules, params."""
+"""Rules for `params`. Source: Media Collection API, body rules, params."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _IDENTIFYING = frozenset(
         "analytics.aid",
     }
 )
-"""Params of which a stand-in makes all contents or viewers one, beside those of the visitor."""
+"""Params in which a placeholder merges contents or viewers; in addition, all ``visitor.*`` params do."""
 _STAND_IN = re.compile(
     r"n/a|null|undefined|none|nan|unknown|\[object object\]|<.*>|.*\{\{.*\}\}.*|.*\$\{.*\}.*",
     re.IGNORECASE | re.DOTALL,
 )
 _LONGEST_STAND_IN = 200
-"""Longer values are not looked at: how long matching takes must not be for devices to say."""
+"""Longer values are not checked, so that a device cannot make matching slow."""
 _ARTICLES = {"integer": "an integer", "object": "an object", "array": "an array"}
 
 
@@ -234,7 +234,7 @@ def param_not_on_event(event: EventView) -> Iterable[Problem]:
     `media.ad.podFriendlyName` is accepted on `adStart`, because Adobe's samples use it there, although the tables do
     not list it. Params that the settings add without event types are accepted on all events.
     """
-    if event.type not in protocol.EVENTS or event.type == "ping":  # ping-has-params says it of all
+    if event.type not in protocol.EVENTS or event.type == "ping":  # ping-has-params reports all of them
         return
     for name, _, key in event.odd_params:
         if key is not None and name not in event.expected.listed:
@@ -623,14 +623,14 @@ def downloaded_flag_on_live(event: EventView) -> Iterable[Problem]:
 
 
 def _list(event: EventView, name: str) -> list[Any]:
-    """Return a list of states, where the event has one of that name."""
+    """Return the list of states with this name; empty if the event has none."""
     key: Key | None = event.expected.params.get(name)
     value = (event.params or {}).get(name) if key is not None and key.type == "array" else None
     return value if isinstance(value, list) else []
 
 
 def _states(event: EventView) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Yield the states that a ``statesUpdate`` names: list, index, item."""
+    """Yield the states in a ``statesUpdate``, each as name of the list, index and item."""
     for name in _LISTS:
         for index, item in enumerate(_list(event, name)):
             if isinstance(item, dict):
@@ -638,7 +638,7 @@ def _states(event: EventView) -> Iterator[tuple[str, int, dict[str, Any]]]:
 
 
 def _state_names(event: EventView) -> Iterator[tuple[str, str]]:
-    """Yield each state's name and where it stands."""
+    """Yield the name of each state, and the JSON Pointer to it."""
     name = (event.params or {}).get(STATE_NAME)
     if isinstance(name, str) and STATE_NAME in event.expected.listed:
         yield name, event.at("params", STATE_NAME)

@@ -1,4 +1,4 @@
-"""Rules over pings, gaps and timeouts. Source: Media Collection API, session rules, pings, gaps and timeouts."""
+"""Rules for pings, gaps and timeouts. Source: Media Collection API, session rules, pings, gaps and timeouts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, gap_rule, session_
 from proxy_addon.core.rules.session_view import SessionEvent
 
 _INTERVALS = 3
-"""How many intervals say something."""
+"""How many intervals are needed before the median means anything."""
 
 
 @gap_rule("ping-gap", INFO)
@@ -187,5 +187,5 @@ def session_over_24h(before: Playback, event: SessionEvent) -> str | None:
         return None
     limit_ms = before.limits.session_s * 1000
     if event.ts_ms - before.first_ms <= limit_ms or before.last_ms - before.first_ms > limit_ms:
-        return None  # told once, where the line is crossed
+        return None  # reported once, at the event that exceeds the limit
     return "the session lasts more than 24 hours; SDKs begin a new one"

@@ -1,7 +1,7 @@
-"""What went before an event in the order of times: the state machine that every Adobe SDK follows.
+"""The state before an event, in the order of ``ts``: the state machine that every Adobe SDK follows.
 
-`Playback` is changed by `advance` and copied by `copy.copy`: whatever it holds is immutable. Source: Media Collection
-API, session rules, method.
+`advance` changes a `Playback`, and `copy.copy` copies it: everything that it holds is immutable. Source: Media
+Collection API, session rules, method.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from proxy_addon.core.rules.limits import Limits
 from proxy_addon.core.rules.session_view import SessionEvent
 
 LIVE_TYPES = frozenset({"live", "linear", "radio"})
-"""Values of ``media.contentType``, in lower case, whose playhead is a clock."""
+"""Values of ``media.contentType``, in lower case, for content whose playhead is a time of day."""
 _NAMES_FOLLOWED = 10
-"""How many names of player states are followed in a session, for each one that counts."""
+"""How many names of player states are tracked per session, as a multiple of the limit on names."""
 PLAYBACK_EVENTS = frozenset({"play", "pauseStart", "bufferStart"})
 _SAYS_PLAY = frozenset({"play", "adStart"})
-"""What makes the back end count time as played."""
+"""Event types that make the back end count time as played."""
 _ASKS_FOR_PLAY = frozenset({"adBreakComplete", "pauseStart", "bufferStart"})
-"""What only a ``play`` ends."""
+"""Event types after which only a ``play`` makes the back end count time again."""
 _PODS_FOLLOWED = 1_000
-"""How many ad breaks are told apart by their index in a session."""
+"""How many indexes of ad breaks are tracked per session."""
 
 
 class Life(StrEnum):
-    """Where a session is between its start and its end."""
+    """Which part of its life a session is in."""
 
     START = "start"
     OPEN = "open"
@@ -37,7 +37,7 @@ class Life(StrEnum):
 
 
 class Mode(StrEnum):
-    """What the player does."""
+    """What the player is doing."""
 
     STARTING = "starting"
     PLAYING = "playing"
@@ -47,9 +47,9 @@ class Mode(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class Median:
-    """Whether a median lies above a limit, told without keeping the values: how many lie on each side, and the nearest.
+    """Tells whether a median is above a limit, without keeping the values.
 
-    Never changed: `plus` returns a new one.
+    It counts the values on each side of the limit and keeps the nearest ones. Immutable: `plus` returns a new one.
     """
 
     below: int = 0
@@ -58,7 +58,7 @@ class Median:
     lowest_above: float = float("inf")
 
     def plus(self, value: float, limit: float) -> Median:
-        """Return it with one more value."""
+        """Return the median of one more value."""
         if value <= limit:
             return Median(
                 below=self.below + 1,
@@ -75,11 +75,11 @@ class Median:
 
     @property
     def count(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return self.below + self.above
 
     def lies_above(self, limit: float) -> bool:
-        """Whether the median lies above the limit."""
+        """Whether the median is above the limit."""
         if self.below == self.above:
             return self.count > 0 and (self.highest_below + self.lowest_above) / 2 > limit
         return self.above > self.below
@@ -87,12 +87,12 @@ class Median:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stand:
-    """Pings of uninterrupted content that found the playhead at one place.
+    """A standstill: consecutive pings of uninterrupted content with the same playhead.
 
     Attributes:
-        since_ms: ``ts`` of the first.
-        until_ms: That of the last.
-        pings: How many there are.
+        since_ms: ``ts`` of the first ping.
+        until_ms: ``ts`` of the last ping.
+        pings: Number of pings.
     """
 
     playhead_s: float
@@ -102,23 +102,23 @@ class Stand:
 
     @property
     def lasted_s(self) -> float:
-        """Time between the first and the last."""
+        """Time between the first and the last ping, in seconds."""
         return (self.until_ms - self.since_ms) / 1000
 
     def is_suspicious(self, limits: Limits) -> bool:
-        """Whether content that plays would have moved on by now."""
+        """Whether the playhead of playing content should have advanced by now."""
         return self.pings >= limits.frozen_pings and self.lasted_s >= limits.frozen_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Content that moves on about as fast as time, seen from an event on.
+    """A stretch in which the playhead advances about as fast as time.
 
     Attributes:
-        playhead_s, since_ms: Of that event.
-        moved_s: How far the playhead has moved.
-        passed_s: Time that has passed by ``ts``.
-        moves: How many events showed it further on.
+        playhead_s, since_ms: Playhead and ``ts`` of the event at which it begins.
+        moved_s: How far the playhead has advanced since then.
+        passed_s: How much time has passed since then by ``ts``.
+        moves: How many events showed that the playhead had advanced.
     """
 
     playhead_s: float
@@ -129,18 +129,18 @@ class Run:
 
     @classmethod
     def begun_at(cls, event: SessionEvent) -> Run | None:
-        """Return the run that may begin at an event; None for one without a playhead or a time."""
+        """Return the run that begins at an event; None if the event has no playhead or no ``ts``."""
         if event.playhead_s is None or event.ts_ms is None:
             return None
         return cls(playhead_s=event.playhead_s, since_ms=event.ts_ms)
 
     def plus(self, event: SessionEvent) -> Run:
-        """Return the run with one more event; another one, begun there, if content did something else before it."""
+        """Return the run with one more event, or a new run that begins there if the playhead jumped or stood still."""
         if event.playhead_s is None or event.ts_ms is None:
             return self
         moved_s = event.playhead_s - self.playhead_s
         passed_s = (event.ts_ms - self.since_ms) / 1000
-        # A second of slack, as many players report whole seconds.
+        # Allow one second of slack, because many players report whole seconds.
         if not passed_s / _FASTEST - 1 <= moved_s <= passed_s * _FASTEST + 1:
             return Run(playhead_s=event.playhead_s, since_ms=event.ts_ms)
         moves = self.moves + (moved_s > self.moved_s)
@@ -148,45 +148,47 @@ class Run:
 
     @property
     def is_long(self) -> bool:
-        """Whether nothing but content that plays looks like this."""
+        """Whether only playing content can explain the run."""
         return self.moved_s >= RUN_S and self.passed_s / _FASTEST <= self.moved_s <= self.passed_s * _FASTEST
 
 
 RUN_S = 10
-"""How far a playhead runs on before it is said that content plays. Source: session rules, `content-never-played`."""
+"""How far a playhead must advance to show that content plays. Source: session rules, `content-never-played`."""
 _FASTEST = 2
-"""Content plays at half to double speed, or it is moved."""
+"""Content plays at half to double speed; otherwise the playhead was moved."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Playback:
-    """What went before an event, in the order of times.
+    """The state before an event, in the order of ``ts``.
 
     Attributes:
-        by_arrival: Whether time is that of arrival, as when recorded live, and not the events' own.
-        is_batch: Downloaded playback: clocks, pings and gaps say nothing.
-        start_missing: The start was not recorded, so that length and live are not known.
-        retry_of: How another attempt to open the same playback is called; None where this is the first.
-        opened_beside: How another session is called that the device opened for the same content, where this one got no
-            further event; None where there is none.
-        first: The first event; None before it.
-        first_ms, last_ms: The first ``ts`` and the one that came last.
+        by_arrival: Whether gaps are measured by arrival, as in a live recording, instead of ``ts``.
+        is_batch: Whether it is downloaded playback, which is exempt from rules about clocks, pings and gaps.
+        start_missing: Whether the start was not recorded; then length and content type are not known.
+        retry_of: Our id of the first attempt to open the same playback; None if this is the first one.
+        opened_beside: Our id of another session that the same device opened for the same content at about the same
+            time; None if there is none, or if this session got further events.
+        first: The first event; None before the first event.
+        first_ms, last_ms: The first and the latest ``ts``.
         start: The ``sessionStart``; None before it.
         has_played: Whether there was a ``play`` or an ``adStart``.
         content_has_played: Whether there was a ``play`` outside of an ad break.
-        silent_since: The event since which no ``play`` has said that content plays; None where one has.
-        run: How content has moved on since then, or since it last did something else; None where it cannot.
-        run_told: Whether that was told.
+        silent_since: The event after which a ``play`` is due before content counts as playing; None if none is due.
+        run: The run since that event, or since the playhead last jumped or stood still; None if content cannot play.
+        run_told: Whether the run was reported.
         pods: The playhead of the first ad break of each ``media.ad.podIndex``.
-        moved_in_ad_ms: ``ts`` of the events that moved the playhead in an open ad break last,
-        moved_in_ad: and how many they are.
-        break_known: Whether it is known if an ad break is open; where the start was not recorded, only after a bookend.
-        in_unseen_break: An ad break seems to be open that began before the recording.
-        chapter_known: Whether it is known if a chapter is open, likewise.
-        still_since_s: Since when the playhead stands where it is, by `clock_s`.
-        last_ping: The ping before, if nothing came between that breaks uninterrupted playback.
-        stood: The stand that the last ping belongs to; None where content did not play.
-        ping_intervals, ad_ping_intervals: Of pings of uninterrupted content, and ads.
+        moved_in_ad_ms: ``ts`` of the latest events.
+        moved_in_ad: How many events with this ``ts`` moved the playhead in the open ad break.
+        break_known: Whether it is known if an ad break is open; without a recorded start, only after the first
+            ``adBreakStart`` or ``adBreakComplete``.
+        in_unseen_break: Whether an ad break seems to be open that began before the recording.
+        chapter_known: Whether it is known if a chapter is open; without a recorded start, only after the first event of
+            a chapter.
+        still_since_s: When the playhead reached its present position, by `clock_s`.
+        last_ping: The previous ping, if nothing has interrupted playback since then.
+        stood: The standstill that the last ping belongs to; None if content was not playing.
+        ping_intervals, ad_ping_intervals: Intervals between pings of uninterrupted content, and of ads.
         fast_moves: How often, between pings, the playhead moved about a thousand times as fast as time.
     """
 
@@ -240,19 +242,19 @@ class Playback:
 
     @property
     def is_live(self) -> bool:
-        """Whether the playhead is a clock, or may be: without a start nobody knows."""
+        """Whether the content is live, or may be because the start was not recorded."""
         if self.start is None or self.start.start is None:
             return True
         return (self.start.start.content_type or "").lower() in LIVE_TYPES
 
     @property
     def length_s(self) -> float | None:
-        """Length of the content; None where it is not known."""
+        """Length of the content in seconds; None if it is not known."""
         return self.start.start.length_s if self.start is not None and self.start.start is not None else None
 
     @property
     def is_content_playing(self) -> bool:
-        """Whether main content plays. After ``sessionComplete`` there is none left."""
+        """Whether main content plays; never after ``sessionComplete``."""
         return self.mode is Mode.PLAYING and not self.is_in_break and self.life is Life.OPEN
 
     @property
@@ -261,17 +263,17 @@ class Playback:
         return self.break_start is not None or self.in_unseen_break
 
     def clock_s(self, event: SessionEvent) -> float | None:
-        """Return the time by which gaps are measured: of arrival when recorded live, else the event's own."""
+        """Return the time that gaps are measured by: the arrival if recorded live, else ``ts``, in seconds."""
         if self.by_arrival and not self.is_batch:
             return event.arrived_s
         return None if event.ts_ms is None else event.ts_ms / 1000
 
     def same_name(self, name: str) -> str:
-        """Return a player state's name as it is compared: the two spellings of full screen mean the same."""
+        """Return the name of a player state for comparison: the two spellings of full screen become the same."""
         return name.lower() if name.lower() == "fullscreen" else name
 
     def advance(self, event: SessionEvent) -> None:
-        """Take an event into account; after ``sessionEnd`` nothing changes."""
+        """Update the state with an event; events after ``sessionEnd`` change nothing."""
         if self.first is None:
             self.first = event
         if self.life is not Life.ENDED:
@@ -286,7 +288,7 @@ class Playback:
             self._see_quality(event)
 
     def _move(self, event: SessionEvent) -> None:
-        """Change state. ``error``, ``bitrateChange`` and ``ping`` change none."""
+        """Move the state machine. ``error``, ``bitrateChange`` and ``ping`` do not change it."""
         if self.life is Life.START:
             self.life = Life.OPEN
         match event.type:
@@ -318,7 +320,7 @@ class Playback:
                     self.pod_position = event.pod_position
                 self.in_unseen_break = not self.break_known
                 if self.mode is Mode.STARTING:
-                    self.mode = Mode.PLAYING  # the back end takes it so
+                    self.mode = Mode.PLAYING  # as the back end does
             case "adComplete" | "adSkip":
                 self.ad = None
                 self.in_unseen_break = not self.break_known
@@ -330,7 +332,7 @@ class Playback:
                 self._change_states(event)
 
     def run_with(self, event: SessionEvent) -> Run | None:
-        """Return how content has moved on without a ``play``, an event included; None where it does not or may."""
+        """Return the run without a ``play``, including an event; None if no ``play`` is due or content cannot play."""
         if self.silent_since is None or self.is_in_break or self.life is not Life.OPEN:
             return None
         if self.run is None:
@@ -338,7 +340,7 @@ class Playback:
         return self.run.plus(event)
 
     def shows_silent_run(self, event: SessionEvent) -> bool:
-        """Whether an event shows, and none before it did, that content plays though no ``play`` has said so."""
+        """Whether an event is the first to show that content plays without a ``play``."""
         if self.run_told or event.type in _SAYS_PLAY:
             return False
         run = self.run_with(event)
@@ -346,7 +348,7 @@ class Playback:
 
     @property
     def has_begun_to_play(self) -> bool:
-        """Whether content or an ad has played in this session, or may have before it was recorded."""
+        """Whether content or an ad has played in this session, or may have played before the recording began."""
         return self.has_played or self.start is None
 
     def _see_run(self, event: SessionEvent) -> None:
@@ -358,7 +360,7 @@ class Playback:
             self.silent_since, self.run, self.run_told = event, Run.begun_at(event), False
 
     def moved_playhead_in_ad(self, event: SessionEvent) -> bool:
-        """Whether an event is elsewhere in the content than the open ad break began."""
+        """Whether the playhead of an event differs from that of the open ad break's start."""
         began = self.break_start
         if began is None or self.is_live or began.playhead_s is None or event.playhead_s is None:
             return False
@@ -384,12 +386,12 @@ class Playback:
         self.active_states = (self.active_states - ended) | (started & self.state_names)
 
     def follows_state(self, name: str) -> bool:
-        """Whether it is known if a state is active: not where it may be older than the recording, nor of very many."""
+        """Whether it is known if a state is active: not if it may be older than the recording, or one too many."""
         return name in self.state_names or (not self.start_missing and len(self.state_names) < self._most_names)
 
     @property
     def _most_names(self) -> int:
-        # So that a player which makes up a name for each event does not cost more with each.
+        # A bound on memory, for players that invent a new name for each event.
         return _NAMES_FOLLOWED * self.limits.states
 
     def _more(self, names: frozenset[str], others: Iterable[str]) -> frozenset[str]:
@@ -414,7 +416,7 @@ class Playback:
         self.last_playhead_s = event.playhead_s
 
     def has_stood_too_long(self, event: SessionEvent) -> bool:
-        """Whether the playhead has not moved for so long that the back end has closed the session."""
+        """Whether the playhead has not moved for so long that the back end has closed the session by now."""
         now = self.clock_s(event)
         return (
             event.playhead_s is not None
@@ -441,14 +443,14 @@ class Playback:
         self.stood = self.stand_with(event)
 
     def ping_interval_s(self, before: SessionEvent | None, event: SessionEvent) -> float | None:
-        """Return the distance of two pings with nothing between them that interrupts; None where there is none."""
+        """Return the seconds between two pings without an interruption in between; None if they cannot be measured."""
         if before is None:
             return None
         earlier, later = self.clock_s(before), self.clock_s(event)
         return None if earlier is None or later is None else passed_s(earlier, later)
 
     def moved_too_fast(self, before: SessionEvent | None, event: SessionEvent) -> bool:
-        """Whether the playhead of uninterrupted content moved about a thousand times as fast as time."""
+        """Whether the playhead of uninterrupted content moved 500 to 1500 times as fast as ``ts``."""
         if before is None or not self.is_content_playing:
             return False
         if None in (before.playhead_s, event.playhead_s, before.ts_ms, event.ts_ms):
@@ -461,7 +463,7 @@ class Playback:
         return passed_s > 0 and 500 <= (event.playhead_s - before.playhead_s) / passed_s <= 1500
 
     def stand_with(self, ping: SessionEvent) -> Stand | None:
-        """Return the stand that a ping begins or goes on with; None where content does not play."""
+        """Return the standstill that a ping begins or continues; None if content does not play."""
         if not self.is_content_playing or ping.playhead_s is None or ping.ts_ms is None:
             return None
         if self.stood is not None and self.stood.playhead_s == ping.playhead_s:
@@ -472,4 +474,4 @@ class Playback:
 _INTERRUPTIONS = frozenset(
     {*PLAYBACK_EVENTS, "adBreakStart", "adBreakComplete", "adStart", "adComplete", "adSkip", "sessionComplete"}
 )
-"""What restarts an SDK's ping timer, or changes what is played."""
+"""Event types that restart an SDK's ping timer, or change what is playing."""

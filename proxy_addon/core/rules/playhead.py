@@ -1,4 +1,4 @@
-"""Rules over the playhead and what is counted with it. Source: Media Collection API, session rules, playhead."""
+"""Rules for the playhead, and for counters in `qoeData`. Source: Media Collection API, session rules, playhead."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def playhead_beyond_length(before: Playback, event: SessionEvent) -> str | None:
 
 
 def _stands_on(before: Playback, event: SessionEvent) -> bool | None:
-    """Whether the stand that was told goes on: an event other than a ping only shows whether it was interrupted."""
+    """Whether the standstill that was found continues; only a ping can tell, or an event that interrupts playback."""
     if before.stood is None:
         return False
     return before.stood.playhead_s == event.playhead_s if event.type == "ping" else None
@@ -102,8 +102,9 @@ def playhead_frozen(before: Playback, event: SessionEvent) -> str | None:
         return None
     is_same = before.stood is not None and before.stood.playhead_s == stood.playhead_s
     if is_same and before.stood is not None and before.stood.is_suspicious(before.limits):
-        return None  # told at an earlier ping
-    return f"the playhead stayed at {stood.playhead_s:.15g} s in {stood.pings} pings over {stood.lasted_s:.0f} s of playing content"
+        return None  # reported at an earlier ping
+    pings = f"{stood.pings} pings over {stood.lasted_s:.0f} s of playing content"
+    return f"the playhead stayed at {stood.playhead_s:.15g} s in {pings}"
 
 
 @session_rule("playhead-in-milliseconds", WARNING, on="ping")

@@ -1,4 +1,4 @@
-"""Rules over `qoeData` and `customMetadata`. Source: Media Collection API, body rules, qoeData and customMetadata."""
+"""Rules for `qoeData` and `customMetadata`. Source: Media Collection API, body rules, qoeData and customMetadata."""
 
 from __future__ import annotations
 

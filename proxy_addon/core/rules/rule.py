@@ -1,17 +1,19 @@
 """What a rule is: an id, a severity, a page, and a check.
 
-A rule is one function. Its docstring is its page: the first line says what is wrong, then come six paragraphs, each
-begun by its name (`SECTIONS`). What it looks at says which decorator it has:
+A rule is one function. Its docstring is its page: the first line says what is wrong, then six paragraphs follow, each
+of which begins with its name (`SECTIONS`). The decorator depends on what the rule looks at:
 
-* `exchange_rule`: one request and its answer, apart from what is in the body;
+* `exchange_rule`: one request and its answer, except the contents of the body;
 * `body_rule`: a request's body as a whole;
 * `event_rule`: one event, the body of a live request or an element of a batch;
-* `session_rule`: each event of a session in the order of their times, with what went before;
-* `arrival_rule`: each event of a session in the order of their arrival;
-* `gap_rule`: each event of a session in the order in which silence is measured;
-* `standing_rule`: a session as far as it has got, and `closing_rule` one that is over.
+* `session_rule`: each event of a session in the order of `ts`, with the state before it;
+* `arrival_rule`: each event of a session in the order of arrival;
+* `gap_rule`: each event of a session in the order of the clock that measures gaps;
+* `standing_rule`: a session at any moment;
+* `closing_rule`: a session that is over.
 
-A check yields a `Problem` for each place; those over sessions return a message or nothing, for the event is the place.
+A check of an exchange, body or event yields a `Problem` for each place. A check of a session returns a message or None,
+because the place is the event at hand.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from typing import Any, NamedTuple
 from proxy_addon.core.findings import Severity
 
 SECTIONS = ("What it checks", "Why it matters", "Source", "Example", "How to fix", "Known limits")
-"""What every page has, in this order."""
+"""The sections of every page, in this order."""
 _SECTION = re.compile(rf"^({'|'.join(SECTIONS)}): ")
 
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
@@ -39,26 +41,27 @@ class Problem(NamedTuple):
     message: str
     pointer: str | None = None
     suggest: Callable[[], str] | None = None
-    """What the message ends with where it is told: to look for what was meant costs more than all the rest."""
+    """Returns the end of the message. It is called only for reported problems, because looking for a similar name is
+    expensive."""
 
 
 TOLD = 20
-"""Places of one rule in one body that are told one by one."""
+"""How many places of one rule in one body get a finding of their own."""
 
 Check = Callable[[Any], Iterable[Problem]]
-"""The check of a rule over an exchange, a body or an event: `core.rules.body_views` has what it gets."""
+"""The check of a rule for an exchange, a body or an event; `core.rules.body_views` defines its arguments."""
 
 
 class Withdrawn(NamedTuple):
-    """Takes back what a rule has told of the last places: the event at hand shows that they were right."""
+    """Withdraws the last places that a rule reported: the event at hand shows that they were correct."""
 
     places: int
 
 
 SessionCheck = Callable[[Any, Any], str | Withdrawn | None]
-"""The check of a rule over a session: gets what went before, and the event."""
+"""The check of a rule for a session; it gets the state before an event, and the event."""
 Extent = Callable[[Any, Any], bool | None]
-"""Whether what a rule has found goes on at an event; None where the event says nothing of it."""
+"""Whether what a rule has found continues at an event; None if the event does not tell."""
 
 
 class Scope(StrEnum):
@@ -80,14 +83,15 @@ class Rule:
 
     Attributes:
         scope: What it looks at.
-        from_schema: Whether its evidence is a schema or a type, so that an upstream which accepts what it objects to
-            proves it wrong.
-        weighs: Whether it decides which of the two orders of a session's events is kept.
+        from_schema: Whether it relies on a schema or a JSON type, so that an upstream that accepts the request proves
+            it wrong.
+        weighs: Whether its findings decide which of the two orders of a session's events is used.
         on: Event types it looks at; empty for all.
-        member: Member of an event without which there is nothing to look at; empty where it looks at more.
-        after_end: Whether it looks at what follows ``sessionEnd``, and is dropped.
-        extent: Of a rule whose finding has an extent: asked of each event behind the place that was told first, until
-            it says no. Gets what went before, and the event.
+        member: The only member of the event that it looks at; the rule is skipped if the event lacks it. Empty if it
+            looks at more.
+        after_end: Whether it also looks at events after ``sessionEnd``, which the back end drops.
+        extent: For a rule whose finding has an extent: called for each event after the first place, until it returns
+            False. It gets the state before the event, and the event.
     """
 
     id: str
@@ -103,12 +107,12 @@ class Rule:
 
     @cached_property
     def summary(self) -> str:
-        """What is wrong where it fires, a line."""
+        """One line that says what is wrong."""
         return self._paragraphs[0]
 
     @cached_property
     def page(self) -> dict[str, str]:
-        """The sections of its page by their names, as Markdown."""
+        """The sections of its page, as Markdown, by name."""
         sections: dict[str, str] = {}
         name = ""
         for paragraph in self._paragraphs[1:]:
@@ -129,7 +133,7 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {}
-"""All rules by id, once the modules of this package are loaded; `proxy_addon.core.rules` has them in order."""
+"""All rules by id; complete, and in order, once `proxy_addon.core.rules` is imported."""
 
 
 def _adder[F: Callable[..., Any]](id: str, severity: Severity, scope: Scope, **rest: Any) -> Callable[[F], F]:
@@ -157,8 +161,8 @@ def event_rule(
     """Make a function ``(event: EventView) -> Iterable[Problem]`` a rule.
 
     Args:
-        from_schema: Whether its evidence is a schema or a type.
-        member: The member of the event without which there is nothing to look at.
+        from_schema: Whether it relies on a schema or a JSON type.
+        member: The only member of the event that it looks at; the rule is skipped if the event lacks it.
         on: Event types it looks at, separated by blanks; empty for all.
     """
     return _adder(id, severity, Scope.EVENT, from_schema=from_schema, member=member, on=frozenset(on.split()))
@@ -177,8 +181,8 @@ def session_rule[C: SessionCheck](
 
     Args:
         on: Event types it looks at, separated by blanks.
-        after_end: Whether it looks at what follows ``sessionEnd``. Nothing else does: the state machine stands still.
-        extent: Whether what was found goes on at an event.
+        after_end: Whether it also looks at events after ``sessionEnd``. They do not change the state machine.
+        extent: Returns whether what was found continues at an event.
     """
     types = frozenset(on.split())
     return _adder(id, severity, Scope.SESSION, weighs=weighs, on=types, after_end=after_end, extent=extent)
@@ -192,7 +196,7 @@ def arrival_rule[C: Callable[[Any, Any], str | None]](id: str, severity: Severit
 def gap_rule[C: Callable[[Any, Any], str | None]](id: str, severity: Severity) -> Callable[[C], C]:
     """Make a function ``(before: Silence, event: SessionEvent) -> str | None`` a rule.
 
-    What it finds is a silence, told at the event that ends it.
+    It finds a silence, and reports it at the event that ends it.
     """
     return _adder(id, severity, Scope.GAP, extent=_is_over)
 
@@ -202,12 +206,12 @@ def _is_over(_before: Any, _event: Any) -> bool:
 
 
 def standing_rule[C: Callable[[Any], str | None]](id: str, severity: Severity) -> Callable[[C], C]:
-    """Make a function ``(now: Playback) -> str | None``, asked of a session as far as it has got, a rule."""
+    """Make a function ``(now: Playback) -> str | None``, called for a session at any moment, a rule."""
     return _adder(id, severity, Scope.STANDING)
 
 
 def closing_rule[C: Callable[[Any], str | None]](
     id: str, severity: Severity, *, weighs: bool = False
 ) -> Callable[[C], C]:
-    """Make a function ``(end: Playback) -> str | None``, asked of a session that is over, a rule."""
+    """Make a function ``(end: Playback) -> str | None``, called for a session that is over, a rule."""
     return _adder(id, severity, Scope.CLOSING, weighs=weighs)

@@ -1,4 +1,4 @@
-"""A session as the rules see it: its events, each with what the rules over sessions ask for.
+"""A session as the session rules see it: its events, reduced to what the rules need.
 
 Source: Media Collection API, session rules, method.
 """
@@ -14,7 +14,7 @@ from proxy_addon.core.wording import quoted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartFacts:
-    """What a ``sessionStart`` says of its session."""
+    """What a ``sessionStart`` says about its session."""
 
     content_type: str | None
     length_s: float | None
@@ -27,14 +27,15 @@ class SessionEvent:
     """One event of a session.
 
     Attributes:
-        seq: Place of its exchange in the session.
-        pointer: Where it stands in the body: empty, or ``/3`` in a batch.
-        type: None where it has none that is a string.
-        arrived_s: When it arrived, in Unix seconds or since any moment; None where that is not known.
-        started_states: Names of player states it starts, as written.
-        ended_states: Those it ends; the ends take effect first.
-        ad_length_s: Of an ``adStart``, and `pod_position`.
-        pod_index, pod_second_s: Of an ``adBreakStart``.
+        seq: Position of its exchange in the session, from 1.
+        pointer: JSON Pointer to the event in the body: empty, or for instance ``/3`` in a batch.
+        type: Its ``eventType``; None if that is missing or not a string.
+        arrived_s: When it arrived, in Unix seconds or in seconds since an arbitrary moment; None if that is not known.
+        started_states: Names of the player states that it starts, as written.
+        ended_states: Names of the player states that it ends; ends take effect before starts.
+        ad_length_s, pod_position: Only of an ``adStart``.
+        pod_index, pod_second_s: Only of an ``adBreakStart``.
+        start: Only of a ``sessionStart``.
     """
 
     seq: int
@@ -55,24 +56,24 @@ class SessionEvent:
 
     @property
     def name(self) -> str:
-        """What messages call it: its type may be any string at all."""
+        """Its name in messages; a type that is not known is quoted, as it can be any string."""
         if self.type is None:
             return "an event without a type"
         return self.type if self.type in protocol.EVENTS else f"an event of type {quoted(self.type)}"
 
     @property
     def rank(self) -> int:
-        """Its place among events of the same time."""
+        """Its position among events with the same ``ts``."""
         return protocol.rank_of(self.type)
 
 
 def session_event(
     event: Event, *, seq: int, pointer: str = "", arrived_s: float | None = None, body_sha256: str | None = None
 ) -> SessionEvent:
-    """Return what the rules over sessions need of an event.
+    """Return what the session rules need of an event.
 
     Args:
-        body_sha256: Of the body it came in; repeated starts are recognised by it.
+        body_sha256: Hash of the body that contained it, by which retries of a start are recognised.
     """
     params, quality = event.params, event.quality
     started: tuple[str, ...] = ()
@@ -129,5 +130,5 @@ def _names(items: object) -> tuple[str, ...]:
 def _seconds(value: object) -> float | None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
-    # Beyond this a float no longer tells seconds apart, and differences would overflow.
+    # Larger floats cannot represent single seconds, and differences would overflow.
     return float(value) if abs(value) < 10**15 else None
