@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -48,21 +49,21 @@ class Folded:
 def fold(findings: Iterable[Finding]) -> list[Folded]:
     """Return findings by place; those that say the same of several places as one, consequences under their cause.
 
+    Two say the same where they agree in everything but the place and the values that they quote. Of one event each says
+    something of its own: that two params are missing is never told as one.
+
     Args:
         findings: Of one session or file.
     """
     found = in_order(findings)
     causes = _causes(found)
-    by_cause: dict[int, list[Finding]] = {}
-    groups: dict[tuple[object, ...], list[Finding]] = {}
+    of_cause: dict[int, list[Finding]] = {}
     for finding in found:
-        cause = causes.get(id(finding))
-        if cause is None:
-            groups.setdefault(_kind(finding), []).append(finding)
-        else:
-            by_cause.setdefault(id(cause), []).append(finding)
+        if (cause := causes.get(id(finding))) is not None:
+            of_cause.setdefault(id(cause), []).append(finding)
     return [
-        _folded(group, [each for cause in group for each in by_cause.get(id(cause), ())]) for group in groups.values()
+        _folded(group, [each for cause in group for each in of_cause.get(id(cause), ())])
+        for group in _grouped([finding for finding in found if id(finding) not in causes])
     ]
 
 
@@ -92,10 +93,33 @@ def _by_place(finding: Finding) -> tuple[bool, int, int]:
     return number is None, number or 0, element or 0
 
 
+def _grouped(found: Sequence[Finding]) -> list[list[Finding]]:
+    """Return findings in groups that say the same, by their first places."""
+    alike: dict[tuple[object, ...], list[Finding]] = {}
+    for finding in found:
+        alike.setdefault(_kind(finding), []).append(finding)
+    groups: list[list[Finding]] = []
+    for group in alike.values():
+        if len({_by_place(finding) for finding in group}) == len(group):
+            groups.append(group)
+            continue
+        same: dict[str, list[Finding]] = {}
+        for finding in group:
+            same.setdefault(finding.message, []).append(finding)
+        groups += same.values()
+    order = {id(finding): number for number, finding in enumerate(found)}
+    return sorted(groups, key=lambda group: order[id(group[0])])
+
+
 def _kind(finding: Finding) -> tuple[object, ...]:
     """Return what findings have in common that say the same."""
+    said = _VALUE.sub("", finding.message)
     where = member_of(finding.pointer)
-    return finding.rule, finding.severity, finding.lowered_by, finding.authority, where, finding.seq is None
+    return finding.rule, finding.severity, finding.lowered_by, finding.authority, said, where, finding.seq is None
+
+
+_VALUE = re.compile(r"""'[^']*'|"[^"]*"|(?<![\w.])[-+]?[0-9][0-9.]*(?:e[-+]?[0-9]+)?""")
+"""A value that a message quotes."""
 
 
 def _causes(found: Sequence[Finding]) -> dict[int, Finding]:
@@ -133,16 +157,13 @@ _CONSEQUENCES = {"upstream-refused": _error_in_request, "playhead-beyond-length"
 
 def _folded(group: Sequence[Finding], following: Sequence[Finding] = ()) -> Folded:
     first = group[0]
-    consequences: dict[tuple[object, ...], list[Finding]] = {}
-    for finding in following:
-        consequences.setdefault(_kind(finding), []).append(finding)
     places = sorted({place for finding in group for place in finding.places}, key=_order)
     return Folded(
         finding=first,
         count=sum(finding.count for finding in group),
         places=tuple(places[:PLACES]),
         differ=any(finding.message != first.message for finding in group),
-        consequences=tuple(_folded(each) for each in consequences.values()),
+        consequences=tuple(_folded(each) for each in _grouped(following)),
     )
 
 

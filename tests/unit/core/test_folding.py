@@ -59,6 +59,30 @@ def test_other_values_are_mentioned():
     assert (folded.told.message, folded.elsewhere) == ("is 1", "2 times, with other values too: #1, #2")
 
 
+def test_what_is_said_of_one_event_in_other_words_is_told_one_by_one():
+    missing = [
+        found("param-missing", seq, pointer="/params", message=f"{p} is missing") for seq in (1, 2) for p in "ab"
+    ]
+    assert [(f.told.message, f.count) for f in fold(missing)] == [("a is missing", 2), ("b is missing", 2)]
+    assert [f.count for f in fold([missing[0], missing[3]])] == [1, 1], "nor of two events"
+    twice = [found("json-duplicate-key", 1, message=f"{name!r} comes twice") for name in "ab"]
+    assert [f.count for f in fold([*twice, replace(twice[0], seq=2)])] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("ts is the string '1'", "ts is the string 'a b'", True),
+        ("is -1.5e+300 s", "is 7 s", True),
+        ("media.a1 is missing", "media.a2 is missing", False),
+        ("is null", "is true", False),
+        ('is "it\'s"', "is 'x'", True),
+    ],
+)
+def test_messages_that_differ_in_values_alone_say_the_same(one, other, same):
+    assert (len(fold([found("r", 1, message=one), found("r", 2, message=other)])) == 1) is same
+
+
 def test_a_refusal_follows_from_the_first_error_of_its_exchange_and_from_nothing_else():
     findings = [
         found("upstream-refused", 3), found("upstream-refused", 4), found("upstream-refused", 5),
