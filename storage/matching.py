@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+LAST = "last"
+"""What the newest session and the newest run are called."""
+
 
 def values_like(
     db: Connection, column: InstrumentedAttribute[str | None] | InstrumentedAttribute[str], text: str = ""

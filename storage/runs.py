@@ -48,6 +48,7 @@ from proxy_addon.core.replays.runs import (
     run_changes,
 )
 from proxy_addon.errors import NotFound
+from storage.matching import LAST
 from storage.models import RunChangeRow, RunRow, RunSessionRow, SessionRow, StepRow
 
 _WRITTEN_AT_ONCE = 1000
@@ -288,10 +289,12 @@ def _all_unsent(run_id: str) -> Select[int]:
     )
 
 
+_NEWEST_FIRST = select(RunRow.__table__).order_by(RunRow.started_at.desc(), RunRow.id)
+
+
 def newest(db: Connection, *, limit: int | None = None) -> Iterator[RunSummary]:
     """Yield runs, newest first."""
-    query = select(RunRow.__table__).order_by(RunRow.started_at.desc(), RunRow.id).limit(limit)
-    for row in db.execute(query).all():
+    for row in db.execute(_NEWEST_FIRST.limit(limit)).all():
         yield summary(db, _run(row))
 
 
@@ -339,11 +342,16 @@ def _percentiles(db: Connection, run_id: str, column: InstrumentedAttribute[floa
 
 
 def find(db: Connection, name: str) -> ReplayRun:
-    """Return the run of that id, or of an id that alone begins so.
+    """Return the run of that id, of an id that alone begins so, or of ``last``, which is the newest.
 
     Raises:
         NotFound: There is none, or more than one; the message lists those that come close.
     """
+    if name == LAST:
+        last = db.execute(_NEWEST_FIRST.limit(1)).first()
+        if last is None:
+            raise NotFound("the store has no replay runs, so there is no last one")
+        return _run(last)
     found = _beginning_with(db, name) if name else []
     exact = [row for row in found if row.id == name] or found
     if len(exact) == 1:

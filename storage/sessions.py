@@ -23,7 +23,7 @@ from proxy_addon.core.sessions import (
 )
 from proxy_addon.core.wording import visible
 from proxy_addon.errors import NotFound
-from storage.matching import holding, values_like
+from storage.matching import LAST, holding, values_like
 from storage.models import PREFIX_LENGTH, ExchangeRow, ServerRow, SessionRow
 
 _SAME = [field.name for field in fields(Session) if field.name != "findings"]
@@ -31,8 +31,6 @@ _SAME = [field.name for field in fields(Session) if field.name != "findings"]
 
 COLUMNS = tuple(SessionRow.__table__.columns)
 """What `from_row` reads."""
-LAST = "last"
-"""Names the newest session."""
 _READ_AT_ONCE = 200
 _IDS_IN_A_STATEMENT = 500
 

@@ -16,7 +16,7 @@ from proxy_addon.cli.options import json_option, local_option, store_option
 def runs(*, name: str | None, limit: int | None, as_json: bool, local: bool, store_url: str) -> None:
     """List replay runs, newest first, or show one.
 
-    RUN is the id of a run, or a unique prefix of one.
+    RUN is the id of a run, a unique prefix of one, or last for the newest.
     """
     # Not at the top: --help does without the database.
     from proxy_addon.reporting.documents import run_text, summary_document  # noqa: PLC0415

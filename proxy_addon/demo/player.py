@@ -1,7 +1,7 @@
 """A sample player: plays one short clip in real time and reports it as an SDK does.
 
-``python -m proxy_addon.demo.player URL [--speed N]`` reports to ``URL/api/v1/sessions``. The playback is a value,
-`CLIP`; sending it is a loop. One connection, one request at a time, 5 s for an answer, as the mobile SDKs do. Only the
+``python -m proxy_addon.demo.player URL [--speed N] [--forget TYPE …]`` reports to ``URL/api/v1/sessions``. The playback
+is a value, `CLIP`; sending it is a loop. One connection, one request at a time, 5 s for an answer, as the mobile SDKs do. Only the
 standard library is used, so that what is sent is not the work of an HTTP library of the product.
 
 Source: Media Collection API, request body, session rules, what real clients send.
@@ -225,11 +225,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m proxy_addon.demo.player", description=__doc__.partition("\n")[0])
     parser.add_argument("url", metavar="URL", type=_server, help="collection server to report to")
     parser.add_argument("--speed", metavar="N", type=_speed, default=1.0, help="play N times as fast (default: 1)")
+    parser.add_argument(
+        "--forget",
+        metavar="TYPE",
+        action="append",
+        default=[],
+        choices=sorted({cue.type for cue in CLIP} - {"sessionStart"}),
+        help="leave out events of a type, as a faulty player does; may be repeated",
+    )
     options = parser.parse_args(arguments)
+    clip = [cue for cue in CLIP if cue.type not in options.forget]
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
-        for sent in play(CLIP, options.url, options.speed):
+        for sent in play(clip, options.url, options.speed):
             sys.stdout.write(f"{line_of(sent)}\n")
             sys.stdout.flush()
     except PlaybackError as e:

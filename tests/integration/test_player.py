@@ -95,6 +95,14 @@ def test_it_reports_the_clip_in_order_to_the_session_it_was_given():
     assert lines[-1].endswith("204")
 
 
+def test_what_it_is_told_to_forget_is_not_reported():
+    with collector() as server:
+        code, out, _ = run_player(server.url, "--speed", "20", "--forget", "adComplete", "--forget", "ping")
+    sent = [body["eventType"] for *_, body in server.requests]
+    assert (code, len(out.splitlines())) == (0, len(sent))
+    assert sent == [step.type for step in CLIP if step.type not in ("adComplete", "ping")]
+
+
 def test_a_refused_start_is_told_and_nothing_follows():
     with collector(start_status=500) as server:
         code, out, err = run_player(server.url)

@@ -135,6 +135,14 @@ def test_a_run_comes_back_with_all_its_sessions_and_steps(store):
         assert runs.options(db, "aaaa1111") == OPTIONS
 
 
+def test_the_newest_run_is_called_last(store):
+    with pytest.raises(NotFound, match="no last one"):
+        find(store, "last")
+    begin(store, run(id="cccc1111", started_at=at(9)))
+    begin(store, run(id="dddd1111", started_at=at(5)))
+    assert find(store, "last").id == "cccc1111"
+
+
 def test_a_run_counts_where_its_changes_found_something_and_keeps_how_it_ended(store):
     changes = [
         RunChange(number=0, option="--safe", change={}),
