@@ -81,6 +81,7 @@ class Writer:
         self._closing = False
         self._stuck = False
         self._overdue = False
+        self._away_since: float | None = None
         self._current: list[_Waiting] = []
         self._give_up_at = float("inf")
         # A daemon, so that a store that hangs cannot keep the process; `close` waits for it in good order.
@@ -123,9 +124,10 @@ class Writer:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         with self._changed:
-            # A thread that hangs in the store still has a batch in its hands; what comes of it nobody will tell.
-            stranded, self._current = self._current, []
-        for waiting in [*stranded, *self._take(None)]:
+            # A thread that hangs in the store still has a batch in its hands; what comes of it nobody will tell. In one
+            # step with the queue: what the thread took from it in between would be in neither.
+            stranded, self._current = [*self._current, *self._take(None)], []
+        for waiting in stranded:
             self._lose(waiting, "the recorder stopped before the store took it")
         return self.counts()
 
@@ -168,14 +170,13 @@ class Writer:
 
     def _write(self, batch: list[_Waiting]) -> None:
         pause_s, longest_s = RETRY_S
-        away_since: float | None = None
         while True:
             try:
                 self._save([(waiting.exchange, waiting.findings) for waiting in batch])
             except StorageUnavailable as e:
                 self._stuck = True
-                if away_since is None:
-                    away_since = time.monotonic()
+                if self._away_since is None:
+                    self._away_since = time.monotonic()
                     logger.warning(f"{e}; exchanges wait until it is back")
                 if not self._wait_for_store(pause_s):
                     for waiting in batch:
@@ -187,8 +188,9 @@ class Writer:
                 return
             else:
                 self._stuck = self._overdue = False
-                if away_since is not None:
-                    logger.warning(f"the store is back after {time.monotonic() - away_since:.1f} s")
+                if self._away_since is not None:
+                    logger.warning(f"the store is back after {time.monotonic() - self._away_since:.1f} s")
+                    self._away_since = None
                 self._settle(batch, stored=True)
                 return
 

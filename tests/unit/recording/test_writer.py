@@ -264,6 +264,49 @@ def test_what_the_thread_and_the_end_give_up_at_once_is_lost_once(caplog):
     assert held.result(0) is False
 
 
+def test_nothing_is_taken_up_any_more_while_what_is_left_is_given_up(caplog, monkeypatch):
+    """Else it would be in the hands of a thread that nobody waits for, neither stored nor lost."""
+
+    class HangsAgain(Store):
+        def save(self, batch: Sequence[tuple[Exchange, Any]]) -> None:
+            super().save(batch)
+            self.may_go_on.clear()
+
+    store = HangsAgain()
+    store.may_go_on.clear()
+    writer = Writer(store.save)
+    writer.start()
+    held = writer.put(exchange(id="held"))
+    assert store.is_asked.wait(SOON_S)
+    waiting = writer.put(exchange(id="waiting"))
+    take = Writer._take
+
+    def come_back(self: Writer, most: int | None) -> Any:
+        if most is None:
+            store.may_go_on.set()
+            self._thread.join(0.2)
+        return take(self, most)
+
+    monkeypatch.setattr(Writer, "_take", come_back)
+    counts = writer.close(0.01)
+    assert counts.stored + counts.lost == 2
+    assert counts.waiting == 0
+    assert held.done()
+    assert waiting.result(0) is False
+    assert caplog.text.count("lost: ") == counts.lost
+
+
+def test_an_outage_is_told_once_however_many_batches_meet_it(caplog, monkeypatch):
+    monkeypatch.setattr(writing, "BATCH", 1)
+    monkeypatch.setattr(Writer, "_wait_for_store", lambda self, pause_s: False)
+    store = Store()
+    store.fails = lambda ids: StorageUnavailable("it is away")
+    with writing_to(store) as writer:
+        assert [writer.put(each).result(SOON_S) for each in numbered(3)] == [False] * 3
+    assert caplog.text.count("it is away; exchanges wait until it is back") == 1
+    assert caplog.text.count("lost: ") == 3
+
+
 def test_a_writer_that_never_began_loses_what_it_was_given():
     writer = Writer(Store().save)
     told = writer.put(exchange(id="x"))
