@@ -10,6 +10,7 @@ import click
 
 from proxy_addon.cli.options import LISTEN, store_option
 from proxy_addon.collector.recorded import RecordedAnswers
+from proxy_addon.errors import SettingsError
 
 
 @click.command()
@@ -18,7 +19,8 @@ from proxy_addon.collector.recorded import RecordedAnswers
     "--from",
     "session",
     metavar="SESSION",
-    help="Answer as recorded in this session, as far as it goes: its id, its back-end ID, a unique prefix of either, or last.",
+    help="Answer as recorded in this session, as far as it goes: its id, its back-end ID, a unique prefix of either, last, "
+    "or a file with one (see 'sessiontape show --help').",
 )
 @click.option(
     "--fault",
@@ -84,15 +86,15 @@ def _say(url: str) -> None:
 
 
 def _recorded(store_url: str, name: str) -> RecordedAnswers:
-    """Return the answers of a stored session; the store is closed again."""
-    from storage import exchanges, revision, sessions  # noqa: PLC0415
-    from storage.engine import Store  # noqa: PLC0415
+    """Return the answers of a session in the store, which is closed again, or in a file."""
+    from proxy_addon.files import sessions as files  # noqa: PLC0415
+    from storage import exchanges, sessions  # noqa: PLC0415
+    from storage.opening import reading  # noqa: PLC0415
 
-    store = Store(store_url)
-    try:
-        with store.read() as db:
-            revision.require(db, store)
-            session = sessions.find(db, name)
-            return RecordedAnswers(exchanges.of_session(db, session.id))
-    finally:
-        store.close()
+    if files.is_file_name(name):
+        held = files.one(files.document(name), name)
+        if not held.has_answers:
+            raise SettingsError(f"{name} does not tell what was answered", hint="name a recorded session with --from")
+        return RecordedAnswers(held.exchanges)
+    with reading(store_url) as db:
+        return RecordedAnswers(exchanges.of_session(db, sessions.find(db, name).id))

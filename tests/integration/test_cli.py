@@ -232,6 +232,13 @@ def test_nothing_is_deleted_by_mistake(tape, arguments):
     assert len(listed(tape)) == 5
 
 
+@pytest.mark.parametrize("command", ["sessions", "exchanges", "check", "delete", "replay"])
+def test_every_command_that_takes_sessions_has_all_filters(command):
+    said = run(command, "--help").stdout
+    for option in ("name", "since", "until", "state", "player", "media", "user-agent", "with-findings"):
+        assert f"  --{option} " in said
+
+
 WORK = ("check", "delete --yes", "replay --target http://127.0.0.1:9", "replay --target http://127.0.0.1:9 --dry-run")
 
 

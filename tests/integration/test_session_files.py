@@ -103,6 +103,14 @@ def test_one_of_several_sessions_of_a_file_is_named_behind_it(folder):
     assert f"log.jsonl#{first}  ended" in run("check", "log.jsonl").stdout
 
 
+def test_the_collector_answers_as_a_file_tells(folder):
+    with collector(folder, "--from", "shown.json", name="again") as server:
+        answer = server.ask("POST", "/api/v1/sessions", builders.body(BODIES[0]))
+        assert (answer.status, answer.header("Location")) == (201, f"/api/v1/sessions/{SESSION_ID}")
+    said = run("collector", "--from", "list.json", "--listen", "127.0.0.1:0")
+    assert (said.returncode, "list.json does not tell what was answered" in said.stderr) == (2, True)
+
+
 def test_files_and_stored_sessions_may_be_judged_together(folder, tape):
     document = printed("check", "list.json", SESSION_ID, "./shown.json", "--store", tape, code=1)
     assert sorted(each["session_id"] or "" for each in document["sessions"]) == ["", SESSION_ID, SESSION_ID]
