@@ -138,8 +138,8 @@ def test_a_run_comes_back_with_all_its_sessions_and_steps(store):
 def test_the_newest_run_is_called_last(store):
     with pytest.raises(NotFound, match="no last one"):
         find(store, "last")
-    begin(store, run(id="cccc1111", started_at=at(9)))
-    begin(store, run(id="dddd1111", started_at=at(5)))
+    begin(store, run(id="cccc1111", after_s=9))
+    begin(store, run(id="dddd1111", after_s=5))
     assert find(store, "last").id == "cccc1111"
 
 
