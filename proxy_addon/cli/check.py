@@ -39,7 +39,10 @@ _KINDS = ("sessions", "events", "downloaded", "session")
 @click.option("--closed", is_flag=True, help="Judge sessions that nobody has closed as if they were over.")
 @click.option("--file", "file", metavar="FILE|-", help="Judge a file in place of stored sessions; - reads stdin.")
 @click.option(
-    "--as", "kind", type=click.Choice(_KINDS), help="What the file is: a body for an endpoint, or a whole session."
+    "--as",
+    "kind",
+    type=click.Choice(_KINDS),
+    help="What the file is: a body for an endpoint, or whole sessions. Left out, it is guessed, and stderr says how.",
 )
 @click.option("--format", "format_name", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
@@ -74,8 +77,9 @@ def check(
     local: bool,
     store_url: str,
 ) -> None:
-    """Judge stored sessions, or a file, by the rules of the protocol.
+    """Judge sessions, or a file, by the rules of the protocol.
 
+    SESSION is an id, a back-end session ID, a unique prefix of either, last, or a file (see 'sessiontape show --help').
     Exit code 0: nothing as bad as --fail-on; 1: something is. 'sessiontape rules RULE' explains a rule.
     """
     # Not at the top: --help does without the rules.
