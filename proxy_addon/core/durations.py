@@ -1,4 +1,4 @@
-"""Times that users type, in seconds.
+"""Durations that users type, in seconds.
 
 >>> parse_seconds("2.5")
 2.5
@@ -16,10 +16,10 @@ LONGEST_S = 86_400
 
 
 def parse_seconds(text: str) -> float:
-    """Return a time above zero, at most a day.
+    """Return a duration above zero and of at most a day.
 
     Raises:
-        SettingsError: It is none.
+        SettingsError: The text is not such a duration.
     """
     try:
         seconds = float(text)

@@ -1,4 +1,4 @@
-"""Tracking events: what a body reports, read beside the bytes and never instead of them."""
+"""Tracking events: what a body reports. They are read from the bytes and never replace them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from proxy_addon.errors import ProtocolError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One tracking event, as far as it could be read; what is of the wrong type is None.
+    """One tracking event, as far as it can be read; members of the wrong type are None.
 
     Attributes:
-        type: The ``eventType``; None where it is no string.
-        playhead_s: Position in the main content in seconds, the number as the device wrote it.
-        ts_ms: The device's clock in Unix milliseconds; None where it is no integer of 64 bits.
-        params: The ``params`` object, empty where there is none.
-        quality: The ``qoeData`` object, likewise.
+        type: The ``eventType``; None if it is not a string.
+        playhead_s: Position in the main content in seconds, as the device sent it; None if it is not a number.
+        ts_ms: The device's clock in Unix milliseconds; None if it is not a 64-bit integer.
+        params: The ``params`` object; empty if there is none.
+        quality: The ``qoeData`` object; empty if there is none.
     """
 
     type: str | None = None
@@ -30,7 +30,7 @@ class Event:
     quality: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self, key: str) -> str | None:
-        """Return a param that is a string; None where it is missing or something else."""
+        """Return a param that is a string; None if it is missing or of another type."""
         value = self.params.get(key)
         return value if isinstance(value, str) else None
 
@@ -40,11 +40,11 @@ class Body:
     """What a request's body reports.
 
     Attributes:
-        is_batch: Whether it is an array, a downloaded playback.
+        is_batch: Whether it is an array, which is how downloaded playback is sent.
         events: Its events in order: one for an object, one per element for an array (an empty event for an element
-            that is no object), none for anything else.
-        value: The decoded body; None also where it is not JSON.
-        problem: Why it is not JSON; None where it is.
+            that is not an object), none for anything else.
+        value: The decoded body; None if it is ``null`` or not JSON.
+        problem: Why it is not JSON; None if it is JSON.
     """
 
     is_batch: bool = False
@@ -57,7 +57,7 @@ _NO_EVENT = Event()
 
 
 def read_event(value: object) -> Event:
-    """Read one decoded event; whatever does not fit is left out."""
+    """Read one decoded event; members of the wrong type are left out."""
     if not isinstance(value, dict):
         return _NO_EVENT
     event_type = value.get("eventType")
@@ -95,12 +95,12 @@ def _number(value: object) -> int | float | None:
         if not math.isfinite(value):
             return None
         return float(value) if isinstance(value, float) else value
-    except OverflowError:  # an integer beyond any float is no position
+    except OverflowError:  # an integer that is too large for a float cannot be a position
         return None
 
 
 def integer(value: object) -> int | None:
-    """Return a decoded value as an integer of 64 bits; None where it is none."""
+    """Return a decoded value as a 64-bit integer; None if it is not one."""
     if isinstance(value, jsontext.Number):
         return value.whole_value()
     if isinstance(value, bool) or not isinstance(value, int):

@@ -1,4 +1,4 @@
-"""One round trip as it was on the wire, frozen."""
+"""One request with its response, exactly as on the wire."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from proxy_addon.core.events import Body, read_body
 from proxy_addon.core.routes import Operation, Route, parse_route
 
 Headers = tuple[tuple[str, str], ...]
-"""Header names and values in the order they came, repeats kept; each byte is the Latin-1 character of its number."""
+"""Header names and values in the order of arrival, including repeats; each byte is decoded as Latin-1."""
 
 
 HOP_BY_HOP = frozenset(
@@ -28,7 +28,7 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
-"""Names of headers, in lower case, that are about one connection and not the message (RFC 9110, 7.6.1 and 11.7)."""
+"""Names, in lower case, of headers that concern one connection, not the message (RFC 9110, 7.6.1 and 11.7)."""
 
 
 COLLECTOR = "sessiontape"
@@ -47,13 +47,13 @@ class Outcome(StrEnum):
     UPSTREAM_UNREACHABLE = "upstream-unreachable"
     """No connection to upstream; the device got 502."""
     UPSTREAM_CLOSED = "upstream-closed"
-    """Upstream took the request and died, or its answer was no HTTP; the device got 502."""
+    """Upstream took the request but closed the connection, or did not answer with HTTP; the device got 502."""
     REJECTED = "rejected"
     """The proxy refused the request itself."""
 
 
 def header(headers: Headers, name: str) -> str | None:
-    """Return the first value of a header, its name in any case; None where it is not there."""
+    """Return the first value of a header, whose name may be in any case; None if there is no such header."""
     wanted = name.lower()
     return next((value for key, value in headers if key.lower() == wanted), None)
 
@@ -63,10 +63,10 @@ class Request:
     """What the device sent.
 
     Attributes:
-        path: With query, each byte as its Latin-1 character; origin form also where the device sent absolute form.
+        path: Path and query in origin form, even if the device sent the absolute form; bytes are decoded as Latin-1.
         http_version: ``HTTP/1.0``, ``HTTP/1.1`` or ``HTTP/2``.
-        body: The bytes as they were on the wire, compressed ones still compressed, without transfer coding.
-        complete: False where the device left in the middle of its body; then ``body`` is what had arrived.
+        body: The bytes as on the wire, without the transfer coding; a compressed body stays compressed.
+        complete: False if the device disconnected while it sent the body; then ``body`` is the part that arrived.
     """
 
     method: str
@@ -83,13 +83,13 @@ class Request:
 
     @cached_property
     def reading(self) -> Body:
-        """What the body reports; read once, whoever asks."""
+        """What the body reports; decoded once, on first use."""
         return read_body(self.body)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """What upstream answered. ``body`` is as on the wire, without transfer coding."""
+    """What upstream answered. ``body`` is as on the wire, without the transfer coding."""
 
     status: int
     reason: str = ""
@@ -104,22 +104,22 @@ class Response:
 
     @property
     def is_success(self) -> bool:
-        """Whether the status is one of 2xx."""
+        """Whether the status is 2xx."""
         return 200 <= self.status < 300
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """One request and the response, or the outcome, it got.
+    """One request and its response, or why there is none.
 
     Attributes:
         id: Unique among all recorders of a store.
-        upstream: The server asked, as the user named it, without a trailing slash.
+        upstream: The URL of the server, as the user wrote it, without a trailing slash.
         received_at: Arrival of the request's first byte, aware UTC with microseconds.
-        duration_us: From there to the last byte of the answer, in microseconds; None where none was complete.
-        client_address: The device's address; None where it is not known.
-        server_address: Address and port that were connected to, whatever upstream is called; None where none was.
-        response: Upstream's; None where it gave none, also when the proxy answered in its place.
+        duration_us: Microseconds from there to the last byte of the answer; None if no answer was complete.
+        client_address: The device's address; None if it is not known.
+        server_address: Address and port of the connection to upstream; None if there was no connection.
+        response: Upstream's response; None if there was none, even if the proxy answered instead.
     """
 
     id: str
@@ -143,5 +143,5 @@ class Exchange:
 
     @property
     def is_accepted(self) -> bool:
-        """Whether upstream's complete answer was one of 2xx."""
+        """Whether upstream's answer was complete and 2xx."""
         return self.outcome is Outcome.ANSWERED and self.response is not None and self.response.is_success

@@ -19,7 +19,7 @@ from typing import NamedTuple, override
 
 
 class Severity(StrEnum):
-    """How bad a finding is. A request is invalid exactly if it has at least one error."""
+    """How bad a finding is. A request is invalid if, and only if, it has at least one error."""
 
     ERROR = "error"
     """Refused by the server, or accepted and certain to ruin the data."""
@@ -30,30 +30,30 @@ class Severity(StrEnum):
 
     @property
     def weight(self) -> int:
-        """What one finding counts where two results are compared."""
+        """How much one finding weighs when two results are compared."""
         return _WEIGHTS[self]
 
 
 _WEIGHTS = {Severity.ERROR: 100, Severity.WARNING: 10, Severity.INFO: 1}
 
 ACCEPTED = "accepted-by-upstream"
-"""What lowered a finding: upstream took the request that our own tables would refuse."""
+"""The reason a finding was lowered: upstream accepted a request that our own tables would refuse."""
 CHECKER_FAILED = "checker-failed"
-"""Rule of a finding that tells of a fault of ours: a check itself failed. The protocol has no rule of this name."""
+"""Rule of a finding that reports a fault of ours: a check itself failed. The protocol has no such rule."""
 BUILT_IN = "built-in"
-"""Authority of findings that follow from the tables in this product."""
+"""Authority of findings that rely on the built-in tables."""
 
 
 MOST_PLACES = 20
-"""Places of one finding that are kept; its count says how many there are."""
+"""How many places of one finding are kept; its count includes the others."""
 
 
 class Place(NamedTuple):
-    """Where a rule does not hold.
+    """A place where a rule does not hold.
 
     Attributes:
-        seq: Place of the exchange in its session, from 1.
-        pointer: JSON Pointer into the request's body; None where it is about no place in it.
+        seq: Position of the exchange in its session, from 1.
+        pointer: JSON Pointer into the request's body; None if it does not concern a place in the body.
     """
 
     seq: int
@@ -61,41 +61,41 @@ class Place(NamedTuple):
 
     @override
     def __str__(self) -> str:
-        """Return how it is written for people."""
+        """Return the place in the notation for people: ``#8``, or ``#8/3`` for the third event of a batch."""
         element = element_of(self.pointer)
         return f"#{self.seq}" if element is None else f"#{self.seq}/{element}"
 
 
 _ELEMENT = re.compile(r"(?:/events)?/([0-9]{1,9})(?=/|\Z)")
-"""How a pointer into an event of a list begins; in a file the list may stand under ``events``."""
+"""How a pointer to an event in a list begins; in a file the list may be the member ``events``."""
 
 
 def element_of(pointer: str | None) -> int | None:
-    """Return the number, from 1, of the event in a list that a pointer points into; None where there is no list."""
+    """Return the number, from 1, of the event that a pointer leads to in a list; None if there is no list."""
     match = _ELEMENT.match(pointer or "")
     return int(match[1]) + 1 if match else None
 
 
 def member_of(pointer: str | None) -> str | None:
-    """Return a pointer from the event on, without the place of the event in a list."""
+    """Return a pointer relative to its event, without the position of the event in a list."""
     return None if pointer is None else _ELEMENT.sub("", pointer, count=1) if _ELEMENT.match(pointer) else pointer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One place where a rule does not hold, or several of one rule that are told once.
+    """One place where a rule does not hold, or several places of one rule that are reported together.
 
     Attributes:
         rule: Id of the rule.
-        severity: Of this finding: the rule's own, unless settings or upstream's answer changed it.
-        message: One line: the value seen and the one expected.
-        pointer: JSON Pointer into the request's body; None where it is about no place in it.
-        seq: Place of the exchange in its session, from 1; None where the finding is about no single exchange.
-        count: How many places it stands for.
-        others: The places behind the first one, in order; the first `MOST_PLACES` are kept, that one included.
-        until_seq: Where what has an extent ends, such as a frozen playhead or a gap; None where it has none.
-        lowered_by: What took the severity down to info; None where nothing did.
-        authority: What says so: ``built-in``, or the schema of an upstream by version.
+        severity: Severity of this finding: that of the rule, unless settings or upstream's answer changed it.
+        message: One line with the value seen and the one expected.
+        pointer: JSON Pointer into the request's body; None if it does not concern a place in the body.
+        seq: Position of the exchange in its session, from 1; None if the finding does not concern a single exchange.
+        count: Number of places.
+        others: The places after the first one, in order; `MOST_PLACES` are kept, including the first.
+        until_seq: Where the finding ends if it has an extent, such as a frozen playhead or a gap; None if it has none.
+        lowered_by: What lowered the severity to info; None if nothing did.
+        authority: What the finding relies on: ``built-in``, or the schema of an upstream by version.
     """
 
     rule: str
@@ -111,7 +111,7 @@ class Finding:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where it does not hold, in order, the first `MOST_PLACES`; empty where it is about no single exchange."""
+        """The first `MOST_PLACES` places, in order; empty if the finding does not concern a single exchange."""
         return () if self.seq is None else (Place(self.seq, self.pointer), *self.others)
 
 
@@ -119,10 +119,10 @@ _PLACES_IN_A_LINE = 4
 
 
 def finding_parts(finding: Finding, place: str = "") -> list[tuple[str, str]]:
-    """Return a finding as pieces of one line, each with what it is: ``severity``, ``rule``, ``text`` or ``aside``.
+    """Return a finding as pieces of one line, each with its kind: ``severity``, ``rule``, ``text`` or ``aside``.
 
     Args:
-        place: Where it stands, as told behind the rule's name; empty for nothing.
+        place: The place to print after the rule's name; empty to print none.
     """
     parts = [("severity", finding.severity.value), ("text", " "), ("rule", finding.rule)]
     if place:
@@ -149,25 +149,25 @@ def _elsewhere(finding: Finding) -> str:
 
 
 def finding_line(finding: Finding, place: str = "") -> str:
-    """Return a finding as one line of text, if what a device sent has no line ends in it."""
+    """Return a finding as text: one line, provided that what the device sent contains no line breaks."""
     return "".join(text for _, text in finding_parts(finding, place))
 
 
 type Verdict = Sequence[Finding] | None
-"""What is to be said of an exchange by itself: None where nobody has judged it yet, empty where nothing was found."""
+"""The findings of one exchange: None if it was not judged yet, empty if nothing was found."""
 
 
 def worst(findings: Iterable[Finding]) -> Severity | None:
-    """Return the highest severity among findings; None where there are none."""
+    """Return the highest severity among findings; None if there are no findings."""
     return max((finding.severity for finding in findings), key=lambda severity: severity.weight, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What is to be said of a session.
+    """All findings of a session.
 
     Attributes:
-        of_exchanges: Findings of single exchanges, with their ``seq``, by arrival.
+        of_exchanges: Findings of single exchanges, with their ``seq``, in the order of arrival.
         of_session: Findings of the session as a whole.
     """
 

@@ -1,4 +1,4 @@
-r"""How times and bodies are written in JSON, in every document and log.
+r"""The JSON form of times and bodies, in all documents and logs.
 
 >>> iso(datetime(2026, 3, 1, 12, 0, 0, 1500, tzinfo=UTC))
 '2026-03-01T12:00:00.001Z'
@@ -18,7 +18,7 @@ def iso(when: datetime) -> str:
 
 
 def body_document(body: bytes) -> dict[str, str]:
-    """Return a body as text where it survives the round trip, else as base64."""
+    """Return a body as text if it is valid UTF-8, else as base64."""
     try:
         return {"text": body.decode()}
     except UnicodeDecodeError:

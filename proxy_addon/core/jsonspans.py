@@ -1,4 +1,4 @@
-"""Where values stand in the bytes of a JSON text, and edits there that leave all other bytes as they are.
+"""Positions of values in the bytes of a JSON text, and edits that leave all other bytes unchanged.
 
 >>> text = b'{"a": [1, 2.50], "b" :null}'
 >>> root = spans(text)
@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from proxy_addon.core import jsontext
 
 TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
-"""The tokens of a text that is known to be well-formed JSON."""
+"""The tokens of a text that must be well-formed JSON."""
 Location = tuple[str | int, ...]
-"""Names and numbers that lead to a value from the root."""
+"""The names and indexes on the way from the root to a value."""
 Edit = tuple[int, int, bytes]
-"""From where to where in the text something else is to stand."""
+"""Start and stop of the bytes to replace, and what replaces them."""
 
 
 @dataclass(slots=True)
@@ -29,11 +29,11 @@ class Span:
     """A value in a text.
 
     Attributes:
-        begin: Where the member begins, with its name; elsewhere the same as ``start``.
+        begin: Where the member begins, including its name; for an element or the root, the same as ``start``.
         start: Where the value begins.
-        stop: Where it ends.
-        name: The member's name, or the number of the element; None for the root.
-        inside: Members or elements, in their order; names may be there twice.
+        stop: Where the value ends.
+        name: The member's name, or the index of the element; None for the root.
+        inside: Members or elements in their order; a name may occur twice.
     """
 
     begin: int
@@ -44,9 +44,9 @@ class Span:
 
 
 def spans(text: bytes) -> Span:
-    """Return where everything stands in a text that is known to be well-formed JSON."""
+    """Return the positions of all values in a text, which must be well-formed JSON."""
     root = Span(0, 0)
-    stack = [root]  # the root's own container, then what is open
+    stack = [root]  # the container of the root, then all open values
     in_object = [False]
     named: tuple[int, str] | None = None
     for token in TOKEN.finditer(text):
@@ -74,7 +74,7 @@ def spans(text: bytes) -> Span:
 
 
 def find(root: Span, location: Location) -> list[Span]:
-    """Return the values at a location: several where a name is there twice."""
+    """Return the values at a location; there are several if a name occurs twice."""
     found = [root]
     for name in location:
         if isinstance(name, int):
@@ -85,7 +85,7 @@ def find(root: Span, location: Location) -> list[Span]:
 
 
 def leaves(span: Span) -> Iterator[Span]:
-    """Yield the values in a value that have none inside; itself where it is such a one."""
+    """Yield the values inside a value that contain no other values; the value itself if it contains none."""
     waiting = [span]
     while waiting:
         each = waiting.pop()
@@ -96,14 +96,14 @@ def leaves(span: Span) -> Iterator[Span]:
 
 
 def replacements(root: Span, values: Mapping[Location, bytes]) -> Iterator[Edit]:
-    """Yield what puts other values at some locations."""
+    """Yield the edits that replace the values at some locations."""
     for location, value in values.items():
         for span in find(root, location):
             yield span.start, span.stop, value
 
 
 def additions(text: bytes, root: Span, location: Location, name: str, value: bytes) -> Iterator[Edit]:
-    """Yield what adds a member at the end of the objects at a location."""
+    """Yield the edits that append a member to the objects at a location."""
     for span in find(root, location):
         if text[span.start : span.start + 1] == b"{":
             at = span.inside[-1].stop if span.inside else span.start + 1
@@ -111,7 +111,7 @@ def additions(text: bytes, root: Span, location: Location, name: str, value: byt
 
 
 def removals(root: Span, locations: Iterable[Location]) -> Iterator[Edit]:
-    """Yield what takes members and elements away, with the commas that go with them; the root stays."""
+    """Yield the edits that remove members and elements with their commas; the root cannot be removed."""
     going: dict[int, tuple[Span, set[int]]] = {}
     for location in locations:
         if location:
@@ -132,7 +132,7 @@ def removals(root: Span, locations: Iterable[Location]) -> Iterator[Edit]:
 
 
 def edited(text: bytes, edits: Iterable[Edit]) -> bytes:
-    """Return a text with edits; one inside of another one's place counts for nothing."""
+    """Return a text with edits applied; an edit inside the range of another one is ignored."""
     pieces = []
     end = 0
     for start, stop, value in sorted(edits, key=lambda edit: (edit[0], -edit[1])):

@@ -1,8 +1,8 @@
 r"""JSON as devices write it.
 
-The standard decoder, made strict where it is lax (``NaN``, invalid UTF-8) and patient where it gives up although the
-text is well-formed: escaped lone surrogates, which real SDK traffic has, and numbers of any length. What a decoder
-usually hides stays visible: members named twice, and how a number was written.
+The standard decoder, but stricter where it is too lax (``NaN``, invalid UTF-8), and more tolerant where it refuses
+well-formed text: escaped lone surrogates, which real SDKs send, and numbers of any length. It also keeps what decoders
+usually lose: duplicate members, and how a number was written.
 
 >>> loads(rb'{"a": "x\ud83cy"}')["a"] == "x\ud83cy"
 True
@@ -26,11 +26,11 @@ from typing import Any, NamedTuple
 from proxy_addon.errors import ProtocolError
 
 _PYTHON_INT_DIGITS = 4000
-"""Below Python's limit of 4,300 digits for int()."""
+"""Longer integers become a `Number`, because Python's int() accepts at most 4,300 digits."""
 
 
 class Object(dict[str, Any]):
-    """An object; of members named twice the last one counts, and `repeated` names them."""
+    """A JSON object. Of duplicate members the last one counts; `repeated` lists their names."""
 
     __slots__ = ("repeated",)
     repeated: tuple[str, ...]
@@ -49,11 +49,11 @@ class Number(float):
 
     @property
     def is_whole(self) -> bool:
-        """Whether its value is an integer, however it was written."""
+        """Whether its value is a whole number, however it was written."""
         return _is_whole(self.written)
 
     def whole_value(self) -> int | None:
-        """Return the value as an integer of 64 bits; None where it is none."""
+        """Return the value as a 64-bit integer; None if it is not one."""
         if not self.is_whole or abs(self) > 2.0**63:
             return None
         value = int(Decimal(self.written)) if float(self) else 0
@@ -61,8 +61,8 @@ class Number(float):
 
 
 def _is_whole(written: str) -> bool:
-    # By digits, for to a float 1e-400 is 0.0 and 7.00000000000000000001 is 7.0, and to write out 1e999999999 would take
-    # for ever.
+    # Decided by its digits: as floats, 1e-400 is 0.0 and 7.00000000000000000001 is 7.0; and expanding 1e999999999 would
+    # take forever.
     mantissa, _, exponent = written.lower().partition("e")
     whole, _, fraction = mantissa.lstrip("-").partition(".")
     digits = (whole + fraction).rstrip("0")
@@ -104,7 +104,7 @@ def loads(text: bytes) -> Any:
     """Return the value of one JSON text; its objects are `Object`, its numbers ``int`` or `Number`.
 
     Raises:
-        ProtocolError: It is not one well-formed JSON text in UTF-8, or nested deeper than Python can follow.
+        ProtocolError: The text is not one well-formed JSON text in UTF-8, or is nested too deeply for Python.
     """
     if text.startswith(_BYTE_ORDER_MARK):
         raise ProtocolError("not JSON: begins with a byte order mark, the bytes EF BB BF that no editor shows")
@@ -121,12 +121,12 @@ def loads(text: bytes) -> Any:
 
 
 def text_of(value: object) -> bytes:
-    """Return a value as JSON text, compact, in ASCII: also where it has lone surrogates."""
+    """Return a value as compact JSON text in ASCII, which also works for lone surrogates."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
 class _Step(NamedTuple):
-    """Where a value stands: below what, and under which name or number. Only what is told is written out."""
+    """The position of a value: its parent, and its name or index there. The pointer is built only on demand."""
 
     above: _Step | None
     name: str | int
@@ -141,10 +141,10 @@ class _Step(NamedTuple):
 
 
 def repeated_members(value: Any, pointers: int) -> Iterator[tuple[str | None, str]]:
-    """Yield pointer and name of each member that an object in a decoded value names twice, in any order.
+    """Yield pointer and name of each duplicate member in a decoded value, in any order.
 
     Args:
-        pointers: How many pointers are written out, for a name may be as long as the text; later ones are None.
+        pointers: How many pointers to build, because a name can be as long as the text; later ones are None.
     """
     waiting: list[tuple[_Step | None, Any]] = [(None, value)]
     while waiting:
@@ -159,5 +159,5 @@ def repeated_members(value: Any, pointers: int) -> Iterator[tuple[str | None, st
 
 
 def escaped(name: str) -> str:
-    """Return a member's name as a step of a JSON Pointer (RFC 6901)."""
+    """Return a member's name, escaped for use in a JSON Pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")

@@ -1,8 +1,8 @@
-"""The ``Location`` of an answered start, and the session ID in it.
+"""The ``Location`` header in the answer to a start, and the session ID in it.
 
 Source: Media Collection API, "Location: the one header that breaks clients". The documented form is the root-relative
-``/api/v1/sessions/{sid}``. Servers and intermediaries also send absolute URLs, prefixes, odd case of the header's
-name, a slash or a query behind the ID; the ID is the same in all of them, though some SDKs cannot use them.
+``/api/v1/sessions/{sid}``. Servers and intermediaries also send absolute URLs, prefixes, the header's name in
+unusual case, or a slash or query after the ID. All of them contain the ID, although some SDKs cannot extract it.
 
 >>> session_id_in("/api/v1/sessions/4a0f")
 '4a0f'
@@ -29,7 +29,7 @@ _WITH_ID = re.compile(
 
 
 def find_location(headers: Iterable[tuple[str, str]]) -> str | None:
-    """Return the first ``Location`` among headers, however its name is written; None where there is none."""
+    """Return the first ``Location`` header, whose name may be in any case; None if there is none."""
     for name, value in headers:
         if name.lower() == "location":
             return value.strip()
@@ -37,16 +37,16 @@ def find_location(headers: Iterable[tuple[str, str]]) -> str | None:
 
 
 def session_id_in(location: str) -> str | None:
-    """Return the session ID a ``Location`` carries, or None where it carries none that could be used in a path."""
+    """Return the session ID in a ``Location``; None if there is none that could be used in a path."""
     match = _WITH_ID.match(location)
     return match["id"] if match else None
 
 
 def location_shape(location: str) -> str:
-    """Return a ``Location`` with everything replaced that differs between two servers that behave alike.
+    """Return a ``Location`` in which the session ID, and the scheme and host of an absolute URL, are replaced.
 
-    That is the session ID, and scheme and host of an absolute URL. Two answers are of one shape exactly if a device
-    would take the ID out of both in the same way.
+    These differ even between servers that behave alike. A device extracts the ID in the same way from two values if,
+    and only if, their shapes are equal.
     """
     match = _WITH_ID.match(location)
     if match is None:

@@ -1,7 +1,7 @@
-"""What the protocol names: event types, params, quality keys, and what each may be. All of it stands here and nowhere else.
+"""The names that the protocol defines, with their types and values: event types, params and quality keys.
 
-One table made from the protocol's machine-readable description; a test holds the two together. Sources: Media Collection
-API (documents of July 2026), event types, params per event type, qoeData and customMetadata, session rules (the ranks).
+The tables come from the protocol's machine-readable description; a test compares both. Sources: Media Collection API
+(documents of July 2026), event types, params per event type, qoeData and customMetadata, session rules (the ranks).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Key:
         type: JSON type of its value: ``string``, ``number``, ``integer``, ``boolean``, ``object``, ``array``, ``any``.
         events: Event types whose table lists it; empty for quality keys, which any event may have.
         required: Event types that must have it.
-        not_empty: Whether a blank string is of no use.
-        minimum: Least value that makes sense.
-        values: All values that make sense; empty where any does.
-        legacy: Only known from 2018.
+        not_empty: Whether a blank string makes no sense.
+        minimum: Lowest value that makes sense.
+        values: All values that make sense; empty if any value does.
+        legacy: Whether it is known only from documents of 2018.
     """
 
     name: str
@@ -50,11 +50,11 @@ class EventType:
     """A type of event.
 
     Attributes:
-        meaning: A sentence.
+        meaning: What the event means, in one sentence.
         needs_params: Whether it must have a ``params`` object.
-        rank: Place among events of the same time: SDKs close before they open, and open before they play.
+        rank: Position among events with the same ``ts``: SDKs close before they open, and open before they play.
         takes_metadata: Whether ``customMetadata`` is reported with it.
-        expected_quality: Quality keys without which it says little.
+        expected_quality: Quality keys that the event needs to be useful.
     """
 
     name: str
@@ -251,25 +251,25 @@ WRONG_EVENT_NAMES: Mapping[str, str] = MappingProxyType(
         "bitratechange": "bitrateChange",
     }
 )
-"""What people write, and what they mean."""
+"""Common wrong names, and the event types that were meant."""
 
 MEMBERS = ("playerTime", "eventType", "params", "customMetadata", "qoeData")
-"""The members an event may have."""
+"""The top-level members that an event may have."""
 PLAYER_TIME_MEMBERS = ("playhead", "ts")
-"""The members ``playerTime`` has, all of them required."""
+"""The members of ``playerTime``; all are required."""
 
 METADATA_KEY = re.compile(r"[a-zA-Z0-9_.]+")
-"""A key of ``customMetadata``, the whole of it."""
+"""Matches a whole key of ``customMetadata``."""
 RESERVED_PREFIXES = ("a.", "media.")
-"""Beginnings of metadata keys that Adobe keeps for itself."""
+"""Prefixes of metadata keys that Adobe reserves."""
 STATE_NAME = re.compile(r"[a-zA-Z0-9_.]{1,64}")
-"""The name of a player state, the whole of it. All SDKs refuse others."""
+"""Matches the whole name of a player state. All SDKs refuse other names."""
 STANDARD_STATES = frozenset({"fullscreen", "fullScreen", "mute", "closedCaptioning", "pictureInPicture", "inFocus"})
-"""Names of player states that the reports know; the two spellings of full screen mean the same."""
+"""The standard player states; both spellings of full screen mean the same."""
 MOST_STATES = 10
-"""Names of player states that count in one session."""
+"""How many names of player states count in a session."""
 
 
 def rank_of(event_type: str | None) -> int:
-    """Return the place of an event among those of the same time; one of unknown type is taken for a ping."""
+    """Return the position of an event among those with the same ``ts``; an unknown type ranks like a ping."""
     return (EVENTS.get(event_type or "") or EVENTS["ping"]).rank

@@ -1,11 +1,11 @@
-"""From method and path to what a request is about.
+"""Tell from its method and path what a request is about.
 
 The grammar of a recorded path (Source: Media Collection API, endpoints and path prefix)::
 
     [prefix] "/api/v" digits "/" rest [ "?" query ]
 
 where ``rest`` of version 1 is ``sessions``, ``sessions/{sid}/events``, ``downloaded`` (alias ``downloads``) or
-``schemas/{eventType}``. Whatever stands in front of ``/api/`` is a prefix the device was configured with.
+``schemas/{eventType}``. Anything before ``/api/`` is a prefix from the device's configuration.
 
 >>> parse_route("POST", "/api/v1/sessions").operation
 <Operation.SESSIONS: 'sessions'>
@@ -38,7 +38,7 @@ class Operation(StrEnum):
     PREFLIGHT = "preflight"
     """A browser's OPTIONS before one of the others."""
     OTHER = "other"
-    """Below ``/api/v<n>/`` but nothing the protocol names."""
+    """A path below ``/api/v<n>/``, or a method, that the protocol does not define."""
 
 
 TRACKING = frozenset({Operation.SESSIONS, Operation.EVENTS, Operation.DOWNLOADED})
@@ -50,11 +50,11 @@ class Route:
     """What a recorded request is about.
 
     Attributes:
-        operation: What it does; depends on path and method.
-        endpoint: The endpoint its path names, whatever the method; None where the path is none of the protocol's.
-        session_id: The back-end session ID in the path, as written there; None where the path has none.
-        event_type: The event type a schema is asked for.
-        prefix: What stands in front of ``/api/``, usually empty.
+        operation: What the request does; depends on path and method.
+        endpoint: The endpoint of its path, whatever the method; None if the protocol does not define the path.
+        session_id: The back end's session ID in the path, as written there; None if the path has none.
+        event_type: The event type whose schema is requested.
+        prefix: Everything before ``/api/``; usually empty.
     """
 
     operation: Operation
@@ -77,7 +77,7 @@ _NAMED = re.compile(
 
 
 def parse_route(method: str, path: str) -> Route | None:
-    """Tell what a request is about, or None when it is not recorded at all.
+    """Return what a request is about; None if it is not recorded at all.
 
     Args:
         method: As on the wire; methods are case-sensitive (RFC 9110, 9.1).
@@ -113,7 +113,7 @@ def parse_route(method: str, path: str) -> Route | None:
 
 
 def events_path(path: str, session_id: str, new_session_id: str) -> str:
-    """Return an events path with another session ID in it; the rest of it, prefix and query included, stays."""
+    """Return an events path with another session ID; the rest, including prefix and query, stays the same."""
     head, query_mark, query = path.partition("?")
     before, _, _ = head.rpartition(f"/{session_id}/events")
     return f"{before}/{new_session_id}/events{query_mark}{query}"

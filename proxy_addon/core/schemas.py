@@ -1,10 +1,10 @@
-"""JSON schemas of event types: read one that an upstream gave, make one of our own table.
+"""JSON schemas of event types: read one from an upstream, or make one from the built-in table.
 
-A schema is read by the shape that the published sample has (Source: Media Collection API, the schemas endpoint), and not
-run as a program: so its known slips do no harm. A definition is found by its name wherever the root's brace was put, an
-empty ``required`` is none, and what stands beside a ``$ref`` counts for nothing. What it says about the keys of
-``params`` and ``qoeData``, their types and which are required, takes the place of the built-in table. A key that is
-named among the properties belongs on the event; one that only a pattern lets pass does not for that.
+A schema is not used to validate bodies. Only its keys, types and required keys of ``params`` and ``qoeData`` are read,
+and they replace the built-in table. Reading expects the shape of the published sample (Source: Media Collection API,
+the schemas endpoint), so the sample's known mistakes do no harm: a definition is found by its name even if it is in the
+wrong place, an empty ``required`` is ignored, and so are members next to a ``$ref``. A key that is listed among the
+properties belongs on the event; a key that only matches a pattern is allowed, but does not belong there.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _TYPES = ("string", "number", "integer", "boolean", "object", "array")
 _REPEATS = re.compile(r"[*+{]")
 _MOST_REPEATS = 3
 _COSTLY = re.compile(r"\)[*+?{]|\(\?[^:]|\\[1-9]")
-"""Repeated groups, looks around and back: what can make a pattern run for ever."""
+"""Repeated groups, lookarounds and backreferences, which can make matching take forever."""
 _DEPTH = 10
-"""How many references are followed from one to the next."""
+"""How many references are followed in a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredSchema:
-    """One version of the schema that an upstream gave for an event type.
+    """One version of an upstream's schema for an event type.
 
     Attributes:
-        sha256: Of its bytes; the version.
-        body: As it came.
+        sha256: Hash of its bytes, which identifies the version.
+        body: Its bytes, as received.
     """
 
     upstream: str
@@ -49,13 +49,13 @@ class StoredSchema:
 
 
 def read_schema(body: bytes, event_type: str, authority: str) -> Expectation:
-    """Return what a schema says an event of a type may hold.
+    """Return what an event of a type may contain according to a schema.
 
     Args:
-        authority: How findings call it.
+        authority: The name of the schema in findings.
 
     Raises:
-        ProtocolError: It is no JSON, or has no definition of the event type with the params in it.
+        ProtocolError: It is not JSON, or has no definition of the event type with its params.
     """
     document = jsontext.loads(body)
     if not isinstance(document, dict):
@@ -94,7 +94,7 @@ def _required(of: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _patterns(of: Mapping[str, Any]) -> tuple[dict[re.Pattern[str], Any], bool]:
-    """Return the patterns of keys, with their schemas, and whether these are all: some may not be for us to run."""
+    """Return the patterns of keys with their schemas, and whether that is all of them: costly patterns are skipped."""
     found = {}
     patterns = _object(of.get("patternProperties"))
     for text, value in patterns.items():
@@ -136,7 +136,7 @@ def _keys(document: Mapping[str, Any], of: Mapping[str, Any], event_type: str) -
             name=name,
             type=type,
             events=frozenset({event_type} if event_type else ()),
-            # What no schema has said, but documents do, stays worth a warning.
+            # Limits that are in the documents but in no schema still apply; they lead only to warnings.
             not_empty=known.not_empty if known else False,
             minimum=known.minimum if known and type in ("number", "integer") else None,
             values=known.values if known and type == "string" else (),
@@ -151,7 +151,7 @@ def _type(document: Mapping[str, Any], value: Any) -> str:
 
 
 def _is_open(of: Mapping[str, Any]) -> bool:
-    """Whether other keys than those listed are allowed: the default of JSON Schema."""
+    """Whether keys other than those listed are allowed, which is the default in JSON Schema."""
     return of.get("additionalProperties", True) is not False
 
 
@@ -160,10 +160,10 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def schema_of(event_type: str) -> dict[str, Any]:
-    """Return the draft-04 schema of an event type, in the frame of the published sample, made of the built-in table.
+    """Return the draft-04 schema of an event type, in the shape of the published sample, from the built-in table.
 
-    It refuses what the body rules call an error, as far as a schema can say it. It differs from the sample where that
-    is no good draft-04: the definition has a ``type``, and there is no empty ``required``.
+    It refuses what the body rules report as an error, as far as a schema can express it. It corrects two mistakes of
+    the sample: the definition has a ``type``, and there is no empty ``required``.
     """
     event = protocol.EVENTS[event_type]
     required = [key.name for key in protocol.PARAMS.values() if event_type in key.required]
@@ -174,7 +174,7 @@ def schema_of(event_type: str) -> dict[str, Any]:
     params: dict[str, Any] = {
         "type": "object",
         "properties": {key.name: _schema_of_key(key) for key in protocol.PARAMS.values() if event_type in key.events},
-        # Known keys on the wrong event are no error; neither are quality keys.
+        # Known keys on the wrong event, and quality keys in params, are warnings, not errors.
         "patternProperties": {r"^media\.qoe\.": {}}
         | {f"^({'|'.join(re.escape(key.name) for key in keys)})$": json.loads(of) for of, keys in elsewhere.items()},
         "additionalProperties": False,

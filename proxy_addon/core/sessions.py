@@ -1,9 +1,9 @@
 """Fold exchanges into sessions.
 
-A session is one playback. What an exchange does to sessions is its `Membership`: it opens one, joins one, or belongs
-to none. `opened` and `joined` fold one exchange into a `Session`; they are pure, so the recorder, which folds as
-exchanges come in, and whoever reads a file get the same sessions. Exchanges of one session may be folded in any order:
-parallel requests and several recorders deliver them so.
+A session is one playback. The `Membership` of an exchange says whether it opens a session, joins one, or belongs to
+none. `opened` and `joined` fold one exchange into a `Session`. They are pure functions, so the recorder, which folds
+exchanges as they arrive, and readers of a file get the same sessions. The exchanges of a session may be folded in any
+order, because parallel requests and several recorders deliver them in any order.
 
 Sources: Media Collection API, endpoints, timeouts, what real clients send.
 """
@@ -27,16 +27,16 @@ IDLE_TIMEOUT = timedelta(minutes=10)
 PLAYHEAD_TIMEOUT = timedelta(minutes=30)
 """The back end closes a session after this long without playhead movement (documented timeout)."""
 RETRY_WINDOW = timedelta(seconds=65)
-"""Longest time from one attempt to open a session to the next: iOS repeats 60 s after it learned of the failure."""
+"""Longest time between two attempts to open a session: iOS retries 60 s after it learned of the failure."""
 BESIDE_WINDOW = timedelta(seconds=5)
-"""Sessions that one device opens for one content within this time are one playback to its viewer."""
+"""If a device opens two sessions for the same content within this time, its viewer sees one playback."""
 
 
 class SessionState(StrEnum):
-    """Where a session stands; the first that fits, in this order."""
+    """The state of a session: the first in this order that applies."""
 
     FAILED = "failed"
-    """Its start or batch was not answered 2xx, or without a usable session ID where one is due."""
+    """Its start or batch was not answered with 2xx, or the answer lacked a usable session ID where one is due."""
     PARTIAL = "partial"
     """Its start was not seen."""
     ENDED = "ended"
@@ -44,7 +44,7 @@ class SessionState(StrEnum):
     COMPLETED = "completed"
     """``sessionComplete`` was seen."""
     EXPIRED = "expired"
-    """By the back end's timeouts; worked out when read."""
+    """The back end has closed it after a timeout; determined when the session is read."""
     OPEN = "open"
 
 
@@ -58,7 +58,7 @@ class Membership(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class FindingCounts:
-    """Findings of a session, each counted once."""
+    """How many findings a session has, by severity; a finding with several places counts once."""
 
     error: int = 0
     warning: int = 0
@@ -73,7 +73,7 @@ class FindingCounts:
         )
 
     def plus(self, findings: Iterable[Finding]) -> FindingCounts:
-        """Return the counts with more findings in them."""
+        """Return the counts with more findings added."""
         more = Counter(finding.severity for finding in findings)
         if not more:
             return self
@@ -84,12 +84,12 @@ class FindingCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class AsOf:
-    """When, and by which settings, a session is read: it runs out without anything happening that could be stored.
+    """The time and settings by which a session is read. They are needed because a timeout is not an event to store.
 
     Attributes:
-        now: What sessions that nobody has closed are measured against.
-        idle_timeout: So long without an event closes a session.
-        unclosed: What a session counts that has run out, as nobody has closed it.
+        now: The time by which unclosed sessions may have timed out.
+        idle_timeout: How long without an event closes a session.
+        unclosed: Findings to add to a session that timed out without being closed.
     """
 
     now: datetime
@@ -102,19 +102,19 @@ class Session:
     """One playback, from its start to its end.
 
     Attributes:
-        id: Our own; starts that got no ID have one too.
-        upstream: The server it was reported to; the same back-end ID on two upstreams is two sessions.
-        session_id: The back end's; None where it gave none.
+        id: Our own id; starts that got no session ID have one, too.
+        upstream: The server it was reported to. The same session ID on two upstreams means two sessions.
+        session_id: The back end's ID; None if it gave none.
         retry_of: ``id`` of the first of several attempts to open this playback; None for the first itself.
-        recording: Name of the recording; None where it has none.
+        recording: Name of the recording; None if it has none.
         started_at: Arrival of its first exchange.
-        last_event_at: Arrival of its last event; of its first exchange while it has none.
+        last_event_at: Arrival of its last event; before the first event, arrival of its first exchange.
         playhead_s: Playhead of the latest event that had one.
-        playhead_moved_at: Arrival of the event with which the playhead last moved; of its first exchange while no event
-            had a playhead. An event folded after a later one does not count.
-        start_sha256: Hash of the body that opened it, by which attempts are recognised; None where it has no start.
-        exchanges: Number of exchanges, preflights of its events included.
-        events: Number of tracking events in them, ``sessionStart`` and each element of a batch included.
+        playhead_moved_at: Arrival of the event in which the playhead last moved; before the first playhead, arrival of
+            its first exchange. An event that is folded after a later one does not count.
+        start_sha256: Hash of the body that opened it, by which retries are recognised; None if it has no start.
+        exchanges: Number of exchanges, including preflights of its events.
+        events: Number of tracking events in them, including ``sessionStart`` and each element of a batch.
     """
 
     id: str
@@ -145,7 +145,7 @@ class Session:
 
     @property
     def lasting_state(self) -> SessionState:
-        """The state as far as it does not depend on the time of reading: an expired session counts as open."""
+        """The state without timeouts, which depend on the time of reading: an expired session counts as open."""
         if self.failed:
             return SessionState.FAILED
         if not self.start_seen:
@@ -155,25 +155,25 @@ class Session:
         return SessionState.COMPLETED if self.completed else SessionState.OPEN
 
     def state(self, as_of: AsOf) -> SessionState:
-        """The state at a time."""
+        """The state at a given time."""
         lasting = self.lasting_state
         return SessionState.EXPIRED if lasting is SessionState.OPEN and self._timed_out(as_of) else lasting
 
     @property
     def is_closed(self) -> bool:
-        """Whether its player has closed it. A failed one has never begun."""
+        """Whether its player has closed it; never true for a failed session, which never began."""
         return not self.failed and (self.ended or self.completed)
 
     def is_over(self, as_of: AsOf) -> bool:
-        """Whether no event will follow: it was closed, or ran into a timeout."""
+        """Whether no event will follow, because it was closed or ran into a timeout."""
         return self.is_closed or self.has_run_out(as_of)
 
     def has_run_out(self, as_of: AsOf) -> bool:
-        """Whether nothing but a timeout has ended it, as nobody has closed it."""
+        """Whether it ended only by a timeout, because its player did not close it."""
         return not self.failed and not self.is_closed and self._timed_out(as_of)
 
     def finding_counts(self, as_of: AsOf) -> FindingCounts:
-        """The counts at a time."""
+        """The counts at a given time."""
         return self.findings + as_of.unclosed if self.events and self.has_run_out(as_of) else self.findings
 
     def _timed_out(self, as_of: AsOf) -> bool:
@@ -182,11 +182,11 @@ class Session:
 
 
 def membership(exchange: Exchange) -> Membership:
-    """Tell what an exchange does to sessions.
+    """Return what an exchange does to sessions.
 
-    Posts to ``sessions`` and ``downloaded`` open one, whatever became of them. Posts to an ``events`` path and the
-    preflights of one join the session named there. Schemas, preflights of other paths and everything unknown belong
-    to none.
+    Posts to ``sessions`` and ``downloaded`` open a session, whatever the answer. Posts to an ``events`` path, and
+    preflights for one, join the session in the path. Schemas, other preflights and everything unknown belong to no
+    session.
     """
     operation = exchange.route.operation
     if operation in (Operation.SESSIONS, Operation.DOWNLOADED):
@@ -197,9 +197,9 @@ def membership(exchange: Exchange) -> Membership:
 
 
 def session_id_of(exchange: Exchange) -> str | None:
-    """Return the back-end ID of the session an exchange opens or joins; None where there is none.
+    """Return the back end's ID of the session that an exchange opens or joins; None if there is none.
 
-    For a start that is the ID upstream gave in ``Location`` with a 2xx answer.
+    For a start, this is the ID in the ``Location`` header of a 2xx answer.
     """
     match membership(exchange):
         case Membership.JOINS:
@@ -211,9 +211,9 @@ def session_id_of(exchange: Exchange) -> str | None:
 
 
 def start_sha256(exchange: Exchange) -> str | None:
-    """Return the hash by which another attempt to open the same playback is recognised.
+    """Return the hash by which a retry of a start is recognised; None without a ``sessionStart`` that has a ``ts``.
 
-    SDKs repeat the very bytes, time included; a body without a ``sessionStart`` and its time might be anything.
+    SDKs repeat the same bytes, including ``ts``. Without a ``ts``, equal bodies could be different playbacks.
     """
     events = exchange.request.reading.events
     if any(event.type == "sessionStart" and event.ts_ms is not None for event in events):
@@ -227,12 +227,12 @@ def opened(exchange: Exchange, *, id: str, recording: str | None = None, retry_o
 
 
 def begun_late(exchange: Exchange, *, id: str, recording: str | None = None) -> Session:
-    """Return the session that an exchange joins although its start was not seen."""
+    """Return the session that an exchange joins if its start was not seen."""
     return joined(_blank(exchange, id, recording), exchange)
 
 
 def start_found(session: Session, exchange: Exchange, retry_of: str | None = None) -> Session:
-    """Return a session whose start comes to light after other exchanges of it, as with several recorders."""
+    """Return a session whose start turns up after other exchanges, as can happen with several recorders."""
     return _with_start(session, exchange, retry_of)
 
 
@@ -266,7 +266,7 @@ def _with_start(session: Session, exchange: Exchange, retry_of: str | None) -> S
     is_batch = body.is_batch or exchange.route.operation is Operation.DOWNLOADED
     start = next((event for event in body.events if event.type == "sessionStart"), Event())
     last_type = body.events[-1].type if body.events else None
-    # A batch needs no ID: none is documented for it, and the mobile SDKs do not read one.
+    # A batch needs no ID: its answer is not documented to have one, and the mobile SDKs do not read it.
     failed = not exchange.is_accepted or (not is_batch and session.session_id is None)
     session = _with_events(session, exchange, body.events)
     return replace(
@@ -291,7 +291,7 @@ def _with_start(session: Session, exchange: Exchange, retry_of: str | None) -> S
 def _with_events(session: Session, exchange: Exchange, events: tuple[Event, ...]) -> Session:
     at = exchange.received_at
     started_at = min(session.started_at, at)
-    # Until there is an event, or a playhead, the arrival of the first exchange stands in for its.
+    # Before the first event or playhead, the arrival of the first exchange is used instead.
     last_event_at = session.last_event_at if session.events else started_at
     playhead, moved_at = session.playhead_s, session.playhead_moved_at
     if playhead is None:
@@ -299,7 +299,7 @@ def _with_events(session: Session, exchange: Exchange, events: tuple[Event, ...]
     if not events:
         return replace(session, started_at=started_at, last_event_at=last_event_at, playhead_moved_at=moved_at)
     is_latest = session.events == 0 or at >= last_event_at
-    if is_latest or playhead is None:  # what arrives late says nothing about where the playhead is now
+    if is_latest or playhead is None:  # a late arrival does not tell where the playhead is now
         for event in events:
             if event.playhead_s is not None and event.playhead_s != playhead:
                 playhead, moved_at = float(event.playhead_s), at

@@ -1,6 +1,6 @@
 """The URL of an upstream or a target.
 
-The grammar is ``http[s]://host[:port][/path]``. The path, if any, is put in front of the paths devices ask for.
+The grammar is ``http[s]://host[:port][/path]``. The path, if any, is prepended to the paths that devices request.
 
 >>> parse_server_url("https://Example.hb-api.omtrdc.net/some/path/")
 ServerUrl(scheme='https', host='example.hb-api.omtrdc.net', port=443, path='/some/path')
@@ -21,18 +21,18 @@ from proxy_addon.errors import SettingsError
 
 _LONGEST_PATH = 100
 _LONGEST_HOST = 253
-"""Of a name in the DNS."""
+"""Longest host name in the DNS."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class ServerUrl:
-    """Where requests go.
+    """The server that requests are sent to.
 
     Attributes:
         host: Lower case, without the brackets of an IPv6 address.
-        path: What is put in front of each request's path: empty, or with a leading and without a trailing slash; in
-            ASCII, other characters percent-encoded.
+        path: Prefix of each request's path: empty, or with a leading and without a trailing slash. It is ASCII; other
+            characters are percent-encoded.
     """
 
     scheme: str
@@ -42,7 +42,7 @@ class ServerUrl:
 
     @property
     def authority(self) -> str:
-        """Host and, unless it is the scheme's default, port, as in a ``Host`` header."""
+        """Host, and port unless it is the scheme's default, as in a ``Host`` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -59,7 +59,8 @@ def parse_server_url(url: str) -> ServerUrl:
     """Parse the URL of an upstream or target.
 
     Raises:
-        SettingsError: It is no http or https URL, or has a user, password, query, fragment, space or control character.
+        SettingsError: It is not an http or https URL, or contains a user, password, query, fragment, space or control
+            character.
     """
     wanted = "write it as http://host:port or https://host/path"
     url = url.strip()

@@ -1,4 +1,4 @@
-r"""Values as they stand in messages: short, with their JSON type, and never a line break.
+r"""Values in messages: short, with their JSON type, and without line breaks.
 
 >>> shown("12.5"), shown(None), shown([1]), shown(True)
 ("the string '12.5'", 'null', 'an array', 'true')
@@ -18,11 +18,11 @@ from proxy_addon.core.jsontext import Number
 
 _LONGEST = 60
 _LONGEST_NAME = 100
-"""Comparing longer ones would cost much and find nothing."""
+"""Longer names are not compared; that would be expensive and find nothing."""
 
 
 def shown(value: object) -> str:
-    """Return a value's JSON type, and the value itself where it has no parts."""
+    """Return a value's JSON type, and the value itself unless it is an array or object."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -35,23 +35,23 @@ def shown(value: object) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number as it was written, cut."""
+    """Return a number as it was written, shortened if it is long."""
     if isinstance(value, Number):
         return _cut(value.written)
     return f"{value:g}" if isinstance(value, float) else _cut(str(value)) if abs(value) < 10**400 else "(very long)"
 
 
 def quoted(text: str, longest: int = _LONGEST) -> str:
-    """Return a text in quotation marks, cut, with what does not print escaped."""
+    """Return a text in quotation marks, shortened if it is long, with unprintable characters escaped."""
     return ascii_safe(repr(_cut(text, longest)))
 
 
 def visible(text: str) -> str:
-    """Return a device's text with everything escaped that acts where it is shown instead of being seen.
+    """Return a device's text with all characters escaped that would act on the display instead of being visible.
 
-    Those are control characters, line ends and escape sequences, marks that turn the direction of writing, characters
-    without width and halves of surrogate pairs: a line of a terminal, a log or an annotation stays one line, and says
-    what was sent. Letters and spaces of every script stay as they are.
+    These are control characters, line breaks, escape sequences, marks that change the direction of writing, zero-width
+    characters and lone surrogates. A line of a terminal, a log or an annotation then stays one line and shows what was
+    sent. Letters and spaces of all scripts are kept.
     """
     if text.isprintable():
         return text
@@ -63,12 +63,12 @@ def _escaped(character: str) -> str:
 
 
 def ascii_safe(text: str) -> str:
-    """Return a text in which half pairs of surrogates are escaped: they have no place in UTF-8."""
+    """Return a text in which lone surrogates are escaped, because UTF-8 cannot encode them."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def close_to(name: str, names: Iterable[str]) -> str | None:
-    """Return the name that was probably meant; None where none is close."""
+    """Return the name that was probably meant; None if none is similar."""
     if len(name) > _LONGEST_NAME:
         return None
     found = get_close_matches(name, names, n=1, cutoff=0.75)
@@ -76,12 +76,12 @@ def close_to(name: str, names: Iterable[str]) -> str | None:
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
-    """Return what was probably meant as the end of a message; empty where nothing is close."""
+    """Return the name that was probably meant, as the end of a message; empty if none is similar."""
     return meant(close_to(name, names))
 
 
 def meant(name: str | None) -> str:
-    """Return a suggestion as the end of a message; empty where there is none."""
+    """Return a suggestion as the end of a message; empty if there is none."""
     return f"; did you mean {name}?" if name else ""
 
 
