@@ -1,4 +1,4 @@
-"""Findings as people read them: by place, those of one cause told once, and what follows from a cause below it."""
+"""Findings in the form that people read: by place, with equal ones merged and consequences below their cause."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dataclasses import dataclass, replace
 from proxy_addon.core.findings import Finding, Place, Severity, element_of, member_of
 
 PLACES = 5
-"""Places of folded findings that are named."""
+"""How many places of folded findings are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folded:
-    """Findings that say the same of several places.
+    """Findings that say the same about several places.
 
     Attributes:
         finding: The first of them.
-        count: How many places they stand for.
-        places: The first `PLACES` of them, in order.
-        differ: Whether they do not all say the same values as the first.
-        consequences: What is found because of these.
+        count: Number of all their places.
+        places: The first `PLACES` places, in order.
+        differ: Whether the values in their messages differ.
+        consequences: Findings that follow from these.
     """
 
     finding: Finding
@@ -32,12 +32,12 @@ class Folded:
 
     @property
     def told(self) -> Finding:
-        """What they have in common: the first of them as a finding of one place, its pointer from the event on."""
+        """The first of them, as a finding of one place and with a pointer relative to its event."""
         return replace(self.finding, pointer=member_of(self.finding.pointer), count=1, others=())
 
     @property
     def elsewhere(self) -> str:
-        """How often it was found and where, if that is not one place; else empty."""
+        """How many times it was found, and where; empty if it was found once."""
         if self.count == 1:
             return ""
         named = [str(place) for place in self.places]
@@ -47,13 +47,13 @@ class Folded:
 
 
 def fold(findings: Iterable[Finding]) -> list[Folded]:
-    """Return findings by place; those that say the same of several places as one, consequences under their cause.
+    """Return findings by place, with equal ones merged and consequences below their cause.
 
-    Two say the same where they agree in everything but the place and the values that they quote. Of one event each says
-    something of its own: that two params are missing is never told as one.
+    Two findings say the same if they differ only in their place and in the values that they quote. Findings of the same
+    event with different messages are never merged: two missing params remain two findings.
 
     Args:
-        findings: Of one session or file.
+        findings: Findings of one session or file.
     """
     found = in_order(findings)
     causes = _causes(found)
@@ -68,12 +68,12 @@ def fold(findings: Iterable[Finding]) -> list[Folded]:
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
-    """Return findings by place: exchange by exchange, event by event, and last those of no place."""
+    """Return findings sorted by exchange and event; those without a place come last."""
     return sorted(findings, key=_by_place)
 
 
 def place_of(finding: Finding) -> str:
-    """Return how the place of a finding is written, ``#8..#12`` where it has an end; empty where it has none."""
+    """Return the place of a finding, such as ``#8``, or ``#8..#12`` if it has an extent; empty if it has no place."""
     if finding.seq is None:
         return ""
     until = "" if finding.until_seq in (None, finding.seq) else f"..#{finding.until_seq}"
@@ -81,7 +81,7 @@ def place_of(finding: Finding) -> str:
 
 
 def as_list(finding: Finding) -> Finding:
-    """Return a finding in a file that is a list of events: there the number of the event is its place."""
+    """Return a finding of a file that is a list of events, with the number of the event as its place."""
     seq = finding.seq or element_of(finding.pointer)
     others = tuple(Place(each.seq, member_of(each.pointer)) for each in finding.others)
     return replace(finding, seq=seq, pointer=member_of(finding.pointer), others=others)
@@ -89,12 +89,12 @@ def as_list(finding: Finding) -> Finding:
 
 def _by_place(finding: Finding) -> tuple[bool, int, int]:
     element = element_of(finding.pointer)
-    number = finding.seq or element  # bodies in a file that is a list have no place but their own in it
+    number = finding.seq or element  # in a file that is a list, the position in the list is the only place
     return number is None, number or 0, element or 0
 
 
 def _grouped(found: Sequence[Finding]) -> list[list[Finding]]:
-    """Return findings in groups that say the same, by their first places."""
+    """Return findings in groups that say the same, sorted by the first place of each group."""
     alike: dict[tuple[object, ...], list[Finding]] = {}
     for finding in found:
         alike.setdefault(_kind(finding), []).append(finding)
@@ -112,18 +112,18 @@ def _grouped(found: Sequence[Finding]) -> list[list[Finding]]:
 
 
 def _kind(finding: Finding) -> tuple[object, ...]:
-    """Return what findings have in common that say the same."""
+    """Return a key that is equal for findings that say the same."""
     said = _VALUE.sub("", finding.message)
     where = member_of(finding.pointer)
     return finding.rule, finding.severity, finding.lowered_by, finding.authority, said, where, finding.seq is None
 
 
 _VALUE = re.compile(r"""'[^']*'|"[^"]*"|(?<![\w.])[-+]?[0-9][0-9.]*(?:e[-+]?[0-9]+)?""")
-"""A value that a message quotes."""
+"""Matches the values that a message quotes."""
 
 
 def _causes(found: Sequence[Finding]) -> dict[int, Finding]:
-    """Return the cause of each finding that is the consequence of another, by its identity."""
+    """Return the cause of each finding that follows from another one, by the ``id()`` of the consequence."""
     causes: dict[int, Finding] = {}
     for rule, find in _CONSEQUENCES.items():
         following = [finding for finding in found if finding.rule == rule]
@@ -136,7 +136,7 @@ def _causes(found: Sequence[Finding]) -> dict[int, Finding]:
 
 
 def _error_in_request(found: Sequence[Finding]) -> Callable[[Finding], Finding | None]:
-    """Upstream refuses what has an error: the first one of the same exchange."""
+    """The cause is the first error of the same exchange, because upstream refuses requests with errors."""
     errors: dict[int, Finding] = {}
     for finding in found:
         if finding.severity is Severity.ERROR:
@@ -146,13 +146,13 @@ def _error_in_request(found: Sequence[Finding]) -> Callable[[Finding], Finding |
 
 
 def _milliseconds(found: Sequence[Finding]) -> Callable[[Finding], Finding | None]:
-    """A playhead in milliseconds soon lies beyond the end."""
+    """The cause is the unit: a playhead in milliseconds soon exceeds the length of the content."""
     cause = next((finding for finding in found if finding.rule == "playhead-in-milliseconds"), None)
     return lambda _finding: cause
 
 
 _CONSEQUENCES = {"upstream-refused": _error_in_request, "playhead-beyond-length": _milliseconds}
-"""Rules whose findings may follow from others: what finds the cause of one among all findings."""
+"""Rules whose findings may follow from others, and the function that finds the cause among all findings."""
 
 
 def _folded(group: Sequence[Finding], following: Sequence[Finding] = ()) -> Folded:
