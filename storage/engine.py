@@ -61,7 +61,13 @@ class Store:
         self.url = url
         self.label = hide_password(url)
         self.path = sqlite_path(url)
-        self._engine = sqlite.make_engine(self.path, durable) if self.path else postgres.make_engine(url, durable)
+        self._file: sqlite.FileId | None = None
+        self._is_refused = False
+        self._engine = (
+            sqlite.make_engine(self.path, durable, self._before_closing)
+            if self.path
+            else postgres.make_engine(url, durable)
+        )
 
         @event.listens_for(self._engine, "before_cursor_execute", retval=True)
         def fit(db: Connection, _: object, statement: str, parameters: Any, *__: object) -> tuple[str, Any]:
@@ -80,18 +86,28 @@ class Store:
         return codec_of(self._engine.dialect)
 
     def create_file(self) -> None:
-        """Make an SQLite store's file, readable by its owner alone, where it is missing.
+        """Make an SQLite store's file, empty and readable by its owner alone, where it is missing.
 
         Raises:
             StorageUnavailable: It cannot be made.
         """
-        if self.path is None:
-            return
-        try:
-            sqlite.create_file(self.path)
-            sqlite.enter_wal_mode(self.path)
-        except (OSError, sqlite3.Error) as e:
-            raise StorageUnavailable(f"cannot open {self.label}: {e}", hint="name another --store") from e
+        if self.path is not None:
+            with self._opening():
+                sqlite.create_file(self.path)
+
+    def enter_wal_mode(self) -> None:
+        """Let readers of an SQLite store never wait for a writer: a property of the file, which changes it.
+
+        Raises:
+            StorageUnavailable: It cannot be changed.
+        """
+        if self.path is not None:
+            with self._opening():
+                sqlite.enter_wal_mode(self.path)
+
+    def leave_as_it_is(self) -> None:
+        """Refuse it: from now on an SQLite file is not touched, not even by closing it."""
+        self._is_refused = True
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -100,7 +116,7 @@ class Store:
         Raises:
             StorageUnavailable: The store cannot be reached or read.
         """
-        self._require_file()
+        self._open_file()
         # PostgreSQL would show each statement what others have committed since the one before.
         snapshot = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         with self._translated(), self._engine.connect().execution_options(**snapshot) as db:
@@ -117,14 +133,15 @@ class Store:
             in_ascii: Put a question mark for every other character of texts; bytes stay what they are.
 
         Raises:
-            StorageUnavailable: The store cannot be reached or written.
+            StorageUnavailable: The store cannot be reached or written, or its file is not the one it was.
         """
-        self._require_file()
+        self._open_file()
         options = {"sessiontape_write": True, "sessiontape_ascii": in_ascii}
         with self._translated(), self._connect(**options) as db, db.begin():
             if not self.is_sqlite:
                 postgres.take_turn(db)
             yield db
+            self.require_file()  # what is committed to a file that was removed is lost
 
     @contextmanager
     def alone(self, name: str, what: str) -> Iterator[None]:
@@ -167,17 +184,54 @@ class Store:
         """Close all connections."""
         self._engine.dispose()
 
-    def _require_file(self) -> None:
-        if self.path is not None and not self.path.exists():
+    def require_file(self) -> None:
+        """Raise unless an SQLite store's file is there, and the same as ever since it was first used.
+
+        Raises:
+            StorageUnavailable: It is not.
+        """
+        if self.path is None:
+            return
+        found = sqlite.file_id(self.path)
+        if self._file is None:
+            self._file = found
+        if found is None and self._file is None:
             raise StorageUnavailable(
                 f"there is no store at {self.label}",
                 hint="'sessiontape record' or 'sessiontape db upgrade' makes one; --store names another",
             )
+        if found != self._file:
+            raise StorageUnavailable(
+                f"the file of {self.label} was {'removed' if found is None else 'replaced by another one'}",
+                hint="put it back, or start again to use what is there now",
+            )
+
+    def _open_file(self) -> None:
+        try:
+            self.require_file()
+        except StorageUnavailable:
+            self._engine.dispose()  # what it has open is of no use now
+            raise
+
+    def _before_closing(self, db: sqlite3.Connection) -> None:
+        assert self.path is not None
+        if self._is_refused:
+            if sqlite.has_journal(self.path):  # one without content we have made ourselves: closing takes it away
+                sqlite.leave_journal(db)
+        elif self._file is not None and sqlite.file_id(self.path) is None:
+            sqlite.empty_journal(db)
 
     def _connect(self, **options: object) -> Connection:
         # A role may have another default, under which a transaction would not see what those before it have committed.
         level = {} if self.is_sqlite else {"isolation_level": "READ COMMITTED"}
         return self._engine.connect().execution_options(**level, **options)
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as e:
+            raise StorageUnavailable(f"cannot open {self.label}: {e}", hint="name another --store") from e
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

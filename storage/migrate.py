@@ -30,15 +30,17 @@ def upgrade(store: Store) -> tuple[str | None, str]:
 
     Raises:
         StorageUnavailable: The store cannot be reached or made.
-        SchemaOutOfDate: A newer version has made it.
+        SchemaOutOfDate: A newer version has made it, or another program.
     """
     store.create_file()
+    with store.read() as db:  # a file that is refused must not have been changed before
+        revision.refuse_foreign(db, store)
+    store.enter_wal_mode()
     with store.write() as db:
+        revision.refuse_foreign(db, store)  # another process may have been there since
         before = revision.found(db)
         if before is not None and before not in known_revisions():
             revision.require(db, store)
-        if before is None:
-            revision.refuse_foreign(db, store)
         if before != revision.REVISION:
             command.upgrade(_config(db), "head")
         return before, revision.REVISION
@@ -52,10 +54,11 @@ def downgrade(store: Store, to: str) -> tuple[str | None, str | None]:
 
     Raises:
         SettingsError: There is no such revision.
-        SchemaOutOfDate: A newer version has made the store.
+        SchemaOutOfDate: A newer version has made the store, or another program.
     """
     check_known(to)
     with store.write() as db:
+        revision.refuse_foreign(db, store)
         before = revision.found(db)
         if before is None:
             return None, None

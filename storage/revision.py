@@ -20,29 +20,47 @@ def found(db: Connection) -> str | None:
 
 
 def refuse_foreign(db: Connection, store: Store) -> None:
-    """Raise where a store without a revision has tables of our names: another program made them.
+    """Raise where another program has made tables: in a SQLite file any, in a PostgreSQL database those of our names.
+
+    A file that is refused stays as it was, byte for byte.
 
     Raises:
         SchemaOutOfDate: It has.
     """
-    foreign = sorted(set(inspect(db).get_table_names()) & set(Base.metadata.tables))
+    revision = found(db)
+    tables = set(inspect(db).get_table_names())
+    if revision is not None and tables >= _ALWAYS:
+        return
+    ours = set(Base.metadata.tables)
+    # A downgrade to nothing leaves Alembic's own table, with no revision in it.
+    versions = {"alembic_version"}
+    foreign = tables if store.is_sqlite else tables & (ours | versions)
+    if revision is None:
+        foreign -= versions
     if foreign:
+        store.leave_as_it_is()
+        name = "a file of its own" if store.is_sqlite else "a database or a schema (search_path) of its own"
         raise SchemaOutOfDate(
-            f"{store.label} has a table {foreign[0]!r} that sessiontape did not make", hint="name another --store"
+            f"{store.label} has a table {min(foreign)!r} that sessiontape did not make",
+            hint=f"give sessiontape {name} with --store",
         )
+
+
+_ALWAYS = {"recordings", "sessions", "exchanges"}
+"""Tables that every revision has."""
 
 
 def require(db: Connection, store: Store) -> None:
     """Raise unless the store is at the revision this version works with.
 
     Raises:
-        SchemaOutOfDate: It has an older, a newer or no schema.
+        SchemaOutOfDate: It has an older, a newer or no schema, or another program made it.
     """
     revision = found(db)
     if revision == REVISION:
         return
+    refuse_foreign(db, store)
     if revision is None:
-        refuse_foreign(db, store)
         raise SchemaOutOfDate(
             f"{store.label} has no schema yet; this version needs revision {REVISION}",
             hint=f"run: sessiontape db upgrade --store '{store.label}'",

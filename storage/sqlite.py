@@ -1,10 +1,12 @@
-"""What an SQLite file needs: how it is made and opened."""
+"""What an SQLite file needs: how it is opened, which file it is, and that a refused one stays as it was."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
@@ -12,9 +14,16 @@ from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 BUSY_TIMEOUT_S = 5.0
 """How long SQLite waits for another process that is writing."""
 
+FileId = tuple[int, int]
+"""Device and inode of a file."""
 
-def make_engine(path: Path, durable: bool) -> Engine:
-    """Return an engine for a file, which is not opened yet."""
+
+def make_engine(path: Path, durable: bool, before_closing: Callable[[sqlite3.Connection], object]) -> Engine:
+    """Return an engine for a file, which is not opened yet.
+
+    Args:
+        before_closing: Is given each connection before it is closed: `leave_journal` or `empty_journal`, or nothing.
+    """
     # Without a path in the URL, which the creator has, the default pool would be the one for databases in memory.
     engine = create_engine("sqlite://", creator=lambda: _open(path, durable), poolclass=QueuePool)
 
@@ -23,12 +32,48 @@ def make_engine(path: Path, durable: bool) -> Engine:
         # The driver would begin late and only before writes; a reader needs its snapshot, a writer its lock, at once.
         db.exec_driver_sql("BEGIN IMMEDIATE" if db.get_execution_options().get("sessiontape_write") else "BEGIN")
 
+    @event.listens_for(engine, "close")
+    def close(db: sqlite3.Connection, _: object) -> None:
+        before_closing(db)
+
     return engine
 
 
 def create_file(path: Path) -> None:
     """Make an empty file, readable by its owner alone, where there is none."""
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def file_id(path: Path) -> FileId | None:
+    """Return which file is at a path; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def has_journal(path: Path) -> bool:
+    """Whether another program has left, or is writing, what belongs into this file in the -wal file beside it."""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def leave_journal(db: sqlite3.Connection) -> None:
+    """Do without what the last connection does when it is closed: to write the -wal file into the database."""
+    db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)  # noqa: FBT003  # the signature is sqlite3's
+
+
+def empty_journal(db: sqlite3.Connection) -> None:
+    """Write the -wal file into the database that was opened, which was moved since: SQLite does not do that any more.
+
+    To be called only where nothing lies at the old path: whoever opens another file there uses, and changes, the -wal
+    and -shm files of this one.
+    """
+    with suppress(sqlite3.Error):  # somebody is reading: the next connection to close will do
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def enter_wal_mode(path: Path) -> None:

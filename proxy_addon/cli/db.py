@@ -45,6 +45,7 @@ def downgrade(*, name: str, yes: bool, store_url: str) -> None:
     with closing(Store(store_url)) as store:
         migrate.check_known(name)
         with store.read() as connection:
+            revision.refuse_foreign(connection, store)
             deletes = revision.found(connection) not in (None, name) and migrate.holds_data(connection)
         if deletes and not yes:
             lost = "everything in it" if name == "base" else f"what revision {name} has no place for"
@@ -68,6 +69,7 @@ def current(*, store_url: str) -> None:
     from storage.engine import Store  # noqa: PLC0415
 
     with closing(Store(store_url)) as store, store.read() as connection:
+        revision.refuse_foreign(connection, store)
         click.echo(revision.found(connection) or "none")
 
 

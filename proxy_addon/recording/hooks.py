@@ -31,7 +31,7 @@ from proxy_addon.core.judging.exchanges import refusal
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.routes import Operation, parse_route
 from proxy_addon.core.urls import ServerUrl, parse_server_url
-from proxy_addon.errors import SessiontapeError, SettingsError
+from proxy_addon.errors import SessiontapeError, SettingsError, StorageUnavailable
 from proxy_addon.files import settings
 from proxy_addon.process import logs
 from proxy_addon.recording import inside, stream
@@ -209,10 +209,17 @@ class Tape:
             self._store(waiting.flow, Outcome.UPSTREAM_TIMEOUT)
         counts = await asyncio.to_thread(recorder.writer.close, until_s - JUDGE_S - time.monotonic())
         await asyncio.to_thread(recorder.live.close, max(0.1, until_s - time.monotonic()))
+        stored, lost = counts.stored, counts.lost + self._unconverted
+        if stored:
+            try:
+                recorder.store.require_file()
+            except StorageUnavailable as e:
+                logger.error(f"{e}, gone with what was in it: {stored} exchanges")  # noqa: TRY400  # that says it all
+                stored, lost = 0, lost + stored
         recorder.store.close()
-        lost = self.lost = counts.lost + self._unconverted
+        self.lost = lost
         failed = recorder.inspector.failures.count
-        told = f"{counts.stored} exchanges stored, {lost} lost" + (f"; judging failed {failed} times" if failed else "")
+        told = f"{stored} exchanges stored, {lost} lost" + (f"; judging failed {failed} times" if failed else "")
         logger.log(logging.WARNING if lost or failed else logging.INFO, told)
 
     def _judging(self) -> inside.Judging:

@@ -25,6 +25,7 @@ def empty_store(store_url: str) -> Iterator[Store]:
     """A store that is there, without tables of ours, with one table to write to."""
     store = Store(store_url)
     store.create_file()
+    store.enter_wal_mode()
     with store.write() as db:
         db.execute(text("CREATE TABLE notes (number INTEGER NOT NULL)"))
     yield store
@@ -156,6 +157,7 @@ def test_a_file_that_is_there_keeps_its_mode_and_content(tmp_path):
 def test_sqlite_is_in_wal_mode_with_foreign_keys(sqlite_url, durable, synchronous):
     store = Store(sqlite_url, durable=durable)
     store.create_file()
+    store.enter_wal_mode()
     with store.read() as db:
         assert db.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         assert db.execute(text("PRAGMA foreign_keys")).scalar() == 1
@@ -212,7 +214,7 @@ def write_something(store: Store) -> None:
         insert(db)
 
 
-@pytest.mark.parametrize("use", [read_something, write_something, Store.create_file, migrate.upgrade])
+@pytest.mark.parametrize("use", [read_something, write_something, Store.enter_wal_mode, migrate.upgrade])
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path, use):
     path = tmp_path / "notes.txt"
     path.write_bytes(b"these are notes, not a database\n" * 100)

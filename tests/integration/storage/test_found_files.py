@@ -1,0 +1,171 @@
+"""SQLite files as they are found: of other programs, empty, and gone while they are in use."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from proxy_addon.errors import SchemaOutOfDate, StorageUnavailable
+from storage import migrate, revision
+from storage.engine import Store
+from tests import processes
+from tests.builders import body, event_dict
+from tests.processes import Server, printed, run
+
+COMMANDS = (
+    ("record", "--upstream", "http://127.0.0.1:9", *processes.ANY_PORT),
+    ("db", "upgrade"),
+    ("db", "downgrade"),
+    ("db", "check"),
+    ("db", "current"),
+    ("sessions",),
+)
+
+
+def state(folder: Path) -> dict[str, tuple[str, int]]:
+    """What lies in a folder, byte for byte, with the time of its last change; -shm files are what SQLite waits with."""
+    return {
+        path.name: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for path in folder.iterdir()
+        if not path.name.endswith("-shm")
+    }
+
+
+@contextmanager
+def foreign(path: Path, mode: str, table: str = "notes") -> Iterator[None]:
+    """Make a database of another program, which has it open in ``wal`` mode, and closed it in the others."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(f"PRAGMA journal_mode = {'DELETE' if mode == 'rollback' else 'WAL'}")
+        db.execute("PRAGMA wal_autocheckpoint = 0")
+        db.execute(f"CREATE TABLE {table} (text)")
+        if mode == "alembic":
+            db.execute("CREATE TABLE alembic_version (version_num)")
+            db.execute("INSERT INTO alembic_version VALUES ('0003')")
+        if mode == "wal":
+            yield
+            return
+    yield
+
+
+class TestForeign:
+    @pytest.mark.parametrize("mode", ["rollback", "wal", "clean wal", "alembic"])
+    def test_a_file_of_another_program_is_refused_and_stays_as_it_was(self, tmp_path, mode):
+        (tmp_path / "folder").mkdir()
+        path = tmp_path / "folder" / "other.db"
+        with foreign(path, mode):
+            before = state(path.parent)
+            for arguments in COMMANDS:
+                done = run(*arguments, "--store", f"sqlite:///{path}", cwd=tmp_path)
+                assert (done.returncode, done.stdout) == (2, "")
+                assert "that sessiontape did not make" in done.stderr
+                assert state(path.parent) == before, arguments
+
+    def test_what_a_program_that_was_killed_has_left_is_not_touched(self, tmp_path):
+        """The last connection to close would write the -wal file into the database, and delete it."""
+        (tmp_path / "made").mkdir()
+        (tmp_path / "copy").mkdir()
+        with foreign(tmp_path / "made" / "other.db", "wal"):
+            for each in ("other.db", "other.db-wal"):
+                (tmp_path / "copy" / each).write_bytes((tmp_path / "made" / each).read_bytes())
+        before = state(tmp_path / "copy")
+        assert set(before) == {"other.db", "other.db-wal"}
+        for use in (migrate.upgrade, reading):
+            with closing(Store(f"sqlite:///{tmp_path}/copy/other.db")) as store, pytest.raises(SchemaOutOfDate):
+                use(store)
+            assert state(tmp_path / "copy") == before
+
+    @pytest.mark.parametrize("content", ["no bytes", "no tables", "a table that is gone"])
+    def test_an_empty_file_may_become_a_store(self, tmp_path, content):
+        path = tmp_path / "tape.db"
+        path.touch()
+        if content != "no bytes":
+            with closing(sqlite3.connect(path)) as db:
+                db.execute("PRAGMA user_version = 7")
+                db.execute("CREATE TABLE notes (text)") if content == "a table that is gone" else None
+                db.execute("DROP TABLE IF EXISTS notes")
+        with closing(Store(f"sqlite:///{path}")) as store:
+            assert migrate.upgrade(store) == (None, revision.REVISION)
+
+    def test_a_store_that_was_taken_back_to_nothing_is_ours(self, sqlite_url):
+        with closing(Store(sqlite_url)) as store:
+            migrate.upgrade(store)
+            migrate.downgrade(store, "base")
+            assert migrate.upgrade(store) == (None, revision.REVISION)
+
+
+def reading(store: Store) -> None:
+    with store.read() as db:
+        revision.require(db, store)
+
+
+START = body(event_dict("sessionStart"))
+
+
+class TestGone:
+    """Under a recorder, which has the file open and would go on to write where nobody will ever look."""
+
+    @pytest.mark.parametrize("how", ["removed", "replaced"])
+    def test_what_can_no_longer_be_stored_is_told_and_counted(self, sqlite_url, tmp_path, how):
+        path = Path(sqlite_url.removeprefix("sqlite:///"))
+        with (
+            processes.collector(tmp_path) as upstream,
+            processes.recorder(tmp_path, upstream.url, sqlite_url, ends_with=2) as proxy,
+        ):
+            begin(proxy)
+            path.rename(tmp_path / "old.db")
+            if how == "replaced":
+                run("db", "upgrade", "--store", sqlite_url)
+            for _ in range(3):
+                begin(proxy)
+        told = proxy.process.output
+        assert f"the file of {sqlite_url} was {how}" in told
+        assert told.count("exchanges wait until it is back") == 1
+        assert told.count("lost: POST /api/v1/sessions") == 3
+        assert "gone with what was in it: 1 exchanges" in told
+        assert "0 exchanges stored, 4 lost" in told
+        if how == "replaced":
+            assert printed("sessions", "--store", sqlite_url) == []
+        else:
+            (stored,) = printed("sessions", "--store", f"sqlite:///{tmp_path}/old.db")
+            assert stored["exchanges"] == 1, "what was committed is in the file that was moved"
+
+    def test_a_file_that_is_put_back_gets_what_has_waited(self, sqlite_url, tmp_path):
+        path = Path(sqlite_url.removeprefix("sqlite:///"))
+        with (
+            processes.collector(tmp_path) as upstream,
+            processes.recorder(tmp_path, upstream.url, sqlite_url) as proxy,
+        ):
+            begin(proxy)
+            path.rename(tmp_path / "elsewhere.db")
+            begin(proxy)
+            (tmp_path / "elsewhere.db").rename(path)
+            begin(proxy)
+        assert "3 exchanges stored, 0 lost" in proxy.process.output
+        assert len(printed("sessions", "--store", sqlite_url)) == 3
+
+    def test_it_is_noticed_before_the_commit(self, tmp_path):
+        path, elsewhere = tmp_path / "tape.db", tmp_path / "elsewhere.db"
+
+        def lose_it(store: Store) -> None:
+            with store.write() as db:
+                db.exec_driver_sql("INSERT INTO recordings (id, started_at, version) VALUES ('r', '', '')")
+                path.rename(elsewhere)
+                path.touch()
+
+        with closing(Store(f"sqlite:///{path}")) as store:
+            migrate.upgrade(store)
+            with pytest.raises(StorageUnavailable, match="was replaced by another one"):
+                lose_it(store)
+            assert path.read_bytes() == b""
+            elsewhere.replace(path)
+            with store.read() as db:
+                assert db.exec_driver_sql("SELECT count(*) FROM recordings").scalar() == 0
+
+
+def begin(proxy: Server) -> None:
+    assert proxy.ask("POST", "/api/v1/sessions", START).status == 201
