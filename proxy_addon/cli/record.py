@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from proxy_addon.process.lines import Lines
 from proxy_addon.recording.options import DURABILITIES, DURABILITY_HELP, REJECT_HELP, TIMEOUT_HELP, UPSTREAM_TIMEOUT_S
 
 if TYPE_CHECKING:
+    from proxy_addon.core.news import News
     from proxy_addon.recording.proxy import Listening
 
 logger = logs.logger(__name__)
@@ -60,9 +61,15 @@ logger = logs.logger(__name__)
 )
 @click.option("--set", "options", multiple=True, metavar="OPT=VAL", help="Set an option of mitmproxy. May be repeated.")
 @click.option(
+    "--live",
+    type=click.Choice(("text", "json")),
+    help="Print a line on stdout for each session that starts or ends and for each finding. On a terminal it is text "
+    "by itself.",
+)
+@click.option(
     "--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True, help="Of the log, on stderr."
 )
-@click.option("--quiet", is_flag=True, help="Log nothing but errors.")
+@click.option("--quiet", is_flag=True, help="Log nothing but errors, and print no live lines unless --live is given.")
 @store_option
 def record(
     *,
@@ -77,6 +84,7 @@ def record(
     config: Path | None,
     modes: tuple[str, ...],
     options: tuple[str, ...],
+    live: str | None,
     log_format: str,
     quiet: bool,
     store_url: str,
@@ -110,6 +118,8 @@ def record(
         certificate=cert,
         mitmproxy=options,
     )
+    if live is None and not quiet and sys.stdout.isatty():
+        live = "text"
     with _printing(quiet=quiet, as_json=log_format == "json") as output:
 
         def ready(listening: list[Listening]) -> None:
@@ -121,8 +131,26 @@ def record(
                         "machine"
                     )
 
-        lost = serve(recording, ready)
+        lost = serve(recording, ready, _watching(live, output))
     sys.exit(2 if lost else 0)  # the log names them
+
+
+def _watching(live: str | None, output: Lines) -> Callable[[News], None] | None:
+    """Return what prints the news; None where nobody wants them."""
+    from proxy_addon.reporting.news import TextNews, json_line  # noqa: PLC0415  # --help does without
+
+    if live == "json":
+        return lambda news: output.put(json_line(news))
+    if live is None:
+        return None
+    text = TextNews()
+
+    def put(news: News) -> None:
+        line = text.line(news)
+        if line is not None:
+            output.put(line)
+
+    return put
 
 
 @contextmanager

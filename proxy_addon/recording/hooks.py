@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Finding, Verdict
 from proxy_addon.core.judging.exchanges import refusal
 from proxy_addon.core.judging.policy import DEFAULT, Policy
+from proxy_addon.core.news import News
 from proxy_addon.core.routes import Operation, parse_route
 from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SessiontapeError, SettingsError, StorageUnavailable
@@ -39,6 +40,7 @@ from proxy_addon.recording.flows import Arrival, Arrivals, address_to_upstream, 
 from proxy_addon.recording.inspecting import Inspector
 from proxy_addon.recording.live import LiveJudge
 from proxy_addon.recording.options import DURABILITIES, DURABILITY_HELP, REJECT_HELP, TIMEOUT_HELP, UPSTREAM_TIMEOUT_S
+from proxy_addon.recording.watching import Watcher
 from proxy_addon.recording.writer import LINGER_S, Writer
 from storage import DEFAULT_STORE, migrate, saving
 from storage.engine import Store, check_url
@@ -65,11 +67,14 @@ class _InFlight:
 class _Recorder:
     """What lives from the first connection to the end: the store, its writer, and the requests in flight."""
 
-    def __init__(self, store_url: str, name: str | None, inspector: Inspector, *, durable: bool) -> None:
+    def __init__(
+        self, store_url: str, name: str | None, inspector: Inspector, watcher: Watcher, *, durable: bool
+    ) -> None:
         self.store = Store(store_url, durable=durable)
         self.inspector = inspector
+        self._watcher = watcher
         self.marks = inside.Marks(asyncio.get_running_loop())
-        self.live = LiveJudge(self.store, inspector, self.marks)
+        self.live = LiveJudge(self.store, inspector, self.marks, watcher)
         self.arrivals = Arrivals()
         self.in_flight: dict[str, _InFlight] = {}
         self.writer = Writer(self._save, linger_s=0.0 if durable else LINGER_S)
@@ -80,6 +85,7 @@ class _Recorder:
     def _save(self, batch: Sequence[tuple[Exchange, Verdict]]) -> None:
         judged = [saving.Judged(exchange, verdict) for exchange, verdict in batch]
         saved = saving.save_batch(self.store, self._run, judged, findings_due=self.inspector.is_on)
+        self._watcher.stored(batch, saved.touched)
         if self.inspector.is_on:
             self.live.see(saved)
         for exchange, _ in batch:
@@ -102,12 +108,14 @@ class Tape:
         lost: How many exchanges could not be stored; known when it is over.
     """
 
-    def __init__(self, policy: Policy | None = None) -> None:
+    def __init__(self, policy: Policy | None = None, watch: Callable[[News], None] | None = None) -> None:
         """Make one.
 
         Args:
             policy: How strictly to judge; None for what the settings file says that ``tape_config`` names.
+            watch: Gets the news of sessions, in threads of ours; it must not block. None where nobody watches.
         """
+        self._watcher = Watcher(watch)
         self._recorder: _Recorder | None = None
         self._upstream: ServerUrl | None = None
         self._is_told = policy is not None
@@ -236,7 +244,7 @@ class Tape:
             options.update(connection_strategy="lazy", keep_host_header=True)
             durable = options.tape_durability == "commit"
             inspector = Inspector(self._policy, is_on=options.tape_check)
-            self._recorder = _Recorder(options.tape_store, options.tape_name, inspector, durable=durable)
+            self._recorder = _Recorder(options.tape_store, options.tape_name, inspector, self._watcher, durable=durable)
         return self._recorder
 
     # Traffic -----------------------------------------------------------------------------------------------------

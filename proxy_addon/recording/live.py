@@ -28,6 +28,7 @@ from proxy_addon.core.sessions import IDLE_TIMEOUT, AsOf, Session
 from proxy_addon.errors import SessiontapeError
 from proxy_addon.process import logs
 from proxy_addon.recording.inspecting import Inspector
+from proxy_addon.recording.watching import NOBODY_WATCHES, Watcher
 from storage import exchanges, findings, sessions
 from storage.engine import Store
 from storage.saving import Saved, Touched
@@ -131,11 +132,14 @@ class Audience(Protocol):
 class LiveJudge:
     """Keeps the findings of sessions as a whole up to date, and adds those of bodies that take long to judge."""
 
-    def __init__(self, store: Store, inspector: Inspector, audience: Audience) -> None:
+    def __init__(
+        self, store: Store, inspector: Inspector, audience: Audience, watcher: Watcher = NOBODY_WATCHES
+    ) -> None:
         """Make one; `start` sets it going."""
         self._store = store
         self._inspector = inspector
         self._audience = audience
+        self._watcher = watcher
         self._waiting: list[Saved] = []
         self._changed = threading.Condition()
         self._closing = False
@@ -293,10 +297,10 @@ class LiveJudge:
         with self._store.write() as db:
             findings.replace_of_session(db, live.session.id, found)
         known = _kinds(live.told or [])
-        self._inspector.failures.of_rules(
-            [finding for finding in found if _kind(finding) not in known], f"session {live.session.id}"
-        )
+        new = [finding for finding in found if _kind(finding) not in known]
+        self._inspector.failures.of_rules(new, f"session {live.session.id}")
         live.told, live.grown = found, None
+        self._watcher.found_of_session(live.session, new)
 
     def _write_grown(self, live: _Live) -> None:
         if live.grown is not None:
@@ -375,6 +379,7 @@ class LiveJudge:
                 self._changed.wait_for(lambda: self._closing, RETRY_S)
         else:
             self._audience.tell_of_exchange(id, found)
+            self._watcher.found_of_exchange(exchange, found)
 
     def _forget(self) -> None:
         """Forget sessions that are no longer alive."""

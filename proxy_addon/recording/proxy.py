@@ -25,6 +25,7 @@ from mitmproxy.master import Master
 from mitmproxy.options import CONF_BASENAME, Options
 from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 
+from proxy_addon.core.news import News
 from proxy_addon.core.wording import suggestion
 from proxy_addon.errors import RecorderError, SettingsError
 from proxy_addon.process import signals
@@ -56,13 +57,16 @@ class Listening:
     is_public: bool
 
 
-def serve(options: RecordOptions, ready: Callable[[list[Listening]], None]) -> int:
+def serve(
+    options: RecordOptions, ready: Callable[[list[Listening]], None], watch: Callable[[News], None] | None = None
+) -> int:
     """Run the recording proxy until a signal ends it.
 
     What can be found wrong before is found before the store is made or brought up to date.
 
     Args:
         ready: Called once connections are accepted.
+        watch: Called with the news of sessions, in threads of ours; it must not block. None where nobody watches.
 
     Returns:
         How many exchanges could not be stored.
@@ -72,10 +76,12 @@ def serve(options: RecordOptions, ready: Callable[[list[Listening]], None]) -> i
         StorageError: The store cannot be used.
         RecorderError: The proxy could not start.
     """
-    return asyncio.run(_serve(options, ready))
+    return asyncio.run(_serve(options, ready, watch))
 
 
-async def _serve(options: RecordOptions, ready: Callable[[list[Listening]], None]) -> int:
+async def _serve(
+    options: RecordOptions, ready: Callable[[list[Listening]], None], watch: Callable[[News], None] | None
+) -> int:
     store = Store(options.store_url)
     _check_address(options)
     modes = _modes(options)
@@ -85,7 +91,7 @@ async def _serve(options: RecordOptions, ready: Callable[[list[Listening]], None
     connections = logging.getLogger(_CONNECTIONS)
     try:
         master = Master(Options())
-        tape = Tape(options.policy)
+        tape = Tape(options.policy, watch)
         server = Proxyserver()
         master.addons.add(Core(), server, NextLayer(), TlsConfig(), DisableH2C(), DnsResolver(), notices, tape, startup)
         _configure(master, options, modes)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import pty
 import re
+import select
 import signal
 import socket
 import ssl
@@ -229,6 +231,74 @@ def test_quiet_logs_errors_alone_and_json_is_json(tmp_path: Path, sqlite_url: st
     assert any(r"GET /\x1b[31m passes by unrecorded" in each["message"] for each in logged)
 
 
+# Who watches ---------------------------------------------------------------------------------------------------------
+
+
+def play_badly(port: int) -> None:
+    """Play a session whose pings come too late, and in which one time is a string."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WITHIN_S)) as device:
+        device.request("POST", "/api/v1/sessions", START, {"Content-Type": "application/json"})
+        answer = device.getresponse()
+        answer.read()
+        path = f"{answer.headers['Location']}/events"
+        for event in (event_dict("play"), event_dict("pla\x1b[31my", ts=1), event_dict("sessionEnd")):
+            device.request("POST", path, body(event), {"Content-Type": "application/json"})
+            device.getresponse().read()
+
+
+def test_on_a_terminal_starts_ends_and_findings_come_as_they_happen(tmp_path: Path, sqlite_url: str) -> None:
+    ours, theirs = pty.openpty()
+    with processes.collector(tmp_path) as upstream, closing(os.fdopen(ours, "rb", buffering=0)) as terminal:
+        command = [
+            processes.COMMAND, "record", "--upstream", upstream.url, *processes.ANY_PORT, "--store", sqlite_url,
+            "--set", f"confdir={tmp_path / 'ca'}",
+        ]  # fmt: skip
+        process = forking.Popen(command, cwd=tmp_path, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        try:
+            shown = read_until(terminal, rb"listening on \S+ -> .*\n")
+            play_badly(int(shown.partition(b" -> ")[0].rpartition(b":")[2]))
+            shown = read_until(terminal, rb"ended    .*\n")
+            process.send_signal(signal.SIGTERM)
+            shown += read_until(terminal, rb"exchanges stored.*\n")
+            assert process.wait(WITHIN_S) == 0
+        finally:
+            process.kill()
+    assert b"\x1b" not in shown
+    lines = [re.sub(r"^[0-9:]{8}Z  [0-9a-f]{16}  ", "", line) for line in shown.decode().splitlines()]
+    assert lines[0] == "HTML5 Player   start    A film"
+    assert any(line.startswith("HTML5 Player   error    event-type-unknown on pla") for line in lines)
+    assert len([line for line in lines if " event-type-unknown on " in line]) == 1
+    assert any(re.fullmatch(r"HTML5 Player   ended    4 events in 0:[0-9]{2}", line) for line in lines)
+    assert any(re.match(r"HTML5 Player   \w+ +ts-[a-z-]+", line) for line in lines)
+    assert lines[-1].endswith("INFO 4 exchanges stored, 0 lost")
+
+
+def read_until(terminal: IO[bytes], pattern: bytes) -> bytes:
+    """Return what a terminal shows, up to a match."""
+    shown = b""
+    while not re.search(pattern, shown):
+        assert select.select([terminal], [], [], WITHIN_S)[0], shown
+        shown += terminal.read(65536)
+    return shown
+
+
+def test_for_programs_the_live_lines_are_json(tmp_path: Path, sqlite_url: str) -> None:
+    with processes.collector(tmp_path) as upstream:
+        options = ("--upstream", upstream.url, *processes.ANY_PORT, "--store", sqlite_url, "--live", "json", "--quiet")
+        with recording(tmp_path, *options) as recorder:
+            play_badly(recorder.port)
+            recorder.line(recorder.out, '"end"')
+    news = [json.loads(line) for line in recorder.out[1:]]
+    assert [each["kind"] for each in news if each["kind"] != "finding"] == ["start", "end"]
+    (session,) = processes.printed("sessions", "--store", sqlite_url)
+    assert {each["session"]["id"] for each in news} == {session["id"]}
+    told = {each["finding"]["rule"] for each in news if each["kind"] == "finding"}
+    shown = processes.printed("show", session["id"], "--store", sqlite_url)
+    stored = [finding for each in (shown, *shown["exchanges"]) for finding in each["findings"]]
+    assert told == {finding["rule"] for finding in stored}
+
+
 # Nobody reads --------------------------------------------------------------------------------------------------------
 
 
@@ -260,13 +330,13 @@ def test_pipes_that_nobody_reads_hold_up_neither_the_traffic_nor_the_end(tmp_pat
     untrusting = ssl.create_default_context()
 
     def play(_: int) -> None:
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WITHIN_S)) as device:
+        # Plain sockets: http.client would take as long as the proxy.
+        with socket.create_connection(("127.0.0.1", port), timeout=WITHIN_S) as device:
             for number in range(requests // devices):
-                path = "/api/v1/sessions" if number % 20 == 0 else "/other"
-                device.request("POST", path, START, {"Content-Type": "application/json"})
-                answer = device.getresponse()
-                answer.read()
-                assert answer.status in (201, 404)
+                path = b"/api/v1/sessions" if number % 20 == 0 else b"/other"
+                head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+                device.sendall(head % (path, len(START)) + START)
+                assert answer_of(device) in (b"201", b"404")
 
     def distrust(_: int) -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=WITHIN_S) as plain, suppress(ssl.SSLError):
@@ -276,7 +346,7 @@ def test_pipes_that_nobody_reads_hold_up_neither_the_traffic_nor_the_end(tmp_pat
     with processes.collector(tmp_path) as upstream, full_pipe() as out, full_pipe() as err:
         command = [
             processes.COMMAND, "record", "--upstream", upstream.url, "--listen", str(port), "--store", sqlite_url,
-            "--durability", "async",
+            "--durability", "async", "--live", "text",
         ]  # fmt: skip
         process = forking.Popen(command, cwd=tmp_path, stdout=out, stderr=err)
         try:
@@ -295,6 +365,18 @@ def test_pipes_that_nobody_reads_hold_up_neither_the_traffic_nor_the_end(tmp_pat
             process.kill()
     print(f"{requests} requests and {handshakes} failed handshakes in {served_s:.1f} s, stopped in {stopped_s:.1f} s")
     assert len(processes.printed("sessions", "--limit", "1000", "--store", sqlite_url)) == requests // 20 + devices // 2
+
+
+def answer_of(device: socket.socket) -> bytes:
+    """Return the status of an answer, all of which has arrived."""
+    answer = b""
+    while not (whole := re.match(rb"(?is)HTTP/1.1 ([0-9]+) .*content-length: ([0-9]+).*?\r\n\r\n", answer)) or (
+        len(answer) < whole.end() + int(whole[2])
+    ):
+        more = device.recv(65536)
+        assert more, answer
+        answer += more
+    return whole[1]
 
 
 def wait_for_port(port: int) -> None:

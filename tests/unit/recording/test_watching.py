@@ -1,0 +1,134 @@
+"""What is news of what was stored, and how it reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from proxy_addon.core import sessions as folding
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.findings import Finding, Severity
+from proxy_addon.core.news import Found, News
+from proxy_addon.core.sessions import Session
+from proxy_addon.recording.watching import Watcher
+from proxy_addon.reporting.news import TextNews, json_line
+from storage.saving import Touched
+from tests.builders import BEGIN, batch, event, event_dict, exchange, session, start
+
+WRONG = Finding(rule="ts-type", severity=Severity.ERROR, message="ts is a string", pointer="/playerTime/ts")
+
+
+def folded(first: Exchange, *others: Exchange) -> Session:
+    found = folding.opened(first, id="s1")
+    for each in others:
+        found = folding.joined(found, each)
+    return found
+
+
+class Heard(list[str]):
+    """The lines of what a watcher tells."""
+
+    def __init__(self) -> None:
+        self.watcher = Watcher(self._hear)
+        self._text = TextNews()
+
+    def _hear(self, news: News) -> None:
+        line = self._text.line(news)
+        if line is not None:
+            self.append(line)
+
+    def stored(self, session: Session, *exchanges: Exchange, findings: tuple[Finding, ...] = ()) -> None:
+        self.watcher.stored(
+            [(each, findings) for each in exchanges], [Touched(session=session, exchanges=list(exchanges))]
+        )
+
+
+def test_a_session_starts_and_ends_once():
+    heard = Heard()
+    first, play = start(), event("play", id="x2", after_s=1)
+    complete, end = event("sessionComplete", id="x3", after_s=65), event("sessionEnd", id="x4", after_s=66)
+    heard.stored(folded(first), first)
+    heard.stored(folded(first, play), play)
+    heard.stored(folded(first, play, complete), complete)
+    heard.stored(folded(first, play, complete, end), end)
+    assert heard == [
+        "12:00:00Z  s1                HTML5 Player   start    A film",
+        "12:01:05Z  s1                HTML5 Player   completed  3 events in 1:05",
+    ]
+
+
+def test_all_of_it_in_one_transaction_comes_in_its_order():
+    heard = Heard()
+    first, end = start(), event("sessionEnd", id="x2", after_s=2)
+    heard.stored(folded(first, end), first, end, findings=(WRONG,))
+    assert [line[44:].split()[0] for line in heard] == ["start", "error", "ended"]
+
+
+def test_a_batch_starts_and_ends_in_one():
+    heard = Heard()
+    downloaded = batch([event_dict("sessionStart"), event_dict("sessionComplete")])
+    heard.stored(folding.opened(downloaded, id="s1"), downloaded)
+    assert [line[44:].split()[0] for line in heard] == ["start", "completed"]
+
+
+def test_a_start_that_opened_nothing_and_one_that_was_not_seen_say_so():
+    heard = Heard()
+    failed = start(session_id=None)
+    heard.stored(folding.opened(failed, id="s1"), failed)
+    late = event("ping", session_id="bbbb")
+    heard.stored(folding.begun_late(late, id="s2"), late)
+    assert [line[28:] for line in heard] == [
+        " HTML5 Player   failed   no session was opened for A film",
+        " -              partial  its start was not seen",
+    ]
+
+
+def test_a_mistake_is_told_once_in_a_session_to_people_and_each_time_to_programs():
+    heard, news = Heard(), list[News]()
+    watcher = Watcher(news.append)
+    ping = event("ping", id="x2", after_s=1)
+    for each in (heard.watcher, watcher):
+        for _ in range(3):
+            each.stored([(ping, [WRONG])], [Touched(session=session(exchanges=9), exchanges=[ping])])
+        each.found_of_session(session(), [replace(WRONG, rule="ping-gap", seq=7, pointer=None)])
+        each.stored([(exchange(path="/api/v1/other"), [WRONG])], [])
+    assert heard == [
+        "12:00:01Z  s1                HTML5 Player   error    ts-type on ping: ts is a string at /playerTime/ts",
+        "12:00:00Z  s1                HTML5 Player   error    ping-gap #7: ts is a string",
+        "12:00:00Z  -                 -              error    ts-type: ts is a string at /playerTime/ts",
+    ]
+    assert len(news) == 5
+
+
+def test_what_a_device_sent_is_one_line():
+    evil = replace(WRONG, message="a\x1b[31m\nb")
+    news = Found(at=BEGIN, session=session(player_name="\u202eevil"), finding=evil, event_type="\x9bping")
+    line = TextNews().line(news)
+    assert line is not None
+    assert line.isprintable()
+    assert r"\u202eevil" in line
+    assert r"a\x1b[31m\nb" in line
+    document = json.loads(json_line(news))
+    assert (document["kind"], document["event_type"]) == ("finding", "\x9bping")
+    assert document["session"]["player_name"] == "\u202eevil"
+    assert document["finding"]["rule"] == "ts-type"
+
+
+def test_who_watches_badly_costs_nothing():
+    def fails(_: News) -> None:
+        raise OSError
+
+    first = start()
+    Watcher(fails).stored([(first, [])], [Touched(session=folded(first), exchanges=[first])])
+    Watcher(fails).found_of_session(session(), [WRONG])
+    Watcher(None).stored([(first, [])], [Touched(session=folded(first), exchanges=[first])])
+
+
+def test_what_is_judged_late_is_told_late_with_its_session():
+    heard = Heard()
+    ping = event("ping", id="x2", after_s=1)
+    heard.watcher.stored([(ping, None)], [Touched(session=session(exchanges=9), exchanges=[ping])])
+    assert heard == []
+    heard.watcher.found_of_exchange(ping, [WRONG])
+    heard.watcher.found_of_exchange(replace(ping, id="of an earlier recorder"), [WRONG])
+    assert [line[11:13] for line in heard] == ["s1"]
