@@ -1,5 +1,6 @@
 """What ``mitmdump -s`` loads. Absolute imports and no logic: mitmproxy runs this file under another module name."""
 
+from proxy_addon.recording.announcing import Announcing
 from proxy_addon.recording.hooks import Tape
 
-addons = [Tape()]
+addons = [Announcing(), Tape()]

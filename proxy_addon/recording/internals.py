@@ -83,6 +83,7 @@ __all__ = [
     "Http1Server",
     "HttpLayer",
     "HttpStream",
+    "Proxyserver",
     "ReceiveHttp",
     "RequestHeaders",
     "RequestProtocolError",

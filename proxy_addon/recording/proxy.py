@@ -31,6 +31,7 @@ from proxy_addon.errors import RecorderError, SettingsError
 from proxy_addon.process import signals
 from proxy_addon.process.logs import TOLD
 from proxy_addon.process.sockets import cannot_listen, in_url
+from proxy_addon.recording.announcing import Announcing
 from proxy_addon.recording.hooks import Tape
 from proxy_addon.recording.notices import Notices
 from proxy_addon.recording.options import RecordOptions
@@ -93,7 +94,9 @@ async def _serve(
         master = Master(Options())
         tape = Tape(options.policy, watch)
         server = Proxyserver()
-        master.addons.add(Core(), server, NextLayer(), TlsConfig(), DisableH2C(), DnsResolver(), notices, tape, startup)
+        master.addons.add(
+            Core(), server, NextLayer(), TlsConfig(), DisableH2C(), DnsResolver(), notices, tape, Announcing(), startup
+        )
         _configure(master, options, modes)
         try:
             await asyncio.to_thread(migrate.upgrade, store)

@@ -14,6 +14,7 @@ from proxy_addon.core.replays.runs import ReplayRun, RunChange, RunOptions, Step
 from proxy_addon.core.replays.targets import Allowed
 from proxy_addon.core.sessions import Session
 from proxy_addon.core.urls import ServerUrl
+from proxy_addon.process import recorders
 from proxy_addon.replay.connecting import Proxy, ProxyUrl, check_proxy
 from proxy_addon.replay.planner import Planner, Planning
 from proxy_addon.replay.resolving import CheckedTarget, check_target
@@ -60,7 +61,9 @@ def checked(
     """
     with store.read() as db:
         upstreams, servers = sessions.upstreams(db), sessions.servers(db)
-    target = check_target(url, upstreams=upstreams, servers=servers, allowed=allowed)
+    target = check_target(
+        url, upstreams=upstreams, servers=servers, recorders=list(recorders.running()), allowed=allowed
+    )
     if proxy is None:
         return target, None
     return target, check_proxy(proxy, target, upstreams=upstreams, servers=servers, allowed=allowed)

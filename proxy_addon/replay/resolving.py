@@ -7,16 +7,17 @@ are this machine's own.
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
 
-from proxy_addon.core.replays.targets import Address, Allowed, Server, canonical_address, refusal
+from proxy_addon.core.replays.targets import Address, Allowed, Server, canonical_address, is_allowed, is_same, refusal
 from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SettingsError, TargetRefused, TargetUnreachable
+from proxy_addon.process.recorders import Recorder
 
 _PARALLEL_LOOKUPS = 16
 
@@ -48,6 +49,7 @@ def check_target(
     upstreams: Iterable[str],
     allowed: Collection[Allowed],
     servers: Iterable[tuple[str, str, int]] = (),
+    recorders: Collection[Recorder] = (),
     role: Role = Role.TARGET,
 ) -> CheckedTarget:
     """Resolve a target and judge it.
@@ -55,12 +57,14 @@ def check_target(
     Args:
         upstreams: URLs of the upstreams of everything in the store.
         servers: Addresses that were connected to while recording, whatever they were called: upstream, address, port.
+        recorders: Those that run on this machine.
         role: For messages.
 
     Raises:
         TargetRefused: A replay may not go there; the hint is what to type to allow it.
         TargetUnreachable: Its name cannot be resolved.
     """
+    upstreams, servers = list(upstreams), list(servers)
     failure: OSError | UnicodeError | None = None
     numbers: tuple[str, ...] = ()
     try:
@@ -86,7 +90,35 @@ def check_target(
             f"cannot resolve {url.host}: {_cause(failure)}", hint=f"is {role} spelled right, and is there a network?"
         ) from failure
     needed_leave = refusal(target, upstreams=others, allowed=(), local=_own(everywhere)) is not None
+    for recorder in _recorders_at(target, recorders):
+        try:
+            behind = check_target(
+                parse_server_url(recorder.upstream),
+                upstreams=upstreams,
+                allowed=allowed,
+                servers=servers,
+                recorders=[each for each in recorders if each != recorder],
+            )
+        except (TargetRefused, TargetUnreachable, SettingsError) as e:
+            if not is_allowed(target, allowed):
+                place = f"{f'[{url.host}]' if ':' in url.host else url.host}:{url.port}"
+                raise TargetRefused(
+                    f"refused to replay to {url}: a recorder listens there and would pass it on to {recorder.upstream};"
+                    f" {e}",
+                    hint=f"if that is where it should go, add: --allow-host {place}",
+                ) from e
+            needed_leave = True
+        else:
+            needed_leave = needed_leave or behind.needed_leave
     return CheckedTarget(url, numbers, needed_leave)
+
+
+def _recorders_at(target: Server, recorders: Iterable[Recorder]) -> Iterator[Recorder]:
+    for recorder in recorders:
+        if recorder.port == target.port:
+            own = Server(label="", host=recorder.address, port=recorder.port, addresses=_addresses([recorder.address]))
+            if is_same(target, own, _own(target.addresses | own.addresses)):
+                yield recorder
 
 
 def _servers(upstreams: Iterable[str], port: int) -> list[Server]:

@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 
 from proxy_addon.core.exchange import Exchange, Headers, Request, Response
+from proxy_addon.process import recorders
 from storage import saving
 from storage.engine import Store
 from storage.sqlite import BUSY_TIMEOUT_S
@@ -727,6 +728,29 @@ class TestWhereItMayGo:
         tape = fill(sqlite_url, playback(1, upstream=trap.url))
         refused(tape, trap.url, "--allow-host", f"127.0.0.1:{trap.port + 1}", "--allow-host", "example.com")
         assert trap.connections == 0
+
+    def test_a_recorder_is_judged_by_its_upstream(self, sqlite_url, server, tmp_path):
+        trap, fine = server(), server()
+        tape = fill(sqlite_url, sdk_exchanges(upstream=trap.url))
+        with processes.recorder(tmp_path, trap.url, f"sqlite:///{tmp_path}/other.db") as first:
+            said = refused(tape, first.url, *MAX)
+            assert f"a recorder listens there and would pass it on to {trap.url}" in said
+            assert f"--allow-host 127.0.0.1:{first.port}" in said
+            with processes.recorder(tmp_path, first.url, f"sqlite:///{tmp_path}/more.db") as second:
+                assert f"would pass it on to {trap.url}" in refused(tape, f"http://localhost:{second.port}", *MAX)
+            assert trap.connections == 0
+            document = replayed(tape, first.url, *MAX, "--allow-host", f"127.0.0.1:{first.port}")
+            assert document["changes"][0]["option"] == "--safe"
+            assert len(trap.requests) == 28
+        with processes.mitmdump(tmp_path, trap.url, f"sqlite:///{tmp_path}/dump.db") as third:
+            deadline = time.monotonic() + TIMEOUT_S
+            while third.port not in {each.port for each in recorders.running()}:  # it listens before its addons run
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            assert "a recorder listens there" in refused(tape, third.url, *MAX)
+        with processes.recorder(tmp_path, fine.url, f"sqlite:///{tmp_path}/fine.db") as fourth:
+            replayed(tape, fourth.url, *MAX)
+        assert (len(fine.requests), len(trap.requests)) == (28, 28)
 
     def test_another_server_on_this_machine_is_fine(self, sqlite_url, server):
         trap, target = server(), server()

@@ -4,7 +4,8 @@ A target is named once and resolved once; what is judged is what will be connect
 
 * loopback addresses are allowed, any other host needs ``--allow-host``;
 * the upstream of any session in the store needs it always, loopback or not: it may be production;
-* so does every name under ``omtrdc.net`` and ``adobedc.net``, where Adobe's collection servers are.
+* so does every name under ``omtrdc.net`` and ``adobedc.net``, where Adobe's collection servers are;
+* a recorder on this machine passes on what it gets, so it is judged by where its own upstream is.
 
 ``--allow-host`` takes ``NAME|ADDRESS[:PORT]``:
 
@@ -119,12 +120,12 @@ def refusal(
     Returns:
         None where a replay may go there.
     """
-    if _is_allowed(target, allowed):
+    if is_allowed(target, allowed):
         return None
     port = f":{target.port}"
     suggestion = f"{f'[{target.host}]' if ':' in target.host else target.host}{port}"
     for upstream in upstreams:
-        if _same_server(target, upstream, local):
+        if is_same(target, upstream, local):
             return Refusal(f"it is the upstream of recorded sessions ({upstream.label})", suggestion)
     host = canonical_host(target.host)
     if any(host == domain or host.endswith(f".{domain}") for domain in PRODUCTION_DOMAINS):
@@ -137,14 +138,20 @@ def refusal(
     return None
 
 
-def _is_allowed(target: Server, allowed: Collection[Allowed]) -> bool:
+def is_allowed(target: Server, allowed: Collection[Allowed]) -> bool:
+    """Whether the user allows a target by name or by all its addresses."""
     hosts = {entry.host for entry in allowed if entry.port in (None, target.port)}
     if canonical_host(target.host) in hosts:
         return True
     return bool(target.addresses) and all(str(address) in hosts for address in target.addresses)
 
 
-def _same_server(one: Server, other: Server, local: Collection[Address]) -> bool:
+def is_same(one: Server, other: Server, local: Collection[Address]) -> bool:
+    """Whether two servers are one.
+
+    Args:
+        local: Those among all addresses that are this machine's own: on one port they are one server.
+    """
     if one.port != other.port:
         return False
     if canonical_host(one.host) == canonical_host(other.host) or one.addresses & other.addresses:
