@@ -6,6 +6,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
+# Before it is imported, for it logs each plugin that it sets up then: inside mitmdump that is no news, nor are its steps.
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -99,7 +102,6 @@ def known_revisions() -> list[str]:
 
 
 def _config(db: Connection) -> Config:
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # inside mitmdump its steps are no news
     config = Config()
     config.set_main_option("script_location", str(_location()).replace("%", "%%"))
     config.attributes["connection"] = db

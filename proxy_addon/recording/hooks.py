@@ -154,6 +154,10 @@ class Tape:
         )
         # mitmproxy knows no options that are numbers with a fraction.
         loader.add_option("tape_upstream_timeout", str, f"{UPSTREAM_TIMEOUT_S:g}", TIMEOUT_HELP)
+        try:
+            inside.take_options(ctx.options)
+        except OptionsError as e:
+            logger.error(f"{e}")  # noqa: TRY400  # as in `configure`
 
     def configure(self, updated: set[str]) -> None:
         """Check the options.
@@ -161,6 +165,18 @@ class Tape:
         Raises:
             OptionsError: One does not make sense, or cannot be changed any more.
         """
+        is_loading = self._recorder is None and updated == ctx.options.keys()
+        try:
+            if is_loading:
+                inside.refuse_unknown_options(ctx.options)
+            self._check_options(updated)
+        except OptionsError as e:
+            if not is_loading:
+                raise
+            # Of a script that is being loaded, mitmproxy would show the traceback. Logged, it ends mitmproxy as well.
+            logger.error(f"{e}")  # noqa: TRY400  # a user's mistake
+
+    def _check_options(self, updated: set[str]) -> None:
         if self._recorder is not None and (late := sorted(updated.intersection(_FIXED))):
             raise OptionsError(f"{', '.join(late)} cannot be changed while recording")
         try:
@@ -200,6 +216,8 @@ class Tape:
             )
         recorder.writer.start()
         recorder.live.start()
+        if not self._is_told:  # `record` says so itself
+            logger.info(f"recording into store {recorder.store.label}")
 
     async def done(self) -> None:
         """Take no more connections, wait for the requests in flight, and write what is queued."""

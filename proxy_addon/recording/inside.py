@@ -17,20 +17,25 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from mitmproxy import command, contentviews, ctx, flow, types
 from mitmproxy.contentviews import Contentview, Metadata
+from mitmproxy.exceptions import OptionsError
 from mitmproxy.hooks import UpdateHook
 from mitmproxy.http import HTTPFlow
+from mitmproxy.optmanager import OptManager
 
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Finding, Severity, finding_line, worst
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.routes import TRACKING, Operation, parse_route
 from proxy_addon.core.urls import ServerUrl
+from proxy_addon.core.wording import close_to
 from proxy_addon.recording.flows import Arrivals, exchange_of, upstream_url
 from proxy_addon.recording.inspecting import Inspector
 from storage import sessions
 from storage.engine import Store
 from storage.sessions import Filters
 
+PREFIX = "tape_"
+"""What the names of all our options begin with."""
 VIEW = "Media Collection API"
 SESSIONS_SHOWN = 50
 _MARKS = {Severity.ERROR: ":red_circle:", Severity.WARNING: ":yellow_circle:", Severity.INFO: ":large_blue_circle:"}
@@ -48,6 +53,8 @@ class _Found:
 
 class Marks:
     """Puts findings on flows as they come: a mark by the worst of them, and all of them as comment.
+
+    Mere information about a session stands in the comment alone.
 
     A flow that nobody else keeps is not kept here either; then there is nobody to see its mark.
     """
@@ -106,9 +113,11 @@ class Marks:
 
     def _put(self, of: HTTPFlow) -> None:
         found = self._found[of]
-        severity = worst((*found.of_exchange, *found.of_session))
-        if severity is None and _MARKED not in of.metadata:
+        if not found.of_exchange and not found.of_session and _MARKED not in of.metadata:
             return
+        # SDKs earn some information in every session: a mark for that would hide those that matter.
+        marking = [finding for finding in found.of_session if finding.severity is not Severity.INFO]
+        severity = worst((*found.of_exchange, *marking))
         mark = "" if severity is None else _MARKS[severity]
         comment = "\n".join(
             [
@@ -128,9 +137,39 @@ class Marks:
             task.add_done_callback(self._tasks.discard)
 
 
+def take_options(options: OptManager) -> None:
+    """Give our options, which were just declared, the values that mitmproxy was told for them.
+
+    mitmproxy would do so itself, but where it cannot read one it goes on without this addon and says nothing.
+
+    Raises:
+        OptionsError: A value cannot be read; then all of ours have their defaults.
+    """
+    try:
+        options.process_deferred()
+    except OptionsError:
+        for name in [name for name in options.deferred if name.startswith(PREFIX)]:
+            del options.deferred[name]
+        raise
+
+
+def refuse_unknown_options(options: OptManager) -> None:
+    """Refuse options whose names begin as ours do: mitmproxy keeps what nobody knows for addons that may come yet.
+
+    Raises:
+        OptionsError: There is one; the message names the close one.
+    """
+    for name in options.deferred:
+        if name.startswith(PREFIX):
+            known = sorted(each for each, _ in options.items() if each.startswith(PREFIX))
+            close = close_to(name, known)
+            hint = f"did you mean {close}?" if close else f"known are {', '.join(known)}"
+            raise OptionsError(f"unknown option {name}; {hint}")
+
+
 async def show_update(of: HTTPFlow) -> None:
-    """Have the lists of mitmproxy and mitmweb show a flow's mark."""
-    if of.metadata.get(_MARKED):
+    """Have the lists of mitmproxy and mitmweb show what was put on a flow."""
+    if _MARKED in of.metadata:
         await ctx.master.addons.trigger_event(UpdateHook([of]))
 
 

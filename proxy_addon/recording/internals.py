@@ -22,6 +22,7 @@ def _changed(what: str) -> RecorderError:
 
 try:
     from mitmproxy.addons.proxyserver import Proxyserver
+    from mitmproxy.optmanager import OptManager
     from mitmproxy.proxy.layer import Layer, NextLayer
     from mitmproxy.proxy.layers.http import GetHttpConnection, HttpLayer, HttpStream, SendHttp
     from mitmproxy.proxy.layers.http._base import ReceiveHttp
@@ -50,6 +51,7 @@ TOUCHED: Mapping[type, tuple[str, ...]] = {
     Http1Server: ("_handle_event", "read_headers", "state"),
     ErrorCode: ("CANCEL", "CONNECT_FAILED", "GENERIC_CLIENT_ERROR", "GENERIC_SERVER_ERROR", "http_status_code"),
     Proxyserver: ("servers",),
+    OptManager: ("deferred", "process_deferred"),
 }  # fmt: skip
 """Names that have to be there, by the class that has them."""
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import subprocess
 import time
 from contextlib import closing
 from typing import Any
 
+import pytest
+
 from tests import processes
 from tests.builders import body, event_dict
-from tests.e2e.test_sdk_traffic import free_port, inside, play
+from tests.e2e.test_sdk_traffic import command_of, free_port, inside, play
 
 PASSWORD = "let-me-in"
 
@@ -56,13 +59,12 @@ def test_mitmweb_shows_verdicts(sqlite_url, tmp_path):
         proxy.ask("GET", "/favicon.ico")
         web = Web(port)
         flows = web.flows()
-        marks = [(flow["marked"], flow["comment"].split(":")[0]) for flow in flows]
-        assert marks == [
-            ("\N{LARGE RED CIRCLE}", "warning upstream-refused"),
-            ("\N{LARGE YELLOW CIRCLE}", "warning http-path-unknown"),
-            ("\N{LARGE BLUE CIRCLE}", "info content-type-not-json"),
-            ("", ""),
-            ("", ""),
+        red, yellow, blue = "\N{LARGE RED CIRCLE}", "\N{LARGE YELLOW CIRCLE}", "\N{LARGE BLUE CIRCLE}"
+        assert [flow["marked"] for flow in flows] == [red, yellow, blue, "", ""]
+        assert [flow["comment"].partition(":")[0] for flow in flows[:3]] == [
+            "warning upstream-refused",
+            "warning http-path-unknown",
+            "info content-type-not-json",
         ]
         assert (
             "error param-type: media.id is the number 7; expected a string at /params/media.id" in flows[0]["comment"]
@@ -84,6 +86,35 @@ def test_mitmweb_shows_verdicts(sqlite_url, tmp_path):
         assert heading[:3] == ["id", "started", "state"]
         assert [row[2] for row in rows] == ["open", "open", "failed"]
 
+        location = proxy.ask("POST", "/api/v1/sessions", body(event_dict("sessionStart"))).header("Location") or ""
+        ad = {"media.ad.id": "a", "media.ad.length": 30, "media.ad.podPosition": 1, "media.ad.playerName": "x"}
+        proxy.ask("POST", f"{location}/events", body(event_dict("adStart", params=ad)))
+        deadline = time.monotonic() + 20
+        while web.flows()[-1]["marked"] != "\N{LARGE RED CIRCLE}":
+            assert time.monotonic() < deadline, web.flows()[-1]
+            time.sleep(0.05)
+        assert "error ad-outside-break #2: adStart with no ad break open" in web.flows()[-1]["comment"]
+    assert f"recording into store {sqlite_url}" in proxy.process.output
+    assert not [line for line in proxy.process.lines if "alembic" in line or "Running upgrade" in line]
+
+
+@pytest.mark.parametrize(
+    ("store_url", "options", "says"),
+    [
+        ("mysql://user:secret@host/db", [], "'mysql://user@host/db' is no URL of a store"),
+        ("sqlite:///tape.db", ["tape_stor=x"], "unknown option tape_stor; did you mean tape_store?"),
+        ("sqlite:///tape.db", ["tape_check=perhaps"], "Failed to parse option tape_check"),
+    ],
+)
+def test_an_option_that_makes_no_sense_ends_mitmdump_with_one_sentence(tmp_path, store_url, options, says):
+    command = command_of("mitmdump", tmp_path, "http://127.0.0.1:9", store_url, 0)
+    command += [part for option in options for part in ("--set", option)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1, done.stdout
+    assert says in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "secret" not in done.stdout + done.stderr
+
 
 def test_the_sdks_flows_are_not_marked_for_what_it_always_does(sqlite_url, tmp_path):
     port = free_port()
@@ -93,7 +124,9 @@ def test_the_sdks_flows_are_not_marked_for_what_it_always_does(sqlite_url, tmp_p
         inside("mitmweb", tmp_path, upstream.url, sqlite_url, *options) as proxy,
     ):
         play(proxy.port)
-        assert {flow["marked"] for flow in Web(port).flows()} == {""}
+        flows = Web(port).flows()
+    assert {flow["marked"] for flow in flows} == {""}
+    assert {flow["comment"].partition(" #")[0] for flow in flows} <= {"", "info ts-clock-skew", "info ts-equal"}
 
 
 def test_settings_count_in_mitmproxy_too_and_large_bodies_are_marked_when_they_are_judged(sqlite_url, tmp_path):
