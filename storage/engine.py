@@ -239,6 +239,8 @@ class Store:
         try:
             yield
         except exc.DBAPIError as e:
+            if isinstance(e.orig, postgres.TOO_LARGE):
+                raise
             if isinstance(e, exc.OperationalError | exc.InterfaceError) or isinstance(e.orig, postgres.NO_RIGHT):
                 hint = "may you read and write there?" if self.is_sqlite else postgres.hint(str(e.orig))
             elif type(e.orig) is sqlite3.DatabaseError:

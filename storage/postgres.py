@@ -28,6 +28,9 @@ WRITER_LOCK = 0x5E5510
 NO_RIGHT = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)
 """What PostgreSQL says where another user, or another server, would do."""
 
+TOO_LARGE = psycopg.errors.ProgramLimitExceeded
+"""What PostgreSQL says of a value that is too large for an index: nothing that waiting helps against."""
+
 _PINNED = {
     "client_encoding": "UTF8",
     "DateStyle": "ISO",  # the driver reads no other times with their zone
@@ -116,14 +119,21 @@ def codec_for(encoding: str) -> str:
 
 def hint(error: str) -> str:
     """Return what to do about an error of a connection."""
-    if "unsupported startup parameter" in error:
-        return (
-            "a pooler refuses what the URL says in 'options': give it to the role instead, ALTER ROLE … SET …, "
-            "or connect to the server itself"
-        )
-    if "statement pooling" in error:
-        return "the pooler must keep a transaction together: pool_mode = transaction, or session"
-    return "is it running, and may you write there?"
+    return next((hint for part, hint in _HINTS.items() if part in error), "is it running, and may you write there?")
+
+
+_HINTS = {
+    "unsupported startup parameter": (
+        "a pooler refuses what the URL says in 'options': give it to the role instead, ALTER ROLE … SET …, "
+        "or connect to the server itself"
+    ),
+    "statement pooling": "the pooler must keep a transaction together: pool_mode = transaction, or session",
+    "query_wait_timeout": (
+        "the pooler has no connection left; each replay occupies one for as long as it runs: raise default_pool_size"
+    ),
+    "conversion between": "make a database with ENCODING 'UTF8'",
+}
+"""By a part of what PostgreSQL or PgBouncer says."""
 
 
 def _given_search_path(db: psycopg.Connection[Any]) -> str:

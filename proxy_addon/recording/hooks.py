@@ -211,8 +211,8 @@ class Tape:
             return
         if recorder.store.encoding != "utf-8":
             logger.warning(
-                f"{recorder.store.label} holds no letters beyond {recorder.store.encoding}: lists will show ? for them; "
-                "bodies, paths and headers are stored as they are"
+                f"{recorder.store.label} is encoded in {recorder.store.encoding}: lists show ? for characters that it "
+                "lacks; bodies, paths and headers are stored exactly"
             )
         recorder.writer.start()
         recorder.live.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,9 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
-from proxy_addon.errors import StorageBusy
+from proxy_addon.errors import StorageBusy, StorageUnavailable
 from storage import exchanges, migrate, saving, sessions
 from storage.engine import Store
 from tests import pgbouncer, postgres, processes
@@ -133,7 +135,7 @@ class TestEncodings:
             shown, told = recorded(url, tmp_path)
             assert shown["session"]["media_name"] == listed
             assert shown["exchanges"][0]["request"]["body"] == {"text": begin("m").decode()}
-            assert ("holds no letters beyond" in told) == (encoding != "SQL_ASCII")
+            assert ("lists show ? for characters that it lacks" in told) == (encoding != "SQL_ASCII")
             for wanted in ("--media", "--player"):
                 assert printed("sessions", wanted, "東京…", "--store", url) == []
             assert len(printed("sessions", "--media", shown["session"]["media_name"], "--store", url)) == 1
@@ -171,6 +173,22 @@ class TestEncodings:
                 (session,) = sessions.newest(db, sessions.Filters(), now=BEGIN)
                 (found,) = exchanges.get(db, ["s"])
             assert (session.media_name, found.request.body) == ("Am?lie", sent.request.body)
+
+    def test_a_value_that_is_too_large_for_an_index_keeps_nothing_else_waiting(self, postgres_url):
+        """A store that is away is waited for; this one would be waited for in vain, with all that comes after."""
+        with opened(postgres_url) as store:
+            with store.write() as db:
+                db.execute(text("CREATE INDEX mine ON exchanges (path)"))
+            path = "/api/v1/sessions/" + "".join(hashlib.sha256(bytes([n])).hexdigest() for n in range(200))
+            with pytest.raises(OperationalError, match="index row requires"):
+                save(store, exchange(id="e", path=path))
+
+    def test_an_encoding_without_a_conversion_is_refused(self, postgres, tmp_path):
+        with postgres.unlike_ours("MULE_INTERNAL") as url:
+            done = run("record", "--upstream", "http://127.0.0.1:9", *processes.ANY_PORT, "--store", url, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "conversion between UTF8 and MULE_INTERNAL is not supported" in done.stderr
+        assert "make a database with ENCODING 'UTF8'" in done.stderr
 
 
 @pytest.mark.skipif(pgbouncer.PROGRAM is None, reason="PgBouncer is not installed; Debian's package is 'pgbouncer'")
@@ -218,6 +236,19 @@ class TestPooler:
                 for store in (other, direct):
                     with store.alone("run-1", "run 1"):
                         pass
+
+    def test_a_pool_without_a_connection_for_the_lock_is_named(self, postgres, postgres_url):
+        settings = {"pool_mode": "transaction", "default_pool_size": 1, "query_wait_timeout": 1}
+        with (
+            pgbouncer.before(postgres, **settings) as folder,
+            closing(Store(pgbouncer.url(postgres_url, folder))) as one,
+            closing(Store(one.url)) as other,
+            one.alone("run-1", "run 1"),
+            pytest.raises(StorageUnavailable, match="query_wait_timeout") as caught,
+            other.write(),
+        ):
+            pass
+        assert "default_pool_size" in caught.value.hint
 
     def test_a_search_path_is_kept_where_it_ignores_it_and_refused_where_it_refuses_it(self, postgres, tmp_path):
         options = "&options=-csearch_path%3Dtape"
