@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Row, select
 
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Outcome, Request, Response, header
+from storage.filters import Filters
 from storage.matching import holding
 from storage.models import ExchangeRow, FindingRow, Recording
-from storage.sessions import Filters
 
 _READ_AT_ONCE = 200
 

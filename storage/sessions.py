@@ -5,25 +5,23 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from dataclasses import fields
+from datetime import datetime
 from difflib import get_close_matches
 from itertools import batched
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, or_, select, update
 
 from proxy_addon.core.sessions import (
     BESIDE_WINDOW,
-    IDLE_TIMEOUT,
-    PLAYHEAD_TIMEOUT,
     FindingCounts,
     Session,
-    SessionState,
 )
 from proxy_addon.core.wording import visible
 from proxy_addon.errors import NotFound
-from storage.matching import LAST, holding, values_like
+from storage.filters import Filters, conditions
+from storage.matching import LAST, values_like
 from storage.models import PREFIX_LENGTH, ExchangeRow, ServerRow, SessionRow
 
 _SAME = [field.name for field in fields(Session) if field.name != "findings"]
@@ -33,53 +31,6 @@ COLUMNS = tuple(SessionRow.__table__.columns)
 """What `from_row` reads."""
 _READ_AT_ONCE = 200
 _IDS_IN_A_STATEMENT = 500
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filters:
-    """Which sessions a command is about; what is None does not matter.
-
-    Attributes:
-        name: Name of the recording, exactly.
-        since: Started at this time or later.
-        until: Started before this time.
-        states: One of these; empty for all.
-        player: Player name; see `storage.matching` for what matches.
-        media: Media ID or media name.
-        user_agent: ``User-Agent``.
-        with_findings: Only those that have findings.
-        idle_timeout: So long without an event makes an open session an expired one.
-        unclosed_is_found: That a session has run out, as nobody closed it, is a finding.
-    """
-
-    name: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    states: frozenset[SessionState] = frozenset()
-    player: str | None = None
-    media: str | None = None
-    user_agent: str | None = None
-    with_findings: bool = False
-    idle_timeout: timedelta = IDLE_TIMEOUT
-    unclosed_is_found: bool = True
-
-    @property
-    def concern_sessions_alone(self) -> bool:
-        """Whether they ask for something that only sessions have, so that no exchange outside of one fits."""
-        return bool(self.states or self.player or self.media)
-
-    def only(self, names: Sequence[str]) -> Filters:
-        """Return the filters without those that are asked for and not named."""
-        return replace(self, **{name: getattr(_NO_FILTERS, name) for name in self.asked if name not in names})
-
-    @property
-    def asked(self) -> list[str]:
-        """The names of those that leave something out, in the order in which people read them."""
-        return [name for name in _NARROWING if getattr(self, name) != getattr(_NO_FILTERS, name)]
-
-
-_NARROWING = ("name", "since", "until", "states", "player", "media", "user_agent", "with_findings")
-_NO_FILTERS = Filters()
 
 
 def session_key(upstream: str, session_id: str | None) -> str | None:
@@ -121,13 +72,13 @@ def newest(
         now: What open sessions are measured against, to tell the expired ones.
         oldest_first: The other way round.
     """
-    conditions = _conditions(db, filters, now)
-    if conditions is None:
+    wanted = conditions(db, filters, now)
+    if wanted is None:
         return
     order = (SessionRow.started_at, SessionRow.id)
     query = (
         select(*COLUMNS)
-        .where(*conditions)
+        .where(*wanted)
         .order_by(*(order if oldest_first else [column.desc() for column in order]))
         .limit(limit)
         .execution_options(yield_per=_READ_AT_ONCE)
@@ -135,49 +86,6 @@ def newest(
     with db.execute(query) as rows:  # closed also where the reader has seen enough
         for row in rows.mappings():
             yield from_row(row)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Emptied:
-    """Why no session passes the filters.
-
-    Attributes:
-        by: The filter that leaves none, as it is called in `Filters`; None where the store has no sessions.
-        before: The filters that had been applied before it; empty where it alone leaves none.
-        left: How many sessions those left.
-    """
-
-    by: str | None
-    before: tuple[str, ...] = ()
-    left: int = 0
-
-
-def emptied(db: Connection, filters: Filters, *, now: datetime) -> Emptied | None:
-    """Return why no session passes the filters; None where one does."""
-    if _count(db, filters, now, limit=1):
-        return None
-    everything = _count(db, _NO_FILTERS, now)
-    asked = filters.asked
-    if not everything or not asked:
-        return Emptied(by=None)
-    for name in asked:
-        if not _count(db, filters.only([name]), now, limit=1):
-            return Emptied(by=name, left=everything)
-    left = everything
-    for place, name in enumerate(asked):
-        count = _count(db, filters.only(asked[: place + 1]), now)
-        if not count:
-            return Emptied(by=name, before=tuple(asked[:place]), left=left)
-        left = count
-    return None  # a recorder has stored one meanwhile
-
-
-def _count(db: Connection, filters: Filters, now: datetime, *, limit: int | None = None) -> int:
-    conditions = _conditions(db, filters, now)
-    if conditions is None:
-        return 0
-    some = select(SessionRow.id).where(*conditions).limit(limit).subquery()
-    return db.execute(select(func.count()).select_from(some)).scalar_one()
 
 
 def find(db: Connection, name: str) -> Session:
@@ -280,53 +188,6 @@ def upstreams(db: Connection) -> list[str]:
     sessions = values_like(db, SessionRow.upstream)
     outside = select(ExchangeRow.upstream).where(ExchangeRow.session.is_(None)).distinct()
     return sorted({*sessions, *db.execute(outside).scalars()})
-
-
-def _conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnElement[bool]] | None:
-    """Return what a row has to fulfil; None where no row can."""
-    conditions: list[ColumnElement[bool]] = []
-    timed_out = or_(
-        SessionRow.last_event_at <= now - filters.idle_timeout, SessionRow.playhead_moved_at <= now - PLAYHEAD_TIMEOUT
-    )
-    if filters.name is not None:
-        conditions.append(SessionRow.recording == filters.name)
-    if filters.since is not None:
-        conditions.append(SessionRow.started_at >= filters.since)
-    if filters.until is not None:
-        conditions.append(SessionRow.started_at < filters.until)
-    if filters.states:
-        conditions.append(or_(*(_in_state(state, timed_out) for state in sorted(filters.states))))
-    if filters.with_findings:
-        has_findings = SessionRow.has_findings.is_(True)
-        conditions.append(or_(has_findings, _has_run_out(timed_out)) if filters.unclosed_is_found else has_findings)
-    for wanted, columns in (
-        (filters.player, (SessionRow.player_name,)),
-        (filters.media, (SessionRow.media_id, SessionRow.media_name)),
-        (filters.user_agent, (SessionRow.user_agent,)),
-    ):
-        if wanted is not None:
-            matching = holding(db, wanted, columns)
-            if not matching:
-                return None
-            conditions.append(or_(*matching))
-    return conditions
-
-
-def _has_run_out(timed_out: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return `Session.has_run_out`, of sessions with events, as a condition."""
-    never_closed = and_(SessionRow.ended.is_(False), SessionRow.completed.is_(False), SessionRow.failed.is_(False))
-    return and_(never_closed, SessionRow.events > 0, timed_out)
-
-
-def _in_state(state: SessionState, timed_out: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return `Session.state` as a condition."""
-    match state:
-        case SessionState.OPEN:
-            return and_(SessionRow.state == SessionState.OPEN.value, ~timed_out)
-        case SessionState.EXPIRED:
-            return and_(SessionRow.state == SessionState.OPEN.value, timed_out)
-        case lasting:
-            return SessionRow.state == lasting.value
 
 
 def _named(db: Connection, condition: ColumnElement[bool], limit: int = 10) -> list[Session]:

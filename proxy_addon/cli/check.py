@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from proxy_addon.core.rules.body_views import Vocabulary
     from proxy_addon.core.sessions import Session
     from proxy_addon.reporting.judged import Moment, Subject
-    from storage.sessions import Filters
+    from storage.filters import Filters
 
 FORMATS = ("text", "json", "junit", "sarif", "github")
 FAIL_ON = ("error", "warning", "info", "never")

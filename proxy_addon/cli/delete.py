@@ -12,7 +12,7 @@ from proxy_addon.cli.filters import all_options, filter_options, require_any, re
 from proxy_addon.cli.options import config_option, store_option
 
 if TYPE_CHECKING:
-    from storage.sessions import Filters
+    from storage.filters import Filters
 
 _AT_ONCE = 200
 """Sessions in one transaction: a recorder that writes into the same store waits no longer than for these."""

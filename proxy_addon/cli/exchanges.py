@@ -10,7 +10,7 @@ from proxy_addon.cli.filters import filter_options
 from proxy_addon.cli.options import json_option, local_option, store_option
 
 if TYPE_CHECKING:
-    from storage.sessions import Filters
+    from storage.filters import Filters
 
 
 @click.command()

@@ -36,7 +36,7 @@ from proxy_addon.reporting.words import counted
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from storage.sessions import Filters
+    from storage.filters import Filters
 
 _AGO = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>[smhdw])\Z")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -94,7 +94,7 @@ _OF_THE_SETTINGS = {SessionState.OPEN, SessionState.EXPIRED}
 
 
 def filter_options[F: Callable[..., Any]](command: F) -> F:
-    """Add the filters; the command gets them as ``filters``, a `storage.sessions.Filters`.
+    """Add the filters; the command gets them as ``filters``, a `storage.filters.Filters`.
 
     They follow the settings file where the command has ``--config``, which it gets too if it asks for ``config``.
     """
@@ -114,7 +114,7 @@ def filter_options[F: Callable[..., Any]](command: F) -> F:
         **kwargs: Any,
     ) -> Any:
         # Not at the top: --help does without the database, and most commands without the rules.
-        from storage.sessions import Filters  # noqa: PLC0415
+        from storage.filters import Filters  # noqa: PLC0415
 
         filters = Filters(
             name=name,
@@ -156,7 +156,7 @@ def require_any(db: Connection, filters: Filters) -> None:
     Raises:
         NotFound: They leave none; the message names the filter that leaves nothing.
     """
-    from storage.sessions import emptied  # noqa: PLC0415  # --help does without the database
+    from storage.filters import emptied  # noqa: PLC0415  # --help does without the database
 
     why = emptied(db, filters, now=datetime.now(UTC))
     if why is None:

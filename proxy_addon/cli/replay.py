@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from proxy_addon.replay.run import Ended
     from proxy_addon.replay.transport import HttpTransport
     from storage.engine import Store
-    from storage.sessions import Filters
+    from storage.filters import Filters
 
 
 @click.command()

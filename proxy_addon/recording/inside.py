@@ -32,7 +32,7 @@ from proxy_addon.recording.flows import Arrivals, exchange_of, upstream_url
 from proxy_addon.recording.inspecting import Inspector
 from storage import sessions
 from storage.engine import Store
-from storage.sessions import Filters
+from storage.filters import Filters
 
 PREFIX = "tape_"
 """What the names of all our options begin with."""

@@ -20,7 +20,7 @@ from proxy_addon.replay.planner import Planner, Planning
 from proxy_addon.replay.resolving import CheckedTarget, check_target
 from storage import exchanges, runs, sessions
 from storage.engine import Store
-from storage.sessions import Filters
+from storage.filters import Filters
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -31,7 +31,7 @@ from proxy_addon.recording.hooks import Tape
 from proxy_addon.recording.inspecting import JUDGED_AT_ONCE
 from storage import exchanges, findings, saving, sessions
 from storage.engine import Store
-from storage.sessions import Filters
+from storage.filters import Filters
 from tests.builders import BEGIN_MS, body, event_dict
 
 START = body(event_dict("sessionStart"))

@@ -22,7 +22,7 @@ from proxy_addon.recording.inspecting import JUDGED_AT_ONCE, Inspector
 from proxy_addon.recording.live import LiveJudge
 from storage import exchanges, findings, saving, sessions
 from storage.engine import Store
-from storage.sessions import Filters
+from storage.filters import Filters
 from tests.builders import BEGIN, BEGIN_MS, at, body, event, event_dict, exchange, response, start
 
 SOON_S = 20

@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 from proxy_addon.errors import StorageBusy, StorageUnavailable
 from storage import exchanges, migrate, saving, sessions
 from storage.engine import Store
+from storage.filters import Filters
 from tests import pgbouncer, postgres, processes
 from tests.builders import BEGIN, START_PARAMS, body, event_dict, exchange, start, unjudged
 from tests.processes import Answer, Server, printed, run
@@ -148,7 +149,7 @@ class TestEncodings:
             save(store, exchange(id="e", path=path, body=b"\xff\0"))
             with store.read() as db:
                 (found,) = exchanges.get(db, ["e"])
-                (session,) = sessions.newest(db, sessions.Filters(), now=BEGIN)
+                (session,) = sessions.newest(db, Filters(), now=BEGIN)
                 assert sessions.find(db, session.session_id or "").id == session.id
             assert (found.request.path, found.request.body) == (path, b"\xff\0")
             assert session.session_id == "ü\\x41ÿ\0\\"
@@ -170,7 +171,7 @@ class TestEncodings:
             sent = start(id="s", body=body(event_dict("sessionStart", params={**START_PARAMS, "media.name": "Amélie"})))
             save(store, sent)
             with store.read() as db:
-                (session,) = sessions.newest(db, sessions.Filters(), now=BEGIN)
+                (session,) = sessions.newest(db, Filters(), now=BEGIN)
                 (found,) = exchanges.get(db, ["s"])
             assert (session.media_name, found.request.body) == ("Am?lie", sent.request.body)
 

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, event, text
 from proxy_addon.core.sessions import Session, SessionState
 from storage import migrate, sessions
 from storage.engine import Store
-from storage.sessions import Filters
+from storage.filters import Filters
 from tests import postgres as postgresql
 from tests.builders import BEGIN, at, session
 

@@ -14,9 +14,9 @@ from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT, AsOf, Sess
 from proxy_addon.errors import NotFound
 from storage import exchanges, saving, sessions
 from storage.engine import Store
+from storage.filters import Filters
 from storage.models import ExchangeRow, FindingRow, Recording, SessionRow
 from storage.saving import RecordingRun
-from storage.sessions import Filters
 from tests.builders import BEGIN, SESSION_ID, UPSTREAM, at, event, exchange, preflight, start, unjudged
 from tests.builders import session as a_session
 

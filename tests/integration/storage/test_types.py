@@ -17,8 +17,8 @@ from proxy_addon.core.events import read_body
 from proxy_addon.core.exchange import Exchange, Headers, Outcome, Request, Response
 from storage import exchanges, saving, sessions
 from storage.engine import Store
+from storage.filters import Filters
 from storage.saving import RecordingRun
-from storage.sessions import Filters
 from storage.types import LABEL_LENGTH, HeaderList, Label, UtcDateTime, WireText
 from tests.builders import BEGIN, at, body, event, event_dict, exchange, response, start, unjudged
 
