@@ -14,6 +14,7 @@ from proxy_addon.core.jsonforms import body_document
 from proxy_addon.core.replays.plans import PlannedStep, SessionPlan
 from proxy_addon.core.replays.runs import RunChange
 from proxy_addon.core.replays.sending import SendingOptions
+from proxy_addon.reporting.columns import Column, Table
 from proxy_addon.reporting.documents import Document, difference_document, json_list
 from proxy_addon.reporting.terminal import Screen, printable
 from proxy_addon.reporting.words import change_line, counted, places, value
@@ -60,24 +61,40 @@ class Counting:
 
 
 def print_plan(console: Screen, plan: SessionPlan, options: SendingOptions, framed: Framed) -> None:
-    """Print the plan of a session for people: a line for each step, and below it what is changed in it."""
+    """Print the plan of a session for people: a row for each step, and below it what is changed in it."""
     document = _session(plan, options, framed)
-    console.print(Text.assemble("session ", (document["source"], "bold"), f", {len(plan.steps)} steps"), soft_wrap=True)
+    title = Text.assemble("session ", (document["source"], "bold"), f", {counted(len(plan.steps), 'step')}")
+    console.print_line(title)
+    table = Table(
+        Column("#", is_right=True),
+        Column("after s", is_right=True),
+        Column("event", least=15),
+        Column("bytes", is_right=True, dropped=1),
+        Column("request", least=24),
+    )
     for step, planned in zip(document["steps"], plan.steps, strict=True):
-        line = Text(f"  #{step['seq']:<4} ")
-        if step["skip"] is not None:
-            line.append_text(printable(f"{step['event_type'] or step['method']} not sent: {step['skip']}"))
-        else:
-            due = "" if step["due_s"] is None else f"{step['due_s']:>10.3f} s  "
-            line.append(f"{due}{step['method']} ").append_text(printable(step["path"]))
-            line.append("  ").append_text(printable(step["event_type"], "(no event type)"))
-            line.append(f"  {counted(len(planned.request.body), 'byte')}", "dim")
-            if step["remark"]:
-                line.append("  ").append_text(printable(step["remark"]))
-        console.print(line, soft_wrap=True)
-        for each in planned.differences if step["skip"] is None else ():
-            changed = f"{each.where}: {value(each.a)} -> {value(each.b)}"
-            console.print_wrapped(Text(" " * 8).append_text(printable(changed)), hanging=12)
+        is_sent = step["skip"] is None
+        request = printable(f"{step['method']} {step['path']}")
+        request.stylize("" if is_sent else "dim")
+        table.add(
+            str(step["seq"]),
+            "" if step["due_s"] is None else f"{step['due_s']:.3f}",
+            printable(step["event_type"], "(no event type)"),
+            str(len(planned.request.body)) if is_sent else "",
+            request,
+            below=_said_of(step, planned),
+        )
+    console.print_table(table)
+
+
+def _said_of(step: Document, planned: PlannedStep) -> Iterator[Text]:
+    if step["skip"] is not None:
+        yield printable(f"not sent: {step['skip']}")
+        return
+    if step["remark"]:
+        yield printable(step["remark"])
+    for each in planned.differences:
+        yield printable(f"{each.where}: {value(each.a)} -> {value(each.b)}")
 
 
 def print_planned(console: Screen, options: SendingOptions, counting: Counting, changes: Iterable[RunChange]) -> None:

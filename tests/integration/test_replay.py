@@ -1464,7 +1464,7 @@ class TestChanging:
             assert json.loads(body)["x"] == 1
         text = processes.run(*arguments(tape, target.url, "--dry-run", "--set", "$.x=1", "--drop", "$.never"))
         assert "not sent: preflight" in text.stdout
-        assert re.search(r"sessionStart  [0-9]+ bytes\n        /x: nothing -> 1\n", text.stdout)
+        assert re.search(r"sessionStart +[0-9]+  POST /api/v1/sessions\n    /x: nothing -> 1\n", text.stdout)
         assert f"2 sessions, 28 requests to send to {target.url} at speed 1" in text.stdout
         assert "changed 28 places: --set $.x=1" in text.stdout
         assert "--drop $.never found nothing to change" in text.stderr

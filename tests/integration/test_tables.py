@@ -23,6 +23,7 @@ from tests.processes import COMMAND, collector, on_terminal, printed, run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
 
+NOWHERE = ("--target", "http://127.0.0.1:9")
 WIDTHS = [60, 80, 100, 120, 200]
 LONG = "a name that goes on and on " * 8
 WIDE = "海の三秒間、とても長い題名の映画、第百二十三回"
@@ -105,7 +106,7 @@ def test_whatever_a_device_sent_lines_are_as_wide_as_the_terminal(tape, columns)
     for command, code in (
         (["show", SESSION_ID], 0), (["show", OTHER_SESSION_ID, "--bodies"], 0), (["show", "e1e1"], 0),
         (["show", BAD_SESSION], 0), (["exchanges"], 0), (["check", "--all"], 1),
-        (["diff", SESSION_ID, BAD_SESSION], 1),
+        (["diff", SESSION_ID, BAD_SESSION], 1), (["replay", "--all", *NOWHERE, "--dry-run"], 0),
     ):  # fmt: skip
         assert_fits(on_terminal(*command, "--store", tape, columns=columns, code=code), columns)
 
