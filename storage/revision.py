@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, inspect, text
 
-from proxy_addon.errors import SchemaOutOfDate
+from proxy_addon.errors import SchemaOutOfDate, SessiontapeError
 from storage.engine import Store
 from storage.models import Base
 
@@ -74,3 +74,15 @@ def require(db: Connection, store: Store) -> None:
         f"{store.label} is at revision {revision}; this version needs {REVISION}",
         hint=f"run: sessiontape db upgrade --store '{store.label}'",
     )
+
+
+def remedy(store: Store) -> str | None:
+    """Return what is wrong with a store's schema and what mends it; None where it is right, or cannot be seen."""
+    try:
+        with store.read() as db:
+            require(db, store)
+    except SchemaOutOfDate as e:
+        return f"{e}; {e.hint}"
+    except SessiontapeError:
+        return None
+    return None

@@ -42,7 +42,7 @@ from proxy_addon.recording.live import LiveJudge
 from proxy_addon.recording.options import DURABILITIES, DURABILITY_HELP, REJECT_HELP, TIMEOUT_HELP, UPSTREAM_TIMEOUT_S
 from proxy_addon.recording.watching import Watcher
 from proxy_addon.recording.writer import LINGER_S, Writer
-from storage import DEFAULT_STORE, migrate, saving
+from storage import DEFAULT_STORE, migrate, revision, saving
 from storage.engine import Store, check_url
 
 logger = logs.logger(__name__)
@@ -84,7 +84,13 @@ class _Recorder:
 
     def _save(self, batch: Sequence[tuple[Exchange, Verdict]]) -> None:
         judged = [saving.Judged(exchange, verdict) for exchange, verdict in batch]
-        saved = saving.save_batch(self.store, self._run, judged, findings_due=self.inspector.is_on)
+        try:
+            saved = saving.save_batch(self.store, self._run, judged, findings_due=self.inspector.is_on)
+        except Exception as e:
+            reason = revision.remedy(self.store)
+            if reason is None:
+                raise
+            raise StorageUnavailable(reason) from e
         self._watcher.stored(batch, saved.touched)
         if self.inspector.is_on:
             self.live.see(saved)

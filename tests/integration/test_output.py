@@ -10,6 +10,7 @@ import re
 import select
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import threading
@@ -22,6 +23,7 @@ from typing import IO
 
 import pytest
 
+from storage.revision import REVISION
 from tests import forking, processes
 from tests.builders import body, event_dict
 
@@ -210,6 +212,40 @@ def test_what_goes_wrong_is_told_once_with_its_remedy_and_then_counted(tmp_path:
     assert "--cert FILE" in untrusted
     assert more == "WARNING 2 more TLS handshakes failed in the last minute, the first with 127.0.0.1"
     assert told[-1].startswith("INFO 5 exchanges stored, 0 lost")
+
+
+@pytest.mark.parametrize("newer", [False, True], ids=["missing", "newer"])
+def test_while_the_schema_is_not_the_right_one_exchanges_wait_and_the_remedy_is_named(
+    newer: bool, tmp_path: Path
+) -> None:
+    store = f"sqlite:///{tmp_path / 'tape.db'}"
+    with processes.collector(tmp_path) as upstream:
+        options = ("--upstream", upstream.url, *processes.ANY_PORT, "--store", store)
+        with recording(tmp_path, *options) as recorder:
+            assert ask(recorder.port, "POST", "/api/v1/sessions", START) == 201
+            if newer:
+                change(tmp_path / "tape.db", "ALTER TABLE exchanges RENAME COLUMN outcome TO ending", "9999")
+            else:
+                assert processes.run("db", "downgrade", "base", "--yes", "--store", store).returncode == 0
+            assert ask(recorder.port, "POST", "/api/v1/sessions", START) == 201
+            told = recorder.line(recorder.err, "exchanges wait")
+            assert (
+                "pip install --upgrade sessiontape" if newer else f"sessiontape db upgrade --store '{store}'"
+            ) in told
+            if newer:
+                change(tmp_path / "tape.db", "ALTER TABLE exchanges RENAME COLUMN ending TO outcome", REVISION)
+            else:
+                assert processes.run("db", "upgrade", "--store", store).returncode == 0
+            recorder.line(recorder.err, "the store is back")
+    assert len(processes.printed("sessions", "--store", store)) == (2 if newer else 1)
+
+
+def change(path: Path, statement: str, revision: str) -> None:
+    """Do to a store what another version of the program does."""
+    with closing(sqlite3.connect(path, timeout=WITHIN_S)) as db:
+        db.execute(statement)
+        db.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        db.commit()
 
 
 def test_quiet_logs_errors_alone_and_json_is_json(tmp_path: Path, sqlite_url: str) -> None:
