@@ -15,6 +15,7 @@ from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Verdict
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.sessions import RETRY_WINDOW, Membership, Session, membership, session_id_of
+from proxy_addon.core.wording import visible
 from storage import exchanges as exchange_rows
 from storage import findings as finding_rows
 from storage import schemas
@@ -91,7 +92,9 @@ def save_batch(store: Store, recording: RecordingRun, judged: Sequence[Judged], 
         with store.write(in_ascii=True) as db:
             saved = save(db, recording, judged, findings_due=findings_due)
         path = judged[0].exchange.request.path
-        logger.warning(f"stored with ? for letters in its names: {path}: {getattr(e, 'orig', e)}")
+        logger.warning(
+            f"stored with ? for letters in its names: {visible(path)}: {visible(str(getattr(e, 'orig', e)))}"
+        )
         return saved
 
 

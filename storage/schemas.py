@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, select, update
 from proxy_addon.core.protocol import Key
 from proxy_addon.core.rules.body_views import Vocabulary
 from proxy_addon.core.schemas import StoredSchema, read_schema
+from proxy_addon.core.wording import visible
 from proxy_addon.errors import ProtocolError
 from storage.models import SchemaRow
 
@@ -76,5 +77,5 @@ def vocabulary(db: Connection, upstream: str, extra: tuple[Key, ...] = ()) -> Vo
         try:
             read[event_type] = read_schema(schema.body, event_type, f"schema {schema.sha256[:12]} of {upstream}")
         except ProtocolError as e:
-            logger.warning(f"the schema of {event_type} from {upstream} is not used: {e}")
+            logger.warning(visible(f"the schema of {event_type} from {upstream} is not used: {e}"))
     return Vocabulary(extra, read)

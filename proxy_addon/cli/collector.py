@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-from proxy_addon.cli.options import LISTEN, store_option
+from proxy_addon.cli.options import LISTEN, LISTEN_HELP, store_option
 from proxy_addon.collector.recorded import RecordedAnswers
 from proxy_addon.errors import SettingsError
 
 
 @click.command()
-@click.option("--listen", type=LISTEN, default="127.0.0.1:8081", show_default=True, help="Port 0 takes a free one.")
+@click.option("--listen", type=LISTEN, default="127.0.0.1:8081", show_default=True, help=LISTEN_HELP)
 @click.option(
     "--from",
     "session",

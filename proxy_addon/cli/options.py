@@ -70,6 +70,7 @@ class _Seconds(click.ParamType[float]):
 
 
 LISTEN = _Listen()
+LISTEN_HELP = "A port alone is of this machine only, :PORT is on all its addresses; port 0 takes a free one."
 SECONDS = _Seconds()
 SERVER_URL = _ServerUrl()
 

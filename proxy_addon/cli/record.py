@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proxy_addon.cli.options import LISTEN, SECONDS, SERVER_URL, config_option, store_option
+from proxy_addon.cli.options import LISTEN, LISTEN_HELP, SECONDS, SERVER_URL, config_option, store_option
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.process import logs
 from proxy_addon.process.lines import Lines
@@ -26,7 +26,7 @@ logger = logs.logger(__name__)
 
 @click.command()
 @click.option("--upstream", type=SERVER_URL, metavar="URL", help="The real server: http[s]://host[:port][/path].")
-@click.option("--listen", type=LISTEN, default="127.0.0.1:8080", show_default=True, help="Port 0 takes a free one.")
+@click.option("--listen", type=LISTEN, default="127.0.0.1:8080", show_default=True, help=LISTEN_HELP)
 @click.option("--name", metavar="NAME", help="Name of the recording, to find it by.")
 @click.option(
     "--cert",

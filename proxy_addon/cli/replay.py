@@ -326,7 +326,7 @@ def _print_noise(
         print_json({"ignore": list(found)})
     elif found:
         for where in found:
-            click.echo(f"--ignore {shlex.quote(where)}")  # the target chooses names: nothing to paste unquoted
+            click.echo(f"--ignore {shlex.quote(visible(where))}")  # the target chooses names: nothing to paste unquoted
     else:
         click.echo("the answers were the same both times: nothing has to be ignored", err=True)
 

@@ -13,6 +13,7 @@ import click
 
 from proxy_addon.cli.options import SERVER_URL, json_option, local_option, store_option
 from proxy_addon.core.urls import ServerUrl
+from proxy_addon.core.wording import visible
 from proxy_addon.errors import NotFound, TargetUnreachable
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def pull(*, upstream: ServerUrl, insecure: bool, event_types: tuple[str, ...], s
                     problem = str(e)
             if problem is not None or isinstance(answer, str):
                 missing += 1
-                click.echo(f"{name}: {problem}", err=True)
+                click.echo(f"{name}: {visible(str(problem))}", err=True)
                 continue
             with store.write() as db:
                 new = stored.keep(db, str(upstream), name, answer, now)

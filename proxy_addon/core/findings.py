@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, override
 
+from proxy_addon.core.wording import visible
+
 
 class Severity(StrEnum):
     """How bad a finding is. A request is invalid if, and only if, it has at least one error."""
@@ -149,8 +151,8 @@ def _elsewhere(finding: Finding) -> str:
 
 
 def finding_line(finding: Finding, place: str = "") -> str:
-    """Return a finding as text: one line, provided that what the device sent contains no line breaks."""
-    return "".join(text for _, text in finding_parts(finding, place))
+    """Return a finding as one line of text, in which nothing acts that the device sent."""
+    return visible("".join(text for _, text in finding_parts(finding, place)))
 
 
 type Verdict = Sequence[Finding] | None
