@@ -24,6 +24,7 @@ from mitmproxy.optmanager import OptManager
 
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Finding, Severity, finding_line, worst
+from proxy_addon.core.folding import place_of
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.routes import TRACKING, Operation, parse_route
 from proxy_addon.core.urls import ServerUrl
@@ -122,7 +123,7 @@ class Marks:
         comment = "\n".join(
             [
                 *(finding_line(finding) for finding in found.of_exchange),
-                *(finding_line(finding, f"#{finding.seq}") for finding in found.of_session),
+                *(finding_line(finding, place_of(finding)) for finding in found.of_session),
             ]
         )
         if of.marked in ("", of.metadata.get(_MARKED)):

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from datetime import UTC
 
 from proxy_addon.core.findings import Finding, finding_parts
+from proxy_addon.core.folding import place_of
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.news import Ended, Found, News, Started
 from proxy_addon.core.sessions import Session
@@ -71,7 +72,7 @@ def _begun(session: Session) -> tuple[str, str]:
 
 
 def _finding(finding: Finding, event_type: str | None) -> str:
-    place = f"#{finding.seq}" if finding.seq is not None else f"on {event_type}" if event_type else ""
+    place = place_of(finding) or (f"on {event_type}" if event_type else "")
     return "".join(text for kind, text in finding_parts(finding, place) if kind != "severity").lstrip()
 
 
