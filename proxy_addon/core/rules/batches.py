@@ -14,7 +14,7 @@ _FLAG = "media.downloaded"
 
 @body_rule("downloads-not-array", ERROR)
 def downloads_not_array(body: BodyView) -> Iterable[Problem]:
-    """The body of a request to downloaded is not an array.
+    """The body of a request to `downloaded` is not an array.
 
     What it checks: A body that is posted to `/api/v1/downloaded` must be a JSON array.
 
@@ -52,7 +52,7 @@ def downloads_empty(body: BodyView) -> Iterable[Problem]:
 
     How to fix: Post a batch only if a playback was stored, and check that the queue was not emptied twice.
 
-    Known limits: An empty array that is posted to events is reported by `body-not-object` instead.
+    Known limits: An empty array that is posted to `events` is reported by `body-not-object` instead.
     """
     if isinstance(body.value, list) and not body.value and body.endpoint is not Operation.EVENTS:
         yield Problem("the array is empty; expected events, the first one a sessionStart", "")
@@ -90,7 +90,7 @@ def downloads_first_not_session_start(body: BodyView) -> Iterable[Problem]:
 
 @body_rule("downloaded-flag-missing", ERROR)
 def downloaded_flag_missing(body: BodyView) -> Iterable[Problem]:
-    """A batch on sessions is not marked as downloaded playback.
+    """A batch on `sessions` is not marked as downloaded playback.
 
     What it checks: In an array that is posted to `/api/v1/sessions`, the first `sessionStart` must have
     `media.downloaded` set to `true`.
@@ -128,7 +128,7 @@ def downloaded_flag_missing(body: BodyView) -> Iterable[Problem]:
 
 @body_rule("downloads-via-sessions", INFO)
 def downloads_via_sessions(body: BodyView) -> Iterable[Problem]:
-    """A batch was posted to sessions, which is deprecated.
+    """A batch was posted to `sessions`, which is deprecated.
 
     What it checks: A JSON array should be posted to `/api/v1/downloaded`, not to `/api/v1/sessions`.
 

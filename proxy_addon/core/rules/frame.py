@@ -86,7 +86,7 @@ def _right_name(name: str) -> str | None:
 
 @event_rule("event-on-sessions", ERROR)
 def event_on_sessions(event: EventView) -> Iterable[Problem]:
-    """An event other than `sessionStart` was posted to sessions.
+    """An event other than `sessionStart` was posted to `sessions`.
 
     What it checks: A single event on `/api/v1/sessions` must be a `sessionStart`.
 
@@ -112,7 +112,7 @@ def event_on_sessions(event: EventView) -> Iterable[Problem]:
 
 @event_rule("session-start-on-events", ERROR, on="sessionStart")
 def session_start_on_events(event: EventView) -> Iterable[Problem]:
-    """`sessionStart` was posted to events.
+    """`sessionStart` was posted to `events`.
 
     What it checks: A `sessionStart` must not be posted to `/api/v1/sessions/{sid}/events`.
 
@@ -126,7 +126,7 @@ def session_start_on_events(event: EventView) -> Iterable[Problem]:
 
     How to fix: Post each `sessionStart` to `/api/v1/sessions`, and use the new session ID for all events after it.
 
-    Known limits: The elements of an array that is posted to events are not checked. Such an array is reported by
+    Known limits: The elements of an array that is posted to `events` are not checked. Such an array is reported by
     `body-not-object`.
     """
     if event.endpoint is Operation.EVENTS and event.type == START:

@@ -22,8 +22,8 @@ _LONGEST_ANSWER = 300
 def http_method(exchange: Exchange) -> Iterable[Problem]:
     """The request uses the wrong HTTP method for its endpoint.
 
-    What it checks: Requests to sessions, events and downloaded must use POST, and requests to schemas must use GET. The
-    OPTIONS request of a browser is accepted on all four.
+    What it checks: Requests to `sessions`, `events` and `downloaded` must use POST, and requests to `schemas` must use
+    GET. The OPTIONS request of a browser is accepted on all four.
 
     Why it matters: The server does nothing with other methods. No session is opened and no event is counted, although
     the player may believe otherwise.
@@ -34,8 +34,8 @@ def http_method(exchange: Exchange) -> Iterable[Problem]:
 
     How to fix: Send POST. The server's CORS headers also list PUT, but no call that uses it is documented.
 
-    Known limits: Methods are case-sensitive, so `post` is reported. HEAD on schemas is reported, although servers often
-    treat it like GET. The body of a request with a wrong method is not checked at all.
+    Known limits: Methods are case-sensitive, so `post` is reported. HEAD on `schemas` is reported, although servers
+    often treat it like GET. The body of a request with a wrong method is not checked at all.
     """
     route = exchange.route
     if route.operation is Operation.OTHER and route.endpoint is not None:
@@ -77,8 +77,8 @@ def http_path_unknown(exchange: Exchange) -> Iterable[Problem]:
 def content_type_not_json(exchange: Exchange) -> Iterable[Problem]:
     """The content type is not `application/json`.
 
-    What it checks: A POST to sessions, events or downloaded must have the `Content-Type` `application/json`. Upper and
-    lower case and parameters such as `charset=utf-8` do not matter.
+    What it checks: A POST to `sessions`, `events` or `downloaded` must have the `Content-Type` `application/json`.
+    Upper and lower case and parameters such as `charset=utf-8` do not matter.
 
     Why it matters: So far the server has read bodies of any content type, so nothing is lost today. A stricter server,
     or a proxy on the way, might refuse them.
@@ -106,8 +106,8 @@ def content_type_not_json(exchange: Exchange) -> Iterable[Problem]:
 def body_empty(body: BodyView) -> Iterable[Problem]:
     """The body is empty or contains only white space.
 
-    What it checks: The body of a POST to sessions, events or downloaded must contain something other than blanks, tabs
-    and line breaks.
+    What it checks: The body of a POST to `sessions`, `events` or `downloaded` must contain something other than blanks,
+    tabs and line breaks.
 
     Why it matters: Without a JSON object there is no event. The server refuses the request, and if it was a
     `sessionStart`, the session is never opened.
@@ -181,21 +181,21 @@ def json_duplicate_key(body: BodyView) -> Iterable[Problem]:
 def body_not_object(body: BodyView) -> Iterable[Problem]:
     """The body, or an element of a batch, is not an object.
 
-    What it checks: The body of a request to events must be an object. The body of a request to sessions must be an
-    object or an array. Each element of an array on sessions or downloaded must be an object.
+    What it checks: The body of a request to `events` must be an object. The body of a request to `sessions` must be an
+    object or an array. Each element of an array on `sessions` or `downloaded` must be an object.
 
     Why it matters: Every event is an object, and the server refuses anything else. In a batch, a single such element
     discards the whole playback.
 
     Source: Adobe's 2018 docs (the schema); Adobe's Swagger file. Confidence: high.
 
-    Example: `[{"playerTime": {"playhead": 10, "ts": 1772366410000}, "eventType": "ping"}]` posted to events
+    Example: `[{"playerTime": {"playhead": 10, "ts": 1772366410000}, "eventType": "ping"}]` posted to `events`
 
-    How to fix: Send one event per request to events. Use an array for downloaded playback only, and post it to
+    How to fix: Send one event per request to `events`. Use an array for downloaded playback only, and post it to
     `/api/v1/downloaded`.
 
-    Known limits: If an array is posted to events, its elements are not checked further. A body on downloaded that is
-    not an array is reported by `downloads-not-array`.
+    Known limits: If an array is posted to `events`, its elements are not checked further. A body on `downloaded` that
+    is not an array is reported by `downloads-not-array`.
     """
     if body.reading.problem is not None:
         return
@@ -238,8 +238,8 @@ def body_unknown_member(event: EventView) -> Iterable[Problem]:
 def upstream_refused(exchange: Exchange) -> Iterable[Problem]:
     """The upstream refused the request with status 400.
 
-    What it checks: Reports each request to sessions, events or downloaded that the upstream answered with 400, and
-    quotes the message in the answer.
+    What it checks: Reports each request to `sessions`, `events` or `downloaded` that the upstream answered with 400,
+    and quotes the message in the answer.
 
     Why it matters: The refused data does not count: the session is not opened, the event is dropped, or the whole batch
     is discarded. SDKs carry on or give up without a sign.
@@ -263,7 +263,8 @@ def upstream_refused(exchange: Exchange) -> Iterable[Problem]:
 def upstream_session_lost(exchange: Exchange) -> Iterable[Problem]:
     """The upstream does not know the session or has closed it.
 
-    What it checks: Reports each request to sessions, events or downloaded that the upstream answered with 404 or 410.
+    What it checks: Reports each request to `sessions`, `events` or `downloaded` that the upstream answered with 404 or
+    410.
 
     Why it matters: All further events with this session ID are lost, and no SDK notices. If the viewer continues
     watching, the rest of the playback is not measured.
@@ -278,7 +279,7 @@ def upstream_session_lost(exchange: Exchange) -> Iterable[Problem]:
     that opened the session.
 
     Known limits: No document says whether the server answers 410, 404 or 204 to events after `sessionEnd` or after a
-    timeout. On sessions and downloaded, both statuses are undocumented. They are reported there with a different
+    timeout. On `sessions` and `downloaded`, both statuses are undocumented. They are reported there with a different
     message, because they usually mean a wrong host or prefix.
     """
     if exchange.response is not None and exchange.route.operation in TRACKING:

@@ -1,4 +1,4 @@
-"""Rules for the playhead, and for counters in `qoeData`. Source: Media Collection API, session rules, playhead."""
+"""Rules for the playhead and the counters in `qoeData`. Source: Media Collection API, session rules, playhead."""
 
 from __future__ import annotations
 
