@@ -207,6 +207,11 @@ class Store:
             )
 
     def _open_file(self) -> None:
+        if self.path is not None and self._file is None and sqlite.is_unfinished(self.path):
+            raise StorageUnavailable(
+                f"{self.label} has a transaction that another program has left half done",
+                hint="let that program finish or undo it, or name another --store",
+            )
         try:
             self.require_file()
         except StorageUnavailable:

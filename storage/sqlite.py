@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
@@ -59,6 +59,26 @@ def has_journal(path: Path) -> bool:
         return path.with_name(f"{path.name}-wal").stat().st_size > 0
     except FileNotFoundError:
         return False
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a program that was killed has left a transaction half done, which SQLite undoes whenever it reads."""
+    journal = path.with_name(f"{path.name}-journal")
+    try:
+        with journal.open("rb") as file:
+            head = file.read(20)
+    except FileNotFoundError:
+        return False
+    # Section 3 of the file format: how many pages the database had before. None had it that was being made.
+    if len(head) < 20 or head[16:20] == bytes(4):
+        return False
+    # The journal may also belong to a transaction that is under way. SQLite knows, and says so where it may only read.
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)) as db:
+        try:
+            db.execute("SELECT 1 FROM sqlite_schema").fetchone()
+        except sqlite3.Error as e:
+            return e.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK
+    return False
 
 
 def leave_journal(db: sqlite3.Connection) -> None:

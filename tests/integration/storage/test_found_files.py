@@ -79,6 +79,25 @@ class TestForeign:
                 use(store)
             assert state(tmp_path / "copy") == before
 
+    def test_a_transaction_that_was_left_half_done_is_not_undone(self, tmp_path):
+        """Whoever reads such a file undoes it, which changes the file."""
+        (tmp_path / "copy").mkdir()
+        with closing(sqlite3.connect(tmp_path / "other.db", isolation_level=None)) as db:
+            db.execute("CREATE TABLE notes (text)")
+            db.execute("PRAGMA cache_size = 1")
+            db.execute("BEGIN")
+            for _ in range(100):
+                db.execute("INSERT INTO notes VALUES (zeroblob(4096))")
+            for each in ("other.db", "other.db-journal"):
+                (tmp_path / "copy" / each).write_bytes((tmp_path / each).read_bytes())
+        before = state(tmp_path / "copy")
+        assert set(before) == {"other.db", "other.db-journal"}
+        for arguments in COMMANDS:
+            done = run(*arguments, "--store", f"sqlite:///{tmp_path}/copy/other.db", cwd=tmp_path)
+            assert done.returncode == 2
+            assert "has left half done" in done.stderr
+            assert state(tmp_path / "copy") == before
+
     @pytest.mark.parametrize("content", ["no bytes", "no tables", "a table that is gone"])
     def test_an_empty_file_may_become_a_store(self, tmp_path, content):
         path = tmp_path / "tape.db"
