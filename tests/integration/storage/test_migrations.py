@@ -12,7 +12,7 @@ from sqlalchemy import inspect, text
 
 from proxy_addon.core.replays.runs import ReplayRun, RunOptions, Step, StepOutcome
 from proxy_addon.errors import SchemaOutOfDate, SettingsError, StorageUnavailable
-from storage import migrate, revision, runs, saving
+from storage import findings, migrate, revision, runs, saving
 from storage.engine import Store
 from storage.models import Base
 from tests import builders
@@ -86,6 +86,23 @@ def test_what_an_older_schema_has_a_place_for_stays_when_it_goes_down_and_up_aga
     migrate.upgrade(new_store)
     assert rows(new_store) == before
     assert deviations(new_store) == []
+
+
+def test_large_bodies_that_an_older_recorder_had_not_judged_are_marked(new_store):
+    migrate.upgrade(new_store)
+    recording = saving.RecordingRun(id="r", name=None, started_at=builders.at(), version="0")
+    judged = [
+        saving.Judged(builders.start(id="small"), ()),
+        saving.Judged(builders.event(id="large", body=b" " * 65_537), ()),
+        saving.Judged(builders.event(id="not-large", after_s=2, body=b" " * 65_536), ()),
+    ]
+    with new_store.write() as db:
+        saving.save(db, recording, judged, findings_due=True)
+        assert findings.unjudged(db) == []
+    migrate.downgrade(new_store, "0007")
+    migrate.upgrade(new_store)
+    with new_store.read() as db:
+        assert findings.unjudged(db) == ["large"]
 
 
 def rows(store: Store) -> dict[str, int]:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from proxy_addon.core import sessions as folding
-from proxy_addon.core.findings import Finding, Severity
+from proxy_addon.core.findings import Finding, Place, Severity
 from proxy_addon.core.judging.policy import DEFAULT
+from proxy_addon.core.judging.sessions import SessionFacts, SessionJudge
 from proxy_addon.core.sessions import Session
 from proxy_addon.errors import StorageUnavailable
 from proxy_addon.recording import live
@@ -113,3 +114,15 @@ def test_findings_that_only_grow_are_no_reason_to_write():
     assert live._kinds([one]) == live._kinds([more])
     assert live._kinds([one]) != live._kinds([one, one])
     assert live._kinds([one]) != live._kinds([replace(one, severity=Severity.ERROR)])
+
+
+def test_exchanges_are_told_what_names_them_when_that_changes():
+    made = live._Live(session("a", 0), SessionJudge(SessionFacts()))
+    made.known = [(made.session.started_at, id) for id in ("x1", "x2", "x3")]
+    odd = Finding(rule="ping-gap", severity=Severity.WARNING, message="m", seq=2, others=(Place(3),), count=2)
+    whole = Finding(rule="session-not-closed", severity=Severity.INFO, message="names no event")
+    alone = replace(odd, others=(), count=1)
+    assert made.newly_named([odd, whole]) == {"x2": [alone], "x3": [alone]}
+    assert made.newly_named([replace(odd, count=9)]) == {}
+    assert made.newly_named([replace(odd, others=())]) == {"x3": []}
+    assert made.newly_named([]) == {"x2": []}
