@@ -154,27 +154,37 @@ def test_what_leads_to_people_is_not_told_whatever_took_it_away():
     known = {
         "visitor.marketingCloudUserId": "secret-1",
         "visitor.customerIDs": {"crm": {"id": "secret-2"}},
-        "n": "mine",
+        "analytics.aid": "secret-3",
+        "name": "secret-4",
+        "ids": ["secret-5", "secret-6", "secret-7"],
+        "kept": {"secret-8": 1},
+        "channel": "told",
     }
-    headers = (("Authorization", "secret-3"), ("X-Forwarded-For", "secret-4"), ("X-Who", "secret-5"))
-    request = Request(method="POST", path="/", headers=headers, body=json.dumps([{}, {"params": known}]).encode())
+    headers = (("Authorization", "secret-9"), ("X-Forwarded-For", "secret-10"), ("X-Who", "secret-11"))
+    request = Request(method="POST", path="/", headers=headers, body=json.dumps([{"params": known}]).encode())
     changer = Changer(
         [
-            changes.drop_value("$[0]"),  # what comes behind it moves up
-            {"do": "pseudonym", "path": "$[*].params.n"},
-            {"do": "pseudonym-header", "name": "x-who"},
             changes.drop_value("$[*].params['visitor.marketingCloudUserId']"),
-            changes.drop_value("$[*].params['visitor.customerIDs']"),
-            changes.set_header("Authorization=secret-6"),
+            changes.drop_value("$[*].params['visitor.customerIDs'].crm.id"),
+            setting("$[*].params['analytics.aid']=mine"),
+            {"do": "pseudonym", "path": "$[*].params.name"},
+            changes.drop_value("$[*].params.ids[0]"),  # those behind it move up
+            {"do": "pseudonym", "path": "$[*].params.ids[*]"},
+            setting("$[*].params.kept=1"),  # nobody knows what is in it
+            setting("$[*].params.channel=new"),
+            {"do": "pseudonym-header", "name": "x-who"},
+            changes.set_header("Authorization=secret-12"),
             changes.drop_header("X-Forwarded-For"),
-            setting("$[*].params.kept=1"),
         ],
         key=KEY,
     )
-    text = repr(told(changer(request)))
-    assert "secret" not in text
-    assert "mine" not in text
-    assert "/0/params" in text
+    found = {where: (a, b) for where, a, b in told(changer(request))}
+    assert "secret" not in repr(found)
+    assert len(found) == 12
+    assert found["/0/params/analytics.aid"] == ("(not shown)", '"mine"')
+    assert found["/0/params/kept"] == ("an object of 1", "1")
+    assert found["/0/params/channel"] == ('"told"', '"new"')
+    assert found["request.header.Authorization"] == ("(not shown)", "(not shown)")
 
 
 def test_of_many_places_the_first_are_told_and_the_others_counted():
