@@ -49,16 +49,12 @@ class Kind:
     more: str
 
 
-PASSES_BY = Kind(
-    level=logging.INFO, more="{count} more requests passed by unrecorded in the last minute, the first {first}"
-)
-CONNECT = Kind(
-    level=logging.WARNING, more="{count} more CONNECT requests were refused in the last minute, the first {first}"
-)
+PASSES_BY = Kind(level=logging.INFO, more="passed by unrecorded: {count} more in the last minute, the first {first}")
+CONNECT = Kind(level=logging.WARNING, more="CONNECT refused: {count} more in the last minute, the first {first}")
 HANDSHAKE = Kind(
-    level=logging.WARNING, more="{count} more TLS handshakes failed in the last minute, the first with {first}"
+    level=logging.WARNING, more="TLS handshake failed: {count} more in the last minute, the first with {first}"
 )
-WARNING = Kind(level=logging.WARNING, more="{count} more warnings of mitmproxy in the last minute, the first: {first}")
+WARNING = Kind(level=logging.WARNING, more="mitmproxy warned: {count} more in the last minute, the first: {first}")
 
 
 class Sparing:

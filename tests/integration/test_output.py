@@ -197,20 +197,20 @@ def test_what_goes_wrong_is_told_once_with_its_remedy_and_then_counted(tmp_path:
     ]
     assert [line for line in told if "unrecorded" in line] == [
         "INFO GET /other0 passes by unrecorded: only paths with /api/v<n>/ in them are of the API",
-        "INFO 3 more requests passed by unrecorded in the last minute, the first GET /other1",
+        "INFO passed by unrecorded: 3 more in the last minute, the first GET /other1",
     ]
     refused, more = (line for line in told if "CONNECT" in line)
     assert refused.startswith("WARNING a CONNECT from 127.0.0.1 to device.example:443 was refused")
     assert "--mode regular" in refused
     assert more == (
-        "WARNING 1 more CONNECT requests were refused in the last minute, the first from 127.0.0.1 to device.example:443"
+        "WARNING CONNECT refused: 1 more in the last minute, the first from 127.0.0.1 to device.example:443"
     )
     untrusted, more = (line for line in told if "handshake" in line)
     assert untrusted.startswith("WARNING the TLS handshake with 127.0.0.1 failed: it does not trust")
     assert "media.example" in untrusted
     assert f"{tmp_path / 'ca'}/mitmproxy-ca-cert.pem" in untrusted
     assert "--cert FILE" in untrusted
-    assert more == "WARNING 2 more TLS handshakes failed in the last minute, the first with 127.0.0.1"
+    assert more == "WARNING TLS handshake failed: 2 more in the last minute, the first with 127.0.0.1"
     assert told[-1].startswith("INFO 5 exchanges stored, 0 lost")
 
 
