@@ -31,7 +31,7 @@ from proxy_addon.cli import cli
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BIN = Path(sys.executable).parent
-TIMEOUT_S = 60
+TIMEOUT_S = 180
 SERVERS = ("sessiontape collector", "sessiontape record")
 
 
