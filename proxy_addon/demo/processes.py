@@ -87,7 +87,8 @@ class Workplace:
         """
         self._folder = folder
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("SESSIONTAPE_")}
-        self._environment |= settings
+        # Where recorders say that they run: with the folder that goes too.
+        self._environment |= {"XDG_RUNTIME_DIR": str(folder), **settings}
 
     @contextmanager
     def server(self, *arguments: str) -> Iterator[Server]:
