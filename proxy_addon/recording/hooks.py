@@ -91,6 +91,12 @@ class _Recorder:
             if reason is None:
                 raise
             raise StorageUnavailable(reason) from e
+        try:
+            self._follow_up(batch, saved)
+        except Exception as e:  # noqa: BLE001  # the batch is stored, whatever goes wrong behind it
+            self.inspector.failures.of_ours("following up what was stored", f"a batch of {len(batch)}", e)
+
+    def _follow_up(self, batch: Sequence[tuple[Exchange, Verdict]], saved: saving.Saved) -> None:
         self._watcher.stored(batch, saved.touched)
         if self.inspector.is_on:
             self.live.see(saved)

@@ -29,6 +29,7 @@ from proxy_addon.recording import hooks
 from proxy_addon.recording.flows import Arrivals
 from proxy_addon.recording.hooks import Tape
 from proxy_addon.recording.inspecting import JUDGED_AT_ONCE
+from proxy_addon.recording.live import LiveJudge
 from storage import exchanges, findings, saving, sessions
 from storage.engine import Store
 from storage.filters import Filters
@@ -226,6 +227,21 @@ async def test_a_store_that_takes_too_long_keeps_one_answer_for_the_budget_and_n
     assert (took[0] >= 0.1) == (durability == "commit")
     assert max(took[1:]) < 0.1
     assert len(stored(store)) == 3
+
+
+async def test_what_is_stored_is_not_lost_where_something_fails_behind_it(store, monkeypatch, caplog):
+    def fails(*_: object) -> None:
+        raise RuntimeError("no room for more")
+
+    monkeypatch.setattr(LiveJudge, "see", fails)
+    async with recording(store) as tape:
+        made = flow()
+        tape.requestheaders(made)
+        answered(made)
+        await tape.response(made)
+    assert (len(stored(store)), tape.lost) == (1, 0)
+    assert "following up what was stored failed" in caplog.text
+    assert "1 exchanges stored, 0 lost; judging failed 1 times" in caplog.text
 
 
 async def test_findings_mark_flows_and_are_stored_with_the_exchange(store):
