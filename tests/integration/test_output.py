@@ -357,8 +357,12 @@ def full_pipe() -> Iterator[int]:
 def all_of(work: Callable[[int], None], number: int, *, workers: int) -> None:
     """Do a piece of work so many times, by several at a time."""
     with ThreadPoolExecutor(workers) as pool:
-        for done in [pool.submit(work, each) for each in range(number)]:
-            done.result()
+        try:
+            for done in [pool.submit(work, each) for each in range(number)]:
+                done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # where nothing is served any more, each takes its time
+            raise
 
 
 def test_pipes_that_nobody_reads_hold_up_neither_the_traffic_nor_the_end(tmp_path: Path, sqlite_url: str) -> None:
