@@ -1,4 +1,4 @@
-"""From a store's URL to a database, with what each engine needs set.
+"""Turn a store's URL into a database connection with the settings that each engine needs.
 
 Accepted URLs::
 
@@ -37,7 +37,7 @@ _SQLITE = re.compile(r"^sqlite(?:\+pysqlite)?:///(?P<path>(?!:memory:$)[^?]+)$",
 _SECRETS = {"password", "sslpassword", "passfile", "oauth_client_secret"}
 
 _ONLY_A_PORT = re.compile(r"[^:]+://[^/:@?]*:[0-9]+(?:/[^@?]*)?\?[a-z_]+=[^?]*\Z")
-"""A URL without a user, so that an @ in its query is no end of a password."""
+"""A URL with a port but no user: an @ in its query does not end a password."""
 
 
 class Store:
@@ -48,14 +48,14 @@ class Store:
     """
 
     def __init__(self, url: str, *, durable: bool = True) -> None:
-        """Name a store. Nothing is opened yet, and no file is made.
+        """Prepare a store without opening anything or creating a file.
 
         Args:
-            url: As above.
-            durable: Whether a commit waits until the disk has it.
+            url: In a form that the module docstring shows.
+            durable: Whether a commit waits until it is on disk.
 
         Raises:
-            SettingsError: It is no URL of a store.
+            SettingsError: The URL is not the URL of a store.
         """
         check_url(url)
         self.url = url
@@ -77,63 +77,63 @@ class Store:
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether it is a SQLite file."""
+        """Whether the store is an SQLite file."""
         return self.path is not None
 
     @property
     def encoding(self) -> str:
-        """Name, as Python knows it, of what can hold its texts; known once something was read."""
+        """Python's name of the encoding in which the store holds text; right only after the first connection."""
         return codec_of(self._engine.dialect)
 
     def create_file(self) -> None:
-        """Make an SQLite store's file, empty and readable by its owner alone, where it is missing.
+        """Create the file of an SQLite store if it is missing: empty, and readable only by its owner.
 
         Raises:
-            StorageUnavailable: It cannot be made.
+            StorageUnavailable: The file cannot be created.
         """
         if self.path is not None:
             with self._opening():
                 sqlite.create_file(self.path)
 
     def enter_wal_mode(self) -> None:
-        """Let readers of an SQLite store never wait for a writer: a property of the file, which changes it.
+        """Switch an SQLite store to WAL, so that readers never wait for a writer. This changes the file.
 
         Raises:
-            StorageUnavailable: It cannot be changed.
+            StorageUnavailable: The file cannot be changed.
         """
         if self.path is not None:
             with self._opening():
                 sqlite.enter_wal_mode(self.path)
 
     def leave_as_it_is(self) -> None:
-        """Refuse it: from now on an SQLite file is not touched, not even by closing it."""
+        """Refuse the store: from now on an SQLite file is not touched, not even by closing it."""
         self._is_refused = True
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a transaction for reading; it sees one state of the store throughout.
+        """Open a transaction for reading that sees the same state of the store throughout.
 
         Raises:
             StorageUnavailable: The store cannot be reached or read.
         """
         self._open_file()
-        # PostgreSQL would show each statement what others have committed since the one before.
+        # By default, each statement in PostgreSQL sees what others have committed in the meantime.
         snapshot = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         with self._translated(), self._engine.connect().execution_options(**snapshot) as db:
             yield db
 
     @contextmanager
     def write(self, *, in_ascii: bool = False) -> Iterator[Connection]:
-        """Open a transaction that is alone in writing, committed at the end unless an exception leaves it.
+        """Open a transaction as the only writer; commit it at the end of the block unless an exception leaves it.
 
-        On SQLite the database gives it the write lock at once; on PostgreSQL an advisory lock of this transaction
-        keeps other writers of this product out, so that folding sessions needs no other care.
+        SQLite takes its write lock at once. PostgreSQL takes an advisory lock for the transaction, which keeps out
+        sessiontape's other writers, so that folding sessions needs no locks of its own.
 
         Args:
-            in_ascii: Put a question mark for every other character of texts; bytes stay what they are.
+            in_ascii: Replace every character of text beyond ASCII with a question mark; bytes stay as they are.
 
         Raises:
-            StorageUnavailable: The store cannot be reached or written, or its file is not the one it was.
+            StorageUnavailable: The store cannot be reached or written, or its file was removed or replaced.
         """
         self._open_file()
         options = {"sessiontape_write": True, "sessiontape_ascii": in_ascii}
@@ -141,30 +141,31 @@ class Store:
             if not self.is_sqlite:
                 postgres.take_turn(db)
             yield db
-            self.require_file()  # what is committed to a file that was removed is lost
+            self.require_file()  # a commit to a file that was removed is lost
 
     @contextmanager
     def alone(self, name: str, what: str) -> Iterator[None]:
-        """Be the only process that has this name, until the end, or until this process has ended in whatever way.
+        """Hold a lock that only one process can hold, until the block or the process ends.
 
         Args:
-            what: What is done alone, for the message.
+            name: Name of the lock, unique within the store.
+            what: What the lock protects, for the message.
 
         Raises:
-            StorageBusy: Another process has the name.
-            StorageUnavailable: The store cannot be reached, or nothing can be written beside it.
+            StorageBusy: Another process holds the lock.
+            StorageUnavailable: The store cannot be reached, or its lock file cannot be written.
         """
         busy = StorageBusy(f"{what} is under way in another process", hint="wait until it has ended, or stop it")
         if self.path is None:
             key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
-            # A transaction for as long as it takes: a pooler gives what is locked outside of one to somebody else.
+            # The transaction stays open as long as the lock: a pooler would hand a lock of the connection to others.
             with self._translated(), self._connect() as db:
                 if not postgres.try_lock(db, key):
                     raise busy
                 try:
                     yield
                 finally:
-                    db.invalidate()  # and with the connection the lock goes, also where the server has gone before
+                    db.invalidate()  # closing the connection releases the lock, even if the server has gone
             return
         lock = FileLock(self.path.with_name(f"{self.path.name}.{name}.lock"), timeout=0)
         try:
@@ -176,7 +177,7 @@ class Store:
         try:
             yield
         finally:
-            with suppress(PermissionError):  # Windows removes it by itself
+            with suppress(PermissionError):  # Windows removes the file by itself
                 Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
 
@@ -185,10 +186,10 @@ class Store:
         self._engine.dispose()
 
     def require_file(self) -> None:
-        """Raise unless an SQLite store's file is there, and the same as ever since it was first used.
+        """Check that an SQLite store's file exists and is still the file that was first used.
 
         Raises:
-            StorageUnavailable: It is not.
+            StorageUnavailable: The file is missing, or another file is in its place.
         """
         if self.path is None:
             return
@@ -215,19 +216,19 @@ class Store:
         try:
             self.require_file()
         except StorageUnavailable:
-            self._engine.dispose()  # what it has open is of no use now
+            self._engine.dispose()  # its connections are useless now
             raise
 
     def _before_closing(self, db: sqlite3.Connection) -> None:
         assert self.path is not None
         if self._is_refused:
-            if sqlite.has_journal(self.path):  # one without content we have made ourselves: closing takes it away
+            if sqlite.has_journal(self.path):  # an empty -wal file is our own; closing removes it
                 sqlite.leave_journal(db)
         elif self._file is not None and sqlite.file_id(self.path) is None:
             sqlite.empty_journal(db)
 
     def _connect(self, **options: object) -> Connection:
-        # A role may have another default, under which a transaction would not see what those before it have committed.
+        # A role may have a stricter default, under which a writer that waited would not see the previous commit.
         level = {} if self.is_sqlite else {"isolation_level": "READ COMMITTED"}
         return self._engine.connect().execution_options(**level, **options)
 
@@ -240,7 +241,7 @@ class Store:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Turn the database's errors about being there at all into ours; errors about data stay what they are."""
+        """Turn errors of reaching or using the database into ours; errors about data stay as they are."""
         try:
             yield
         except exc.DBAPIError as e:
@@ -256,7 +257,7 @@ class Store:
 
 
 def check_url(url: str) -> None:
-    """Raise unless it is the URL of a store.
+    """Check that a text is the URL of a store.
 
     Raises:
         SettingsError: It is not.
@@ -273,13 +274,13 @@ def check_url(url: str) -> None:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """Return the file an SQLite URL names; None for another database."""
+    """Return the file that an SQLite URL names; None for any other URL."""
     match = _SQLITE.match(url)
     return Path(match["path"]) if match else None
 
 
 def hide_password(url: str) -> str:
-    """Return a URL without the passwords in it, also where they have characters in them that a URL should not have."""
+    """Return a URL without its passwords, even if they contain characters that should have been escaped."""
     if not _ONLY_A_PORT.match(url):
         url = re.sub(r"(://[^/:@]*):.*@", r"\1@", url, flags=re.DOTALL)
     base, _, query = url.partition("?")
@@ -293,7 +294,7 @@ def _first_line(error: BaseException | None) -> str:
 
 
 def _fitted(parameters: Any, codec: str) -> Any:
-    """Return the parameters of a statement with texts that a codec has characters for."""
+    """Return the parameters of a statement with every character that a codec lacks replaced."""
     match parameters:
         case str():
             return replaced(parameters, codec)

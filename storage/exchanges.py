@@ -1,4 +1,4 @@
-"""Exchanges in the store: those of a session, those of none; and how one becomes a row and back."""
+"""Exchanges in the store: those of a session, those without one, and their conversion to rows and back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def to_row(exchange: Exchange, *, recording_id: str, session: str | None) -> dic
     """Return the row of an exchange.
 
     Args:
-        session: Our id of the session it belongs to.
+        session: Our id of its session; None if it belongs to none.
     """
     request, response = exchange.request, exchange.response
     body = request.reading
@@ -66,7 +66,7 @@ COLUMNS = tuple(ExchangeRow.__table__.c[name] for name in (*_TOLD, *_ASKED, *_AN
 
 def from_row(row: Row[Any]) -> Exchange:
     """Return the exchange in a row of `COLUMNS`."""
-    # By place: thousands of them are read in a second.
+    # By position, which is faster than by name: thousands of rows are read per second.
     values: tuple[Any, ...] = tuple(row)
     id, upstream, received_at, duration_us, client_address, outcome = values[:6]
     method, path, request_version, request_headers, request_body, complete = values[6:12]
@@ -99,7 +99,7 @@ def from_row(row: Row[Any]) -> Exchange:
 
 
 def of_session(db: Connection, id: str) -> Generator[Exchange]:
-    """Yield the exchanges of a session by time of arrival, read as they are consumed.
+    """Yield the exchanges of a session by time of arrival, reading rows as they are consumed.
 
     Args:
         id: Our id of the session.
@@ -110,13 +110,13 @@ def of_session(db: Connection, id: str) -> Generator[Exchange]:
         .order_by(ExchangeRow.received_at, ExchangeRow.id)
         .execution_options(yield_per=_READ_AT_ONCE)
     )
-    with db.execute(query) as rows:  # closed also where the reader has seen enough
+    with db.execute(query) as rows:  # closed even if the caller stops early
         for row in rows:
             yield from_row(row)
 
 
 def keys_of_session(db: Connection, id: str) -> list[tuple[datetime, str]]:
-    """Return time of arrival and id of each exchange of a session, in this order.
+    """Return the time of arrival and the id of each exchange of a session, sorted by both.
 
     Args:
         id: Our id of the session.
@@ -129,14 +129,14 @@ def keys_of_session(db: Connection, id: str) -> list[tuple[datetime, str]]:
 
 
 def get(db: Connection, ids: Sequence[str]) -> Generator[Exchange]:
-    """Yield the exchanges with these ids that there are, some at a time, in any order."""
+    """Yield the exchanges that have one of these ids, in any order; ids that are not stored are passed over."""
     for some in batched(ids, _READ_AT_ONCE):
         for row in db.execute(select(*COLUMNS).where(ExchangeRow.id.in_(some))):
             yield from_row(row)
 
 
 def of_none(db: Connection, filters: Filters, *, limit: int | None = None) -> list[Exchange]:
-    """Return the exchanges that belong to no session, by time of arrival; the newest ones where a limit is given."""
+    """Return the exchanges that belong to no session, by time of arrival; with a limit, the newest ones."""
     if filters.concern_sessions_alone:
         return []
     query = (

@@ -1,4 +1,4 @@
-"""Which sessions a command is about: the filters, as conditions, and which of them leaves nothing."""
+"""The filters that select sessions, as SQL conditions, and which filter leaves no session."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from storage.models import SessionRow
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Which sessions a command is about; what is None does not matter.
+    """Which sessions to select; a filter that is None selects all.
 
     Attributes:
-        name: Name of the recording, exactly.
-        since: Started at this time or later.
-        until: Started before this time.
-        states: One of these; empty for all.
+        name: Exact name of the recording.
+        since: Only sessions that started at this time or later.
+        until: Only sessions that started before this time.
+        states: Only sessions in one of these states; empty for all.
         player: Player name; see `storage.matching` for what matches.
-        media: Media ID or media name.
-        user_agent: ``User-Agent``.
-        with_findings: Only those that have findings.
-        idle_timeout: So long without an event makes an open session an expired one.
-        unclosed_is_found: That a session has run out, as nobody closed it, is a finding.
+        media: Media ID or media name, matched in the same way.
+        user_agent: ``User-Agent``, matched in the same way.
+        with_findings: Only sessions with findings.
+        idle_timeout: An open session is expired after this time without an event.
+        unclosed_is_found: Whether a session that expired without being closed has a finding for that.
     """
 
     name: str | None = None
@@ -43,16 +43,16 @@ class Filters:
 
     @property
     def concern_sessions_alone(self) -> bool:
-        """Whether they ask for something that only sessions have, so that no exchange outside of one fits."""
+        """Whether a filter asks for something that only sessions have, so that no exchange without one fits."""
         return bool(self.states or self.player or self.media)
 
     def only(self, names: Sequence[str]) -> Filters:
-        """Return the filters without those that are asked for and not named."""
+        """Return these filters with only the named ones in effect."""
         return replace(self, **{name: getattr(_NO_FILTERS, name) for name in self.asked if name not in names})
 
     @property
     def asked(self) -> list[str]:
-        """The names of those that leave something out, in the order in which people read them."""
+        """The names of the filters in effect, in the order in which messages list them."""
         return [name for name in _NARROWING if getattr(self, name) != getattr(_NO_FILTERS, name)]
 
 
@@ -61,7 +61,7 @@ _NO_FILTERS = Filters()
 
 
 def conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnElement[bool]] | None:
-    """Return what a row has to fulfil; None where no row can."""
+    """Return the conditions that a session's row has to meet; None if no row can."""
     found: list[ColumnElement[bool]] = []
     timed_out = or_(
         SessionRow.last_event_at <= now - filters.idle_timeout, SessionRow.playhead_moved_at <= now - PLAYHEAD_TIMEOUT
@@ -91,7 +91,7 @@ def conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnEl
 
 
 def _has_run_out(timed_out: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return `Session.has_run_out`, of sessions with events, as a condition."""
+    """Return `Session.has_run_out`, for sessions with events, as a condition."""
     never_closed = and_(SessionRow.ended.is_(False), SessionRow.completed.is_(False), SessionRow.failed.is_(False))
     return and_(never_closed, SessionRow.events > 0, timed_out)
 
@@ -112,9 +112,9 @@ class Emptied:
     """Why no session passes the filters.
 
     Attributes:
-        by: The filter that leaves none, as it is called in `Filters`; None where the store has no sessions.
-        before: The filters that had been applied before it; empty where it alone leaves none.
-        left: How many sessions those left.
+        by: The filter that leaves none, by its name in `Filters`; None if the store has no sessions.
+        before: The filters applied before it; empty if it leaves none by itself.
+        left: How many sessions the filters before it leave.
     """
 
     by: str | None
@@ -123,7 +123,7 @@ class Emptied:
 
 
 def emptied(db: Connection, filters: Filters, *, now: datetime) -> Emptied | None:
-    """Return why no session passes the filters; None where one does."""
+    """Return why no session passes the filters; None if one does."""
     if _count(db, filters, now, limit=1):
         return None
     everything = _count(db, _NO_FILTERS, now)
@@ -139,7 +139,7 @@ def emptied(db: Connection, filters: Filters, *, now: datetime) -> Emptied | Non
         if not count:
             return Emptied(by=name, before=tuple(asked[:place]), left=left)
         left = count
-    return None  # a recorder has stored one meanwhile
+    return None  # a recorder has stored one in the meantime
 
 
 def _count(db: Connection, filters: Filters, now: datetime, *, limit: int | None = None) -> int:

@@ -1,7 +1,7 @@
-"""Findings in the store: of exchanges, stored with them, and of sessions as a whole, replaced as they change.
+"""Findings in the store: those of exchanges, and those of sessions as a whole, which are replaced as a session grows.
 
-That an exchange was not judged yet is another thing than that nothing was found of it: it has a mark of its own, as a
-session has whose findings are due.
+An exchange without findings may have been judged or not. One that still has to be judged is marked, as is a session
+whose findings are due.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def to_row(finding: Finding, *, session: str | None, exchange_id: str | None) ->
     """Return the row of a finding.
 
     Args:
-        session: Our id of the session it belongs to.
-        exchange_id: Of the exchange it is about; None for one about the session as a whole.
+        session: Our id of the session it belongs to; None if it belongs to none.
+        exchange_id: Id of the exchange it is about; None for a finding about the session as a whole.
     """
     return {
         "session": session,
@@ -57,7 +57,7 @@ def from_row(row: RowMapping) -> Finding:
 
 
 def add(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Store rows made by `to_row`."""
+    """Store rows that `to_row` made."""
     if rows:
         db.execute(insert(FindingRow), [dict(row) for row in rows])
 
@@ -69,17 +69,17 @@ def mark_unjudged(db: Connection, exchange_ids: Sequence[str]) -> None:
 
 
 def unjudged(db: Connection) -> list[str]:
-    """Return the ids of all exchanges that have such a mark, oldest first."""
+    """Return the ids of all exchanges that still have to be judged, sorted by id."""
     return list(db.execute(select(UnjudgedRow.exchange_id).order_by(UnjudgedRow.exchange_id)).scalars())
 
 
 def of_exchanges(db: Connection, session: str | None) -> dict[str, Verdict]:
-    """Return what was found of exchanges when they were recorded, by the exchange's id.
+    """Return the stored findings of exchanges, by exchange id.
 
-    Those of which nothing was found are left out; those that nobody has judged yet are there, with None.
+    An exchange without findings is left out; one that still has to be judged has None.
 
     Args:
-        session: Our id of the session whose exchanges are meant; None for those that belong to none.
+        session: Our id of the session whose exchanges are meant; None for exchanges without a session.
     """
     query = select(FindingRow.__table__).where(FindingRow.exchange_id.is_not(None)).order_by(FindingRow.id)
     if session is None:
@@ -96,32 +96,30 @@ def of_exchanges(db: Connection, session: str | None) -> dict[str, Verdict]:
 
 
 def of_session(db: Connection, session: str) -> list[Finding]:
-    """Return what was found last of a session as a whole."""
+    """Return the stored findings of a session as a whole."""
     mine = FindingRow.session == session
     query = select(FindingRow.__table__).where(mine, FindingRow.exchange_id.is_(None)).order_by(FindingRow.id)
     return [from_row(row) for row in db.execute(query).mappings()]
 
 
 def replace_of_session(db: Connection, session: str, findings: Iterable[Finding]) -> bool:
-    """Put findings about a session as a whole in the place of those before, and keep its counts right.
+    """Replace the findings of a session as a whole, and update its counts.
 
-    To be called in a transaction of `storage.engine.Store.write`.
+    Call it in a transaction of `storage.engine.Store.write`.
 
     Returns:
-        Whether the session is still there.
+        Whether the session still exists.
     """
     return _replace(db, session, None, list(findings))
 
 
 def replace_of_exchange(db: Connection, exchange_id: str, findings: Iterable[Finding]) -> bool:
-    """Put findings about an exchange in the place of those before, and keep the counts of its session right.
+    """Replace the findings of an exchange, mark it as judged, and update the counts of its session.
 
-    From now on it counts as judged.
-
-    To be called in a transaction of `storage.engine.Store.write`.
+    Call it in a transaction of `storage.engine.Store.write`.
 
     Returns:
-        Whether the exchange is still there.
+        Whether the exchange still exists.
     """
     db.execute(delete(UnjudgedRow).where(UnjudgedRow.exchange_id == exchange_id))
     row = db.execute(select(ExchangeRow.session).where(ExchangeRow.id == exchange_id)).first()
@@ -129,12 +127,12 @@ def replace_of_exchange(db: Connection, exchange_id: str, findings: Iterable[Fin
 
 
 def no_longer_due(db: Connection, judged: Iterable[tuple[str, int]]) -> None:
-    """Take the mark from sessions that were judged to the end.
+    """Remove the mark that findings are due from sessions that have been judged completely.
 
-    To be called in a transaction of `storage.engine.Store.write`.
+    Call it in a transaction of `storage.engine.Store.write`.
 
     Args:
-        judged: Our ids, with the number of exchanges that were judged: one that has more by now keeps its mark.
+        judged: Our ids, with the number of exchanges judged; a session that has more by now keeps its mark.
     """
     table = SessionRow.__table__
     same = (table.c.id == bindparam("_id"), table.c.exchanges == bindparam("_exchanges"))

@@ -1,8 +1,8 @@
-"""How a filter finds text: without regard to case, the whole value if some value is just that, else any part.
+"""How a filter matches text: ignoring case, a whole value if there is one, otherwise any part of a value.
 
-``--media clip-1`` means the medium ``clip-1`` where there is one, and not ``clip-10``; ``--user-agent chrome`` means
-every ``User-Agent`` with Chrome in it. The distinct values are read off the column's index, one step per value and
-not per row, and compared here: the two databases do not agree on what upper and lower case are.
+``--media clip-1`` means the medium ``clip-1``, not ``clip-10``, if ``clip-1`` exists; ``--user-agent chrome`` means
+every ``User-Agent`` that contains Chrome. The distinct values are read from the column's index, one step per value
+rather than per row, and compared here, because the two databases disagree on upper and lower case.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 LAST = "last"
-"""What the newest session and the newest run are called."""
+"""The name by which commands call the newest session or the newest run."""
 
 
 def values_like(
     db: Connection, column: InstrumentedAttribute[str | None] | InstrumentedAttribute[str], text: str = ""
 ) -> list[str]:
-    """Return the distinct values of an indexed column that contain a text in any case."""
+    """Return the distinct values of an indexed column that contain a text, ignoring case."""
     # A loose index scan: https://wiki.postgresql.org/wiki/Loose_indexscan
     seen = select(func.min(column).label("value")).cte("seen", recursive=True)
     following = select(func.min(column)).where(column > seen.c.value).correlate(seen).scalar_subquery()
@@ -32,7 +32,7 @@ def values_like(
 def holding(
     db: Connection, wanted: str, columns: Sequence[InstrumentedAttribute[str | None]]
 ) -> list[ColumnElement[bool]]:
-    """Return conditions of which a row has to fulfil one to hold a text in one of some columns; none where none can."""
+    """Return conditions of which a row has to meet one to hold a text in one of some columns; empty if no row can."""
     values = {column: values_like(db, column, wanted) for column in columns}
     whole = {
         column: [text for text in texts if text.casefold() == wanted.casefold()] for column, texts in values.items()

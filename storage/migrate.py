@@ -1,4 +1,4 @@
-"""Bring a store's schema up, down, or tell whether it is right. The only module that knows Alembic."""
+"""Upgrade, downgrade and check a store's schema. The only module of the packages that imports Alembic."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-# Before it is imported, for it logs each plugin that it sets up then: inside mitmdump that is no news, nor are its steps.
+# Set before the import, because Alembic logs each plugin while it is imported. Users of mitmdump need neither that
+# nor its migration steps.
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 from alembic import command
@@ -24,23 +25,23 @@ from storage.models import Base
 
 
 def upgrade(store: Store) -> tuple[str | None, str]:
-    """Create the schema or bring it up to date; a store that does not exist is made.
+    """Create the schema or bring it up to date; create the store if it does not exist.
 
-    Several processes may do so at the same time: one of them migrates, the others find it done.
+    Several processes may call it at the same time: one migrates, and the others find it done.
 
     Returns:
-        The revision found and the one it is at now.
+        The revision found (None for no schema), and the revision it is at now.
 
     Raises:
-        StorageUnavailable: The store cannot be reached or made.
-        SchemaOutOfDate: A newer version has made it, or another program.
+        StorageUnavailable: The store cannot be reached or created.
+        SchemaOutOfDate: A newer version of sessiontape or another program made the store.
     """
     store.create_file()
-    with store.read() as db:  # a file that is refused must not have been changed before
+    with store.read() as db:  # a file that is refused must stay unchanged
         revision.refuse_foreign(db, store)
     store.enter_wal_mode()
     with store.write() as db:
-        revision.refuse_foreign(db, store)  # another process may have been there since
+        revision.refuse_foreign(db, store)  # another process may have changed it in the meantime
         before = revision.found(db)
         if before is not None and before not in known_revisions():
             revision.require(db, store)
@@ -50,14 +51,14 @@ def upgrade(store: Store) -> tuple[str | None, str]:
 
 
 def downgrade(store: Store, to: str) -> tuple[str | None, str | None]:
-    """Take the schema back to a revision, or to ``base``, the empty database. What does not fit there is gone.
+    """Take the schema back to a revision, or to ``base``, the empty database. Data that does not fit there is lost.
 
     Returns:
-        The revision found and the one it is at now.
+        The revision found and the revision it is at now; None for no schema.
 
     Raises:
-        SettingsError: There is no such revision.
-        SchemaOutOfDate: A newer version has made the store, or another program.
+        SettingsError: There is no such revision, or it is newer than the store's.
+        SchemaOutOfDate: A newer version of sessiontape or another program made the store.
     """
     check_known(to)
     with store.write() as db:
@@ -75,7 +76,7 @@ def downgrade(store: Store, to: str) -> tuple[str | None, str | None]:
 
 
 def check_known(to: str) -> None:
-    """Check that a store can be taken back to something of this name.
+    """Check that a name is ``base`` or a revision.
 
     Raises:
         SettingsError: There is no such revision.
@@ -85,13 +86,13 @@ def check_known(to: str) -> None:
 
 
 def holds_data(db: Connection) -> bool:
-    """Return whether anything is stored, at whatever revision the store is."""
+    """Return whether anything is stored, whatever revision the store is at."""
     tables = set(inspect(db).get_table_names()) & set(Base.metadata.tables)
     return any(db.execute(select(literal(1)).select_from(table(name)).limit(1)).first() for name in sorted(tables))
 
 
 def deviations(db: Connection) -> list[str]:
-    """Return where a store's schema differs from the models, a line each; none where they are equal."""
+    """Return the differences between a store's schema and the models, one line each; empty if they are equal."""
     context = MigrationContext.configure(db, opts={"compare_type": True})
     return [_describe(change) for change in compare_metadata(context, Base.metadata)]
 
@@ -109,7 +110,7 @@ def _config(db: Connection) -> Config:
 
 
 def _location() -> Path:
-    """Return where the migrations are: in the installed package, or beside it in a checkout."""
+    """Return the folder of the migrations: inside the installed package, or beside it in a checkout."""
     here = Path(__file__).resolve().parent
     shipped = here / "_migrations"
     return shipped if shipped.is_dir() else here.parent / "migrations"

@@ -1,4 +1,4 @@
-"""The tables. ``docs/store.md`` explains them; ``migrations/`` makes them, and a test proves the two equal."""
+"""The tables. ``docs/store.md`` explains them, ``migrations/`` creates them, and a test compares the two."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PREFIX_LENGTH = 64
 
 
 def _bytewise(length: int) -> String:
-    """Text that sorts by code point on both engines, so that an index finds what begins alike."""
+    """Text that sorts by code point on both engines, so that an index can find values by prefix."""
     return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
@@ -63,13 +63,13 @@ class Recording(Base):
 
 
 class SessionRow(Base):
-    """One playback, folded from its exchanges as they come in; `proxy_addon.core.sessions.Session` says what each is.
+    """One playback, folded from its exchanges as they arrive; `proxy_addon.core.sessions.Session` explains the columns.
 
-    ``state`` is the lasting state: whether an open session has expired is worked out when it is read.
-    ``recording`` is the recording's name, here too so that an index can hold it beside the time.
-    ``session_key`` is the SHA-256 of upstream and back-end ID: an ID of any length can be looked up by it.
-    ``occurrence`` counts starts that were given the same ID by the same upstream, from 0.
-    ``findings_due`` marks what a recorder had not judged to the end when it was last seen: the next one takes it up.
+    ``state`` is the lasting state: whether an open session has expired is determined when it is read.
+    ``recording`` repeats the recording's name, so that one index can hold it beside the time.
+    ``session_key`` is the SHA-256 of upstream and back-end ID, by which an ID of any length can be looked up.
+    ``occurrence`` counts, from 0, the sessions to which one upstream gave the same ID.
+    ``findings_due`` marks a session that its recorder has not judged completely; the next recorder does.
     """
 
     __tablename__ = "sessions"
@@ -114,11 +114,11 @@ class SessionRow(Base):
         Index(None, "session_prefix"),
         Index(None, "start_sha256", "started_at"),
         Index(None, "retry_of"),
-        # Each filter has one that also gives the order of the list, so that no database has a reason to sort.
+        # Each filter has an index that also gives the order of the list, so that the database need not sort.
         Index(None, "started_at", "id"),
         Index(None, "recording", "started_at", "id"),
         Index(None, "state", "started_at", "id"),
-        Index(None, "state", "last_event_at"),  # the few that are still open among all that were never closed
+        Index(None, "state", "last_event_at"),  # finds the few sessions still open among all that were never closed
         Index(None, "player_name", "started_at", "id"),
         Index(None, "media_id", "started_at", "id"),
         Index(None, "media_name", "started_at", "id"),
@@ -130,10 +130,10 @@ class SessionRow(Base):
 
 
 class ExchangeRow(Base):
-    """One request and what came of it. Bodies are the bytes of the wire.
+    """One request and its outcome. Bodies are the bytes of the wire.
 
-    ``event_type``, ``playhead_s`` and ``ts_ms`` are read from the body, for people who query the store themselves;
-    they are null for batches, and the commands read the body.
+    ``event_type``, ``playhead_s`` and ``ts_ms`` repeat what the body says, for people who query the store themselves;
+    they are null for batches. The commands read the body.
     """
 
     __tablename__ = "exchanges"
@@ -166,16 +166,16 @@ class ExchangeRow(Base):
     response_sha256: Mapped[str | None] = mapped_column(String(64))
 
     __table_args__ = (
-        # Serves a session's exchanges in order, and those of no session, newest first.
+        # For a session's exchanges in order, and for those without a session, newest first.
         Index(None, "session", "received_at", "id"),
         Index(None, "recording_id"),
     )
 
 
 class FindingRow(Base):
-    """One finding: of an exchange, or of a session as a whole where ``exchange_id`` is null.
+    """One finding: of an exchange, or of a session as a whole if ``exchange_id`` is null.
 
-    ``seq`` is that of a whole session's finding, as it was when it was found; an exchange's place is worked out.
+    ``seq`` is stored for findings of a session as a whole; that of an exchange's finding is determined when it is read.
     """
 
     __tablename__ = "findings"
@@ -198,7 +198,7 @@ class FindingRow(Base):
 
 
 class UnjudgedRow(Base):
-    """An exchange that was stored before it was judged. What a recorder leaves of them, the next one takes up."""
+    """An exchange that was stored but not judged yet. If its recorder stops before, the next recorder judges it."""
 
     __tablename__ = "unjudged"
 
@@ -206,7 +206,7 @@ class UnjudgedRow(Base):
 
 
 class ServerRow(Base):
-    """An address that was connected to under the name of an upstream: a replay must not get there by another name."""
+    """An address that an upstream's name led to while recording; a replay must not reach it by another name."""
 
     __tablename__ = "servers"
 
@@ -216,7 +216,7 @@ class ServerRow(Base):
 
 
 class SchemaRow(Base):
-    """A JSON schema that an upstream gave for an event type; each version it was seen in is a row."""
+    """One version of the JSON schema that an upstream gave for an event type."""
 
     __tablename__ = "schemas"
 
@@ -229,9 +229,9 @@ class SchemaRow(Base):
 
 
 class RunRow(Base):
-    """One replay. ``settings`` is what else has to be known to go on with it, as JSON.
+    """One replay run. ``settings`` is what else `replay --resume` needs, as JSON.
 
-    ``exit_code`` is that of the command; null while it runs, and where it was killed.
+    ``exit_code`` is the command's exit code; null while it runs, and if it was killed.
     """
 
     __tablename__ = "runs"
@@ -249,7 +249,7 @@ class RunRow(Base):
 
 
 class RunChangeRow(Base):
-    """One change of requests in a replay. ``change`` is what it does, as JSON; ``places`` is in how many it did."""
+    """One change of a replay run. ``change`` is the change as JSON; ``places`` counts the places that it changed."""
 
     __tablename__ = "run_changes"
 
@@ -261,10 +261,10 @@ class RunChangeRow(Base):
 
 
 class RunSessionRow(Base):
-    """One session of a replay. ``source`` outlives the session it names, so that deleting one keeps the run.
+    """One session of a replay run. ``source`` is no foreign key, so that deleting the session keeps the run.
 
-    ``state`` is ``waiting`` until, in a transaction of its own, it becomes ``begun`` before anything is sent, and
-    ``ended``. ``announced`` is how many of its steps, in the order of sending, may have been sent.
+    ``state`` goes from ``waiting`` to ``begun``, which is committed before anything is sent, and then to ``ended``.
+    ``announced`` is how many of its steps, in the order of sending, may have been sent.
     """
 
     __tablename__ = "run_sessions"
@@ -282,10 +282,10 @@ class RunSessionRow(Base):
 
 
 class StepRow(Base):
-    """One step of a replay: what became of one recorded exchange.
+    """One step of a replay run: the outcome of one recorded exchange.
 
-    ``body_sha256`` is of the body that was sent for it; ``changed`` is what changes did to the request, as JSON, null
-    where they did nothing.
+    ``body_sha256`` is the hash of the body that was sent; ``changed`` is what changes did to the request, as JSON, or
+    null if they did nothing.
     """
 
     __tablename__ = "run_steps"

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reading(url: str) -> Iterator[Connection]:
-    """Open a store that has the right schema, for reading.
+    """Open a store for reading, in one transaction, and check its schema.
 
     Raises:
-        SettingsError: It is no URL of a store.
-        StorageUnavailable: It cannot be reached.
-        SchemaOutOfDate: It has another schema.
+        SettingsError: The URL is not the URL of a store.
+        StorageUnavailable: The store cannot be reached.
+        SchemaOutOfDate: The store has another schema than this version works with.
     """
-    # Not at the top: --help does without the database.
+    # Imported here because --help must not wait for the database library.
     from storage import revision  # noqa: PLC0415
     from storage.engine import Store  # noqa: PLC0415
 

@@ -1,8 +1,9 @@
-"""What a PostgreSQL connection needs: settings that hold for each transaction, and text that its encoding can hold.
+"""PostgreSQL connections: settings made in each transaction, and the encoding of the database.
 
-Nothing is set for a whole connection. A database or role may have other defaults, and behind a pooler that shares
-connections (PgBouncer with ``pool_mode = transaction``) each transaction may run on another connection, which other
-programs have used and will use. For the same reason there are no prepared statements and no locks of a connection.
+A database or role may have other defaults, so settings are made. They are made in each transaction, not once for a
+connection, because behind a pooler that shares connections (PgBouncer with ``pool_mode = transaction``) each
+transaction may run on a different connection, which other programs use too. For the same reason there are no prepared
+statements and no session-level locks.
 """
 
 from __future__ import annotations
@@ -16,47 +17,47 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
 LOCK_TIMEOUT_S = 30
-"""How long PostgreSQL waits for other writers; a migration of another process may take that long."""
+"""How long a writer waits for others; another process's migration may take that long."""
 DEAD_AFTER_MS = 10_000
-"""How long a server may leave what was sent to it unacknowledged before the connection counts as dead."""
+"""How long a server may leave sent data unacknowledged before the connection counts as dead (``tcp_user_timeout``)."""
 CONNECT_TIMEOUT_S = 5
-"""How long connecting to PostgreSQL may take, unless the URL says so itself."""
+"""How long connecting to PostgreSQL may take, unless the URL sets it."""
 
 WRITER_LOCK = 0x5E5510
-"""Key of the advisory lock that writers take turns with, any number that is ours."""
+"""Key of the advisory lock by which writers take turns; an arbitrary number."""
 
 NO_RIGHT = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)
-"""What PostgreSQL says where another user, or another server, would do."""
+"""Errors that another user or another server would not raise."""
 
 TOO_LARGE = psycopg.errors.ProgramLimitExceeded
-"""What PostgreSQL says of a value that is too large for an index: nothing that waiting helps against."""
+"""The error for a value that is too large for an index; trying again does not help."""
 
 _PINNED = {
     "client_encoding": "UTF8",
-    "DateStyle": "ISO",  # the driver reads no other times with their zone
+    "DateStyle": "ISO",  # the only style in which the driver can read times with a zone
     "TimeZone": "UTC",
     "extra_float_digits": "1",  # a number comes back as it was stored
 }
-"""What every transaction relies on."""
+"""Settings that every transaction relies on."""
 
 _SCHEME = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://", re.IGNORECASE)
 _SEARCH_PATH = re.compile(r"(?:^|\s)(?:-c\s*|--)search_path=(?P<path>(?:\\.|\S)*)", re.IGNORECASE)
-"""In the command-line options of a connection, where a backslash takes a blank along."""
+"""In the ``options`` of a connection, where a backslash escapes a blank."""
 
 
 def is_url(url: str) -> bool:
-    """Whether it is a URL of a PostgreSQL database that libpq understands."""
+    """Whether a text is a URL of a PostgreSQL database that libpq understands."""
     if not _SCHEME.match(url):
         return False
     try:
         port = _conninfo(url).get("port", "")
-    except psycopg.ProgrammingError:  # its text may quote a piece of the password
+    except psycopg.ProgrammingError:  # not passed on: its text may quote a piece of the password
         return False
-    return re.fullmatch(r"[0-9,]*", str(port)) is not None  # else: the beginning of a password with a slash in it
+    return re.fullmatch(r"[0-9,]*", str(port)) is not None  # otherwise it is the beginning of a password with a slash
 
 
 def make_engine(url: str, durable: bool) -> Engine:
-    """Return an engine for a database, to which no connection is made yet."""
+    """Return an engine for a database, without connecting to it."""
 
     def connect() -> psycopg.Connection[Any]:
         parameters = _conninfo(url)
@@ -85,13 +86,13 @@ def make_engine(url: str, durable: bool) -> Engine:
 
 
 def take_turn(db: Connection) -> None:
-    """Wait until no other process writes, and keep others waiting until the transaction ends."""
+    """Wait until no other process writes, then keep other writers waiting until the transaction ends."""
     db.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
     db.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})")
 
 
 def try_lock(db: Connection, key: int) -> bool:
-    """Take a lock that lasts as long as the transaction, however long nothing happens in it; False if it is taken."""
+    """Take a lock for as long as the transaction lasts, without an idle time-out; False if another process has it."""
     db.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
     if (db.dialect.server_version_info or ()) >= (17,):
         db.exec_driver_sql("SET LOCAL transaction_timeout = 0")
@@ -99,7 +100,7 @@ def try_lock(db: Connection, key: int) -> bool:
 
 
 def codec_for(encoding: str) -> str:
-    """Return which codec of Python knows the characters that a database of this encoding can hold.
+    """Return the Python codec with the characters that a database of this encoding can hold.
 
     >>> codec_for("UTF8"), codec_for("LATIN1"), codec_for("WIN1251"), codec_for("KOI8R")
     ('utf-8', 'iso8859-1', 'cp1251', 'koi8-r')
@@ -118,7 +119,7 @@ def codec_for(encoding: str) -> str:
 
 
 def hint(error: str) -> str:
-    """Return what to do about an error of a connection."""
+    """Return what to do about a connection error."""
     return next((hint for part, hint in _HINTS.items() if part in error), "is it running, and may you write there?")
 
 
@@ -133,14 +134,14 @@ _HINTS = {
     ),
     "conversion between": "make a database with ENCODING 'UTF8'",
 }
-"""By a part of what PostgreSQL or PgBouncer says."""
+"""By a part of the message of PostgreSQL or PgBouncer."""
 
 
 def _given_search_path(db: psycopg.Connection[Any]) -> str:
-    """Return the search path that the URL's options, the role or the database give.
+    """Return the search path that the URL's options, the role or the database set.
 
-    What is in force may be another one: a pooler may leave out the options, or hand over a connection on which another
-    program has set its own.
+    The one in force may differ: a pooler may drop the options, or hand over a connection on which another program has
+    set its own.
     """
     found = _SEARCH_PATH.findall(db.pgconn.options.decode())
     if found:

@@ -1,4 +1,4 @@
-"""The schema revision this version works with, known without importing Alembic, which takes a second."""
+"""The schema revision that this version works with, without importing Alembic, which takes a second."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ REVISION = "0008"
 
 
 def found(db: Connection) -> str | None:
-    """Return the revision a store is at; None where it has no schema."""
+    """Return the revision a store is at; None if it has no schema."""
     if not inspect(db).has_table("alembic_version"):
         return None
     return db.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def refuse_foreign(db: Connection, store: Store) -> None:
-    """Raise where another program has made tables: in a SQLite file any, in a PostgreSQL database those of our names.
+    """Refuse a store in which another program made tables: any in an SQLite file, those of our names in PostgreSQL.
 
-    A file that is refused stays as it was, byte for byte.
+    A file that is refused stays unchanged, byte for byte.
 
     Raises:
-        SchemaOutOfDate: It has.
+        SchemaOutOfDate: Another program made such a table.
     """
     revision = found(db)
     tables = set(inspect(db).get_table_names())
     if revision is not None and tables >= _ALWAYS:
         return
     ours = set(Base.metadata.tables)
-    # A downgrade to nothing leaves Alembic's own table, with no revision in it.
+    # A downgrade to base leaves Alembic's own table, without a revision in it.
     versions = {"alembic_version"}
     foreign = tables if store.is_sqlite else tables & (ours | versions)
     if revision is None:
@@ -51,10 +51,10 @@ _ALWAYS = {"recordings", "sessions", "exchanges"}
 
 
 def require(db: Connection, store: Store) -> None:
-    """Raise unless the store is at the revision this version works with.
+    """Check that the store is at the revision that this version works with.
 
     Raises:
-        SchemaOutOfDate: It has an older, a newer or no schema, or another program made it.
+        SchemaOutOfDate: The schema is older, newer or missing, or another program made the store.
     """
     revision = found(db)
     if revision == REVISION:
@@ -77,7 +77,7 @@ def require(db: Connection, store: Store) -> None:
 
 
 def remedy(store: Store) -> str | None:
-    """Return what is wrong with a store's schema and what mends it; None where it is right, or cannot be seen."""
+    """Return what is wrong with a store's schema and how to fix it; None if it is right or cannot be read."""
     try:
         with store.read() as db:
             require(db, store)

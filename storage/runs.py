@@ -1,4 +1,4 @@
-"""Replay runs in the store: written while they go on, listed, found, taken up again."""
+"""Replay runs in the store: written while they run, listed, found and resumed."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ class Stand(StrEnum):
 
 @dataclass(slots=True)
 class LedgerEntries:
-    """What has happened in a run, to be written in one transaction.
+    """Progress of a run, to be written in one transaction. Sessions are named by their position in the run.
 
     Attributes:
-        announced: How many steps may have been sent from now on, by place; a session begins with its first ones.
-        opened: New back-end IDs, by place.
-        steps: With the places of their sessions.
-        ended: What kept sessions, or the rest of them, from being sent, by place; None for nothing.
+        announced: How many steps of a session may be sent from now on; the first entry marks the session as begun.
+        opened: The new back-end ID of a session.
+        steps: Finished steps, each with the position of its session.
+        ended: Sessions that ended, with the reason why they, or the rest of them, were not sent; None for no reason.
     """
 
     announced: dict[int, int] = field(default_factory=dict)
@@ -83,11 +83,11 @@ class LedgerEntries:
 
 
 def begin(db: Connection, run: ReplayRun, options: RunOptions, changes: Iterable[RunChange] = ()) -> None:
-    """Write a run that has just begun.
+    """Store a run that has just begun.
 
     Args:
-        options: What has to be known to go on with it.
-        changes: What it changes in requests.
+        options: What a later resume needs to know.
+        changes: What the run changes in requests.
     """
     row = {"id": run.id, "target": run.target, "started_at": run.started_at, "finished_at": run.finished_at}
     row |= {"speed": run.speed, "timestamps": run.timestamps, "settings": json.dumps(asdict(options))}
@@ -96,7 +96,7 @@ def begin(db: Connection, run: ReplayRun, options: RunOptions, changes: Iterable
 
 
 def add_changes(db: Connection, run_id: str, changes: Iterable[RunChange]) -> None:
-    """Write what a run changes in requests, as far as it is not there yet."""
+    """Store the changes of a run that are not stored yet."""
     known = set(db.execute(select(RunChangeRow.number).where(RunChangeRow.run_id == run_id)).scalars())
     rows = [
         {
@@ -114,10 +114,10 @@ def add_changes(db: Connection, run_id: str, changes: Iterable[RunChange]) -> No
 
 
 def choose(db: Connection, run_id: str, sessions: Iterable[tuple[str, str | None]]) -> int:
-    """Write which sessions a run is about, in their order; return how many.
+    """Store the sessions of a run in their order; return how many.
 
     Args:
-        sessions: Our ids and those of the back end; drawn some at a time.
+        sessions: Our ids and the back end's; consumed in chunks.
     """
     position = 0
     for some in batched(sessions, _WRITTEN_AT_ONCE):
@@ -131,7 +131,7 @@ def choose(db: Connection, run_id: str, sessions: Iterable[tuple[str, str | None
 
 
 def note(db: Connection, run_id: str, entries: LedgerEntries) -> None:
-    """Write what has happened."""
+    """Store the progress of a run."""
     table: Any = RunSessionRow.__table__
     here = (table.c.run_id == run_id, table.c.position == bindparam("_position"))
     if entries.announced:
@@ -159,10 +159,10 @@ def note(db: Connection, run_id: str, entries: LedgerEntries) -> None:
 
 
 def finish(db: Connection, run_id: str, finished_at: datetime | None, *, keep: bool = False) -> None:
-    """Note when a run ended; None for one that goes on, which has no exit code then.
+    """Store when a run ended. None means that it runs again, and clears its exit code.
 
     Args:
-        keep: Where it is noted already, leave it.
+        keep: Keep a time that is already stored.
     """
     values: dict[str, Any] = {"finished_at": finished_at} | ({"exit_code": None} if finished_at is None else {})
     noted = update(RunRow).where(RunRow.id == run_id).values(values)
@@ -170,12 +170,12 @@ def finish(db: Connection, run_id: str, finished_at: datetime | None, *, keep: b
 
 
 def keep_exit_code(db: Connection, run_id: str, exit_code: int) -> None:
-    """Note how the command ended that carried a run out."""
+    """Store the exit code of the command that carried out a run."""
     db.execute(update(RunRow).where(RunRow.id == run_id).values(exit_code=exit_code))
 
 
 def changes(db: Connection, run_id: str) -> tuple[RunChange, ...]:
-    """Return what a run changed in requests, in the order in which it did; of an older run what it was to change."""
+    """Return the changes of a run in order; for a run of an older version, without the number of places."""
     query = select(RunChangeRow.__table__).where(RunChangeRow.run_id == run_id).order_by(RunChangeRow.number)
     found = tuple(
         RunChange(number=row.number, option=row.option, change=json.loads(row.change), places=row.places)
@@ -185,15 +185,19 @@ def changes(db: Connection, run_id: str) -> tuple[RunChange, ...]:
 
 
 def options(db: Connection, run_id: str) -> RunOptions:
-    """Return what `begin` was given; of a run that an older version began, what it kept."""
+    """Return the options that `begin` stored; options that the run's version did not store have their defaults."""
     kept: dict[str, Any] = json.loads(db.execute(select(RunRow.settings).where(RunRow.id == run_id)).scalar_one())
-    known = {each.name for each in fields(RunOptions)}  # a later version may have kept more
+    known = {each.name for each in fields(RunOptions)}  # a later version may have stored more
     lists: dict[str, Any] = {name: tuple(kept[name]) for name in ("ignore", "changes") if name in kept}
     return RunOptions(**{name: value for name, value in {**kept, **lists}.items() if name in known})
 
 
 def waiting(db: Connection, run_id: str, *, after: int = -1, limit: int) -> list[tuple[int, str]]:
-    """Return the next sessions that a run has not begun: their places, and our ids."""
+    """Return the next sessions that a run has not begun: their positions and our ids.
+
+    Args:
+        after: Position to continue after; -1 for the beginning.
+    """
     query = (
         select(RunSessionRow.position, RunSessionRow.source)
         .where(RunSessionRow.run_id == run_id, RunSessionRow.position > after)
@@ -205,7 +209,7 @@ def waiting(db: Connection, run_id: str, *, after: int = -1, limit: int) -> list
 
 
 def attempts(db: Connection, run_id: str) -> list[str]:
-    """Return our ids of the sessions of a run that are several attempts to open one playback."""
+    """Return our ids of the run's sessions that are attempts to open the same playback as another session."""
     retry = aliased(SessionRow)
     mine = (RunSessionRow.run_id == run_id, RunSessionRow.source == SessionRow.id)
     later = select(SessionRow.id).where(*mine, SessionRow.retry_of.is_not(None))
@@ -214,7 +218,7 @@ def attempts(db: Connection, run_id: str) -> list[str]:
 
 
 def size(db: Connection, run_id: str, *, waiting: bool = False) -> int:
-    """Return how many sessions a run is about; or how many of them it has not begun."""
+    """Return how many sessions a run has, or how many of them are ``waiting``."""
     query = select(func.count()).select_from(RunSessionRow).where(RunSessionRow.run_id == run_id)
     if waiting:
         query = query.where(RunSessionRow.state == Stand.WAITING.value)
@@ -222,7 +226,7 @@ def size(db: Connection, run_id: str, *, waiting: bool = False) -> int:
 
 
 def recorded(db: Connection, run_id: str) -> int:
-    """Return how many exchanges the sessions have that a run has not begun."""
+    """Return how many exchanges were recorded in the sessions that a run has not begun."""
     query = (
         select(func.coalesce(func.sum(SessionRow.exchanges), 0))
         .join(RunSessionRow, RunSessionRow.source == SessionRow.id)
@@ -232,10 +236,10 @@ def recorded(db: Connection, run_id: str) -> int:
 
 
 def cut_short(db: Connection, run_id: str) -> Iterator[tuple[int, str, set[int], int | None]]:
-    """Yield the sessions in whose middle a run was killed.
+    """Yield the sessions that a run had begun but not ended when it was killed.
 
     Yields:
-        Place, our id, the places of steps that are noted, and how many steps were announced; None where it is not known.
+        Position, our id, the ``seq`` of each stored step, and how many steps were announced (None if unknown).
     """
     query = select(RunSessionRow.position, RunSessionRow.source, RunSessionRow.announced).where(
         RunSessionRow.run_id == run_id, RunSessionRow.state == Stand.BEGUN.value
@@ -246,7 +250,7 @@ def cut_short(db: Connection, run_id: str) -> Iterator[tuple[int, str, set[int],
 
 
 def wait_again(db: Connection, run_id: str) -> int:
-    """Let those sessions wait again of which the end of a run has kept everything from being sent; return how many."""
+    """Set sessions back to waiting if the run ended before anything of them was sent; return how many."""
     positions = list(db.execute(_all_unsent(run_id)).scalars())
     for some in batched(positions, _WRITTEN_AT_ONCE):
         db.execute(delete(StepRow).where(StepRow.run_id == run_id, StepRow.position.in_(some)))
@@ -256,13 +260,13 @@ def wait_again(db: Connection, run_id: str) -> int:
 
 
 def left(db: Connection, run_id: str) -> int:
-    """Return how many sessions `wait_again` and what waits already leave to be sent."""
+    """Return how many sessions are left to send: those waiting, and those that `wait_again` would set back."""
     again = select(func.count()).select_from(_all_unsent(run_id).subquery())
     return size(db, run_id, waiting=True) + int(db.execute(again).scalar_one())
 
 
 def unsent(db: Connection, run_id: str) -> Iterator[Unsent]:
-    """Yield the sessions that were begun and of which the end of a run has kept steps from being sent, in their order."""
+    """Yield, in order, the begun sessions with steps that were not sent because the run ended."""
     first, last, number = func.min(StepRow.seq), func.max(StepRow.seq), func.count()
     query = (
         select(RunSessionRow.source, first.label("first"), last.label("last"), number.label("number"))
@@ -277,12 +281,12 @@ def unsent(db: Connection, run_id: str) -> Iterator[Unsent]:
 
 
 def _is_cut(reason: InstrumentedAttribute[str | None]) -> ColumnElement[bool]:
-    """Say `core.replays.runs.is_cut` of a column."""
+    """Return `core.replays.runs.is_cut` as a condition on a column."""
     return or_(reason.in_(sorted(CUT)), *(reason.startswith(begin, autoescape=True) for begin in CUT_BEGINNINGS))
 
 
 def _all_unsent(run_id: str) -> Select[int]:
-    """Select the places of the sessions that ended without anything sent, as the run ended before."""
+    """Select the positions of the sessions of which nothing was sent because the run ended."""
     sent = select(StepRow.position).where(StepRow.run_id == run_id, StepRow.outcome != StepOutcome.SKIPPED.value)
     return select(RunSessionRow.position).where(
         RunSessionRow.run_id == run_id, _is_cut(RunSessionRow.reason), RunSessionRow.position.not_in(sent)
@@ -299,7 +303,7 @@ def newest(db: Connection, *, limit: int | None = None) -> Iterator[RunSummary]:
 
 
 def summary(db: Connection, run: ReplayRun) -> RunSummary:
-    """Return what a run came to; counted in the database, however large it is."""
+    """Return the totals of a run, counted by the database, so that a run of any size fits in memory."""
     counts = select(StepRow.outcome, func.count()).where(StepRow.run_id == run.id).group_by(StepRow.outcome)
     by = {StepOutcome(outcome): int(number) for outcome, number in db.execute(counts)}
     recorded, skipped = sum(by.values()), by.get(StepOutcome.SKIPPED, 0)
@@ -328,7 +332,7 @@ def _number_cut(db: Connection, run_id: str) -> int:
 
 
 def _percentiles(db: Connection, run_id: str, column: InstrumentedAttribute[float | None]) -> Percentiles:
-    """Return what `core.replays.runs.percentiles` does of a column."""
+    """Return `core.replays.runs.percentiles` of a column."""
     mine = (StepRow.run_id == run_id, column.is_not(None))
     number = int(db.execute(select(func.count()).select_from(StepRow).where(*mine)).scalar_one())
     if not number:
@@ -342,10 +346,10 @@ def _percentiles(db: Connection, run_id: str, column: InstrumentedAttribute[floa
 
 
 def find(db: Connection, name: str) -> ReplayRun:
-    """Return the run of that id, of an id that alone begins so, or of ``last``, which is the newest.
+    """Return the run with an id or a unique prefix of one, or the newest run for ``last``.
 
     Raises:
-        NotFound: There is none, or more than one; the message lists those that come close.
+        NotFound: No run or several runs match; the hint lists candidates.
     """
     if name == LAST:
         last = db.execute(_NEWEST_FIRST.limit(1)).first()
@@ -365,9 +369,9 @@ def find(db: Connection, name: str) -> ReplayRun:
 
 
 def sessions(db: Connection, run_id: str) -> Iterator[SessionRun]:
-    """Yield the sessions of a run with their steps, in their order, read as they are consumed."""
+    """Yield the sessions of a run with their steps, in order, reading rows as they are consumed."""
     query = select(RunSessionRow.__table__).where(RunSessionRow.run_id == run_id).order_by(RunSessionRow.position)
-    # Pages, and no open cursor beside another one: not every driver has two on a connection.
+    # Read in pages, because not every driver supports two open cursors on one connection.
     after = -1
     while rows := db.execute(query.where(RunSessionRow.position > after).limit(_SESSIONS_AT_ONCE)).all():
         first, after = rows[0].position, rows[-1].position
@@ -464,7 +468,7 @@ def _step(row: Row[tuple[object, ...]]) -> Step:
 
 
 def _beginning_with(db: Connection, prefix: str, limit: int = 10) -> list[Row[tuple[object, ...]]]:
-    # Ids are hexadecimal: whatever else is asked for has no run, and may hold what a database refuses.
+    # Ids are hexadecimal: no run has any other name, and a database may refuse its characters.
     if not prefix.isalnum() or not prefix.isascii():
         return []
     query = (
@@ -477,7 +481,7 @@ def _beginning_with(db: Connection, prefix: str, limit: int = 10) -> list[Row[tu
 
 
 def _close_to(db: Connection, name: str) -> list[Row[tuple[object, ...]]]:
-    """Return runs whose id begins alike, as far as possible; the newest ones where none does."""
+    """Return the runs that share the longest beginning with a name; the newest ones if none does."""
     for length in range(len(name) - 1, 2, -1):
         if found := _beginning_with(db, name[:length], limit=5):
             return found

@@ -1,4 +1,4 @@
-"""Put exchanges into the store, folding them into sessions on the way."""
+"""Store exchanges, folding them into sessions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RecordingRun:
     Attributes:
         id: Unique among all runs.
         name: What the user calls it; several runs may share a name.
-        version: Of the program.
+        version: Version of sessiontape.
     """
 
     id: str
@@ -45,7 +45,7 @@ class RecordingRun:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An exchange, and what is to be said of it by itself."""
+    """An exchange and its own findings; None if it still has to be judged."""
 
     exchange: Exchange
     findings: Verdict = None
@@ -53,7 +53,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touched:
-    """A session that has changed: as it is now, and the exchanges of this batch that are in it, in their order."""
+    """A session that has changed, as it is now, and its exchanges in this batch, in order."""
 
     session: Session
     exchanges: list[Exchange]
@@ -64,8 +64,8 @@ class Saved:
     """What a batch has changed.
 
     Attributes:
-        touched: All sessions that are not as they were.
-        unjudged: Ids of the exchanges that are still to be judged, in a session or not, in their order.
+        touched: All sessions that have changed.
+        unjudged: Ids of the exchanges that still have to be judged, in a session or not, in order.
     """
 
     touched: Sequence[Touched] = ()
@@ -75,13 +75,13 @@ class Saved:
 def save_batch(store: Store, recording: RecordingRun, judged: Sequence[Judged], *, findings_due: bool = False) -> Saved:
     """Store exchanges as `save` does, in a transaction of its own.
 
-    A single exchange that the database refuses is stored once more with its texts in ASCII: names in lists are not
-    worth the loss of a body. Of several, the caller finds the one that is refused by storing each by itself.
+    If the database refuses a single exchange, its text is stored in ASCII instead: an exchange should not be lost for
+    the names in a list. If it refuses several, the caller stores each by itself to find the one at fault.
 
     Raises:
         StorageUnavailable: The store cannot be reached or written.
-        sqlalchemy.exc.DBAPIError: The database refuses what it is given.
-        UnicodeError: There are texts that no database takes.
+        sqlalchemy.exc.DBAPIError: The database refuses a value.
+        UnicodeError: Text has characters that no database takes.
     """
     try:
         with store.write() as db:
@@ -101,12 +101,12 @@ def save_batch(store: Store, recording: RecordingRun, judged: Sequence[Judged], 
 def save(db: Connection, recording: RecordingRun, judged: Sequence[Judged], *, findings_due: bool = False) -> Saved:
     """Store exchanges with their findings and bring their sessions up to date.
 
-    To be called in a transaction of `storage.engine.Store.write`: being alone in writing is what keeps sessions right
-    when several recorders see parts of one. An exchange that is stored already is passed over, so that a batch whose
-    commit was lost on the way can be saved again.
+    Call it in a transaction of `storage.engine.Store.write`: with one writer at a time, sessions stay right when
+    several recorders see parts of one. Exchanges that are already stored are passed over, so that a batch can be saved
+    again if its commit may have failed.
 
     Args:
-        findings_due: Mark sessions and exchanges whose findings are still to come; see `storage.findings`.
+        findings_due: Mark sessions and exchanges that still have to be judged; see `storage.findings`.
     """
     ids = [each.exchange.id for each in judged]
     known = set(db.execute(select(ExchangeRow.id).where(ExchangeRow.id.in_(ids))).scalars())
@@ -141,7 +141,7 @@ def new_id() -> str:
 
 @dataclass(slots=True)
 class _Entry:
-    """A session as the batch has it so far."""
+    """A session as the batch has changed it so far."""
 
     session: Session
     occurrence: int
@@ -150,7 +150,7 @@ class _Entry:
 
 
 class _Fold:
-    """The sessions that a batch touches: read once, folded in memory, written once."""
+    """The sessions that a batch changes: read once, folded in memory, written once."""
 
     def __init__(self, db: Connection, recording: RecordingRun) -> None:
         self._db = db
@@ -166,7 +166,7 @@ class _Fold:
             self._newest[row["session_key"]] = _Entry(session_rows.from_row(row), row["occurrence"], stored=True)
 
     def add(self, judged: Judged) -> str | None:
-        """Fold one exchange; return our id of its session, None where it belongs to none."""
+        """Fold one exchange; return our id of its session, or None if it belongs to none."""
         exchange = judged.exchange
         match membership(exchange):
             case Membership.OPENS:
@@ -184,11 +184,11 @@ class _Fold:
         return entry.session.id
 
     def touched(self) -> list[Touched]:
-        """Return all sessions that were touched."""
+        """Return all sessions that have changed."""
         return [Touched(session=entry.session, exchanges=entry.exchanges) for entry in self._touched.values()]
 
     def write(self, *, findings_due: bool) -> None:
-        """Write all sessions that were touched."""
+        """Write all sessions that have changed."""
         due = {"findings_due": True} if findings_due else {}
         rows: dict[bool, list[dict[str, object]]] = {True: [], False: []}
         for entry in self._touched.values():
@@ -206,7 +206,7 @@ class _Fold:
         key = session_key(exchange.upstream, session_id_of(exchange))
         before = self._newest.get(key) if key else None
         if before is not None and not before.session.start_seen:
-            # Its first events overtook the start, or came through another recorder.
+            # Its first events overtook the start or came through another recorder.
             before.session = folding.start_found(before.session, exchange, self._retry_of(exchange))
             return before
         session = folding.opened(
@@ -222,9 +222,9 @@ class _Fold:
         return entry
 
     def _retry_of(self, exchange: Exchange) -> str | None:
-        """Return the first attempt to open the playback that this exchange opens again.
+        """Return our id of the first attempt to open the playback that this exchange opens again; None for none.
 
-        An attempt that went on to report events was no failure to the device; another device is another playback.
+        An attempt that went on to report events did not fail; another device's start is another playback.
         """
         start_sha256 = folding.start_sha256(exchange)
         if start_sha256 is None:
@@ -252,7 +252,7 @@ class _Fold:
 
 
 def _keep_servers(db: Connection, exchanges: Iterable[Exchange]) -> None:
-    """Note the addresses that were connected to; nearly always they are known already."""
+    """Store the addresses that exchanges were sent to; nearly always they are stored already."""
     seen = {(e.upstream, *e.server_address) for e in exchanges if e.server_address is not None}
     for upstream, address, port in sorted(seen):
         same = (ServerRow.upstream == upstream, ServerRow.address == address, ServerRow.port == port)
@@ -261,7 +261,7 @@ def _keep_servers(db: Connection, exchanges: Iterable[Exchange]) -> None:
 
 
 def _keep_schema(db: Connection, exchange: Exchange) -> None:
-    """Keep the schema in an answer of the schemas endpoint; what is none, or compressed, does not take its place."""
+    """Store the schema in an answer of the schemas endpoint; a body that is no readable schema is not stored."""
     if exchange.route.operation is not Operation.SCHEMAS or not exchange.is_accepted or exchange.response is None:
         return
     event_type, body = exchange.route.event_type, exchange.response.body
@@ -270,7 +270,7 @@ def _keep_schema(db: Connection, exchange: Exchange) -> None:
 
 
 def _begin(db: Connection, recording: RecordingRun) -> None:
-    """Make the recording's row with its first exchange: a recorder that saw nothing leaves nothing."""
+    """Add the recording's row with its first exchange; a recorder that saw nothing leaves no recording."""
     if db.execute(select(Recording.id).where(Recording.id == recording.id)).first() is None:
         db.execute(
             insert(Recording).values(

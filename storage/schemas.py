@@ -1,4 +1,4 @@
-"""Schemas in the store: what upstreams say an event may hold, version by version."""
+"""Schemas in the store: what upstreams say an event may contain, version by version."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def is_schema(body: bytes, event_type: str) -> bool:
-    """Whether a body is a schema of an event type that can be read."""
+    """Whether a body is a readable schema of an event type."""
     try:
         read_schema(body, event_type, "")
     except ProtocolError:
@@ -28,7 +28,7 @@ def is_schema(body: bytes, event_type: str) -> bool:
 
 
 def keep(db: Connection, upstream: str, event_type: str, body: bytes, at: datetime) -> bool:
-    """Keep a schema that was seen; of one that is known the time is noted.
+    """Store a schema, or when it was last seen if it is already stored.
 
     Returns:
         Whether it is new.
@@ -46,7 +46,7 @@ def keep(db: Connection, upstream: str, event_type: str, body: bytes, at: dateti
 
 
 def versions(db: Connection, upstream: str | None = None, event_type: str | None = None) -> list[StoredSchema]:
-    """Return all versions, by upstream and event type, the one seen last first."""
+    """Return all versions by upstream and event type, the one seen last first; None selects all."""
     query = select(SchemaRow.__table__)
     if upstream is not None:
         query = query.where(SchemaRow.upstream == upstream)
@@ -57,7 +57,7 @@ def versions(db: Connection, upstream: str | None = None, event_type: str | None
 
 
 def newest(db: Connection, upstream: str) -> dict[str, StoredSchema]:
-    """Return the version seen last of each schema of an upstream, by event type."""
+    """Return the version of each schema that an upstream was last seen to give, by event type."""
     found: dict[str, StoredSchema] = {}
     for schema in versions(db, upstream):
         found.setdefault(schema.event_type, schema)
@@ -65,12 +65,12 @@ def newest(db: Connection, upstream: str) -> dict[str, StoredSchema]:
 
 
 def vocabulary(db: Connection, upstream: str, extra: tuple[Key, ...] = ()) -> Vocabulary:
-    """Return what events reported to an upstream may hold: by its own schemas where there are, else by our table.
+    """Return what events sent to an upstream may contain: its own schemas if stored, our table otherwise.
 
-    A schema that cannot be read is named in the log, and says nothing.
+    A schema that cannot be read is logged and ignored.
 
     Args:
-        extra: Params that are allowed beside.
+        extra: Params that are allowed in addition.
     """
     read = {}
     for event_type, schema in newest(db, upstream).items():

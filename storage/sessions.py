@@ -1,4 +1,4 @@
-"""Sessions in the store: list, find, delete; and how one becomes a row and back."""
+"""Sessions in the store: listed, found, deleted, and their conversion to rows and back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from storage.matching import LAST, values_like
 from storage.models import PREFIX_LENGTH, ExchangeRow, ServerRow, SessionRow
 
 _SAME = [field.name for field in fields(Session) if field.name != "findings"]
-"""Fields that have a column of their own name."""
+"""Fields with a column of the same name."""
 
 COLUMNS = tuple(SessionRow.__table__.columns)
 """What `from_row` reads."""
@@ -34,14 +34,14 @@ _IDS_IN_A_STATEMENT = 500
 
 
 def session_key(upstream: str, session_id: str | None) -> str | None:
-    """Return what a back-end ID is looked up by: short, of fixed length, distinct for each upstream."""
+    """Return the key by which a back-end ID is looked up: short, of fixed length, distinct for each upstream."""
     if session_id is None:
         return None
     return hashlib.sha256(f"{upstream}\0{session_id}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def to_row(session: Session) -> dict[str, Any]:
-    """Return the columns that follow from a session."""
+    """Return the columns that a session determines."""
     counts = session.findings
     return {
         **{name: getattr(session, name) for name in _SAME},
@@ -66,11 +66,11 @@ def from_row(row: RowMapping) -> Session:
 def newest(
     db: Connection, filters: Filters, *, now: datetime, limit: int | None = None, oldest_first: bool = False
 ) -> Iterator[Session]:
-    """Yield the sessions that pass the filters, newest first; read as they are consumed.
+    """Yield the sessions that pass the filters, newest first, reading rows as they are consumed.
 
     Args:
-        now: What open sessions are measured against, to tell the expired ones.
-        oldest_first: The other way round.
+        now: The time at which open sessions are tested for having expired.
+        oldest_first: Reverse the order.
     """
     wanted = conditions(db, filters, now)
     if wanted is None:
@@ -83,26 +83,24 @@ def newest(
         .limit(limit)
         .execution_options(yield_per=_READ_AT_ONCE)
     )
-    with db.execute(query) as rows:  # closed also where the reader has seen enough
+    with db.execute(query) as rows:  # closed even if the caller stops early
         for row in rows.mappings():
             yield from_row(row)
 
 
 def find(db: Connection, name: str) -> Session:
-    """Return the session of that name: its id, its back-end ID, a prefix of either that only one has, or ``last``.
-
-    ``last`` is the newest.
+    """Return the session with a name: its id, its back-end ID, a unique prefix of either, or ``last`` for the newest.
 
     Raises:
-        NotFound: There is none, or more than one; the message lists those that come close.
+        NotFound: No session or several sessions match; the hint lists candidates.
     """
     if name == LAST:
         newest = _named(db, SessionRow.id.is_not(None), limit=1)
         if not newest:
             raise NotFound("the store has no sessions, so there is no last one")
         return newest[0]
-    name = name.encode("utf-8", "replace").decode()  # a shell may hand over what no database takes
-    begins_alike = SessionRow.session_prefix == _searchable(name[:PREFIX_LENGTH])  # which is what the index has
+    name = name.encode("utf-8", "replace").decode()  # a shell may pass bytes that no database takes
+    begins_alike = SessionRow.session_prefix == _searchable(name[:PREFIX_LENGTH])  # lets the query use the index
     whole = _named(db, or_(SessionRow.id == _searchable(name), and_(begins_alike, SessionRow.session_id == name)))
     found = whole or (_named(db, _begins_with(name)) if name else [])
     found = [session for session in found if session.id.startswith(name) or (session.session_id or "").startswith(name)]
@@ -120,7 +118,7 @@ def find(db: Connection, name: str) -> Session:
 
 
 def get(db: Connection, ids: Sequence[str]) -> list[Session]:
-    """Return the sessions with these ids of ours that there still are, in the order of the ids."""
+    """Return the sessions with these ids of ours, in the order of the ids; missing ones are left out."""
     found = {session.id: session for session in _named(db, SessionRow.id.in_(ids), limit=len(ids))}
     return [found[name] for name in ids if name in found]
 
@@ -128,8 +126,8 @@ def get(db: Connection, ids: Sequence[str]) -> list[Session]:
 def opened_beside(db: Connection, session: Session) -> str | None:
     """Return our id of another session that the device opened for the same content at the same time.
 
-    None where there is none, where this one got events, and where either was refused. Source: Media Collection API,
-    session rules, `session-opened-twice`.
+    None if there is none, if this session has events beyond its start, or if either was refused. The rule is
+    `session-opened-twice`.
     """
     if session.events > 1 or session.failed or None in (session.start_sha256, session.media_id, session.client_address):
         return None
@@ -147,16 +145,16 @@ def opened_beside(db: Connection, session: Session) -> str | None:
 
 
 def findings_due(db: Connection) -> list[str]:
-    """Return our ids of the sessions that a recorder had not judged to the end when it was last seen."""
+    """Return our ids of the sessions whose recorder has not judged them completely, oldest last event first."""
     query = select(SessionRow.id).where(SessionRow.findings_due.is_(True)).order_by(SessionRow.last_event_at)
     return list(db.execute(query).scalars())
 
 
 def remove(db: Connection, ids: Sequence[str]) -> int:
-    """Remove sessions with their exchanges and findings; replay runs stay, and keep naming what they sent.
+    """Delete sessions with their exchanges and findings; replay runs stay and keep the ids of what they sent.
 
     Returns:
-        How many there were.
+        How many sessions were deleted.
     """
     removed = 0
     _hand_on_retries(db, ids)
@@ -166,7 +164,7 @@ def remove(db: Connection, ids: Sequence[str]) -> int:
 
 
 def _hand_on_retries(db: Connection, ids: Sequence[str]) -> None:
-    """Let the oldest attempt that stays be the first one, where the first one goes: they still are one playback."""
+    """If the first of several attempts is deleted, make the oldest remaining one the first: they are still linked."""
     going = set(ids)
     left: dict[str, str] = {}
     for some in batched(ids, _IDS_IN_A_STATEMENT):
@@ -179,7 +177,7 @@ def _hand_on_retries(db: Connection, ids: Sequence[str]) -> None:
 
 
 def servers(db: Connection) -> list[tuple[str, str, int]]:
-    """Return the addresses that were connected to while recording: upstream, address, port."""
+    """Return the addresses to which the recorder connected: upstream, address, port."""
     return [(row.upstream, row.address, row.port) for row in db.execute(select(ServerRow.__table__))]
 
 
@@ -205,10 +203,10 @@ def _begins_with(prefix: str) -> ColumnElement[bool]:
 
 
 def _after(prefix: str) -> str:
-    """Return the first text, by code point, behind all that begin with the prefix."""
+    """Return the first text, by code point, after all that begin with a prefix."""
     last = ord(prefix[-1]) + 1
     if last > sys.maxunicode:
-        return prefix + chr(sys.maxunicode)  # nothing that is stored goes on like that
+        return prefix + chr(sys.maxunicode)  # no stored text continues with this character
     return prefix[:-1] + chr(0xE000 if 0xD800 <= last <= 0xDFFF else last)
 
 
@@ -217,9 +215,9 @@ def _searchable(text: str) -> str:
 
 
 def _close_to(db: Connection, name: str) -> list[Session]:
-    """Return sessions whose name may have been meant, the closest first: those that begin alike, and the newest ones.
+    """Return sessions that a name may have meant, the closest first, among those that begin alike and the newest ones.
 
-    A name is compared with the beginnings of ids, as people type no more than that.
+    The name is compared with the beginnings of ids, because people rarely type whole ids.
     """
     name = name[:_LONGEST]
     if len(name) < _ALIKE:
@@ -241,7 +239,7 @@ _ALIKE = 3
 _COMPARED = 500
 _SUGGESTED = 5
 _CLOSE = 0.75
-"""How much of two names has to be the same, in the same order."""
+"""How similar two names have to be, as `difflib` measures it, from 0 to 1."""
 
 
 def _listed(sessions: Sequence[Session]) -> str:

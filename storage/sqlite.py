@@ -1,4 +1,4 @@
-"""What an SQLite file needs: how it is opened, which file it is, and that a refused one stays as it was."""
+"""SQLite files: opening one, identifying it, and leaving a refused one unchanged."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ FileId = tuple[int, int]
 
 
 def make_engine(path: Path, durable: bool, before_closing: Callable[[sqlite3.Connection], object]) -> Engine:
-    """Return an engine for a file, which is not opened yet.
+    """Return an engine for a file, without opening it.
 
     Args:
-        before_closing: Is given each connection before it is closed: `leave_journal` or `empty_journal`, or nothing.
+        before_closing: Called with each connection before it is closed; may call `leave_journal` or `empty_journal`.
     """
-    # Without a path in the URL, which the creator has, the default pool would be the one for databases in memory.
+    # The creator has the path. Without one in the URL, the default pool would be the one for databases in memory.
     engine = create_engine("sqlite://", creator=lambda: _open(path, durable), poolclass=QueuePool)
 
     @event.listens_for(engine, "begin")
     def begin(db: Connection) -> None:
-        # The driver would begin late and only before writes; a reader needs its snapshot, a writer its lock, at once.
+        # The driver would begin only before writes, but a reader needs its snapshot, and a writer its lock, at once.
         db.exec_driver_sql("BEGIN IMMEDIATE" if db.get_execution_options().get("sessiontape_write") else "BEGIN")
 
     @event.listens_for(engine, "close")
@@ -40,12 +40,12 @@ def make_engine(path: Path, durable: bool, before_closing: Callable[[sqlite3.Con
 
 
 def create_file(path: Path) -> None:
-    """Make an empty file, readable by its owner alone, where there is none."""
+    """Create an empty file, readable only by its owner, if there is none."""
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def file_id(path: Path) -> FileId | None:
-    """Return which file is at a path; None where there is none."""
+    """Return which file is at a path; None if there is none."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -54,7 +54,7 @@ def file_id(path: Path) -> FileId | None:
 
 
 def has_journal(path: Path) -> bool:
-    """Whether another program has left, or is writing, what belongs into this file in the -wal file beside it."""
+    """Whether the -wal file beside a file has content, which another program is writing or has left behind."""
     try:
         return path.with_name(f"{path.name}-wal").stat().st_size > 0
     except FileNotFoundError:
@@ -62,17 +62,17 @@ def has_journal(path: Path) -> bool:
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether a program that was killed has left a transaction half done, which SQLite undoes whenever it reads."""
+    """Whether a killed program left a transaction half done, which SQLite would roll back as soon as it reads."""
     journal = path.with_name(f"{path.name}-journal")
     try:
         with journal.open("rb") as file:
             head = file.read(20)
     except FileNotFoundError:
         return False
-    # Section 3 of the file format: how many pages the database had before. None had it that was being made.
+    # Section 3 of SQLite's file format: the size of the database in pages before the transaction; 0 for a new one.
     if len(head) < 20 or head[16:20] == bytes(4):
         return False
-    # The journal may also belong to a transaction that is under way. SQLite knows, and says so where it may only read.
+    # The journal may also belong to a transaction in progress. A read-only connection makes SQLite tell which.
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)) as db:
         try:
             db.execute("SELECT 1 FROM sqlite_schema").fetchone()
@@ -82,22 +82,22 @@ def is_unfinished(path: Path) -> bool:
 
 
 def leave_journal(db: sqlite3.Connection) -> None:
-    """Do without what the last connection does when it is closed: to write the -wal file into the database."""
+    """Stop a connection from writing the -wal file into the database when it closes as the last one."""
     db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)  # noqa: FBT003  # the signature is sqlite3's
 
 
 def empty_journal(db: sqlite3.Connection) -> None:
-    """Write the -wal file into the database that was opened, which was moved since: SQLite does not do that any more.
+    """Write the -wal file into a database that was moved after it was opened, which SQLite does not do by itself.
 
-    To be called only where nothing lies at the old path: whoever opens another file there uses, and changes, the -wal
-    and -shm files of this one.
+    Call it only while no file is at the old path: another file there would share, and change, the -wal and -shm files
+    of this one.
     """
-    with suppress(sqlite3.Error):  # somebody is reading: the next connection to close will do
+    with suppress(sqlite3.Error):  # somebody is reading; the next connection to close will try again
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def enter_wal_mode(path: Path) -> None:
-    """Switch to WAL. SQLite's busy time-out does not cover the switch, so two that start together try again."""
+    """Switch to WAL, trying again while another process does so: SQLite's busy time-out does not cover the switch."""
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
@@ -113,7 +113,7 @@ def enter_wal_mode(path: Path) -> None:
 
 
 def _open(path: Path, durable: bool) -> sqlite3.Connection:
-    # mode=rw: opening never makes a file; create_file() does, with the right mode.
+    # mode=rw: opening never creates a file; create_file() does, with the right permissions.
     uri = f"{path.absolute().as_uri()}?mode=rw"
     db = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:

@@ -1,7 +1,7 @@
-"""Column types that keep what devices send, whatever it is.
+"""Column types that can store anything that devices send.
 
-PostgreSQL refuses NUL in text and both databases refuse lone surrogates; devices send both. So what must come back
-exactly is kept as bytes or escaped, and what is only read for lists is cleaned.
+PostgreSQL refuses NUL in text, and both databases refuse lone surrogates, but devices send both. So values that must
+come back exactly are stored as bytes or escaped, and values that only lists and filters use are cleaned.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from proxy_addon.core.findings import Place
 from proxy_addon.errors import StorageUnavailable
 
 LABEL_LENGTH = 400
-"""Longest text in an indexed column, in characters: PostgreSQL indexes at most 2,704 bytes of a row."""
+"""Longest text in an indexed column, in characters; PostgreSQL allows 2,704 bytes per index entry."""
 
 
 def codec_of(dialect: Dialect) -> str:
-    """Return which codec of Python has the characters that a database can hold; known once a connection was made."""
+    """Return the Python codec of what a database can hold; ``utf-8`` until the first connection."""
     return getattr(dialect, "sessiontape_codec", "utf-8")
 
 
 def replaced(text: str, codec: str) -> str:
-    """Return a text with a question mark for every character that a codec lacks, and for NUL.
+    """Return a text with NUL and every character that a codec lacks replaced by a question mark.
 
     >>> replaced("Amélie 东京", "iso8859-1")
     'Amélie ??'
@@ -39,13 +39,13 @@ def replaced(text: str, codec: str) -> str:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware time in UTC with microseconds; SQLite keeps it as text that sorts."""
+    """An aware time in UTC with microseconds; SQLite stores it as text that sorts."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive times; SQLite gets UTC without the zone it could not keep."""
+        """Refuse naive times; SQLite gets UTC without a zone, which it cannot store."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -54,17 +54,17 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the time in UTC whatever the connection's zone is."""
+        """Return the time in UTC, whatever the connection's zone is."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class WireText(TypeDecorator[str]):
-    r"""Text whose characters are the Latin-1 bytes of the wire; comes back exactly.
+    r"""Text whose characters are the Latin-1 bytes of the wire; it comes back exactly.
 
-    Backslash and NUL are kept as ``\\`` and ``\0``, so that a path with a NUL in it is no reason to lose an exchange.
-    Where a database cannot hold every character, those beyond ASCII are kept as ``\xe9`` or ``\u20ac``.
+    Backslash and NUL are stored as ``\\`` and ``\0``, so that no exchange is lost because its path contains a NUL.
+    If a database cannot hold every character, those beyond ASCII are stored as ``\xe9`` or ``\u20ac``.
     """
 
     impl = Text
@@ -92,7 +92,7 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 class PlainText(TypeDecorator[str]):
-    """Text of any length that is only read by people: NUL and half pairs of surrogates are replaced."""
+    """Text of any length that only people read: NUL and lone surrogates are replaced."""
 
     impl = Text
     cache_ok = True
@@ -103,9 +103,9 @@ class PlainText(TypeDecorator[str]):
 
 
 class Label(TypeDecorator[str]):
-    """Text for lists and filters, made of what a device sent: cut to `LABEL_LENGTH`, NUL and surrogates replaced.
+    """Text from a device for lists and filters: cut to `LABEL_LENGTH`, with NUL and lone surrogates replaced.
 
-    The exact text is in the body or headers it was read from.
+    The exact text is in the body or the headers.
     """
 
     impl = String(LABEL_LENGTH)
@@ -140,7 +140,7 @@ class HeaderList(TypeDecorator[Headers]):
 
 @functools.lru_cache(maxsize=1024)
 def _headers(text: str) -> Headers:
-    """Decode; requests of a session mostly have the same ones."""
+    """Decode; cached because the requests of a session mostly have the same headers."""
     try:
         return tuple((name, value) for name, value in json.loads(text))
     except (ValueError, TypeError) as e:
@@ -150,7 +150,7 @@ def _headers(text: str) -> Headers:
 
 
 class PlaceList(TypeDecorator[tuple[Place, ...]]):
-    """Places as an ASCII JSON list of pairs; none are NULL, as they are for nearly all findings."""
+    """Places as an ASCII JSON list of pairs; an empty list, which nearly all findings have, is NULL."""
 
     impl = Text
     cache_ok = True

@@ -1,13 +1,13 @@
 """What the back end answers: a request in, a response out.
 
-Source: Media Collection API, endpoints. Where it contradicts itself or is silent, this is what we chose:
+Source: Media Collection API, endpoints. Where it contradicts itself or says nothing, we chose:
 
 - a closed session answers 204 to a repeated ``sessionEnd`` and 410 to everything else;
 - the answer to a batch has no ``Location``, on either path: none is documented, and no SDK reads one;
-- an unknown event type has no schema: 404; a wrong method on a path of the protocol is 405;
+- the schema of an unknown event type is answered 404, and a wrong method on a path of the protocol 405;
 - a preflight is answered 204.
 
-A body is refused for what the body rules call an error.
+A body in which the body rules find an error is answered 400.
 
 >>> sessions = Sessions()
 >>> body = b'{"playerTime": {"playhead": 0, "ts": 1731672000000}, "eventType": "play"}'
@@ -37,10 +37,10 @@ SERVER: Headers = (("Server", COLLECTOR),)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A response, and the session it is about.
+    """A response, and the session that it concerns.
 
     Attributes:
-        session_id: The one in the path, or the one a start got; None where there is neither.
+        session_id: The session ID in the path, or the one given to a start; None if there is neither.
     """
 
     response: Response
@@ -54,29 +54,29 @@ class Sessions:
         self._is_open: dict[str, bool] = {}
 
     def open(self, session_id: str) -> None:
-        """Take a session in; one that is known stays as it is."""
+        """Add an open session; a known one keeps its state."""
         self._is_open.setdefault(session_id, True)
 
     def close(self, session_id: str) -> None:
-        """Let a session take no further events."""
+        """Close a session: it accepts no further events."""
         self._is_open[session_id] = False
 
     def is_known(self, session_id: str) -> bool:
-        """Whether a session was ever opened here."""
+        """Whether a session was ever opened."""
         return session_id in self._is_open
 
     def is_open(self, session_id: str) -> bool:
-        """Whether a session takes events."""
+        """Whether a session accepts events."""
         return self._is_open.get(session_id, False)
 
 
 def answer(request: Request, sessions: Sessions, new_id: Callable[[], str]) -> Answer:
-    """Answer a request as the back end does, and let ``sessions`` know what it opened or closed.
+    """Answer a request as the back end does.
 
     Args:
-        request: With its whole body.
-        sessions: Those opened so far; changed by a start and by a ``sessionEnd`` that are accepted.
-        new_id: Gives an unused session ID; called for an accepted start.
+        request: The request with its whole body.
+        sessions: The sessions opened so far; an accepted start or ``sessionEnd`` changes them.
+        new_id: Returns an unused session ID; called for an accepted start.
     """
     route = parse_route(request.method, request.path)
     if route is None or route.endpoint is None:
@@ -104,7 +104,7 @@ def error(status: int, message: str, headers: Headers = ()) -> Response:
 
 
 def _json(status: int, document: object, headers: Headers = ()) -> Response:
-    # Escaped to ASCII, because a message may quote half of a surrogate pair from the body.
+    # Escaped to ASCII, because a message may quote a lone surrogate from the body.
     body = json.dumps(document).encode()
     return Response(
         status=int(status), headers=(*SERVER, *headers, ("Content-Type", "application/json"), *CORS), body=body
@@ -152,7 +152,7 @@ def _take_start(request: Request, endpoint: Operation, sessions: Sessions, new_i
         return Answer(response=_created())
     session_id = new_id()
     sessions.open(session_id)
-    # Root-relative and without the prefix of the request: anything else and SDKs cannot find the ID in it.
+    # Root-relative and without the prefix of the request; SDKs cannot find the ID in any other form.
     return Answer(response=_created((("Location", f"/api/v1/sessions/{session_id}"),)), session_id=session_id)
 
 
@@ -161,5 +161,5 @@ def _created(headers: Headers = ()) -> Response:
 
 
 def _problem(request: Request, endpoint: Operation) -> str | None:
-    """Return the first thing that the body rules call an error."""
+    """Return the first error that the body rules find; None if there is none."""
     return refusal(judge_body(request.body, endpoint, reading=request.reading))

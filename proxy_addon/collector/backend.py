@@ -1,4 +1,4 @@
-"""The stand-in as a whole, without its sockets: sessions, recorded answers and faults, one request after the other."""
+"""The collector without its sockets: sessions, recorded answers and faults, one request after the other."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from proxy_addon.core.routes import Operation, Route, parse_route
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What becomes of a request.
+    """What to do with a request.
 
     Attributes:
-        operation: What it does; ``other`` for every path the protocol does not name.
-        event_type: Of the event in its body; None for a batch and where there is none.
-        session_id: The one in the path, or the one a start got.
-        response: The answer, also one that is to be cut; None where there is none.
-        fault: What goes wrong; None where nothing does.
+        operation: The operation requested; ``other`` for every path that the protocol does not name.
+        event_type: Type of the event in the body; None for a batch or a body without an event.
+        session_id: The session ID in the path, or the one given to a start.
+        response: The answer, in full even if it will be cut; None if there is none.
+        fault: The fault that is due; None for none.
     """
 
     operation: Operation
@@ -33,7 +33,7 @@ class Decision:
 
 
 class Backend:
-    """Decides what to answer. Requests are decided in the order their last byte arrives."""
+    """Decides what to answer. Call it for requests in the order in which their last bytes arrive."""
 
     def __init__(
         self,
@@ -42,12 +42,12 @@ class Backend:
         faults: Faults | None = None,
         recorded: RecordedAnswers | None = None,
     ) -> None:
-        """Make a back end that knows no session yet.
+        """Make a back end without sessions.
 
         Args:
-            new_id: Gives a session ID at each call, never the same twice.
-            faults: What goes wrong, and when.
-            recorded: Answers to give first; behind their end it answers by itself.
+            new_id: Returns a new session ID at each call.
+            faults: The faults to inject.
+            recorded: Answers to give first; when they are used up, the back end answers by itself.
         """
         self._new_id = new_id
         self._faults = faults or Faults()
@@ -55,7 +55,7 @@ class Backend:
         self._sessions = Sessions()
 
     def decide(self, request: Request) -> Decision:
-        """Decide what to answer to a request that has its whole body."""
+        """Decide what to answer to a request with its whole body."""
         route = parse_route(request.method, request.path) or Route(operation=Operation.OTHER)
         fault = self._faults.next(route.operation)
         if fault is None or fault.is_answered_as_ever:
@@ -74,7 +74,10 @@ class Backend:
         return Answer(response=recorded, session_id=self._follow(request, route, recorded))
 
     def _follow(self, request: Request, route: Route, recorded: Response) -> str | None:
-        """Take note of what a recorded answer tells the client, so that what we answer later goes with it."""
+        """Open or close the session of a recorded answer, so that our later answers are consistent with it.
+
+        Return the session ID.
+        """
         session_id = route.session_id
         if route.operation is Operation.SESSIONS:
             location = find_location(recorded.headers) if recorded.is_success else None

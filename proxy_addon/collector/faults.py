@@ -4,18 +4,18 @@ A fault is written ``WHERE:ACTION[:WHEN]``::
 
     WHERE   sessions | events | downloaded | schemas | preflight | any
     ACTION  status=CODE    answer with this status and do nothing else: no session is opened or closed
-            delay=SECONDS  wait, then answer as ever
+            delay=SECONDS  wait, then answer as usual
             drop           read the request, then close the connection without an answer, doing nothing else
-            cut            answer as ever, but die in the middle of the body
+            cut            answer as usual, but close the connection in the middle of the body
             hang           never answer; ends when the client leaves or the collector stops
     WHEN    every=N        every Nth request
-            nth=N          the Nth alone
-            after=N        all behind the Nth
+            nth=N          only the Nth
+            after=N        all after the Nth
             first=N        the first N
-                           nothing: all of them
+                           left out: all
 
-What is counted are the requests that WHERE matches, from 1; ``any`` are all, unknown paths included. Where several
-faults are due for a request, the first in the order they were given happens; all of them count it.
+Each fault counts the requests that its WHERE matches, from 1; ``any`` matches all, unknown paths included. If several
+faults are due for a request, only the one given first happens, but all count the request.
 
 >>> Fault.parse("sessions:status=503:first=2")
 Fault(text='sessions:status=503:first=2', where='sessions', action=<Action.STATUS: 'status'>, number=503, \
@@ -61,7 +61,7 @@ _MAX_DELAY_S = 86_400
 
 
 class Action(StrEnum):
-    """What happens instead of, or to, the answer."""
+    """What a fault does instead of, or to, the answer."""
 
     STATUS = "status"
     DELAY = "delay"
@@ -71,7 +71,7 @@ class Action(StrEnum):
 
 
 class When(StrEnum):
-    """Which of the requests that match."""
+    """For which of the matching requests a fault is due."""
 
     ALWAYS = ""
     EVERY = "every"
@@ -85,10 +85,10 @@ class Fault:
     """One fault.
 
     Attributes:
-        text: As it was written.
-        where: An operation's name, or ``any``.
+        text: The fault as it was written.
+        where: The name of an operation, or ``any``.
         number: The status, or the delay in seconds; 0 for an action without a number.
-        count: The N of ``when``; 0 for always.
+        count: The N of ``when``; 0 for `When.ALWAYS`.
     """
 
     text: str
@@ -103,7 +103,7 @@ class Fault:
         """Read a fault as written on the command line.
 
         Raises:
-            SettingsError: It is none; the hint has what would be accepted.
+            SettingsError: The text is not a fault; the hint says what is valid.
         """
         where, _, rest = text.strip().partition(":")
         action, colon, when = rest.partition(":")
@@ -113,11 +113,11 @@ class Fault:
         return _with_when(fault, when) if colon else fault
 
     def matches(self, operation: Operation) -> bool:
-        """Whether a request of this operation counts."""
+        """Whether the fault counts requests of this operation."""
         return self.where in (ANY, operation.value)
 
     def is_due(self, count: int) -> bool:
-        """Whether it happens to the request with this number among those that match, counted from 1."""
+        """Whether the fault happens to the matching request with this number, counted from 1."""
         match self.when:
             case When.EVERY:
                 return count % self.count == 0
@@ -131,11 +131,11 @@ class Fault:
 
     @property
     def is_answered_as_ever(self) -> bool:
-        """Whether the request is carried out as without the fault, and an answer to it begins."""
+        """Whether the request is processed as without the fault, and its answer is at least begun."""
         return self.action in (Action.DELAY, Action.CUT)
 
     def response(self) -> Response | None:
-        """Return the answer in place of the real one; None where there is none."""
+        """Return the answer that replaces the real one; None if the fault gives none."""
         if self.action is not Action.STATUS:
             return None
         status = int(self.number)
@@ -143,14 +143,14 @@ class Fault:
 
 
 class Faults:
-    """Several faults, and how many requests each has counted."""
+    """Several faults, and the number of requests that each has counted."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._faults = tuple(faults)
         self._counts = [0] * len(self._faults)
 
     def next(self, operation: Operation) -> Fault | None:
-        """Count one request and return the fault that is due for it; None where it goes well."""
+        """Count one request and return the fault that is due for it; None if there is none."""
         due = None
         for index, fault in enumerate(self._faults):
             if fault.matches(operation):
@@ -161,9 +161,9 @@ class Faults:
 
 
 def with_a_body(response: Response) -> Response:
-    """Return an answer that can die in the middle of its body, having one.
+    """Return an answer with a body of at least two bytes, so that it can be cut in half.
 
-    204 and 304 become 200: with those a client expects no body and would take the answer as complete.
+    204 and 304 become 200, because a client expects no body with them and would take the answer as complete.
     """
     if response.status in (204, 304):
         response = replace(response, status=200, reason="")

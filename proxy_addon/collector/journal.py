@@ -1,21 +1,21 @@
-"""The log of a collector: JSON Lines, one object for each request received.
+"""The log of a collector: JSON Lines, one object for each request that arrived.
 
 ====================  ==============================================================================================
-``received_at``       arrival of the request's head, ISO 8601 UTC with milliseconds
-``monotonic_s``       the same on a clock that is never set: seconds, good for distances only
+``received_at``       when the head of the request arrived, ISO 8601 UTC with milliseconds
+``monotonic_s``       the same in seconds on a monotonic clock, for measuring intervals
 ``method``            as sent
-``path``              as sent, query included, each byte as its Latin-1 character
+``path``              as sent, with the query, each byte as its Latin-1 character
 ``http_version``      ``HTTP/1.1`` or ``HTTP/1.0``
-``headers``           ``[[name, value] …]`` in the order and case they came, Latin-1
+``headers``           ``[[name, value] …]`` in the order and case in which they were sent, Latin-1
 ``operation``         ``sessions``, ``events``, ``downloaded``, ``schemas``, ``preflight`` or ``other``
-``session_id``        the one in the path; for a start the new one; null where there is none
-``event_type``        of the event in the body; null for a batch and where there is none
-``status``            of the answer; null where there is none
-``fault``             the fault that happened, as it was written; null where none did
-``complete``          false where the body broke off or was no HTTP: then ``body`` is what had arrived; or where it
-                      was too large: then ``body`` is empty
-``body_sha256``       of the body as it was on the wire, compressed ones still compressed, as hexadecimal digits
-``body``              ``{"text": …}`` where it is UTF-8, else ``{"base64": …}``
+``session_id``        the one in the path, or the new one for a start; null if there is none
+``event_type``        of the event in the body; null for a batch or a body without an event
+``status``            of the answer; null if there was none
+``fault``             the fault that happened, as it was written; null for none
+``complete``          false if the body broke off or was not valid HTTP (``body`` is what had arrived), or was too
+                      large (``body`` is empty)
+``body_sha256``       of the body as sent, a compressed one still compressed, in hexadecimal digits
+``body``              ``{"text": …}`` if it is UTF-8, otherwise ``{"base64": …}``
 ====================  ==============================================================================================
 """
 
@@ -57,10 +57,10 @@ class Journal:
     """A log file, closed by leaving the ``with`` block."""
 
     def __init__(self, path: Path) -> None:
-        """Open a file to append to.
+        """Open a file for appending.
 
         Raises:
-            SettingsError: It cannot be written.
+            SettingsError: The file cannot be opened for writing.
         """
         self._path = path
         try:
@@ -69,15 +69,15 @@ class Journal:
             raise self._unwritable(e) from e
 
     def write(self, document: dict[str, Any]) -> None:
-        """Append one line; it is in the file, complete, when this returns.
+        """Append one line; the whole line is in the file when this returns.
 
         Raises:
-            SettingsError: It cannot be written, the disk being full, say.
+            SettingsError: The line cannot be written, for example because the disk is full.
         """
-        # Escaped to ASCII: a body may hold half of a surrogate pair, which no encoding can write.
+        # Escaped to ASCII, because the document may contain a lone surrogate, which UTF-8 cannot encode.
         line = f"{json.dumps(document)}\n".encode("ascii")
         try:
-            while line:  # a disk that is nearly full may take a part
+            while line:  # a nearly full disk may take only a part
                 line = line[self._file.write(line) :]
         except OSError as e:
             raise self._unwritable(e) from e

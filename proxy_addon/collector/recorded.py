@@ -1,4 +1,4 @@
-"""The answers of a recorded session, to be given once more."""
+"""The answers of a recorded session, to be given again."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from proxy_addon.core.exchange import HOP_BY_HOP, Exchange, Outcome, Response
 from proxy_addon.core.routes import Operation
 
 _OF_THE_CONNECTION = HOP_BY_HOP | {"content-length"}
-"""Headers about the recorded connection or its framing; the new connection has its own."""
+"""Headers about the recorded connection or its framing; the new connection has its own values."""
 
 
 class RecordedAnswers:
-    """Answers in the order they were recorded, a row for each operation; each is given once."""
+    """A queue of recorded answers for each operation; each answer is given once."""
 
     def __init__(self, exchanges: Iterable[Exchange] = ()) -> None:
-        """Keep the answers of exchanges, given by time of arrival; they are consumed at once."""
+        """Queue the answers of exchanges, which come by time of arrival and are consumed at once."""
         self._rows: defaultdict[Operation, deque[Response | None]] = defaultdict(deque)
         for exchange in exchanges:
             self._rows[exchange.route.operation].append(_answer_in(exchange))
@@ -25,8 +25,8 @@ class RecordedAnswers:
     def next(self, operation: Operation) -> Response | None:
         """Return the next recorded answer to an operation.
 
-        None where all have been given, and where this one has no complete answer in the recording: the place in the
-        row is used up all the same, so that those behind it keep theirs.
+        None if all have been given, or if the next exchange has no complete answer. Such an exchange still uses up its
+        place in the queue, so that later answers match later requests.
         """
         row = self._rows[operation]
         return row.popleft() if row else None

@@ -1,7 +1,6 @@
-"""The collector's sockets: HTTP in and out, faults carried out, the log written.
+"""The collector's HTTP server: it reads requests, carries out faults, sends answers and writes the log.
 
-Bodies are taken as they are on the wire, compressed ones still compressed, so that what is logged and hashed is what
-was sent.
+Compressed bodies are not decompressed, so that the log and its hashes contain what was sent.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ from proxy_addon.process import signals
 from proxy_addon.process.sockets import cannot_listen, in_url
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
-"""A larger body is answered 413; no limit is documented, and batches may be long."""
+"""A larger body is answered 413. The protocol documents no limit, and batches may be long."""
 
 _MAX_HEAD_BYTES = 64 * 1024
-"""Longest request line, and longest header."""
+"""Longest request line and longest header."""
 _SHUTDOWN_S = 0.5
-"""How long a request that is being read or answered may go on once the collector stops."""
+"""How long a request in progress may continue after the collector was told to stop."""
 _log = logging.getLogger(__name__)
 
 
@@ -46,8 +45,8 @@ class Address:
     """Where to listen.
 
     Attributes:
-        host: A name or an address, IPv6 without brackets.
-        port: 0 for a free one.
+        host: A name or an address; IPv6 without brackets.
+        port: 0 for any free port.
         certificate: A PEM file with a certificate and its private key, for https; None for http.
     """
 
@@ -56,21 +55,21 @@ class Address:
     certificate: Path | None = None
 
     def url(self, port: int) -> str:
-        """Return the URL clients use, with the port that was found."""
+        """Return the URL that clients use, with the port that is listened on."""
         return f"{'http' if self.certificate is None else 'https'}://{in_url(self.host)}:{port}"
 
 
 def serve(backend: Backend, address: Address, *, journal: Journal | None, ready: Callable[[str], None]) -> None:
-    """Answer requests until a signal ends it.
+    """Answer requests until a signal ends the process.
 
     Args:
         backend: Decides the answers.
         address: Where to listen.
         journal: Gets an entry for each request; None for no log.
-        ready: Called with the URL, once connections are accepted.
+        ready: Called with the URL once connections are accepted.
 
     Raises:
-        SettingsError: It cannot listen there, the certificate cannot be used or the log not be written.
+        SettingsError: The address cannot be listened on, the certificate cannot be used, or the log cannot be written.
     """
     asyncio.run(_serve(backend, address, journal, ready))
 
@@ -88,10 +87,10 @@ async def _serve(backend: Backend, address: Address, journal: Journal | None, re
 
 @asynccontextmanager
 async def listening(collector: _Collector, address: Address) -> AsyncIterator[str]:
-    """Accept connections for as long as the block lasts; gives the URL.
+    """Accept connections until the block ends; yield the URL.
 
     Raises:
-        SettingsError: It cannot listen there, or the certificate cannot be used.
+        SettingsError: The address cannot be listened on, or the certificate cannot be used.
     """
     context = None if address.certificate is None else _tls_context(address.certificate)
     loop = asyncio.get_running_loop()
@@ -119,7 +118,7 @@ async def listening(collector: _Collector, address: Address) -> AsyncIterator[st
         collector.stopping.set()
         manager.pre_shutdown()
         await manager.shutdown(_SHUTDOWN_S)
-        # A client that does not read keeps its connection open; it is left behind.
+        # A client that does not read keeps its connection open; do not wait for it.
         with suppress(TimeoutError):
             async with asyncio.timeout(_SHUTDOWN_S):
                 await server.wait_closed()
@@ -128,7 +127,7 @@ async def listening(collector: _Collector, address: Address) -> AsyncIterator[st
 def _tls_context(certificate: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        # With a password of our own OpenSSL does not ask for one on the terminal.
+        # Given a password, OpenSSL does not ask for one on the terminal.
         context.load_cert_chain(certificate, password="")
     except (OSError, ValueError) as e:
         raise SettingsError(
@@ -142,8 +141,8 @@ class _Collector:
     """Carries out what the back end decides.
 
     Attributes:
-        stopping: Set when the collector is to stop; also set by it when it cannot go on.
-        failure: Why it cannot go on; None as long as it can.
+        stopping: Set when the collector has to stop; it sets this itself when it cannot go on.
+        failure: Why the collector cannot go on; None as long as it can.
     """
 
     def __init__(self, backend: Backend, journal: Journal | None, stopping: asyncio.Event) -> None:
@@ -153,7 +152,7 @@ class _Collector:
         self.failure: SessiontapeError | None = None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request, whose head has arrived."""
+        """Answer one request whose head has arrived."""
         received_at, monotonic_s = datetime.now(UTC), time.monotonic()
         head = _head_of(request)
         read = bytearray()
@@ -170,7 +169,7 @@ class _Collector:
         except (web.RequestPayloadError, HttpProcessingError, _TooLarge) as e:
             refused = _refusal(e)
             if isinstance(e, _TooLarge):
-                read.clear()  # a log of what nobody wanted to read would be as large
+                read.clear()  # keeps bodies that are refused as too large out of the log
             note(replace(head, body=bytes(read), complete=False), _broken_off(head, refused))
             response = _to_aiohttp(refused)
             response.force_close()
@@ -207,7 +206,7 @@ class _Collector:
         try:
             self._journal.write(document)
         except SettingsError as e:
-            # A log with holes would mislead whoever counts its lines: better to stop.
+            # A log with missing lines would mislead its readers, so stop.
             self.failure = e
             self.stopping.set()
 
@@ -217,7 +216,7 @@ class _TooLarge(Exception):
 
 
 class _Connection(web.RequestHandler):
-    """A connection whose peer may send anything: that is answered, and no trouble of ours to be logged."""
+    """A connection that answers invalid HTTP with 400 without logging it as an error of the collector."""
 
     def handle_error(
         self,
@@ -239,12 +238,12 @@ class _Connection(web.RequestHandler):
 
 
 async def _read_body(request: web.BaseRequest, into: bytearray) -> None:
-    """Read a body to its end; what has arrived is in ``into`` also when that fails."""
+    """Read a body to its end; if that fails, ``into`` has what arrived."""
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise _TooLarge
     if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # aiohttp takes anything written for the begin of the answer
+        request.writer.output_size = 0  # aiohttp would take any output for the beginning of the answer
     async for chunk in request.content.iter_any():
         into += chunk
         if len(into) > MAX_BODY_BYTES:
@@ -252,7 +251,7 @@ async def _read_body(request: web.BaseRequest, into: bytearray) -> None:
 
 
 def _head_of(request: web.BaseRequest) -> Request:
-    # The path was decoded as UTF-8 with surrogates for what is none, which gives its bytes back.
+    # aiohttp decoded the path as UTF-8 with surrogateescape, which can be undone to get the bytes back.
     path = request.raw_path.encode("utf-8", "surrogateescape").decode("latin-1")
     version = request.version
     return Request(
@@ -289,23 +288,23 @@ def _wire_headers(headers: Headers) -> list[tuple[str, str]]:
 
 
 def _wire_value(value: str) -> str:
-    """Return a header's value such that aiohttp, which writes UTF-8, writes the bytes that were recorded."""
+    """Return a header's value such that aiohttp, which encodes it as UTF-8, writes the recorded bytes."""
     value = re.sub(r"[\x00-\x08\x0a-\x1f\x7f]", " ", value)
     try:
         return value.encode("latin-1").decode()
     except UnicodeDecodeError:
-        return value  # in another encoding, which aiohttp cannot be made to write
+        return value  # not UTF-8: aiohttp cannot write these bytes
 
 
 def _closed(request: web.BaseRequest) -> web.StreamResponse:
-    """Close a request's connection, and return an answer that will not be sent for want of one."""
+    """Close the connection of a request; return an answer only because aiohttp wants one, for it will not be sent."""
     if request.transport is not None:
         request.transport.close()
     return web.Response()
 
 
 async def _send_half(request: web.BaseRequest, response: Response) -> web.StreamResponse:
-    """Send the head of an answer and half of the body it announces, and close the connection."""
+    """Send the head of an answer and half of the body that it announces, then close the connection."""
     headers = [pair for pair in _wire_headers(response.headers) if pair[0].lower() != "content-length"]
     stream = web.StreamResponse(status=response.status, reason=response.reason or None, headers=headers)
     stream.content_length = len(response.body)

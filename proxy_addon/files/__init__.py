@@ -1,1 +1,1 @@
-"""Files that users write, and what they mean."""
+"""Files that users write: changes, sessions and settings."""

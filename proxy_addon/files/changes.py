@@ -1,15 +1,15 @@
-"""The file of ``replay --changes``: changes for repeated use, carried out in their order.
+"""The file of ``replay --changes``: changes for repeated use, applied in order.
 
-Each is a table that says what to do::
+Each change is a table::
 
     [[change]]
     do = "set"                                # set, drop, pseudonym: in bodies, by JSONPath (RFC 9535)
     path = "$.params['media.channel']"
     value = "Replayed"                        # any value
-    only = "present"                          # where it is there; left out, it is added to its object too
+    only = "present"                          # only where it exists; left out, it is also added where it is missing
 
     [[change]]
-    do = "pseudonym"                          # same value, same token, within a run
+    do = "pseudonym"                          # the same value gets the same token within a run
     path = "$.customMetadata.userName"
 
     [[change]]
@@ -30,7 +30,7 @@ def load(path: Path) -> list[Change]:
     """Return the changes in a file.
 
     Raises:
-        SettingsError: It cannot be read, or does not make sense: which change, in which line, and what would be accepted.
+        SettingsError: The file cannot be read, or a change is invalid; the message gives its line and what is valid.
     """
     document = read_toml(path)
     changes = document.pop("change", [])

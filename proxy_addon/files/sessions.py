@@ -1,7 +1,6 @@
 """Sessions in files, and how a command line names them: ``FILE``, or ``FILE#SESSION`` for one of several.
 
-What looks like a path names a file: it has a slash in it, or ends like the files that hold sessions, or has a dot in it
-and there is such a file.
+A name means a file if it contains a slash, ends in one of `SUFFIXES`, or contains a dot and such a file exists.
 
 >>> is_file_name("./session"), is_file_name("session.json"), is_file_name("log.jsonl#4a0f"), is_file_name("4a0f")
 (True, True, True, False)
@@ -20,25 +19,25 @@ from proxy_addon.errors import NotFound, ProtocolError, SettingsError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson")
 _MOST = 10
-"""Sessions that a hint lists."""
+"""How many sessions a hint lists at most."""
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a command that is told this name is told a file."""
+    """Whether a name on the command line means a file rather than a stored session."""
     path = path_in(name)
     return "/" in path or os.sep in path or path.lower().endswith(SUFFIXES) or ("." in path and _is_there(path))
 
 
 def path_in(name: str) -> str:
-    """Return the path in a name that is told a command."""
+    """Return a name from the command line without its ``#SESSION``."""
     return _split(name)[0]
 
 
 def document(name: str) -> Document:
-    """Return what the file of a name holds.
+    """Return the document in the file that a name means.
 
     Raises:
-        SettingsError: It cannot be read, or holds no sessions.
+        SettingsError: The file cannot be read, or holds no sessions.
     """
     path = path_in(name)
     found = recognise(read(path), path)
@@ -51,10 +50,10 @@ def document(name: str) -> Document:
 
 
 def recognise(raw: bytes, path: str) -> Document | None:
-    """Return a file's text as a document that holds sessions; None where it is none.
+    """Return a file's text as a document that holds sessions; None if it is in no known form.
 
     Raises:
-        SettingsError: It is one that is broken.
+        SettingsError: The text is in a known form but broken.
     """
     try:
         return recognised(raw)
@@ -63,10 +62,10 @@ def recognise(raw: bytes, path: str) -> Document | None:
 
 
 def _held(document: Document, path: str) -> Sequence[HeldSession]:
-    """Return the sessions that a file holds, at least one.
+    """Return the sessions in a document, at least one.
 
     Raises:
-        SettingsError: It is broken.
+        SettingsError: The document is broken.
     """
     try:
         return document.sessions()
@@ -75,11 +74,11 @@ def _held(document: Document, path: str) -> Sequence[HeldSession]:
 
 
 def named(document: Document, name: str) -> Sequence[HeldSession]:
-    """Return the sessions that a name means, of what its file holds, at least one.
+    """Return the sessions in a document that a name means: all of them, or the one after ``#``.
 
     Raises:
-        SettingsError: The file is broken.
-        NotFound: It has none of that name, or several.
+        SettingsError: The document is broken.
+        NotFound: No session or several sessions have the name after ``#``.
     """
     path, wanted = _split(name)
     found = _held(document, path)
@@ -96,11 +95,11 @@ def named(document: Document, name: str) -> Sequence[HeldSession]:
 
 
 def one(document: Document, name: str) -> HeldSession:
-    """Return the one session that a name means, of what its file holds.
+    """Return the one session in a document that a name means.
 
     Raises:
-        SettingsError: The file is broken.
-        NotFound: The name means none, or several; the hint lists their names.
+        SettingsError: The document is broken.
+        NotFound: The name means no session or several; the hint lists their names.
     """
     found = named(document, name)
     if len(found) > 1:
@@ -113,7 +112,7 @@ def read(path: str) -> bytes:
     """Return a file's bytes.
 
     Raises:
-        SettingsError: It cannot be read.
+        SettingsError: The file cannot be read.
     """
     try:
         return Path(path).read_bytes()
@@ -123,7 +122,7 @@ def read(path: str) -> bytes:
 
 
 def _split(name: str) -> tuple[str, str | None]:
-    """Return the path in a name, and which of its sessions is meant."""
+    """Return the path in a name, and the session named after ``#``; None for all sessions."""
     path, mark, wanted = name.rpartition("#")
     if not mark or _is_there(name):
         return name, None
@@ -133,7 +132,7 @@ def _split(name: str) -> tuple[str, str | None]:
 def _is_there(path: str) -> bool:
     try:
         return Path(path).is_file()
-    except (OSError, ValueError):  # too long, or with a NUL in it
+    except (OSError, ValueError):  # too long, or contains NUL
         return False
 
 

@@ -1,20 +1,20 @@
 """The settings file: ``sessiontape.toml``, or ``[tool.sessiontape]`` in ``pyproject.toml``.
 
-It is looked for in the current folder; ``--config FILE`` names another. Every table may be left out::
+It is read from the current folder; ``--config FILE`` names another file. Every table may be left out::
 
-    [rules.ping-gap]                 # change a severity, or switch a rule off; both need a reason
+    [rules.ping-gap]                 # change a severity or switch a rule off; both need a reason
     severity = "off"                 # error, warning, info, off
     reason = "our players ping every 30 s"
 
     [[params]]                       # a param of your own
     key = "media.customKey"
     type = "string"                  # string, number, integer, boolean, object, array, any
-    events = ["sessionStart"]        # left out: on any event
+    events = ["sessionStart"]        # left out: allowed on any event
 
     [pings]
     profile = "10/1"                 # seconds between pings in content / in ads; the default 10/10 accepts both in ads
 
-    [thresholds]                     # the numbers in the rules
+    [thresholds]                     # the limits that rules use
     ping_gap_s = 15
 """
 
@@ -39,7 +39,7 @@ from proxy_addon.files.toml import NotToml, read_toml
 FILES = ("sessiontape.toml", "pyproject.toml")
 TABLES = ("rules", "params", "pings", "thresholds")
 PROFILES: Mapping[str, float | None] = {"10/10": None, "10/1": 2.0}
-"""Ping profiles: longest median distance of pings in ads, in seconds; None where ads may ping as content does."""
+"""Ping profiles: the longest median interval of pings in ads, in seconds; None if ads may ping as content does."""
 _OFF = "off"
 _TYPES = ("string", "number", "integer", "boolean", "object", "array", "any")
 _WHOLE = ("states", "frozen_pings")
@@ -47,13 +47,13 @@ THRESHOLDS = tuple(field.name for field in fields(Limits) if field.name != "ad_p
 
 
 def load(path: Path | None = None) -> Policy:
-    """Return what a settings file says.
+    """Return the policy that a settings file sets.
 
     Args:
-        path: The file; None for the one in the current folder, if there is one.
+        path: The file; None for the one in the current folder, or the defaults if there is none.
 
     Raises:
-        SettingsError: It cannot be read, or does not make sense: which setting, and what would be accepted.
+        SettingsError: The file cannot be read, or a setting is invalid: the message names it and what is valid.
     """
     if path is not None:
         return parse(_read(path), path)
@@ -71,10 +71,13 @@ def load(path: Path | None = None) -> Policy:
 
 
 def check_selection(names: Iterable[str], where: str) -> frozenset[str]:
-    """Return what findings are selected by: names of rules, and the one under which a failure of ours is told.
+    """Return the names by which findings are selected: those of rules, and `CHECKER_FAILED`.
+
+    Args:
+        where: What the names come from, for the message.
 
     Raises:
-        SettingsError: One is neither; the hint names the close one.
+        SettingsError: There is no such name; the hint suggests a similar one.
     """
     names = frozenset(names)
     check_rules(names - {CHECKER_FAILED}, where)
@@ -82,10 +85,13 @@ def check_selection(names: Iterable[str], where: str) -> frozenset[str]:
 
 
 def check_rules(names: Iterable[str], where: str) -> frozenset[str]:
-    """Return names of rules.
+    """Return the names of rules, without duplicates.
+
+    Args:
+        where: What the names come from, for the message.
 
     Raises:
-        SettingsError: One is none; the hint names the close one.
+        SettingsError: There is no such rule; the hint suggests a similar one.
     """
     names = frozenset(names)
     for name in sorted(names - RULES.keys()):
@@ -94,10 +100,10 @@ def check_rules(names: Iterable[str], where: str) -> frozenset[str]:
 
 
 def parse(document: Any, path: Path) -> Policy:
-    """Return what a decoded settings file says.
+    """Return the policy that a decoded settings file sets.
 
     Raises:
-        SettingsError: It does not make sense.
+        SettingsError: A setting is invalid.
     """
     file = _File(path)
     document = file.table(document, "the file", TABLES)
@@ -115,7 +121,7 @@ def parse(document: Any, path: Path) -> Policy:
 
 
 class _File:
-    """Reads values of a file, and names it in errors."""
+    """Checks the values of a settings file, and names the file in errors."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -188,5 +194,5 @@ def _read(path: Path) -> dict[str, Any]:
         return read_toml(path)
     except NotToml:
         if path == Path(FILES[1]) and b"sessiontape" not in path.read_bytes():
-            return {}  # somebody else's, who will hear of it elsewhere
+            return {}  # a broken pyproject.toml without settings of ours is for other tools to report
         raise

@@ -15,11 +15,11 @@ class NotToml(SettingsError):
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return what a file says.
+    """Return the top-level table of a file.
 
     Raises:
-        NotToml: It is not TOML.
-        SettingsError: It cannot be read.
+        NotToml: The file is not TOML.
+        SettingsError: The file cannot be read.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -30,15 +30,16 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def line_of(path: Path, table: str, number: int, key: str = "") -> int | None:
-    """Return where something stands in a file that `read_toml` has read, for messages.
+    """Return the line of a table or key in a file that `read_toml` has read, for messages.
 
     Args:
-        table: The name of tables in a list, ``[[table]]``.
-        number: Which of them, from 1.
-        key: One of its keys; empty for the table itself, which is also told where the key has no line of its own.
+        table: The name of an array of tables, ``[[table]]``.
+        number: Which of its tables, from 1.
+        key: A key of that table; empty for the table itself.
 
     Returns:
-        The line's number, from 1; None where the tables are not written as ``[[table]]``.
+        The number of the line, from 1; that of the table if the key has no line of its own; None if the tables are not
+        written as ``[[table]]``.
     """
     lines = path.read_text(encoding="utf-8").split("\n")
     heads = _lines_like(lines, rf"\s*\[\[\s*{_spelled(table)}\s*\]\]")
@@ -55,7 +56,7 @@ def _spelled(name: str) -> str:
 
 
 def _lines_like(lines: list[str], pattern: str, begin: int = 0, end: int | None = None) -> list[int]:
-    """Return the lines that match and begin something: what goes before them is TOML by itself, no text left open."""
+    """Return the indexes of matching lines that are not inside a multi-line value: all before them is valid TOML."""
     places = range(begin, len(lines) if end is None else end)
     return [n for n in places if re.match(pattern, lines[n]) and _is_toml("\n".join(lines[:n]))]
 
