@@ -24,21 +24,21 @@ from proxy_addon.errors import SessiontapeError
 from proxy_addon.process import signals
 
 COMMANDS = {
-    "record": "Record what players send, between them and the real server.",
-    "addon-path": "Print the file that 'mitmdump -s' loads.",
+    "record": "Run a proxy that records what players send.",
+    "addon-path": "Print the path of the addon file for 'mitmdump -s'.",
     "collector": "Run a stand-in for the back end.",
     "sessions": "List recorded sessions, newest first.",
     "exchanges": "List exchanges that belong to no session.",
     "show": "Show one session as a timeline.",
-    "check": "Judge sessions, or a file, by the rules of the protocol.",
-    "rules": "List the rules, or show one rule's page.",
-    "schemas": "Schemas that upstreams gave: list, show, compare, fetch.",
-    "delete": "Remove sessions and all that hangs on them.",
+    "check": "Check sessions or a file against the rules of the protocol.",
+    "rules": "List the rules, or show the page of one rule.",
+    "schemas": "List, show, compare and fetch the schemas of upstreams.",
+    "delete": "Delete sessions with everything recorded in them.",
     "replay": "Send recorded sessions to another server.",
-    "runs": "List replay runs, or show one.",
-    "diff": "Lay two sessions side by side.",
-    "db": "Look after the store.",
-    "demo": "See the whole loop with real processes.",
+    "runs": "List replay runs, or show one of them.",
+    "diff": "Compare two sessions, or a session with its replay.",
+    "db": "Create, upgrade and check the store.",
+    "demo": "Watch a short tour: record, check and replay a session.",
 }
 """Commands and what ``--help`` says of them, in the order of use."""
 
@@ -64,7 +64,7 @@ class _Commands(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
             suggestion = f"; did you mean {close[0]}?" if close else ""
-            raise click.UsageError(f"there is no command {args[0]!r}{suggestion}", ctx)
+            raise click.UsageError(f"unknown command {args[0]!r}{suggestion}", ctx)
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -88,14 +88,25 @@ def _name_variables(command: click.Command, prefix: str) -> None:
             _name_variables(subcommand, f"{prefix}_{name.upper()}")
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+_EPILOG = """\
+Every option can also be set by an environment variable SESSIONTAPE_<COMMAND>_<OPTION>, for example
+SESSIONTAPE_RECORD_LISTEN; --store is set by SESSIONTAPE_STORE. Options that name a target or remove a protection
+have to be typed: --target, --allow-host, --proxy, --insecure, --safe and --yes.
+
+\b
+Exit codes:
+  0        Success. record and collector also end with 0 when stopped.
+  1        The command found something: findings, differences, failed steps.
+  2        The command could not do its work; stderr says why.
+  128 + N  Signal N interrupted the command: 130 for Ctrl-C.
+"""
+"""What ``--help`` says last; click wraps no paragraph that begins with a backspace."""
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
 @click.version_option(__version__, prog_name="sessiontape")
 def cli() -> None:
-    """Record, check and replay what video players report to Adobe's Media Collection API.
-
-    Every option can be set by an environment variable, SESSIONTAPE_<COMMAND>_<OPTION>, and --store by
-    SESSIONTAPE_STORE; those that take a safety away or name a target are typed.
-    """
+    """Record, check and replay what video players report to Adobe's Media Collection API."""
 
 
 def main() -> None:

@@ -9,5 +9,5 @@ import click
 
 @click.command()
 def addon_path() -> None:
-    """Print the file that 'mitmdump -s', 'mitmproxy -s' and 'mitmweb -s' load."""
+    """Print the path of the addon file, for 'mitmdump -s', 'mitmproxy -s' and 'mitmweb -s'."""
     click.echo(Path(__file__).resolve().parents[1] / "addon.py")

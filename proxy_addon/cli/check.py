@@ -36,25 +36,33 @@ _KINDS = ("sessions", "events", "downloaded", "session")
 @click.command()
 @click.argument("names", metavar="[SESSION]...", nargs=-1)
 @all_options
-@click.option("--closed", is_flag=True, help="Judge sessions that nobody has closed as if they were over.")
-@click.option("--file", "file", metavar="FILE|-", help="Judge a file in place of stored sessions; - reads stdin.")
+@click.option("--closed", is_flag=True, help="Judge sessions that are not finished as if they were over.")
+@click.option("--file", "file", metavar="FILE|-", help="Check a file instead of stored sessions; - reads stdin.")
 @click.option(
     "--as",
     "kind",
     type=click.Choice(_KINDS),
-    help="What the file is: a body for an endpoint, or whole sessions. Left out, it is guessed, and stderr says how.",
+    help="What --file holds: one request body for an endpoint, or whole sessions. By default it is guessed; stderr "
+    "names the guess.",
 )
-@click.option("--format", "format_name", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(FORMATS),
+    default="text",
+    show_default=True,
+    help="Format of the output.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
     "--fail-on",
     type=click.Choice(FAIL_ON),
     default="error",
     show_default=True,
-    help="Exit with 1 where a finding is as bad as this, or worse.",
+    help="Exit with 1 if a finding has this severity or a higher one.",
 )
-@click.option("--select", multiple=True, metavar="RULE", help="Only findings of this rule count. May be repeated.")
-@click.option("--ignore", multiple=True, metavar="RULE", help="Findings of this rule do not count. May be repeated.")
+@click.option("--select", multiple=True, metavar="RULE", help="Report only findings of this rule. May be repeated.")
+@click.option("--ignore", multiple=True, metavar="RULE", help="Leave out findings of this rule. May be repeated.")
 @config_option
 @filter_options
 @local_option
@@ -77,10 +85,12 @@ def check(
     local: bool,
     store_url: str,
 ) -> None:
-    """Judge sessions, or a file, by the rules of the protocol.
+    """Check sessions or a file against the rules of the protocol.
 
-    SESSION is an id, a back-end session ID, a unique prefix of either, last, or a file (see 'sessiontape show --help').
-    Exit code 0: nothing as bad as --fail-on; 1: something is. 'sessiontape rules RULE' explains a rule.
+    SESSION is an id, a back-end session ID, a unique prefix of either, 'last' for the newest, or a file (see
+    'sessiontape show --help'). 'sessiontape rules RULE' explains a rule.
+
+    Exit code: 1 if a finding is at least as severe as --fail-on, else 0.
     """
     # Not at the top: --help does without the rules.
     from proxy_addon.core.findings import Severity  # noqa: PLC0415
@@ -94,8 +104,8 @@ def check(
     )
     if file is None:
         if kind is not None:
-            raise click.UsageError(f"{given('kind')} says what a --file is")
-        require_selection(names, filters, everything=everything, verb="judged", of_files=True)
+            raise click.UsageError(f"{given('kind')} describes the file of --file: add --file FILE, or leave it out")
+        require_selection(names, filters, everything=everything, verb="checked", of_files=True)
         judge = _Judge(policy, closed=closed)
         if names:
             subjects = _named(store_url, names, judge)
@@ -103,7 +113,7 @@ def check(
             subjects = _filtered(store_url, filters, judge, allow_empty=allow_empty)
     else:
         if names or everything or filters.asked:
-            raise click.UsageError(f"judge a file ({given('file')}) or stored sessions, not both")
+            raise click.UsageError(f"{given('file')} checks a file: leave out SESSION, --all and the filters")
         subjects = _of_file(file, kind, policy)
     threshold = None if fail_on == "never" else Severity(fail_on).weight
     report = checks.report("json" if as_json else format_name, sys.stdout.write, threshold, local=local)
@@ -203,7 +213,7 @@ def _of_file(name: str, kind: str | None, policy: Policy) -> Iterator[Subject]:
     document = files.recognise(raw, path) if kind in (None, FileKind.SESSION) else None
     if kind is None:
         kind, why = guess(raw, document)
-        click.echo(f"sessiontape: {path} is judged --as {kind}: {why}", err=True)
+        click.echo(f"sessiontape: checking {path} with --as {kind}: {why}", err=True)
     if document is not None and kind == FileKind.SESSION:
         yield from _of_document(document, path, _Judge(policy, closed=True))
     else:

@@ -19,29 +19,29 @@ from proxy_addon.errors import SettingsError
     "--from",
     "session",
     metavar="SESSION",
-    help="Answer as recorded in this session, as far as it goes: its id, its back-end ID, a unique prefix of either, last, "
-    "or a file with one (see 'sessiontape show --help').",
+    help="Give the answers recorded in this session while they last: its id, its back-end session ID, a unique prefix of "
+    "either, 'last', or a file with one session (see 'sessiontape show --help').",
 )
 @click.option(
     "--fault",
     "faults",
     multiple=True,
     metavar="WHERE:ACTION[:WHEN]",
-    help="Go wrong on purpose. WHERE: sessions, events, downloaded, schemas, preflight, any. ACTION: status=CODE, "
-    "delay=SECONDS, drop, cut, hang. WHEN: every=N, nth=N, after=N, first=N. May be repeated.",
+    help="Answer some requests wrongly. WHERE: sessions, events, downloaded, schemas, preflight, any. ACTION: status=CODE, "
+    "delay=SECONDS, drop, cut, hang. WHEN: every=N, nth=N, after=N, first=N; by default always. May be repeated.",
 )
 @click.option(
     "--log",
     "log_path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Append each request to this file, as JSON Lines.",
+    help="Append each request to this file as a line of JSON.",
 )
 @click.option(
     "--cert",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Serve https with the certificate and private key in this PEM file.",
+    help="Serve https with the certificate and private key in this PEM file; by default the collector serves http.",
 )
 @store_option
 def collector(
@@ -55,8 +55,8 @@ def collector(
 ) -> None:
     """Run a stand-in for the back end, to develop and test against.
 
-    It opens sessions, takes their events, refuses what the protocol does not allow, and forgets everything when it
-    ends. Stop it with Ctrl-C.
+    The collector opens sessions, accepts their events and refuses what the protocol does not allow. It keeps nothing
+    after it ends. Stop it with Ctrl-C.
     """
     # Not at the top: --help does without the HTTP library and the database.
     from proxy_addon.collector.backend import Backend  # noqa: PLC0415
@@ -94,7 +94,7 @@ def _recorded(store_url: str, name: str) -> RecordedAnswers:
     if files.is_file_name(name):
         held = files.one(files.document(name), name)
         if not held.has_answers:
-            raise SettingsError(f"{name} does not tell what was answered", hint="name a recorded session with --from")
+            raise SettingsError(f"{name} has requests but no answers", hint="name a recorded session with --from")
         return RecordedAnswers(held.exchanges)
     with reading(store_url) as db:
         return RecordedAnswers(exchanges.of_session(db, sessions.find(db, name).id))

@@ -12,32 +12,33 @@ from proxy_addon.cli.options import store_option
 
 @click.group()
 def db() -> None:
-    """Look after the store."""
+    """Create, upgrade and check the store."""
 
 
 @db.command()
 @store_option
 def upgrade(*, store_url: str) -> None:
-    """Make the schema, or bring it up to date."""
+    """Create the schema of the store, or upgrade it to this version."""
     from storage import migrate  # noqa: PLC0415  # --help does without the database
     from storage.engine import Store  # noqa: PLC0415
 
     with closing(Store(store_url)) as store:
         before, after = migrate.upgrade(store)
         if before == after:
-            click.echo(f"{store.label} is at revision {after} already")
+            click.echo(f"{store.label} is already at revision {after}")
         else:
-            click.echo(f"{store.label} upgraded from {before or 'nothing'} to revision {after}")
+            click.echo(f"{store.label} upgraded from {before or 'no schema'} to revision {after}")
 
 
 @db.command()
 @click.argument("name", default="base", metavar="[REVISION]")
-@click.option("--yes", is_flag=True, allow_from_autoenv=False, help="Do not ask.")
+@click.option("--yes", is_flag=True, allow_from_autoenv=False, help="Delete data without asking.")
 @store_option
 def downgrade(*, name: str, yes: bool, store_url: str) -> None:
-    """Take the schema back, by default to nothing.
+    """Downgrade the schema to an older revision.
 
-    What does not fit into the older schema is deleted; with 'base', the default, that is everything.
+    This deletes what the older schema has no place for. Without REVISION, or with 'base', it removes the schema and
+    everything in the store.
     """
     from storage import migrate, revision  # noqa: PLC0415  # --help does without the database
     from storage.engine import Store  # noqa: PLC0415
@@ -50,21 +51,23 @@ def downgrade(*, name: str, yes: bool, store_url: str) -> None:
         if deletes and not yes:
             lost = "everything in it" if name == "base" else f"what revision {name} has no place for"
             if not sys.stdin.isatty():
-                raise click.UsageError(f"{store.label}: {lost} would be deleted; say --yes where nobody can be asked")
-            if not click.confirm(f"{store.label}: {lost} will be deleted. Go on?", err=True):
+                raise click.UsageError(
+                    f"{store.label}: {lost} would be deleted; stdin is not a terminal to ask at, so add --yes"
+                )
+            if not click.confirm(f"{store.label}: {lost} will be deleted. Continue?", err=True):
                 click.echo("nothing changed", err=True)
                 return
         before, after = migrate.downgrade(store, name)
         if before == after:
-            click.echo(f"{store.label} is at {f'revision {after}' if after else 'nothing'} already")
+            click.echo(f"{store.label} {f'is already at revision {after}' if after else 'already has no schema'}")
         else:
-            click.echo(f"{store.label} taken back from revision {before} to {after or 'nothing'}")
+            click.echo(f"{store.label} downgraded from revision {before} to {after or 'no schema'}")
 
 
 @db.command()
 @store_option
 def current(*, store_url: str) -> None:
-    """Print the revision the store is at."""
+    """Print the revision of the store's schema, or 'none'."""
     from storage import revision  # noqa: PLC0415  # --help does without the database
     from storage.engine import Store  # noqa: PLC0415
 
@@ -73,12 +76,12 @@ def current(*, store_url: str) -> None:
         click.echo(revision.found(connection) or "none")
 
 
-@db.command()
+@db.command(short_help="Compare the store's schema with the expected one.")
 @store_option
 def check(*, store_url: str) -> None:
-    """Compare the store's schema with the one this version expects.
+    """Compare the store's schema with the one that this version expects.
 
-    Exit code 0: clean; 1: it has the right revision but was changed; 2: it has another revision.
+    Exit code: 0 if they are equal, 1 if the schema was changed by hand, 2 if it has another revision.
     """
     from storage import migrate, revision  # noqa: PLC0415  # --help does without the database
     from storage.engine import Store  # noqa: PLC0415

@@ -21,16 +21,17 @@ _AT_ONCE = 200
 @click.command()
 @click.argument("names", metavar="[SESSION]...", nargs=-1)
 @all_options
-@click.option("--yes", is_flag=True, allow_from_autoenv=False, help="Do not ask.")
+@click.option("--yes", is_flag=True, allow_from_autoenv=False, help="Delete without asking.")
 @config_option
 @filter_options
 @store_option
 def delete(
     *, names: tuple[str, ...], everything: bool, allow_empty: bool, yes: bool, filters: Filters, store_url: str
 ) -> None:
-    """Remove sessions and all that hangs on them.
+    """Delete sessions with everything recorded in them.
 
-    Replay runs stay, and keep naming what they sent.
+    SESSION is an id, a back-end session ID, a unique prefix of either, or 'last' for the newest. Replay runs of the
+    sessions are kept.
     """
     # Not at the top: --help does without the database.
     from proxy_addon.reporting.words import counted  # noqa: PLC0415
@@ -38,7 +39,7 @@ def delete(
     from storage.engine import Store  # noqa: PLC0415
     from storage.opening import reading  # noqa: PLC0415
 
-    require_selection(names, filters, everything=everything, verb="removed")
+    require_selection(names, filters, everything=everything, verb="deleted")
     with reading(store_url) as db:
         if names:
             found = {sessions.find(db, name).id: None for name in names}
@@ -48,15 +49,15 @@ def delete(
             found = {session.id: None for session in sessions.newest(db, filters, now=datetime.now(UTC))}
     ids = list(found)
     if not ids:
-        click.echo("no sessions to remove", err=True)
+        click.echo("no sessions to delete", err=True)
         return
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError(
-                f"{counted(len(ids), 'session')} would be removed; say --yes where nobody can be asked"
+                f"{counted(len(ids), 'session')} would be deleted; stdin is not a terminal to ask at, so add --yes"
             )
-        if not click.confirm(f"Remove {counted(len(ids), 'session')} for good?", err=True):
-            click.echo("nothing removed", err=True)
+        if not click.confirm(f"Delete {counted(len(ids), 'session')} permanently?", err=True):
+            click.echo("nothing deleted", err=True)
             return
     store = Store(store_url)
     removed = 0
@@ -66,4 +67,4 @@ def delete(
                 removed += sessions.remove(db, ids[begin : begin + _AT_ONCE])
     finally:
         store.close()
-        click.echo(f"{counted(removed, 'session')} removed")
+        click.echo(f"{counted(removed, 'session')} deleted")

@@ -7,9 +7,9 @@ import click
 
 @click.command()
 def demo() -> None:
-    """See the whole loop with real processes: record, list, show, check, replay.
+    """Watch a short tour with real processes: record, list, show, check and replay a session.
 
-    Takes a quarter of a minute, uses free ports of this machine alone and a store of its own, and leaves nothing behind.
+    The demo takes about 15 seconds. It uses free loopback ports and a temporary store, and leaves nothing behind.
     """
     # Not at the top: --help does without what the demo needs.
     from proxy_addon.demo import tour  # noqa: PLC0415

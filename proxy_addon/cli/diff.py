@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("a", metavar="A")
-@click.argument("b", metavar="B", required=False)
-@click.option("--run", "run_name", metavar="RUN", help="In place of B: what became of A in this replay run.")
+@click.argument("b", metavar="[B]", required=False)
+@click.option("--run", "run_name", metavar="RUN", help="Instead of B: compare A with its replay in this run.")
 @config_option
 @json_option
 @local_option
@@ -40,10 +40,12 @@ def diff(
     local: bool,
     store_url: str,
 ) -> None:
-    """Lay two sessions side by side, aligned by event, or a session and its replay.
+    """Compare two sessions event by event, or a session with its replay.
 
-    A and B are ids, back-end session IDs, unique prefixes of either, last, or files (see 'sessiontape show --help'); the
-    replayed session may have been recorded too. Exit code 1: something differs.
+    A and B are ids, back-end session IDs, unique prefixes of either, 'last' for the newest session, or files (see
+    'sessiontape show --help'). With --run RUN, A is compared with what the replay run sent and got.
+
+    Exit code: 1 if something differs, else 0.
     """
     # Not at the top: --help does without the database.
     from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
@@ -57,10 +59,12 @@ def diff(
     from storage.opening import reading  # noqa: PLC0415
 
     if (b is None) == (run_name is None):
-        raise click.UsageError("name two sessions, or one and --run RUN")
+        raise click.UsageError("name two sessions, or one session and --run RUN")
     at = as_of(datetime.now(UTC), settings.load(config))
     if run_name is not None and is_file_name(a):
-        raise click.UsageError("a run replays sessions of the store, and no file: name the one that A was saved from")
+        raise click.UsageError(
+            "--run compares a session of the store, and A is a file: name the session that A was saved from"
+        )
     with ExitStack() as stack:
         db = None if b is not None and is_file_name(a) and is_file_name(b) else stack.enter_context(reading(store_url))
         one = _side(db, a)
@@ -76,7 +80,8 @@ def diff(
             found = next((each for each in runs.sessions(db, run.id) if each.source == one.session.id), None)
             if found is None:
                 raise NotFound(
-                    f"session {one.session.id} is not in run {run.id}", hint=f"see: sessiontape runs {run.id}"
+                    f"run {run.id} did not replay session {one.session.id}",
+                    hint=f"'sessiontape runs {run.id}' lists the sessions that it did replay",
                 )
             pairs = list(replayed(entries(one.exchanges), found))
             beside = printable(f"run {run.id} to {run.target}")

@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N alone.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List only the newest N.")
 @filter_options
 @json_option
 @local_option
 @store_option
 def exchanges(*, limit: int | None, filters: Filters, as_json: bool, local: bool, store_url: str) -> None:
-    """List exchanges that belong to no session, by time of arrival.
+    """List exchanges that belong to no session, in order of arrival.
 
-    These are schemas, preflights of starts, and what the protocol does not name. Filters that only sessions can meet
-    leave none.
+    These are requests for schemas, preflights of session starts, and paths that the protocol does not name. The
+    filters apply to exchanges as they do to sessions, --since and --until to the time of arrival. No exchange matches
+    --state, --player or --media, which describe sessions.
     """
     # Not at the top: --help does without the database.
     from proxy_addon.reporting.documents import exchange_documents  # noqa: PLC0415
@@ -41,4 +42,4 @@ def exchanges(*, limit: int | None, filters: Filters, as_json: bool, local: bool
     elif found:
         console().print_table(exchanges_table(found, judged, local=local))
     else:
-        click.echo("no exchanges outside of sessions", err=True)
+        click.echo("no exchanges outside sessions", err=True)

@@ -10,7 +10,7 @@ datetime.datetime(2026, 11, 24, 10, 0, tzinfo=datetime.timezone.utc)
 >>> parse_time("yesterday", now=datetime(2026, 11, 24, 12, tzinfo=UTC))
 Traceback (most recent call last):
     ...
-ValueError: 'yesterday' is no time: write 2026-11-24, 2026-11-24T08:15:00Z, or how long ago: 30m, 2h, 7d
+ValueError: 'yesterday' is not a time: write 2026-11-24, 2026-11-24T08:15:00Z, or how long ago: 30m, 2h, 7d
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def parse_time(text: str, *, now: datetime) -> datetime:
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as e:
         raise ValueError(
-            f"{text!r} is no time: write 2026-11-24, 2026-11-24T08:15:00Z, or how long ago: 30m, 2h, 7d"
+            f"{text!r} is not a time: write 2026-11-24, 2026-11-24T08:15:00Z, or how long ago: 30m, 2h, 7d"
         ) from e
 
 
@@ -72,19 +72,24 @@ class _Time(click.ParamType[datetime]):
 
 
 _OPTIONS = (
-    click.option("--name", metavar="NAME", help="Of the recording of this name."),
-    click.option("--since", type=_Time(), metavar="TIME", help="Started then or later: 2026-11-24T08:15Z, 2h, 7d."),
-    click.option("--until", type=_Time(), metavar="TIME", help="Started before then."),
+    click.option("--name", metavar="NAME", help="Only sessions of the recording with this name."),
+    click.option(
+        "--since",
+        type=_Time(),
+        metavar="TIME",
+        help="Only sessions that started at this time or later: a time such as 2026-11-24T08:15Z, or how long ago: 2h, 7d.",
+    ),
+    click.option("--until", type=_Time(), metavar="TIME", help="Only sessions that started before this time."),
     click.option(
         "--state",
         "states",
         type=click.Choice([state.value for state in SessionState]),
         multiple=True,
-        help="In this state. May be repeated.",
+        help="Only sessions in this state. May be repeated.",
     ),
-    click.option("--player", metavar="TEXT", help="Of this player, or with the text in the player's name."),
-    click.option("--media", metavar="TEXT", help="Of this medium: its ID or name, or a part of either."),
-    click.option("--user-agent", metavar="TEXT", help="With the text in the User-Agent."),
+    click.option("--player", metavar="TEXT", help="Only sessions of this player: its name or a part of it."),
+    click.option("--media", metavar="TEXT", help="Only sessions with this media ID or name, or a part of either."),
+    click.option("--user-agent", metavar="TEXT", help="Only sessions with this text in the User-Agent header."),
     click.option("--with-findings", is_flag=True, help="Only sessions with findings."),
 )
 
@@ -145,9 +150,9 @@ def filter_options[F: Callable[..., Any]](command: F) -> F:
 def all_options[F: Callable[..., Any]](command: F) -> F:
     """Add ``--all`` and ``--allow-empty``; the command gets ``everything`` and ``allow_empty``."""
     command = click.option(
-        "--allow-empty", is_flag=True, help="With --all: exit with 0 also where the filters leave no session."
+        "--allow-empty", is_flag=True, help="With --all: exit with 0 even if no session matches the filters."
     )(command)
-    return click.option("--all", "everything", is_flag=True, help="All sessions that the filters leave.")(command)
+    return click.option("--all", "everything", is_flag=True, help="All sessions that match the filters.")(command)
 
 
 def require_any(db: Connection, filters: Filters) -> None:
@@ -161,13 +166,13 @@ def require_any(db: Connection, filters: Filters) -> None:
     why = emptied(db, filters, now=datetime.now(UTC))
     if why is None:
         return
-    hint = "--allow-empty makes that no error"
+    hint = "add --allow-empty to exit with 0 nevertheless"
     if why.by is None:
         raise NotFound("the store has no sessions", hint=hint)
     left = counted(why.left, "session")
     if why.before:
-        left = f"the {left} that {' '.join(_typed(name, filters) for name in why.before)} leaves"
-    raise NotFound(f"no session is left: {_typed(why.by, filters)} matches none of {left}", hint=hint)
+        left = f"the {left} with {' '.join(_typed(name, filters) for name in why.before)}"
+    raise NotFound(f"no session matches the filters: {_typed(why.by, filters)} matches none of {left}", hint=hint)
 
 
 def _typed(name: str, filters: Filters) -> str:
@@ -196,10 +201,11 @@ def require_selection(
     if not of_files and (files := [name for name in names if is_file_name(name)]):
         raise click.UsageError(f"{files[0]} is the name of a file; only sessions in the store can be {verb}")
     if names and everything:
-        raise click.UsageError("name sessions or say --all, not both")
+        raise click.UsageError("name sessions or use --all, not both")
     if not everything and filters.asked:
         raise click.UsageError(
-            f"{given(filters.asked[0])} goes with --all: sessions that are named are {verb} whatever they are"
+            f"{given(filters.asked[0])} is a filter for --all: "
+            + ("name sessions without filters, or use --all instead of names" if names else "add --all")
         )
     if not names and not everything:
-        raise click.UsageError(f"name the sessions to be {verb}, or say --all")
+        raise click.UsageError(f"name the sessions to be {verb}, or use --all")

@@ -33,8 +33,8 @@ class _Listen(click.ParamType[tuple[str, int]]):
         match = _LISTEN.match(value)
         if match is None or int(match["port"]) > 65535:
             self.fail(
-                f"{value!r} is no address to listen on: write HOST:PORT like 127.0.0.1:8080 or [::1]:8080, PORT for "
-                "this machine alone, or :PORT for all addresses; a port is at most 65535",
+                f"{value!r} is not an address to listen on: write HOST:PORT like 127.0.0.1:8080 or [::1]:8080, PORT for "
+                "this machine alone, or :PORT for all addresses; the highest port is 65535",
                 param,
                 ctx,
             )
@@ -70,7 +70,9 @@ class _Seconds(click.ParamType[float]):
 
 
 LISTEN = _Listen()
-LISTEN_HELP = "A port alone is of this machine only, :PORT is on all its addresses; port 0 takes a free one."
+LISTEN_HELP = (
+    "Where to listen: HOST:PORT, PORT for this machine alone, or :PORT for all addresses. Port 0 takes a free one."
+)
 SECONDS = _Seconds()
 SERVER_URL = _ServerUrl()
 
@@ -98,7 +100,7 @@ def store_option[F: Callable[..., Any]](command: F) -> F:
         show_default=True,
         envvar="SESSIONTAPE_STORE",
         show_envvar=True,
-        help="Where recordings are: sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DB.",
+        help="The database: sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DB.",
     )(command)
 
 
@@ -108,15 +110,17 @@ def config_option[F: Callable[..., Any]](command: F) -> F:
         "--config",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Settings of the rules; else sessiontape.toml or pyproject.toml in the current folder.",
+        help="Settings file for the rules; by default sessiontape.toml or pyproject.toml in the current folder.",
     )(command)
 
 
 def json_option[F: Callable[..., Any]](command: F) -> F:
     """Add ``--json``; the command gets ``as_json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")(command)
 
 
 def local_option[F: Callable[..., Any]](command: F) -> F:
     """Add ``--local``; the command gets ``local``."""
-    return click.option("--local", is_flag=True, help="Show local times. JSON is always in UTC.")(command)
+    return click.option("--local", is_flag=True, help="Show local times instead of UTC; JSON is always in UTC.")(
+        command
+    )

@@ -25,14 +25,19 @@ logger = logs.logger(__name__)
 
 
 @click.command()
-@click.option("--upstream", type=SERVER_URL, metavar="URL", help="The real server: http[s]://host[:port][/path].")
+@click.option(
+    "--upstream",
+    type=SERVER_URL,
+    metavar="URL",
+    help="The real server to forward to: http[s]://HOST[:PORT][/PATH]. Required unless --mode is given.",
+)
 @click.option("--listen", type=LISTEN, default="127.0.0.1:8080", show_default=True, help=LISTEN_HELP)
-@click.option("--name", metavar="NAME", help="Name of the recording, to find it by.")
+@click.option("--name", metavar="NAME", help="Name of the recording; the filter --name of other commands finds it.")
 @click.option(
     "--cert",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Show devices the certificate in this PEM file, with its private key, in place of mitmproxy's own.",
+    help="Serve https with the certificate and private key in this PEM file instead of one from mitmproxy's own CA.",
 )
 @click.option(
     "--upstream-timeout",
@@ -50,26 +55,41 @@ logger = logs.logger(__name__)
     help=DURABILITY_HELP,
 )
 @click.option("--reject-invalid", is_flag=True, help=REJECT_HELP)
-@click.option("--check/--no-check", default=True, help="Judge what is recorded by the rules, or do not.")
+@click.option(
+    "--check/--no-check",
+    default=True,
+    show_default=True,
+    help="Check requests against the rules while recording, or only record them.",
+)
 @config_option
 @click.option(
     "--mode",
     "modes",
     multiple=True,
     metavar="SPEC",
-    help="Record in another mode of mitmproxy too, like 'local:chromium' or 'wireguard'. May be repeated.",
+    help="Also record in another mode of mitmproxy, such as local:chromium or wireguard. May be repeated.",
 )
-@click.option("--set", "options", multiple=True, metavar="OPT=VAL", help="Set an option of mitmproxy. May be repeated.")
+@click.option(
+    "--set",
+    "options",
+    multiple=True,
+    metavar="OPT=VAL",
+    help="Set an option of mitmproxy ('mitmproxy --options' lists them). May be repeated.",
+)
 @click.option(
     "--live",
     type=click.Choice(("text", "json")),
-    help="Print a line on stdout for each session that starts or ends and for each finding. On a terminal it is text "
-    "by itself.",
+    help="Print a line on stdout for each start or end of a session and for each finding. On a terminal, text is the "
+    "default.",
 )
 @click.option(
-    "--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True, help="Of the log, on stderr."
+    "--log-format",
+    type=click.Choice(logs.FORMATS),
+    default="text",
+    show_default=True,
+    help="Format of the log on stderr.",
 )
-@click.option("--quiet", is_flag=True, help="Log nothing but errors, and print no live lines unless --live is given.")
+@click.option("--quiet", is_flag=True, help="Log only errors, and print live lines only with --live.")
 @store_option
 def record(
     *,
@@ -89,10 +109,12 @@ def record(
     quiet: bool,
     store_url: str,
 ) -> None:
-    """Record what players send, between them and the real server.
+    """Run a proxy that forwards what players send to the real server, and records it.
 
-    Point the player at the address that is printed, http or https, in place of the real server's. Stop it with Ctrl-C;
-    what is in flight is stored first. Exit code 2: something could not be stored, or the proxy could not start.
+    Point the player at the address that is printed instead of the real server's; http and https share the port. Stop
+    the proxy with Ctrl-C: it first stores the exchanges that are in flight.
+
+    Exit code: 2 if the proxy could not start or an exchange could not be stored.
     """
     # Not at the top: --help does without mitmproxy and the database.
     from proxy_addon.files import settings  # noqa: PLC0415
@@ -101,7 +123,7 @@ def record(
     from storage.engine import hide_password  # noqa: PLC0415
 
     if upstream is None and not modes:
-        raise click.UsageError("say where the real server is: --upstream URL")
+        raise click.UsageError("name the real server with --upstream URL")
     if reject_invalid and not check:
         raise click.UsageError("--reject-invalid needs the rules: leave out --no-check")
     recording = RecordOptions(
@@ -127,8 +149,8 @@ def record(
                 output.put(f"listening on {address.url} -> {address.upstream}, store {hide_password(store_url)}")
                 if address.is_public:
                     logger.warning(
-                        f"anyone who reaches {address.url} can use the proxy; --listen 127.0.0.1:PORT keeps it to this "
-                        "machine"
+                        f"anyone who can reach {address.url} can use the proxy; --listen 127.0.0.1:PORT restricts it to "
+                        "this machine"
                     )
 
         lost = serve(recording, ready, _watching(live, output))

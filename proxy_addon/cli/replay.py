@@ -41,20 +41,24 @@ if TYPE_CHECKING:
 @click.argument("names", metavar="[SESSION]...", nargs=-1)
 @all_options
 @replay_options
-@click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be sent, but send nothing.")
 @click.option(
     "--learn-noise",
     is_flag=True,
-    help="Send each session twice, and print what differs between the answers as --ignore options.",
+    help="Send each session twice and print the differences between the two answers as --ignore options.",
 )
-@click.option("--resume", metavar="RUN", help="Go on with a run that was interrupted or killed; nothing is sent twice.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    help="Continue a run that was interrupted or killed: send the sessions of which nothing was sent.",
+)
 @click.option(
     "--report",
     "reports",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE.{html,json,xml}",
     multiple=True,
-    help="Write a report: a page, the JSON document, or JUnit XML. May be repeated.",
+    help="Write a report: an HTML page, the JSON document, or JUnit XML. May be repeated.",
 )
 @config_option
 @filter_options
@@ -76,8 +80,10 @@ def replay(
 ) -> None:
     """Send recorded sessions to another server and compare its answers with the recorded ones.
 
-    Only loopback addresses may be replayed to, and never a recorded upstream, unless --allow-host names them. SESSION
-    is an id, a back-end session ID, a unique prefix of either, or last. Exit code 1: an answer differs or is missing.
+    SESSION is an id, a back-end session ID, a unique prefix of either, or 'last' for the newest. A replay goes only to
+    loopback addresses, and never to a recorded upstream, unless --allow-host names the host.
+
+    Exit code: 1 if an answer differs or is missing, else 0.
     """
     # Not at the top: --help does without the HTTP library and the database.
     from proxy_addon.core.replays.comparing import Noise  # noqa: PLC0415
@@ -124,7 +130,7 @@ def replay(
         if dry_run:
             _print_plans(preparing.plans_of(store, chosen, planning), sending, transport, changes, as_json=as_json)
             if refused is not None:
-                raise type(refused)(f"the replay itself would be refused: {refused}", hint=refused.hint)
+                raise type(refused)(f"without --dry-run this replay would be refused: {refused}", hint=refused.hint)
         elif learn_noise:
             _print_noise(preparing.plans_of(store, chosen, planning), sending, transport, as_json=as_json)
         else:
@@ -217,7 +223,7 @@ def _tell_what_is_left(run_id: str, left: int, unsent: Sequence[Unsent]) -> None
         )
     if unsent:
         begun = counted(len(unsent), "session") + (" that had begun" if left else "")
-        told.append(f"the rest of {begun} is never sent: a session cannot be entered twice")
+        told.append(f"the rest of {begun} will not be sent: a session cannot be continued in the middle")
     if not left:
         told.append("nothing is left for --resume")
     click.echo(f"sessiontape: interrupted; {'; '.join(told)}", err=True)
@@ -225,19 +231,20 @@ def _tell_what_is_left(run_id: str, left: int, unsent: Sequence[Unsent]) -> None
 
 def _tell_why_nothing(run_id: str, unsent: Sequence[Unsent], *, resumed: bool) -> None:
     if not resumed:
-        click.echo("the filters leave no session: nothing is sent", err=True)
+        click.echo("no session matches the filters; nothing was sent", err=True)
         return
     if not unsent:
-        click.echo(f"sessiontape: no session is left to be sent: run {run_id} has sent all", err=True)
+        click.echo(f"sessiontape: nothing left to send: run {run_id} has sent all its sessions", err=True)
         return
     click.echo(
-        "sessiontape: no session is left to be sent; never sent, as a session cannot be entered twice:", err=True
+        "sessiontape: nothing left to send; these steps were not sent, as a session cannot be continued in the middle:",
+        err=True,
     )
     for each in unsent[:_LISTED]:
         steps = f"#{each.first}" + (f" to #{each.last}" if each.last != each.first else "")
         click.echo(f"  {each.source} {steps}: {counted(each.number, 'step')}", err=True)
     if len(unsent) > _LISTED:
-        click.echo(f"  and {len(unsent) - _LISTED} more sessions; 'sessiontape runs {run_id}' has them", err=True)
+        click.echo(f"  and {len(unsent) - _LISTED} more sessions; 'sessiontape runs {run_id}' lists them", err=True)
 
 
 _LISTED = 20
@@ -256,11 +263,11 @@ def _check_usage(
     if resume is None:
         require_selection(names, filters, everything=everything, verb="replayed")
         if options.target is None:
-            raise click.UsageError("say where to: --target URL")
+            raise click.UsageError("name the server to send to with --target URL")
         if twice and dry:
-            raise click.UsageError("--learn-noise sends, and --dry-run does not")
+            raise click.UsageError("--learn-noise sends sessions and --dry-run sends nothing: leave one of them out")
         if options.only_present and not options.sets:
-            raise click.UsageError("--only-present is about --set, and there is none")
+            raise click.UsageError("--only-present applies to --set: add --set, or leave it out")
         return
     context = click.get_current_context()
     for parameter in context.command.params:
@@ -268,7 +275,7 @@ def _check_usage(
         if is_typed and parameter.name not in _WITH_RESUME:
             named = "/".join([*parameter.opts, *parameter.secondary_opts])
             named = named if isinstance(parameter, click.Option) else "SESSION"
-            raise click.UsageError(f"--resume goes on with a run as it was begun: no {named} with it")
+            raise click.UsageError(f"--resume continues a run with the options that it began with: leave out {named}")
 
 
 _WITH_RESUME = frozenset(
@@ -290,7 +297,12 @@ def _proxy(target: ServerUrl, asked: str | None) -> ProxyUrl | None:
     if asked != connecting.FROM_ENVIRONMENT:
         return None if asked is None else connecting.parse_proxy(asked)
     proxy = connecting.proxy_of_environment(target)
-    click.echo(f"through {proxy.url}" if proxy else "the environment names no proxy for this target", err=True)
+    click.echo(
+        f"using the proxy {proxy.url}"
+        if proxy
+        else "the environment names no proxy for this target; connecting directly",
+        err=True,
+    )
     return proxy
 
 
@@ -328,7 +340,7 @@ def _print_noise(
         for where in found:
             click.echo(f"--ignore {shlex.quote(visible(where))}")  # the target chooses names: nothing to paste unquoted
     else:
-        click.echo("the answers were the same both times: nothing has to be ignored", err=True)
+        click.echo("both answers were the same each time: there is nothing to ignore", err=True)
 
 
 def _print(summary: RunSummary, sessions: Iterable[SessionRun], *, as_json: bool) -> None:

@@ -113,7 +113,7 @@ _OPTIONS = (
         type=SERVER_URL,
         metavar="URL",
         allow_from_autoenv=False,
-        help="Where to: http[s]://host[:port][/path]; a path is put in front of the recorded ones.",
+        help="The server to send to: http[s]://HOST[:PORT][/PATH]; PATH is put in front of the recorded paths.",
     ),
     click.option(
         "--allow-host",
@@ -122,7 +122,7 @@ _OPTIONS = (
         metavar="NAME|ADDRESS[:PORT]",
         multiple=True,
         allow_from_autoenv=False,
-        help="Allow a target that is not on this machine, or that is a recorded upstream. May be repeated.",
+        help="Allow a target that is not on this machine, or is a recorded upstream. May be repeated.",
     ),
     click.option(
         "--speed",
@@ -130,7 +130,7 @@ _OPTIONS = (
         metavar="N|max",
         default="1",
         show_default=True,
-        help="A multiple of the recorded pace, or as fast as the target answers.",
+        help="How many times the recorded pace, or max for as fast as the target answers.",
     ),
     click.option(
         "--timestamps",
@@ -138,12 +138,13 @@ _OPTIONS = (
         metavar="now|keep|shift:SECONDS",
         default="now",
         show_default=True,
-        help="now: each session's start gets its time of sending, its other times move along.",
+        help="playerTime.ts of events. now: the session starts at its time of sending, and its events keep their distance. "
+        "keep: as recorded. shift: moved by this many seconds.",
     ),
     click.option(
         "--spread-equal-ts",
         is_flag=True,
-        help="Move events of one ts a millisecond apart, in the order that SDKs mean.",
+        help="Move events that have the same ts 1 ms apart, in the order that SDKs mean.",
     ),
     click.option(
         "--set",
@@ -151,16 +152,16 @@ _OPTIONS = (
         type=_Text("SET", _change("set_value")),
         metavar="JSONPATH=VALUE",
         multiple=True,
-        help="Set a value in bodies; VALUE is JSON, or a text. A name that is not there is added. May be repeated.",
+        help="Set a value in bodies. VALUE is JSON, or else a string. A missing member is added. May be repeated.",
     ),
-    click.option("--only-present", is_flag=True, help="Let --set change what is there, and add nothing."),
+    click.option("--only-present", is_flag=True, help="Let --set change existing values only, and add none."),
     click.option(
         "--drop",
         "drops",
         type=_Text("DROP", _change("drop_value")),
         metavar="JSONPATH",
         multiple=True,
-        help="Take values out of bodies. May be repeated.",
+        help="Remove a value from bodies. May be repeated.",
     ),
     click.option(
         "--set-header",
@@ -168,7 +169,7 @@ _OPTIONS = (
         type=_Text("HEADER", _change("set_header")),
         metavar="NAME=VALUE",
         multiple=True,
-        help="Set a header; Host too: the request still goes to --target. May be repeated.",
+        help="Set a header. With Host, the request still goes to --target. May be repeated.",
     ),
     click.option(
         "--drop-header",
@@ -176,7 +177,7 @@ _OPTIONS = (
         type=_Text("HEADER", _change("drop_header")),
         metavar="NAME",
         multiple=True,
-        help="Take a header out. May be repeated.",
+        help="Remove a header. May be repeated.",
     ),
     click.option(
         "--changes",
@@ -184,14 +185,14 @@ _OPTIONS = (
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE.toml",
         multiple=True,
-        help="Changes for repeated use, pseudonyms too; those typed come after them. May be repeated.",
+        help="Make the changes listed in this file, and after them those of the options above. May be repeated.",
     ),
     click.option(
         "--safe/--no-safe",
         default=None,
         allow_from_autoenv=False,
-        help="Replace report suite, org ID and tracking server, and put pseudonyms in the place of visitor IDs. "
-        "On where the target needs --allow-host.",
+        help="Replace report suite, org ID and tracking server, replace visitor IDs by pseudonyms, and remove "
+        "credentials. On by default if the target needs --allow-host.",
     ),
     click.option(
         "--ignore",
@@ -199,7 +200,7 @@ _OPTIONS = (
         type=_Text("WHERE", _ignored),
         metavar="WHERE",
         multiple=True,
-        help="What may differ: status, header.NAME, body, body/a/*. May be repeated.",
+        help="Do not compare this: status, header.NAME, body, or a part such as body/a/*. May be repeated.",
     ),
     click.option(
         "--concurrency",
@@ -207,7 +208,7 @@ _OPTIONS = (
         metavar="N",
         default=8,
         show_default=True,
-        help="Sessions that run side by side at most.",
+        help="Send at most this many sessions at the same time.",
     ),
     click.option(
         "--spread-starts",
@@ -216,7 +217,7 @@ _OPTIONS = (
         metavar="SECONDS",
         default=0.0,
         show_default=True,
-        help="Let the first sessions, as many as run side by side, begin over such a time and not at once.",
+        help="Spread the starts of the first --concurrency sessions over this time, instead of starting all at once.",
     ),
     click.option(
         "--timeout",
@@ -232,14 +233,15 @@ _OPTIONS = (
         "--ca",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Trust the authorities in this PEM file in place of the system's.",
+        help="Trust the certificate authorities in this PEM file instead of the system's.",
     ),
     click.option(
         "--proxy",
         type=_Text("PROXY", _proxy_text),
         metavar="URL|env",
         allow_from_autoenv=False,
-        help="Go through an HTTP proxy, or that of the environment; else none is used. It may need --allow-host too.",
+        help="Send through this HTTP proxy, or with env through the one that the environment names. By default none is "
+        "used. The proxy may need --allow-host too.",
     ),
 )
 

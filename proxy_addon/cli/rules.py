@@ -11,7 +11,7 @@ from proxy_addon.cli.options import json_option
 @click.argument("name", metavar="[RULE]", required=False)
 @json_option
 def rules(*, name: str | None, as_json: bool) -> None:
-    """List the rules of the protocol, or show the page of one."""
+    """List the rules of the protocol, or show the page of one rule."""
     # Not at the top: --help does without rich.
     from proxy_addon.core.rules import RULES  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415

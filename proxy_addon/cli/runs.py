@@ -9,14 +9,14 @@ from proxy_addon.cli.options import json_option, local_option, store_option
 
 @click.command()
 @click.argument("name", metavar="[RUN]", required=False)
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List at most so many.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List only the newest N.")
 @json_option
 @local_option
 @store_option
 def runs(*, name: str | None, limit: int | None, as_json: bool, local: bool, store_url: str) -> None:
-    """List replay runs, newest first, or show one.
+    """List replay runs, newest first, or show one of them.
 
-    RUN is the id of a run, a unique prefix of one, or last for the newest.
+    RUN is the id of a run, a unique prefix of it, or 'last' for the newest.
     """
     # Not at the top: --help does without the database.
     from proxy_addon.reporting.documents import run_text, summary_document  # noqa: PLC0415
@@ -40,4 +40,4 @@ def runs(*, name: str | None, limit: int | None, as_json: bool, local: bool, sto
     elif summaries:
         print_runs(console(), summaries, local=local)
     else:
-        click.echo("no replay runs yet: 'sessiontape replay' makes one", err=True)
+        click.echo("no replay runs yet; 'sessiontape replay' starts one", err=True)

@@ -24,22 +24,23 @@ _SHOWN = 12
 
 @click.group()
 def schemas() -> None:
-    """Schemas that upstreams gave, version by version.
+    """List, show, compare and fetch the schemas of upstreams.
 
-    Recorded answers of GET /api/v1/schemas/{eventType} are kept by themselves. Where there is one, it is preferred to
-    the built-in table in judging what that upstream is sent.
+    A schema says what an event may contain. The store keeps every version of each schema that an upstream answered to
+    GET /api/v1/schemas/{eventType} while recording. Requests to that upstream are checked against its schema instead
+    of the built-in table.
     """
 
 
-@schemas.command()
-@click.option("--upstream", type=SERVER_URL, metavar="URL", required=True, help="The server to ask.")
+@schemas.command(short_help="Fetch schemas from a server and store them.")
+@click.option("--upstream", type=SERVER_URL, metavar="URL", required=True, help="The server to fetch from.")
 @click.option("--insecure", is_flag=True, allow_from_autoenv=False, help="Do not check the server's certificate.")
 @click.argument("event_types", metavar="[EVENT]...", nargs=-1)
 @store_option
 def pull(*, upstream: ServerUrl, insecure: bool, event_types: tuple[str, ...], store_url: str) -> None:
-    """Fetch the schemas of all event types, or of those named, and keep them.
+    """Fetch the schemas of all event types, or of the named ones, and store them.
 
-    Exit code 1: some were not answered with a schema; 2: none was.
+    Exit code: 0 if the server gave all of them, 1 if some are missing, 2 if it gave none.
     """
     # Not at the top: --help does without the HTTP library and the database.
     from proxy_addon.core import protocol  # noqa: PLC0415
@@ -53,7 +54,7 @@ def pull(*, upstream: ServerUrl, insecure: bool, event_types: tuple[str, ...], s
     wanted = event_types or protocol.EVENT_TYPES
     unknown = [name for name in wanted if name not in protocol.EVENTS]
     if unknown:
-        raise click.UsageError(f"there is no event type {unknown[0]!r}")
+        raise click.UsageError(f"unknown event type {unknown[0]!r}")
     urls = {name: f"{upstream}/api/v1/schemas/{name}" for name in wanted}
     answers = fetch_all(urls, insecure=insecure)
     reasons = {answer if isinstance(answer, str) else None for answer in answers.values()}
@@ -76,7 +77,7 @@ def pull(*, upstream: ServerUrl, insecure: bool, event_types: tuple[str, ...], s
                 continue
             with store.write() as db:
                 new = stored.keep(db, str(upstream), name, answer, now)
-            click.echo(f"{name}: {'new' if new else 'as before'}")
+            click.echo(f"{name}: {'new' if new else 'unchanged'}")
     sys.exit(2 if missing == len(answers) else 1 if missing else 0)
 
 
@@ -85,7 +86,7 @@ def pull(*, upstream: ServerUrl, insecure: bool, event_types: tuple[str, ...], s
 @local_option
 @store_option
 def list_(*, as_json: bool, local: bool, store_url: str) -> None:
-    """List all versions of all schemas."""
+    """List every version of every schema."""
     from proxy_addon.reporting.documents import schema_document  # noqa: PLC0415  # as above
     from proxy_addon.reporting.tables import schemas_table  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console, print_json  # noqa: PLC0415
@@ -96,36 +97,41 @@ def list_(*, as_json: bool, local: bool, store_url: str) -> None:
     elif found:
         console().print_table(schemas_table(found, local=local))
     else:
-        click.echo("no schemas yet: 'sessiontape schemas pull --upstream URL' fetches them", err=True)
+        click.echo("no schemas yet; 'sessiontape schemas pull --upstream URL' fetches them", err=True)
 
 
 @schemas.command()
 @click.argument("event_type", metavar="EVENT")
-@click.option("--upstream", metavar="URL", help="Of this upstream; needed where several gave one.")
-@click.option("--version", metavar="VERSION", help="This version, or a unique prefix of one; else the one seen last.")
+@click.option("--upstream", metavar="URL", help="The upstream of the schema; needed if several have one.")
+@click.option(
+    "--version", metavar="VERSION", help="The version to show, or a unique prefix of it; by default the one seen last."
+)
 @store_option
 def show(*, event_type: str, upstream: str | None, version: str | None, store_url: str) -> None:
-    """Print a schema as it came."""
+    """Print a schema as the upstream sent it."""
     click.echo(_one(_versions(store_url), event_type, upstream, version).body)
 
 
-@schemas.command()
+@schemas.command(short_help="Show what changed between two versions of a schema.")
 @click.argument("event_type", metavar="EVENT")
 @click.argument("before", metavar="[BEFORE]", required=False)
 @click.argument("after", metavar="[AFTER]", required=False)
-@click.option("--upstream", metavar="URL", help="Of this upstream; needed where several gave one.")
+@click.option("--upstream", metavar="URL", help="The upstream of the schema; needed if several have one.")
 @store_option
 def diff(*, event_type: str, before: str | None, after: str | None, upstream: str | None, store_url: str) -> None:
-    """Show what changed between two versions of a schema; else between the two seen last.
+    """Show what changed between two versions of a schema, by default the two seen last.
 
-    Exit code 0: nothing; 1: something.
+    Exit code: 1 if something changed, else 0.
     """
     found = _versions(store_url)
     new = _one(found, event_type, upstream, after)
     if before is None:
         others = [s for s in found if s.event_type == event_type and s.upstream == new.upstream and s != new]
         if not others:
-            raise NotFound(f"there is one version of {event_type} from {new.upstream}", hint="nothing to compare with")
+            raise NotFound(
+                f"the store has only one version of {event_type} from {new.upstream}",
+                hint="there is nothing to compare it with",
+            )
         old = others[0]
     else:
         old = _one(found, event_type, upstream, before)
@@ -153,14 +159,17 @@ def _one(found: list[StoredSchema], event_type: str, upstream: str | None, versi
         and schema.sha256.startswith(version or "")
     ]
     if not mine:
-        raise NotFound(f"no such schema of {event_type!r}", hint="'sessiontape schemas list' has all there are")
+        raise NotFound(f"no such schema of {event_type!r}", hint="'sessiontape schemas list' lists all schemas")
     upstreams = sorted({schema.upstream for schema in mine})
     if len(upstreams) > 1:
         raise NotFound(
-            f"several upstreams gave a schema of {event_type}", hint=f"name one with --upstream: {', '.join(upstreams)}"
+            f"several upstreams have a schema of {event_type}", hint=f"name one with --upstream: {', '.join(upstreams)}"
         )
     if version is not None and len(mine) > 1:
-        raise NotFound(f"several versions begin with {version!r}", hint=", ".join(schema.sha256 for schema in mine))
+        raise NotFound(
+            f"several versions begin with {version!r}",
+            hint=f"they are {', '.join(schema.sha256 for schema in mine)}",
+        )
     return mine[0]
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N alone.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List only the newest N.")
 @filter_options
 @config_option
 @json_option
@@ -43,4 +43,4 @@ def sessions(
     elif found:
         console().print_table(sessions_table(found, at, local=local))
     else:
-        click.echo("no sessions" if filters.asked else "no sessions yet", err=True)
+        click.echo("no session matches the filters" if filters.asked else "no sessions yet", err=True)

@@ -23,18 +23,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", metavar="SESSION")
-@click.option("--bodies", is_flag=True, help="Show the bodies too; --json always has them.")
+@click.option("--bodies", is_flag=True, help="Show the bodies too; --json always includes them.")
 @config_option
 @json_option
 @local_option
 @store_option
 def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, local: bool, store_url: str) -> None:
-    """Show one session as a timeline, with what was found.
+    """Show one session as a timeline with its findings.
 
-    Findings of single exchanges are those of the moment of recording; those of the session as a whole are worked out
-    now. 'sessiontape check' judges all of it anew. SESSION is its id, its back-end session ID, a unique prefix of
-    either, last for the newest, or a file: what this command prints with --json, a log of the collector, or a list of
-    bodies. FILE#SESSION is one of several in a file, which is judged now.
+    SESSION is an id, a back-end session ID, a unique prefix of either, 'last' for the newest, or a file: the output of
+    'show --json', a log of 'collector --log', or a list of bodies. FILE#SESSION names one of several sessions in a
+    file.
+
+    Findings of stored exchanges are those from the time of recording; findings of the whole session, and all findings
+    in a file, are determined now. 'sessiontape check' checks everything again.
     """
     # Not at the top: --help does without the database.
     from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 DURABILITIES = ("commit", "async")
 UPSTREAM_TIMEOUT_S = 30.0
-DURABILITY_HELP = "commit: each answer waits until its exchange is on disk. async: a crash can lose the latest."
-REJECT_HELP = "Answer a request that has an error with 400, and do not forward it."
-TIMEOUT_HELP = "How many seconds upstream may take to answer; then the device gets 504."
+DURABILITY_HELP = (
+    "commit: hold each answer until its exchange is on disk. async: do not wait; a crash can lose the latest exchanges."
+)
+REJECT_HELP = "Answer requests in which the rules find an error with 400 instead of forwarding them."
+TIMEOUT_HELP = "Answer with 504 if the upstream takes longer than this."
 
 
 @dataclass(frozen=True, kw_only=True)

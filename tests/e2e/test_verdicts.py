@@ -373,7 +373,7 @@ def test_schemas_are_fetched_shown_and_compared(sqlite_url, tmp_path):
     with processes.collector(tmp_path) as upstream:
         pull = ("schemas", "pull", "--upstream", upstream.url, "--store", sqlite_url)
         assert run(*pull).stdout.count(": new") == 20
-        assert run(*pull, "play").stdout == "play: as before\n"
+        assert run(*pull, "play").stdout == "play: unchanged\n"
         assert run(*pull, "pley").returncode == 2
     assert run(*pull, "play").returncode == 2, "nothing answers any more"
     assert json.loads(run("schemas", "show", "play", "--store", sqlite_url).stdout)["$ref"] == "#/definitions/play"

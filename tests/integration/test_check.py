@@ -409,8 +409,8 @@ def test_stdin_is_read(folder):
         (["--file", ".", "--as", "events"], "cannot read ."),
         (["--file", "x.json", "--as", "event"], "--as"),
         (["--as", "events", "--all"], "--file"),
-        (["--file", "x.json", "--as", "events", "--all"], "not both"),
-        (["--file", "x.json", "--as", "events", "--state", "open"], "not both"),
+        (["--file", "x.json", "--as", "events", "--all"], "--file checks a file: leave out"),
+        (["--file", "x.json", "--as", "events", "--state", "open"], "--file checks a file: leave out"),
         ([], "name the sessions"),
         (["--all", "--select", "ping-gab"], "did you mean ping-gap?"),
         (["--all", "--fail-on", "always"], "--fail-on"),
@@ -451,7 +451,7 @@ def test_what_a_session_counts_that_ran_out_is_as_the_settings_say(tape, tmp_pat
     assert listed("--with-findings", "--config", "other.toml") == {}
     checked = run("check", "--all", "--with-findings", "--config", "other.toml", "--store", tape, cwd=tmp_path)
     assert (checked.returncode, checked.stdout) == (2, "")
-    assert "no session is left: --with-findings matches none of 3 sessions" in checked.stderr
+    assert "no session matches the filters: --with-findings matches none of 3 sessions" in checked.stderr
     shown = printed("show", "cccc", "--store", tape, cwd=tmp_path)
     assert (shown["session"]["findings"]["info"], len(shown["findings"])) == (1, 1)
 

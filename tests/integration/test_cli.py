@@ -247,14 +247,14 @@ def test_work_on_no_session_is_no_success_and_the_filter_that_leaves_none_is_nam
     def refused(*filters: str) -> str:
         done = run(*command.split(), "--all", *filters, "--store", tape)
         assert (done.returncode, done.stdout) == (2, "")
-        assert "  --allow-empty makes that no error" in done.stderr
+        assert "  add --allow-empty to exit with 0 nevertheless" in done.stderr
         return done.stderr.splitlines()[0]
 
-    nothing = "sessiontape: no session is left:"
+    nothing = "sessiontape: no session matches the filters:"
     assert refused("--player", "Roku 3") == f"{nothing} --player 'Roku 3' matches none of 5 sessions"
     assert refused("--name", "", "--until", "2026-03-09") == f"{nothing} --name '' matches none of 5 sessions"
     assert refused("--player", "tv", "--name", "tuesday", "--state", "ended", "--state", "open") == (
-        f"{nothing} --state ended --state open matches none of the 4 sessions that --name tuesday leaves"
+        f"{nothing} --state ended --state open matches none of the 4 sessions with --name tuesday"
     )
     monkeypatch.setenv(f"SESSIONTAPE_{command.split()[0].upper()}_SINCE", "2027-01-01")
     assert refused() == (
@@ -379,7 +379,7 @@ def test_the_store_goes_down_and_up_again(store_url):
 def test_a_downgrade_that_deletes_data_wants_a_yes(tape):
     refused = run("db", "downgrade", "--store", tape)
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "everything in it would be deleted; say --yes where nobody can be asked" in refused.stderr
+    assert "everything in it would be deleted; stdin is not a terminal to ask at, so add --yes" in refused.stderr
     assert run("db", "downgrade", "0005", "--store", tape).returncode == 2
     assert run("db", "downgrade", migrate.known_revisions()[-1], "--store", tape).returncode == 0  # deletes nothing
     assert len(listed(tape)) == 5

@@ -458,7 +458,7 @@ def test_a_port_in_use_is_said(collector, tmp_path):
         (("--cert", "nowhere.pem"), "cannot use the certificate nowhere.pem: No such file or directory"),
         (("--from", "x"), "there is no store at sqlite:///sessiontape.db"),
         (("--listen", "nowhere.invalid:0"), "cannot listen on nowhere.invalid:0"),
-        (("--listen", "http://x:1"), "is no address to listen on: write HOST:PORT"),
+        (("--listen", "http://x:1"), "is not an address to listen on: write HOST:PORT"),
         (("--listen", "999.9.9.9:0"), "cannot listen on 999.9.9.9:0: "),
     ],
 )

@@ -131,7 +131,7 @@ def test_the_ready_line_is_on_stdout_once_for_every_upstream(
         if ".invalid" in upstream:
             assert "upstream.invalid does not resolve" in recorder.line(recorder.err, "does not resolve")
         if listen.startswith(":"):
-            assert "anyone who reaches" in recorder.line(recorder.err, "anyone")
+            assert "anyone who can reach" in recorder.line(recorder.err, "anyone")
     url = shown.replace("PORT", port)
     assert recorder.out == [f"listening on {url} -> {upstream.rstrip('/')}, store sqlite:///tape.db"]
 
@@ -145,8 +145,8 @@ def test_the_ready_line_is_on_stdout_once_for_every_upstream(
         ("--set mode=regular", None, ["--set mode: it cannot be set here"]),
         ("--mode nope", None, ["'nope' is no mode of mitmproxy"]),
         ("--listen 192.0.2.1:1", None, ["cannot listen on 192.0.2.1:1: "]),
-        ("--listen nowhere", None, ["is no address to listen on: write HOST:PORT"]),
-        ("--listen 127.0.0.1:70000", None, ["a port is at most 65535"]),
+        ("--listen nowhere", None, ["is not an address to listen on: write HOST:PORT"]),
+        ("--listen 127.0.0.1:70000", None, ["the highest port is 65535"]),
     ],
     ids=["HOME", "CA", "unknown option", "own option", "mode", "address", "no address", "port"],
 )

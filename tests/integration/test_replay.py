@@ -957,7 +957,7 @@ class TestResuming:
         assert len({request for _, request in target.requests}) == len(target.requests)
 
         again = processes.run("replay", "--resume", run, "--store", tape)
-        assert "no session is left to be sent" in again.stderr
+        assert "nothing left to send" in again.stderr
         assert processes.printed("runs", run, "--store", tape)["totals"] == document["totals"]
 
     @pytest.mark.parametrize(("speed", "at_most"), [("max", 60), ("0.2", 4)])
@@ -1013,7 +1013,7 @@ class TestResuming:
         assert document["totals"]["same"] == 200
         assert {len(came) for came in sent_by_session(target).values()} == {5}
         done = processes.run("replay", "--resume", run["id"], "--store", tape)
-        assert "no session is left to be sent" in done.stderr
+        assert "nothing left to send" in done.stderr
 
     def test_a_store_that_is_locked_for_a_while_holds_up_sending_and_breaks_nothing(self, sqlite_url, server):
         tape = fill(sqlite_url, crowd(30))
@@ -1101,13 +1101,13 @@ class TestResuming:
             process.send_signal(signal.SIGTERM)
             _, said = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 128 + signal.SIGTERM
-        assert "the rest of 1 session is never sent: a session cannot be entered twice" in said
+        assert "the rest of 1 session will not be sent: a session cannot be continued in the middle" in said
         assert "sends" not in said
         (run,) = processes.printed("runs", "--store", tape)
         assert (run["verdict"], run["totals"]["same"], run["totals"]["skipped"]) == ("skipped", 2, 4)
         done = processes.run("replay", "--resume", run["id"], "--store", tape)
         assert done.returncode == 128 + signal.SIGTERM
-        assert "no session is left to be sent" in done.stderr
+        assert "nothing left to send" in done.stderr
         assert re.search(r"^  [0-9a-f]{16} #3 to #6: 4 steps$", done.stderr, re.MULTILINE)
         assert len(target.requests) == 2
 
@@ -1144,7 +1144,9 @@ class TestResuming:
     def test_a_run_is_resumed_as_it_was_begun(self, tape, more, named):
         done = processes.run("replay", "--resume", "abc", *more, "--store", tape)
         assert done.returncode == 2
-        assert f"--resume goes on with a run as it was begun: no {named} with it" in " ".join(done.stderr.split())
+        assert f"--resume continues a run with the options that it began with: leave out {named}" in " ".join(
+            done.stderr.split()
+        )
 
     def test_what_the_environment_says_about_other_runs_is_no_matter(self, tape, monkeypatch):
         monkeypatch.setenv("SESSIONTAPE_REPLAY_SPEED", "7")
@@ -1475,7 +1477,7 @@ class TestChanging:
         done = processes.run(*arguments(tape, trap.url, "--dry-run"))
         assert done.returncode == 2
         assert f"28 requests to send to {trap.url}" in done.stdout
-        assert "the replay itself would be refused: refused to replay to" in done.stderr
+        assert "without --dry-run this replay would be refused: refused to replay to" in done.stderr
         assert f"--allow-host 127.0.0.1:{trap.port}" in done.stderr
         assert trap.connections == 0
         for target in ("http://192.0.2.1", "https://nobody.invalid", "http://127.1"):
@@ -1488,7 +1490,7 @@ class TestChanging:
             (("--set", "a=1"), "no JSONPath"),
             (("--drop", "$.a["), "no JSONPath"),
             (("--drop-header", "Host"), "cannot be changed"),
-            (("--only-present",), "is about --set, and there is none"),
+            (("--only-present",), "applies to --set"),
             (("--ignore", "nonsense"), "no place in an answer"),
             (("--changes", "missing.toml"), "cannot read"),
             (("--report", "run.txt"), "says no format"),

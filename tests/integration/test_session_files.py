@@ -60,7 +60,7 @@ def test_a_file_is_judged_as_its_session_would_be(folder, file, sessions):
         found = json.loads(done.stdout)["sessions"]
         assert [each["id"] for each in found] == [None] * sessions
         assert [rules(each["findings"]) for each in found] == [[("param-unknown", 2)]] * sessions
-        guessed = f"sessiontape: {file} is judged --as session: " in done.stderr
+        guessed = f"sessiontape: checking {file} with --as session: " in done.stderr
         assert guessed == ("--as" not in options and "--file" in options)
 
 
@@ -108,7 +108,7 @@ def test_the_collector_answers_as_a_file_tells(folder):
         answer = server.ask("POST", "/api/v1/sessions", builders.body(BODIES[0]))
         assert (answer.status, answer.header("Location")) == (201, f"/api/v1/sessions/{SESSION_ID}")
     said = run("collector", "--from", "list.json", "--listen", "127.0.0.1:0")
-    assert (said.returncode, "list.json does not tell what was answered" in said.stderr) == (2, True)
+    assert (said.returncode, "list.json has requests but no answers" in said.stderr) == (2, True)
 
 
 def test_files_and_stored_sessions_may_be_judged_together(folder, tape):
@@ -126,7 +126,7 @@ def test_files_and_stored_sessions_may_be_judged_together(folder, tape):
         ("check --file cut.jsonl", "cut.jsonl: line 7 is not JSON"),
         ("show broken.json", "broken.json: exchange 1: request is null; expected an object"),
         (f"show shown.json#{OTHER_SESSION_ID}", "shown.json has no session called"),
-        ("delete shown.json --yes", "shown.json is the name of a file; only sessions in the store can be removed"),
+        ("delete shown.json --yes", "shown.json is the name of a file; only sessions in the store can be deleted"),
         ("replay shown.json --target http://127.0.0.1:9", "only sessions in the store can be replayed"),
     ],
 )
