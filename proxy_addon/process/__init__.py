@@ -1,1 +1,1 @@
-"""What every process of ours does alike: it ends on signals, writes lines without waiting for who reads them, and logs."""
+"""What all our processes share: ending on signals, writing lines without waiting for a reader, and logging."""

@@ -1,8 +1,8 @@
 """Lines for a stream that nobody may be reading.
 
-A pipe whose reader sleeps, or a terminal that was stopped with Ctrl-S, holds up whoever writes to it for as long as it
-likes. So lines are queued, up to a bound, and a thread of their own writes them; what does not fit is counted, and told
-once there is room again.
+A pipe whose reader sleeps, or a terminal that was stopped with Ctrl-S, blocks its writer for an unlimited time. So a
+separate thread writes lines from a bounded queue. Lines that do not fit are counted, and the count is written once
+there is room again.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from collections.abc import Callable
 from typing import TextIO
 
 MOST_CHARACTERS = 1_000_000
-"""How much may wait. About 10,000 lines: what a busy quarter of an hour has to say."""
+"""How many characters may wait: about 10,000 lines, or a busy quarter of an hour."""
 
 
 class Lines:
-    """A bounded queue of lines, and the thread that writes them to one stream."""
+    """A bounded queue of lines, and the thread that writes them to a stream."""
 
     def __init__(self, stream: TextIO, missed: Callable[[int], str], *, most: int = MOST_CHARACTERS) -> None:
-        """Begin to write.
+        """Start the thread.
 
         Args:
-            stream: Written to by its file descriptor, so that nothing stays in a buffer and no lock is held meanwhile.
-            missed: Returns the line that tells how many lines were left out.
+            stream: Written to by its file descriptor, so that no text stays in a buffer and no lock is held.
+            missed: Returns the line that says how many lines were left out.
             most: How many characters may wait.
         """
         stream.flush()
@@ -35,20 +35,20 @@ class Lines:
         self._missed = missed
         self._most = most
         self._waiting: deque[tuple[str, int]] = deque()
-        """Lines, and how many lines are missed if one cannot be written: 1, or as many as it tells of."""
+        """Each line, with how many lines are missing if it cannot be written: 1, or the number that it reports."""
         self._size = 0
         self._left_out = 0
         self._can_write = True
         self._closing = False
         self._changed = threading.Condition()
-        # A daemon: it may be waiting for a reader when the process ends.
+        # A daemon, because it may be waiting for a reader when the process ends.
         self._thread = threading.Thread(target=self._run, name="sessiontape-lines", daemon=True)
         self._thread.start()
 
     def put(self, line: str) -> None:
-        """Hand over a line, without its end. Never blocks."""
+        """Queue a line, given without its line end. Never blocks."""
         with self._changed:
-            # Once lines were left out it takes half the room to go on: else every other line would tell of that.
+            # After lines were left out, wait until the queue is half empty, or every other line would report that.
             room = self._most // 2 if self._left_out else self._most
             if self._closing or (self._waiting and self._size + len(line) > room):
                 self._left_out += 1
@@ -57,7 +57,7 @@ class Lines:
             self._append(line, 1)
 
     def close(self, timeout_s: float) -> None:
-        """Write what is waiting, for so long at most. What is put afterwards is left out."""
+        """Write the waiting lines for at most ``timeout_s``. Lines that are put afterwards are left out."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -95,9 +95,9 @@ class Lines:
         while rest:
             try:
                 rest = rest[os.write(self._file, rest) :]
-            except BlockingIOError:  # whoever shares the stream has made it so
+            except BlockingIOError:  # another process that shares the stream made it non-blocking
                 select.select([], [self._file], [])
-            except OSError:  # nobody will ever read it, or its disk is full: the next line tries again
+            except OSError:  # the reader has gone, or the disk is full; the next line tries again
                 return False
         return True
 

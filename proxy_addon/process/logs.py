@@ -1,7 +1,7 @@
-"""The log of a process: a line for each record, which holds up nothing and on which no device's text acts.
+"""The log of a process: one line for each record, written without blocking, with control characters made visible.
 
-`logger` is what our modules log with. It makes what devices sent visible whoever writes the log, which inside mitmdump
-is mitmproxy. `to_lines` is how a process of our own writes it.
+Our modules log with `logger`, which makes text from devices harmless even if mitmproxy writes the log, as inside
+mitmdump. `to_lines` writes the log of a process of our own.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from proxy_addon.process.lines import Lines
 FORMATS = ("text", "json")
 _VISIBLE = "sessiontape_visible"
 TOLD = "sessiontape_told"
-"""An attribute of records that somebody tells in another way: they are not logged."""
+"""An attribute of records that are reported in another way and therefore not logged."""
 _PARAGRAPHS = ("mitmproxy.proxy.mode_servers", "mitmproxy.addons.tlsconfig")
-"""Who logs several lines at once, like the profile for WireGuard, and nothing in them that a device sent."""
+"""Loggers whose messages have several lines, like the profile for WireGuard, and no text from devices."""
 
 
 class _Visible(logging.LoggerAdapter[logging.Logger]):
@@ -35,9 +35,9 @@ class _Visible(logging.LoggerAdapter[logging.Logger]):
 
 
 def logger(name: str) -> logging.LoggerAdapter[logging.Logger]:
-    """Return a logger whose messages are one line each, with a traceback, if any, indented below it.
+    """Return a logger whose messages are one line each, with an indented traceback below if there is one.
 
-    Messages come whole, and not with arguments to be put in.
+    Pass whole messages, not a format with arguments.
     """
     return _Visible(logging.getLogger(name), {})
 
@@ -58,7 +58,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def text_line(record: logging.LogRecord) -> str:
-    """Return a record for people: time of day in UTC, level and message."""
+    """Return a record as text: time of day in UTC, level and message."""
     return f"{_at(record):%H:%M:%S}Z {record.levelname} {_message(record)}"
 
 
@@ -69,12 +69,12 @@ def json_line(record: logging.LogRecord) -> str:
 
 
 def missed_text(count: int) -> str:
-    """Return the line that tells how many lines were left out."""
+    """Return the line of text that says how many lines were left out."""
     return f"{datetime.now(UTC):%H:%M:%S}Z WARNING {_missed(count)}"
 
 
 def missed_json(count: int) -> str:
-    """Return the same as an object."""
+    """Return the same line as a JSON object."""
     message = _missed(count)
     return json.dumps({"at": iso(datetime.now(UTC)), "level": "warning", "logger": __name__, "message": message})
 
@@ -98,14 +98,14 @@ class _Handler(logging.Handler):
             return
         try:
             line = self._line(record)
-        except Exception as e:  # noqa: BLE001  # what cannot be shown must not stop what it tells of
+        except Exception as e:  # noqa: BLE001  # a faulty log message must not stop the code that logs it
             line = f"a message of {record.name} cannot be shown: {e!r}"
         self._put(line)
 
 
 @contextmanager
 def to_lines(lines: Lines, *, as_json: bool, level: int = logging.INFO) -> Iterator[None]:
-    """Log to a queue of lines, for as long as the block lasts: warnings of Python and threads that die, too."""
+    """Log to a queue of lines until the block ends, including Python's warnings and threads that die."""
     handler = _Handler(lines.put, json_line if as_json else text_line, level)
     root = logging.getLogger()
     before, hook = root.level, threading.excepthook

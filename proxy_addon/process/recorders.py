@@ -1,7 +1,7 @@
-"""The recorders of a user that run on this machine: what is sent to one goes on to its upstream.
+"""The user's recorders on this machine, so that a replay can tell what upstream a recorder forwards to.
 
-Each keeps a file while it runs, named after its process, in a folder of that user. A recorder that was killed leaves its
-file; it counts for nothing once no process has that number.
+While it runs, each keeps a file, named after its process ID, in a folder of the user. A recorder that was killed leaves
+its file, which is ignored once no process has that ID.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorder:
-    """A recorder that listens.
+    """A running recorder.
 
     Attributes:
-        address: As a number; that of all interfaces where it listens on all.
-        upstream: Where it sends what comes, as a URL.
+        address: The IP address that it listens on; the unspecified address for all interfaces.
+        upstream: The URL that it forwards to.
     """
 
     address: str
@@ -31,7 +31,7 @@ class Recorder:
 
 
 def announce(recorders: Sequence[Recorder]) -> None:
-    """Say where this process records; nothing where no folder can be had, as recording does not depend on it."""
+    """Write the file of this process; do nothing if the folder cannot be used, because recording works without it."""
     with suppress(OSError):
         folder = _folder()
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -43,13 +43,13 @@ def announce(recorders: Sequence[Recorder]) -> None:
 
 
 def withdraw() -> None:
-    """Say that this process records no longer."""
+    """Remove the file of this process."""
     with suppress(OSError):
         _own_file().unlink(missing_ok=True)
 
 
 def running() -> Iterator[Recorder]:
-    """Yield the recorders that run; files of dead ones are removed."""
+    """Yield the running recorders; remove the files of dead ones."""
     folder = _folder()
     if not _is_ours(folder):
         return
@@ -74,14 +74,14 @@ def _own_file() -> Path:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether nobody else can have put files there: in a folder for everybody, anyone may have made it first."""
+    """Whether a folder belongs to the user: in a shared folder, another user may have created it first."""
     if folder.is_symlink() or not folder.is_dir():
         return False
     return sys.platform == "win32" or folder.stat().st_uid == os.getuid()
 
 
 def _is_alive(pid: int) -> bool:
-    if sys.platform == "win32":  # where to ask would end it
+    if sys.platform == "win32":  # os.kill(pid, 0) would end the process
         return True
     try:
         os.kill(pid, 0)

@@ -1,8 +1,9 @@
-"""The signals that end a command: the first in good order, the second at once.
+"""The signals that end a command: the first gracefully, the second at once.
 
-Ctrl-C, SIGTERM and SIGHUP mean the same. After the first of them the next one ends the process, whatever it is waiting
-for. One that follows at once is the first one again: ``timeout`` and ``uv run`` hand what they get to their child, which
-has had it as a member of their group. A SIGHUP that whoever started us had ignored, as ``nohup`` does, stays ignored.
+Ctrl-C, SIGTERM and SIGHUP mean the same. After the first signal, the next one ends the process, whatever it is waiting
+for. A signal that follows within `SAME_S` counts as the same one, because ``timeout`` and ``uv run`` forward signals to
+a child that also got them as a member of their process group. If SIGHUP was ignored at start, as with ``nohup``, it
+stays ignored.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ ENDING = tuple(
 )
 
 SAME_S = 0.3
-"""How long after the first signal another one is the same."""
+"""How long after the first signal another one counts as the same."""
 
 
 class Ended(BaseException):
-    """A signal is to end this command.
+    """A signal told this command to end.
 
     Attributes:
-        number: Which.
+        number: The number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -38,7 +39,7 @@ class Ended(BaseException):
 
 
 def raise_on_signals() -> None:
-    """Have the first signal raise `Ended` in the main thread: files are closed and children ended on the way out."""
+    """Make the first signal raise `Ended` in the main thread, so that files are closed and children ended."""
     for number in _wanted():
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _raise)
@@ -51,10 +52,10 @@ def _raise(number: int, _: FrameType | None) -> None:
 
 @contextmanager
 def calling_on_signals(stop: Callable[[], object]) -> Iterator[list[int]]:
-    """Have the first signal call a function in the running event loop, for as long as the block lasts.
+    """Make the first signal call a function in the running event loop, until the block ends.
 
-    Gives the signals that came: none, or one. Where none came, the signals have the effect afterwards that they had
-    before.
+    Yields:
+        A list that gets the number of the signal. If no signal arrives, the previous handlers are restored at the end.
     """
     received: list[int] = []
     loop = asyncio.get_running_loop()
@@ -91,5 +92,5 @@ def _next_one_ends_at_once() -> None:
 
 
 def _wanted() -> list[int]:
-    """Return the signals that end us, without those that are to be ignored."""
+    """Return the signals that end us, without those that are ignored."""
     return [number for number in ENDING if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN]

@@ -1,4 +1,4 @@
-"""Addresses to listen on, in messages."""
+"""Listening addresses in messages."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from proxy_addon.errors import SettingsError
 
 
 def in_url(host: str) -> str:
-    """Return a host as it stands in a URL: an IPv6 address in brackets."""
+    """Return a host as it is written in a URL: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> SettingsError:
-    """Return what is told where an address cannot be listened on."""
-    # Only errors of name resolution, numbered below 0, bring a text that says no more than it should.
+    """Return the error for an address that cannot be listened on."""
+    # asyncio adds the address to the text of its errors; only those of name resolution (below 0) have plain texts.
     number = error.errno if error.errno is not None and error.errno > 0 else None
     reason = os.strerror(number) if number is not None else error.strerror or str(error)
     return SettingsError(

@@ -1,1 +1,1 @@
-"""What a replay is, as values: plans, changes of requests, comparing answers, runs."""
+"""Replays as values: plans, changes to requests, comparison of answers, and runs."""

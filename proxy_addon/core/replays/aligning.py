@@ -1,7 +1,7 @@
-"""Lay two sessions side by side: which event of one is which of the other, and what differs between the two.
+"""Lay two sessions side by side: match their events, and find what differs between them.
 
-Events that say the same are each other's; of those that are left, the ones of the same type in the same place. What
-stands in another order is moved, and neither gone nor new. All of it takes n log n steps.
+Events with the same content are matched first, then the remaining ones of the same type in the same place. A matched
+event in another order counts as moved, not as removed and added. Aligning takes O(n log n) steps.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from proxy_addon.core.routes import TRACKING
 from proxy_addon.core.wording import ascii_safe
 
 TOLERANCE_S = 1.0
-"""Times and playheads that lie closer together are the same: two players are never alike to the millisecond."""
+"""Times and playheads that differ by less are the same, because two players never agree to the millisecond."""
 _MEMBERS = ("params", "customMetadata", "qoeData")
 _BODY = "body"
-"""Where a body differs that is no event."""
+"""The place of a difference in a body that is not an event."""
 _SHOWN = 100
 
 
@@ -36,10 +36,10 @@ class Entry:
     """One event of a session.
 
     Attributes:
-        seq: Place of its exchange in the session.
-        pointer: Where it stands in a batch; empty elsewhere.
-        at_s: Its time since the session's first, in seconds; None where it has none.
-        content: What else it says, by JSON Pointer, as JSON text; under ``body`` all of one that is no event.
+        seq: Position of its exchange in the session, from 1.
+        pointer: JSON Pointer to the event in a batch; empty for a body with one event.
+        at_s: Its ``ts`` in seconds since the session's first; None if it has none.
+        content: Its other members as JSON text by JSON Pointer; ``body`` stands for a body that is not an event.
     """
 
     seq: int
@@ -52,7 +52,7 @@ class Entry:
 
 
 class Kind(StrEnum):
-    """What a pair is."""
+    """How the two events of a pair relate."""
 
     SAME = "same"
     CHANGED = "changed"
@@ -63,7 +63,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two events that are each other's, or one that has none."""
+    """Two matched events, or one event without a match."""
 
     a: Entry | None
     b: Entry | None
@@ -75,7 +75,7 @@ def entries(exchanges: Iterable[Exchange], *, answers: bool = True) -> list[Entr
     """Return the events of a session's exchanges, which come by time of arrival.
 
     Args:
-        answers: Whether to tell the status of the answers; of no use beside a session whose answers nobody knows.
+        answers: Whether to include the status of answers; leave it out if the other session has no answers.
     """
     found: list[Entry] = []
     first_ms: int | None = None
@@ -85,7 +85,7 @@ def entries(exchanges: Iterable[Exchange], *, answers: bool = True) -> list[Entr
         reading = exchange.request.reading
         is_batch = bool(reading.is_batch and reading.events)
         values = reading.value if is_batch else [reading.value]
-        events = reading.events or (Event(),)  # a body that is none counts too
+        events = reading.events or (Event(),)  # a body without an event counts too
         for index, (event, value) in enumerate(zip(events, values, strict=True)):
             if first_ms is None:
                 first_ms = event.ts_ms
@@ -125,7 +125,7 @@ def _content(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _is_read(name: str, value: Any) -> bool:
-    """Tell whether a member of ``playerTime`` is compared as time or playhead."""
+    """Whether a member of ``playerTime`` is compared as time or playhead."""
     event = read_event({"playerTime": {name: value}})
     return event.playhead_s is not None or event.ts_ms is not None
 
@@ -138,13 +138,13 @@ def _text_of(value: Any) -> str:
 
 
 def align(a: Sequence[Entry], b: Sequence[Entry]) -> list[Pair]:
-    """Return each event of both once: in the order of ``a``, those that only ``b`` has where they stand there."""
+    """Return each event of both sessions once: in the order of ``a``, with those that only ``b`` has in between."""
     partner = _by_key(range(len(a)), range(len(b)), lambda n: _key(a[n]), lambda n: _key(b[n]))
     in_order = _longest_rise(partner)
     rest_a = [n for n in range(len(a)) if n not in partner]
     taken = set(partner.values())
     rest_b = [n for n in range(len(b)) if n not in taken]
-    # What is left is told apart by type and by the events around it that stand in order.
+    # The rest is matched by type and by its place among the matched events that are in order.
     anchors_a = sorted(in_order)
     anchors_b = [partner[n] for n in anchors_a]
     changed = _by_key(
@@ -159,7 +159,7 @@ def align(a: Sequence[Entry], b: Sequence[Entry]) -> list[Pair]:
 
 
 def replayed(entries: Iterable[Entry], run: SessionRun) -> Iterator[Pair]:
-    """Yield a session's events, each beside what became of it in a replay run."""
+    """Yield a session's events, each beside what a replay run sent for it."""
     steps = {step.seq: step for step in run.steps}
     for entry in entries:
         step = steps.get(entry.seq)
@@ -176,7 +176,7 @@ def replayed(entries: Iterable[Entry], run: SessionRun) -> Iterator[Pair]:
 
 
 def _sent(entry: Entry, sent: Sent) -> Iterator[Difference]:
-    """Yield what was changed in an event; what belongs to none of a batch stands at its first."""
+    """Yield the changes of an event; changes to none of a batch's events count for its first."""
     is_first = entry.pointer in ("", "/0")
     for each in sent.differences:
         if entry.pointer and each.where.startswith(f"{entry.pointer}/"):
@@ -199,7 +199,7 @@ def _key(entry: Entry) -> Hashable:
 
 
 def _by_key(places_a: Iterable[int], places_b: Iterable[int], key_a: Any, key_b: Any) -> dict[int, int]:
-    """Pair the first of each key in one with the first of it in the other, and so on."""
+    """Pair the first element with a key in one list with the first with that key in the other, and so on."""
     waiting: dict[Hashable, list[int]] = defaultdict(list)
     for place in places_b:
         waiting[key_b(place)].append(place)
@@ -214,8 +214,8 @@ def _by_key(places_a: Iterable[int], places_b: Iterable[int], key_a: Any, key_b:
 
 
 def _longest_rise(partner: Mapping[int, int]) -> set[int]:
-    """Return the most places whose partners stand in their order."""
-    tails: list[int] = []  # places that end a rise of each length with the least partner
+    """Return the largest set of places whose partners are in ascending order too."""
+    tails: list[int] = []  # by length of a rising sequence: the place that ends one with the smallest partner
     lows: list[int] = []
     before: dict[int, int | None] = {}
     for place in sorted(partner):

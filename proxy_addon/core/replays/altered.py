@@ -1,7 +1,7 @@
-"""What the changes of a replay made of a request, told place by place.
+"""What the changes of a replay did to a request, place by place.
 
-A run keeps it, and reports show it, which people mail: so a value that leads to people or opens doors is told as
-`HIDDEN`, whatever took it away, and so is what a pseudonym stands for.
+Runs store this and reports show it, and people mail reports. So values that identify people or give access are shown
+as `HIDDEN`, whichever change replaced them, and so are values replaced by pseudonyms.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from proxy_addon.core.wording import ascii_safe
 
 HIDDEN = "(not shown)"
 HEADER = "request.header."
-"""What places in the headers begin with; those in the body are JSON Pointers."""
+"""Prefix of places in headers; places in the body are JSON Pointers."""
 VISITOR_PARAMS = (
     "visitor.marketingCloudUserId",
     "visitor.aamLocationHint",
@@ -27,9 +27,9 @@ VISITOR_PARAMS = (
     "analytics.aid",
     "appInstallationId",
 )
-"""Params that name a visitor. Source: Media Collection API, params of ``sessionStart``."""
+"""Params that identify a visitor. Source: Media Collection API, params of ``sessionStart``."""
 VISITOR_IDS = "visitor.customerIDs"
-"""The param below which there are more of them."""
+"""The param that contains more visitor IDs."""
 SENDER_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "True-Client-IP")
 CREDENTIAL_HEADERS = ("Cookie", "Authorization")
 _PRIVATE_NAMES = frozenset({*VISITOR_PARAMS, VISITOR_IDS})
@@ -40,11 +40,11 @@ _NUMBER = re.compile(r"/[0-9]+(?=/|\Z)")
 def differences(
     recorded: Request, sent: Request, *, hidden: Collection[Location] = (), hidden_headers: Collection[str] = ()
 ) -> tuple[Difference, ...]:
-    """Return where a request differs from the recorded one; `MOST` at most, the last of which then counts the others.
+    """Return where a request differs from the recorded one: at most `MOST` places, the last of which counts the rest.
 
     Args:
-        hidden: Places in the body whose recorded values are not told, nor what is around or in them.
-        hidden_headers: Names of headers, in lower case, of which that holds too.
+        hidden: Places in the body whose recorded values are hidden, with everything around and inside them.
+        hidden_headers: Names, in lower case, of headers whose recorded values are hidden.
     """
     found = list(_headers(recorded.headers, sent.headers, hidden_headers))
     if recorded.body != sent.body:
@@ -56,13 +56,13 @@ def differences(
 
 
 def told(change: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a change without the value of a header that leads to people or opens doors."""
+    """Return a change, with the value of a private header hidden."""
     is_private = "value" in change and is_private_header(change.get("name", ""))
     return {**change, "value": HIDDEN} if is_private else change
 
 
 def is_private_header(name: str) -> bool:
-    """Whether a header leads to people or opens doors."""
+    """Whether a header may identify people or give access."""
     return name.lower() in _PRIVATE_HEADERS
 
 
@@ -98,7 +98,7 @@ def _body(recorded: Request, sent: Request, hidden: Collection[str]) -> Iterator
 
 
 def _recorded(value: Any) -> str | None:
-    """Return a recorded value; what has others in it is told by their number, as nobody knows who is in there."""
+    """Return a recorded value, or only the size of an object or list, which may contain private values."""
     if isinstance(value, dict):
         return f"an object of {len(value)}"
     return f"a list of {len(value)}" if isinstance(value, list) else shown(value)
@@ -117,5 +117,5 @@ def _pointer(location: Location) -> str:
 
 
 def _pattern(where: str) -> str:
-    """Return a place without the numbers in it: another change may have moved the elements of a list."""
+    """Return a place with its indexes replaced by ``*``, because another change may have moved elements of a list."""
     return _NUMBER.sub("/*", where)

@@ -1,8 +1,8 @@
-"""Changes to recorded requests before they are sent again: set, drop, or put a pseudonym in a value's place.
+"""Changes to recorded requests before they are sent again: set, drop, or replace a value by a pseudonym.
 
-A change is a value, written as in the file of ``--changes``: ``{"do": "set", "path": "$.params['media.id']", "value":
-"x"}``. Paths are JSONPath (RFC 9535). A body is changed in its bytes: what is not changed stays as the device wrote it,
-down to spacing, escapes and the spelling of numbers.
+A change is a value as in the file of ``--changes``: ``{"do": "set", "path": "$.params['media.id']", "value": "x"}``.
+Paths are JSONPath (RFC 9535). Only the changed bytes of a body are rewritten: the rest stays as the device wrote it,
+including spacing, escapes and the spelling of numbers.
 
 >>> changer = Changer([set_value("$.params['media.id']=new"), drop_value("$.qoeData")])
 >>> changed = changer(Request(method="POST", path="/", body=b'{"params": {"media.id" :"old"}, "qoeData": {}}'))
@@ -54,7 +54,7 @@ from proxy_addon.core.wording import close_to
 from proxy_addon.errors import ProtocolError, SettingsError
 
 Change = Mapping[str, Any]
-"""One change: ``do`` says what, the others how; ``option`` is how it was asked for. All values are those of JSON."""
+"""One change: ``do`` is its kind, ``option`` how the user asked for it, and `KINDS` lists the rest. Values are JSON."""
 KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "set": ("path", "value"),
@@ -65,14 +65,14 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "pseudonym-header": ("name",),
     }
 )
-"""What can be done, and what has to be said about it."""
+"""The kinds of changes, with the members that each requires."""
 _TIMES = frozenset({"eventType", "playerTime", "ts", "playhead"})
-"""Members that say nothing about people."""
+"""Members that say nothing about people, so that it is safe to have them twice."""
 _UNSAFE = "so it cannot be made safe; --no-safe sends it as it is"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE = re.compile(r"[^\r\n\0]*\Z")
 _LAST = re.compile(r"""(?P<above>.+?)(?:\.(?P<plain>[^\W\d]\w*)|\[(?P<quoted>"[^"\\]*"|'[^'\\]*')\])\Z""", re.DOTALL)
-"""A path that ends with a name, and what comes before."""
+"""A path that ends with a name, and the path before it."""
 _PLAIN_NAMES = re.compile(r"""\.([^\W\d]\w*)|\[["']([^"'\\]*)["']\]""")
 
 
@@ -94,15 +94,16 @@ def _safe() -> tuple[Change, ...]:
 
 
 SAFE = _safe()
-"""Keep a replay out of people's reports and lives: report suite, org ID and tracking server are replaced, visitor IDs
-become pseudonyms, credentials are dropped. Source of the params: Media Collection API, params of ``sessionStart``."""
+"""Keep a replay away from real reports and real people: report suite, org ID and tracking server are replaced, visitor
+IDs become pseudonyms, credentials are dropped. Source of the params: Media Collection API, params of ``sessionStart``.
+"""
 
 
 def set_value(text: str) -> Change:
-    """Return the change that ``--set JSONPATH=VALUE`` means; a value that is no JSON is a string.
+    """Return the change that ``--set JSONPATH=VALUE`` means; a value that is not JSON is a string.
 
     Raises:
-        SettingsError: It does not make sense.
+        SettingsError: The text has no ``=``, or the change is invalid.
     """
     path, value = _split(text, "JSONPATH=VALUE, like $.params['media.id']=abc")
     try:
@@ -116,7 +117,7 @@ def drop_value(text: str) -> Change:
     """Return the change that ``--drop JSONPATH`` means.
 
     Raises:
-        SettingsError: It does not make sense.
+        SettingsError: The change is invalid.
     """
     return checked({"do": "drop", "path": text})
 
@@ -125,7 +126,7 @@ def set_header(text: str) -> Change:
     """Return the change that ``--set-header NAME=VALUE`` means.
 
     Raises:
-        SettingsError: It does not make sense.
+        SettingsError: The text has no ``=``, or the change is invalid.
     """
     name, _, value = text.partition("=")
     if "=" not in text:
@@ -137,13 +138,13 @@ def drop_header(text: str) -> Change:
     """Return the change that ``--drop-header NAME`` means.
 
     Raises:
-        SettingsError: It does not make sense.
+        SettingsError: The change is invalid.
     """
     return checked({"do": "drop-header", "name": text})
 
 
 class ChangeError(SettingsError):
-    """A change does not make sense; ``key`` is the member of it that is wrong, empty where one is missing."""
+    """A change is invalid; ``key`` names its wrong member, or is empty if a member is missing."""
 
     def __init__(self, message: str, *, key: str = "", hint: str) -> None:
         super().__init__(message, hint=hint)
@@ -151,10 +152,10 @@ class ChangeError(SettingsError):
 
 
 def checked(change: Change) -> Change:
-    """Return a change that makes sense.
+    """Return a change if it is valid.
 
     Raises:
-        ChangeError: It does not.
+        ChangeError: The change is invalid.
     """
     kind = change.get("do")
     if "do" not in change:
@@ -218,7 +219,7 @@ def _is_latin(text: str) -> bool:
 
 
 def _split(text: str, form: str) -> tuple[str, str]:
-    """Split a path from what stands behind the first ``=`` that is no part of it."""
+    """Return the path and the value around the first ``=`` that is not part of the path."""
     depth, quote = 0, ""
     for place, character in enumerate(text):
         if quote:
@@ -252,12 +253,12 @@ def _compiled(path: str) -> jsonpath.JSONPathQuery:
 
 @dataclass
 class Changer:
-    """Applies changes, one after the other, to one request after the other.
+    """Applies changes in order to requests.
 
     Attributes:
-        changes: As from `set_value` and the others.
-        key: What pseudonyms are made with: the same value gets the same one from the same key.
-        profile: How many of the changes, from the first on, come from a profile: nobody has typed them.
+        changes: Changes as `checked` returns them.
+        key: Key of pseudonyms: with the same key, the same value gets the same pseudonym.
+        profile: How many of the first changes belong to the safe profile rather than to what the user asked for.
     """
 
     changes: Sequence[Change]
@@ -272,10 +273,10 @@ class Changer:
         self._host = hosts[-1] if hosts else None
 
     def __call__(self, request: Request) -> Changed:
-        """Return the request as it is to be sent, with what was changed in it and what is to be said about it.
+        """Return the request to send, with what was changed in it and a remark, if any.
 
         Raises:
-            ProtocolError: The profile cannot be applied to its body: it must not be sent.
+            ProtocolError: The safe profile cannot be applied to the body, so the request must not be sent.
         """
         if not self.changes:
             return Changed(request=request)
@@ -301,7 +302,7 @@ class Changer:
             wanted = change["name"].lower()
             changed = _changed_headers(headers, change, self.key)
             if changed != headers or (wanted == "host" and self._host is not None):
-                # A Host that is set has an effect also where it is the recorded one: that of the target is sent else.
+                # Setting Host has an effect even if it equals the recorded one: without it, the target's is sent.
                 made.places[number] += sum(name.lower() == wanted for name, _ in (headers or changed)) or 1
                 if number < self.profile or change["do"] == "pseudonym-header":
                     made.hidden_headers.add(wanted)
@@ -316,7 +317,7 @@ class Changer:
                 raise ProtocolError(f"its body is not JSON, {_UNSAFE}")
             return request, "its body is not JSON, so nothing was changed in it"
         if self.profile and any(name not in _TIMES for _, name in jsontext.repeated_members(request.reading.value, 0)):
-            # Paths lead to the last one of them; servers differ in which one they read.
+            # Paths lead to the last of them, but a server may read the first.
             raise ProtocolError(f"its body names a member twice, {_UNSAFE}")
         remark = None
         for number, change in self._of_bodies:
@@ -347,9 +348,9 @@ class _Made:
     """What was changed in one request.
 
     Attributes:
-        places: In how many places, by the number of the change among all.
-        hidden: Where in the body values stood that are not to be told.
-        hidden_headers: Names, in lower case, of headers of which that holds.
+        places: Number of changed places, by the index of the change.
+        hidden: Places in the body whose recorded values must be hidden.
+        hidden_headers: Names, in lower case, of headers whose recorded values must be hidden.
     """
 
     places: Counter[int] = field(default_factory=Counter)
@@ -377,7 +378,7 @@ def _changed_headers(headers: Headers, change: Change, key: bytes) -> Headers:
 
 
 class _BodyChange:
-    """One change of bodies, made ready."""
+    """One change of bodies, with its path compiled."""
 
     def __init__(self, change: Change) -> None:
         self._do = change["do"]
@@ -391,32 +392,32 @@ class _BodyChange:
             self._name = last["plain"] or last["quoted"][1:-1]
             if self._do == "set" and change.get("only") != "present":
                 self._above = _compiled(last["above"])
-        # What has to stand in a body for the path to lead anywhere; in an escape it may hide.
+        # Names that a body must contain for the path to match, unless it contains escapes.
         names = [
             plain or quoted for plain, quoted in _PLAIN_NAMES.findall(last["above"] if self._above and last else path)
         ]
         self._names = [name.encode() for name in names if name.isascii() and "?" not in path]
 
     def may_be_in(self, body: bytes) -> bool:
-        """Whether the path may lead somewhere in a body: told at a glance for most that it does not."""
+        """Whether the path may match in a body; a quick test that rules out most bodies."""
         return b"\\" in body or all(name in body for name in self._names)
 
     @property
     def hides(self) -> bool:
-        """Whether it is there so that what it takes away is not known."""
+        """Whether the values that the change replaces must be hidden."""
         return bool(self._do == "pseudonym")
 
     def edits(self, request: Request, key: bytes) -> tuple[list[Edit], list[Location]]:
-        """Return what it changes in the body, and where its path leads.
+        """Return the edits of the body, and the places that the path matches.
 
         Raises:
-            RecursionError: It is nested deeper than can be followed.
+            RecursionError: The body is nested too deeply.
         """
         value = request.reading.value
         try:
             locations = _locations(self._query, value)
             missing = [] if self._above is None else self._missing(_locations(self._above, value), value)
-        except jsonpath.JSONPathError as e:  # which the library raises for that alone
+        except jsonpath.JSONPathError as e:  # here the library raises it only for deep nesting
             raise RecursionError(str(e)) from e
         if not locations and not missing:
             return [], []
@@ -455,13 +456,13 @@ def _at(value: Any, location: Location) -> Any:
 
 
 def _token(text: bytes, key: bytes) -> str | int | None:
-    """Return the pseudonym of a value given as JSON text, of the same type; None for what names nobody."""
+    """Return a pseudonym, of the same type, for a value in JSON text; None for a value that identifies nobody."""
     value = jsontext.loads(text)
     if isinstance(value, str):
         return pseudonym(value, key) if value else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    digits = min(len(text), 15)  # any reader can tell integers of so many apart
+    digits = min(len(text), 15)  # exact even for readers that use floats
     least: int = 10 ** (digits - 1)
     return least + int.from_bytes(hmac.digest(key, text, "sha256")) % (9 * least)
 
@@ -471,9 +472,10 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 
 
 def pseudonym(text: str, key: bytes) -> str:
-    """Return a token in a text's place: the same for the same text and key, and of the same form.
+    """Return a pseudonym for a text: the same for the same text and key, and of the same form.
 
-    An ECID stays 38 digits, a UUID a UUID, an address of mail one; all else becomes 16 hexadecimal digits.
+    An ECID becomes 38 digits, a UUID another UUID, and an email address another one; any other text becomes 16
+    hexadecimal digits.
     """
     digest = hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")
     if _ECID.match(text):

@@ -1,9 +1,8 @@
-"""Compare a new answer with the recorded one, and say what may differ.
+"""Compare a new answer with the recorded one, ignoring what may differ.
 
-Compared are the status, the shape of ``Location``, every other header that was recorded, and the bodies of errors, JSON
-as JSON. What may differ is said by rules, each a *where*: ``status``, ``header.NAME``, ``body`` or ``body/a/b`` (a JSON
-Pointer), in which ``*`` stands for any text of a name. Headers that nobody recorded are no difference: they are what
-another server adds.
+The status, the shape of ``Location``, every other recorded header, and the bodies of errors are compared, JSON as JSON.
+Rules name the places that may differ: ``status``, ``header.NAME``, ``body`` or ``body/a/b`` (a JSON Pointer), in which
+``*`` stands for any text within a name. A header that was not recorded is not a difference: another server may add it.
 
 >>> recorded = Response(status=404, headers=(("Date", "Mon"),), body=b'{"message": "gone", "id": 1}')
 >>> replayed = Response(status=404, headers=(("Date", "Tue"),), body=b'{"id":2,"message":"gone"}')
@@ -32,31 +31,31 @@ from proxy_addon.core.wording import ascii_safe
 from proxy_addon.errors import ProtocolError, SettingsError
 
 MOST = 20
-"""Differences of one answer that are told one by one."""
+"""How many differences of one answer, or of one request, are listed at most."""
 _SHOWN = 200
-"""How many characters of a value are shown."""
+"""How many characters of a value are shown at most."""
 NOISE = tuple(
     f"header.{name}"
     for name in (
-        # of the moment, the connection or the server's house, and not of what it says
+        # about the time, the connection or the infrastructure rather than the answer
         "Date", "Server", "Via", "Age", "Expires", "Last-Modified", "ETag", "Cache-Control", "Pragma", "Vary",
         "Connection", "Keep-Alive", "Content-Length", "Transfer-Encoding", "Content-Encoding", "Set-Cookie", "Alt-Svc",
         "NEL", "Report-To", "Reporting-Endpoints", "Strict-Transport-Security", "Server-Timing", "Traceparent",
         "Tracestate", "Timing-Allow-Origin", "P3P", "CF-*", "X-*",
     )
 )  # fmt: skip
-"""What never counts."""
+"""Places whose differences never count."""
 _WHERE = re.compile(r"status\Z|body(?:/.*)?\Z|header\.[^\s:]+\Z", re.DOTALL)
 _SESSION = "{session}"
-"""What stands for the session's ID, which is another one each time."""
+"""Replaces the session's ID, which differs between recording and replay."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What may differ.
+    """Places that may differ.
 
     Attributes:
-        rules: As given, beside `NOISE`.
+        rules: Rules in addition to `NOISE`.
     """
 
     rules: tuple[str, ...] = ()
@@ -64,10 +63,10 @@ class Noise:
 
     @classmethod
     def parse(cls, rules: Iterable[str]) -> Noise:
-        """Check rules.
+        """Return noise with the given rules.
 
         Raises:
-            SettingsError: One is no place in an answer.
+            SettingsError: A rule does not name a place in an answer.
         """
         made = tuple(rules)
         for rule in made:
@@ -78,7 +77,7 @@ class Noise:
         return cls(made)
 
     def covers(self, where: str) -> bool:
-        """Whether a difference there does not count."""
+        """Whether a difference in a place does not count."""
         known = self._decided.get(where)
         if known is None:
             if len(self._decided) > 10_000:
@@ -91,7 +90,7 @@ def _matches(rule: str, where: str) -> bool:
     if rule.startswith("header."):
         return re.match(translate(rule.lower()), where.lower()) is not None
     parts, asked = rule.split("/"), where.split("/")
-    # What is ignored is ignored with all that is in it.
+    # A rule for a place also covers everything inside it.
     return len(parts) <= len(asked) and all(
         re.match(translate(part), there) for part, there in zip(parts, asked, strict=False)
     )
@@ -109,14 +108,14 @@ def compare(
     ids: tuple[str | None, str | None] = (None, None),
     asked: Headers = (),
 ) -> tuple[Difference, ...]:
-    """Return where two answers differ; nothing where the recording has no answer to compare with.
+    """Return where two answers differ.
 
-    A recording in which upstream itself failed to answer is a difference to any answer; one in which the device left
-    says nothing about upstream.
+    If upstream failed to answer while recording, any answer is different. If the device left before the answer, there
+    is nothing to compare with, and no difference.
 
     Args:
-        ids: The recorded back-end ID of the session, and the new one.
-        asked: Headers of the request: to allow its origin by name is as good as to allow any.
+        ids: The recorded and the new back-end ID of the session.
+        asked: Headers of the request; allowing its origin by name counts as the same as allowing any origin.
     """
     if recorded is None:
         if recorded_outcome is Outcome.CLIENT_GONE:
@@ -130,7 +129,7 @@ def compare(
 
 
 def said_in(response: Response) -> str | None:
-    """Return what a refusal says about itself: the ``message`` of its JSON body; None for other answers, and none.
+    """Return the ``message`` in the JSON body of an error, worded for a step; None if there is none.
 
     Source: Media Collection API, answers: errors have a body ``{"message": …}``.
     """
@@ -145,9 +144,10 @@ def said_in(response: Response) -> str | None:
 
 
 def learn(pairs: Iterable[tuple[Response, Response]]) -> tuple[str, ...]:
-    """Return the rules that cover what differs between answers of one target to the same request, status excepted.
+    """Return rules that cover the differences between two answers of a target to the same request.
 
-    Places in lists are told as ``*``: what differs in one element does so in others.
+    Pairs with different statuses are ignored. Indexes of lists become ``*``, because what differs in one element may
+    differ in others.
     """
     found: set[str] = set()
     for one, other in pairs:
@@ -159,7 +159,7 @@ def learn(pairs: Iterable[tuple[Response, Response]]) -> tuple[str, ...]:
 
 
 def _rule_for(where: str) -> str:
-    literal = re.sub(r"[*?\[]", r"[\g<0>]", where)  # what would stand for other names
+    literal = re.sub(r"[*?\[]", r"[\g<0>]", where)  # escapes characters that would match other names
     return re.sub(r"/\d+(?=/|\Z)", "/*", literal)
 
 
@@ -182,7 +182,7 @@ def _differences(
 
 
 def _content(response: Response) -> bytes:
-    """Return the body without compression: two that say the same are seldom compressed to the same bytes."""
+    """Return the decompressed body: equal content may be compressed to different bytes."""
     if (header(response.headers, "content-encoding") or "").strip().lower() not in _COMPRESSED:
         return response.body
     decoder = zlib.decompressobj(_ANY_HEADER)
@@ -196,7 +196,7 @@ def _content(response: Response) -> bytes:
 _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
 _ANY_HEADER = 32 + zlib.MAX_WBITS
 _LARGEST_CONTENT = 16 * 2**20
-"""Of an error, in bytes: a small body may be made to unfold for ever."""
+"""How many bytes a body may have when decompressed; a small one can be made to expand without end."""
 
 
 def _shape(response: Response) -> str | None:
@@ -205,7 +205,7 @@ def _shape(response: Response) -> str | None:
 
 
 def _by_name(headers: Headers) -> Mapping[str, tuple[str, str]]:
-    """Return spelling and value by the name in lower case; of repeated ones all values."""
+    """Return spelling and value by the name in lower case; the values of repeated headers are joined."""
     found: dict[str, tuple[str, str]] = {}
     for name, value in headers:
         lower = name.lower()
@@ -219,7 +219,7 @@ def _allow_the_same(name: str, recorded: str, replayed: str | None, asked: Heade
         origin = header(asked, "origin")
         return origin is not None and {recorded, replayed} <= {"*", origin}
     if name.startswith("access-control-") and replayed is not None:
-        # Lists of methods and headers: their order and spelling say nothing.
+        # Lists of methods and headers: order and case do not matter.
         return _listed(recorded) == _listed(replayed)
     return False
 
@@ -243,17 +243,17 @@ def _bodies(recorded: bytes, replayed: bytes, ids: tuple[str | None, str | None]
 
 
 ABSENT = object()
-"""What stands for a value where there is none."""
+"""Stands for a value that does not exist."""
 
 
 def unlike(
     where: str, one: Any, other: Any, are_same: Callable[[Any, Any], bool] = operator.eq
 ) -> Iterator[tuple[str, Any, Any]]:
-    """Yield where two JSON values differ, in their order: the place, and what stands there in each, `ABSENT` for nothing.
+    """Yield where two JSON values differ, in order: the place, and the value of each there, `ABSENT` for none.
 
     Args:
-        where: The place of the two themselves; JSON Pointers go on from it.
-        are_same: Whether two values count as the same that are not both objects or both lists.
+        where: The place of the two values; JSON Pointers are appended to it.
+        are_same: Whether two values that are not both objects or both lists count as the same.
     """
     waiting: list[tuple[str, Any, Any]] = [(where, one, other)]
     while waiting:
@@ -281,12 +281,12 @@ def _neutral(value: Any, id: str | None) -> Any:
 
 
 def shown(value: Any) -> str | None:
-    """Return a value as a difference tells it, cut where it is long; None for `ABSENT`."""
+    """Return a value as differences show it, cut if it is long; None for `ABSENT`."""
     if value is ABSENT:
         return None
     try:
         return _cut(jsontext.text_of(value).decode())
-    except (ValueError, RecursionError):  # a number beyond any float, or nested deeper than can be written
+    except (ValueError, RecursionError):  # a number beyond any float, or nested too deeply
         return _cut(ascii_safe(str(value)))
 
 

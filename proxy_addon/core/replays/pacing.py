@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from proxy_addon.errors import SettingsError
 
 _SLOWEST = 1e-6
-"""A second becomes eleven days; what is slower has no use, and times that are no numbers."""
+"""At this speed a second takes eleven days; slower ones are useless, and their times may overflow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """A multiple of the recorded pace; None for as fast as the target answers."""
+    """A multiple of the recorded speed; a factor of None means as fast as the target answers."""
 
     factor: float | None
 
@@ -32,7 +32,7 @@ class Speed:
         """Parse ``N`` or ``max``.
 
         Raises:
-            SettingsError: It is neither, or not a finite number above zero.
+            SettingsError: The text is neither ``max`` nor a finite number of at least 0.000001.
         """
         if text == "max":
             return cls(None)
@@ -45,7 +45,7 @@ class Speed:
         return cls(factor)
 
     def due_after_s(self, offset_s: float) -> float | None:
-        """Return how long after its session's origin a step is due; None where nothing is waited for."""
+        """Return how many seconds after the start of its session a step is due; None if it need not wait."""
         return None if self.factor is None else offset_s / self.factor
 
     def __str__(self) -> str:

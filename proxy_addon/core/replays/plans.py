@@ -1,8 +1,7 @@
 """From a recorded session to what a replay sends, and when.
 
-A plan is a value, worked out before anything is sent: `--dry-run` prints what a run would send. What only the run can
-know stays open in it, for `SessionPlan.request` to fill in: the new session ID and, with ``--timestamps now``, by how
-much times are shifted.
+A plan is a value, made before anything is sent: `--dry-run` prints what a run would send. `SessionPlan.request` fills
+in what only the run knows: the new session ID and, with ``--timestamps now``, by how much times are shifted.
 """
 
 from __future__ import annotations
@@ -25,25 +24,25 @@ from proxy_addon.errors import ProtocolError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOT_FORWARDED = HOP_BY_HOP | {"content-length", "expect", "host"}
-"""Headers of one connection, and those that the new request gets anew."""
+"""Headers of the connection, and headers that are made anew for the request."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStep:
-    """One request to send, or the reason why it is not.
+    """One request to send, or the reason why it is not sent.
 
     Attributes:
-        seq: Place of the exchange in the recorded session, from 1.
-        offset_s: Recorded distance from the session's start in seconds.
+        seq: Position of the exchange in the recorded session, from 1.
+        offset_s: Seconds from the recorded start of the session.
         opens: Whether it opens the session, so that its answer gives the new ID.
-        request: As recorded and changed, without hop-by-hop headers; ``Host`` is among them, and the first, only where a
-            change has set it.
-        recorded: Upstream's recorded answer; None where it gave none.
+        request: The recorded request with its changes, without hop-by-hop headers. ``Host`` is only there, as the first
+            header, if a change sets it.
+        recorded: Upstream's recorded answer; None if it gave none.
         recorded_outcome: How the recorded exchange ended.
-        skip: Why it is not sent; None for a step that is.
-        spread_ms: By how much the time of each of its events is moved to tell it from others; empty for not at all.
-        remark: What is to be said about it although it is sent; None for nothing.
-        ts_ms: The time of its one event; None for a batch, or where there is none to go by.
+        skip: Why it is not sent; None for a step that is sent.
+        spread_ms: By how many milliseconds each of its events is moved so that times differ; empty for not at all.
+        remark: What to report about a step that is sent; None for nothing.
+        ts_ms: ``ts`` of its one event; None for a batch or an event without a valid one.
         places: See `Changed`.
         differences: See `Changed`.
     """
@@ -63,7 +62,7 @@ class PlannedStep:
     differences: tuple[Difference, ...] = ()
 
     def result(self, outcome: StepOutcome, **rest: Any) -> Step:
-        """Return what became of it, with further arguments of `Step`."""
+        """Return the step with its outcome and further arguments of `Step`."""
         return Step(
             seq=self.seq,
             event_type=self.event_type,
@@ -73,11 +72,11 @@ class PlannedStep:
         )
 
     def sent(self, request: Request) -> Sent:
-        """Return what is kept of the request that was sent for it."""
+        """Return what the run stores about the request that was sent."""
         return Sent(body_sha256=request.body_sha256, places=self.places, differences=self.differences)
 
     def path(self, session_id: str | None, new_session_id: str | None) -> str:
-        """Return the path to ask for, with the new ID in place of the recorded one."""
+        """Return the path to request, with the new ID in place of the recorded one."""
         if self.opens or session_id is None or new_session_id is None:
             return self.request.path
         return events_path(self.request.path, session_id, new_session_id)
@@ -88,8 +87,8 @@ class SessionPlan:
     """What to send of one session, in recorded order.
 
     Attributes:
-        start_ts_ms: ``ts`` of its ``sessionStart``; None where there is none to go by.
-        most_at_once: How many of its events were on their way at once when it was recorded, at most; 1 at least.
+        start_ts_ms: ``ts`` of its ``sessionStart`` after changes; None if it has no valid one.
+        most_at_once: The largest number of its events that were in flight at once while recording; at least 1.
     """
 
     session: Session
@@ -98,7 +97,7 @@ class SessionPlan:
     most_at_once: int = 1
 
     def shift_ms(self, timestamps: Timestamps, begins_at: datetime) -> int | None:
-        """Return by how much its times move when its start is sent at a time; None where nobody can tell."""
+        """Return by how many milliseconds its times move if its start is sent at a given time; None if unknown."""
         if timestamps.mode is not Mode.NOW:
             return timestamps.shift_ms
         if self.start_ts_ms is None:
@@ -108,10 +107,10 @@ class SessionPlan:
     def request(
         self, step: PlannedStep, new_session_id: str | None, timestamps: Timestamps, shift_ms: int | None
     ) -> tuple[Request, str | None]:
-        """Return what is sent for a step, and what is to be said about it.
+        """Return the request to send for a step, and what to report about it.
 
         Args:
-            shift_ms: As from `shift_ms`.
+            shift_ms: The result of the method `shift_ms`.
         """
         path = step.path(self.session.session_id, new_session_id)
         body, remark = step.request.body, step.remark
@@ -127,14 +126,14 @@ class SessionPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """A recorded request as it is to be sent.
+    """A recorded request with changes applied.
 
     Attributes:
-        request: With the headers of the connection still in it.
-        remark: What is to be said about it; None for nothing.
-        host: What its ``Host`` says; None for the target.
-        places: In how many places each change found something, by its number in the run; only those that did.
-        differences: What that came to, ``a`` being what was recorded.
+        request: The changed request, still with the headers of the connection.
+        remark: What to report about it; None for nothing.
+        host: The ``Host`` that a change sets; None for the target's.
+        places: How many places each change changed, by its number in the run; changes without effect are left out.
+        differences: What the changes did; ``a`` is the recorded value.
     """
 
     request: Request
@@ -145,7 +144,7 @@ class Changed:
 
 
 RequestChange = Callable[[Request], Changed]
-"""Changes a recorded request before it is sent. A `ProtocolError` tells why it must not be sent at all."""
+"""Changes a recorded request before it is sent. A `ProtocolError` says why it must not be sent at all."""
 
 
 def as_it_is(request: Request) -> Changed:
@@ -164,10 +163,10 @@ def plan_session(
     """Plan one session.
 
     Args:
-        exchanges: Those of the session, by time of arrival.
-        skip: A reason not to send any of it.
-        change: What is changed in requests; the times to go by are those after it.
-        spreads_equal_ts: Whether events of one time are moved apart, by a millisecond each, in the order SDKs mean.
+        exchanges: The exchanges of the session, by time of arrival.
+        skip: Why no request of the session is sent; None to send it.
+        change: Applied to each request; timestamps are read after it.
+        spreads_equal_ts: Whether events with the same ``ts`` are moved apart by 1 ms each, in the order that SDKs mean.
     """
     steps: list[PlannedStep] = []
     spans: list[tuple[datetime, datetime]] = []
@@ -219,15 +218,15 @@ def plan_session(
     if spreads_equal_ts:
         spread = iter(_spread(bodies))
         steps = [step if step.skip is not None else replace(step, spread_ms=next(spread)) for step in steps]
-    # Events can overtake their start on the way into a store; they cannot be sent before it.
+    # Events can overtake their start while recording, but cannot be sent before it.
     steps.sort(key=lambda step: not step.opens)
     return SessionPlan(session=session, steps=tuple(steps), start_ts_ms=start.ts_ms, most_at_once=_most_at_once(spans))
 
 
 def _spread(bodies: Sequence[Body]) -> list[tuple[int, ...]]:
-    """Return by how much each event of each body is moved so that no two have the same time.
+    """Return, for each body, by how many milliseconds each event is moved so that no two have the same time.
 
-    Source: Media Collection API, session rules, method: the order in which SDKs mean events of one time.
+    Source: Media Collection API, session rules, method: the order in which SDKs mean events with the same time.
     """
     timed = [
         (event.ts_ms, rank_of(event.type), place, index)
@@ -244,18 +243,18 @@ def _spread(bodies: Sequence[Body]) -> list[tuple[int, ...]]:
 
 
 def _most_at_once(spans: Iterable[tuple[datetime, datetime]]) -> int:
-    """Return how many of the spans overlap, at most; one that begins as another ends does not."""
+    """Return the largest number of spans that overlap, at least 1; spans that only touch do not overlap."""
     edges = sorted(edge for begin, end in spans if end > begin for edge in ((begin, 1), (end, -1)))
     return max(accumulate((change for _, change in edges), initial=0), default=0) or 1
 
 
 def cut_short(plan: SessionPlan, noted: Collection[int], announced: int | None = None) -> Iterator[Step]:
-    """Yield the steps that are missing of a session in whose middle a run was killed.
+    """Yield the missing steps of a session in whose middle a run was killed.
 
-    Those that were announced may have reached the target; those behind them were not sent.
+    Announced steps may have reached the target; later ones were not sent.
 
     Args:
-        noted: Places of the steps whose results are known.
+        noted: The ``seq`` of each step whose result is known.
         announced: How many steps, from the first in the plan's order, may have been sent; None for all.
     """
     for number, planned in enumerate(plan.steps, 1):
@@ -270,13 +269,13 @@ def cut_short(plan: SessionPlan, noted: Collection[int], announced: int | None =
 
 
 def repeated_starts(sessions: Sequence[Session]) -> dict[str, str]:
-    """Find the attempts to open a playback that another one of the given sessions makes needless.
+    """Find the sessions that are superseded by another attempt to open the same playback.
 
     Source: Media Collection API, hints for the proxy: never replay the repeated attempts of one ``sessionStart``.
 
     Returns:
-        Reason to skip by our session id. Of each chain of attempts that one is kept which worked and got most events,
-        the last of several such; the last one of all where none worked.
+        The reason to skip each superseded session, by our id. Of each chain of attempts, the one that worked with the
+        most events is kept, or the one with the most events if none worked; the latest if there are several.
     """
     attempts: dict[str, list[Session]] = {}
     for session in sessions:

@@ -1,7 +1,7 @@
-"""What became of a replay: one step per recorded exchange, with a ledger that balances.
+"""The result of a replay: one step for each recorded exchange, and totals that always add up.
 
-``recorded = sent + skipped`` and ``sent = same + different + failed``, in every step, session and run, also after an
-interruption: they are counted from the steps and nowhere kept beside them.
+``recorded = sent + skipped`` and ``sent = same + different + failed`` hold for every session and run, even after an
+interruption, because totals are counted from the steps and never stored.
 """
 
 from __future__ import annotations
@@ -14,44 +14,44 @@ from enum import StrEnum
 from typing import Any
 
 INTERRUPTED = "interrupted"
-"""The reason of steps that an interruption cut short or kept from being sent."""
+"""The reason of steps that were cut short or not sent because of an interruption."""
 BROKEN_OFF = "the run broke off"
 UNREACHED = "no connection to the target"
 NOT_BEGUN = "not begun"
-"""The reason of sessions that a run has not come to."""
+"""The reason of sessions that a run has not begun."""
 NOT_ENDED = "it has begun and not ended: the run is going on, or was killed"
 KILLED = "the run was killed about when this was due: whether it reached the target is not known"
 AFTER_KILLED = "the run was killed before this was sent, and a session cannot be entered twice"
 CUT = frozenset({INTERRUPTED, NOT_BEGUN, NOT_ENDED, KILLED, AFTER_KILLED})
-"""Reasons that say that a run ended, or has not come so far, before all was sent; so do those that begin with one of
-`CUT_BEGINNINGS`."""
+"""Reasons that mean that something was not sent because the run ended before or has not come to it; reasons that begin
+with one of `CUT_BEGINNINGS` mean the same."""
 CUT_BEGINNINGS = (BROKEN_OFF, UNREACHED)
 
 
 def is_cut(reason: str | None) -> bool:
-    """Whether a reason says that the run did not come so far."""
+    """Whether a reason means that the run ended before or has not come to it."""
     return reason is not None and (reason in CUT or reason.startswith(CUT_BEGINNINGS))
 
 
 class StepOutcome(StrEnum):
-    """One step's result; also the verdict on a session and on a run, which is the worst of their steps."""
+    """The outcome of a step; also the verdict on a session or a run, which is the worst outcome of its steps."""
 
     SAME = "same"
     """Sent, and answered as recorded."""
     DIFFERENT = "different"
-    """Sent, and answered otherwise."""
+    """Sent, and answered differently."""
     FAILED = "failed"
-    """Sent, or tried to, and got no answer."""
+    """Sent, or tried to send, without getting an answer."""
     SKIPPED = "skipped"
     """Not sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One place in which two things that were laid side by side differ; None where a side has nothing there.
+    """One place in which two compared things differ; None if one side has nothing there.
 
-    Of a replay, ``a`` is what was recorded, an answer or a request, and ``b`` the new one; of two sessions, they are the
-    first and the second.
+    In a replay, ``a`` is from the recorded answer or request and ``b`` from the new one. Between two sessions, ``a`` is
+    from the first and ``b`` from the second.
     """
 
     where: str
@@ -64,9 +64,9 @@ class Sent:
     """What was sent in place of a recorded request.
 
     Attributes:
-        body_sha256: Of the body that went out, its times included, as hexadecimal digits.
-        places: In how many places each change found something, by the change's number in the run; only those that did.
-        differences: What the changes came to, ``a`` being what was recorded; times and IDs are not among them.
+        body_sha256: Hash of the body as sent, with shifted times, in hexadecimal digits.
+        places: How many places each change changed, by its number in the run; changes without effect are left out.
+        differences: What the changes did; ``a`` is the recorded value. Shifted times and the new ID are not included.
     """
 
     body_sha256: str
@@ -76,15 +76,15 @@ class Sent:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What became of one recorded exchange.
+    """The result of replaying one recorded exchange.
 
     Attributes:
-        seq: Its place in the recorded session.
-        sent: What was sent for it; None for skipped ones, and in runs of versions that did not keep it.
-        reason: Why it was skipped or failed, or what is noteworthy; None where there is nothing to say.
-        sent_at: When sending began; None for skipped ones.
-        drift_ms: Sending minus due time.
-        latency_ms: From the beginning of sending to the last byte of the answer.
+        seq: Its position in the recorded session, from 1.
+        sent: What was sent; None if it was skipped, or in runs of versions that did not store it.
+        reason: Why it was skipped or failed, or a remark; None for nothing.
+        sent_at: When sending began; None if it was skipped.
+        drift_ms: How much later than due it was sent.
+        latency_ms: Time from the beginning of sending to the last byte of the answer.
     """
 
     seq: int
@@ -102,12 +102,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRun:
-    """What became of one session.
+    """The result of replaying one session.
 
     Attributes:
         source: Our id of the recorded session.
-        session_id: Its back-end ID.
-        new_session_id: The one the target gave; None where it gave none.
+        session_id: Its recorded back-end ID.
+        new_session_id: The ID that the target gave; None if it gave none.
+        reason: Why the session, or the rest of it, was not sent; None if all of it was.
     """
 
     source: str
@@ -118,13 +119,13 @@ class SessionRun:
 
     @property
     def verdict(self) -> StepOutcome:
-        """The worst of its steps; skipped when nothing of it was sent, or the run ended before all of it was."""
+        """The worst outcome of its steps; skipped at best if nothing was sent or the run ended too early."""
         return _whole(count(self.steps).verdict, is_cut=is_cut(self.reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Counted steps."""
+    """Numbers of steps."""
 
     recorded: int
     sent: int
@@ -135,7 +136,7 @@ class Totals:
 
     @property
     def verdict(self) -> StepOutcome:
-        """The worst outcome: failed, then different, then same; skipped when nothing was sent."""
+        """The worst outcome: failed, then different, then same; skipped if nothing was sent."""
         if self.failed:
             return StepOutcome.FAILED
         if self.different:
@@ -145,7 +146,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Percentiles:
-    """Of some measured milliseconds; None where nothing was measured."""
+    """Percentiles of measured milliseconds; None if nothing was measured."""
 
     p50: float | None = None
     p95: float | None = None
@@ -154,13 +155,13 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayRun:
-    """One replay of one or more sessions, without them.
+    """One replay of one or more sessions, without their results.
 
     Attributes:
         speed: A number, or ``max``.
         timestamps: ``now``, ``keep`` or ``shift:SECONDS``.
-        finished_at: None while it runs, or when it was killed.
-        exit_code: Of the command that carried it out; None while it runs, when it was killed, or where it was not kept.
+        finished_at: None while it runs, or if it was killed.
+        exit_code: The command's exit code; None while it runs, if it was killed, or if it was not stored.
     """
 
     id: str
@@ -174,14 +175,14 @@ class ReplayRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What belongs to a run and is kept with it, so that `replay --resume` goes on as it began.
+    """Options that are stored with a run, so that `replay --resume` continues it in the same way.
 
     Attributes:
-        spread_equal_ts: Whether events of one time are moved apart.
+        spread_equal_ts: Whether events with the same ``ts`` are moved apart.
         ignore: What may differ between answers, as rules of `comparing.Noise`.
-        safe: Whether the safe profile is on; None for what the target needs.
-        changes: Of requests, as from `changing.checked`.
-        key: What pseudonyms are made with, as hexadecimal digits; empty where an older version began the run.
+        safe: Whether the safe profile is on; None to let the target decide.
+        changes: Changes of requests, as `changing.checked` returns them.
+        key: Key of pseudonyms in hexadecimal digits; empty if an older version began the run.
     """
 
     spread_equal_ts: bool = False
@@ -192,18 +193,18 @@ class RunOptions:
 
 
 PROFILE = 0
-"""The number of the safe profile among the changes of a run; those that were asked for one by one count from 1."""
+"""The number of the safe profile among the changes of a run; changes that the user asked for count from 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunChange:
-    """One change of requests that a run made.
+    """One change that a run makes to requests.
 
     Attributes:
-        number: Its place in the run; `PROFILE` for the safe profile.
-        option: How it was asked for: ``--set``, ``--changes FILE``, ``--safe``.
-        change: As from `changing.checked`; empty for the safe profile.
-        places: In how many places of what was sent it found something; None where that was not kept.
+        number: Its number in the run; `PROFILE` for the safe profile.
+        option: The option that asked for it: ``--set``, ``--changes FILE``, ``--safe``.
+        change: The change as `changing.checked` returns it; empty for the safe profile.
+        places: How many places of sent requests it changed; None if that was not stored.
     """
 
     number: int
@@ -213,11 +214,11 @@ class RunChange:
 
 
 def run_changes(changes: Iterable[Mapping[str, Any]], *, is_safe: bool = False) -> Iterator[RunChange]:
-    """Yield the changes of a run, with nothing found yet.
+    """Yield the changes of a run that has not sent anything yet.
 
     Args:
         changes: As in `RunOptions.changes`.
-        is_safe: Whether the safe profile goes before them.
+        is_safe: Whether the safe profile comes first.
     """
     if is_safe:
         yield RunChange(number=PROFILE, option="--safe", change={})
@@ -228,12 +229,13 @@ def run_changes(changes: Iterable[Mapping[str, Any]], *, is_safe: bool = False) 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsent:
-    """The steps of a session that were kept from being sent as the run ended before them.
+    """The steps of a session that were not sent because the run ended before.
 
     Attributes:
         source: Our id of the session.
-        first: Place of the first of them in the session.
-        last: Place of the last.
+        first: ``seq`` of the first of these steps.
+        last: ``seq`` of the last.
+        number: How many there are.
     """
 
     source: str
@@ -244,12 +246,12 @@ class Unsent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """A run with what its sessions came to.
+    """A run with its totals.
 
     Attributes:
-        sessions: How many it is about.
-        cut: How many of them are not sent in whole, as the run ended before that or is going on.
-        changes: What was changed in requests, in the order in which it was.
+        sessions: How many sessions it has.
+        cut: How many of them were not sent completely because the run ended before or is still running.
+        changes: The changes of requests, in the order in which they are applied.
     """
 
     run: ReplayRun
@@ -262,7 +264,7 @@ class RunSummary:
 
     @property
     def verdict(self) -> StepOutcome:
-        """The worst of its steps; a run that left something unsent as it ended is ``skipped`` at best."""
+        """The worst outcome of its steps; ``skipped`` at best if the run ended with something left to send."""
         return _whole(self.totals.verdict, is_cut=self.cut > 0)
 
 
@@ -285,7 +287,7 @@ def count(steps: Iterable[Step]) -> Totals:
 
 
 def percentiles(values_ms: Iterable[float | None]) -> Percentiles:
-    """Return the median, the 95th percentile (nearest rank) and the highest of the values that are there."""
+    """Return the median, the 95th percentile (nearest rank) and the maximum of the values other than None."""
     values = sorted(value for value in values_ms if value is not None)
     if not values:
         return Percentiles()

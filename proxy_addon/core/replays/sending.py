@@ -1,4 +1,4 @@
-"""How a run sends: the options that matter while it is under way."""
+"""How a run sends: the options that matter while it runs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class SendingOptions:
 
     Attributes:
         target: The server's URL, for messages.
-        concurrency: How many sessions run side by side at most.
+        concurrency: How many sessions are replayed at the same time at most.
         noise: What may differ between a recorded answer and a new one.
-        spread_s: Over how long a time the first sessions, as many as run side by side, begin.
+        spread_s: Over how many seconds the starts of the first ``concurrency`` sessions are spread.
     """
 
     target: str

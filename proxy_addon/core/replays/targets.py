@@ -1,11 +1,11 @@
 """Where a replay may go.
 
-A target is named once and resolved once; what is judged is what will be connected to. The rules:
+The target's name is resolved once, and the addresses that are judged are those that will be connected to. The rules:
 
-* loopback addresses are allowed, any other host needs ``--allow-host``;
-* the upstream of any session in the store needs it always, loopback or not: it may be production;
+* loopback addresses are allowed, and any other host needs ``--allow-host``;
+* the upstream of any session in the store always needs it, loopback or not, because it may be production;
 * so does every name under ``omtrdc.net`` and ``adobedc.net``, where Adobe's collection servers are;
-* a recorder on this machine passes on what it gets, so it is judged by where its own upstream is.
+* a recorder on this machine forwards what it gets, so its upstream is judged instead.
 
 ``--allow-host`` takes ``NAME|ADDRESS[:PORT]``:
 
@@ -36,7 +36,7 @@ Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """One ``--allow-host``; any port where it names none."""
+    """One ``--allow-host``; a port of None allows any port."""
 
     host: str
     port: int | None = None
@@ -44,11 +44,11 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A server as far as it is known: its name, its port and the addresses that name stands for.
+    """A server: its name, its port and the addresses that the name resolves to.
 
     Attributes:
-        addresses: IPv4-mapped ones are kept as IPv4; empty where the name could not be resolved.
-        label: How a message names it.
+        label: Its name in messages.
+        addresses: IPv4-mapped addresses are converted to IPv4; empty if the name could not be resolved.
     """
 
     label: str
@@ -75,7 +75,7 @@ def parse_allowed(text: str) -> Allowed:
     """Parse one ``--allow-host``.
 
     Raises:
-        SettingsError: It is no ``NAME|ADDRESS[:PORT]``.
+        SettingsError: The text is not ``NAME|ADDRESS[:PORT]``.
     """
     try:
         return Allowed(canonical_host(str(ip_address(text))))
@@ -89,9 +89,10 @@ def parse_allowed(text: str) -> Allowed:
 
 
 def canonical_host(host: str) -> str:
-    """Return a host name in lower case, in ASCII and without a trailing dot, or an address in its usual spelling."""
+    """Return a host name in lower case, in ASCII and without trailing dots, or an address in canonical form."""
     if not host.isascii():
-        # What is looked up: full-width letters and dots are ordinary ones. An error: nothing is looked up by that name.
+        # IDNA is what is looked up: it turns full-width letters and dots into ASCII. A name that it refuses has no
+        # addresses.
         with suppress(UnicodeError):
             host = host.encode("idna").decode()
     host = host.lower().rstrip(".")
@@ -112,13 +113,13 @@ def refusal(
     """Judge a target.
 
     Args:
-        target: With the addresses that will be connected to.
-        upstreams: Those of all sessions in the store.
+        target: The target, with the addresses that will be connected to.
+        upstreams: The upstreams of all sessions in the store.
         allowed: What the user allows.
-        local: Those among all addresses that are this machine's own: on one port they are one server.
+        local: Those of all these addresses that belong to this machine; on one port, they count as one server.
 
     Returns:
-        None where a replay may go there.
+        None if a replay may go there.
     """
     if is_allowed(target, allowed):
         return None
@@ -147,10 +148,10 @@ def is_allowed(target: Server, allowed: Collection[Allowed]) -> bool:
 
 
 def is_same(one: Server, other: Server, local: Collection[Address]) -> bool:
-    """Whether two servers are one.
+    """Whether two servers are the same.
 
     Args:
-        local: Those among all addresses that are this machine's own: on one port they are one server.
+        local: Those of their addresses that belong to this machine; on one port, they count as one server.
     """
     if one.port != other.port:
         return False

@@ -1,4 +1,4 @@
-"""What becomes of ``playerTime.ts`` when a body is sent again, in the bytes: all else stays as the device wrote it.
+"""How ``playerTime.ts`` is changed when a body is sent again; every other byte stays as the device wrote it.
 
 >>> Timestamps.parse("shift:-1.5")
 Timestamps(mode=<Mode.SHIFT: 'shift'>, shift_ms=-1500)
@@ -26,18 +26,18 @@ from proxy_addon.errors import ProtocolError, SettingsError
 _TS = re.compile(rb'"ts"\s*:\s*(-?[0-9]{1,19})(?=[\s,}])')
 _INTEGER = re.compile(rb"-?[0-9]{1,30}\Z")
 _PATHS = ((b"playerTime", b"ts"), (None, b"playerTime", b"ts"))
-"""Where a time stands: in the body itself, or in each element of a batch."""
+"""Where ``ts`` is: in the body itself, or in each element of a batch."""
 
 
 class Mode(StrEnum):
-    """What becomes of ``playerTime.ts``."""
+    """How ``playerTime.ts`` is changed."""
 
     NOW = "now"
-    """The start's is its time of sending, the others of its session keep their distance to it."""
+    """The start gets its time of sending; all other events of the session move by the same amount."""
     KEEP = "keep"
-    """Bodies are sent as recorded."""
+    """Times are sent as recorded."""
     SHIFT = "shift"
-    """All are moved by the same amount."""
+    """All times are moved by a given amount."""
 
 
 _SHIFT = re.compile(r"shift:(?P<seconds>[+-]?[0-9]{1,12}(?:\.[0-9]{1,3})?)\Z")
@@ -45,17 +45,17 @@ _SHIFT = re.compile(r"shift:(?P<seconds>[+-]?[0-9]{1,12}(?:\.[0-9]{1,3})?)\Z")
 
 @dataclass(frozen=True, slots=True)
 class Timestamps:
-    """A mode, and for `Mode.SHIFT` the amount."""
+    """A mode, with the amount for `Mode.SHIFT`."""
 
     mode: Mode
     shift_ms: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Timestamps:
-        """Parse ``now``, ``keep`` or ``shift:SECONDS``; seconds may be negative and have a fraction down to 1 ms.
+        """Parse ``now``, ``keep`` or ``shift:SECONDS``; seconds may be negative and have up to three decimals.
 
         Raises:
-            SettingsError: It is none of them.
+            SettingsError: The text is none of these.
         """
         if text in (Mode.NOW, Mode.KEEP):
             return cls(Mode(text))
@@ -76,18 +76,18 @@ class Timestamps:
 def shift_timestamps(body: bytes, by_ms: int, more_ms: Sequence[int] = (), *, ts_ms: int | None = None) -> bytes:
     """Return the body with each event's ``ts`` moved by some milliseconds.
 
-    Every other byte stays: spacing, key order, escapes, the spelling of numbers. A ``ts`` named twice in one object is
-    shifted twice, as servers differ in which one they read.
+    Every other byte stays: spacing, key order, escapes, the spelling of numbers. If an object has ``ts`` twice, both
+    are shifted, because servers differ in which one they read.
 
     Args:
-        more_ms: By how much further each event of the body is moved; empty for not at all.
-        ts_ms: The time of its one event, where that is known; it saves looking for it.
+        more_ms: Milliseconds by which each event of the body is moved in addition; empty for not at all.
+        ts_ms: ``ts`` of the body's one event if known, which saves parsing the body.
 
     Raises:
-        ProtocolError: The body is not JSON (compressed, for example), has no ``ts``, or one that is no integer.
+        ProtocolError: The body is not JSON (compressed, for example), has no ``ts``, or has one that is no integer.
     """
     if ts_ms is not None and b"\\" not in body and body.count(b'"ts"') == 1:
-        # Without escapes the one name of that spelling is the one that was read.
+        # Without escapes, the only "ts" in the text must be the one that was read.
         found = _TS.search(body)
         if found is not None and int(found[1]) == ts_ms:
             moved = ts_ms + by_ms + (more_ms[0] if more_ms else 0)
@@ -109,11 +109,11 @@ def shift_timestamps(body: bytes, by_ms: int, more_ms: Sequence[int] = (), *, ts
 
 
 def _timestamps(body: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield where the value of each event's ``ts`` begins and ends, and the event's place in the body.
+    """Yield the start and end of each event's ``ts`` value, and the index of the event in the body.
 
-    The body is known to be well-formed.
+    The body must be well-formed JSON.
     """
-    path: list[bytes | None] = []  # the key we are below at each level; None in an array
+    path: list[bytes | None] = []  # the key of each enclosing value; None in an array
     key: bytes | None = None
     expecting_key = False
     event = 0
@@ -121,7 +121,7 @@ def _timestamps(body: bytes) -> Iterator[tuple[int, int, int]]:
         match token[0]:
             case b"{" | b"[" as opening:
                 if expecting_key is False and _is_time(path, key):
-                    yield (*token.span(), event)  # an object in place of a number: reported as no integer
+                    yield (*token.span(), event)  # an object or list instead of a number: reported as no integer
                 path.append(key)
                 key = None
                 expecting_key = opening == b"{"
@@ -129,7 +129,7 @@ def _timestamps(body: bytes) -> Iterator[tuple[int, int, int]]:
                 key = path.pop()
                 expecting_key = False
             case b",":
-                # Only objects have keys; inside an array the key of the level stays None.
+                # Only objects have keys: inside an array, the key stays None.
                 expecting_key = key is not None
                 event += len(path) == 1 and not expecting_key
             case b":":
