@@ -1,1 +1,1 @@
-"""The mitmproxy edge: exchanges come into being here and go to the store."""
+"""The mitmproxy edge: turn flows into exchanges, and store them."""

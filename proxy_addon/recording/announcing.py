@@ -1,4 +1,4 @@
-"""Says where a recorder listens, so that no replay goes through it to its upstream unasked."""
+"""Announce where a recorder listens, so that no replay goes through it to its upstream unless that is allowed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from proxy_addon.recording.internals import Proxyserver
 
 
 class Announcing:
-    """The addon that says so, from when connections are accepted until it is over."""
+    """The addon that announces it, from when connections are accepted until the proxy ends."""
 
     def running(self) -> None:
-        """Say it; modes other than reverse have no upstream of their own."""
+        """Announce the addresses of reverse mode; other modes have no upstream of their own."""
         server: Proxyserver | None = ctx.master.addons.get("proxyserver")
         found = []
         for instance in server.servers if server is not None else ():
@@ -31,5 +31,5 @@ class Announcing:
             recorders.announce(found)
 
     def done(self) -> None:
-        """Take it back."""
+        """Withdraw the announcement."""
         recorders.withdraw()

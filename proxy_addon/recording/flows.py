@@ -1,6 +1,6 @@
-"""From mitmproxy's live objects to values: what the device sent, where it goes, and in the end the exchange.
+"""From mitmproxy's live objects to values: what the device sent, where it goes, and finally the exchange.
 
-What the device sent is taken down when its headers arrive, before anything is rewritten for upstream.
+What the device sent is copied when its headers arrive, before anything is rewritten for upstream.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from proxy_addon.core.urls import ServerUrl
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BACKWARDS = timedelta(seconds=1)
-"""A clock that went back further than this was set; keeping up with the old time would falsify all that follows."""
+"""A clock that goes back further than this was set. Staying ahead of its old time would falsify all later times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """A request whose headers are there.
+    """A request whose headers have arrived.
 
     Attributes:
-        request: As the device sent it, still without its body.
+        request: The request as the device sent it, still without its body.
     """
 
     id: str
@@ -37,13 +37,13 @@ class Arrival:
 
 
 class Arrivals:
-    """Takes down requests as they arrive; no two of one recorder arrive at the same microsecond."""
+    """Copies requests as they arrive, and gives each its own microsecond of arrival within the recorder."""
 
     def __init__(self) -> None:
         self._latest = _EPOCH
 
     def take_down(self, flow: HTTPFlow, upstream: str) -> Arrival:
-        """Return what the device sent, to be called before the flow is changed."""
+        """Return what the device sent. Call it before the flow is changed."""
         at = _EPOCH + timedelta(seconds=flow.request.timestamp_start)
         if self._latest - _BACKWARDS < at <= self._latest:
             at = self._latest + timedelta(microseconds=1)
@@ -54,7 +54,7 @@ class Arrivals:
             headers = (("host", request.authority), *headers)  # HTTP/2 has it as :authority
         peer = flow.client_conn.peername
         return Arrival(
-            # Sorts by time, so that rows come to lie in the store in the order in which they are read.
+            # Ids sort by time, so that rows are stored in the order in which they are read.
             id=f"{(at - _EPOCH) // timedelta(microseconds=1):016x}{secrets.token_hex(8)}",
             upstream=upstream,
             received_at=at,
@@ -69,30 +69,30 @@ class Arrivals:
 
 
 def upstream_url(flow: HTTPFlow, named: ServerUrl | None) -> str:
-    """Return the upstream a flow goes to: as the user named it, else scheme, host and port.
+    """Return the upstream that a flow goes to: as the user named it, or scheme, host and port.
 
     Args:
-        named: What the user gave as upstream of the reverse proxy.
+        named: The upstream of the reverse proxy as the user named it.
     """
     mode = flow.client_conn.proxy_mode
     if isinstance(mode, ReverseMode):
         return str(_named_for(mode, named))
     request = flow.request
-    # A device that was told of a proxy says where to connect; its Host header may say anything. Of one that was
-    # brought here without knowing, only an address is known beside that.
+    # A device that is configured to use the proxy says where to connect, and its Host header may say anything. For a
+    # device that was redirected here without knowing, we only have an address and the Host header.
     host = request.host if isinstance(mode, RegularMode) else request.pretty_host
     return f"{request.scheme}://{f'[{host}]' if ':' in host else host}:{request.port}"
 
 
 def address_to_upstream(flow: HTTPFlow, named: ServerUrl | None, *, keep_host: bool) -> None:
-    """Make a request of a reverse proxy one for upstream: its ``Host``, its path in front, no foreign authority."""
+    """Rewrite a reverse proxy's request for upstream: set its ``Host``, prepend its path, drop a foreign authority."""
     mode = flow.client_conn.proxy_mode
     if not isinstance(mode, ReverseMode):
         return
     url = _named_for(mode, named)
     request = flow.request
     if not (request.is_http2 or request.is_http3):
-        # A request in absolute form would go to upstream as it came, naming another server.
+        # A request in absolute form would be forwarded as it is and name another server.
         request.authority = ""
     if not keep_host:
         request.host_header = url.authority
@@ -138,7 +138,7 @@ def _server_address(flow: HTTPFlow) -> tuple[str, int] | None:
 
 
 def _named_for(mode: ReverseMode, named: ServerUrl | None) -> ServerUrl:
-    """Return the upstream of a reverse proxy: as the user named it, if that is the server it connects to."""
+    """Return the upstream of a reverse proxy: as the user named it, if that is the server to which it connects."""
     connected = _reverse_url(mode)
     return named if named is not None and named.origin == connected.origin else connected
 

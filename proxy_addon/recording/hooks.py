@@ -1,7 +1,7 @@
 """The addon: its options, and the hooks that turn flows into stored exchanges.
 
-A hook converts, queues and at most waits for the commit; nothing it does may keep an answer from the device. Where the
-store is away, answers do not wait for it at all.
+A hook converts, queues, and at most waits for the commit; it must never keep an answer from the device. If the store is
+unreachable, answers do not wait for it.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ logger = logs.logger(__name__)
 COMMIT_BUDGET_S = 1.0
 """How long an answer waits for its commit at most. SDKs give up after 5 s."""
 STOP_S = 8.0
-"""How long stopping may take in all: requests in flight, then what is queued, then judging. The contract has ten."""
+"""How long stopping may take in all: requests in flight, then the queue, then judging. Ten seconds are promised."""
 DRAIN_S = 4.0
-"""How long requests in flight may take of that."""
+"""How much of that requests in flight may take."""
 JUDGE_S = 1.0
-"""What is left for judging at least."""
+"""How much of that is reserved for judging."""
 _FIXED = ("tape_check", "tape_config", "tape_store", "tape_name", "tape_durability", "tape_upstream")
 
 
@@ -65,7 +65,7 @@ class _InFlight:
 
 
 class _Recorder:
-    """What lives from the first connection to the end: the store, its writer, and the requests in flight."""
+    """What exists from the first connection to the end: the store, its writer, and the requests in flight."""
 
     def __init__(
         self, store_url: str, name: str | None, inspector: Inspector, watcher: Watcher, *, durable: bool
@@ -93,7 +93,7 @@ class _Recorder:
             raise StorageUnavailable(reason) from e
         try:
             self._follow_up(batch, saved)
-        except Exception as e:  # noqa: BLE001  # the batch is stored, whatever goes wrong behind it
+        except Exception as e:  # noqa: BLE001  # the batch is stored, whatever goes wrong afterwards
             self.inspector.failures.of_ours("following up what was stored", f"a batch of {len(batch)}", e)
 
     def _follow_up(self, batch: Sequence[tuple[Exchange, Verdict]], saved: saving.Saved) -> None:
@@ -105,7 +105,7 @@ class _Recorder:
                 self.inspector.learn(self.store, exchange.upstream)
 
     def store_exchange(self, flow: HTTPFlow, exchange: Exchange) -> Future[bool]:
-        """Hand an exchange to the writer; its flow is marked by what is found of it, now or, where that takes, later."""
+        """Hand an exchange to the writer, and mark its flow with its findings: now, or later if judging takes long."""
         verdict = self.inspector.at_once(exchange)
         self.marks.follow(exchange.id, flow)
         if verdict is not None:
@@ -117,15 +117,15 @@ class Tape:
     """Records what players send into a store.
 
     Attributes:
-        lost: How many exchanges could not be stored; known when it is over.
+        lost: How many exchanges could not be stored; known after `done`.
     """
 
     def __init__(self, policy: Policy | None = None, watch: Callable[[News], None] | None = None) -> None:
-        """Make one.
+        """Make the addon.
 
         Args:
-            policy: How strictly to judge; None for what the settings file says that ``tape_config`` names.
-            watch: Gets the news of sessions, in threads of ours; it must not block. None where nobody watches.
+            policy: How strictly to judge; None to read the settings file (``tape_config``).
+            watch: Called with news of sessions, from our threads; it must not block. None if nobody watches.
         """
         self._watcher = Watcher(watch)
         self._recorder: _Recorder | None = None
@@ -164,7 +164,7 @@ class Tape:
             default=False,
             help=REJECT_HELP,
         )
-        # mitmproxy knows no options that are numbers with a fraction.
+        # A string, because mitmproxy has no options that are floats.
         loader.add_option("tape_upstream_timeout", str, f"{UPSTREAM_TIMEOUT_S:g}", TIMEOUT_HELP)
         try:
             inside.take_options(ctx.options)
@@ -175,7 +175,7 @@ class Tape:
         """Check the options.
 
         Raises:
-            OptionsError: One does not make sense, or cannot be changed any more.
+            OptionsError: An option is invalid, or cannot be changed while recording.
         """
         is_loading = self._recorder is None and updated == ctx.options.keys()
         try:
@@ -185,7 +185,7 @@ class Tape:
         except OptionsError as e:
             if not is_loading:
                 raise
-            # Of a script that is being loaded, mitmproxy would show the traceback. Logged, it ends mitmproxy as well.
+            # While a script is loaded, mitmproxy would show a traceback. A logged error ends mitmproxy as well.
             logger.error(f"{e}")  # noqa: TRY400  # a user's mistake
 
     def _check_options(self, updated: set[str]) -> None:
@@ -232,7 +232,7 @@ class Tape:
             logger.info(f"recording into store {recorder.store.label}")
 
     async def done(self) -> None:
-        """Take no more connections, wait for the requests in flight, and write what is queued."""
+        """Accept no more connections, wait for the requests in flight, and write what is queued."""
         recorder = self._recorder
         if recorder is None:
             return
@@ -265,12 +265,13 @@ class Tape:
         return inside.Judging(recorder.inspector, recorder.marks, self._upstream)
 
     def _begin(self) -> _Recorder:
-        """Return the recorder, made when it is first needed: the first connection may come before `running`."""
+        """Return the recorder, making it on first use: the first connection may come before `running`."""
         if self._recorder is None:
             options = ctx.options
             self._keep_host = options.keep_host_header
-            # Eager would cut the device off where upstream refuses, with nothing to record. The device's Host would
-            # be gone before the first hook; address_to_upstream replaces it later.
+            # With the eager strategy, a device would be disconnected if upstream refuses, with nothing to record.
+            # Without keep_host_header, the device's Host would be lost before the first hook; address_to_upstream
+            # replaces it later.
             options.update(connection_strategy="lazy", keep_host_header=True)
             durable = options.tape_durability == "commit"
             inspector = Inspector(self._policy, is_on=options.tape_check)
@@ -283,16 +284,16 @@ class Tape:
         """Put our streams on connections that speak HTTP."""
         self._begin()
         if layer.layer is None:
-            # As a script we are asked before mitmproxy's own addon has decided.
+            # A script's hooks run before mitmproxy's own addon has chosen the layer.
             ctx.master.addons.get("nextlayer").next_layer(layer)
         stream.install(layer)
         mode = layer.context.client.proxy_mode
         if isinstance(mode, ReverseMode) and not self._keep_host and layer.context.server.sni is None:
-            # What mitmproxy would have done, had we not taken Host out of its hands.
+            # mitmproxy would have done this if we had not set keep_host_header.
             layer.context.server.sni = mode.address[0]
 
     def requestheaders(self, flow: HTTPFlow) -> None:
-        """Take down what the device sent, and send it where upstream is."""
+        """Copy what the device sent, and address the request to upstream."""
         recorder = self._begin()
         if parse_route(flow.request.method, flow.request.path) is not None:
             flow.request.stream = False
@@ -302,11 +303,11 @@ class Tape:
             except Exception as e:  # noqa: BLE001  # the traffic goes on whatever happens here
                 self._lose(flow, e)
         else:
-            flow.request.stream = True  # what is not recorded is not kept, however long it is
+            flow.request.stream = True  # a body that is not recorded need not be kept in memory
         address_to_upstream(flow, self._upstream, keep_host=self._keep_host)
 
     async def request(self, flow: HTTPFlow) -> None:
-        """Refuse a request that has an error, where that is asked for; upstream never sees it."""
+        """With ``tape_reject_invalid``, refuse a request that has an error; upstream never sees it."""
         waiting = self._begin().in_flight.get(flow.id)
         if waiting is None or not ctx.options.tape_reject_invalid or flow.response is not None:
             return
@@ -316,7 +317,7 @@ class Tape:
             flow.response = stream.own_answer(400, message)
 
     def responseheaders(self, flow: HTTPFlow) -> None:
-        """Keep the answer to what is recorded in one piece, and no other."""
+        """Buffer the answers to recorded requests, and stream all others."""
         if flow.response is not None:
             flow.response.stream = flow.id not in self._begin().in_flight
 
@@ -327,22 +328,22 @@ class Tape:
         await inside.show_update(flow)
 
     async def error(self, flow: HTTPFlow) -> None:
-        """Store an exchange that went wrong."""
+        """Store an exchange that ended without an answer from upstream."""
         await self._commit(self._store(flow, stream.outcome(flow)))
         await inside.show_update(flow)
 
     async def client_disconnected(self, client: Client) -> None:
-        """Store what a device left behind that no other hook has told of."""
+        """Store the requests of a disconnected device that no other hook has stored."""
         recorder = self._begin()
         left = [waiting.flow for waiting in recorder.in_flight.values() if waiting.flow.client_conn.id == client.id]
         for flow in left:
-            # A connection that mitmproxy closed for what came over it: its error hook is on the way.
+            # With an error, mitmproxy closed the connection because of invalid data; its error hook comes later.
             self._store(flow, stream.outcome(flow) if flow.error is not None else Outcome.CLIENT_GONE)
         async with self._idle:
             self._idle.notify_all()
 
     def _store(self, flow: HTTPFlow, outcome: Outcome) -> Future[bool] | None:
-        """Hand an exchange to the writer; None where there is nothing to store."""
+        """Hand an exchange to the writer; return None if there is nothing to store."""
         recorder = self._begin()
         waiting = recorder.in_flight.pop(flow.id, None)
         if waiting is None:

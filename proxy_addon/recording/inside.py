@@ -1,8 +1,8 @@
-"""What people see who run the recorder inside mitmproxy or mitmweb: marks, comments, a view of bodies, two commands.
+"""The user interface inside mitmproxy and mitmweb: marks, comments, a view of bodies, and two commands.
 
-Flows with findings are marked and carry them as comment, those of a session on the flows of the events they name. The
-view shows a body with its findings above it. ``tape.check`` judges flows, those loaded from a file too, and
-``tape.sessions`` lists what the store has.
+Flows with findings are marked and have the findings as their comment; a session's findings are on the flows of the
+events that they name. The view shows a body below its findings. ``tape.check`` judges flows, even those loaded from a
+file, and ``tape.sessions`` lists the sessions in the store.
 """
 
 from __future__ import annotations
@@ -36,35 +36,34 @@ from storage.engine import Store
 from storage.filters import Filters
 
 PREFIX = "tape_"
-"""What the names of all our options begin with."""
+"""Prefix of the names of our options."""
 VIEW = "Media Collection API"
 SESSIONS_SHOWN = 50
 _MARKS = {Severity.ERROR: ":red_circle:", Severity.WARNING: ":yellow_circle:", Severity.INFO: ":large_blue_circle:"}
 _MARKED, _COMMENTED = "sessiontape.marked", "sessiontape.commented"
-"""What we have put on a flow: anything else there was put by somebody by hand, and stays."""
+"""Metadata keys under which we remember our mark and comment; others were set by the user, and stay."""
 
 
 @dataclass(slots=True)
 class _Found:
-    """What was found of a flow: of its exchange by itself, and of its session where it names this event."""
+    """The findings of a flow: those of its exchange, and those of its session that name this event."""
 
     of_exchange: Sequence[Finding] = ()
     of_session: Sequence[Finding] = ()
 
 
 class Marks:
-    """Puts findings on flows as they come: a mark by the worst of them, and all of them as comment.
+    """Puts findings on flows: a mark for the worst, and a comment with all of them.
 
-    Mere information about a session stands in the comment alone.
-
-    A flow that nobody else keeps is not kept here either; then there is nobody to see its mark.
+    Findings of a session with severity ``info`` are in the comment only. Flows are held by weak references: if nothing
+    else keeps a flow, nobody can see its mark.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Make one.
+        """Make an object without flows.
 
         Args:
-            loop: Where flows are changed. What says so may be called by other threads, all else is called there.
+            loop: The event loop in which flows are changed. Call all methods from it, except where they say otherwise.
         """
         self._loop = loop
         self._tasks: set[asyncio.Task[None]] = set()
@@ -72,28 +71,28 @@ class Marks:
         self._found: WeakKeyDictionary[HTTPFlow, _Found] = WeakKeyDictionary()
 
     def follow(self, exchange_id: str, of: HTTPFlow) -> None:
-        """Remember which flow an exchange was, for what is found of it later."""
+        """Remember which flow an exchange came from, for later findings."""
         self._flows[exchange_id] = of
 
     def judged(self, of: HTTPFlow, findings: Sequence[Finding]) -> None:
-        """Put on a flow what was found of its exchange, in the place of what was there."""
+        """Put the findings of its exchange on a flow, replacing earlier ones."""
         self._found.setdefault(of, _Found()).of_exchange = findings
         self._put(of)
 
     def tell_of_exchange(self, exchange_id: str, findings: Sequence[Finding]) -> None:
-        """Tell what was found of an exchange after it was stored. May be called by any thread."""
+        """Put findings on the flow of an exchange that was stored before it was judged. Call it from any thread."""
         self._in_loop(self._late, exchange_id, findings)
 
     def tell_of_session(self, findings: Mapping[str, Sequence[Finding]]) -> None:
-        """Tell which findings of their session name exchanges, in the place of earlier ones. May be called by any thread.
+        """Put a session's findings on the flows that they name, replacing earlier ones. Call it from any thread.
 
         Args:
-            findings: By the ids of the exchanges; those of which nothing has changed are left out.
+            findings: By exchange id; exchanges whose findings have not changed are left out.
         """
         self._in_loop(self._of_session, findings)
 
     def _in_loop(self, work: Callable[..., None], *arguments: object) -> None:
-        if not self._loop.is_closed():  # a thread of ours may outlive it by a moment
+        if not self._loop.is_closed():  # our threads may outlive it by a moment
             self._loop.call_soon_threadsafe(work, *arguments)
 
     def _late(self, exchange_id: str, findings: Sequence[Finding]) -> None:
@@ -116,7 +115,7 @@ class Marks:
         found = self._found[of]
         if not found.of_exchange and not found.of_session and _MARKED not in of.metadata:
             return
-        # SDKs earn some information in every session: a mark for that would hide those that matter.
+        # SDKs cause some info findings in every session; marks for these would hide those that matter.
         marking = [finding for finding in found.of_session if finding.severity is not Severity.INFO]
         severity = worst((*found.of_exchange, *marking))
         mark = "" if severity is None else _MARKS[severity]
@@ -134,17 +133,17 @@ class Marks:
     def _show(self, flows: Sequence[HTTPFlow]) -> None:
         if flows:
             task = self._loop.create_task(ctx.master.addons.trigger_event(UpdateHook(flows)))
-            self._tasks.add(task)  # a loop keeps none
+            self._tasks.add(task)  # the loop holds only weak references to tasks
             task.add_done_callback(self._tasks.discard)
 
 
 def take_options(options: OptManager) -> None:
-    """Give our options, which were just declared, the values that mitmproxy was told for them.
+    """Apply the values that the user gave mitmproxy for our options, which were just declared.
 
-    mitmproxy would do so itself, but where it cannot read one it goes on without this addon and says nothing.
+    mitmproxy would do so itself, but if a value is invalid, it silently goes on without this addon.
 
     Raises:
-        OptionsError: A value cannot be read; then all of ours have their defaults.
+        OptionsError: A value is invalid. All our options then have their defaults.
     """
     try:
         options.process_deferred()
@@ -155,10 +154,10 @@ def take_options(options: OptManager) -> None:
 
 
 def refuse_unknown_options(options: OptManager) -> None:
-    """Refuse options whose names begin as ours do: mitmproxy keeps what nobody knows for addons that may come yet.
+    """Refuse unknown options with our prefix, which mitmproxy would keep for addons that may be loaded later.
 
     Raises:
-        OptionsError: There is one; the message names the close one.
+        OptionsError: There is such an option; the message suggests a similar one.
     """
     for name in options.deferred:
         if name.startswith(PREFIX):
@@ -169,16 +168,16 @@ def refuse_unknown_options(options: OptManager) -> None:
 
 
 async def show_update(of: HTTPFlow) -> None:
-    """Have the lists of mitmproxy and mitmweb show what was put on a flow."""
+    """Make mitmproxy and mitmweb show what was put on a flow."""
     if _MARKED in of.metadata:
         await ctx.master.addons.trigger_event(UpdateHook([of]))
 
 
 class Judging(NamedTuple):
-    """How the recorder judges: by its settings, with the schemas of upstreams.
+    """How the recorder judges: by its settings, and by the schemas of upstreams.
 
     Attributes:
-        upstream: The one of reverse mode that has a path; None elsewhere.
+        upstream: The upstream of reverse mode as the user named it; None if it was not named.
     """
 
     inspector: Inspector
@@ -187,23 +186,27 @@ class Judging(NamedTuple):
 
 
 class ApiContentview(Contentview):
-    """A body of the API with its findings."""
+    """The view of a request body of the API with its findings."""
 
     def __init__(self, judging: Callable[[], Judging]) -> None:
         self._judging = judging
 
     @property
     def name(self) -> str:
-        """What it is called in the list of views."""
+        """Its name in the list of views."""
         return VIEW
 
     @property
     def syntax_highlight(self) -> contentviews.SyntaxHighlight:
-        """Colours of the text below the findings."""
+        """The syntax by which the text is highlighted."""
         return "yaml"
 
     def prettify(self, data: bytes, metadata: Metadata) -> str:
-        """Return the findings of a body, and the body."""
+        """Return the findings of a body, then the body.
+
+        Raises:
+            ValueError: It is not a request body of the API.
+        """
         endpoint = _endpoint(metadata)
         if endpoint is None or not isinstance(metadata.flow, HTTPFlow):
             raise ValueError("no request body of the Media Collection API")
@@ -217,12 +220,12 @@ class ApiContentview(Contentview):
         return "\n".join([*lines, "", pretty])
 
     def render_priority(self, data: bytes, metadata: Metadata) -> float:
-        """Come before mitmproxy's own view of JSON where it is about the API."""
+        """Take precedence over mitmproxy's JSON view for request bodies of the API."""
         return 2 if data and _endpoint(metadata) is not None else -1
 
 
 def _endpoint(metadata: Metadata) -> Operation | None:
-    """Return what a request body was posted to; None for everything else."""
+    """Return the endpoint to which a request body was posted; None for everything else."""
     of = metadata.flow
     if not isinstance(of, HTTPFlow) or metadata.http_message is not of.request:
         return None
@@ -231,13 +234,13 @@ def _endpoint(metadata: Metadata) -> Operation | None:
 
 
 class Commands:
-    """The commands, and the view."""
+    """The addon with the commands and the view."""
 
     def __init__(self, judging: Callable[[], Judging]) -> None:
-        """Make them.
+        """Make the addon.
 
         Args:
-            judging: Asked at each use: what the recorder judges by is known once it runs.
+            judging: Called at each use, because how the recorder judges is only known once it runs.
         """
         self._judging = judging
         self._view = ApiContentview(judging)
@@ -281,7 +284,7 @@ class Commands:
 
 
 def _exchange(of: flow.Flow, upstream: ServerUrl | None) -> Exchange | None:
-    """Return the exchange that a flow is, also one loaded from a file; None for one that is not of the API."""
+    """Return the exchange of a flow, which may be loaded from a file; None if it is not a request of the API."""
     if not isinstance(of, HTTPFlow) or parse_route(of.request.method, of.request.path) is None:
         return None
     arrival = Arrivals().take_down(of, upstream_url(of, upstream))

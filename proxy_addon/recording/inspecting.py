@@ -1,4 +1,4 @@
-"""What is to be said of an exchange while it is recorded; nothing that goes wrong here costs the exchange."""
+"""Judge exchanges while they are recorded; a failure here never loses an exchange."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from storage.engine import Store
 logger = logs.logger(__name__)
 
 JUDGED_AT_ONCE = 64 * 1024
-"""Largest body, in bytes, that is judged between two packets; a larger one must not keep other devices waiting."""
+"""Largest body, in bytes, that is judged in the event loop; larger ones would keep other devices waiting."""
 
 
 class Failures:
-    """Counts what goes wrong in judging, and logs each kind of it once. May be used by any thread.
+    """Counts failures of judging, and logs each kind once. Thread-safe.
 
     Attributes:
-        count: How often a check failed.
+        count: How often judging failed.
     """
 
     def __init__(self) -> None:
@@ -35,20 +35,21 @@ class Failures:
         self._lock = threading.Lock()
 
     def of_rules(self, findings: Iterable[Finding], where: str) -> None:
-        """Note the rules that failed, by the findings which say so.
+        """Count the rules that failed, according to their findings.
 
         Args:
-            where: What was judged.
+            where: What was judged, for the log.
         """
         for finding in findings:
             if finding.rule == CHECKER_FAILED and self._note(net.kind(finding), finding.count):
                 logger.error(f"{finding.message}; first on {where}")
 
     def of_ours(self, what: str, where: str, error: Exception) -> None:
-        """Note that something else failed.
+        """Count a failure of something other than a rule.
 
         Args:
-            what: What failed, without what it failed on.
+            what: What failed; the same text for every failure of its kind.
+            where: What it failed on, for the log.
         """
         if self._note(f"{what}: {type(error).__name__}", 1):
             logger.error(f"{what} failed, first on {where}", exc_info=error)
@@ -62,11 +63,11 @@ class Failures:
 
 
 class Inspector:
-    """Judges exchanges by the rules over bodies, with the schemas that their upstream gave.
+    """Judges exchanges by the rules for bodies, with the schemas of their upstream.
 
     Attributes:
-        is_on: Whether what is recorded is to be judged.
-        failures: Of rules, whoever asked for them.
+        is_on: Whether recorded exchanges are judged.
+        failures: All failures of judging in the recorder.
     """
 
     def __init__(self, policy: Policy, *, is_on: bool = True) -> None:
@@ -77,7 +78,7 @@ class Inspector:
         self._built_in = Vocabulary(policy.params)
 
     def learn(self, store: Store, upstream: str) -> None:
-        """Read the schemas that an upstream gave.
+        """Read the schemas of an upstream from the store.
 
         Raises:
             StorageUnavailable: The store cannot be read.
@@ -86,7 +87,7 @@ class Inspector:
             self._vocabularies[upstream] = schemas.vocabulary(db, upstream, self.policy.params)
 
     def learn_all(self, store: Store) -> None:
-        """Read the schemas of all upstreams that gave some: the first request after a start is judged by them too.
+        """Read the schemas of all upstreams from the store, so that even the first request is judged by them.
 
         Raises:
             StorageUnavailable: The store cannot be read.
@@ -96,18 +97,18 @@ class Inspector:
                 self._vocabularies[upstream] = schemas.vocabulary(db, upstream, self.policy.params)
 
     def of_body(self, body: bytes, endpoint: Operation, upstream: str) -> list[Finding]:
-        """Return what is to be said of a body by itself."""
+        """Return the findings of a body by itself."""
         vocabulary = self._vocabularies.get(upstream, self._built_in)
         return judge_body(body, endpoint, self.policy, vocabulary)
 
     def at_once(self, exchange: Exchange) -> Verdict:
-        """Return what is to be said of an exchange by itself, if it does not take long to tell; None if it does."""
+        """Return the findings of an exchange by itself; None if its body is large, or judging is off."""
         if not self.is_on or len(exchange.request.body) > JUDGED_AT_ONCE:
             return None
         return self.findings(exchange)
 
     def findings(self, exchange: Exchange) -> list[Finding]:
-        """Return what is to be said of an exchange by itself, however long it takes. Never fails."""
+        """Return the findings of an exchange by itself, however long that takes. Never fails."""
         vocabulary = self._vocabularies.get(exchange.upstream, self._built_in)
         found = judge_exchange(exchange, self.policy, vocabulary)
         self.failures.of_rules(found, f"{exchange.request.method} {exchange.request.path}")

@@ -1,6 +1,6 @@
-"""What we touch of mitmproxy that it does not promise to keep; checked when this module is imported.
+"""The internals of mitmproxy that we use although they may change. They are checked when this module is imported.
 
-A version in which one of these names is gone is told at once, and not by a failure at the first request.
+If a version lacks one of these names, this is reported at once rather than by a failure at the first request.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ try:
         ResponseProtocolError,
     )
     from mitmproxy.proxy.layers.http._http1 import Http1Server
-except ImportError as e:  # pragma: no cover  # no version that installs lacks one
+except ImportError as e:  # pragma: no cover  # every version that can be installed has them
     raise _changed(str(e)) from e
 
 TOUCHED: Mapping[type, tuple[str, ...]] = {
@@ -53,11 +53,11 @@ TOUCHED: Mapping[type, tuple[str, ...]] = {
     Proxyserver: ("servers",),
     OptManager: ("deferred", "process_deferred"),
 }  # fmt: skip
-"""Names that have to be there, by the class that has them."""
+"""Names that must exist, by class."""
 
 
 def missing(touched: Mapping[type, Iterable[str]]) -> Iterator[str]:
-    """Yield the names that classes lack: neither members, nor annotated, nor set in one of their methods."""
+    """Yield the names that classes lack: those neither members, nor annotated, nor set in a method."""
     for of, names in touched.items():
         known = {name for base in of.__mro__ for name in (*vars(base), *getattr(base, "__annotations__", ()))}
         unknown = [name for name in names if name not in known]

@@ -1,11 +1,13 @@
-"""Findings that take their time: of sessions that are going on, and of large bodies. Written when they change.
+"""Keep the findings of live sessions up to date, and judge large bodies, in a thread of its own.
 
-One thread of its own takes what was stored. It keeps the state of sessions that are alive, and no others; what it has
-not seen of one, because the recorder was started anew or another one writes into the store too, it reads from there.
-Sessions whose findings may not be up to date, and exchanges that nobody has judged yet, are marked in the store, by the
-transaction that makes them so: what a recorder that was killed has left is the first thing the next one does.
+The thread is told what was stored. It keeps the state of live sessions only. It reads from the store what it has not
+seen of a session, because the recorder was restarted or another one writes to the same store. Findings are written when
+they change.
 
-Nothing that goes wrong ends the thread. What it was about keeps its mark, and is left to the next recorder.
+A transaction that stores exchanges also marks the sessions and exchanges that still have to be judged. If a recorder is
+killed, the next one first judges what is marked.
+
+No failure ends the thread. What it failed on keeps its mark and is left to the next recorder.
 """
 
 from __future__ import annotations
@@ -36,34 +38,35 @@ from storage.saving import Saved, Touched
 logger = logs.logger(__name__)
 
 LINGER_S = 0.1
-"""How long news waits for company: to wake a thread costs more than to judge an event."""
+"""How long to wait for more exchanges before judging: waking a thread costs more than judging an event."""
 REST = 4
-"""After work on one session that was more than its news, so many times as long passes before the next such work."""
+"""After catching up on a session, wait four times the time it took."""
 RETRY_S = 1.0
 """Pause after the store could not be reached."""
 FIRST_EVENT_S = 10.0
-"""How long a session is young: before that it says nothing that it got no event."""
+"""How long a session is young; until then, it does not matter that it has no event."""
 ENDED_IS_KEPT = timedelta(seconds=60)
-"""How long a session is remembered that has ended: its last events may come late."""
+"""How long a session is kept after its end, because its last events may come late."""
 MOST = 10_000
-"""Sessions whose state is kept at most; the one that was quiet for longest is forgotten first."""
+"""How many sessions are kept at most; the one that was quiet for longest is forgotten first."""
 _FORGOTTEN_AT_ONCE = 100
 _FORGOTTEN_FOR_S = 10.0
-"""How many sessions, and for how long, are forgotten before their marks are taken from them."""
+"""The marks of forgotten sessions are removed together: after this number of sessions, or this time."""
 
 
 @dataclass(slots=True)
 class _Live:
-    """A session that is alive.
+    """A live session.
 
     Attributes:
-        session: As it was stored last.
-        judge: Has seen the exchanges that `known` names, by arrival.
-        fresh: Exchanges that it has not seen yet.
-        told: What was written last; None where that is not known.
-        named: What was told last of the exchanges that findings name, by their ids.
-        grown: What is known now, where that is the same findings with higher counts; written with the next change.
-        rests_until_s: No work beyond its news before then.
+        session: The session as it was last stored.
+        judge: Has seen the exchanges in `known`, by arrival.
+        known: Time of arrival and id of each exchange that ``judge`` has seen, sorted.
+        fresh: Exchanges that ``judge`` has not seen yet.
+        told: The findings last written; None if unknown.
+        named: The findings last reported to the audience, by the id of the exchange that they name.
+        grown: The current findings, if only their counts have grown; written with the next change.
+        rests_until_s: Do not catch up before this time.
         is_young: An event may still come soon.
         opened_beside: See `storage.sessions.opened_beside`.
     """
@@ -81,14 +84,14 @@ class _Live:
     opened_beside: str | None = None
 
     def hear(self) -> bool:
-        """Take in what is fresh; tell whether that is all there is."""
+        """Judge the fresh exchanges; return whether all exchanges of the session are known."""
         for exchange in self.fresh:
             self.add(exchange)
         self.fresh = []
         return len(self.known) >= self.session.exchanges
 
     def add(self, exchange: Exchange) -> None:
-        """Take in an exchange, at the place of its arrival."""
+        """Judge an exchange, inserted by its time of arrival."""
         key = (exchange.received_at, exchange.id)
         place = bisect(self.known, key)
         if place and self.known[place - 1] == key:
@@ -101,17 +104,17 @@ class _Live:
             self.judge.add(event)
 
     def findings(self) -> list[Finding]:
-        """Return what is to be said of it now; see `Session.finding_counts` for what is said once its time runs out."""
+        """Return its findings so far; `Session.finding_counts` adds the one for a session that expires."""
         facts = facts_of(self.session, is_batch=self.is_batch, opened_beside=self.opened_beside)
         if self.judge.facts != facts:
             self.judge = self.judge.under(facts)
         return self.judge.findings(is_over=self.session.is_closed)
 
     def newly_named(self, found: Sequence[Finding]) -> dict[str, list[Finding]]:
-        """Return the exchanges of which these findings say something else than those before, with what they say."""
+        """Return the findings that name exchanges, by exchange id, where they differ from those reported before."""
         named: dict[str, list[Finding]] = {}
         for finding in found:
-            alone = replace(finding, count=1, others=(), until_seq=None)  # what grows with each event is no news
+            alone = replace(finding, count=1, others=(), until_seq=None)  # growth alone is not reported
             for seq in dict.fromkeys(place.seq for place in finding.places):
                 named.setdefault(self.known[seq - 1][1], []).append(alone)
         before, self.named = self.named, named
@@ -120,22 +123,22 @@ class _Live:
 
 
 class Audience(Protocol):
-    """Hears what was found, in a thread of ours."""
+    """Gets findings, from a thread of ours."""
 
     def tell_of_exchange(self, exchange_id: str, findings: Sequence[Finding]) -> None:
-        """Hear what was found of an exchange that was stored before it was judged."""
+        """Get the findings of an exchange that was stored before it was judged."""
 
     def tell_of_session(self, findings: Mapping[str, Sequence[Finding]]) -> None:
-        """Hear which findings of their session name exchanges now, by the ids of those of which that has changed."""
+        """Get the session's findings that name exchanges, by exchange id, for those where they have changed."""
 
 
 class LiveJudge:
-    """Keeps the findings of sessions as a whole up to date, and adds those of bodies that take long to judge."""
+    """Keeps the findings of sessions as a whole up to date, and judges exchanges with large bodies."""
 
     def __init__(
         self, store: Store, inspector: Inspector, audience: Audience, watcher: Watcher = NOBODY_WATCHES
     ) -> None:
-        """Make one; `start` sets it going."""
+        """Make a judge; `start` starts its thread."""
         self._store = store
         self._inspector = inspector
         self._audience = audience
@@ -153,18 +156,18 @@ class LiveJudge:
         self._thread = threading.Thread(target=self._run, name="sessiontape-judge", daemon=True)
 
     def start(self) -> None:
-        """Begin, with what an earlier recorder has left."""
+        """Start the thread, which begins with what an earlier recorder has left."""
         self._thread.start()
 
     def see(self, saved: Saved) -> None:
-        """Tell what was stored. Never blocks."""
+        """Queue what was stored for judging. Never blocks."""
         with self._changed:
             if not self._waiting:
                 self._changed.notify()
             self._waiting.append(saved)
 
     def close(self, timeout_s: float) -> None:
-        """Bring up to date what is waiting, for so long at most, and stop."""
+        """Judge what is waiting, for at most ``timeout_s``, and stop."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -203,7 +206,7 @@ class LiveJudge:
             return
 
     def _net[**P](self, what: str, where: str, work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Do a piece of work; tell whether it came to its end. One that fails is counted, and the next one is done."""
+        """Do a piece of work; return whether it succeeded. A failure is counted and does not stop the thread."""
         try:
             work(*args, **kwargs)
         except Exception as e:  # noqa: BLE001  # the recording goes on, and so does the judging of the rest
@@ -212,7 +215,7 @@ class LiveJudge:
         return True
 
     def _until_due_s(self) -> float | None:
-        """Return how long there is nothing to do; None for as long as there is no news."""
+        """Return for how many seconds there is nothing to do; None until something is stored."""
         if self._unjudged or self._left_behind:
             return 0.0
         due = [
@@ -239,7 +242,7 @@ class LiveJudge:
         return _Live(session, SessionJudge(facts_of(session, is_batch=False), self._inspector.policy))
 
     def _grow_up(self, id: str) -> None:
-        """See to it that a session without any event is looked at once more, now that one would have come."""
+        """Judge a session without events once more, because by now an event should have come."""
         live = self._live.get(id)
         if live is not None:
             live.is_young = False
@@ -254,7 +257,7 @@ class LiveJudge:
                 live.opened_beside = sessions.opened_beside(db, live.session)
 
     def _start_anew(self, id: str, since_s: float) -> None:
-        """Forget what is known of a session whose judging failed; with its next event it is read from the store."""
+        """Forget the state of a session whose judging failed; with its next event, it is read from the store."""
         self._due.pop(id, None)
         live = self._live[id] = self._begun(self._live[id].session)
         now_s = time.monotonic()
@@ -288,7 +291,7 @@ class LiveJudge:
         if named:
             self._audience.tell_of_session(named)
         if _kinds(found) == _kinds(live.told or []):
-            # Some rules find each event of a session, as that a clock is wrong: no reason to write at each event.
+            # Some findings grow with each event, such as a wrong clock; do not write them at each event.
             live.grown = found if found != live.told else None
             return
         self._write(live, found)
@@ -310,7 +313,7 @@ class LiveJudge:
                 logger.debug(f"counts of findings of session {live.session.id} are not up to date: {e}")
 
     def _read(self, live: _Live) -> None:
-        """Read from the store what is not known of a session."""
+        """Read the unknown exchanges of a session from the store."""
         with self._store.read() as db:
             current = sessions.get(db, [live.session.id])
             known = set(live.known)
@@ -322,7 +325,7 @@ class LiveJudge:
         live.session = current[0] if current else live.session
 
     def _work_off_one(self) -> None:
-        """Do one piece of what is not as urgent as news."""
+        """Do one piece of less urgent work: what an earlier recorder has left, or a large body."""
         if self._left_behind is None:
             if time.monotonic() >= self._forgets_at_s:
                 self._forgets_at_s = time.monotonic() + RETRY_S
@@ -345,7 +348,7 @@ class LiveJudge:
         self._left_behind = deque(due)
 
     def _take_up(self, id: str) -> None:
-        """Take up a session where an earlier recorder has left it."""
+        """Take over a session from an earlier recorder."""
         try:
             with self._store.read() as db:
                 found = sessions.get(db, [id])
@@ -355,10 +358,10 @@ class LiveJudge:
         for session in found:
             if id not in self._live:
                 self._take(Touched(session=session, exchanges=[]))
-                self._live.move_to_end(id, last=False)  # to be forgotten soon, unless it goes on
+                self._live.move_to_end(id, last=False)  # so that it is forgotten soon unless it continues
 
     def _judge_one(self) -> bool:
-        """Judge one exchange that was stored before it was judged; False where it has to wait for the store."""
+        """Judge one exchange that was stored before it was judged; return False if it has to wait for the store."""
         id = self._unjudged.popleft()
         self._net("judging a large body", f"exchange {id}", self._judge_stored, id)
         return not self._unjudged or self._unjudged[0] != id
@@ -368,7 +371,7 @@ class LiveJudge:
             with self._store.read() as db:
                 exchange = next(exchanges.get(db, [id]), None)
             if exchange is None:
-                return  # somebody has deleted its session
+                return  # its session was deleted
             found = self._inspector.findings(exchange)
             with self._store.write() as db:
                 findings.replace_of_exchange(db, id, found)
@@ -382,7 +385,7 @@ class LiveJudge:
             self._watcher.found_of_exchange(exchange, found)
 
     def _forget(self) -> None:
-        """Forget sessions that are no longer alive."""
+        """Forget sessions that are no longer live."""
         now = datetime.now(UTC)
         while self._live:
             id, live = next(iter(self._live.items()))
@@ -399,13 +402,13 @@ class LiveJudge:
             self._take_marks()
 
     def _take_marks(self) -> None:
-        """Take the marks from sessions that are forgotten."""
+        """Remove the marks from forgotten sessions."""
         forgotten, self._forgotten = self._forgotten, []
         try:
             with self._store.write() as db:
                 findings.no_longer_due(db, forgotten)
         except SessiontapeError as e:
-            logger.debug(f"marks of sessions stay: {e}")  # the next recorder looks at them once more
+            logger.debug(f"marks of sessions stay: {e}")  # the next recorder judges these sessions again
 
 
 def _kinds(found: list[Finding]) -> list[tuple[str, Severity, str]]:

@@ -1,8 +1,8 @@
-"""What goes on beside the exchanges, as a line or two in the log, with the remedy: never a line for each time.
+"""Log problems beside the exchanges, with their remedies, without a line for each occurrence.
 
-An upstream that cannot be reached is told when that begins and when it is over. What happens over and over is told at
-once the first time, and then once a minute how often it has happened since: requests that pass by unrecorded, devices
-that take the proxy for another kind of proxy or do not trust its certificate, and what mitmproxy warns of.
+An upstream that cannot be reached is logged when the outage begins and when it ends. Other problems are logged at
+their first occurrence, and then counted and logged once a minute: requests that pass by unrecorded, devices that take
+the proxy for another kind of proxy or do not trust its certificate, and warnings of mitmproxy.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from proxy_addon.recording.flows import upstream_url
 logger = logs.logger(__name__)
 
 EVERY_S = 60.0
-"""How often, at most, it is told how often something has happened since."""
+"""How long repeated problems are counted before the count is logged."""
 MOST_UPSTREAMS = 100
-"""Upstreams whose outages are followed at most: a forward proxy may meet any number of them."""
+"""How many outages are followed at most: a forward proxy may meet any number of upstreams."""
 _TOLD_HERE = ("Client TLS handshake failed.", "Server TLS handshake failed.")
 _CUT = 200
-"""Characters of what a device sent that a line names."""
+"""How many characters of text from a device a line contains at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """Something that may happen over and over.
+    """A kind of problem that may occur repeatedly.
 
     Attributes:
-        more: Tells how often it has happened again; has places for ``count`` and ``first``.
+        more: The line that says how often it has occurred since, with ``{count}`` and ``{first}``.
     """
 
     level: int
@@ -58,23 +58,23 @@ WARNING = Kind(level=logging.WARNING, more="mitmproxy warned: {count} more in th
 
 
 class Sparing:
-    """Says a thing at once, and then once a minute how often it has happened since."""
+    """Logs a problem at once, and then once a minute how often it has occurred since."""
 
     def __init__(self, later: Callable[[float, Callable[[], None]], object]) -> None:
-        """Make one.
+        """Begin with nothing logged.
 
         Args:
-            later: Calls a function after so many seconds.
+            later: Calls a function after a number of seconds.
         """
         self._later = later
         self._counted: dict[Kind, tuple[int, str]] = {}
 
     def tell(self, kind: Kind, text: str, about: str) -> None:
-        """Tell of something.
+        """Log or count a problem.
 
         Args:
-            text: Said if it has not happened for a minute.
-            about: What it was about, in a word or two.
+            text: Logged if the problem has not occurred for a minute.
+            about: What it concerns, in a few words.
         """
         if kind not in self._counted:
             self._counted[kind] = (0, "")
@@ -85,7 +85,7 @@ class Sparing:
         self._counted[kind] = (count + 1, first or about)
 
     def flush(self) -> None:
-        """Say what has been counted; nothing will come any more."""
+        """Log the counts at the end."""
         for kind in self._counted:
             self._say(kind)
 
@@ -110,14 +110,14 @@ class _Outage:
 
 
 class Outages:
-    """Tells which upstreams cannot be reached: once when that begins, and once when it is over."""
+    """Logs upstreams that cannot be reached: once when an outage begins, and once when it ends."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._running: dict[str, _Outage] = {}
 
     def failed(self, upstream: str, reason: str) -> None:
-        """Tell that a request has not reached its upstream."""
+        """A request could not reach its upstream."""
         if upstream not in self._running:
             if len(self._running) >= MOST_UPSTREAMS:
                 return
@@ -126,14 +126,14 @@ class Outages:
         self._running[upstream].requests += 1
 
     def answered(self, upstream: str) -> None:
-        """Tell that an upstream has answered."""
+        """An upstream has answered."""
         outage = self._running.pop(upstream, None)
         if outage is not None:
             lasted_s = self._clock() - outage.since_s
             logger.warning(f"{upstream} is back after {lasted_s:.1f} s; {_got_502(outage.requests)} meanwhile")
 
     def flush(self) -> None:
-        """Say what has not ended."""
+        """Log the outages that have not ended."""
         for upstream, outage in self._running.items():
             logger.warning(f"{upstream} could not be reached to the end; {_got_502(outage.requests)}")
 
@@ -152,7 +152,7 @@ def _remedy(reason: str) -> str:
 
 
 class Notices:
-    """The addon that tells of these; it has to come before the recorder, which rewrites requests."""
+    """The addon that logs these problems; it must come before the recorder, which rewrites requests."""
 
     def __init__(self, upstream: ServerUrl | None) -> None:
         self._upstream = upstream
@@ -160,19 +160,19 @@ class Notices:
         self._outages = Outages()
 
     def running(self) -> None:
-        """Look whether the upstream's name is one, without anybody waiting for it."""
+        """Check in the background whether the upstream's name resolves."""
         if self._upstream is not None:
             threading.Thread(target=_resolve, args=(self._upstream,), name="sessiontape-resolve", daemon=True).start()
 
     def done(self) -> None:
-        """Say what has been counted."""
+        """Log the counts and the outages that have not ended."""
         self._sparing.flush()
         self._outages.flush()
 
     def requestheaders(self, flow: HTTPFlow) -> None:
-        """Tell of what is not recorded, and of devices that ask for a tunnel."""
+        """Log requests that are not recorded, and devices that ask for a tunnel."""
         request = flow.request
-        if request.method == "CONNECT":  # of a reverse proxy, where mitmproxy refuses it
+        if request.method == "CONNECT":  # reaches this hook in reverse mode, where mitmproxy refuses it
             about = f"from {_peer(flow.client_conn.peername)} to {request.authority[:_CUT]}"
             self._sparing.tell(
                 CONNECT,
@@ -187,18 +187,18 @@ class Notices:
             )
 
     def response(self, flow: HTTPFlow) -> None:
-        """Note that an upstream is there."""
+        """Note that an upstream can be reached."""
         if stream.went_upstream(flow):
             self._outages.answered(upstream_url(flow, self._upstream))
 
     def error(self, flow: HTTPFlow) -> None:
-        """Tell of an upstream that cannot be reached."""
+        """Log an upstream that cannot be reached."""
         if stream.outcome(flow) is Outcome.UPSTREAM_UNREACHABLE:
             reason = flow.error.msg if flow.error is not None else "no connection"
             self._outages.failed(upstream_url(flow, self._upstream), reason)
 
     def tls_failed_client(self, data: TlsData) -> None:
-        """Tell of a device that does not go on with TLS."""
+        """Log a device whose TLS handshake failed."""
         peer = _peer(data.context.client.peername)
         name = data.context.client.sni or (self._upstream.host if self._upstream is not None else "this address")
         self._sparing.tell(
@@ -208,7 +208,7 @@ class Notices:
         )
 
     def warned(self, record: logging.LogRecord) -> bool:
-        """Keep back what mitmproxy's connections warn of, and tell of it here: a filter of its logger."""
+        """Suppress the warnings of mitmproxy's connections and log them here instead; a filter of that logger."""
         if record.levelno != logging.WARNING:
             return True
         message = record.getMessage()

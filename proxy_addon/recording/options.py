@@ -1,6 +1,6 @@
-"""The options of the recorder: what ``sessiontape record`` and the addon inside mitmproxy have in common.
+"""Options that ``sessiontape record`` and the addon inside mitmproxy share.
 
-The option ``--upstream-timeout`` of the one is ``tape_upstream_timeout`` of the other, and so on: one name, one unit.
+Names and units correspond: ``--upstream-timeout`` is ``tape_upstream_timeout`` inside mitmproxy, and so on.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ TIMEOUT_HELP = "Answer with 504 if the upstream takes longer than this."
 
 @dataclass(frozen=True, kw_only=True)
 class RecordOptions:
-    """What ``sessiontape record`` was told.
+    """The options of ``sessiontape record``.
 
     Attributes:
-        upstream: None where only other modes are wanted.
+        upstream: The upstream of the reverse proxy; None if only other modes are wanted.
         listen: Host and port of the reverse proxy; port 0 takes a free one.
-        modes: Further modes of mitmproxy.
+        modes: Additional modes of mitmproxy.
         policy: How strictly to judge.
         certificate: PEM file with certificate and key; None for mitmproxy's own CA.
-        mitmproxy: ``OPT=VAL`` for the addons that are loaded.
+        mitmproxy: Options of mitmproxy as ``OPT=VAL``.
     """
 
     upstream: ServerUrl | None

@@ -1,6 +1,6 @@
-"""The proxy process of ``sessiontape record``: mitmproxy with the few addons that a recorder needs.
+"""The proxy process of ``sessiontape record``: mitmproxy with only the addons that a recorder needs.
 
-That is about twice as fast as mitmdump with all of them. The same recorder runs under ``mitmdump -s`` unchanged.
+This is about twice as fast as mitmdump with all its addons. The same recorder also runs under ``mitmdump -s``.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from storage import migrate
 from storage.engine import Store
 
 _LOUD_WITH_WIREGUARD = "mitmproxy.proxy.mode_servers"
-"""Logs the profile that a device needs, as mere information."""
+"""The logger of the profile that a device needs, at level INFO."""
 _CONNECTIONS = "mitmproxy.proxy.server"
-"""Logs what goes wrong on connections, a line each time."""
+"""The logger of problems on connections, which writes a line for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """One address that the proxy answers on.
+    """One address that the proxy listens on.
 
     Attributes:
-        upstream: Where requests go: the upstream's URL, or mitmproxy's name of another mode.
-        is_public: Whether others than this machine can reach it.
+        upstream: The URL of the upstream, or mitmproxy's name of another mode.
+        is_public: Whether other machines can reach it.
     """
 
     url: str
@@ -63,17 +63,17 @@ def serve(
 ) -> int:
     """Run the recording proxy until a signal ends it.
 
-    What can be found wrong before is found before the store is made or brought up to date.
+    Options are checked before the store is created or upgraded.
 
     Args:
-        ready: Called once connections are accepted.
-        watch: Called with the news of sessions, in threads of ours; it must not block. None where nobody watches.
+        ready: Called with the addresses once connections are accepted.
+        watch: Called with news of sessions, from our threads; it must not block. None if nobody watches.
 
     Returns:
         How many exchanges could not be stored.
 
     Raises:
-        SettingsError: An option does not exist or does not make sense.
+        SettingsError: An option does not exist or is invalid.
         StorageError: The store cannot be used.
         RecorderError: The proxy could not start.
     """
@@ -117,7 +117,7 @@ def _configure(master: Master, options: RecordOptions, modes: list[str]) -> None
     """Set mitmproxy's options.
 
     Raises:
-        SettingsError: One does not exist or does not make sense.
+        SettingsError: An option does not exist or is invalid.
     """
     try:
         master.options.update(http3=False, connection_strategy="lazy", mode=modes)
@@ -146,10 +146,10 @@ def _configure(master: Master, options: RecordOptions, modes: list[str]) -> None
 
 
 def _check_authority(options: Options) -> None:
-    """Make or read mitmproxy's CA, which it does later too, with a traceback where that fails.
+    """Create or read mitmproxy's CA now, because mitmproxy would do so later and fail with a traceback.
 
     Raises:
-        SettingsError: It cannot be made or read.
+        SettingsError: The CA cannot be created or read.
     """
     folder = Path(options.confdir).expanduser()
     authority = folder / f"{CONF_BASENAME}-ca.pem"
@@ -161,7 +161,7 @@ def _check_authority(options: Options) -> None:
             f"mitmproxy cannot keep its certificates in {folder}: {e.strerror or e}",
             hint="name a folder that can be written: --set confdir=FOLDER",
         ) from e
-    except TypeError as e:  # a passphrase that was not given, or one too many
+    except TypeError as e:  # a passphrase is missing, or was given without need
         raise SettingsError(f"{authority}: {e}", hint="give its passphrase: --set cert_passphrase=TEXT") from e
     except (ValueError, IndexError) as e:
         raise SettingsError(
@@ -172,10 +172,10 @@ def _check_authority(options: Options) -> None:
 
 
 def _check_address(options: RecordOptions) -> None:
-    """Find out what mitmproxy would tell in a roundabout way.
+    """Check the listening address now, because mitmproxy's own errors are hard to understand.
 
     Raises:
-        SettingsError: Nothing can be listened on there, or it would be its own upstream.
+        SettingsError: The address cannot be listened on, or the proxy would be its own upstream.
     """
     if options.upstream is None:
         return
@@ -194,7 +194,7 @@ def _check_address(options: RecordOptions) -> None:
 
 
 def _address(host: str) -> str:
-    """Return the address of a name, of IPv4 if it has one: not all that mitmproxy listens with takes names."""
+    """Return the address of a name, preferably IPv4: not everything in mitmproxy that listens accepts names."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return str(min(found, key=lambda each: each[0] != socket.AF_INET)[4][0])
 
@@ -203,10 +203,10 @@ _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 def _check_set(given: Iterable[str], known: Iterable[str]) -> None:
-    """Look at what is given with ``--set``.
+    """Check the options given with ``--set``.
 
     Raises:
-        SettingsError: There is no such option, or it has to be as it is, as the store would say what is not so.
+        SettingsError: There is no such option, or the recorder sets it itself.
     """
     known = set(known)
     for name in (each.partition("=")[0].strip() for each in given):
@@ -224,9 +224,9 @@ _MANAGED = {"mode", "listen_host", "listen_port", "server", "connection_strategy
 
 
 class _Startup(log.MitmLogHandler):
-    """Turns errors that are logged while the proxy starts into one exception, and says when it is ready.
+    """Turns errors that are logged while the proxy starts into one exception, and reports when it is ready.
 
-    mitmproxy's Master looks for an addon of this name.
+    mitmproxy's Master looks for an addon with the name ``errorcheck``.
     """
 
     name = "errorcheck"
@@ -238,7 +238,7 @@ class _Startup(log.MitmLogHandler):
         self._over = False
 
     def install(self) -> None:
-        """Hear of records before all others do."""
+        """Become the first handler of records."""
         logging.getLogger().handlers.insert(0, self)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -248,10 +248,10 @@ class _Startup(log.MitmLogHandler):
             setattr(record, TOLD, True)
 
     async def shutdown_if_errored(self) -> None:
-        """Raise what was logged, if anything was.
+        """Raise the errors that were logged.
 
         Raises:
-            RecorderError: Something was.
+            RecorderError: An error was logged.
         """
         await asyncio.sleep(0)
         if self._errors:
@@ -259,7 +259,7 @@ class _Startup(log.MitmLogHandler):
             raise RecorderError("; ".join(self._errors), hint="see 'sessiontape record --help'")
 
     def finish(self) -> None:
-        """Called when all has started."""
+        """Report that the proxy is ready; called when everything has started."""
         self._over = True
         self._ready()
 
@@ -290,8 +290,8 @@ def _listening(master: Master, options: RecordOptions) -> list[Listening]:
         addresses = [(host, port) for host, port, *_ in instance.listen_addrs]
         is_public = any(not ipaddress.ip_address(host.partition("%")[0]).is_loopback for host, _ in addresses)
         if isinstance(instance.mode, ReverseMode):
-            # One line, however many addresses the host has; and where the upstream speaks https, mitmproxy listens
-            # for HTTP/3 beside, which is not recorded.
+            # One URL, however many addresses the host has. If the upstream speaks https, mitmproxy also listens for
+            # HTTP/3, which is not recorded.
             url = f"http://{in_url(options.listen[0])}:{addresses[0][1]}"
             found.append(Listening(url=url, upstream=str(options.upstream), is_public=is_public))
             continue

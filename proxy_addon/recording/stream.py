@@ -1,12 +1,12 @@
-"""mitmproxy's HTTP stream with what a recorder of the Media Collection API needs beside it.
+"""mitmproxy's HTTP stream, extended by what a recorder of the Media Collection API needs.
 
 * A time-out for upstream: mitmproxy has none, and a device would wait for ever.
-* Answers in upstream's place (502, 504) that a browser may read: with CORS headers and a JSON message.
+* Answers in upstream's place (502, 504) that a browser may read, with CORS headers and a JSON message.
 * The time of a request's first byte.
 * How a stream ended, so that the error hook can tell who left: see `outcome`.
 
-`install` puts it in the place of mitmproxy's own on connections that speak HTTP. It leans on names of mitmproxy that are
-not meant for the public: `recording.internals` has them all.
+`install` replaces mitmproxy's own stream on connections that speak HTTP. This uses internal names of mitmproxy, all of
+which are in `recording.internals`.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ Commands = Generator[commands.Command, Any, None]
 
 
 def outcome(flow: http.HTTPFlow) -> Outcome:
-    """Tell how a flow ended whose error hook has come."""
+    """Return how a flow ended; call it in or after its error hook."""
     if _OUTCOME in flow.metadata:
         return Outcome(flow.metadata[_OUTCOME])
-    # mitmproxy itself would not take the request (bad framing, too large), or what upstream answered.
+    # mitmproxy itself refused the request (bad framing, too large), or upstream's answer.
     return Outcome.REJECTED if flow.response is None else Outcome.UPSTREAM_CLOSED
 
 
 def went_upstream(flow: http.HTTPFlow) -> bool:
-    """Whether a flow's answer is upstream's, and not made by the proxy or another addon."""
+    """Whether a flow's answer came from upstream rather than from the proxy or another addon."""
     return bool(flow.metadata.get(_ASKED))
 
 
@@ -72,7 +72,7 @@ def own_answer(status: int, message: str) -> http.Response:
 
 
 def install(next_layer: layer.NextLayer) -> None:
-    """Have the HTTP layers that were just put on a connection make our streams."""
+    """Make the HTTP layers that were just put on a connection use our streams."""
     for each in next_layer.context.layers:
         if isinstance(each, HttpLayer) and "make_stream" not in each.__dict__:
             each.make_stream = functools.partial(_make_stream, each)  # type: ignore[method-assign]
@@ -80,7 +80,7 @@ def install(next_layer: layer.NextLayer) -> None:
 
 
 def _begin(parent: HttpLayer, handle: Callable[[events.Event], Commands], event: events.Event) -> Commands:
-    """Handle an event; where a connection begins, and only then is it known which HTTP it speaks, choose who reads it."""
+    """Handle an event; when a connection starts, and its version of HTTP is known, choose the class that reads it."""
     client = parent.context.client
     if isinstance(event, events.Start) and (client.alpn is None or client.alpn.startswith(b"http/1")):
         parent.connections.setdefault(client, TapeHttp1Server(parent.context.fork()))
@@ -93,7 +93,7 @@ def _make_stream(parent: HttpLayer, stream_id: int) -> Commands:
 
 
 class TapeHttp1Server(Http1Server):
-    """Knows when the first byte of a request came; mitmproxy takes the time at which its head is complete."""
+    """Sets the time of a request to that of its first byte; mitmproxy uses the time when its head is complete."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -111,7 +111,7 @@ class TapeHttp1Server(Http1Server):
 
 
 class _Buffering:
-    """Options under which bodies are never streamed: what is streamed is not there to be recorded."""
+    """mitmproxy's options, but bodies are never streamed, because a streamed body cannot be recorded."""
 
     stream_large_bodies = None
 
@@ -123,7 +123,7 @@ class _Buffering:
 
 
 class _Nobody:
-    """Takes the wake-up of a stream that is over, so that it need not be kept for it."""
+    """Receives the wake-up of a finished stream, so that the stream need not be kept for it."""
 
     def handle_event(self, _: events.Event) -> Commands:
         yield from ()
@@ -146,10 +146,10 @@ class TapeStream(HttpStream):
         return parse_route(self.flow.request.method, self.flow.request.path) is not None
 
     def handle_event(self, event: events.Event) -> Commands:
-        """Let the time-out through to a stream that is waiting for a connection to upstream."""
+        """Deliver the time-out even to a stream that is waiting for a connection to upstream."""
         paused = self._paused
         if isinstance(event, events.Wakeup) and paused and isinstance(paused.command, GetHttpConnection):
-            # Whatever comes of the connection later finds the stream in error and is swallowed.
+            # A later reply to the command finds the stream in an error state and is ignored.
             paused.generator.close()
             self._paused = None
         yield from super().handle_event(event)
@@ -169,7 +169,7 @@ class TapeStream(HttpStream):
                 reply = yield command
 
     def make_server_connection(self) -> Generator[commands.Command, Any, bool]:
-        """Get a connection to upstream, and from here on wait for its answer so long and no longer."""
+        """Get a connection to upstream, and start the time-out for its answer."""
         self._alarm = commands.RequestWakeup(self._timeout_s)
         yield self._alarm
         connected = yield from super().make_server_connection()
@@ -178,12 +178,12 @@ class TapeStream(HttpStream):
         return bool(connected)
 
     def flow_done(self) -> Commands:
-        """Forget the time-out."""
+        """Cancel the time-out."""
         self._disarm()
         yield from super().flow_done()
 
     def check_body_size(self, request: bool) -> Generator[commands.Command, Any, bool]:
-        """Check as usual, but keep what is recorded in one piece."""
+        """Check as usual, but never stream a body that is recorded."""
         options: Any = self.context.options
         if self._recorded and not isinstance(options, _Buffering):
             options = _Buffering(options)
@@ -191,29 +191,29 @@ class TapeStream(HttpStream):
         return (yield from super().check_body_size(request))
 
     def check_killed(self, emit_error_hook: bool) -> Generator[commands.Command, Any, bool]:
-        """Note who left while a hook was running."""
+        """Note the outcome if the device left while a hook was running."""
         for event in self._paused_event_queue:
             if isinstance(event, RequestProtocolError):
                 self.flow.metadata.setdefault(_OUTCOME, self._ended_by(event).value)
         return (yield from super().check_killed(emit_error_hook))
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
-        """Note how it ended before the error hook asks."""
+        """Note the outcome before the error hook asks for it."""
         self._disarm()
         self.flow.metadata.setdefault(_OUTCOME, self._ended_by(event).value)
         if self.request_body_buf:
-            # The device left in the middle of its body: what there is of it is worth keeping.
+            # The device left in the middle of its body; keep what has arrived.
             self.flow.request.data.content = bytes(self.request_body_buf)
         yield from super().handle_protocol_error(event)
 
     def _ended_by(self, event: RequestProtocolError | ResponseProtocolError) -> Outcome:
         if isinstance(event, RequestProtocolError):
             generic = event.code is ErrorCode.GENERIC_CLIENT_ERROR and not self.flow.request.is_http2
-            # h11 takes the end of a connection in the middle of a body for one more violation of the protocol.
+            # h11 also reports the end of a connection in the middle of a body as a protocol violation.
             malformed = generic and "closed connection" not in event.message
-            # The end of the connection that follows is mitmproxy's own doing, so the first word counts.
+            # After a violation, mitmproxy itself closes the connection, so the first event counts.
             return Outcome.REJECTED if malformed else Outcome.CLIENT_GONE
-        # A connection that is reset was accepted first; the reset was just faster than our own look at it.
+        # A reset connection had been accepted, even if the reset came before we noticed that.
         reset = f"[Errno {errno.ECONNRESET}]" in event.message
         failed = event.code is ErrorCode.CONNECT_FAILED and not reset
         return Outcome.UPSTREAM_UNREACHABLE if failed else Outcome.UPSTREAM_CLOSED
@@ -223,7 +223,7 @@ class TapeStream(HttpStream):
         if self.server_state in over or self.client_state == self.state_errored:
             return
         if self.flow.response is not None and not self._recorded:
-            return  # a long download that is none of ours
+            return  # a long download that is not recorded
         message = f"upstream gave no complete answer within {self._timeout_s:g} s"
         self.flow.metadata[_OUTCOME] = Outcome.UPSTREAM_TIMEOUT.value
         if self.flow.metadata.get(_ASKED):
@@ -233,7 +233,7 @@ class TapeStream(HttpStream):
         )
 
     def _refuse(self, command: SendHttp, error: ResponseProtocolError) -> Commands:
-        """Tell the device what went wrong upstream, in a way that a page can read; once."""
+        """Tell the device, once, what went wrong upstream, in an answer that a browser's page may read."""
         if self._refused:
             return
         status = error.code.http_status_code()

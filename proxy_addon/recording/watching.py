@@ -1,4 +1,4 @@
-"""Who watches a recording hears of sessions that start and end, and of what is found, as it is stored."""
+"""Report sessions that start and end, and findings, to whoever watches a recording, as they are stored."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from storage.saving import Touched
 logger = logs.logger(__name__)
 
 MOST = 10_000
-"""Sessions at most of which it is remembered that their end was told, as a player may close one twice; and exchanges
-that nobody has judged yet."""
+"""How many sessions whose end was reported are remembered, because a player may close one twice; and how many exchanges
+that still have to be judged."""
 _CLOSING = ("sessionComplete", "sessionEnd")
 
 
 class Watcher:
-    """Makes news of what was stored. Never fails: what it is called from has better to do."""
+    """Makes news of what was stored. Its methods never fail, so that they cannot disturb recording."""
 
     def __init__(self, tell: Callable[[News], None] | None) -> None:
-        """Make one.
+        """Make a watcher.
 
         Args:
-            tell: Gets the news, in threads of ours; it must not block. None where nobody watches.
+            tell: Called with news, from our threads; it must not block. None if nobody watches.
         """
         self._tell = tell
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._unjudged: OrderedDict[str, Session | None] = OrderedDict()
 
     def stored(self, batch: Iterable[tuple[Exchange, Verdict]], touched: Iterable[Touched]) -> None:
-        """Tell of exchanges that were stored, with what was found of them, and of the sessions they changed."""
+        """Report the findings of stored exchanges, and the sessions that they started or ended."""
         self._each(self._of_stored(batch, touched))
 
     def found_of_exchange(self, exchange: Exchange, findings: Sequence[Finding]) -> None:
-        """Tell what was found of an exchange that was stored before it was judged; not of one from before our time."""
+        """Report the findings of an exchange that this recorder stored before it was judged."""
         if exchange.id in self._unjudged:
             self._each(_of_exchange(exchange, findings, self._unjudged.pop(exchange.id)))
 
     def found_of_session(self, session: Session, findings: Iterable[Finding]) -> None:
-        """Tell what was found of a session as a whole, and not told before."""
+        """Report new findings of a session as a whole."""
         self._each(Found(at=session.last_event_at, session=session, finding=finding) for finding in findings)
 
     def _each(self, news: Iterable[News]) -> None:

@@ -1,8 +1,7 @@
-"""From the proxy's hooks to the store: a bounded queue and one thread that writes it in batches.
+"""From the proxy's hooks to the store: a bounded queue, and one thread that writes it in batches.
 
-What is handed over is stored, in order, or counted as lost and named in the log; nothing in between. A store that is
-away for a while is waited for, with the queue growing up to its bound; an exchange that the store will not take is lost
-alone, without the ones beside it.
+Each exchange is either stored, in order, or counted as lost and named in the log. If the store is unreachable, the
+writer tries again while the queue grows up to its bound. If the store refuses an exchange, only that one is lost.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from proxy_addon.process import logs
 logger = logs.logger(__name__)
 
 BATCH = 1000
-"""Most exchanges in one transaction."""
+"""How many exchanges one transaction stores at most."""
 QUEUE_BYTES = 256 * 2**20
-"""How much may wait for a store that is away. At 2 KB each that is more than 100,000 exchanges."""
+"""How many bytes may wait while the store is unreachable; with small bodies, more than 100,000 exchanges."""
 LINGER_S = 0.02
-"""How long a batch waits for company where no answer waits for it: it costs the proxy less CPU per exchange."""
+"""How long a batch waits for more exchanges if no answer waits for it, which saves CPU per exchange."""
 RETRY_S = (0.05, 2.0)
-"""First and longest pause between attempts to reach a store that is away."""
+"""First and longest pause between attempts to reach the store."""
 _OVERHEAD_BYTES = 2048
-"""Memory of an exchange beside its bodies, about."""
+"""Approximate memory of an exchange beside its bodies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What became of the exchanges handed over."""
+    """How many exchanges were stored, were lost, or are waiting."""
 
     stored: int
     lost: int
@@ -61,13 +60,13 @@ class Writer:
         linger_s: float = 0.0,
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
-        """Make a writer; `start` sets it going.
+        """Make a writer; `start` starts its thread.
 
         Args:
-            save: Stores a batch, exchanges with what is to be said of them where that is known already, in one
-                transaction. Saving one again that may have been committed must do no harm.
-            linger_s: How long a batch waits for company.
-            queue_bytes: How much may wait.
+            save: Stores a batch in one transaction: exchanges with their findings, or None if not judged yet. Saving
+                a batch again that may have been committed must do no harm.
+            linger_s: How long a batch waits for more exchanges.
+            queue_bytes: How many bytes may wait.
         """
         self._save = save
         self._linger_s = linger_s
@@ -84,21 +83,21 @@ class Writer:
         self._away_since: float | None = None
         self._current: list[_Waiting] = []
         self._give_up_at = float("inf")
-        # A daemon, so that a store that hangs cannot keep the process; `close` waits for it in good order.
+        # A daemon, so that a store that hangs cannot keep the process alive; `close` waits for the thread.
         self._thread = threading.Thread(target=self._run, name="sessiontape-writer", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
     def put(self, exchange: Exchange, findings: Sequence[Finding] | None = None) -> Future[bool]:
-        """Hand an exchange over. Never blocks.
+        """Queue an exchange. Never blocks.
 
         Args:
-            findings: What is to be said of it, where that is known already.
+            findings: Its findings; None if it has not been judged yet.
 
         Returns:
-            Becomes True once the exchange is committed, False once it is given up as lost.
+            A future that becomes True once the exchange is committed, or False once it is given up as lost.
         """
         size = len(exchange.request.body) + len(exchange.response.body if exchange.response else b"") + _OVERHEAD_BYTES
         waiting = _Waiting(exchange, findings, Future(), size)
@@ -116,7 +115,7 @@ class Writer:
         return waiting.done
 
     def close(self, timeout_s: float) -> Counts:
-        """Write what is waiting, for so long at most, and stop. What is left then is lost."""
+        """Write what is waiting, for at most ``timeout_s``, and stop. What is left then is lost."""
         with self._changed:
             self._closing = True
             self._give_up_at = time.monotonic() + timeout_s
@@ -124,8 +123,8 @@ class Writer:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         with self._changed:
-            # A thread that hangs in the store still has a batch in its hands; what comes of it nobody will tell. In one
-            # step with the queue: what the thread took from it in between would be in neither.
+            # A thread that hangs in the store still holds a batch whose outcome nobody will see. Take it together with
+            # the queue: anything that the thread took from the queue in between would be in neither.
             stranded, self._current = [*self._current, *self._take(None)], []
         for waiting in stranded:
             self._lose(waiting, "the recorder stopped before the store took it")
@@ -133,17 +132,17 @@ class Writer:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the store is away, so that waiting for a commit would be waiting for its return."""
+        """Whether the store is unreachable or too slow, so that answers should not wait for commits."""
         return self._stuck or self._overdue
 
     def overdue(self) -> None:
-        """Tell that a commit took longer than an answer may wait; until the next one, none waits any more."""
+        """Note that a commit took longer than an answer may wait; until the next commit, no answer waits."""
         if not self._overdue:
             self._overdue = True
             logger.warning("the store takes too long; answers do not wait for it until it is back")
 
     def counts(self) -> Counts:
-        """Count what became of the exchanges so far."""
+        """Return the counts so far."""
         with self._changed:
             return Counts(stored=self._stored, lost=self._lost, waiting=len(self._queue) + self._writing)
 
@@ -152,7 +151,7 @@ class Writer:
             self._write(batch)
 
     def _next_batch(self) -> list[_Waiting]:
-        """Wait for something to write; nothing means that it is time to stop."""
+        """Wait for exchanges to write, and return them; an empty batch means that it is time to stop."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closing)
             if self._linger_s and not self._closing:
@@ -183,7 +182,7 @@ class Writer:
                         self._lose(waiting, str(e))
                     return
                 pause_s = min(2 * pause_s, longest_s)
-            except Exception as e:  # noqa: BLE001  # whatever one exchange does must not cost the others
+            except Exception as e:  # noqa: BLE001  # one bad exchange must not lose the others
                 self._write_singly(batch, e)
                 return
             else:
@@ -195,7 +194,7 @@ class Writer:
                 return
 
     def _write_singly(self, batch: list[_Waiting], error: Exception) -> None:
-        """Find the exchange that spoils a batch."""
+        """Write each exchange by itself, so that only the one that the store refuses is lost."""
         if len(batch) == 1:
             self._lose(batch[0], f"the store will not take it: {error!r}")
             return
@@ -203,9 +202,9 @@ class Writer:
             self._write([waiting])
 
     def _wait_for_store(self, pause_s: float) -> bool:
-        """Pause before the next attempt; False when there is no time for one."""
+        """Pause before the next attempt; return False if there is no time for one."""
         with self._changed:
-            # Closing does not cut the pause short by more than the time that is left.
+            # If the writer is closed during the pause, pause again for no longer than the time that is left.
             self._changed.wait_for(lambda: self._closing, pause_s)
             left_s = self._give_up_at - time.monotonic()
             if self._closing and left_s > 0:
@@ -219,7 +218,7 @@ class Writer:
             logger.error(f"lost: {exchange.request.method} {exchange.request.path} of {at}: {reason}")
 
     def _settle(self, batch: list[_Waiting], *, stored: bool) -> bool:
-        """Count what became of a batch and tell it; of each exchange once, whoever gives it up first."""
+        """Count a batch as stored or lost and set its futures; each exchange is settled only once."""
         with self._changed:
             settled = [waiting for waiting in batch if not waiting.is_settled]
             for waiting in settled:

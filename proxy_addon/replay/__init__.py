@@ -1,1 +1,1 @@
-"""The async edge: carry out a plan against a target."""
+"""The async edge: carry out plans against a target."""

@@ -1,8 +1,8 @@
-"""Open connections to addresses that have been checked: straight away, or through an HTTP proxy.
+"""Open connections to addresses that have been checked: directly, or through an HTTP proxy.
 
-A proxy is used where ``--proxy`` asks for one, and nowhere else. It is asked for a tunnel (``CONNECT``, RFC 9110, 9.3.6)
-to an address in numbers, http or https: so it is we who say where the requests end up, and not the proxy's idea of a
-name, and what passes through it is what would have passed without it.
+A proxy is only used if ``--proxy`` asks for one. For http and https alike, it is asked for a tunnel (``CONNECT``, RFC
+9110, 9.3.6) to an IP address. So we decide where requests go, not the proxy's name resolution, and the proxy passes on
+the same bytes that a direct connection would carry.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from proxy_addon.replay.resolving import CheckedTarget, Role, check_target
 FROM_ENVIRONMENT = "env"
 _LONGEST_HEAD = 64 * 1024
 _OTHER_FILES = 64
-"""Of a process that replays: the store, the terminal, what is read."""
+"""How many open files a replay needs besides its connections: the store, the terminal, files that are read."""
 _AT_ONCE = 4
-"""Connections of one session that may be needed at once, where its requests overlapped; most need one."""
+"""How many connections a session may need at once, if its requests overlapped; most sessions need one."""
 _STATUS = re.compile(rb"HTTP/1\.[01] (?P<status>[0-9]{3})(?P<reason>[^\r\n]*)\r?\n")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyUrl:
-    """A proxy as it was named.
+    """The proxy that the user named.
 
     Attributes:
-        authorization: Value of ``Proxy-Authorization``; None where the URL has no user.
+        authorization: Value of ``Proxy-Authorization``; None if the URL has no user.
     """
 
     url: ServerUrl
@@ -47,7 +47,7 @@ class ProxyUrl:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy that may be used: its addresses have been checked like those of a target."""
+    """A proxy that may be used: its addresses were checked like those of a target."""
 
     server: CheckedTarget
     authorization: str | None = None
@@ -57,7 +57,7 @@ def parse_proxy(text: str) -> ProxyUrl:
     """Parse ``http://[user:password@]host[:port]``.
 
     Raises:
-        SettingsError: It is something else. The message has no password in it.
+        SettingsError: The text is something else. The message does not contain the password.
     """
     hint = "write --proxy http://host:port, or --proxy env for that of the environment"
     user, at, rest = text.rpartition("@")
@@ -76,10 +76,10 @@ def parse_proxy(text: str) -> ProxyUrl:
 
 
 def proxy_of_environment(target: ServerUrl) -> ProxyUrl | None:
-    """Return the proxy that ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy`` name for a target.
+    """Return the proxy that ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy`` name for a target, if any.
 
     Raises:
-        SettingsError: It is none that can be used.
+        SettingsError: The proxy named there cannot be used.
     """
     known = getproxies()
     named = known.get(target.scheme) or known.get("all")
@@ -96,17 +96,17 @@ def check_proxy(
     allowed: Collection[Allowed],
     servers: Iterable[tuple[str, str, int]] = (),
 ) -> Proxy:
-    """Resolve a proxy and judge it by the rules for targets, as everything that is sent reaches it first.
+    """Resolve a proxy and judge it by the rules for targets, because everything that is sent reaches it first.
 
     Args:
-        target: What is to be reached through it.
+        target: The target to reach through the proxy.
         upstreams: As for `check_target`.
         servers: As for `check_target`.
 
     Raises:
-        TargetRefused: It may not be used.
-        TargetUnreachable: Its name cannot be resolved.
-        SettingsError: The target is this machine and the proxy is not: there, the address means another one.
+        TargetRefused: The proxy may not be used.
+        TargetUnreachable: The proxy's name cannot be resolved.
+        SettingsError: The target is a loopback address and the proxy is not, so the proxy would connect to itself.
     """
     server = check_target(proxy.url, role=Role.PROXY, upstreams=upstreams, allowed=allowed, servers=servers)
     elsewhere = [number for number in server.addresses if not _is_loopback(number)]
@@ -119,10 +119,10 @@ def check_proxy(
 
 
 def make_room(sessions: int) -> None:
-    """Let this process have a connection, and some more, for each of so many sessions.
+    """Raise this process's limit of open files so that it suffices for a number of concurrent sessions.
 
     Raises:
-        SettingsError: The system does not allow as many.
+        SettingsError: The system does not allow even one connection for each session.
     """
     if sys.platform == "win32":
         return
@@ -142,13 +142,13 @@ def make_room(sessions: int) -> None:
 
 
 async def connect(number: str, port: int, proxy: Proxy | None = None) -> socket.socket:
-    """Return a connected socket that does not block.
+    """Return a connected non-blocking socket.
 
     Args:
-        number: An address.
+        number: The IP address to connect to.
 
     Raises:
-        OSError: There is no connection; the message of a proxy's refusal says so.
+        OSError: No connection could be made; the message says if a proxy refused it.
     """
     if proxy is None:
         return await _connect(number, port)

@@ -1,13 +1,12 @@
-"""Carry out plans: when each step is sent, with which ID and times, and what its answer comes to.
+"""Carry out plans: decide when each step is sent, with which ID and times, and what the outcome is.
 
-The engine knows no network, no store and no wall clock: a `Transport` sends, a `Ledger` is kept by somebody else and a
-`Clock` tells time, so that a test hands over a function, a list and a clock of its own. Plans come in one by one, as
-sessions begin; results go out one by one, as they happen.
+The engine knows no network, no store and no wall clock. It is given a `Transport`, a `Ledger` and a `Clock`, so that
+tests can pass their own. It takes plans one by one, as sessions begin, and reports results one by one, as they happen.
 
-Within a session, sending starts in the recorded order. A step starts when it is due, which is the session's origin plus
-the recorded offset over the speed, so that lateness never adds up; and when fewer requests are on their way than were at
-most when the session was recorded, so that a slow answer holds up others only then. At speed ``max`` one step follows
-the answer to the other.
+Within a session, steps start in the recorded order. A step starts when it is due, which is the start of the session
+plus the recorded offset divided by the speed, so that lateness does not add up. It also waits until fewer requests are
+in flight than there were at most while recording; otherwise, a slow answer does not delay other steps. At speed
+``max``, each step waits for the answer to the previous one.
 """
 
 from __future__ import annotations
@@ -29,23 +28,23 @@ from proxy_addon.core.replays.sending import SendingOptions
 from proxy_addon.errors import SessiontapeError, TargetUnreachable
 
 _LONGEST_SLEEP_S = 3600.0
-"""Event loops refuse to sleep for years; a slow replay of a long recording may want to."""
+"""Event loops refuse to sleep for years, which a slow replay of a long recording may require."""
 _ANNOUNCED_AT_FULL_SPEED = 16
 _MOST_ANNOUNCED = 64
-"""Steps of one session that are announced ahead: more would hold up none less, and leave more unknown after a kill."""
+"""How many steps of a session are announced ahead at most: with more, more steps are in doubt after a kill."""
 
 
 class Failure(StrEnum):
     """Why a request got no answer."""
 
     UNREACHABLE = "unreachable"
-    """No connection could be made, TLS included."""
+    """No connection could be made, or TLS failed."""
     CLOSED = "closed"
-    """The connection ended, or what came was no HTTP, before the answer was complete."""
+    """The connection ended before the answer was complete, or the answer was not HTTP."""
     TIMEOUT = "timeout"
     """The answer was not complete in time."""
     INVALID = "invalid"
-    """The request cannot be put into HTTP; nothing of it was sent."""
+    """The request cannot be expressed in HTTP; nothing of it was sent."""
 
 
 class TransportError(Exception):
@@ -57,7 +56,7 @@ class TransportError(Exception):
 
 
 class Transport(Protocol):
-    """Sends one request to the target, once, and returns the answer to it."""
+    """Sends requests to the target, each exactly once."""
 
     @property
     def has_connected(self) -> bool:
@@ -65,7 +64,7 @@ class Transport(Protocol):
         ...
 
     async def send(self, request: Request) -> Response:
-        """Send a request; its path is asked for below the target's.
+        """Send a request, its path appended to the target's, and return the answer.
 
         Raises:
             TransportError: There is no complete answer.
@@ -74,14 +73,14 @@ class Transport(Protocol):
 
 
 class Clock(Protocol):
-    """Tells time and lets it pass."""
+    """Tells the time, and sleeps."""
 
     def now(self) -> datetime:
-        """Return the time of day, aware."""
+        """Return the current time, aware."""
         ...
 
     def monotonic(self) -> float:
-        """Return seconds since any moment, never going back."""
+        """Return seconds on a clock that never goes back."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -93,11 +92,11 @@ class SystemClock:
     """This machine's clock."""
 
     def now(self) -> datetime:
-        """Return the time of day, UTC."""
+        """Return the current time in UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return seconds since some moment."""
+        """Return seconds on a clock that never goes back."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
@@ -106,29 +105,29 @@ class SystemClock:
 
 
 class Ledger(Protocol):
-    """Writes down what becomes of a run."""
+    """Records the progress of a run. Sessions are named by their position in the run."""
 
     def announce(self, position: int, number: int) -> asyncio.Future[None]:
-        """Note, for good, that so many steps of a session, skipped ones included, may have been sent from now on.
+        """Record durably that the first ``number`` steps of a session, skipped ones included, may be sent from now on.
 
-        None of them is sent before what this returns is done. So what a killed run has sent is known from its ledger,
-        but for the steps that are announced and have no result.
+        None of them is sent before the returned future is done. So the ledger of a killed run shows what it sent,
+        except for steps that were announced and have no result.
 
         Returns:
-            Done when it is noted; fails with a `SessiontapeError` where it cannot be.
+            A future that is done when this is recorded, or fails with a `SessiontapeError`.
         """
         ...
 
     def opened(self, position: int, new_session_id: str) -> None:
-        """Note the ID that the target gave to a session."""
+        """Record the ID that the target gave to a session."""
         ...
 
     def step(self, position: int, step: Step) -> None:
-        """Note what became of a step."""
+        """Record a finished step."""
         ...
 
     def end(self, position: int, session: SessionRun) -> None:
-        """Note what a session came to; its steps have been noted."""
+        """Record the end of a session whose steps have been recorded."""
         ...
 
 
@@ -137,7 +136,7 @@ class _Stopped(Exception):
 
 
 class Engine:
-    """One replay. `run` carries it out; `stop`, from any task, ends it in good order."""
+    """One replay. `run` carries it out; `stop`, called from any task, ends it gracefully."""
 
     def __init__(self, options: SendingOptions, transport: Transport, clock: Clock, ledger: Ledger) -> None:
         self._options = options
@@ -150,23 +149,23 @@ class Engine:
         self._failure: SessiontapeError | None = None
 
     def stop(self, reason: str = INTERRUPTED) -> None:
-        """Send nothing more: what is on its way has failed, what was not sent is skipped, each for this reason."""
+        """Send nothing more. Requests in flight fail and unsent steps are skipped, both with this reason."""
         if self._stop_reason is None:
             self._stop_reason = reason
             for task in self._under_way - {asyncio.current_task()}:
                 task.cancel()
 
     async def run(self, plans: AsyncIterator[tuple[int, SessionPlan]]) -> None:
-        """Send all plans, in their order as far as `SendingOptions.concurrency` lets them begin.
+        """Send all plans in order, at most `SendingOptions.concurrency` at a time.
 
-        After `stop` the remaining plans are still drawn, so that the ledger has all that was asked for.
+        After `stop`, the remaining plans are still consumed, so that the ledger has all sessions of the run.
 
         Args:
-            plans: With their places in the run; drawn one by one, each when its session may begin.
+            plans: Plans with their positions in the run; each is consumed when its session may begin.
 
         Raises:
             TargetUnreachable: The first attempts to connect failed and none ever succeeded; the rest is not tried.
-            SessiontapeError: What ``plans`` or the ledger raises; what was under way has been stopped and noted.
+            SessiontapeError: ``plans`` or the ledger raised it; sessions in progress were stopped and recorded.
         """
         free = asyncio.Semaphore(self._options.concurrency)
 
@@ -182,7 +181,7 @@ class Engine:
         async with asyncio.TaskGroup() as sessions:
             for number in count():
                 await free.acquire()
-                if self._unreachable or self._failure:  # perhaps while we waited for a free place
+                if self._unreachable or self._failure:  # possibly while we waited
                     break
                 try:
                     drawn = await anext(plans, None)
@@ -207,19 +206,19 @@ class Engine:
         self.stop(f"{BROKEN_OFF}: {error}")
 
     def _missed(self, error: TransportError) -> None:
-        """End the run as no connection to the target has ever succeeded; so nothing has been sent."""
+        """End the run because no connection to the target has ever succeeded, so that nothing has been sent."""
         self._unreachable = self._unreachable or error
         self.stop(f"{UNREACHED}: {error}")
 
 
 class _Announced:
-    """How far the steps of a session are announced: as far ahead as needed to hold up none, and no further."""
+    """Announces the steps of a session just far enough ahead that none has to wait."""
 
     def __init__(self, ledger: Ledger, position: int, plan: SessionPlan, ahead: int) -> None:
         """Begin with nothing announced.
 
         Args:
-            ahead: How many steps further than the one that is sent; more where that has turned out to be too few.
+            ahead: How many steps to announce beyond the next; grows if steps have to wait.
         """
         self._ledger = ledger
         self._position = position
@@ -230,10 +229,10 @@ class _Announced:
         self._asking: asyncio.Future[None] | None = None
 
     async def reach(self, number: int) -> None:
-        """Wait until so many steps are announced, and have those behind them announced meanwhile.
+        """Wait until ``number`` steps are announced, and start announcing the ones after them.
 
         Raises:
-            SessiontapeError: It cannot be noted.
+            SessiontapeError: The ledger cannot record it.
         """
         while number > self._noted:
             if self._asking is None:
@@ -247,7 +246,7 @@ class _Announced:
             self._ask(number)
 
     def forget(self) -> None:
-        """What was asked for no longer matters, nor whether it fails."""
+        """Cancel the announcement in progress, and ignore its failure."""
         if self._asking is not None and not self._asking.cancel() and not self._asking.cancelled():
             self._asking.exception()
 
@@ -262,7 +261,7 @@ class _Announced:
 
 
 class _SessionReplay:
-    """One session under way."""
+    """One session in progress."""
 
     def __init__(self, engine: Engine, position: int, plan: SessionPlan, begins_s: float) -> None:
         self._engine = engine
@@ -290,7 +289,7 @@ class _SessionReplay:
                 await self._announced.reach(1)
             await self._send_all()
         except _Stopped:
-            pass  # what is left is noted below
+            pass  # the remaining steps are recorded below
         except SessiontapeError as e:
             engine._break_off(e)
         except asyncio.CancelledError:
@@ -304,7 +303,7 @@ class _SessionReplay:
         for planned in self._plan.steps:
             if planned.seq not in self._steps:
                 self._note(planned.result(StepOutcome.SKIPPED, reason=planned.skip or engine._stop_reason))
-        # By place in the recording; a start that an event overtook was sent first all the same.
+        # In recorded order, although a start that an event had overtaken was sent first.
         steps = tuple(self._steps[seq] for seq in sorted(self._steps))
         session = self._plan.session
         engine._ledger.end(
@@ -319,10 +318,10 @@ class _SessionReplay:
         )
 
     async def _send_all(self) -> None:
-        """Start all steps and wait for their ends.
+        """Start all steps and wait until they end.
 
         Raises:
-            _Stopped: The run was stopped before all were started.
+            _Stopped: The run was stopped before all steps were started.
         """
         for number, planned in enumerate(self._plan.steps, 1):
             if self._engine._stop_reason is not None:
@@ -336,7 +335,7 @@ class _SessionReplay:
             due_s = await self._until_due(planned)
             await self._announced.reach(number)
             if planned.opens or self._options.speed.factor is None:
-                await self._send(planned, due_s)  # all else waits for the new ID, or for the answer
+                await self._send(planned, due_s)  # later steps need the new ID, or wait for the answer
                 continue
             await self._places.acquire()
             task = asyncio.create_task(self._send(planned, due_s))
@@ -350,7 +349,7 @@ class _SessionReplay:
         self._places.release()
 
     async def _until_due(self, planned: PlannedStep) -> float | None:
-        """Wait until a step is due, and return when that was by the monotonic clock; None where it has no such time."""
+        """Wait until a step is due; return the due time by the monotonic clock, or None if it need not wait."""
         after_s = self._options.speed.due_after_s(planned.offset_s)
         if after_s is None or self._origin_s is None:
             return None
@@ -382,10 +381,10 @@ class _SessionReplay:
         except asyncio.CancelledError:
             reason = self._engine._stop_reason
             if reason is None or not self._engine._transport.has_connected:
-                raise  # in the latter case nothing of it went out: it is skipped
+                raise  # without a connection, nothing was sent, so the step is skipped
             self._failed(planned, request, sent_at, drift_ms, reason)
             if asyncio.current_task() in self._sending:
-                return  # cancelled by `run`, which waits for us
+                return  # `run` cancelled this task and waits for it
             raise
         if planned.opens:
             self._opened(response)
@@ -435,7 +434,7 @@ class _SessionReplay:
             self._engine._ledger.opened(self._position, self._new_session_id)
 
     def _reason(self, steps: Sequence[Step]) -> str | None:
-        """Return what kept the session, or the rest of it, from being sent; None where nothing did."""
+        """Return why the session, or the rest of it, was not sent; None if all of it was."""
         reasons = {step.reason: None for step in steps if step.outcome is StepOutcome.SKIPPED}
         if not steps:
             return "it has no exchanges"

@@ -1,4 +1,4 @@
-"""Fetch documents from a server that the user named: GET, no redirects, no proxies of the environment."""
+"""Fetch documents from a server that the user named: by GET, without redirects or the environment's proxies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ AT_ONCE = 4
 
 
 def fetch_all(urls: Mapping[str, str], *, insecure: bool = False) -> dict[str, bytes | str]:
-    """Return the bodies of documents by the names given, or why there is none, in their order.
+    """Fetch URLs that are given by name; return, in the same order, each body or a text that says why there is none.
 
     Args:
         insecure: Do not check certificates.

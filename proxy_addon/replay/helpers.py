@@ -1,4 +1,4 @@
-"""Work beside the one process that sends: in a thread, or for long runs in a process of its own, one piece at a time."""
+"""Run work beside the code that sends, one piece at a time: in a thread, or in a separate process for long runs."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from proxy_addon.process.signals import ENDING
 
 
 class Work[**P, T](Protocol):
-    """What is done; it can be handed to another process before it has begun."""
+    """A kind of work. Before its first call, it can be sent to another process."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do a piece of it."""
+        """Do one piece of work."""
         ...
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Release resources."""
         ...
 
 
 def collect_seldom() -> None:
-    """Look for cyclic garbage less often: a replay makes next to none, and looking took a tenth of its time."""
+    """Collect cyclic garbage less often: a replay produces almost none, and collecting took a tenth of its time."""
     gc.freeze()
     gc.set_threshold(50_000)
 
 
 @contextmanager
 def beside[**P, T](work: Work[P, T], *, in_process: bool) -> Iterator[Callable[P, Future[T]]]:
-    """Give a function that has a piece of work done, in the order it is called.
+    """Yield a function that submits a piece of work; pieces are done in the order of the calls.
 
-    A piece fails with `BrokenExecutor` where that process has died.
+    A piece fails with `BrokenExecutor` if the process that does it has died.
 
     Args:
-        in_process: In a process of its own, which takes a second to start.
+        in_process: Use a separate process, which takes a second to start, instead of a thread.
     """
     executor: Executor
     do: Callable[..., T]
@@ -56,7 +56,7 @@ def beside[**P, T](work: Work[P, T], *, in_process: bool) -> Iterator[Callable[P
     def submit(*args: P.args, **kwargs: P.kwargs) -> Future[T]:
         try:
             return executor.submit(do, *args, **kwargs)
-        except BrokenExecutor as e:  # its process has died; what is asked for tells, like what it was at
+        except BrokenExecutor as e:  # the process has died; report it through the future, as for pieces in progress
             failed: Future[T] = Future()
             failed.set_exception(e)
             return failed
@@ -69,12 +69,12 @@ def beside[**P, T](work: Work[P, T], *, in_process: bool) -> Iterator[Callable[P
 
 
 _there: list[Work[..., Any]] = []
-"""The work of a process that was started for it; empty elsewhere."""
+"""The work of this process, if it was started for work; otherwise empty."""
 
 
 def _begin_there(work: Work[..., Any]) -> None:
     collect_seldom()
-    # What is meant for the process that sends reaches us too: Ctrl-C, or a signal to the group. It knows what to do.
+    # Ctrl-C, or a signal to the process group, reaches this process too. The process that sends handles it.
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     _there.append(work)
@@ -93,10 +93,10 @@ def _do_there(*args: Any, **kwargs: Any) -> Any:
 
 
 async def outcome[T](future: Future[T]) -> T:
-    """Wait for a piece of work that is done beside.
+    """Wait for a piece of work that was submitted to `beside`.
 
     Raises:
-        StorageUnavailable: The process that did it has died.
+        StorageUnavailable: The process that does the work has died.
     """
     try:
         return await asyncio.wrap_future(future)
@@ -105,5 +105,5 @@ async def outcome[T](future: Future[T]) -> T:
 
 
 def helper_died(error: Exception) -> StorageUnavailable:
-    """Return what is told of a helper process that has ended."""
+    """Return the error for a helper process that has died."""
     return StorageUnavailable(f"a process beside the replay has died: {error}", hint="was it killed, or out of memory?")

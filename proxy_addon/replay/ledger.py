@@ -1,4 +1,4 @@
-"""The ledger of a run: what happens in it, on its way into the store."""
+"""The ledger of a run, written to the store."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from storage import runs
 from storage.engine import Store
 
 _PATIENCE_S = 30.0
-"""How long a store may refuse to be written until the run breaks off: a migration or a restart may take that long."""
+"""How long writing may fail before the run breaks off; a migration or a restart may take that long."""
 _PATIENCE_AT_THE_END_S = 10.0
-"""The same when all is sent, or somebody wants it to end."""
+"""The same when everything is sent, or the run was interrupted."""
 _BETWEEN_TRIES_S = 0.2
 
 
 class Watching(Protocol):
-    """Who wants to know how far it has got."""
+    """Follows the progress of a run."""
 
     def step(self, step: Step) -> None:
-        """Learn what became of a step."""
+        """A step has finished."""
         ...
 
     def session_ended(self, session: SessionRun) -> None:
-        """Learn what a session came to."""
+        """A session has ended."""
         ...
 
 
 class StoreLedger:
-    """What happens in a run, on its way into the store.
+    """Writes the progress of a run to the store.
 
-    It is written beside, together with what came meanwhile, so that sending does not wait for a disk; only what is
-    going to be sent is noted before, some steps ahead. What could not be written is kept and tried again: a store that
-    is locked or away for a while holds up sending, and breaks nothing.
+    Entries are written in batches in a thread or process of their own, so that sending does not wait for the disk. Only
+    announcements are written before steps are sent, some steps ahead. Entries that cannot be written are kept and tried
+    again, so that a store that is locked or unreachable for a while only delays sending.
     """
 
     def __init__(self, store: Store, run_id: str, watching: Watching, *, in_process: bool) -> None:
-        """Begin with nothing to write; `write` writes.
+        """Make an empty ledger; `write` does the writing.
 
         Args:
-            in_process: Whether to write in a process of its own.
+            in_process: Whether to write in a separate process.
         """
         self._saver = _Saver(store.url, run_id)
         self._watching = watching
@@ -56,7 +56,7 @@ class StoreLedger:
         self._changed = asyncio.Event()
 
     def announce(self, position: int, number: int) -> asyncio.Future[None]:
-        """Have it noted how many steps of a session may have been sent; see `engine.Ledger`."""
+        """Record how many steps of a session may be sent from now on; see `engine.Ledger`."""
         noted = asyncio.get_running_loop().create_future()
         if self._broken is not None:
             noted.set_exception(self._broken)
@@ -67,32 +67,32 @@ class StoreLedger:
         return noted
 
     def opened(self, position: int, new_session_id: str) -> None:
-        """Note the ID that the target gave to a session."""
+        """Record the ID that the target gave to a session."""
         self._entries.opened[position] = new_session_id
         self._changed.set()
 
     def step(self, position: int, step: Step) -> None:
-        """Note what became of a step, and tell it."""
+        """Record a finished step, and report it."""
         self._entries.steps.append((position, step))
         self._changed.set()
         self._watching.step(step)
 
     def end(self, position: int, session: SessionRun) -> None:
-        """Note what a session came to, and tell it."""
+        """Record the end of a session, and report it."""
         self._entries.ended[position] = session.reason
         self._changed.set()
         self._watching.session_ended(session)
 
     def close(self) -> None:
-        """Let `write` end with what there is."""
+        """Let `write` return once everything is written."""
         self._is_closed = True
         self._changed.set()
 
     async def write(self) -> None:
-        """Write what comes until the run is over.
+        """Write entries as they come until `close` is called.
 
         Raises:
-            StorageUnavailable: It could not all be written, not even at the end.
+            StorageUnavailable: Not everything could be written.
         """
         with beside(self._saver, in_process=self._in_process) as save:
             loop = asyncio.get_running_loop()
@@ -119,7 +119,7 @@ class StoreLedger:
                         _settle(announcing, e)
                     loop.call_later(_BETWEEN_TRIES_S, self._changed.set)
                 except Exception as e:
-                    # Nobody knows whether it was written, so it is not tried again; and whoever waits is told.
+                    # It is unknown whether this was written, so do not try again, and fail all who wait.
                     is_dead = isinstance(e, BrokenExecutor)
                     self._broken = helper_died(e) if is_dead else StorageUnavailable(f"the run cannot be noted: {e}")
                     _settle([*announcing, *self._announcing], self._broken)
@@ -129,7 +129,7 @@ class StoreLedger:
                     _settle(announcing, None)
 
     def _keep(self, entries: runs.LedgerEntries) -> None:
-        """Keep what could not be written for the next time."""
+        """Keep entries that could not be written for the next attempt."""
         later = self._entries
         self._entries = runs.LedgerEntries(
             announced=entries.announced | later.announced,
@@ -142,7 +142,7 @@ class StoreLedger:
 def _settle(waiting: Iterable[asyncio.Future[None]], error: StorageError | None) -> None:
     for each in waiting:
         if each.done():
-            continue  # its session has ended meanwhile
+            continue  # its session has ended in the meantime
         if error is None:
             each.set_result(None)
         else:
@@ -150,7 +150,7 @@ def _settle(waiting: Iterable[asyncio.Future[None]], error: StorageError | None)
 
 
 class _Saver:
-    """Writes what happened in a run: `helpers.Work`."""
+    """Writes entries to the store; a `helpers.Work`."""
 
     def __init__(self, store_url: str, run_id: str) -> None:
         self._store_url = store_url
@@ -165,6 +165,6 @@ class _Saver:
                 runs.note(db, self._run_id, entries)
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
         if self._store is not None:
             self._store.close()

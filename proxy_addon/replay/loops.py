@@ -1,4 +1,4 @@
-"""The event loop of a replay: uvloop where it is installed, which halves what a request costs."""
+"""The event loop of a replay: uvloop if it is installed, which halves the cost of a request."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 
 def run[T](main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end in an event loop of its own, and return what it returns."""
-    if importlib.util.find_spec("uvloop") is None:  # there is none for Windows
+    """Run a coroutine in a new event loop, and return its result."""
+    if importlib.util.find_spec("uvloop") is None:  # it does not exist for Windows
         return asyncio.run(main)
     import uvloop  # noqa: PLC0415  # as above
 

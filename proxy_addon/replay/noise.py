@@ -1,4 +1,4 @@
-"""Learn what differs between the answers of a target to the same request: each session is sent twice."""
+"""Learn what differs between two answers of a target to the same request, by sending each session twice."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from proxy_addon.replay.transport import HttpTransport
 
 
 def learn_noise(plans: Iterable[SessionPlan], options: SendingOptions, transport: HttpTransport) -> tuple[str, ...]:
-    """Send each session twice, one after the other, and return what differs between the answers, as rules.
+    """Send each session twice, one at a time, and return what differs between the answers, as rules.
 
     Raises:
         TargetUnreachable: No connection to the target succeeded.
-        Ended: A signal came.
+        Ended: A signal arrived.
     """
     found: set[str] = set()
 
@@ -46,7 +46,7 @@ def learn_noise(plans: Iterable[SessionPlan], options: SendingOptions, transport
 
     interrupted_by = loops.run(send_all_twice())
     if interrupted_by is not None:
-        raise signals.Ended(interrupted_by)  # now that all is closed: the command ends as commands do
+        raise signals.Ended(interrupted_by)  # everything is closed, so the command can end as usual
     return tuple(sorted(found))
 
 
@@ -55,7 +55,7 @@ async def _alone(plan: SessionPlan) -> AsyncGenerator[tuple[int, SessionPlan]]:
 
 
 class _Listening:
-    """A transport that keeps the answers, in the order of the requests; None for one that got none."""
+    """A transport that keeps the answers in the order of the requests; None for a request without an answer."""
 
     def __init__(self, transport: HttpTransport) -> None:
         self._transport = transport
@@ -74,19 +74,19 @@ class _Listening:
 
 
 class _NoLedger:
-    """The ledger of a run that nobody keeps."""
+    """A ledger that records nothing."""
 
     def announce(self, position: int, number: int) -> asyncio.Future[None]:
-        """Let it go on."""
+        """Return a future that is done."""
         done = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
 
     def opened(self, position: int, new_session_id: str) -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def step(self, position: int, step: Step) -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def end(self, position: int, session: SessionRun) -> None:
-        """Forget it."""
+        """Do nothing."""

@@ -17,8 +17,8 @@ class Planning:
     """How sessions become plans.
 
     Attributes:
-        changer: What is changed in requests.
-        spreads_equal_ts: Whether events of one time are moved apart.
+        changer: Applies the changes of requests.
+        spreads_equal_ts: Whether events with the same ``ts`` are moved apart.
     """
 
     changer: Changer
@@ -26,13 +26,13 @@ class Planning:
 
 
 class Planner:
-    """Makes the plans of sessions, one after the other: `helpers.Work`."""
+    """Makes the plans of sessions, one after the other; a `helpers.Work`."""
 
     def __init__(self, store_url: str, planning: Planning, skip: Mapping[str, str]) -> None:
-        """Prepare.
+        """Make a planner without opening the store.
 
         Args:
-            skip: Reasons not to send a session, by its id.
+            skip: Why a session is not sent, by our id.
         """
         self._store_url = store_url
         self._planning = planning
@@ -57,6 +57,6 @@ class Planner:
             )
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
         if self._store is not None:
             self._store.close()

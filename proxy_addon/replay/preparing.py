@@ -1,4 +1,4 @@
-"""What comes before the first request of a replay: the target is checked, and the run stands in the store."""
+"""Prepare a replay before its first request: check the target, and store the run."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Chosen:
     """The sessions that a command names.
 
     Attributes:
-        names: Of sessions; empty for all that the filters leave.
+        names: Names of sessions; empty for all that pass the filters.
     """
 
     names: Sequence[str]
     filters: Filters
 
     def find(self, db: Connection) -> Iterable[Session]:
-        """Return them, each once, oldest first where they are not named.
+        """Return the sessions, each once, in the order of their names, or oldest first.
 
         Raises:
-            NotFound: A name is none, or not of one session alone.
+            NotFound: A name means no session or several.
         """
         if not self.names:
             return sessions.newest(db, self.filters, now=datetime.now(UTC), oldest_first=True)
@@ -53,11 +53,12 @@ class Chosen:
 def checked(
     store: Store, url: ServerUrl, allowed: Sequence[Allowed], proxy: ProxyUrl | None
 ) -> tuple[CheckedTarget, Proxy | None]:
-    """Return where a run may go, by its addresses; and the proxy on the way, which is judged like a target.
+    """Return the checked target, and the proxy, which is checked like a target.
 
     Raises:
-        TargetRefused: It may not go there.
-        TargetUnreachable: A name has no address.
+        TargetRefused: The target or the proxy may not be used.
+        TargetUnreachable: The name of either cannot be resolved.
+        SettingsError: The proxy cannot reach the target.
     """
     with store.read() as db:
         upstreams, servers = sessions.upstreams(db), sessions.servers(db)
@@ -70,15 +71,15 @@ def checked(
 
 
 def unchecked(url: ServerUrl) -> CheckedTarget:
-    """Return a target to which nothing can be sent, to plan for one that is refused."""
+    """Return a target without addresses, for planning when the real one is refused. Nothing can be sent to it."""
     return CheckedTarget(url, addresses=(), needed_leave=True)
 
 
 def planning_of(options: RunOptions, *, is_safe: bool) -> Planning:
-    """Return how sessions become plans; the safe profile comes first, so that what was typed has the last word.
+    """Return how sessions become plans. The safe profile comes first, so that the user's own changes prevail.
 
     Args:
-        is_safe: Whether it is on where nothing was said about it.
+        is_safe: Whether the safe profile is on if the options do not say.
     """
     safe = SAFE if (is_safe if options.safe is None else options.safe) else ()
     changer = Changer([*safe, *options.changes], key=bytes.fromhex(options.key), profile=len(safe))
@@ -86,12 +87,12 @@ def planning_of(options: RunOptions, *, is_safe: bool) -> Planning:
 
 
 def changes_of(options: RunOptions, planning: Planning) -> list[RunChange]:
-    """Return what a run changes in requests, with nothing found yet."""
+    """Return the changes of a run that has not sent anything yet."""
     return list(run_changes(options.changes, is_safe=planning.changer.profile > 0))
 
 
 def plans_of(store: Store, chosen: Chosen, planning: Planning) -> Iterator[SessionPlan]:
-    """Yield the plans of sessions, in their order, without sending anything."""
+    """Yield the plans of sessions in order, without sending anything."""
     with store.read() as db:
         found = list(chosen.find(db))
     with closing(Planner(store.url, planning, repeated_starts(found))) as planner:
@@ -100,7 +101,7 @@ def plans_of(store: Store, chosen: Chosen, planning: Planning) -> Iterator[Sessi
 
 
 def begin(store: Store, run: ReplayRun, *, options: RunOptions, changes: Iterable[RunChange], chosen: Chosen) -> int:
-    """Write a run with the sessions it is about; return how many."""
+    """Store a run with its sessions; return how many there are."""
     with store.read() as db:
         found = chosen.find(db)
         with store.write() as writing:
@@ -109,7 +110,7 @@ def begin(store: Store, run: ReplayRun, *, options: RunOptions, changes: Iterabl
 
 
 def take_up(store: Store, run: ReplayRun, *, changes: Iterable[RunChange]) -> int:
-    """Settle what was cut short, and let wait again what was kept from being sent; return how many sessions wait."""
+    """Resume a run: settle sessions that were cut short, and set unsent ones to waiting; return how many wait."""
     _close_cut_short(store, run.id)
     with store.write() as db:
         runs.add_changes(db, run.id, changes)
@@ -121,7 +122,7 @@ def take_up(store: Store, run: ReplayRun, *, changes: Iterable[RunChange]) -> in
 
 
 def _close_cut_short(store: Store, run_id: str) -> None:
-    """Settle the sessions in whose middle a run was killed: what is missing of them is listed, and never sent."""
+    """Settle the sessions in whose middle a run was killed: their missing steps are stored and never sent."""
     with store.write() as db:
         for position, source, noted, announced in list(runs.cut_short(db, run_id)):
             found = sessions.get(db, [source])

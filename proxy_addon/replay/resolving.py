@@ -1,7 +1,7 @@
-"""Resolve a target once and judge what is going to be connected to, before anything is sent.
+"""Resolve a target once, and judge the addresses that will be connected to before anything is sent.
 
-`core.replays.targets` has the rules; here is what they need to know of the world: the addresses of names, and which of them
-are this machine's own.
+`core.replays.targets` has the rules. This module finds out what they need: the addresses of names, and which of them
+belong to this machine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PARALLEL_LOOKUPS = 16
 
 
 class Role(StrEnum):
-    """What a server is to a replay; the value is the option that names it."""
+    """The role of a server in a replay; the value is the option that names it."""
 
     TARGET = "--target"
     PROXY = "--proxy"
@@ -31,11 +31,11 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckedTarget:
-    """A target a replay may go to, and the addresses that have been judged; no others are connected to.
+    """A target that a replay may go to, with the addresses that were judged; no others are connected to.
 
     Attributes:
-        addresses: As numbers, in the order to try them.
-        needed_leave: Whether it is a target that nobody may replay to unless told.
+        addresses: IP addresses in the order to try them.
+        needed_leave: Whether the target is only allowed because of ``--allow-host``.
     """
 
     url: ServerUrl
@@ -56,20 +56,20 @@ def check_target(
 
     Args:
         upstreams: URLs of the upstreams of everything in the store.
-        servers: Addresses that were connected to while recording, whatever they were called: upstream, address, port.
-        recorders: Those that run on this machine.
-        role: For messages.
+        servers: Addresses that were connected to while recording: upstream, address, port.
+        recorders: The recorders that run on this machine.
+        role: The role of the target, for messages.
 
     Raises:
-        TargetRefused: A replay may not go there; the hint is what to type to allow it.
-        TargetUnreachable: Its name cannot be resolved.
+        TargetRefused: A replay may not go there; the hint says what to type to allow it.
+        TargetUnreachable: The target's name cannot be resolved.
     """
     upstreams, servers = list(upstreams), list(servers)
     failure: OSError | UnicodeError | None = None
     numbers: tuple[str, ...] = ()
     try:
         numbers = _resolve(url.host, url.port)
-    except (OSError, UnicodeError) as e:  # a name with an empty or too long label is a UnicodeError
+    except (OSError, UnicodeError) as e:  # UnicodeError: the name has an empty or too long label
         failure = e
     target = Server(label=str(url), host=url.host, port=url.port, addresses=_addresses(numbers))
     others = _servers(upstreams, url.port) + [
@@ -78,7 +78,7 @@ def check_target(
         if port == url.port
     ]
     everywhere = target.addresses.union(*(other.addresses for other in others))
-    # A name that is refused is refused whether or not it can be resolved here.
+    # Refuse first: a name may have to be refused even if it cannot be resolved here.
     refused = refusal(target, upstreams=others, allowed=allowed, local=_own(everywhere))
     if refused is not None:
         raise TargetRefused(
@@ -122,10 +122,10 @@ def _recorders_at(target: Server, recorders: Iterable[Recorder]) -> Iterator[Rec
 
 
 def _servers(upstreams: Iterable[str], port: int) -> list[Server]:
-    """Return the upstreams on a port: servers on other ports are others, and need not be looked up."""
+    """Return the upstreams on a port. Upstreams on other ports are different servers and need no lookup."""
     urls = []
     for upstream in upstreams:
-        with suppress(SettingsError):  # what is no URL cannot have been connected to
+        with suppress(SettingsError):  # nothing can have connected to an invalid URL
             urls.append(parse_server_url(upstream))
     urls = [url for url in urls if url.port == port]
     with ThreadPoolExecutor(_PARALLEL_LOOKUPS) as pool:
@@ -157,7 +157,7 @@ def _own(addresses: Iterable[Address]) -> frozenset[Address]:
 
 
 def _is_own(address: Address) -> bool:
-    """Tell whether an address is one of this machine's: only those can be bound to. No packet is sent."""
+    """Whether an address belongs to this machine: only those can be bound to. No packet is sent."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:

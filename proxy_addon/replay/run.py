@@ -1,4 +1,4 @@
-"""One replay from the store to a target and back into the store: loads, sends, writes, and stops on a signal."""
+"""Carry out one replay: read plans from the store, send them, write results to the store, and stop on a signal."""
 
 from __future__ import annotations
 
@@ -25,20 +25,19 @@ from storage import runs, sessions
 from storage.engine import Store
 
 _AHEAD = 8
-"""Plans that are made before there is room for their sessions: reading must not hold up sending."""
+"""How many plans are made in advance, so that reading does not delay sending."""
 _LONG, _LARGE = 200, 10_000
-"""From so many sessions or exchanges on, at full speed, it pays to start processes that make the plans and write beside
-the sender."""
+"""From this number of sessions or exchanges on, separate processes for planning and writing pay off at full speed."""
 _ROWS_AT_ONCE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a replay ended; what became of it is in the store.
+    """How a replay ended; its results are in the store.
 
     Attributes:
-        signal: Number of the signal that interrupted it.
-        error: What kept it, or its record in the store, from being whole.
+        signal: Number of the signal that interrupted it; None for none.
+        error: Why the replay, or its record in the store, is incomplete; None if it is complete or interrupted.
     """
 
     signal: int | None
@@ -54,7 +53,7 @@ async def carry_out(
     transport: HttpTransport,
     watching: Watching,
 ) -> Ended:
-    """Replay the sessions of a run that are waiting; the run is in the store as far as it has got, at any time."""
+    """Replay the waiting sessions of a run. At any time, the store has its progress so far."""
     collect_seldom()
     clock = SystemClock()
     at_full_speed = options.speed.factor is None
@@ -62,7 +61,7 @@ async def carry_out(
     ledger = StoreLedger(store, run_id, watching, in_process=in_process)
     engine = Engine(options, transport, clock, ledger)
     error: SessiontapeError | None = None
-    # At full speed sessions side by side tend to end together; else there is time, and no use in a crowd.
+    # At full speed, concurrent sessions tend to end together and need their successors at once.
     ahead = options.concurrency if at_full_speed else min(_AHEAD, options.concurrency)
     plans = _plans(store, run_id, planning, ledger, most_ahead=ahead, in_process=in_process)
     with signals.calling_on_signals(engine.stop) as received:
@@ -85,10 +84,10 @@ async def carry_out(
 async def _plans(
     store: Store, run_id: str, planning: Planning, ledger: StoreLedger, *, most_ahead: int, in_process: bool
 ) -> AsyncGenerator[tuple[int, SessionPlan]]:
-    """Yield the plans of sessions that are waiting.
+    """Yield the plans of waiting sessions.
 
     Args:
-        most_ahead: How many are made before they are asked for.
+        most_ahead: How many plans are made in advance.
     """
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1) as reader:
@@ -115,7 +114,7 @@ async def _made(position: int, future: Future[SessionPlan]) -> tuple[int, Sessio
 async def _waiting(
     store: Store, run_id: str, loop: asyncio.AbstractEventLoop, reader: ThreadPoolExecutor
 ) -> AsyncGenerator[tuple[int, str, Session | None]]:
-    """Yield the sessions of a run that are waiting: place, our id, and the session where it still is in the store."""
+    """Yield the waiting sessions of a run: position, our id, and the session, or None if it was deleted."""
 
     def read(after: int) -> list[tuple[int, str, Session | None]]:
         with store.read() as db:
@@ -131,7 +130,7 @@ async def _waiting(
 
 
 def _repeated(store: Store, run_id: str) -> dict[str, str]:
-    """Return the reasons to skip sessions that another one of the run makes needless."""
+    """Return the reasons to skip sessions that another session of the run supersedes."""
     with store.read() as db:
         return repeated_starts(sessions.get(db, runs.attempts(db, run_id)))
 

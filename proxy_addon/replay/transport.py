@@ -1,13 +1,12 @@
 """Send requests over HTTP/1.1, exactly as recorded and exactly once.
 
-A thin client of our own: httptools reads answers, asyncio or uvloop moves bytes. What goes out is the recorded head,
-byte for byte. Nothing is done that was not asked for: no redirects, cookies, proxies or credentials of the environment,
-no name looked up, no decompression.
+A thin client of our own: httptools parses answers, and asyncio or uvloop transfers bytes. Headers are sent as recorded,
+byte for byte. The client does nothing that was not asked for: it follows no redirects, keeps no cookies, uses no
+proxies or credentials from the environment, looks up no names, and decompresses nothing.
 
-Connections are kept and used again. On one that has gone away while nobody looked nothing is sent: a last look at the
-socket before each request, and a short life for idle ones, see to that. What little remains is a server that hangs up
-at the very moment of sending; then nobody can tell whether it took the request, so the request has failed, and none is
-ever repeated.
+Connections are reused. To avoid sending on one that the server has closed, idle connections are kept only briefly, and
+the socket is checked before each request. If a server still closes a connection at the moment of sending, nobody can
+tell whether it took the request. Then the request has failed; no request is ever repeated.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ from proxy_addon.replay.engine import Failure, TransportError
 from proxy_addon.replay.resolving import CheckedTarget
 
 _LONGEST_HEAD = 64 * 1024
-"""Of an answer, in bytes; devices' stacks are as patient."""
+"""Longest head of an answer, in bytes; HTTP stacks of devices accept about as much."""
 _LARGEST_BODY = 64 * 2**20
-"""Of an answer, in bytes: what is kept of it must fit into memory, several times over."""
+"""Largest body of an answer, in bytes; several must fit into memory."""
 _IDLE_S = 4.0
-"""How long a connection without a request is kept; common servers hang up after five seconds."""
+"""How long an idle connection is kept; common servers close it after five seconds."""
 _GOODBYE_S = 1.0
-"""How long the other side may take to close TLS with us."""
+"""How long the server may take to close TLS."""
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-"""Methods whose requests need no ``Content-Length`` where they have no body (RFC 9110, 8.6)."""
+"""Methods whose requests need no ``Content-Length`` if they have no body (RFC 9110, 8.6)."""
 _PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _TARGET = re.compile(r"[^\x00-\x20\x7f]+\Z")
@@ -51,14 +50,14 @@ _KEPT_S = re.compile(r"timeout\s*=\s*(?P<seconds>[0-9]{1,6})", re.IGNORECASE)
 
 
 def tls_context(*, insecure: bool = False, ca: Path | None = None) -> ssl.SSLContext:
-    """Return how the target's certificate is judged.
+    """Return a context that says how the target's certificate is checked.
 
     Args:
-        insecure: Any certificate will do.
-        ca: A PEM file of authorities to trust in place of the system's.
+        insecure: Accept any certificate.
+        ca: A PEM file of authorities to trust instead of the system's.
 
     Raises:
-        SettingsError: The file cannot be read, or has no certificate in it.
+        SettingsError: The file cannot be read, or contains no certificate.
     """
     try:
         context = ssl.create_default_context(cafile=ca)
@@ -81,19 +80,19 @@ class HttpTransport:
         tls: ssl.SSLContext | None = None,
         proxy: Proxy | None = None,
     ) -> None:
-        """Prepare sending; nothing is opened yet.
+        """Make a transport without connecting.
 
         Args:
-            timeout_s: From the beginning of connecting to the last byte of the answer.
-            tls: As from `tls_context`; the system's authorities by default.
-            proxy: What to go through; None for nothing.
+            timeout_s: Longest time from the beginning of connecting to the last byte of the answer.
+            tls: As `tls_context` returns it; by default, with the system's authorities.
+            proxy: The proxy to connect through; None for none.
         """
         self._target = target
         self._proxy = proxy
         self._timeout_s = timeout_s
         self._tls = None if target.url.scheme != "https" else tls or tls_context()
         self._has_connected = False
-        self._idle: list[_Connection] = []  # the one that was used last is at the end
+        self._idle: list[_Connection] = []  # the most recently used is at the end
         self._open: set[_Connection] = set()
         authority, self._name = _names(target)
         self._host: Headers = (("Host", authority),)
@@ -116,10 +115,10 @@ class HttpTransport:
         if gone:
             await asyncio.wait(gone, timeout=_GOODBYE_S)
         for connection in list(self._open):
-            connection.abort()  # TLS that is not closed from the other side
+            connection.abort()  # the server did not close TLS
 
     async def send(self, request: Request) -> Response:
-        """Send a request, its path behind the target's.
+        """Send a request, its path appended to the target's, and return the answer.
 
         Raises:
             TransportError: There is no complete answer.
@@ -144,12 +143,12 @@ class HttpTransport:
         return response
 
     def framed(self, request: Request) -> Request:
-        """Return a request as it goes out: the target's path in front, ``Host`` first and ``Content-Length`` last."""
+        """Return a request as it is sent: the target's path in front, ``Host`` first, ``Content-Length`` last."""
         headers = (*self._host_for(request), *request.headers, *_length(request))
         return replace(request, path=self._base + request.path, headers=headers)
 
     def _kept(self) -> _Connection | None:
-        """Return a connection that is open and idle; those that have been idle for too long are closed."""
+        """Return an open idle connection, or None; close those that have been idle for too long."""
         now_s = asyncio.get_running_loop().time()
         while self._idle and self._idle[0].is_over(now_s):
             self._idle.pop(0).close()
@@ -170,7 +169,7 @@ class HttpTransport:
             raise TransportError(Failure.UNREACHABLE, _unreachable(e)) from e
 
     async def _connect(self, until_s: float) -> _Connection:
-        """Connect to the first of the checked addresses that takes the connection; each has its share of the time."""
+        """Connect to the first checked address that accepts; the remaining time is shared among the addresses."""
         failure: OSError | None = None
         addresses = self._target.addresses
         for place, number in enumerate(addresses):
@@ -179,7 +178,7 @@ class HttpTransport:
                 async with asyncio.timeout(left_s / (len(addresses) - place)):
                     return await self._connect_to(number)
             except ssl.SSLError:
-                raise  # it is there, and another address would be the same server
+                raise  # the server is there, and another address would lead to the same one
             except OSError as e:
                 failure = failure or e
         raise failure or OSError("it has no address")
@@ -200,10 +199,10 @@ class HttpTransport:
         return connection
 
     def _head_of(self, request: Request) -> bytes:
-        """Return request line and headers as they go out.
+        """Return the request line and headers as they are sent.
 
         Raises:
-            ValueError: They would not be HTTP, or something else than was recorded.
+            ValueError: They would not be valid HTTP, or would mean something else than what was recorded.
         """
         path = self._base + request.path
         if not _TOKEN.match(request.method):
@@ -214,7 +213,7 @@ class HttpTransport:
         return f"{request.method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
 
     def _host_for(self, request: Request) -> Headers:
-        """Return the ``Host`` that is added: the target's, unless the request begins with one of its own."""
+        """Return the ``Host`` to add: the target's, or none if the request begins with its own."""
         own = request.headers[:1]
         return () if own and own[0][0].lower() == "host" else self._host
 
@@ -227,10 +226,10 @@ def _length(request: Request) -> Headers:
 
 @functools.lru_cache(maxsize=1024)
 def _lines(headers: Headers) -> str:
-    """Return headers as they go out; those of a session are mostly the same.
+    """Return headers as they are sent; cached because those of a session are mostly the same.
 
     Raises:
-        ValueError: They would not be HTTP.
+        ValueError: They would not be valid HTTP.
     """
     for name, value in headers:
         if not {"\r", "\n", "\0"}.isdisjoint(name + value):
@@ -241,11 +240,11 @@ def _lines(headers: Headers) -> str:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection: asks one thing after the other.
+    """One connection, which carries one request after the other.
 
     Attributes:
-        kept_until_s: Until when, by the loop's clock, it may be asked again; None where it may not.
-        gone: Is done once it is closed.
+        kept_until_s: Until when, by the loop's clock, it may be reused; None if it may not.
+        gone: A future that is done once the connection is closed.
     """
 
     def __init__(self, sock: socket.socket, among: set[_Connection]) -> None:
@@ -277,8 +276,8 @@ class _Connection(asyncio.Protocol):
             until_s: When to give up, by the loop's clock.
 
         Raises:
-            TimeoutError: It was not complete in time; the connection is of no more use.
-            TransportError: The connection ended before, or the answer is no HTTP.
+            TimeoutError: The answer was not complete in time; the connection can no longer be used.
+            TransportError: The connection ended before the answer was complete, or the answer is not HTTP.
         """
         assert self._transport is not None
         self._is_head, self._has_begun, self.kept_until_s = is_head, False, None
@@ -293,7 +292,7 @@ class _Connection(asyncio.Protocol):
         return await self._answer
 
     def _ring(self) -> None:
-        """Give up on an answer that is late; there is one alarm however many are asked for, set anew when it rings."""
+        """Give up on a late answer. One timer serves all requests; it is set again when it fires too early."""
         self._alarm = None
         if self._answer is None or self._answer.done():
             return
@@ -308,7 +307,7 @@ class _Connection(asyncio.Protocol):
         return self.kept_until_s is None or now_s >= self.kept_until_s
 
     def is_usable(self, now_s: float) -> bool:
-        """Whether it is open with nothing to be read, looked up in the socket itself: what ended is not yet told."""
+        """Whether it is open with nothing to read. Asks the socket, because the loop may not have noticed its end."""
         if self.is_over(now_s) or self._transport is None or self._transport.is_closing():
             return False
         try:
@@ -317,7 +316,7 @@ class _Connection(asyncio.Protocol):
             return True
         except OSError:
             return False
-        return False  # its end, or something nobody has asked for
+        return False  # the connection has ended, or has data that no request asked for
 
     def close(self) -> None:
         if self._transport is not None:
@@ -327,16 +326,16 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # What the loop tells --------------------------------------------------------------------------------------------
+    # Callbacks of the event loop ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        self._transport = transport  # type: ignore[assignment]  # uvloop's is one without saying so
+        self._transport = transport  # type: ignore[assignment]  # uvloop's is a Transport without declaring it
         self._among.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self._answer is None or self._answer.done():
-            self.kept_until_s = None  # nobody has asked
+            self.kept_until_s = None  # data without a request
             self.abort()
             return
         self._has_begun = True
@@ -367,11 +366,11 @@ class _Connection(asyncio.Protocol):
         else:
             self._fail("the connection was closed without an answer" + (f": {error}" if error else ""))
 
-    # What the parser tells ------------------------------------------------------------------------------------------
+    # Callbacks of the parser ----------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         if self._answer is not None and self._answer.done():
-            self.kept_until_s = None  # more than one answer to one question
+            self.kept_until_s = None  # a second answer to one request
             self.abort()
         self._begin_answer()
 
@@ -386,7 +385,7 @@ class _Connection(asyncio.Protocol):
         self._size = 0
         status = self._parser.get_status_code()
         if self._is_head and status >= 200:
-            self._answered(may_go_on=False)  # the parser waits for a body that does not come
+            self._answered(may_go_on=False)  # the parser would wait for a body that does not come
             return
         names = {name.lower() for name, _ in self._headers}
         self._until_end = status >= 200 and status not in (204, 304) and names.isdisjoint(_SAYS_LENGTH)
@@ -398,7 +397,7 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
         if 100 <= status < 200 and status != 101:
-            return  # what is asked for comes after it
+            return  # an interim answer; the final one follows
         self._answered(may_go_on=self._parser.should_keep_alive())
 
     def _grow(self, by: int, most: int) -> None:
@@ -436,7 +435,7 @@ _SAYS_LENGTH = frozenset({"content-length", "transfer-encoding"})
 
 
 def _names(target: CheckedTarget) -> tuple[str, str]:
-    """Return what ``Host`` says, and the name the certificate has to be for."""
+    """Return the value of ``Host``, and the name for which the certificate has to be valid."""
     host = target.url.host
     try:
         ip_address(host)
@@ -445,7 +444,7 @@ def _names(target: CheckedTarget) -> tuple[str, str]:
             encoded = host.encode("idna").decode()
             return target.url.authority.replace(host, encoded), encoded
         if host.replace(".", "").isdigit() and target.addresses:
-            # '127.1' is an address to the system, and certificates have it in full.
+            # The system takes '127.1' for an address, but certificates contain the full form.
             return target.url.authority, target.addresses[0]
     return target.url.authority, host
 
