@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from proxy_addon.core.findings import Finding, Place, Severity, element_of, member_of
+from proxy_addon.core.rules import RULES, Scope
 
 PLACES = 5
 """How many places of folded findings are listed."""
@@ -136,22 +137,32 @@ def _causes(found: Sequence[Finding]) -> dict[int, Finding]:
 
 
 def _error_in_request(found: Sequence[Finding]) -> Callable[[Finding], Finding | None]:
-    """The cause is the first error of the same exchange, because upstream refuses requests with errors."""
+    """The cause is the first error of the same request by itself: upstream knows nothing of the session."""
     errors: dict[int, Finding] = {}
     for finding in found:
-        if finding.severity is Severity.ERROR:
+        rule = RULES.get(finding.rule)
+        if finding.severity is Severity.ERROR and rule is not None and rule.scope in _OF_A_REQUEST:
             for place in finding.places:
                 errors.setdefault(place.seq, finding)
     return lambda finding: None if finding.seq is None else errors.get(finding.seq)
 
 
-def _milliseconds(found: Sequence[Finding]) -> Callable[[Finding], Finding | None]:
-    """The cause is the unit: a playhead in milliseconds soon exceeds the length of the content."""
-    cause = next((finding for finding in found if finding.rule == "playhead-in-milliseconds"), None)
-    return lambda _finding: cause
+def _wrong_unit(rule: str) -> Callable[[Sequence[Finding]], Callable[[Finding], Finding | None]]:
+    """The cause is the unit of a value, which a rule reports: whatever else is said of the value follows from it."""
+
+    def find(found: Sequence[Finding]) -> Callable[[Finding], Finding | None]:
+        cause = next((finding for finding in found if finding.rule == rule), None)
+        return lambda _finding: cause
+
+    return find
 
 
-_CONSEQUENCES = {"upstream-refused": _error_in_request, "playhead-beyond-length": _milliseconds}
+_OF_A_REQUEST = (Scope.EXCHANGE, Scope.BODY, Scope.EVENT)
+_CONSEQUENCES = {
+    "upstream-refused": _error_in_request,
+    "playhead-beyond-length": _wrong_unit("playhead-in-milliseconds"),
+    "ts-clock-skew": _wrong_unit("ts-not-milliseconds"),
+}
 """Rules whose findings may follow from others, and the function that finds the cause among all findings."""
 
 

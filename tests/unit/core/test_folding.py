@@ -87,19 +87,24 @@ def test_a_refusal_follows_from_the_first_error_of_its_exchange_and_from_nothing
     findings = [
         found("upstream-refused", 3), found("upstream-refused", 4), found("upstream-refused", 5),
         error("ts-type", 3), error("param-type", 3), error("ts-type", 4), found("param-empty", 5),
+        error("ad-outside-break", 5), error("ad-outside-break", 3),
     ]  # fmt: skip
     assert told(fold(findings)) == [
         ("ts-type", 2, [("upstream-refused", 2)]),
         ("param-type", 1, []),
+        ("ad-outside-break", 2, []),
         ("upstream-refused", 1, []),
         ("param-empty", 1, []),
     ]
 
 
-def test_a_playhead_in_milliseconds_is_why_it_lies_beyond_the_end():
-    beyond, cause = found("playhead-beyond-length", 3), found("playhead-in-milliseconds", 5)
-    assert told(fold([beyond, cause])) == [("playhead-in-milliseconds", 1, [("playhead-beyond-length", 1)])]
-    assert told(fold([beyond])) == [("playhead-beyond-length", 1, [])]
+@pytest.mark.parametrize(
+    ("cause", "consequence"),
+    [("playhead-in-milliseconds", "playhead-beyond-length"), ("ts-not-milliseconds", "ts-clock-skew")],
+)
+def test_a_wrong_unit_is_why_a_value_is_far_off(cause: str, consequence: str):
+    assert told(fold([found(consequence, 3), found(cause, 5)])) == [(cause, 1, [(consequence, 1)])]
+    assert told(fold([found(consequence, 3)])) == [(consequence, 1, [])]
 
 
 def test_findings_are_in_the_order_of_their_places():
