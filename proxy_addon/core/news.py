@@ -19,7 +19,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """Its player has closed a session."""
+    """Its player has closed a session; told again if ``sessionEnd`` follows ``sessionComplete``."""
 
     at: datetime
     session: Session

@@ -9,15 +9,15 @@ from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Verdict
 from proxy_addon.core.news import Ended, Found, News, Started
 from proxy_addon.core.routes import Operation
-from proxy_addon.core.sessions import Session
+from proxy_addon.core.sessions import Session, SessionState
 from proxy_addon.process import logs
 from storage.saving import Touched
 
 logger = logs.logger(__name__)
 
 MOST = 10_000
-"""How many sessions whose end was reported are remembered, because a player may close one twice; and how many exchanges
-that still have to be judged."""
+"""How many sessions whose end was reported are remembered, because a player may close one twice: a session that was
+completed is reported again when it is ended. And how many exchanges are remembered that still have to be judged."""
 _CLOSING = ("sessionComplete", "sessionEnd")
 
 
@@ -31,7 +31,7 @@ class Watcher:
             tell: Called with news, from our threads; it must not block. None if nobody watches.
         """
         self._tell = tell
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._ended: OrderedDict[str, SessionState] = OrderedDict()
         self._unjudged: OrderedDict[str, Session | None] = OrderedDict()
 
     def stored(self, batch: Iterable[tuple[Exchange, Verdict]], touched: Iterable[Touched]) -> None:
@@ -64,9 +64,10 @@ class Watcher:
             if each.session.exchanges == len(each.exchanges):
                 yield Started(at=each.session.started_at, session=each.session)
             closing = [exchange for exchange in each.exchanges if _closes(exchange)]
-            if closing and each.session.is_closed and each.session.id not in self._ended:
-                closed[closing[0].id] = each.session
-                _remember(self._ended, each.session.id, None)
+            state = each.session.lasting_state
+            if closing and each.session.is_closed and self._ended.get(each.session.id) is not state:
+                closed[closing[-1].id] = each.session
+                _remember(self._ended, each.session.id, state)
         for exchange, verdict in batch:
             session = session_of.get(exchange.id)
             if verdict is None:

@@ -43,17 +43,17 @@ class Heard(list[str]):
         )
 
 
-def test_a_session_starts_and_ends_once():
+def test_a_session_starts_once_and_its_end_is_told_again_only_in_a_new_state():
     heard = Heard()
-    first, play = start(), event("play", id="x2", after_s=1)
-    complete, end = event("sessionComplete", id="x3", after_s=65), event("sessionEnd", id="x4", after_s=66)
-    heard.stored(folded(first), first)
-    heard.stored(folded(first, play), play)
-    heard.stored(folded(first, play, complete), complete)
-    heard.stored(folded(first, play, complete, end), end)
+    arrived = [start()]
+    heard.stored(folded(*arrived), *arrived)
+    for number, type in enumerate(["play", "sessionComplete", "sessionComplete", "sessionEnd", "sessionEnd", "ping"]):
+        arrived.append(event(type, id=f"x{number}", after_s=64 + number))
+        heard.stored(folded(*arrived), arrived[-1])
     assert heard == [
         "12:00:00Z  s1                HTML5 Player   start    A film",
         "12:01:05Z  s1                HTML5 Player   completed  3 events in 1:05",
+        "12:01:07Z  s1                HTML5 Player   ended    5 events in 1:07",
     ]
 
 
