@@ -1,6 +1,6 @@
-"""The command line: one module per command, named like it. It parses, wires, prints and picks the exit code.
+"""The command line: one module for each command, named like it, which parses, wires, prints and picks the exit code.
 
-Exit codes: 0 clean; 1 findings, or steps of a replay that differ or failed; 2 the work could not be done.
+Exit codes: 0 success; 1 findings, differences or failed steps; 2 the work could not be done; 128 + N signal N.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ COMMANDS = {
     "db": "Create, upgrade and check the store.",
     "demo": "Watch a short tour: record, check and replay a session.",
 }
-"""Commands and what ``--help`` says of them, in the order of use."""
+"""Commands with their texts in ``--help``, in the order of use."""
 
 
 class _Commands(click.Group):
-    """Loads a command's module when it is asked for: ``--help`` need not wait for a database driver."""
+    """Imports a command's module only when it is needed, so that ``--help`` does not wait for a database driver."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -71,7 +71,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError as e:
-            raise _OutputClosed from e  # click would end with 1
+            raise _OutputClosed from e  # click would exit with 1
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -79,7 +79,7 @@ class _Commands(click.Group):
 
 
 def _name_variables(command: click.Command, prefix: str) -> None:
-    """Give each option the variable that is named like it; click would name it like the function's argument."""
+    """Name each option's environment variable like the option; click would name it like the function's argument."""
     for option in command.params:
         if isinstance(option, click.Option) and option.envvar is None and option.allow_from_autoenv:
             option.envvar = f"{prefix}_{max(option.opts, key=len).strip('-').replace('-', '_').upper()}"
@@ -100,7 +100,7 @@ Exit codes:
   2        The command could not do its work; stderr says why.
   128 + N  Signal N interrupted the command: 130 for Ctrl-C.
 """
-"""What ``--help`` says last; click wraps no paragraph that begins with a backspace."""
+"""The end of ``--help``. Click does not rewrap a paragraph that begins with a backspace."""
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
@@ -110,17 +110,17 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is a message and exit code 2, never a traceback."""
+    """Run the command line. A user's mistake leads to a message and exit code 2, never to a traceback."""
     _open_what_is_closed()
     signals.raise_on_signals()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone is no reason to fail
+            stream.reconfigure(errors="backslashreplace")  # so that an ASCII terminal does not make us fail
     try:
         code = _run()
         sys.stdout.flush()
     except (_OutputClosed, BrokenPipeError):
-        # Whoever read our output (head, less) has seen enough; nothing is left to say to it.
+        # The reader of our output (head, less) has closed it.
         _drop_output()
         code = 0
     except OSError as e:
@@ -131,19 +131,19 @@ def main() -> None:
 
 
 def _open_what_is_closed() -> None:
-    """Have stdin, stdout and stderr lead nowhere where they are closed: the next file opened would be taken for them."""
+    """Open closed standard streams on the null device, or the next file opened would get their descriptor."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  # open until the end
 
 
 def _drop_output() -> None:
-    """Let what is still to be written go nowhere: the end of the interpreter would fail on it once more."""
+    """Discard buffered output, on which the interpreter would otherwise fail again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -172,17 +172,17 @@ def _run() -> Any:
 
 
 def _name_variable(error: click.ClickException) -> None:
-    """Let a complaint about an option name the variable, where its value comes from there."""
+    """Make an error about an option name its environment variable, if its value comes from there."""
     if isinstance(error, click.BadParameter) and error.ctx is not None and error.param is not None:
         if error.ctx.get_parameter_source(error.param.name or "") is ParameterSource.ENVIRONMENT:
             error.param_hint = f"'{error.param.envvar}'"
 
 
 def _say(message: str) -> None:
-    """Print a message on stderr, if that is still there; what a device sent acts on no terminal."""
+    """Print a message on stderr, if possible, with control characters made visible."""
     with suppress(OSError):
         click.echo("\n".join(visible(line) for line in message.split("\n")), err=True)
 
 
 class _OutputClosed(BaseException):
-    """Nobody reads our output any more."""
+    """The reader of our output has closed it."""

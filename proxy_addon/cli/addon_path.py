@@ -1,4 +1,4 @@
-"""``sessiontape addon-path``: what ``mitmdump -s`` loads."""
+"""``sessiontape addon-path``: the file that ``mitmdump -s`` loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``sessiontape check``: judge stored sessions, or a file."""
+"""``sessiontape check``: judge stored sessions or files."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def check(
 
     Exit code: 1 if a finding is at least as severe as --fail-on, else 0.
     """
-    # Not at the top: --help does without the rules.
+    # Imported here because --help must not wait for the rules.
     from proxy_addon.core.findings import Severity  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
     from proxy_addon.reporting import checks  # noqa: PLC0415
@@ -118,7 +118,7 @@ def check(
     threshold = None if fail_on == "never" else Severity(fail_on).weight
     report = checks.report("json" if as_json else format_name, sys.stdout.write, threshold, local=local)
     failed = False
-    first = next(subjects, None)  # what stands in the way of judging is said before anything is written
+    first = next(subjects, None)  # errors that prevent judging are raised before anything is written
     report.begin()
     for subject in () if first is None else chain([first], subjects):
         report.add(subject)
@@ -130,7 +130,7 @@ def check(
 
 
 class _Judge:
-    """Judges stored sessions one by one: memory grows with the largest one and not with their number."""
+    """Judges stored sessions one by one, so that memory grows with the largest and not with their number."""
 
     def __init__(self, policy: Policy, *, closed: bool) -> None:
         self.policy = policy
@@ -159,7 +159,7 @@ class _Judge:
     def subject(
         self, session: Session, judgement: Judgement, moments: Mapping[int, Moment], file: str | None = None
     ) -> Subject:
-        """Return a session that was judged."""
+        """Return a judged session as a subject of a report."""
         from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
         from proxy_addon.reporting.judged import Subject  # noqa: PLC0415
 
@@ -174,7 +174,7 @@ def _moments(session: Session, exchanges: Iterable[Exchange]) -> dict[int, Momen
 
 
 def _filtered(store_url: str, filters: Filters, judge: _Judge, *, allow_empty: bool) -> Iterator[Subject]:
-    """Yield the sessions that the filters leave, judged."""
+    """Judge the sessions that pass the filters."""
     from storage import sessions  # noqa: PLC0415
     from storage.opening import reading  # noqa: PLC0415
 
@@ -186,7 +186,7 @@ def _filtered(store_url: str, filters: Filters, judge: _Judge, *, allow_empty: b
 
 
 def _named(store_url: str, names: Sequence[str], judge: _Judge) -> Iterator[Subject]:
-    """Yield named sessions, judged, those of files first; the store is opened only for those in it."""
+    """Judge named sessions, those in files first; open the store only if a name means a stored session."""
     from proxy_addon.files import sessions as files  # noqa: PLC0415
     from storage import sessions  # noqa: PLC0415
     from storage.opening import reading  # noqa: PLC0415
@@ -203,7 +203,7 @@ def _named(store_url: str, names: Sequence[str], judge: _Judge) -> Iterator[Subj
 
 
 def _of_file(name: str, kind: str | None, policy: Policy) -> Iterator[Subject]:
-    """Yield what a file or stdin holds, judged."""
+    """Judge what a file or stdin contains."""
     from proxy_addon.core.judging.files import FileKind, guess, judge_file  # noqa: PLC0415
     from proxy_addon.files import sessions as files  # noqa: PLC0415
     from proxy_addon.reporting.judged import Subject  # noqa: PLC0415
@@ -221,7 +221,7 @@ def _of_file(name: str, kind: str | None, policy: Policy) -> Iterator[Subject]:
 
 
 def _of_document(document: Document, name: str, judge: _Judge) -> Iterator[Subject]:
-    """Yield the sessions that a name means, of what its file holds, judged; each counts as over."""
+    """Judge the sessions in a document that a name means; each counts as over."""
     from proxy_addon.core.fixtures.documents import Form  # noqa: PLC0415
     from proxy_addon.core.judging.files import FileKind, judge_file, judge_held  # noqa: PLC0415
     from proxy_addon.files import sessions as files  # noqa: PLC0415

@@ -58,7 +58,7 @@ def collector(
     The collector opens sessions, accepts their events and refuses what the protocol does not allow. It keeps nothing
     after it ends. Stop it with Ctrl-C.
     """
-    # Not at the top: --help does without the HTTP library and the database.
+    # Imported here because --help must not wait for the HTTP library and the database.
     from proxy_addon.collector.backend import Backend  # noqa: PLC0415
     from proxy_addon.collector.faults import Fault, Faults  # noqa: PLC0415
     from proxy_addon.collector.journal import Journal  # noqa: PLC0415
@@ -81,12 +81,12 @@ def collector(
 
 
 def _say(url: str) -> None:
-    with suppress(BrokenPipeError):  # whoever wanted to know is gone; those who use it need not be
+    with suppress(BrokenPipeError):  # the reader of our output has gone, but clients may still come
         click.echo(f"listening on {url}")
 
 
 def _recorded(store_url: str, name: str) -> RecordedAnswers:
-    """Return the answers of a session in the store, which is closed again, or in a file."""
+    """Return the answers of a session in the store or in a file."""
     from proxy_addon.files import sessions as files  # noqa: PLC0415
     from storage import exchanges, sessions  # noqa: PLC0415
     from storage.opening import reading  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""``sessiontape db``: look after the store."""
+"""``sessiontape db``: create, upgrade and check the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``sessiontape delete``: remove sessions."""
+"""``sessiontape delete``: delete sessions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from storage.filters import Filters
 
 _AT_ONCE = 200
-"""Sessions in one transaction: a recorder that writes into the same store waits no longer than for these."""
+"""How many sessions one transaction deletes, so that a recorder that writes to the same store does not wait long."""
 
 
 @click.command()
@@ -33,7 +33,7 @@ def delete(
     SESSION is an id, a back-end session ID, a unique prefix of either, or 'last' for the newest. Replay runs of the
     sessions are kept.
     """
-    # Not at the top: --help does without the database.
+    # Imported here because --help must not wait for the database.
     from proxy_addon.reporting.words import counted  # noqa: PLC0415
     from storage import sessions  # noqa: PLC0415
     from storage.engine import Store  # noqa: PLC0415

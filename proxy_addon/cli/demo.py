@@ -1,4 +1,4 @@
-"""``sessiontape demo``: the whole loop with real processes."""
+"""``sessiontape demo``: record, check and replay with real processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def demo() -> None:
 
     The demo takes about 15 seconds. It uses free loopback ports and a temporary store, and leaves nothing behind.
     """
-    # Not at the top: --help does without what the demo needs.
+    # Imported here because --help must not wait for the demo's modules.
     from proxy_addon.demo import tour  # noqa: PLC0415
 
     tour.run(click.echo)

@@ -47,7 +47,7 @@ def diff(
 
     Exit code: 1 if something differs, else 0.
     """
-    # Not at the top: --help does without the database.
+    # Imported here because --help must not wait for the database.
     from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
     from proxy_addon.core.replays.aligning import Kind, align, entries, replayed  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
@@ -105,7 +105,12 @@ def diff(
 
 @dataclass(frozen=True, kw_only=True)
 class _Side:
-    """One of the sessions; `has_answers` as in `core.fixtures.held`, and a name where it is not the id."""
+    """One of the two sessions.
+
+    Attributes:
+        has_answers: As in `core.fixtures.held.HeldSession`.
+        name: The name to show; None for the session's id.
+    """
 
     session: Session
     exchanges: Iterable[Exchange]

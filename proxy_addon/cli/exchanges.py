@@ -1,4 +1,4 @@
-"""``sessiontape exchanges``: what belongs to no session."""
+"""``sessiontape exchanges``: the exchanges that belong to no session."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def exchanges(*, limit: int | None, filters: Filters, as_json: bool, local: bool
     filters apply to exchanges as they do to sessions, --since and --until to the time of arrival. No exchange matches
     --state, --player or --media, which describe sessions.
     """
-    # Not at the top: --help does without the database.
+    # Imported here because --help must not wait for the database.
     from proxy_addon.reporting.documents import exchange_documents  # noqa: PLC0415
     from proxy_addon.reporting.tables import exchanges_table  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console, print_json  # noqa: PLC0415

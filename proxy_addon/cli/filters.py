@@ -1,7 +1,7 @@
-"""The filters that every command understands which takes sessions.
+"""The filters of all commands that select sessions.
 
-Times are ISO 8601 (``2026-11-24``, ``2026-11-24T08:15:00Z``; UTC where no zone is said) or as long ago as ``90s``,
-``30m``, ``2h``, ``7d``.
+Times are ISO 8601 (``2026-11-24``, ``2026-11-24T08:15:00Z``; UTC if no zone is given) or say how long ago: ``90s``,
+``30m``, ``2h``, ``7d``, ``1w``.
 
 >>> parse_time("2h", now=datetime(2026, 11, 24, 12, tzinfo=UTC))
 datetime.datetime(2026, 11, 24, 10, 0, tzinfo=datetime.timezone.utc)
@@ -43,10 +43,10 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def parse_time(text: str, *, now: datetime) -> datetime:
-    """Parse a time.
+    """Parse a time as described above; the result is in UTC.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not a time.
     """
     try:
         if match := _AGO.match(text):
@@ -95,13 +95,14 @@ _OPTIONS = (
 
 
 _OF_THE_SETTINGS = {SessionState.OPEN, SessionState.EXPIRED}
-"""States that a settings file has a say in."""
+"""States that depend on the settings file."""
 
 
 def filter_options[F: Callable[..., Any]](command: F) -> F:
-    """Add the filters; the command gets them as ``filters``, a `storage.filters.Filters`.
+    """Add the filters to a command, which gets them as ``filters``, a `storage.filters.Filters`.
 
-    They follow the settings file where the command has ``--config``, which it gets too if it asks for ``config``.
+    If the command has ``--config``, the filters follow the settings file; the command itself gets ``config`` only if it
+    has an argument of that name.
     """
     wants_config = "config" in inspect.signature(command).parameters
 
@@ -118,7 +119,7 @@ def filter_options[F: Callable[..., Any]](command: F) -> F:
         with_findings: bool,
         **kwargs: Any,
     ) -> Any:
-        # Not at the top: --help does without the database, and most commands without the rules.
+        # Imported here because --help must not wait for the database, and most commands need no rules.
         from storage.filters import Filters  # noqa: PLC0415
 
         filters = Filters(
@@ -144,11 +145,11 @@ def filter_options[F: Callable[..., Any]](command: F) -> F:
     decorated: Any = filtered
     for option in reversed(_OPTIONS):
         decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]  # the signature click sees is another one
+    return decorated  # type: ignore[no-any-return]  # click sees a different signature
 
 
 def all_options[F: Callable[..., Any]](command: F) -> F:
-    """Add ``--all`` and ``--allow-empty``; the command gets ``everything`` and ``allow_empty``."""
+    """Add ``--all`` and ``--allow-empty`` to a command, which gets ``everything`` and ``allow_empty``."""
     command = click.option(
         "--allow-empty", is_flag=True, help="With --all: exit with 0 even if no session matches the filters."
     )(command)
@@ -156,10 +157,10 @@ def all_options[F: Callable[..., Any]](command: F) -> F:
 
 
 def require_any(db: Connection, filters: Filters) -> None:
-    """Check that the filters leave a session.
+    """Check that a session passes the filters.
 
     Raises:
-        NotFound: They leave none; the message names the filter that leaves nothing.
+        NotFound: None does; the message names the filter that leaves none.
     """
     from storage.filters import emptied  # noqa: PLC0415  # --help does without the database
 
@@ -176,7 +177,7 @@ def require_any(db: Connection, filters: Filters) -> None:
 
 
 def _typed(name: str, filters: Filters) -> str:
-    """Return a filter as it was typed, or set in the environment."""
+    """Return a filter as it was typed or set in the environment."""
     value = getattr(filters, name)
     option = given(name)
     said = [each.value for each in sorted(value)] if isinstance(value, frozenset) else [value]
@@ -189,14 +190,15 @@ def _typed(name: str, filters: Filters) -> str:
 def require_selection(
     names: tuple[str, ...], filters: Filters, *, everything: bool, verb: str, of_files: bool = False
 ) -> None:
-    """Check that a command which acts on sessions was told on which.
+    """Check that the user selected sessions for a command, either by name or by ``--all``.
 
     Args:
-        of_files: Whether a name may be that of a file.
+        verb: What the command does with sessions, as a past participle, for messages.
+        of_files: Whether names may be those of files.
 
     Raises:
-        click.UsageError: Neither or both of names and ``--all`` were given, filters without ``--all``, or a file where
-            none may be.
+        click.UsageError: Neither or both of names and ``--all`` were given, filters were given without ``--all``, or a
+            file was named although none may be.
     """
     if not of_files and (files := [name for name in names if is_file_name(name)]):
         raise click.UsageError(f"{files[0]} is the name of a file; only sessions in the store can be {verb}")

@@ -19,9 +19,9 @@ _LISTEN = re.compile(r"(?:(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\s\[\]/]*)):
 
 
 class _Listen(click.ParamType[tuple[str, int]]):
-    """``HOST:PORT`` to listen on.
+    """An address to listen on.
 
-    ``8080`` is a port of this machine alone, ``:8080`` one on all its addresses, ``[::1]:8080`` is IPv6, and port 0 a
+    ``8080`` is a port on 127.0.0.1, ``:8080`` a port on all IPv4 addresses, ``[::1]:8080`` is IPv6, and port 0 takes a
     free one.
     """
 
@@ -38,7 +38,7 @@ class _Listen(click.ParamType[tuple[str, int]]):
                 param,
                 ctx,
             )
-        every = "0.0.0.0"  # noqa: S104  # asked for by ':8080'
+        every = "0.0.0.0"  # noqa: S104  # the user asked for it by ':8080'
         host = match["v6"] or match["host"] or ("127.0.0.1" if ":" not in value else every)
         return host, int(match["port"])
 
@@ -58,7 +58,7 @@ class _ServerUrl(click.ParamType[ServerUrl]):
 
 
 class _Seconds(click.ParamType[float]):
-    """A time above zero, at most a day."""
+    """A number of seconds above zero, at most a day."""
 
     name = "SECONDS"
 
@@ -78,10 +78,10 @@ SERVER_URL = _ServerUrl()
 
 
 def given(name: str) -> str:
-    """Return how an option of the running command was given: its variable if it was set there, else as it is typed.
+    """Return how an option of the running command was given: its environment variable, or the option as it is typed.
 
     Args:
-        name: Of the function's argument.
+        name: The name of the function's argument.
     """
     context = click.get_current_context()
     option = next(each for each in context.command.params if each.name == name)
@@ -91,7 +91,7 @@ def given(name: str) -> str:
 
 
 def store_option[F: Callable[..., Any]](command: F) -> F:
-    """Add ``--store``; the command gets ``store_url``."""
+    """Add ``--store`` to a command, which gets ``store_url``."""
     return click.option(
         "--store",
         "store_url",
@@ -105,7 +105,7 @@ def store_option[F: Callable[..., Any]](command: F) -> F:
 
 
 def config_option[F: Callable[..., Any]](command: F) -> F:
-    """Add ``--config``; the command gets ``config``, a path or None."""
+    """Add ``--config`` to a command, which gets ``config``, a path or None."""
     return click.option(
         "--config",
         type=click.Path(dir_okay=False, path_type=Path),
@@ -115,12 +115,12 @@ def config_option[F: Callable[..., Any]](command: F) -> F:
 
 
 def json_option[F: Callable[..., Any]](command: F) -> F:
-    """Add ``--json``; the command gets ``as_json``."""
+    """Add ``--json`` to a command, which gets ``as_json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")(command)
 
 
 def local_option[F: Callable[..., Any]](command: F) -> F:
-    """Add ``--local``; the command gets ``local``."""
+    """Add ``--local`` to a command, which gets ``local``."""
     return click.option("--local", is_flag=True, help="Show local times instead of UTC; JSON is always in UTC.")(
         command
     )

@@ -116,7 +116,7 @@ def record(
 
     Exit code: 2 if the proxy could not start or an exchange could not be stored.
     """
-    # Not at the top: --help does without mitmproxy and the database.
+    # Imported here because --help must not wait for mitmproxy and the database.
     from proxy_addon.files import settings  # noqa: PLC0415
     from proxy_addon.recording.options import RecordOptions  # noqa: PLC0415
     from proxy_addon.recording.proxy import serve  # noqa: PLC0415
@@ -158,8 +158,8 @@ def record(
 
 
 def _watching(live: str | None, output: Lines) -> Callable[[News], None] | None:
-    """Return what prints the news; None where nobody wants them."""
-    from proxy_addon.reporting.news import TextNews, json_line  # noqa: PLC0415  # --help does without
+    """Return a function that prints news; None if no live lines are wanted."""
+    from proxy_addon.reporting.news import TextNews, json_line  # noqa: PLC0415  # not needed for --help
 
     if live == "json":
         return lambda news: output.put(json_line(news))
@@ -177,10 +177,10 @@ def _watching(live: str | None, output: Lines) -> Callable[[News], None] | None:
 
 @contextmanager
 def _printing(*, quiet: bool, as_json: bool) -> Iterator[Lines]:
-    """Log to stderr, and give what prints on stdout: nobody who does not read either holds up the traffic."""
+    """Log to stderr, and yield the queue for stdout. Neither blocks the traffic if nobody reads it."""
     missed = logs.missed_json if as_json else logs.missed_text
     output, log = Lines(sys.stdout, logs.missed_text), Lines(sys.stderr, missed)
-    # Of mitmproxy's messages those that warn: each connection is information to it.
+    # Only warnings and worse: mitmproxy logs each connection at level INFO.
     for name in ("mitmproxy", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
@@ -192,4 +192,4 @@ def _printing(*, quiet: bool, as_json: bool) -> Iterator[Lines]:
 
 
 _LAST_WORDS_S = 0.5
-"""How long the last lines may take to be read."""
+"""How long writing the last lines may take."""

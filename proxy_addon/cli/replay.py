@@ -85,7 +85,7 @@ def replay(
 
     Exit code: 1 if an answer differs or is missing, else 0.
     """
-    # Not at the top: --help does without the HTTP library and the database.
+    # Imported here because --help must not wait for the HTTP library and the database.
     from proxy_addon.core.replays.comparing import Noise  # noqa: PLC0415
     from proxy_addon.core.replays.sending import SendingOptions  # noqa: PLC0415
     from proxy_addon.replay import preparing  # noqa: PLC0415
@@ -163,7 +163,7 @@ def _send(
     resumed: bool,
     as_json: bool,
 ) -> int:
-    """Send what waits of a run, print what it has come to and return the exit code.
+    """Send the waiting sessions of a run, print the result, and return the exit code.
 
     Args:
         number: How many sessions wait.
@@ -186,7 +186,7 @@ def _send(
     with store.read() as db:
         code = _exit_code(ended, runs.summary(db, run))
     if resumed and not number and run.exit_code is not None:
-        code = run.exit_code  # nothing has been sent that could change it
+        code = run.exit_code  # nothing was sent, so the result is still the same
     with suppress(StorageError) if ended.error is not None else nullcontext(), store.write() as db:
         runs.keep_exit_code(db, run.id, code)
     if ended.error is not None and not isinstance(ended.error, StorageError):
@@ -215,7 +215,7 @@ def _exit_code(ended: Ended, summary: RunSummary) -> int:
 
 
 def _tell_what_is_left(run_id: str, left: int, unsent: Sequence[Unsent]) -> None:
-    """Say after an interruption what can still be sent, and what never will be."""
+    """Say after an interruption what can still be sent, and what never will be sent."""
     told = []
     if left:
         told.append(
@@ -282,7 +282,7 @@ _WITH_RESUME = frozenset(
     {"resume", "reports", "allowed", "concurrency", "spread_s", "timeout_s", "insecure", "ca", "proxy"}
     | {"as_json", "store_url"}
 )
-"""What does not belong to a run: how fast sessions are begun, how the target is reached, and what is told."""
+"""Options that are not stored with a run: how fast sessions start, how the target is reached, and what is printed."""
 
 
 def _warn_of_unused(changes: Iterable[RunChange]) -> None:
@@ -338,7 +338,7 @@ def _print_noise(
         print_json({"ignore": list(found)})
     elif found:
         for where in found:
-            click.echo(f"--ignore {shlex.quote(visible(where))}")  # the target chooses names: nothing to paste unquoted
+            click.echo(f"--ignore {shlex.quote(visible(where))}")  # quoted, because the target chooses the names
     else:
         click.echo("both answers were the same each time: there is nothing to ignore", err=True)
 

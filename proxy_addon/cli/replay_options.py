@@ -1,4 +1,4 @@
-"""How a replay is to be done: the options of ``sessiontape replay``, and what they come to."""
+"""The options of ``sessiontape replay`` that say how to replay, and the run that they describe."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class _Parsed[T](click.ParamType[T]):
-    """A value with a parser of its own, which raises a `SettingsError`."""
+    """A value with its own parser, which raises `SettingsError`."""
 
     def __init__(self, name: str, parse: Callable[[str], T], kind: type[T]) -> None:
         self.name = name
@@ -42,7 +42,7 @@ class _Parsed[T](click.ParamType[T]):
 
 
 class _Text(click.ParamType[str]):
-    """A text that a parser takes; it is parsed again where it is used."""
+    """A text that its own parser accepts; it is parsed again where it is used."""
 
     def __init__(self, name: str, check: Callable[[str], object]) -> None:
         self.name = name
@@ -59,7 +59,7 @@ class _Text(click.ParamType[str]):
 
 def _change(parser: str) -> Callable[[str], object]:
     def check(text: str) -> object:
-        from proxy_addon.core.replays import changing  # noqa: PLC0415  # brings the JSONPath library
+        from proxy_addon.core.replays import changing  # noqa: PLC0415  # imports the JSONPath library
 
         return getattr(changing, parser)(text)
 
@@ -67,7 +67,7 @@ def _change(parser: str) -> Callable[[str], object]:
 
 
 def _ignored(text: str) -> object:
-    from proxy_addon.core.replays.comparing import Noise  # noqa: PLC0415  # only where it is asked for
+    from proxy_addon.core.replays.comparing import Noise  # noqa: PLC0415  # only needed for --ignore
 
     return Noise.parse([text])
 
@@ -80,10 +80,13 @@ def _proxy_text(text: str) -> object:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a replay is to be done, as typed.
+    """How to replay, as the user typed it.
 
     Attributes:
-        safe: None where nothing was said about it.
+        safe: Whether the safe profile is on; None if the user did not say.
+        spread_s: Over how many seconds the first starts are spread.
+        timeout_s: How long an answer may take, connecting included.
+        proxy: URL of a proxy, ``env``, or None for no proxy.
     """
 
     target: ServerUrl | None
@@ -247,7 +250,7 @@ _OPTIONS = (
 
 
 def replay_options[F: Callable[..., Any]](command: F) -> F:
-    """Add the options; the command gets them as ``options``."""
+    """Add the options to a command, which gets them as ``options``."""
 
     @functools.wraps(command)
     def collected(*args: Any, **kwargs: Any) -> Any:
@@ -257,7 +260,7 @@ def replay_options[F: Callable[..., Any]](command: F) -> F:
     decorated: Any = collected
     for option in reversed(_OPTIONS):
         decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]  # the signature click sees is another one
+    return decorated  # type: ignore[no-any-return]  # click sees a different signature
 
 
 def new_run(options: Options) -> ReplayRun:
@@ -275,10 +278,10 @@ def new_run(options: Options) -> ReplayRun:
 
 
 def run_options(options: Options) -> RunOptions:
-    """Return what is kept with a run, to go on with it.
+    """Return the options that are stored with a run for ``--resume``.
 
     Raises:
-        SettingsError: A file of changes cannot be read, or does not make sense.
+        SettingsError: A file of changes cannot be read, or is invalid.
     """
     return RunOptions(
         spread_equal_ts=options.spread_equal_ts,
@@ -290,7 +293,7 @@ def run_options(options: Options) -> RunOptions:
 
 
 def _changes(options: Options) -> list[Change]:
-    """Return the changes that were asked for, each with the option that did."""
+    """Return the changes that the user asked for, each with its option."""
     from proxy_addon.core.replays import changing  # noqa: PLC0415
     from proxy_addon.files import changes  # noqa: PLC0415
 

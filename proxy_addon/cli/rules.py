@@ -12,7 +12,7 @@ from proxy_addon.cli.options import json_option
 @json_option
 def rules(*, name: str | None, as_json: bool) -> None:
     """List the rules of the protocol, or show the page of one rule."""
-    # Not at the top: --help does without rich.
+    # Imported here because --help must not wait for rich.
     from proxy_addon.core.rules import RULES  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
     from proxy_addon.reporting.documents import rule_document  # noqa: PLC0415

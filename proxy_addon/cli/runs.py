@@ -1,4 +1,4 @@
-"""``sessiontape runs``: replay runs, or one of them."""
+"""``sessiontape runs``: all replay runs, or one of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def runs(*, name: str | None, limit: int | None, as_json: bool, local: bool, sto
 
     RUN is the id of a run, a unique prefix of it, or 'last' for the newest.
     """
-    # Not at the top: --help does without the database.
+    # Imported here because --help must not wait for the database.
     from proxy_addon.reporting.documents import run_text, summary_document  # noqa: PLC0415
     from proxy_addon.reporting.runs import print_run, print_runs  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console, print_json, print_pieces  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""``sessiontape schemas``: what upstreams say an event may hold."""
+"""``sessiontape schemas``: what upstreams say an event may contain."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def pull(*, upstream: ServerUrl, insecure: bool, event_types: tuple[str, ...], s
 
     Exit code: 0 if the server gave all of them, 1 if some are missing, 2 if it gave none.
     """
-    # Not at the top: --help does without the HTTP library and the database.
+    # Imported here because --help must not wait for the HTTP library and the database.
     from proxy_addon.core import protocol  # noqa: PLC0415
     from proxy_addon.core.schemas import read_schema  # noqa: PLC0415
     from proxy_addon.errors import ProtocolError  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""``sessiontape sessions``: the list."""
+"""``sessiontape sessions``: the list of sessions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sessions(
     *, limit: int | None, filters: Filters, config: Path | None, as_json: bool, local: bool, store_url: str
 ) -> None:
     """List recorded sessions, newest first."""
-    # Not at the top: --help does without the database.
+    # Imported here because --help must not wait for the database.
     from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
     from proxy_addon.reporting.documents import session_document  # noqa: PLC0415

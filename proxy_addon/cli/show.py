@@ -38,7 +38,7 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, local: 
     Findings of stored exchanges are those from the time of recording; findings of the whole session, and all findings
     in a file, are determined now. 'sessiontape check' checks everything again.
     """
-    # Not at the top: --help does without the database.
+    # Imported here because --help must not wait for the database.
     from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
     from proxy_addon.files.sessions import is_file_name  # noqa: PLC0415
     from proxy_addon.reporting.documents import exchange_documents, finding_document, session_document  # noqa: PLC0415
@@ -47,11 +47,11 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, local: 
 
     policy = settings.load(config)
     at = as_of(datetime.now(UTC), policy)
-    # Closed in good order also where a pipe breaks in the middle.
+    # Closes everything properly even if the output pipe breaks.
     with ExitStack() as stack:
         if is_file_name(name):
             shown = _of_file(name, policy)
-            at = replace(at, unclosed=FindingCounts())  # counted already
+            at = replace(at, unclosed=FindingCounts())  # already among the session's findings
         else:
             shown = _of_store(stack, store_url, name, at, policy)
         if as_json:
@@ -70,12 +70,12 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, local: 
 
 @dataclass(frozen=True, kw_only=True)
 class _Shown:
-    """A session to be shown.
+    """A session to show.
 
     Attributes:
-        exchanges: To be consumed once, before `of_session` is asked.
-        findings: Those of each exchange, by its id.
-        of_session: Returns those of the session as a whole.
+        exchanges: Must be consumed, once, before `of_session` is called.
+        findings: The findings of exchanges, by exchange id.
+        of_session: Returns the findings of the session as a whole.
     """
 
     session: Session

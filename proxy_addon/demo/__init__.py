@@ -1,1 +1,1 @@
-"""The whole loop, shown by real processes."""
+"""The demo: record, check and replay with real processes."""

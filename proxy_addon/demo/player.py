@@ -1,8 +1,9 @@
 """A sample player: plays one short clip in real time and reports it as an SDK does.
 
 ``python -m proxy_addon.demo.player URL [--speed N] [--forget TYPE …]`` reports to ``URL/api/v1/sessions``. The playback
-is a value, `CLIP`; sending it is a loop. One connection, one request at a time, 5 s for an answer, as the mobile SDKs do. Only the
-standard library is used, so that what is sent is not the work of an HTTP library of the product.
+is a value, `CLIP`, and sending it is a loop. Like the mobile SDKs, the player uses one connection for one request at a
+time, and waits 5 s for an answer. It only uses the standard library, so that its requests do not come from an HTTP
+library of the product.
 
 Source: Media Collection API, request body, session rules, what real clients send.
 """
@@ -26,7 +27,7 @@ from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SettingsError
 
 TIMEOUT_S = 5.0
-"""How long every SDK of Adobe's waits for an answer."""
+"""How long all SDKs of Adobe wait for an answer."""
 
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "sessiontape-sample-player/1.0"}
 
@@ -39,9 +40,9 @@ class Cue:
     """One moment of the playback, and the event that reports it.
 
     Attributes:
-        at_s: When, in seconds since the playback began.
-        playhead_s: Where in the main content, in seconds; it stays while an ad plays.
-        params, metadata, quality: What goes into ``params``, ``customMetadata`` and ``qoeData``; left out where empty.
+        at_s: Seconds since the playback began.
+        playhead_s: Position in the main content, in seconds; it does not move while an ad plays.
+        params, metadata, quality: The contents of ``params``, ``customMetadata`` and ``qoeData``; left out if empty.
     """
 
     at_s: float
@@ -72,7 +73,7 @@ CLIP = (
         },
         metadata={"page": "demo"},
     ),
-    # A pre-roll. The first `play` belongs into the ad: before the break it would count as content.
+    # A pre-roll. The first `play` belongs to the ad; before the break, it would count as content.
     Cue(
         at_s=0.01,
         type="adBreakStart",
@@ -104,7 +105,7 @@ CLIP = (
             "media.qoe.timeToStart": 240,
         },
     ),
-    # The clip is over before the 10 s of content pings are; a ping ahead of them is allowed, connectors send one too.
+    # The clip ends before a content ping is due after 10 s. An early ping is allowed; connectors send one too.
     Cue(at_s=2.54, type="ping", playhead_s=0.5),
     Cue(at_s=3.04, type="pauseStart", playhead_s=1.0),
     Cue(at_s=3.54, type="play", playhead_s=1.0),
@@ -113,7 +114,7 @@ CLIP = (
     Cue(at_s=5.84, type="sessionComplete", playhead_s=3.0),
     Cue(at_s=5.85, type="sessionEnd", playhead_s=3.0),
 )
-"""The playback: a pre-roll of two seconds and three seconds of content, with a pause and a moment of buffering."""
+"""The playback: a pre-roll of two seconds, then three seconds of content with a pause and brief buffering."""
 
 
 class PlaybackError(Exception):
@@ -129,7 +130,7 @@ class _Stopped(BaseException):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """One reported event: its ``ts``, the status of the answer, and the session ID as known after it."""
+    """One reported event: its ``ts``, the status of the answer, and the session ID known after it."""
 
     cue: Cue
     ts_ms: int
@@ -147,7 +148,7 @@ def body_of(cue: Cue, ts_ms: int) -> bytes:
 
 
 def timed(clip: Iterable[Cue], started_at_ms: int, speed: float) -> Iterator[tuple[Cue, int]]:
-    """Pair each cue with its ``ts``, the moment it happens even if it is sent later; no two share a millisecond.
+    """Pair each cue with its ``ts``, which is when it happens even if it is sent later; no two are the same.
 
     >>> cues = (Cue(at_s=0.0, type="sessionStart"), Cue(at_s=1.0, type="play"), Cue(at_s=1.01, type="ping"))
     >>> [ts_ms for _, ts_ms in timed(cues, 1_700_000_000_000, speed=100)]
@@ -160,11 +161,11 @@ def timed(clip: Iterable[Cue], started_at_ms: int, speed: float) -> Iterator[tup
 
 
 def play(clip: Sequence[Cue], server: ServerUrl, speed: float = 1.0) -> Iterator[Sent]:
-    """Play a clip, reporting each event when it is due.
+    """Play a clip and report each event when it is due.
 
     Args:
-        clip: By time, its first cue the ``sessionStart``.
-        speed: How many times as fast as the clip says.
+        clip: Cues in order of time; the first is the ``sessionStart``.
+        speed: How many times as fast as in the clip.
 
     Raises:
         PlaybackError: A request failed, was not answered 2xx, or the start gave no usable session ID.
@@ -191,7 +192,7 @@ def _post(
     try:
         connection.request("POST", path, body, _HEADERS)
         response = connection.getresponse()
-        answer = response.read()  # to its end, or the connection could not be used again
+        answer = response.read()  # all of it, so that the connection can be reused
     except TimeoutError as e:
         raise PlaybackError(f"{event_type}: no answer from {server} within {TIMEOUT_S:g} s") from e
     except (OSError, http.client.HTTPException) as e:
@@ -210,7 +211,7 @@ def _session_id(location: str | None) -> str:
 
 
 def line_of(sent: Sent) -> str:
-    """Return the line that tells of a reported event.
+    """Return the line that shows a reported event.
 
     >>> print(line_of(Sent(cue=Cue(at_s=0.0, type="play"), ts_ms=1_700_000_000_123, status=204, session_id="4a0f")))
       22:13:20.123  play             playhead  0.0 s  204
@@ -221,7 +222,7 @@ def line_of(sent: Sent) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the player and return its exit code: 0, 1 where the playback could not be reported, 128 + N on a signal."""
+    """Run the player and return its exit code: 0, 1 if the playback could not be reported, 128 + N on signal N."""
     parser = argparse.ArgumentParser(prog="python -m proxy_addon.demo.player", description=__doc__.partition("\n")[0])
     parser.add_argument("url", metavar="URL", type=_server, help="collection server to report to")
     parser.add_argument("--speed", metavar="N", type=_speed, default=1.0, help="play N times as fast (default: 1)")

@@ -1,4 +1,4 @@
-"""Processes of a demo: started, waited for by what they say, and ended with it."""
+"""Start the processes of a demo, wait until they are ready, and end them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from proxy_addon.errors import SessiontapeError
 READY = "listening on "
 READY_WITHIN_S = 30
 STOPS_WITHIN_S = 15
-"""A recorder takes up to ten seconds to bring in what is under way."""
+"""A recorder takes up to ten seconds to finish requests in flight."""
 
 
 class ProcessFailed(SessiontapeError):
-    """A process of the demo did not do what it should; the message has what it said."""
+    """A process of the demo failed; the message contains its output."""
 
 
 class Server:
-    """A server of ours in a process of its own."""
+    """One of our servers in a separate process."""
 
     def __init__(self, name: str, process: subprocess.Popen[str]) -> None:
         self.url = ""
@@ -31,24 +31,24 @@ class Server:
         self._process = process
         self._said: list[str] = []
         self._ready = threading.Event()
-        # A pipe that nobody reads would stop the one who writes into it.
+        # A process blocks when it writes to a full pipe that nobody reads.
         self._reader = threading.Thread(target=self._read, name=f"output of {name}", daemon=True)
         self._reader.start()
 
     def wait(self) -> None:
-        """Wait until it accepts connections; then `url` is where.
+        """Wait until the server accepts connections at `url`.
 
         Raises:
-            ProcessFailed: It ended, or took too long.
+            ProcessFailed: The server ended, or took too long.
         """
         if not self._ready.wait(READY_WITHIN_S) or not self.url:
             raise ProcessFailed(f"{self._name} did not start: {self._last_words()}")
 
     def stop(self) -> None:
-        """End it, in good order if it can; when this returns or raises, it is gone.
+        """End the server, gracefully if possible. When this returns or raises, the process has ended.
 
         Raises:
-            ProcessFailed: It did not end, or not well.
+            ProcessFailed: The server had to be killed, or its exit code is not 0.
         """
         self._process.terminate()
         try:
@@ -70,29 +70,33 @@ class Server:
                 if line.startswith(READY):
                     self.url = line.removeprefix(READY).split()[0]
                     self._ready.set()
-        self._ready.set()  # it has ended: no use in waiting
+        self._ready.set()  # the process has ended, so nobody should wait
 
     def _last_words(self) -> str:
         return " / ".join(self._said[-3:]) or "it said nothing"
 
 
 class Workplace:
-    """Where the demo's processes run: a folder, and an environment without the user's own settings."""
+    """Where the demo's processes run: a folder, and an environment without the user's settings."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
         """Make a workplace.
 
         Args:
-            settings: Variables of the environment to add.
+            settings: Environment variables to add.
         """
         self._folder = folder
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("SESSIONTAPE_")}
-        # Where recorders say that they run: with the folder that goes too.
+        # Recorders announce themselves in this folder, so that the announcements are deleted with it.
         self._environment |= {"XDG_RUNTIME_DIR": str(folder), **settings}
 
     @contextmanager
     def server(self, *arguments: str) -> Iterator[Server]:
-        """Run a server; at the end it is ended, well if nothing else went wrong."""
+        """Run a server until the block ends.
+
+        Raises:
+            ProcessFailed: The server did not start, or did not end well.
+        """
         process = subprocess.Popen(
             _command(arguments),
             cwd=self._folder,
@@ -107,25 +111,25 @@ class Workplace:
             server.wait()
             yield server
         except BaseException:
-            # What went wrong is told, and not how a server that Ctrl-C had reached too took the second signal.
+            # Report the original error, not how a server that also got Ctrl-C reacted to a second signal.
             with suppress(ProcessFailed):
                 server.stop()
             raise
         server.stop()
 
     def run(self, *arguments: str) -> int:
-        """Run a command of ours in sight of the user; return its exit code."""
+        """Run one of our commands with its output shown to the user; return its exit code."""
         return self._run(_command(arguments))
 
     def module(self, *arguments: str) -> int:
-        """Run a Python module in sight of the user; return its exit code."""
+        """Run a Python module with its output shown to the user; return its exit code."""
         return self._run([sys.executable, "-m", *arguments])
 
     def ask(self, *arguments: str) -> str:
-        """Run a command of ours and return what it prints.
+        """Run one of our commands and return its output.
 
         Raises:
-            ProcessFailed: It ended with another code than 0.
+            ProcessFailed: Its exit code is not 0.
         """
         done = subprocess.run(
             _command(arguments), cwd=self._folder, env=self._environment, capture_output=True, text=True, check=False
@@ -135,7 +139,7 @@ class Workplace:
         return done.stdout
 
     def _run(self, command: Sequence[str]) -> int:
-        # One stream, so that what a command says stands below it wherever the output goes.
+        # One stream keeps the output in order, wherever it goes.
         return subprocess.run(
             command, cwd=self._folder, env=self._environment, stderr=subprocess.STDOUT, check=False
         ).returncode

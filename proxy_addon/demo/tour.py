@@ -1,7 +1,7 @@
-"""The demo: the product's main job, done by real processes over loopback, step by step.
+"""The demo: real processes record, check and replay a session over loopback, step by step.
 
-A player reports through the recording proxy to a stand-in for the back end; the session is listed, shown, judged, and
-replayed to a second stand-in. In the end what was sent, stored and received is compared, byte for byte by their hashes.
+A player reports through the recording proxy to a stand-in for the back end. The session is listed, shown, judged, and
+replayed to a second stand-in. Finally, the hashes of the stored and received bodies are compared.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Say = Callable[[str], None]
 
 
 def run(say: Say) -> None:
-    """Give the demo and leave nothing behind.
+    """Run the demo, and leave nothing behind.
 
     Raises:
-        ProcessFailed: A step did not do what it should.
+        ProcessFailed: A step failed.
     """
     with tempfile.TemporaryDirectory(prefix="sessiontape-demo-") as folder:
         _Tour(Path(folder), say).run()

@@ -1,1 +1,1 @@
-"""From values to what people and machines read."""
+"""Turn values into text that people and machines read."""

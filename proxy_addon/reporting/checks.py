@@ -1,4 +1,4 @@
-"""What ``check`` writes, in each of its formats; subjects go out as they come, so that memory does not grow with them."""
+"""The output of ``check`` in each format. Subjects are written as they come, so that memory does not grow with them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def report(name: str, write: Callable[[str], object], threshold: int | None, *, 
     """Return the report of a format.
 
     Args:
-        write: Writes the text of a format for machines; ``text`` goes to the terminal.
-        threshold: The weight from which a finding is a failure; None where none is.
-        local: Whether times for people are local; else they are UTC.
+        write: Writes text in a format for machines; the format ``text`` is printed on the terminal instead.
+        threshold: The weight from which a finding is a failure; None if no finding is.
+        local: Whether times for people are local rather than UTC.
     """
     if name == "text":
         return TextReport(console(), local=local)
@@ -39,13 +39,13 @@ def report(name: str, write: Callable[[str], object], threshold: int | None, *, 
 
 
 class TextReport:
-    """For people: what was found below the name of what was judged, and the counts."""
+    """For people: the findings below the name of each subject, then the counts."""
 
     def __init__(self, screen: Screen, *, local: bool = False) -> None:
-        """Prepare.
+        """Make an empty report.
 
         Args:
-            local: Whether times are local; else they are UTC.
+            local: Whether times are local rather than UTC.
         """
         self._screen = screen
         self._local = local
@@ -57,7 +57,7 @@ class TextReport:
         """Print nothing."""
 
     def add(self, subject: Subject) -> None:
-        """Print the findings on a subject, each with its place."""
+        """Print the findings of a subject, each with its place."""
         self._total += 1
         findings = subject.findings
         self._counts.update(finding.severity for finding in findings)

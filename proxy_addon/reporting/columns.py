@@ -1,8 +1,8 @@
-r"""Tables that fit: columns as wide as what stands in them, of which some give way on a narrow terminal.
+r"""Tables that fit the terminal: columns are as wide as their contents, and some shrink on a narrow terminal.
 
-A row is one line and never wraps. Where there is no room for it, ids are shown by their first characters and long texts
-are cut at their end; where that is not enough, columns are dropped, each in its turn. Where the width has no limit, as in
-a pipe or a file, everything is shown.
+A row is one line and does not wrap, except in a column of prose. If there is no room for it, ids are shown by their
+first characters and long texts are cut at their end. If that is not enough, columns are dropped one by one. If the
+width is unlimited, as in a pipe or a file, everything is shown.
 
 >>> table = Table(Column("id", is_id=True), Column("state"), Column("media", least=6, dropped=1))
 >>> table.add("266536906d00a581", "ended", "Three Seconds of Sea")
@@ -27,13 +27,13 @@ from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
 ID_LEAST = 8
-"""Characters of an id that are shown at least; more where it takes more to tell the ids of one table apart."""
+"""How many characters of an id are shown at least; more if the ids of a table cannot be told apart otherwise."""
 _GAP = 2
 _ALIGNED = 60
-"""Cells up to which values are lined up where the width has no limit. A longer one sticks out of its column: a name of a
-thousand characters does not put a thousand blanks into every other row."""
+"""How wide a column may get, in cells, if the width is unlimited. A longer value extends beyond its column, so that a
+name of a thousand characters does not add a thousand blanks to every other row."""
 _NARROWEST = 24
-"""Cells that are left of a line that hangs far to the right."""
+"""How many cells an indented continuation line keeps."""
 _WORD = re.compile(r"\S+")
 
 
@@ -42,12 +42,12 @@ class Column:
     """One column of a table.
 
     Attributes:
-        name: Its head.
-        is_right: Whether values stand at the right edge, as numbers do.
+        name: Its heading.
+        is_right: Whether values are aligned to the right, as numbers are.
         is_id: Whether values may be shown by their first characters.
-        is_prose: Whether values may wrap between words, below themselves. For the last column.
-        least: Cells that a value may be cut down to; None where none is ever cut.
-        dropped: Its turn when columns are dropped, the lowest first; None where it always stays.
+        is_prose: Whether values may wrap between words. Only for the last column.
+        least: How many cells a value may be cut down to; None if values are never cut.
+        dropped: Its turn when columns are dropped, the lowest first; None if it always stays.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Column:
 
 
 class Table:
-    """Rows under the heads of their columns."""
+    """Rows below the headings of their columns."""
 
     def __init__(self, *columns: Column) -> None:
         self._columns = columns
@@ -73,7 +73,7 @@ class Table:
 
         Args:
             cells: A value for each column, without line breaks.
-            below: What is said of the row in lines of its own, which wrap between words. Asked for when it is printed.
+            below: Lines to print below the row, which wrap between words; consumed when the table is printed.
         """
         row = [cell if isinstance(cell, Text) else Text(cell) for cell in cells]
         assert len(row) == len(self._columns), "a value for each column"
@@ -83,7 +83,7 @@ class Table:
         """Yield the lines of the table.
 
         Args:
-            width: Cells that a line may take; None where there is no limit.
+            width: How many cells a line may take; None for no limit.
         """
         layout = _Layout(self._columns, [row for row, _ in self._rows], width)
         yield from layout.lines([Text(column.name, style="bold") for column in self._columns])
@@ -121,14 +121,14 @@ class _Layout:
 
     @staticmethod
     def _least(column: Column, values: Sequence[str]) -> int:
-        """Return how narrow a column may become, its head aside."""
+        """Return how narrow a column may become; never narrower than its heading."""
         head = cell_len(column.name)
         if column.is_id:
             return max(head, _apart(values))
         return max(head, column.least) if column.least is not None else max([head, *map(cell_len, values)])
 
     def _share(self, spare: int, wanted: Sequence[int]) -> None:
-        """Give spare cells to texts, the narrowest first, and what is left to ids that can be shown whole then."""
+        """Give spare cells to texts, the narrowest first, and the rest to ids if that shows them in full."""
         missing = {place: wanted[place] - width for place, width in self._widths.items()}
         texts = {place for place in missing if not self._columns[place].is_id}
         while spare > 0 and (hungry := [place for place in texts if missing[place] > 0]):
@@ -165,11 +165,11 @@ class _Layout:
 
 
 def wrapped(text: Text, width: int | None, hanging: int) -> Iterator[Text]:
-    """Yield a text in lines that break between words, or within one that is longer than a line.
+    """Yield a text in lines, broken between words, or within a word that is longer than a line.
 
     Args:
-        width: Cells that a line may take; None where there is no limit: then it is one line.
-        hanging: Blanks before each line but the first.
+        width: How many cells a line may take; None for one line without a limit.
+        hanging: How many blanks each line but the first begins with.
     """
     if width is None or text.cell_len <= width:
         yield text
@@ -196,7 +196,7 @@ def wrapped(text: Text, width: int | None, hanging: int) -> Iterator[Text]:
 
 
 def cut(text: Text, width: int | None) -> Text:
-    """Return a text without its end, where it is wider than there is room for."""
+    """Return a text, cut at its end if it is wider than ``width`` cells."""
     if width is None or text.cell_len <= width:
         return text
     shorter = text.copy()
@@ -205,7 +205,7 @@ def cut(text: Text, width: int | None) -> Text:
 
 
 def _apart(ids: Sequence[str]) -> int:
-    """Return how many characters tell ids apart."""
+    """Return how many first characters are needed to tell ids apart, at least `ID_LEAST` if they are that long."""
     different = set(ids)
     longest = max(map(len, different), default=0)
     return next(

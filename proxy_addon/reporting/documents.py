@@ -1,4 +1,4 @@
-"""The JSON documents that commands print; people script against them, so a name here is a promise."""
+"""The JSON documents that commands print. People's scripts read them, so names here must not change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HERE = "the list comes here"
 
 
 def json_list(head: Document, name: str, items: Iterable[Document], tail: Document) -> Iterator[str]:
-    """Yield a JSON document with a long list in it, piece by piece, indented by two."""
+    """Yield, in pieces, a JSON document with a long list between ``head`` and ``tail``, indented by two."""
     frame = json.dumps({**head, name: [_HERE], **tail}, indent=2)
     before, _, after = frame.partition(f"\n    {json.dumps(_HERE)}\n  ")
     yield before
@@ -67,7 +67,7 @@ def exchange_documents(exchanges: Iterable[Exchange], verdicts: Mapping[str, Ver
     """Return exchanges, numbered from 1 in the order given.
 
     Args:
-        verdicts: What was found of exchanges, by their ids.
+        verdicts: The findings of exchanges, by exchange id.
     """
     return (
         exchange_document(exchange, seq, verdicts.get(exchange.id, ())) for seq, exchange in enumerate(exchanges, 1)
@@ -138,7 +138,7 @@ def _headers(headers: Headers) -> list[list[str]]:
 
 
 def run_text(of: RunSummary, sessions: Iterable[SessionRun]) -> Iterator[str]:
-    """Return a run as printed by ``replay --json`` and ``runs RUN --json``, piece by piece: it may be large."""
+    """Yield a run as printed by ``replay --json`` and ``runs RUN --json``, in pieces because it may be large."""
     head, totals, drift_ms, latency_ms = _run_parts(of)
     return json_list(head, "sessions", map(_session_run, sessions), {**totals, **drift_ms, **latency_ms})
 
@@ -173,7 +173,7 @@ def _run_parts(of: RunSummary) -> tuple[Document, Document, Document, Document]:
 
 
 def change_document(change: RunChange) -> Document:
-    """Return what a run changes in requests; what a kind of change does not have is null."""
+    """Return a change of a run; members that its kind does not have are null."""
     made = told(change.change)
     names = ("do", "path", "name", "value", "only")
     return {"option": change.option, **{name: made.get(name) for name in names}, "places": change.places}
@@ -224,17 +224,17 @@ def _sent(sent: Sent) -> Document:
 
 
 def _rounded(value_ms: float | None) -> float | None:
-    """Return milliseconds with microseconds behind the point; more is noise."""
+    """Return milliseconds rounded to microseconds; more digits are noise."""
     return None if value_ms is None else round(value_ms, 3)
 
 
 def difference_document(difference: Difference, a: str, b: str) -> Document:
-    """Return where two things differ, their sides under the names given."""
+    """Return a difference, with its two sides under the given names."""
     return {"where": difference.where, a: difference.a, b: difference.b}
 
 
 def pair_document(pair: Pair) -> Document:
-    """Return two events laid side by side, as in ``diff --json``."""
+    """Return a pair of events, as in ``diff --json``."""
     either = pair.a or pair.b
     return {
         "a": None if pair.a is None else pair.a.seq,

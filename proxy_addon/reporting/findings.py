@@ -1,4 +1,4 @@
-"""Findings as lines for people: by place, told once for all places, with what follows from them below."""
+"""Findings as lines for people: sorted by place, one line for all places of a finding, with its consequences below."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from proxy_addon.core.wording import visible
 from proxy_addon.reporting.terminal import Screen, finding_text
 
 _WIDEST_PLACE = 30
-"""Cells of a place up to which findings are lined up behind it."""
+"""How wide the column of places may get, in cells."""
 _INDENT = 2
 
 
@@ -23,8 +23,8 @@ def print_findings(
     """Print findings of one session or file.
 
     Args:
-        place: Returns where a finding stands; empty for no place.
-        otherwise: What stands there for a finding of no place.
+        place: Returns the place of a finding; empty for none.
+        otherwise: Printed as the place of a finding without one.
     """
     folded = fold(findings)
     places = [Text(visible(place(each.finding) or otherwise)) for each in folded]
@@ -41,7 +41,7 @@ def print_findings(
 
 
 _SO = "└ "
-"""Before what follows from the line above."""
+"""Precedes a consequence of the finding above."""
 
 
 def _text(folded: Folded, place: str = "") -> Text:

@@ -1,4 +1,4 @@
-"""Findings as annotations of a GitHub workflow run: workflow commands, a line each."""
+"""Findings as annotations of a GitHub workflow run: one workflow command on each line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: 
 
 
 class GitHubReport:
-    """An annotation for each finding; GitHub shows a few of them for each step."""
+    """An annotation for each finding; GitHub shows only a few for each step."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
@@ -22,7 +22,7 @@ class GitHubReport:
         """Write nothing."""
 
     def add(self, subject: Subject) -> None:
-        """Write a line for each finding on a subject; what is found in many places is one line."""
+        """Write one line for each finding of a subject, however many places it has."""
         file = f"file={_property(subject.file)}," if subject.file else ""
         told = fold(subject.findings)
         for each in (one for cause in told for one in (cause, *cause.consequences)):

@@ -1,4 +1,4 @@
-"""What was judged, as reports tell it: a stored session, a file, or stdin, with the findings on it."""
+"""The subjects of reports: what was judged, which is a stored session, a file, or stdin, with its findings."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from proxy_addon.core.sessions import Session, SessionState
 from proxy_addon.reporting.words import clock
 
 _LONGEST_NAME = 20
-"""Characters of an event's type that a place tells; those of the protocol are shorter."""
+"""How many characters of an event type a place shows; the protocol's event types are shorter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Where an exchange stands in its session: seconds since the start, and what it reports."""
+    """The place of an exchange in its session: seconds since the start, and its event type or operation."""
 
     offset_s: float
     name: str
     elements: tuple[str, ...] = ()
-    """What the elements of a batch report."""
+    """The event types of a batch."""
 
 
 def moment_of(exchange: Exchange, started_at: datetime) -> Moment:
-    """Return where an exchange stands in its session."""
+    """Return the place of an exchange in its session."""
     reading = exchange.request.reading
     offset_s = (exchange.received_at - started_at).total_seconds()
     if reading.is_batch:
@@ -42,10 +42,10 @@ def _short(name: str) -> str:
 
 
 def place_in(finding: Finding, moments: Mapping[int, Moment]) -> str:
-    """Return where a finding stands: place, time and event; empty where it has no place.
+    """Return a finding's place with its time and event; empty if it has no place.
 
     Args:
-        moments: Of the session's exchanges, by ``seq``.
+        moments: The moments of the session's exchanges, by ``seq``.
     """
     moment = moments.get(finding.seq or 0)
     if moment is None:
@@ -61,10 +61,10 @@ class Subject:
     """What was judged.
 
     Attributes:
-        session: None for a file that holds no session, or none whose requests are known.
-        state: Of the session.
-        file: None for a stored session, and for stdin.
-        moments: Of the session's exchanges, by ``seq``.
+        session: The session; None for a file that holds no session, or none whose requests are known.
+        state: The state of the session; None without a session.
+        file: The path of the file; None for a stored session or stdin.
+        moments: The moments of the session's exchanges, by ``seq``.
     """
 
     judgement: Judgement
@@ -75,7 +75,7 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Its name in reports: the session's id, the file with the session, or ``stdin``."""
         if self.session is None:
             return self.file or "stdin"
         if self.file is None:
@@ -84,23 +84,27 @@ class Subject:
 
     @property
     def findings(self) -> list[Finding]:
-        """What was found, by place."""
+        """Its findings, sorted by place."""
         found = self.judgement.findings
         return in_order(found if self.session is not None else map(as_list, found))
 
     def place(self, finding: Finding) -> str:
-        """Return where a finding stands: place, time and event; empty where it has no place."""
+        """Return a finding's place with its time and event; empty if it has no place."""
         return place_in(finding, self.moments)
 
 
 class Report(Protocol):
-    """One format. `add` is called for each subject, between `begin` and `end`: memory does not grow with their number."""
+    """One format. `add` is called for each subject, between `begin` and `end`, so that subjects need not be kept."""
 
     def begin(self) -> None:
-        """Write what comes first."""
+        """Write what comes before all subjects."""
 
     def add(self, subject: Subject) -> None:
-        """Write what is to be said of a subject."""
+        """Write a subject."""
 
     def end(self, *, ok: bool) -> None:
-        """Write what comes last."""
+        """Write what comes after all subjects.
+
+        Args:
+            ok: Whether the check passed.
+        """

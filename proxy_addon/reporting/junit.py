@@ -1,4 +1,4 @@
-"""JUnit XML: what was judged, and replay runs, as test suites for build servers."""
+"""JUnit XML: checks and replay runs as test suites for build servers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _STEPS_TOLD = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What is the matter with a test case.
+    """A problem of a test case.
 
     Attributes:
         element: ``failure``, ``error`` or ``skipped``.
-        kind: Its class, as a rule's id; empty for none.
-        text: Told in full.
+        kind: Its type, such as a rule's id; empty for none.
+        text: The details; empty for none.
     """
 
     element: str
@@ -51,7 +51,7 @@ def case(class_name: str, name: str, problems: Iterable[Problem], *, took_s: flo
 def suite_begin(
     name: str, *, tests: int, failures: int, errors: int = 0, skipped: int = 0, at: datetime | None = None
 ) -> str:
-    """Return what stands before the cases of the only suite of a document."""
+    """Return the beginning of a document with one suite, up to its test cases."""
     counts = f'tests="{tests}" failures="{failures}" errors="{errors}" skipped="{skipped}"'
     time = "" if at is None else f' timestamp="{at:%Y-%m-%dT%H:%M:%S}"'
     return (
@@ -64,25 +64,25 @@ SUITE_END = "</testsuite>\n</testsuites>\n"
 
 
 class JUnitReport:
-    """A test case for each subject; findings from the threshold on are failures, the others its output."""
+    """A test case for each subject; findings from the threshold on are failures, and the others are its output."""
 
     def __init__(self, write: Callable[[str], object], threshold: int | None) -> None:
-        """Begin with no cases.
+        """Make a report without test cases.
 
         Args:
-            threshold: Weight from which a finding is a failure; None where none is.
+            threshold: The weight from which a finding is a failure; None if no finding is.
         """
         self._write = write
         self._threshold = threshold
         self._tests = self._failures = 0
-        # The counts come first in the document, and are known last.
+        # Held back, because the counts come first in the document but are known last.
         self._cases = tempfile.SpooledTemporaryFile(_HELD_BYTES, "w+", encoding="utf-8")  # noqa: SIM115  # see end
 
     def begin(self) -> None:
         """Write nothing yet."""
 
     def add(self, subject: Subject) -> None:
-        """Take a subject into the suite."""
+        """Add a test case for a subject."""
         others = []
         failures = []
         for finding in subject.judgement.findings:
@@ -106,10 +106,10 @@ class JUnitReport:
 
 
 def run_suite(of: RunSummary, sessions: Callable[[], Iterable[SessionRun]]) -> Iterator[str]:
-    """Yield a replay run as a suite, piece by piece: a test case for each session.
+    """Yield a replay run as a suite with a test case for each session, in pieces.
 
     Args:
-        sessions: Yields the sessions of the run, each time it is asked.
+        sessions: Returns the sessions of the run; called twice.
     """
     counts = dict.fromkeys(StepOutcome, 0)
     for session in sessions():
@@ -140,7 +140,7 @@ def _problems(session: SessionRun) -> Iterator[Problem]:
     if element is None:
         return
     odd = [step for step in session.steps if step.outcome in (StepOutcome.DIFFERENT, StepOutcome.FAILED)]
-    odd.sort(key=lambda step: step.outcome is not session.verdict)  # the message names a step that the element is for
+    odd.sort(key=lambda step: step.outcome is not session.verdict)  # the message names a step with the verdict
     lines = [_line(step) for step in islice(odd, _STEPS_TOLD)]
     if len(odd) > _STEPS_TOLD:
         lines.append(f"and {len(odd) - _STEPS_TOLD} more")
@@ -150,7 +150,7 @@ def _problems(session: SessionRun) -> Iterator[Problem]:
 
 
 def _sent(session: SessionRun) -> str:
-    """Return what was changed in the requests of a session."""
+    """Return lines that say what was changed in the requests of a session."""
     changed = [step for step in session.steps if step.sent is not None and step.sent.differences]
     lines = []
     for step in changed[:_STEPS_TOLD]:

@@ -1,4 +1,4 @@
-"""News of a recording as lines: for people, who read each kind of mistake once in a session, and for programs.
+"""News of a recording as lines: for people, with each rule only once per session, and for programs.
 
 >>> from datetime import datetime, UTC
 >>> from proxy_addon.core.findings import Finding, Severity
@@ -23,9 +23,9 @@ from proxy_addon.reporting.documents import Document, finding_document
 from proxy_addon.reporting.words import counted, duration
 
 MOST = 10_000
-"""Sessions at most of which it is remembered what was told of them."""
+"""For how many sessions it is remembered which rules were printed."""
 _ID, _PLAYER, _WHAT = 16, 13, 7
-"""Widths of columns; what is longer pushes the rest to the right."""
+"""Widths of columns; longer text pushes the rest to the right."""
 
 
 class TextNews:
@@ -35,7 +35,7 @@ class TextNews:
         self._told: OrderedDict[str, set[str]] = OrderedDict()
 
     def line(self, news: News) -> str | None:
-        """Return the line of a piece of news; None for a mistake that this session has made before."""
+        """Return the line of a piece of news; None for a finding of a rule that was printed for this session before."""
         match news:
             case Started(session=session):
                 what, text = _begun(session)
@@ -79,8 +79,8 @@ def _finding(finding: Finding, event_type: str | None) -> str:
 def json_line(news: News) -> str:
     """Return a piece of news as a JSON object.
 
-    It has ``kind`` (``start``, ``end`` or ``finding``), ``at``, ``session`` (None for an exchange that belongs to
-    none), and for a finding ``event_type`` and ``finding``, as in ``check --json``.
+    It has ``kind`` (``start``, ``end`` or ``finding``), ``at``, and ``session`` (null for an exchange without one). A
+    finding also has ``event_type`` and ``finding``, which is as in ``check --json``.
     """
     document: Document = {"kind": _KINDS[type(news)], "at": iso(news.at), "session": _session(news.session)}
     if isinstance(news, Found):

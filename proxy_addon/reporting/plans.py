@@ -1,4 +1,4 @@
-"""What ``replay --dry-run`` prints: exactly what a run would send, and when, if it began now."""
+"""The output of ``replay --dry-run``: exactly what a run that begins now would send, and when."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from proxy_addon.reporting.terminal import Screen, printable
 from proxy_addon.reporting.words import change_line, counted, places, value
 
 PLACEHOLDER = "{session}"
-"""What stands in paths for the ID that the target is going to give."""
+"""Stands in paths for the ID that the target will give."""
 
 
 Framed = Callable[[Request], Request]
-"""Returns a request as it goes out, with what the connection to the target adds."""
+"""Returns a request as it is sent, with what the connection to the target adds."""
 
 
 def plan_text(plans: Iterable[SessionPlan], options: SendingOptions, framed: Framed) -> Iterator[str]:
-    """Yield plans as one JSON document, piece by piece."""
+    """Yield plans as one JSON document, in pieces."""
     head: Document = {
         "target": options.target,
         "speed": str(options.speed),
@@ -39,14 +39,14 @@ def plan_text(plans: Iterable[SessionPlan], options: SendingOptions, framed: Fra
 
 
 class Counting:
-    """Counts plans as they pass by: what would be sent, and in how many places each change finds something."""
+    """Counts the sessions and requests of plans as they pass by, and the places that each change changes."""
 
     def __init__(self) -> None:
         self.sessions = self.requests = 0
         self._places: Counter[int] = Counter()
 
     def of(self, plans: Iterable[SessionPlan]) -> Iterator[SessionPlan]:
-        """Yield the plans."""
+        """Yield the plans, counting them."""
         for plan in plans:
             self.sessions += 1
             for step in plan.steps:
@@ -61,7 +61,7 @@ class Counting:
 
 
 def print_plan(console: Screen, plan: SessionPlan, options: SendingOptions, framed: Framed) -> None:
-    """Print the plan of a session for people: a row for each step, and below it what is changed in it."""
+    """Print the plan of a session for people: a row for each step, with its changes below it."""
     document = _session(plan, options, framed)
     title = Text.assemble("session ", (document["source"], "bold"), f", {counted(len(plan.steps), 'step')}")
     console.print_line(title)
@@ -98,7 +98,7 @@ def _said_of(step: Document, planned: PlannedStep) -> Iterator[Text]:
 
 
 def print_planned(console: Screen, options: SendingOptions, counting: Counting, changes: Iterable[RunChange]) -> None:
-    """Print where plans that were printed would be sent, how much that is and what is changed in it."""
+    """Print a summary of the printed plans: their target, how much would be sent, and what is changed."""
     head = f"{counted(counting.sessions, 'session')}, {counted(counting.requests, 'request')} to send to "
     how = f" at speed {options.speed}, timestamps {options.timestamps}; nothing has been sent"
     console.print_wrapped(Text(head).append_text(printable(options.target)).append(how))

@@ -1,4 +1,4 @@
-"""How far a replay has got: a line on a terminal's stderr, and nothing elsewhere."""
+"""The progress of a replay: a line on stderr if that is a terminal, and otherwise nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proxy_addon.core.replays.runs import SessionRun, Step, StepOutcome, percent
 from proxy_addon.reporting.terminal import notes
 
 _LATEST = 1000
-"""Steps whose drift is looked at, and whose rate is told."""
+"""How many of the latest steps count for the drift and the rate."""
 _TOLD_EVERY_S = 0.1
 _TAKEN = len("replaying ━  00:00:00")
 _WIDEST_BAR, _NARROWEST_BAR = 40, 8
@@ -24,10 +24,10 @@ class RunProgress:
     """Steps, requests per second, drift and differences so far; a context manager."""
 
     def __init__(self, steps: int) -> None:
-        """Prepare.
+        """Prepare the line without printing it.
 
         Args:
-            steps: How many there are, those that will be skipped included.
+            steps: The number of all steps, including those that will be skipped.
         """
         self._is_on = sys.stderr.isatty()
         self._steps = steps
@@ -59,7 +59,7 @@ class RunProgress:
         self._progress.stop()
 
     def step(self, step: Step) -> None:
-        """Take a step into account."""
+        """Count a step, and update the line."""
         if not self._is_on:
             return
         now_s = time.monotonic()
@@ -74,7 +74,7 @@ class RunProgress:
             self._tell(now_s)
 
     def session_ended(self, session: SessionRun) -> None:
-        """Do nothing: its steps have been counted."""
+        """Do nothing, because its steps have been counted."""
 
     def _tell(self, now_s: float) -> None:
         passed_s = now_s - self._times_s[0] if self._times_s else 0.0
@@ -90,11 +90,11 @@ class RunProgress:
 
 
 def fitted(parts: list[str], width: int) -> tuple[str, int]:
-    """Return what there is room for, and how wide the bar may be beside it.
+    """Return the text for which there is room, and how wide the bar beside it may be.
 
     Args:
-        parts: What there is to say, the most important first; the first is always said.
-        width: Cells for what is said, beside a bar of one cell.
+        parts: Parts of the text, the most important first; the first is always included.
+        width: How many cells the text may take beside a bar of one cell.
 
     >>> fitted(["7/9 steps", "", "0 not the same"], 80)
     ('7/9 steps, 0 not the same', 40)

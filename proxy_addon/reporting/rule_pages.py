@@ -1,4 +1,4 @@
-"""Write the pages of all rules as Markdown: ``python -m proxy_addon.reporting.rule_pages FOLDER``, which is what ``make docs`` runs."""
+"""Write the pages of all rules as Markdown; ``make docs`` runs ``python -m proxy_addon.reporting.rule_pages DIR``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HEADINGS = {"Why it matters": "Why it matters in the reports"}
 
 
 def page(rule: Rule) -> str:
-    """Return a rule's page as Markdown: what ``rules RULE`` prints and ``docs/rules/`` has."""
+    """Return a rule's page as Markdown, as ``rules RULE`` prints it and ``docs/rules/`` contains it."""
     parts = [f"# {rule.id}", f"*{rule.severity.value}* · {rule.summary}"]
     for name, text in rule.page.items():
         parts += [f"## {_HEADINGS.get(name, name)}", text]
@@ -19,7 +19,7 @@ def page(rule: Rule) -> str:
 
 
 def pages() -> dict[str, str]:
-    """Return the contents of all files, by name."""
+    """Return the contents of all files by name."""
     index = [
         "# Rules\n",
         (
@@ -37,7 +37,7 @@ def pages() -> dict[str, str]:
 
 
 def main(folder: Path) -> None:
-    """Write them into a folder; pages of rules that are gone go too."""
+    """Write the pages into a folder, and delete other Markdown files there, which are pages of removed rules."""
     folder.mkdir(parents=True, exist_ok=True)
     written = pages()
     for name, text in written.items():

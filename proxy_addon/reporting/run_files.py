@@ -1,4 +1,4 @@
-"""Reports of replay runs as files: a page, the JSON document, or JUnit XML. Written piece by piece, put in place whole."""
+"""Reports of replay runs as files: an HTML page, JSON, or JUnit XML. A file appears only once it is complete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proxy_addon.reporting.junit import run_suite
 from proxy_addon.reporting.pages.run import page
 
 Sessions = Callable[[], Iterable[SessionRun]]
-"""Yields the sessions of a run; may be asked several times."""
+"""Returns the sessions of a run; may be called several times."""
 
 
 def _json(of: RunSummary, sessions: Sessions) -> Iterator[str]:
@@ -28,10 +28,10 @@ _FORMATS: Mapping[str, Callable[[RunSummary, Sessions], Iterator[str]]] = Mappin
 
 
 def check_path(path: Path) -> None:
-    """Check, before anything is sent, that a report can be written.
+    """Check that a report can be written, before anything is sent.
 
     Raises:
-        SettingsError: Its name says no format, or its folder takes no files.
+        SettingsError: The name does not end in a known format, or the file cannot be written.
     """
     if path.suffix.lower() not in _FORMATS:
         raise SettingsError(f"{path} says no format of a report", hint="end its name with .html, .json or .xml")
@@ -40,10 +40,10 @@ def check_path(path: Path) -> None:
 
 
 def write(path: Path, of: RunSummary, sessions: Sessions) -> None:
-    """Write a report; the format follows from the name. A file of that name is replaced once all is written.
+    """Write a report in the format that its name says. An existing file is replaced once the report is complete.
 
     Raises:
-        SettingsError: It cannot be written.
+        SettingsError: The file cannot be written.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -1,4 +1,4 @@
-"""A replay run told to people: its sessions, what went wrong, and what it came to."""
+"""Print replay runs for people: their sessions, what went wrong, and the totals."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from proxy_addon.reporting.terminal import OUTCOME_STYLES, Screen, coloured, pri
 from proxy_addon.reporting.words import change_line, counted, milliseconds, moment, places, value, zone
 
 LISTED = 50
-"""How many sessions, and steps that differ or failed, are listed one by one."""
+"""How many sessions, and how many different or failed steps, are listed at most."""
 
 
 def print_run(console: Screen, of: RunSummary, sessions: Iterable[SessionRun]) -> None:
-    """Print a run: its sessions, what went wrong, and what it came to."""
+    """Print a run: its sessions, what went wrong, and the totals."""
     shown = _Shown()
     for session in sessions:
         shown.add(session)
@@ -36,7 +36,7 @@ def print_runs(console: Screen, summaries: Sequence[RunSummary], *, local: bool 
     """Print runs as a table.
 
     Args:
-        local: Whether times are local; else they are UTC.
+        local: Whether times are local rather than UTC.
     """
     table = Table(
         Column("run", is_id=True),
@@ -67,7 +67,7 @@ _WORST_FIRST = (StepOutcome.FAILED, StepOutcome.DIFFERENT, StepOutcome.SAME, Ste
 
 
 def _steps(totals: Totals) -> Text:
-    """Return how many steps came out how; the first of them is the verdict."""
+    """Return the number of steps by outcome; the first outcome named is the verdict on these steps."""
     numbers = [(outcome, getattr(totals, outcome.value)) for outcome in _WORST_FIRST]
     words = [Text(f"{number} {outcome.value}", style=OUTCOME_STYLES[outcome]) for outcome, number in numbers if number]
     return Text(", ").join(words) if words else Text("-")
@@ -92,13 +92,13 @@ def _sessions_table(sessions: Iterable[SessionRun]) -> Table:
 
 
 class _Shown:
-    """What is told one by one of a run: a screen's worth, those first that did not go as recorded."""
+    """What is listed of a run: a limited number of sessions and steps, first those that did not go as recorded."""
 
     def __init__(self) -> None:
         self.others = 0
         self.trouble: list[tuple[SessionRun, Step]] = []
         self.more_trouble = 0
-        self.remarks: Counter[str] = Counter()  # of steps that went well; those that did not are listed with theirs
+        self.remarks: Counter[str] = Counter()  # only of steps that are the same; others are listed with theirs
         self._odd: list[SessionRun] = []
         self._even: list[SessionRun] = []
 

@@ -40,7 +40,7 @@ class SarifReport:
         self._write(f'{{"tool": {{"driver": {json.dumps(driver)}}}, "results": [')
 
     def add(self, subject: Subject) -> None:
-        """Write a result for each finding on a subject."""
+        """Write a result for each finding of a subject."""
         for finding in subject.judgement.findings:
             self._write(f"{'' if self._first else ','}\n{json.dumps(_result(subject, finding))}")
             self._first = False

@@ -35,10 +35,11 @@ _KIND_STYLES = {
 
 
 def sessions_table(found: Sequence[Session], as_of: AsOf, *, local: bool = False) -> Table:
-    """Return sessions, a row each.
+    """Return a table with a row for each session.
 
     Args:
-        local: Whether times are local; else they are UTC.
+        as_of: Determines which open sessions have expired.
+        local: Whether times are local rather than UTC.
     """
     table = Table(
         Column("id", is_id=True),
@@ -70,11 +71,11 @@ def sessions_table(found: Sequence[Session], as_of: AsOf, *, local: bool = False
 
 
 def exchanges_table(found: Sequence[Exchange], verdicts: Mapping[str, Verdict], *, local: bool = False) -> Table:
-    """Return exchanges, a row each.
+    """Return a table with a row for each exchange.
 
     Args:
-        verdicts: What was found of exchanges, by their ids.
-        local: Whether times are local; else they are UTC.
+        verdicts: The findings of exchanges, by exchange id.
+        local: Whether times are local rather than UTC.
     """
     table = Table(
         Column(f"received ({zone((exchange.received_at for exchange in found), local=local)})", dropped=3),
@@ -101,7 +102,7 @@ def _said_of(verdict: Verdict) -> str:
 
 
 def rules_table(found: Iterable[Rule]) -> Table:
-    """Return rules, a row each; what is wrong wraps between words."""
+    """Return a table with a row for each rule; its summary wraps between words."""
     table = Table(Column("rule"), Column("severity"), Column("what is wrong", is_prose=True, least=24))
     for rule in found:
         table.add(rule.id, Text(rule.severity.value, style=SEVERITY_STYLES[rule.severity]), rule.summary)
@@ -109,10 +110,10 @@ def rules_table(found: Iterable[Rule]) -> Table:
 
 
 def schemas_table(found: Sequence[StoredSchema], *, local: bool = False) -> Table:
-    """Return versions of schemas, a row each.
+    """Return a table with a row for each version of a schema.
 
     Args:
-        local: Whether times are local; else they are UTC.
+        local: Whether times are local rather than UTC.
     """
     zones = zone((at for schema in found for at in (schema.first_seen_at, schema.last_seen_at)), local=local)
     table = Table(
@@ -136,11 +137,11 @@ def schemas_table(found: Sequence[StoredSchema], *, local: bool = False) -> Tabl
 
 
 def print_pairs(screen: Screen, pairs: Iterable[Pair], a: Text, b: Text) -> None:
-    """Print two sessions side by side, a row for each event of either, with what differs below it.
+    """Print two sessions side by side: a row for each event of either, with the differences below it.
 
     Args:
-        a: What the first one is, in a line.
-        b: What the second one is.
+        a: A line that describes the first session.
+        b: A line that describes the second session.
     """
     for name, what in (("A", a), ("B", b)):
         screen.print_line(Text(f"{name}  ", style="bold").append_text(what))

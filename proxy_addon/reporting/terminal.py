@@ -1,4 +1,4 @@
-"""Where text for people goes: tables on stdout, notes on stderr. rich honours NO_COLOR and leaves pipes uncoloured."""
+"""Output for people: tables on stdout, notes on stderr. rich honours NO_COLOR and leaves pipes uncoloured."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from proxy_addon.reporting.columns import Table, cut, wrapped
 from proxy_addon.reporting.words import moment, zone
 
 PROSE_WIDTH = 100
-"""Columns of a page of prose where no terminal shows it."""
+"""Width of prose, in cells, if the output is not a terminal."""
 
 STATE_STYLES = {
     SessionState.OPEN: "cyan",
@@ -47,7 +47,8 @@ class Screen(Console):
     """Where results are printed.
 
     Attributes:
-        room: Cells of a line; None where there is no limit, as in a pipe or a file: there nothing is cut or wrapped.
+        room: How many cells a line has; None if there is no limit, as in a pipe or a file. Then nothing is cut or
+            wrapped, except prose.
     """
 
     def __init__(self, room: int | None, **how: Any) -> None:
@@ -55,30 +56,30 @@ class Screen(Console):
         self.room = room
 
     def print_table(self, table: Table) -> None:
-        """Print a table, as much of it as there is room for."""
+        """Print as much of a table as there is room for."""
         for line in table.lines(self.room):
             self.print(line, soft_wrap=True)
 
     def print_wrapped(self, text: Text | str, *, hanging: int = 4) -> None:
-        """Print a line of text, which wraps between words.
+        """Print a text that wraps between words.
 
         Args:
-            hanging: Blanks before each line but the first.
+            hanging: How many blanks each line but the first begins with.
         """
         for line in wrapped(Text(text) if isinstance(text, str) else text, self.room, hanging):
             self.print(line, soft_wrap=True)
 
     def print_line(self, text: Text) -> None:
-        """Print a text as one line, cut at its end where there is no room for it."""
+        """Print a text as one line, cut at its end if there is no room for it."""
         self.print(cut(text, self.room), soft_wrap=True)
 
     def on_broken_pipe(self) -> None:
-        """End as other filters do when whoever reads has seen enough."""
+        """End like other filters when the reader closes the pipe."""
         raise BrokenPipeError
 
 
 class _Trimmed(io.TextIOBase):
-    """Takes the blanks off the ends of lines, which pad tables for no terminal to see."""
+    """Writes to stdout without the blanks at the ends of lines with which rich pads tables."""
 
     def write(self, text: str) -> int:
         sys.stdout.write(_BLANKS.sub("\n", text))
@@ -92,17 +93,17 @@ _BLANKS = re.compile(r" +\n")
 
 
 def console() -> Screen:
-    """Return where results are printed: as wide as the terminal, or as ``COLUMNS`` says."""
+    """Return the screen for results, as wide as the terminal or ``COLUMNS``."""
     columns = os.environ.get("COLUMNS", "")
     asked = int(columns) if columns.isdecimal() and int(columns) > 0 else None
     if sys.stdout.isatty():
         return Screen(asked or Console().width)
-    trimmed: Any = _Trimmed()  # rich writes and flushes, and asks for nothing else
+    trimmed: Any = _Trimmed()  # rich only writes and flushes
     return Screen(asked, file=trimmed)
 
 
 def notes() -> Console:
-    """Return where progress and remarks are printed."""
+    """Return the console for progress and remarks, on stderr."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -112,7 +113,7 @@ def print_json(document: object) -> None:
 
 
 def print_pieces(pieces: Iterable[str]) -> None:
-    """Print a document that comes in pieces on stdout, and a line end behind it."""
+    """Print a document that comes in pieces on stdout, followed by a line end."""
     for piece in pieces:
         sys.stdout.write(piece)
     sys.stdout.write("\n")
@@ -125,7 +126,11 @@ def print_markdown(text: str) -> None:
 
 
 def printable(text: str | None, otherwise: str = "") -> Text:
-    """Return a device's text for the terminal: no markup, and no control characters that would act on it."""
+    """Return a device's text for the terminal, without markup and with control characters made visible.
+
+    Args:
+        otherwise: Shown if the text is None.
+    """
     if text is None:
         return Text(otherwise, style="dim")
     return Text(visible(text)) if text else Text('""', style="dim")
@@ -148,11 +153,11 @@ def finding_text(finding: Finding, place: str = "") -> Text:
 
 
 def session_heading(session: Session, state: SessionState, name: str | None = None, *, local: bool = False) -> Text:
-    """Return which session it is, in a line: name, state, time, and what plays.
+    """Return a line that identifies a session: name, state, time of the start, and what it plays.
 
     Args:
-        name: Its id, where none is given.
-        local: Whether the time is local; else it is UTC.
+        name: The name to show; None for the session's id.
+        local: Whether the time is local rather than UTC.
     """
     names = (session.media_name or session.media_id, session.player_name, session.library_version)
     started = f"{moment(session.started_at, local=local)} {zone([session.started_at], local=local)}"
@@ -164,9 +169,9 @@ def session_heading(session: Session, state: SessionState, name: str | None = No
 
 
 def answer(exchange: Exchange) -> Text:
-    """Return an exchange's status, or its outcome where it has none."""
+    """Return an exchange's status, or its outcome if it has none."""
     if exchange.response is not None and exchange.outcome is Outcome.ANSWERED:
         return Text(str(exchange.response.status), style="green" if exchange.response.is_success else "red")
     if exchange.outcome is Outcome.ANSWERED:
-        return Text("-", style="dim")  # a file that does not tell the answers
+        return Text("-", style="dim")  # from a file without answers
     return Text(exchange.outcome.value, style="red")

@@ -1,8 +1,8 @@
 """A session as a timeline for people.
 
-Beside each event stand its distance in time to the one before and how far the playhead moved: a player whose playhead
-runs away from the clock, or pings that come too late, can be seen by reading down two columns. A row is named as findings
-name its place.
+Beside each event are the time since the previous event and the distance that the playhead moved. So a playhead that
+runs away from the clock, or late pings, can be seen by reading down two columns. Rows have the numbers by which
+findings name places.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _STYLES = (
     (("state", "bitrate"), "blue"),
 )
 _LARGE_S = 1e9
-"""Seconds from which a movement of the playhead is nonsense, and told in few digits."""
+"""From this many seconds on, a movement of the playhead is nonsense and shown with few digits."""
 BODY_SHOWN = 20_000
-"""Characters of a body that are shown; the JSON has all."""
+"""How many characters of a body are shown at most; the JSON has all."""
 
 
 @dataclass(slots=True)
 class _Row:
-    """A line of the timeline: an exchange, or an element of its batch."""
+    """A row of the timeline: an exchange, or an element of its batch."""
 
     cells: tuple[Text | str, ...]
     counts: FindingCounts = field(default_factory=FindingCounts)
@@ -54,7 +54,7 @@ class _Row:
 
 
 class Timeline:
-    """Prints one session: its facts, its timeline, what was found."""
+    """Prints one session: its facts, its timeline, and its findings."""
 
     def __init__(self, screen: Screen, session: Session, as_of: AsOf, *, local: bool = False) -> None:
         self._screen = screen
@@ -70,11 +70,12 @@ class Timeline:
         *,
         bodies: bool = False,
     ) -> None:
-        """Print the facts, the timeline, and all that was found, by place.
+        """Print the facts, the timeline, and all findings by place.
 
         Args:
-            verdicts: What was found of exchanges, by their ids.
-            of_session: Returns those of the session as a whole; asked once all exchanges were seen.
+            exchanges: The exchanges of the session, by time of arrival.
+            verdicts: The findings of exchanges, by exchange id.
+            of_session: Returns the findings of the session as a whole; called after all exchanges were consumed.
             bodies: Whether bodies are shown too.
         """
         rows: dict[tuple[int, int | None], _Row] = {}
@@ -133,7 +134,7 @@ def _joined(*parts: str | None) -> str | None:
 
 
 def _mark(rows: Mapping[tuple[int, int | None], _Row], found: Iterable[Finding]) -> None:
-    """Count findings in the rows in which they stand."""
+    """Set the counts of findings of each row."""
     by_row: dict[tuple[int, int | None], list[Finding]] = defaultdict(list)
     for finding in found:
         if finding.seq is not None:
@@ -165,13 +166,13 @@ def _table(rows: Iterable[_Row]) -> Table:
 
 @dataclass(slots=True)
 class _Before:
-    """The event before, when it arrived and where its playhead was."""
+    """The time of arrival and the playhead of the previous event."""
 
     at: datetime | None = None
     playhead_s: float = 0.0
 
     def distance(self, at: datetime, event: Event) -> tuple[str, str]:
-        """Return how far an event is from the one before, in time and in playhead, and take its place."""
+        """Return the distance in time and in playhead from the previous event, and remember this one."""
         if event.type is None or event.playhead_s is None:
             return "", ""
         before_at, before_s = self.at, self.playhead_s
@@ -184,7 +185,7 @@ class _Before:
 
 
 def _rows(seq: int, exchange: Exchange, at_s: float, before: _Before) -> Iterator[tuple[int | None, _Row]]:
-    """Yield the rows of an exchange: its own, and one for each element of a batch, by its number."""
+    """Yield the rows of an exchange: its own under None, and one for each element of a batch under its number."""
     body = exchange.request.reading
     tracking = exchange.route.operation in TRACKING
     event = body.events[0] if tracking and body.events and not body.is_batch else Event()

@@ -21,11 +21,11 @@ from proxy_addon.core.sessions import FindingCounts
 from proxy_addon.core.wording import ascii_safe
 
 ID_SHOWN = 12
-"""Characters of a back-end session ID that tables show."""
+"""How many characters of a long ID are shown."""
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun."""
+    """Return a number with its noun, in the plural unless the number is 1."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -37,34 +37,34 @@ def duration(seconds: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Return a distance in time as ``+m:ss.mmm``."""
+    """Return an offset in seconds as ``+m:ss.mmm`` or ``-m:ss.mmm``."""
     sign = "-" if seconds < 0 else "+"
     minutes, rest = divmod(abs(seconds), 60)
     return f"{sign}{int(minutes)}:{rest:06.3f}"
 
 
 def milliseconds(value_ms: float | None) -> str:
-    """Return a time in milliseconds with its unit; empty where there is none."""
+    """Return a duration in milliseconds with its unit; empty for None."""
     return "" if value_ms is None else f"{value_ms:.1f} ms"
 
 
 def took_ms(exchange: Exchange) -> str:
-    """Return how long an exchange took; empty where it had no end."""
+    """Return how many milliseconds an exchange took, without the unit; empty if it was not answered."""
     return "" if exchange.duration_us is None else f"{exchange.duration_us / 1000:.1f}"
 
 
 def moment(when: datetime, *, local: bool = False) -> str:
-    """Return a time of day to the second; `zone` has the zone, which columns and sentences name."""
+    """Return a date and time to the second, without the zone; see `zone`."""
     return f"{_in_zone(when, local=local):%Y-%m-%d %H:%M:%S}"
 
 
 def precise_moment(when: datetime, *, local: bool = False) -> str:
-    """Return a time of day to the millisecond; `zone` has the zone."""
+    """Return a date and time to the millisecond, without the zone; see `zone`."""
     return f"{_in_zone(when, local=local):%Y-%m-%d %H:%M:%S.%f}"[:-3]
 
 
 def zone(times: Iterable[datetime], *, local: bool = False) -> str:
-    """Return the zone in which `moment` tells these times; two names where summer time began or ended between them."""
+    """Return the zone in which `moment` shows these times; two names if summer time began or ended between them."""
     if not local:
         return "UTC"
     return "/".join(sorted({_in_zone(when, local=True).tzname() or "" for when in times})) or "local"
@@ -80,11 +80,11 @@ def short(id: str | None) -> str | None:
 
 
 NOT_JUDGED_YET = "not judged yet"
-"""Of an exchange, in the place of what was found of it."""
+"""Shown instead of the findings of an exchange."""
 
 
 def finding_counts(counts: FindingCounts) -> str:
-    """Return counts of findings as a word or three; empty where there are none."""
+    """Return counts of findings by severity, such as ``1E 2W``; empty for none."""
     named = ((counts.error, "E"), (counts.warning, "W"), (counts.info, "I"))
     return " ".join(f"{number}{letter}" for number, letter in named if number)
 
@@ -95,7 +95,7 @@ def value(value: str | int | None) -> str:
 
 
 def change_line(change: RunChange) -> str:
-    """Return what a replay run changes in requests, much as it was typed.
+    """Return a change of a replay run, much as the user wrote it.
 
     >>> made = {"do": "set", "path": "$.params.a", "value": "new", "only": "present"}
     >>> change_line(RunChange(number=1, option="--changes mine.toml", change=made))
@@ -114,12 +114,12 @@ def change_line(change: RunChange) -> str:
 
 
 def places(number: int | None) -> str:
-    """Return in how many places a change found something."""
+    """Return how many places a change changed, as text."""
     return "places that were not counted" if number is None else counted(number, "place")
 
 
 def legal(text: str) -> str:
-    """Return a text without the characters that an XML or HTML document cannot hold or show."""
+    """Return a text with characters replaced that an XML or HTML document cannot contain or show."""
     return "".join(
         character if character.isprintable() or character in "\n\t" else "\N{REPLACEMENT CHARACTER}"
         for character in text
