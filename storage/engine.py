@@ -12,7 +12,7 @@ PosixPath('tape.db')
 >>> check_url("mysql://host/db")
 Traceback (most recent call last):
     ...
-proxy_addon.errors.SettingsError: 'mysql://host/db' is no URL of a store
+proxy_addon.errors.SettingsError: 'mysql://host/db' is not the URL of a store
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class Store:
         if found is None and self._file is None:
             raise StorageUnavailable(
                 f"there is no store at {self.label}",
-                hint="'sessiontape record' or 'sessiontape db upgrade' makes one; --store names another",
+                hint="'sessiontape record' and 'sessiontape db upgrade' create one; --store names another",
             )
         if found != self._file:
             raise StorageUnavailable(
@@ -210,7 +210,7 @@ class Store:
     def _open_file(self) -> None:
         if self.path is not None and self._file is None and sqlite.is_unfinished(self.path):
             raise StorageUnavailable(
-                f"{self.label} has a transaction that another program has left half done",
+                f"{self.label} has an unfinished transaction of another program",
                 hint="let that program finish or undo it, or name another --store",
             )
         try:
@@ -266,10 +266,10 @@ def check_url(url: str) -> None:
         return
     guess = f"did you mean sqlite:///{url}? " if url and "://" not in url else ""
     raise SettingsError(
-        f"{hide_password(url)!r} is no URL of a store",
+        f"{hide_password(url)!r} is not the URL of a store",
         hint=f"{guess}"
         "write sqlite:///file.db or postgresql://user:password@host:port/db; "
-        "what is special in a URL is written %40 for @, %2F for /, %25 for %",
+        "in user, password and names, write %40 for @, %2F for / and %25 for %",
     )
 
 

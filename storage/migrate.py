@@ -71,7 +71,7 @@ def downgrade(store: Store, to: str) -> tuple[str | None, str | None]:
         try:
             command.downgrade(_config(db), to)
         except CommandError as e:
-            raise SettingsError(f"cannot go from revision {before} down to {to}: {e}") from e
+            raise SettingsError(f"cannot downgrade from revision {before} to {to}: {e}") from e
         return before, revision.found(db)
 
 
@@ -82,7 +82,7 @@ def check_known(to: str) -> None:
         SettingsError: There is no such revision.
     """
     if to != "base" and to not in known_revisions():
-        raise SettingsError(f"no revision {to!r}", hint=f"known are: base, {', '.join(known_revisions())}")
+        raise SettingsError(f"unknown revision {to!r}", hint=f"known are: base, {', '.join(known_revisions())}")
 
 
 def holds_data(db: Connection) -> bool:

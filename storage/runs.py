@@ -361,11 +361,14 @@ def find(db: Connection, name: str) -> ReplayRun:
     if len(exact) == 1:
         return _run(exact[0])
     if found:
-        raise NotFound(f"several runs are called {name!r}", hint=f"name one of them:\n{_listed(found)}")
-    close = _close_to(db, name)
-    if not close:
-        raise NotFound(f"no run is called {name!r}", hint="the store has no replay runs")
-    raise NotFound(f"no run is called {name!r}", hint=f"close to it are:\n{_listed(close)}")
+        raise NotFound(f"several runs match {name!r}", hint=f"name one of them:\n{_listed(found)}")
+    if close := _close_to(db, name):
+        hint = f"similar ones are:\n{_listed(close)}"
+    elif newest := list(db.execute(_NEWEST_FIRST.limit(_SUGGESTED)).all()):
+        hint = f"the newest ones are:\n{_listed(newest)}"
+    else:
+        hint = "the store has no replay runs"
+    raise NotFound(f"no run matches {name!r}", hint=hint)
 
 
 def sessions(db: Connection, run_id: str) -> Iterator[SessionRun]:
@@ -481,11 +484,14 @@ def _beginning_with(db: Connection, prefix: str, limit: int = 10) -> list[Row[tu
 
 
 def _close_to(db: Connection, name: str) -> list[Row[tuple[object, ...]]]:
-    """Return the runs that share the longest beginning with a name; the newest ones if none does."""
+    """Return the runs that share the longest beginning with a name, of three characters or more."""
     for length in range(len(name) - 1, 2, -1):
-        if found := _beginning_with(db, name[:length], limit=5):
+        if found := _beginning_with(db, name[:length], limit=_SUGGESTED):
             return found
-    return list(db.execute(select(RunRow.__table__).order_by(RunRow.started_at.desc()).limit(5)).all())
+    return []
+
+
+_SUGGESTED = 5
 
 
 def _listed(rows: list[Row[tuple[object, ...]]]) -> str:

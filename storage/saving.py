@@ -93,7 +93,7 @@ def save_batch(store: Store, recording: RecordingRun, judged: Sequence[Judged], 
             saved = save(db, recording, judged, findings_due=findings_due)
         path = judged[0].exchange.request.path
         logger.warning(
-            f"stored with ? for letters in its names: {visible(path)}: {visible(str(getattr(e, 'orig', e)))}"
+            f"stored with ? for non-ASCII characters: {visible(path)}: {visible(str(getattr(e, 'orig', e)))}"
         )
         return saved
 

@@ -107,14 +107,14 @@ def find(db: Connection, name: str) -> Session:
     if len(found) == 1:
         return found[0]
     if found:
-        raise NotFound(f"several sessions are called {name!r}", hint=f"name one of them:\n{_listed(found)}")
+        raise NotFound(f"several sessions match {name!r}", hint=f"name one of them:\n{_listed(found)}")
     if close := _close_to(db, name):
-        hint = f"close to it are:\n{_listed(close)}"
+        hint = f"similar ones are:\n{_listed(close)}"
     elif _named(db, SessionRow.id.is_not(None), limit=1):
-        hint = "'sessiontape sessions' lists those that there are"
+        hint = "'sessiontape sessions' lists all sessions"
     else:
         hint = "the store has no sessions"
-    raise NotFound(f"no session is called {name!r}", hint=hint)
+    raise NotFound(f"no session matches {name!r}", hint=hint)
 
 
 def get(db: Connection, ids: Sequence[str]) -> list[Session]:

@@ -27,7 +27,7 @@ True
 >>> Fault.parse("events:explode")
 Traceback (most recent call last):
     ...
-proxy_addon.errors.SettingsError: fault 'events:explode': 'explode' is no action
+proxy_addon.errors.SettingsError: fault 'events:explode': unknown action 'explode'
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Fault:
         where, _, rest = text.strip().partition(":")
         action, colon, when = rest.partition(":")
         if where not in PLACES:
-            raise _refused(text, f"{where!r} is no place", f"places are {', '.join(PLACES)}")
+            raise _refused(text, f"unknown place {where!r}", f"places are {', '.join(PLACES)}")
         fault = _with_action(cls(text=text.strip(), where=where, action=Action.DROP), action)
         return _with_when(fault, when) if colon else fault
 
@@ -176,15 +176,15 @@ def _with_action(fault: Fault, text: str) -> Fault:
     name, equals, number = text.partition("=")
     wanted = "actions are status=CODE, delay=SECONDS, drop, cut, hang"
     if name not in tuple(Action):
-        raise _refused(fault.text, f"{name!r} is no action", wanted)
+        raise _refused(fault.text, f"unknown action {name!r}", wanted)
     action = Action(name)
     if action is Action.STATUS:
         if not re.fullmatch(r"[2-5][0-9]{2}", number, re.ASCII):
-            raise _refused(fault.text, f"{number!r} is no status", "write status=CODE with a code from 200 to 599")
+            raise _refused(fault.text, f"{number!r} is not a status", "write status=CODE with a code from 200 to 599")
         return replace(fault, action=action, number=int(number))
     if action is Action.DELAY:
         if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", number, re.ASCII) or float(number) > _MAX_DELAY_S:
-            raise _refused(fault.text, f"{number!r} is no delay", "write delay=SECONDS, like delay=2.5, up to a day")
+            raise _refused(fault.text, f"{number!r} is not a delay", "write delay=SECONDS, like delay=2.5, up to a day")
         return replace(fault, action=action, number=float(number))
     if equals:
         raise _refused(fault.text, f"{name} takes no number", wanted)
@@ -196,7 +196,7 @@ def _with_when(fault: Fault, text: str) -> Fault:
     if name not in tuple(When)[1:] or not re.fullmatch(r"[0-9]{1,9}", number, re.ASCII):
         raise _refused(fault.text, f"{text!r} does not say when", "write every=N, nth=N, after=N or first=N")
     if int(number) == 0 and name != When.AFTER:
-        raise _refused(fault.text, f"{text!r} is never", "requests are counted from 1")
+        raise _refused(fault.text, f"{text!r} never happens", "requests are counted from 1")
     return replace(fault, when=When(name), count=int(number))
 
 

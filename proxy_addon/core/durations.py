@@ -5,7 +5,7 @@
 >>> parse_seconds("0")
 Traceback (most recent call last):
     ...
-proxy_addon.errors.SettingsError: '0' is no number of seconds above 0, at most 86400
+proxy_addon.errors.SettingsError: '0' is not a number of seconds: write a number above 0, at most 86400
 """
 
 from __future__ import annotations
@@ -26,5 +26,5 @@ def parse_seconds(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds <= LONGEST_S:
-        raise SettingsError(f"{text!r} is no number of seconds above 0, at most {LONGEST_S}")
+        raise SettingsError(f"{text!r} is not a number of seconds: write a number above 0, at most {LONGEST_S}")
     return seconds

@@ -59,7 +59,7 @@ def read_schema(body: bytes, event_type: str, authority: str) -> Expectation:
     """
     document = jsontext.loads(body)
     if not isinstance(document, dict):
-        raise ProtocolError("the schema is no JSON object")
+        raise ProtocolError("the schema is not a JSON object")
     definition = _definition(document, event_type)
     properties = _object(definition.get("properties"))
     params = _resolved(document, properties.get("params"))
@@ -120,11 +120,13 @@ def _resolved(document: Mapping[str, Any], value: Any) -> Mapping[str, Any]:
         if not isinstance(reference, str):
             return found
         if not reference.startswith("#/"):
-            raise ProtocolError(f"the schema refers to another document, {reference[:100]!r}; none is fetched")
+            raise ProtocolError(
+                f"the schema refers to another document, {reference[:100]!r}; other documents are not fetched"
+            )
         value = document
         for step in reference[2:].split("/"):
             value = _object(value).get(step.replace("~1", "/").replace("~0", "~"))
-    raise ProtocolError("references in the schema go round in a circle")
+    raise ProtocolError("references in the schema form a circle")
 
 
 def _keys(document: Mapping[str, Any], of: Mapping[str, Any], event_type: str) -> dict[str, Key]:

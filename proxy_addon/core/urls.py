@@ -9,7 +9,7 @@ ServerUrl(scheme='https', host='example.hb-api.omtrdc.net', port=443, path='/som
 >>> parse_server_url("localhost:9000")
 Traceback (most recent call last):
     ...
-proxy_addon.errors.SettingsError: 'localhost:9000' is no http or https URL
+proxy_addon.errors.SettingsError: 'localhost:9000' is not an http or https URL
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ def parse_server_url(url: str) -> ServerUrl:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as e:
-        raise SettingsError(f"{url!r} is no URL: {e}", hint=wanted) from e
+        raise SettingsError(f"{url!r} is not a URL: {e}", hint=wanted) from e
     scheme = parts.scheme.lower()
     if scheme not in _DEFAULT_PORTS or not parts.hostname:
-        raise SettingsError(f"{url!r} is no http or https URL", hint=wanted)
+        raise SettingsError(f"{url!r} is not an http or https URL", hint=wanted)
     if parts.username is not None or parts.password is not None:
         raise SettingsError(f"the URL of {parts.hostname} has a user name or password in it", hint=wanted)
     if parts.query or parts.fragment:

@@ -39,8 +39,8 @@ class _Tour:
         self._workplace = Workplace(folder, {"SESSIONTAPE_STORE": "sqlite:///demo.db"})
 
     def run(self) -> None:
-        self._say("sessiontape records what a video player reports, judges it, and replays it to another server.")
-        self._say("Everything below is real: processes on this machine, talking HTTP over loopback.")
+        self._say("sessiontape records what a video player reports, checks it, and replays it to another server.")
+        self._say("Everything below is real: processes on this machine that speak HTTP over loopback.")
         self._heading("1. A server that players report to; here a stand-in for the real one")
         with self._server("collector", *_ANY_PORT, "--log", "upstream.jsonl") as upstream:
             self._heading("2. The recording proxy in front of it")
@@ -63,15 +63,15 @@ class _Tour:
         return session
 
     def _judge(self, session: dict[str, Any]) -> None:
-        self._heading("6. Is anything wrong with it? Each request and the whole session, by the rules of the protocol")
+        self._heading("6. Is anything wrong with it? The rules check each request and the whole session")
         self._command("check", session["id"])
-        self._say("\nThis player does as it should. An event of one that does not:")
+        self._say("\nThis player works correctly. Here is an event of one that does not:")
         self._say(_BROKEN)
         (self._folder / "event.json").write_text(_BROKEN, encoding="utf-8")
         self._command("check", "--file", "event.json", "--as", "events", expected=1)
 
     def _replay(self, session: dict[str, Any], upstream: Server) -> None:
-        self._heading("7. A replay never goes where it was not allowed to, least of all to the recorded server")
+        self._heading("7. A replay goes only where it is allowed to, and the recorded server is not allowed")
         sent_before = len(self._received("upstream.jsonl"))
         self._command("replay", session["id"], "--target", upstream.url, expected=2)
         _require(len(self._received("upstream.jsonl")) == sent_before, "the refused replay reached the server")
@@ -91,7 +91,7 @@ class _Tour:
         self._heading("What you have seen")
         self._say(f"  recorded   {len(stored)} requests of session {session['session_id'][:16]}…")
         self._say("  stored     each with its answer; the bytes are those that the server received (SHA-256)")
-        self._say("  judged     by every rule of the protocol, with place and reason where one does not hold")
+        self._say("  checked    against every rule of the protocol; each finding has its place and its reason")
         self._say("  refused    a replay to the recorded server: not one request left")
         self._say(
             f"  replayed   {len(replayed)} requests to another server, under the new ID it gave, each answered alike"

@@ -37,7 +37,7 @@ def load(path: Path) -> list[Change]:
     if document:
         raise SettingsError(f"{path}: {next(iter(document))!r} is unknown", hint="changes are tables [[change]]")
     if not isinstance(changes, list) or not all(isinstance(change, dict) for change in changes):
-        raise SettingsError(f"{path}: change is no list of tables", hint="write [[change]] above each")
+        raise SettingsError(f"{path}: change is not a list of tables", hint="write [[change]] above each")
     found = []
     for number, change in enumerate(changes, 1):
         try:

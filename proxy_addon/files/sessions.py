@@ -43,8 +43,8 @@ def document(name: str) -> Document:
     found = recognise(read(path), path)
     if found is None:
         raise SettingsError(
-            f"{path} holds no sessions in a form that is known",
-            hint="known are what 'show --json' prints, lines of 'collector --log', and lists of bodies",
+            f"{path} does not hold sessions in a known format",
+            hint="known formats are the output of 'show --json', lines of 'collector --log', and lists of bodies",
         )
     return found
 

@@ -95,7 +95,7 @@ def check_rules(names: Iterable[str], where: str) -> frozenset[str]:
     """
     names = frozenset(names)
     for name in sorted(names - RULES.keys()):
-        raise SettingsError(f"{where}: there is no rule {name!r}", hint=_suggestion(name, RULES))
+        raise SettingsError(f"{where}: unknown rule {name!r}", hint=_suggestion(name, RULES))
     return names
 
 
@@ -112,7 +112,7 @@ def parse(document: Any, path: Path) -> Policy:
     severities = {name: file.severity(name, value) for name, value in rules.items()}
     params = document.get("params", [])
     if not isinstance(params, list):
-        raise file.error("params is a list of tables: write [[params]]")
+        raise file.error("params must be a list of tables: write [[params]]")
     limits = file.limits(document.get("thresholds", {}))
     pings = file.table(document.get("pings", {}), "[pings]", ("profile",))
     if "profile" in pings:
@@ -131,7 +131,7 @@ class _File:
 
     def table(self, value: Any, where: str, known: Iterable[str] | None = None) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise self.error(f"{where} is no table")
+            raise self.error(f"{where} is not a table")
         if known is not None:
             known = tuple(known)
             for name in value:
@@ -152,7 +152,7 @@ class _File:
             raise self.error(f"{where} has no severity; expected one of {', '.join(choices)}")
         reason = table.get("reason")
         if not isinstance(reason, str) or not reason.strip():
-            raise self.error(f"{where} has no reason", 'say why, for those who read the file after you: reason = "…"')
+            raise self.error(f"{where} has no reason", 'say why, for later readers of the file: reason = "…"')
         return self.one_of(table["severity"], choices, f"{where} severity")
 
     def param(self, value: Any) -> Key:
@@ -164,10 +164,10 @@ class _File:
         type = self.one_of(table.get("type"), {each: each for each in _TYPES}, f"{where}: type")
         events = table.get("events", [])
         if not isinstance(events, list):
-            raise self.error(f"{where}: events is no list of event types")
+            raise self.error(f"{where}: events is not a list of event types")
         for event in events:
             if not isinstance(event, str) or event not in protocol.EVENTS:
-                raise self.error(f"{where}: there is no event {event!r}", _suggestion(str(event), protocol.EVENTS))
+                raise self.error(f"{where}: unknown event {event!r}", _suggestion(str(event), protocol.EVENTS))
         return Key(name=name, type=type, events=frozenset(events))
 
     def limits(self, value: Any) -> Limits:

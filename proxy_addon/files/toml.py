@@ -26,7 +26,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except OSError as e:
         raise SettingsError(f"cannot read {path}: {e.strerror}", hint="is its name right?") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise NotToml(f"{path} is no TOML: {e}") from e
+        raise NotToml(f"{path} is not TOML: {e}") from e
 
 
 def line_of(path: Path, table: str, number: int, key: str = "") -> int | None:

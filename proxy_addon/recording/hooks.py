@@ -208,7 +208,7 @@ class Tape:
                 f"tape_durability is {ctx.options.tape_durability!r}; expected {' or '.join(DURABILITIES)}"
             )
         if ctx.options.tape_reject_invalid and not ctx.options.tape_check:
-            raise OptionsError("tape_reject_invalid needs tape_check: what is not judged cannot be refused")
+            raise OptionsError("tape_reject_invalid needs tape_check: requests that are not checked cannot be refused")
 
     # Life --------------------------------------------------------------------------------------------------------
 
@@ -242,7 +242,7 @@ class Tape:
             try:
                 await asyncio.wait_for(self._idle.wait_for(lambda: not recorder.in_flight), DRAIN_S)
             except TimeoutError:
-                logger.warning(f"{len(recorder.in_flight)} requests have no answer yet; stopping without it")
+                logger.warning(f"stopping; requests that have no answer yet: {len(recorder.in_flight)}")
         for waiting in list(recorder.in_flight.values()):
             self._store(waiting.flow, Outcome.UPSTREAM_TIMEOUT)
         counts = await asyncio.to_thread(recorder.writer.close, until_s - JUDGE_S - time.monotonic())
@@ -252,7 +252,7 @@ class Tape:
             try:
                 recorder.store.require_file()
             except StorageUnavailable as e:
-                logger.error(f"{e}, gone with what was in it: {stored} exchanges")  # noqa: TRY400  # that says it all
+                logger.error(f"{e}; exchanges lost with it: {stored}")  # noqa: TRY400  # that says it all
                 stored, lost = 0, lost + stored
         recorder.store.close()
         self.lost = lost

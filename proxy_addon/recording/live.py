@@ -277,7 +277,7 @@ class LiveJudge:
             self._look_beside(live)
             self._judge(live)
         except SessiontapeError as e:
-            logger.debug(f"findings of session {id} have to wait: {e}")
+            logger.debug(f"findings of session {id} are delayed: {e}")
             self._due[id] = started_s + RETRY_S
             return
         del self._due[id]
@@ -341,7 +341,7 @@ class LiveJudge:
             with self._store.read() as db:
                 due, unjudged = sessions.findings_due(db), findings.unjudged(db)
         except SessiontapeError as e:
-            logger.debug(f"cannot see which findings are due: {e}")
+            logger.debug(f"cannot read which findings are due: {e}")
             return
         known = set(self._unjudged)
         self._unjudged.extend(id for id in unjudged if id not in known)
@@ -353,7 +353,7 @@ class LiveJudge:
             with self._store.read() as db:
                 found = sessions.get(db, [id])
         except SessiontapeError as e:
-            logger.debug(f"findings of session {id} have to wait: {e}")
+            logger.debug(f"findings of session {id} are delayed: {e}")
             return  # its mark stays
         for session in found:
             if id not in self._live:
@@ -376,7 +376,7 @@ class LiveJudge:
             with self._store.write() as db:
                 findings.replace_of_exchange(db, id, found)
         except SessiontapeError as e:
-            logger.debug(f"findings of exchange {id} have to wait: {e}")
+            logger.debug(f"findings of exchange {id} are delayed: {e}")
             self._unjudged.appendleft(id)
             with self._changed:
                 self._changed.wait_for(lambda: self._closing, RETRY_S)

@@ -49,7 +49,9 @@ class Kind:
     more: str
 
 
-PASSES_BY = Kind(level=logging.INFO, more="passed by unrecorded: {count} more in the last minute, the first {first}")
+PASSES_BY = Kind(
+    level=logging.INFO, more="forwarded but not recorded: {count} more in the last minute, the first {first}"
+)
 CONNECT = Kind(level=logging.WARNING, more="CONNECT refused: {count} more in the last minute, the first {first}")
 HANDSHAKE = Kind(
     level=logging.WARNING, more="TLS handshake failed: {count} more in the last minute, the first with {first}"
@@ -135,7 +137,7 @@ class Outages:
     def flush(self) -> None:
         """Log the outages that have not ended."""
         for upstream, outage in self._running.items():
-            logger.warning(f"{upstream} could not be reached to the end; {_got_502(outage.requests)}")
+            logger.warning(f"{upstream} could not be reached until the end; {_got_502(outage.requests)}")
 
 
 def _got_502(requests: int) -> str:
@@ -145,8 +147,8 @@ def _got_502(requests: int) -> str:
 def _remedy(reason: str) -> str:
     if "ertificate verify failed" in reason:
         return (
-            ". Its certificate is not trusted: --set ssl_verify_upstream_trusted_ca=FILE names one that is, "
-            "--set ssl_insecure=true takes any"
+            ". Its certificate is not trusted: name its CA with --set ssl_verify_upstream_trusted_ca=FILE, or accept any "
+            "certificate with --set ssl_insecure=true"
         )
     return ""
 
@@ -176,14 +178,16 @@ class Notices:
             about = f"from {_peer(flow.client_conn.peername)} to {request.authority[:_CUT]}"
             self._sparing.tell(
                 CONNECT,
-                f"a CONNECT {about} was refused: the device takes this address for a forward proxy; give the player "
-                "this URL in place of the server's, or record with --mode regular",
+                f"a CONNECT {about} was refused: the device uses this address as a forward proxy; set it as "
+                "the player's server URL instead, or record with --mode regular",
                 about,
             )
         elif parse_route(request.method, request.path) is None:
             about = f"{request.method} {request.path[:_CUT]}"
             self._sparing.tell(
-                PASSES_BY, f"{about} passes by unrecorded: only paths with /api/v<n>/ in them are of the API", about
+                PASSES_BY,
+                f"{about} is forwarded but not recorded: only paths with /api/v<n>/ in them belong to the API",
+                about,
             )
 
     def response(self, flow: HTTPFlow) -> None:
@@ -227,7 +231,7 @@ def _why(error: str, name: str) -> str:
     if error == "connection closed":
         return f"it hung up; if it does not trust the certificate for {name}, {trust}"
     if "unsupported protocol" in error or "version" in error:
-        return "it speaks only versions of TLS that are refused; --set tls_version_client_min=TLS1 takes old ones"
+        return "it supports only TLS versions that the proxy refuses; --set tls_version_client_min=TLS1 allows old ones"
     return f"{error[:_CUT]}; if it does not trust the certificate for {name}, {trust}"
 
 

@@ -141,7 +141,7 @@ def _configure(master: Master, options: RecordOptions, modes: list[str]) -> None
         except (exceptions.OptionsError, ValueError) as e:
             raise SettingsError(
                 f"{options.certificate} cannot be used as a certificate: {e}",
-                hint="a PEM file with the certificate and its private key is wanted",
+                hint="give a PEM file with the certificate and its private key",
             ) from e
 
 
@@ -166,7 +166,7 @@ def _check_authority(options: Options) -> None:
     except (ValueError, IndexError) as e:
         raise SettingsError(
             f"{authority} does not hold the certificate and key of a CA",
-            hint="remove it, and a new CA is made, which devices have to be told of; or name another folder: "
+            hint="remove it to get a new CA, which devices then have to trust; or name another folder: "
             "--set confdir=FOLDER",
         ) from e
 
@@ -211,12 +211,12 @@ def _check_set(given: Iterable[str], known: Iterable[str]) -> None:
     known = set(known)
     for name in (each.partition("=")[0].strip() for each in given):
         if name.startswith("tape_") or name in _MANAGED:
-            raise SettingsError(f"--set {name}: it cannot be set here", hint="see 'sessiontape record --help'")
+            raise SettingsError(f"--set {name}: this option cannot be set here", hint="see 'sessiontape record --help'")
         if name not in known:
             raise SettingsError(
                 f"--set {name}: mitmproxy has no such option in this proxy{suggestion(name, known)}",
-                hint="'mitmproxy --options' describes mitmproxy's options; those of addons that 'sessiontape record' "
-                "does without are not among them",
+                hint="'mitmproxy --options' lists mitmproxy's options; some belong to addons that 'sessiontape record' does "
+                "not load",
             )
 
 
@@ -271,10 +271,10 @@ def _modes(options: RecordOptions) -> list[str]:
             mode = ProxyMode.parse(spec)
         except ValueError as e:
             raise SettingsError(
-                f"{spec!r} is no mode of mitmproxy: {e}", hint="'local:NAME' and 'wireguard' are"
+                f"{spec!r} is not a mode of mitmproxy: {e}", hint="modes are, for example, local:NAME and wireguard"
             ) from e
         if isinstance(mode, ReverseMode):
-            raise SettingsError(f"{spec!r}: the upstream of a reverse proxy is said by --upstream")
+            raise SettingsError(f"{spec!r}: name the upstream of a reverse proxy with --upstream")
     if options.upstream is not None:
         host, port = options.listen
         modes.insert(0, f"reverse:{options.upstream.origin}@{_address(host)}:{port}")

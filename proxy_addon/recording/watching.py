@@ -54,7 +54,7 @@ class Watcher:
             for each in news:
                 self._tell(each)
         except Exception:
-            logger.exception("news of the recording cannot be told")
+            logger.exception("a line about the recording could not be printed")
 
     def _of_stored(self, batch: Iterable[tuple[Exchange, Verdict]], touched: Iterable[Touched]) -> Iterable[News]:
         session_of: dict[str, Session] = {}

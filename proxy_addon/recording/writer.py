@@ -105,7 +105,7 @@ class Writer:
             if self._closing:
                 reason = "the recorder is stopping"
             elif self._queue and self._bytes + size > self._queue_bytes:
-                reason = f"{len(self._queue)} exchanges are waiting for the store already"
+                reason = f"too many exchanges are waiting for the store: {len(self._queue)}"
             else:
                 self._queue.append(waiting)
                 self._bytes += size
@@ -127,7 +127,7 @@ class Writer:
             # the queue: anything that the thread took from the queue in between would be in neither.
             stranded, self._current = [*self._current, *self._take(None)], []
         for waiting in stranded:
-            self._lose(waiting, "the recorder stopped before the store took it")
+            self._lose(waiting, "the recorder stopped before it could be stored")
         return self.counts()
 
     @property
@@ -139,7 +139,7 @@ class Writer:
         """Note that a commit took longer than an answer may wait; until the next commit, no answer waits."""
         if not self._overdue:
             self._overdue = True
-            logger.warning("the store takes too long; answers do not wait for it until it is back")
+            logger.warning("the store takes too long; answers no longer wait for it until it has recovered")
 
     def counts(self) -> Counts:
         """Return the counts so far."""
@@ -196,7 +196,7 @@ class Writer:
     def _write_singly(self, batch: list[_Waiting], error: Exception) -> None:
         """Write each exchange by itself, so that only the one that the store refuses is lost."""
         if len(batch) == 1:
-            self._lose(batch[0], f"the store will not take it: {error!r}")
+            self._lose(batch[0], f"the store refuses it: {error!r}")
             return
         for waiting in batch:
             self._write([waiting])

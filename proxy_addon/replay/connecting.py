@@ -59,15 +59,15 @@ def parse_proxy(text: str) -> ProxyUrl:
     Raises:
         SettingsError: The text is something else. The message does not contain the password.
     """
-    hint = "write --proxy http://host:port, or --proxy env for that of the environment"
+    hint = "write --proxy http://host:port, or --proxy env for the one that the environment names"
     user, at, rest = text.rpartition("@")
     scheme = "http://" if at else ""
     try:
         url = parse_server_url(scheme + rest)
     except SettingsError as e:
-        raise SettingsError(f"no proxy: {e}", hint=hint) from None
+        raise SettingsError(f"not a proxy: {e}", hint=hint) from None
     if url.scheme != "http" or url.path or (at and not user.lower().startswith("http://")):
-        raise SettingsError(f"{url} is no HTTP proxy that we can use", hint=hint)
+        raise SettingsError(f"{url} is not an HTTP proxy", hint=hint)
     if not at:
         return ProxyUrl(url)
     named = urlsplit(f"{user}@host")
@@ -112,7 +112,7 @@ def check_proxy(
     elsewhere = [number for number in server.addresses if not _is_loopback(number)]
     if elsewhere and any(map(_is_loopback, target.addresses)):
         raise SettingsError(
-            f"{target.url} is this machine, and the proxy {proxy.url} would take it for itself",
+            f"{target.url} is this machine, but the proxy {proxy.url} would take that address for its own machine",
             hint="leave --proxy out",
         )
     return Proxy(server, proxy.authorization)
@@ -134,7 +134,7 @@ def make_room(sessions: int) -> None:
         return
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise SettingsError(
-            f"{sessions} sessions side by side need {needed} open files, and this process may have {hard}",
+            f"{sessions} sessions at the same time need {needed} open files, but this process may have only {hard}",
             hint="lower --concurrency, or raise 'ulimit -n'",
         )
     wanted = _AT_ONCE * needed if hard == resource.RLIM_INFINITY else min(hard, _AT_ONCE * needed)
@@ -192,15 +192,15 @@ async def _open_tunnel(sock: socket.socket, number: str, port: int, proxy: Proxy
         piece = await loop.sock_recv(sock, 4096)
         head += piece
         if not piece or len(head) > _LONGEST_HEAD:
-            raise OSError(f"the proxy {proxy.server.url} gave no answer that is HTTP")
+            raise OSError(f"the proxy {proxy.server.url} did not answer with HTTP")
     status = _STATUS.match(head)
     if status is None:
-        raise OSError(f"the proxy {proxy.server.url} gave no answer that is HTTP")
+        raise OSError(f"the proxy {proxy.server.url} did not answer with HTTP")
     if not status["status"].startswith(b"2"):
         told = (status["status"] + status["reason"]).decode("latin-1").strip()
         raise OSError(f"the proxy {proxy.server.url} refused a tunnel to {authority}: {told}")
     if len(head) > end.end():
-        raise OSError(f"the proxy {proxy.server.url} speaks before it was asked")
+        raise OSError(f"the proxy {proxy.server.url} sent data before it was asked")
 
 
 def _is_loopback(number: str) -> bool:

@@ -106,4 +106,6 @@ async def outcome[T](future: Future[T]) -> T:
 
 def helper_died(error: Exception) -> StorageUnavailable:
     """Return the error for a helper process that has died."""
-    return StorageUnavailable(f"a process beside the replay has died: {error}", hint="was it killed, or out of memory?")
+    return StorageUnavailable(
+        f"a helper process of the replay has died: {error}", hint="was it killed, or out of memory?"
+    )

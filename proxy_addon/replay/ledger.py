@@ -121,7 +121,9 @@ class StoreLedger:
                 except Exception as e:
                     # It is unknown whether this was written, so do not try again, and fail all who wait.
                     is_dead = isinstance(e, BrokenExecutor)
-                    self._broken = helper_died(e) if is_dead else StorageUnavailable(f"the run cannot be noted: {e}")
+                    self._broken = (
+                        helper_died(e) if is_dead else StorageUnavailable(f"cannot write the results of the run: {e}")
+                    )
                     _settle([*announcing, *self._announcing], self._broken)
                     raise self._broken from e
                 else:

@@ -62,7 +62,7 @@ def tls_context(*, insecure: bool = False, ca: Path | None = None) -> ssl.SSLCon
     try:
         context = ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as e:
-        raise SettingsError(f"cannot use the CA file {ca}: {e}", hint="it should have certificates as PEM") from e
+        raise SettingsError(f"cannot use the CA file {ca}: {e}", hint="the file has to hold certificates as PEM") from e
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -206,9 +206,9 @@ class HttpTransport:
         """
         path = self._base + request.path
         if not _TOKEN.match(request.method):
-            raise ValueError(f"{request.method!r} is no method")
+            raise ValueError(f"{request.method!r} is not a method")
         if not _TARGET.match(path):
-            raise ValueError(f"{path!r} is no path")
+            raise ValueError(f"{path!r} is not a path")
         lines = f"{_lines(self._host_for(request))}{_lines(request.headers)}{_lines(_length(request))}"
         return f"{request.method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
 
@@ -235,7 +235,7 @@ def _lines(headers: Headers) -> str:
         if not {"\r", "\n", "\0"}.isdisjoint(name + value):
             raise ValueError(f"the header {name!r} has a line end or NUL in it")
         if not _NAME.match(name):
-            raise ValueError(f"{name!r} is no header name")
+            raise ValueError(f"{name!r} is not a header name")
     return "".join(f"{name}: {value}\r\n" for name, value in headers)
 
 
@@ -345,7 +345,7 @@ class _Connection(asyncio.Protocol):
             self._answered(may_go_on=False)
         except httptools.HttpParserError as e:
             said = " ".join(str(e.__context__ or e).split())
-            self._fail(f"the answer is no HTTP: {said}")
+            self._fail(f"the answer is not HTTP: {said}")
 
     def eof_received(self) -> None:
         """Let the connection close; `connection_lost` comes next."""
@@ -453,5 +453,5 @@ def _unreachable(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"cannot connect: there is no TLS that we understand ({error.reason or error}); is it http?"
+        return f"cannot connect: the TLS handshake failed ({error.reason or error}); is it http?"
     return f"cannot connect: {os.strerror(error.errno) if error.errno and error.errno > 0 else error}"

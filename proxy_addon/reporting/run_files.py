@@ -34,7 +34,9 @@ def check_path(path: Path) -> None:
         SettingsError: The name does not end in a known format, or the file cannot be written.
     """
     if path.suffix.lower() not in _FORMATS:
-        raise SettingsError(f"{path} says no format of a report", hint="end its name with .html, .json or .xml")
+        raise SettingsError(
+            f"{path} does not name the format of a report", hint="end its name with .html, .json or .xml"
+        )
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
         raise SettingsError(f"cannot write {path}", hint="does its folder exist, and may you write there?")
 
@@ -54,4 +56,6 @@ def write(path: Path, of: RunSummary, sessions: Sessions) -> None:
         finally:
             part.unlink(missing_ok=True)
     except OSError as e:
-        raise SettingsError(f"cannot write {path}: {e.strerror}", hint="is there room, and may you write there?") from e
+        raise SettingsError(
+            f"cannot write {path}: {e.strerror}", hint="is there space left, and may you write there?"
+        ) from e

@@ -101,7 +101,7 @@ def test_mitmweb_shows_verdicts(sqlite_url, tmp_path):
 @pytest.mark.parametrize(
     ("store_url", "options", "says"),
     [
-        ("mysql://user:secret@host/db", [], "'mysql://user@host/db' is no URL of a store"),
+        ("mysql://user:secret@host/db", [], "'mysql://user@host/db' is not the URL of a store"),
         ("sqlite:///tape.db", ["tape_stor=x"], "unknown option tape_stor; did you mean tape_store?"),
         ("sqlite:///tape.db", ["tape_check=perhaps"], "Failed to parse option tape_check"),
     ],

@@ -180,7 +180,7 @@ def test_tables_are_for_people_and_plain_where_nobody_can_see_colours(tape):
     ("name", "says"),
     [
         ("aaaa", "several sessions"),
-        ("aaab", "close to it are"),
+        ("aaab", "similar ones are"),
     ],
 )
 def test_an_ambiguous_or_unknown_name_lists_the_close_ones(tape, name, says):
@@ -195,9 +195,7 @@ def test_an_ambiguous_or_unknown_name_lists_the_close_ones(tape, name, says):
 def test_a_name_that_none_comes_close_to_lists_none(tape, name):
     done = run("show", name, "--store", tape)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        f"sessiontape: no session is called '{name}'\n  'sessiontape sessions' lists those that there are\n"
-    )
+    assert done.stderr == (f"sessiontape: no session matches '{name}'\n  'sessiontape sessions' lists all sessions\n")
 
 
 def test_last_is_the_newest_session_for_every_command(tape):

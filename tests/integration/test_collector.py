@@ -453,7 +453,7 @@ def test_a_port_in_use_is_said(collector, tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--fault", "events:explode"), "fault 'events:explode': 'explode' is no action"),
+        (("--fault", "events:explode"), "fault 'events:explode': unknown action 'explode'"),
         (("--log", "nowhere/log.jsonl"), "cannot write the log nowhere/log.jsonl: No such file or directory"),
         (("--cert", "nowhere.pem"), "cannot use the certificate nowhere.pem: No such file or directory"),
         (("--from", "x"), "there is no store at sqlite:///sessiontape.db"),
@@ -567,7 +567,7 @@ def test_it_answers_as_recorded_and_then_by_itself(collector, store):
 
 
 def test_a_session_that_is_not_there_is_said(store, tmp_path):
-    assert "no session is called 'nobody'" in refused("--store", store.url, "--from", "nobody", cwd=tmp_path)
+    assert "no session matches 'nobody'" in refused("--store", store.url, "--from", "nobody", cwd=tmp_path)
 
 
 def test_help_does_without_the_http_library():

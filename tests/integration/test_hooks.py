@@ -181,7 +181,7 @@ async def test_what_is_in_flight_at_the_end_is_stored_without_an_answer(store, m
         async with recording(store) as tape:
             tape.requestheaders(flow())
     assert [exchange.outcome for exchange in stored(store)] == [Outcome.UPSTREAM_TIMEOUT]
-    assert "1 requests have no answer yet" in caplog.text
+    assert "requests that have no answer yet: 1" in caplog.text
     assert "1 exchanges stored, 0 lost" in caplog.text
 
 
@@ -360,7 +360,7 @@ async def test_a_schema_that_comes_by_counts_from_then_on(store):
 
 async def test_a_policy_that_was_given_takes_the_place_of_a_settings_file(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "sessiontape.toml").write_text("this is no TOML")
+    (tmp_path / "sessiontape.toml").write_text("this is not TOML")
     policy = Policy(severities={"param-missing": None})
     async with recording(store, policy, tape_config="sessiontape.toml") as tape:
         made = flow(WITHOUT_PARAMS)
@@ -389,8 +389,8 @@ async def test_without_checking_nothing_is_found(store):
         ("tape_upstream", "ftp://x", "ftp"),
         ("tape_config", "no-such.toml", "no-such.toml"),
         ("tape_durability", "sometimes", "expected commit or async"),
-        ("tape_upstream_timeout", "0", "no number of seconds"),
-        ("tape_upstream_timeout", "soon", "no number of seconds"),
+        ("tape_upstream_timeout", "0", "not a number of seconds"),
+        ("tape_upstream_timeout", "soon", "not a number of seconds"),
     ],
 )
 def test_options_that_make_no_sense_are_told(option, value, says, tmp_path, monkeypatch):

@@ -142,8 +142,8 @@ def test_the_ready_line_is_on_stdout_once_for_every_upstream(
         ("", "/dev/null", ["mitmproxy cannot keep its certificates in /dev/null/.mitmproxy", "--set confdir=FOLDER"]),
         ("--set confdir=empty", None, ["empty/mitmproxy-ca.pem does not hold the certificate", "--set confdir=FOLDER"]),
         ("--set confdri=x", None, ["--set confdri: mitmproxy has no such option", "did you mean confdir?"]),
-        ("--set mode=regular", None, ["--set mode: it cannot be set here"]),
-        ("--mode nope", None, ["'nope' is no mode of mitmproxy"]),
+        ("--set mode=regular", None, ["--set mode: this option cannot be set here"]),
+        ("--mode nope", None, ["'nope' is not a mode of mitmproxy"]),
         ("--listen 192.0.2.1:1", None, ["cannot listen on 192.0.2.1:1: "]),
         ("--listen nowhere", None, ["is not an address to listen on: write HOST:PORT"]),
         ("--listen 127.0.0.1:70000", None, ["the highest port is 65535"]),
@@ -193,11 +193,11 @@ def test_what_goes_wrong_is_told_once_with_its_remedy_and_then_counted(tmp_path:
         away,
         f"WARNING {url} is back after 1.0 s; 3 requests got 502 meanwhile",
         away,
-        f"WARNING {url} could not be reached to the end; 1 request got 502",
+        f"WARNING {url} could not be reached until the end; 1 request got 502",
     ]
-    assert [line for line in told if "unrecorded" in line] == [
-        "INFO GET /other0 passes by unrecorded: only paths with /api/v<n>/ in them are of the API",
-        "INFO passed by unrecorded: 3 more in the last minute, the first GET /other1",
+    assert [line for line in told if "not recorded" in line] == [
+        "INFO GET /other0 is forwarded but not recorded: only paths with /api/v<n>/ in them belong to the API",
+        "INFO forwarded but not recorded: 3 more in the last minute, the first GET /other1",
     ]
     refused, more = (line for line in told if "CONNECT" in line)
     assert refused.startswith("WARNING a CONNECT from 127.0.0.1 to device.example:443 was refused")
@@ -264,7 +264,7 @@ def test_quiet_logs_errors_alone_and_json_is_json(tmp_path: Path, sqlite_url: st
         ("info", "proxy_addon"),
         ("warning", "proxy_addon"),
     }
-    assert any(r"GET /\x1b[31m passes by unrecorded" in each["message"] for each in logged)
+    assert any(r"GET /\x1b[31m is forwarded but not recorded" in each["message"] for each in logged)
 
 
 # Who watches ---------------------------------------------------------------------------------------------------------

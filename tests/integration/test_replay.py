@@ -448,7 +448,7 @@ class TestComparing:
         with collector(tmp_path) as target:
             document = replayed(tape, target.url, session_id[:16], *MAX)
         assert [session["session_id"] for session in document["sessions"]] == [session_id]
-        assert "no session is called 'nobody'" in refused(tape, target.url, "nobody")
+        assert "no session matches 'nobody'" in refused(tape, target.url, "nobody")
 
 
 class TestFailing:
@@ -470,7 +470,7 @@ class TestFailing:
             ["/bin/sh", "-c", f"ulimit -n 256; exec {command}"], capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stdout) == (2, "")
-        assert "500 sessions side by side need 564 open files, and this process may have 256" in done.stderr
+        assert "500 sessions at the same time need 564 open files, but this process may have only 256" in done.stderr
         assert "--concurrency" in done.stderr
         assert target.connections == 0
 
@@ -876,7 +876,7 @@ class TestRuns:
             assert run == {name: value for name, value in document.items() if name != "sessions"}
         shown = processes.run("runs", documents[0]["id"], "--store", tape)
         assert "28 sent (28 same, 0 different, 0 failed)" in shown.stdout
-        assert "no run is called 'nothing'" in processes.run("runs", "nothing", "--store", tape).stderr
+        assert "no run matches 'nothing'" in processes.run("runs", "nothing", "--store", tape).stderr
 
     def test_a_store_without_runs_says_so(self, tape):
         assert processes.printed("runs", "--store", tape) == []
@@ -968,7 +968,7 @@ class TestResuming:
         run = killed_in_the_middle(tape, target.url, *how, when=lambda: len(target.requests) >= 130)
         under_way = [
             session for session in processes.printed("runs", run, "--store", tape)["sessions"]
-            if session["reason"] == "it has begun and not ended: the run is going on, or was killed"
+            if session["reason"] == "it began but has not ended: the run is still going on, or was killed"
         ]  # fmt: skip
         assert 1 <= len(under_way) <= 4
         came = {(who, ts) for who, ts in map(who_and_when, target.requests)}
@@ -1150,7 +1150,7 @@ class TestResuming:
 
     def test_what_the_environment_says_about_other_runs_is_no_matter(self, tape, monkeypatch):
         monkeypatch.setenv("SESSIONTAPE_REPLAY_SPEED", "7")
-        assert "no run is called 'abc'" in processes.run("replay", "--resume", "abc", "--store", tape).stderr
+        assert "no run matches 'abc'" in processes.run("replay", "--resume", "abc", "--store", tape).stderr
 
     def test_the_safe_profile_that_was_asked_for_is_kept(self, sqlite_url, server):
         tape = fill(sqlite_url, crowd(30))
@@ -1270,7 +1270,7 @@ class TestLongRuns:
                 os.kill(helper, signal.SIGKILL)
                 _, said = process.communicate(timeout=TIMEOUT_S)
             assert process.returncode == 2
-            assert "a process beside the replay has died" in said
+            assert "a helper process of the replay has died" in said
             assert "Traceback" not in said
             (run, *_) = processes.printed("runs", "--store", tape)
             document = json.loads(processes.run("replay", "--resume", run["id"], "--store", tape, "--json").stdout)
@@ -1487,11 +1487,11 @@ class TestChanging:
     @pytest.mark.parametrize(
         ("option", "says"),
         [
-            (("--set", "a=1"), "no JSONPath"),
-            (("--drop", "$.a["), "no JSONPath"),
+            (("--set", "a=1"), "not a JSONPath"),
+            (("--drop", "$.a["), "not a JSONPath"),
             (("--drop-header", "Host"), "cannot be changed"),
             (("--only-present",), "applies to --set"),
-            (("--ignore", "nonsense"), "no place in an answer"),
+            (("--ignore", "nonsense"), "not a place in an answer"),
             (("--changes", "missing.toml"), "cannot read"),
             (("--report", "run.txt"), "says no format"),
             (("--dry-run", "--learn-noise"), "--learn-noise sends"),

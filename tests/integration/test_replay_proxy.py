@@ -152,7 +152,9 @@ def test_the_environment_may_name_none_for_a_target(tape, server: Starter, proxy
 def test_one_of_the_environment_that_is_none_is_told(tape, server: Starter, proxy: Proxies, monkeypatch):
     target = server()
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1080")
-    assert "no proxy: 'socks5://127.0.0.1:1080' is no http or https URL" in refused(tape, target.url, "--proxy", "env")
+    assert "not a proxy: 'socks5://127.0.0.1:1080' is not an http or https URL" in refused(
+        tape, target.url, "--proxy", "env"
+    )
     assert target.connections == 0
 
 
@@ -199,9 +201,9 @@ def test_one_elsewhere_has_to_be_allowed_and_is_of_no_use_to_reach_this_machine(
     [
         (b"HTTP/1.1 403 Not from here\r\nContent-Length: 0\r\n\r\n", "403 Not from here"),
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "407 Proxy Authentication Required"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "gave no answer that is HTTP"),
-        (b"", "gave no answer that is HTTP"),
-        (b"HTTP/1.1 200 OK\r\n\r\nhello", "speaks before it was asked"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "did not answer with HTTP"),
+        (b"", "did not answer with HTTP"),
+        (b"HTTP/1.1 200 OK\r\n\r\nhello", "sent data before it was asked"),
     ],
 )
 def test_a_proxy_that_opens_no_tunnel_is_told(tape, server: Starter, proxy: Proxies, answer, says):

@@ -121,7 +121,7 @@ def test_files_and_stored_sessions_may_be_judged_together(folder, tape):
     [
         ("show nowhere.json", "cannot read nowhere.json: No such file or directory"),
         ("check ./", "cannot read ./: Is a directory"),
-        ("check number.json", "number.json holds no sessions in a form that is known"),
+        ("check number.json", "number.json does not hold sessions in a known format"),
         ("show empty.json", "empty.json: the session has no events"),
         ("check --file cut.jsonl", "cut.jsonl: line 7 is not JSON"),
         ("show broken.json", "broken.json: exchange 1: request is null; expected an object"),

@@ -152,11 +152,11 @@ def test_the_recorded_head_reaches_the_wire_byte_for_byte(run):
     [
         ({"headers": (("X", "a\r\nB: c"),)}, "the header 'X' has a line end"),
         ({"headers": (("X", "a\0"),)}, "the header 'X' has a line end or NUL"),
-        ({"headers": (("a b", "c"),)}, "'a b' is no header name"),
-        ({"headers": (("", "c"),)}, "'' is no header name"),
-        ({"path": "/a b"}, "is no path"),
-        ({"path": "/a\r\nX: y"}, "is no path"),
-        ({"method": "GE T"}, "is no method"),
+        ({"headers": (("a b", "c"),)}, "'a b' is not a header name"),
+        ({"headers": (("", "c"),)}, "'' is not a header name"),
+        ({"path": "/a b"}, "is not a path"),
+        ({"path": "/a\r\nX: y"}, "is not a path"),
+        ({"method": "GE T"}, "is not a method"),
     ],
 )
 def test_what_would_be_no_http_is_not_sent(run, changes, says):
@@ -306,7 +306,7 @@ def test_an_answer_to_head_has_no_body(run):
         (b"", "the connection was closed without an answer"),
         (b"HTTP/1.1 200 OK\r\nContent-Le", "the connection ended before the answer was complete"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab", "the connection ended before the answer was complete"),
-        (b"SSH-2.0-server\r\n\r\n", "the answer is no HTTP"),
+        (b"SSH-2.0-server\r\n\r\n", "the answer is not HTTP"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", "the answer is larger than 65536 bytes"),
     ],
 )
@@ -479,6 +479,6 @@ def test_a_server_without_tls_is_told(run):
 
     async def main() -> None:
         async with site(refuses) as server, transport(server, scheme="https") as client:
-            assert "no TLS that we understand" in (await told(client))[1]
+            assert "the TLS handshake failed" in (await told(client))[1]
 
     run(main())

@@ -94,7 +94,7 @@ def guess(raw: bytes, document: Document | None) -> tuple[FileKind, str]:
         return FileKind.SESSION, f"it is {Form.LISTED}"
     if any(event.type == "sessionStart" for event in reading.events):
         return FileKind.SESSIONS, "it is a sessionStart"
-    return FileKind.EVENTS, "it is one body, and no sessionStart" if reading.problem is None else "it is not JSON"
+    return FileKind.EVENTS, "it is one body, but not a sessionStart" if reading.problem is None else "it is not JSON"
 
 
 def _judge_file(raw: bytes, what: FileKind, policy: Policy) -> Judgement:

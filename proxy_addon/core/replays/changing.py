@@ -130,7 +130,7 @@ def set_header(text: str) -> Change:
     """
     name, _, value = text.partition("=")
     if "=" not in text:
-        raise SettingsError(f"{text!r} sets no header", hint="write --set-header NAME=VALUE")
+        raise SettingsError(f"{text!r} does not set a header", hint="write --set-header NAME=VALUE")
     return checked({"do": "set-header", "name": name, "value": value})
 
 
@@ -159,9 +159,9 @@ def checked(change: Change) -> Change:
     """
     kind = change.get("do")
     if "do" not in change:
-        raise ChangeError("it does not say what to do", hint=f"write do = and one of {', '.join(KINDS)}")
+        raise ChangeError("do is missing", hint=f"write do = and one of {', '.join(KINDS)}")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise ChangeError(f"unknown change {kind!r}", key="do", hint=f"there are {', '.join(KINDS)}")
+        raise ChangeError(f"unknown change {kind!r}", key="do", hint=f"known changes are {', '.join(KINDS)}")
     takes = f"it takes {' and '.join(KINDS[kind])}"
     for name in KINDS[kind]:
         if name not in change:
@@ -178,7 +178,9 @@ def checked(change: Change) -> Change:
         try:
             jsontext.text_of(change.get("value"))
         except (TypeError, ValueError) as e:
-            raise ChangeError(f"the value is none of JSON: {e}", key="value", hint="write dates in quotes") from e
+            raise ChangeError(
+                f"the value cannot be written as JSON: {e}", key="value", hint="write dates in quotes"
+            ) from e
     else:
         _check_header(kind, change["name"], change.get("value", ""))
     return change
@@ -187,7 +189,7 @@ def checked(change: Change) -> Change:
 def _check_path(path: object) -> None:
     if not isinstance(path, str):
         raise ChangeError(
-            f"the path is no text: {path!r}", key="path", hint="write it in quotes, like \"$.params['media.id']\""
+            f"the path is not a string: {path!r}", key="path", hint="write it in quotes, like \"$.params['media.id']\""
         )
     _compiled(path)
 
@@ -195,16 +197,18 @@ def _check_path(path: object) -> None:
 def _check_header(kind: str, name: object, value: object) -> None:
     for key, text in (("name", name), ("value", value)):
         if not isinstance(text, str):
-            raise ChangeError(f"a header's {key} is a text, not {text!r}", key=key, hint="write it in quotes")
+            raise ChangeError(f"a header's {key} must be a string, not {text!r}", key=key, hint="write it in quotes")
     assert isinstance(name, str)
     assert isinstance(value, str)
     if not _NAME.match(name):
-        raise ChangeError(f"{name!r} is no name of a header", key="name", hint="names have letters, digits and dashes")
+        raise ChangeError(
+            f"{name!r} is not a header name", key="name", hint="header names consist of letters, digits and dashes"
+        )
     if name.lower() in NOT_FORWARDED and not (kind == "set-header" and name.lower() == "host"):
         raise ChangeError(
             f"{name} cannot be changed: it says how a request is sent",
             key="name",
-            hint="a replay makes it anew, or leaves it out",
+            hint="a replay sets it itself, or leaves it out",
         )
     if not _VALUE.match(value) or (not value.isascii() and not _is_latin(value)):
         raise ChangeError(
@@ -232,7 +236,7 @@ def _split(text: str, form: str) -> tuple[str, str]:
             depth -= 1
         elif character == "=" and depth == 0:
             return text[:place], text[place + 1 :]
-    raise SettingsError(f"{text!r} sets nothing", hint=f"write {form}")
+    raise SettingsError(f"{text!r} does not set a value", hint=f"write {form}")
 
 
 def _refuse(name: str) -> object:
@@ -243,12 +247,14 @@ def _refuse(name: str) -> object:
 def _compiled(path: str) -> jsonpath.JSONPathQuery:
     if not path.startswith("$"):
         raise ChangeError(
-            f"{path!r} is no JSONPath", key="path", hint="a path begins with $, like $.params['media.id']"
+            f"{path!r} is not a JSONPath", key="path", hint="a path begins with $, like $.params['media.id']"
         )
     try:
         return jsonpath.compile(path)
     except jsonpath.JSONPathError as e:
-        raise ChangeError(f"{path!r} is no JSONPath: {str(e).splitlines()[0]}", key="path", hint="see RFC 9535") from e
+        raise ChangeError(
+            f"{path!r} is not a JSONPath: {str(e).splitlines()[0]}", key="path", hint="see RFC 9535"
+        ) from e
 
 
 @dataclass
@@ -318,7 +324,7 @@ class Changer:
             return request, "its body is not JSON, so nothing was changed in it"
         if self.profile and any(name not in _TIMES for _, name in jsontext.repeated_members(request.reading.value, 0)):
             # Paths lead to the last of them, but a server may read the first.
-            raise ProtocolError(f"its body names a member twice, {_UNSAFE}")
+            raise ProtocolError(f"its body has the same member twice, {_UNSAFE}")
         remark = None
         for number, change in self._of_bodies:
             if not change.may_be_in(request.body):
@@ -327,8 +333,8 @@ class Changer:
                 edits, locations = change.edits(request, self.key)
             except RecursionError as e:
                 if number < self.profile:
-                    raise ProtocolError(f"its body is nested too deep, {_UNSAFE}") from e
-                remark = "its body is nested too deep to be changed"
+                    raise ProtocolError(f"its body is nested too deeply, {_UNSAFE}") from e
+                remark = "its body is nested too deeply to be changed"
                 continue
             body = request.body
             count = sum(body[start:stop] != new for start, stop, new in edits)

@@ -72,7 +72,7 @@ class Noise:
         for rule in made:
             if not _WHERE.match(rule):
                 raise SettingsError(
-                    f"{rule!r} is no place in an answer", hint="write status, header.NAME, body, or body/a/b"
+                    f"{rule!r} is not a place in an answer", hint="write status, header.NAME, body, or body/a/b"
                 )
         return cls(made)
 

@@ -7,7 +7,7 @@ True
 >>> Speed.parse("fast")
 Traceback (most recent call last):
     ...
-proxy_addon.errors.SettingsError: 'fast' is no speed
+proxy_addon.errors.SettingsError: 'fast' is not a speed
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Speed:
         except ValueError:
             factor = 0.0
         if not (factor >= _SLOWEST and math.isfinite(factor)):
-            raise SettingsError(f"{text!r} is no speed", hint="write a number above 0, like 1 or 2.5, or max")
+            raise SettingsError(f"{text!r} is not a speed", hint="write a number above 0, like 1 or 2.5, or max")
         return cls(factor)
 
     def due_after_s(self, offset_s: float) -> float | None:

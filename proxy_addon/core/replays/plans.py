@@ -117,7 +117,7 @@ class SessionPlan:
         if timestamps.mode is not Mode.KEEP or any(step.spread_ms):
             try:
                 if shift_ms is None:
-                    raise ProtocolError("the start has no ts to go by")  # noqa: TRY301  # one place to say so
+                    raise ProtocolError("the start has no ts")  # noqa: TRY301  # one place to say so
                 body = shift_timestamps(body, shift_ms, step.spread_ms, ts_ms=step.ts_ms)
             except ProtocolError as e:
                 remark = "; ".join(filter(None, (remark, f"sent with its recorded times: {e}")))
@@ -293,9 +293,9 @@ def _reason_to_skip(exchange: Exchange) -> str | None:
     if exchange.route.operation is Operation.PREFLIGHT:
         return "preflight: browsers make their own"
     if not exchange.request.complete:
-        return "the device left in the middle of its request; upstream never saw it"
+        return "the device disconnected during its request; the upstream never saw it"
     if exchange.outcome is Outcome.REJECTED:
-        return "the proxy refused it while recording; upstream never saw it"
+        return "the proxy refused it while recording; the upstream never saw it"
     return None
 
 

@@ -15,13 +15,13 @@ from typing import Any
 
 INTERRUPTED = "interrupted"
 """The reason of steps that were cut short or not sent because of an interruption."""
-BROKEN_OFF = "the run broke off"
+BROKEN_OFF = "the run was aborted"
 UNREACHED = "no connection to the target"
 NOT_BEGUN = "not begun"
 """The reason of sessions that a run has not begun."""
-NOT_ENDED = "it has begun and not ended: the run is going on, or was killed"
-KILLED = "the run was killed about when this was due: whether it reached the target is not known"
-AFTER_KILLED = "the run was killed before this was sent, and a session cannot be entered twice"
+NOT_ENDED = "it began but has not ended: the run is still going on, or was killed"
+KILLED = "the run was killed around the time this was due: it is not known whether it reached the target"
+AFTER_KILLED = "the run was killed before this was sent, and a session cannot be continued in the middle"
 CUT = frozenset({INTERRUPTED, NOT_BEGUN, NOT_ENDED, KILLED, AFTER_KILLED})
 """Reasons that mean that something was not sent because the run ended before or has not come to it; reasons that begin
 with one of `CUT_BEGINNINGS` mean the same."""

@@ -16,7 +16,7 @@ Allowed(host='::1', port=None)
 >>> parse_allowed("http://staging.example")
 Traceback (most recent call last):
     ...
-proxy_addon.errors.SettingsError: 'http://staging.example' is no host name or address
+proxy_addon.errors.SettingsError: 'http://staging.example' is not a host name or address
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def parse_allowed(text: str) -> Allowed:
     match = _HOST.match(text)
     port = int(match["port"]) if match and match["port"] else None
     if match is None or port == 0 or (port or 0) > 65535:
-        raise SettingsError(f"{text!r} is no host name or address", hint="write --allow-host NAME, or NAME:PORT")
+        raise SettingsError(f"{text!r} is not a host name or address", hint="write --allow-host NAME, or NAME:PORT")
     return Allowed(canonical_host(match["v6"] or match["host"]), port)
 
 

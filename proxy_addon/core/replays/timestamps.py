@@ -8,7 +8,7 @@ b'{ "playerTime":{"ts": 1005 , "playhead":0}, "eventType":"play"}'
 >>> shift_timestamps(b'{"playerTime": {"ts": 1e3}}', 5)
 Traceback (most recent call last):
     ...
-proxy_addon.errors.ProtocolError: ts is no integer: 1e3
+proxy_addon.errors.ProtocolError: ts is not an integer: 1e3
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Timestamps:
         match = _SHIFT.match(text)
         if match is None:
             raise SettingsError(
-                f"{text!r} says nothing about timestamps", hint="write now, keep, or shift:SECONDS like shift:-3600"
+                f"{text!r} is not a way to set timestamps", hint="write now, keep, or shift:SECONDS like shift:-3600"
             )
         return cls(Mode.SHIFT, int(Decimal(match["seconds"]) * 1000))
 
@@ -101,7 +101,7 @@ def shift_timestamps(body: bytes, by_ms: int, more_ms: Sequence[int] = (), *, ts
     for start, stop, event in spans:
         digits = body[start:stop]
         if not _INTEGER.match(digits):
-            raise ProtocolError(f"ts is no integer: {digits[:40].decode('ascii', 'replace')}")
+            raise ProtocolError(f"ts is not an integer: {digits[:40].decode('ascii', 'replace')}")
         further = more_ms[event] if event < len(more_ms) else 0
         pieces += [body[end:start], str(int(digits) + by_ms + further).encode()]
         end = stop

@@ -81,7 +81,7 @@ def test_a_url_of_a_store_is_accepted(url):
     ],
 )
 def test_another_url_is_refused_without_telling_its_password(url):
-    with pytest.raises(SettingsError, match="no URL of a store") as caught:
+    with pytest.raises(SettingsError, match="not the URL of a store") as caught:
         Store(url)
     if "://" in url:
         assert "secret" not in str(caught.value)

@@ -162,7 +162,7 @@ class TestEncodings:
                 (found,) = exchanges.get(db, ["e"])
                 assert found.request.headers == headers
                 assert db.execute(text("SELECT user_agent FROM exchanges")).scalar() == "?" * 400
-        assert "stored with ? for letters in its names: /api/v1/sessions: value too long" in caplog.text
+        assert "stored with ? for non-ASCII characters: /api/v1/sessions: value too long" in caplog.text
 
     def test_a_row_that_the_database_refuses_for_one_text_is_stored_with_it_replaced(self, postgres_url):
         with opened(postgres_url) as store:

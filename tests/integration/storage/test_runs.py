@@ -241,7 +241,7 @@ def test_what_an_interruption_kept_from_being_sent_waits_again(store):
         replace(SECOND, source="s0", steps=(FAILED, never), reason=INTERRUPTED),
         replace(SECOND, source="s1", steps=(never,), reason=INTERRUPTED),
         replace(SECOND, source="s2", steps=(SKIPPED,), reason="its start was not recorded"),
-        replace(SECOND, source="s3", steps=(never,), reason="the run broke off: the store is full"),
+        replace(SECOND, source="s3", steps=(never,), reason="the run was aborted: the store is full"),
     )
     with store.write() as db:
         assert runs.wait_again(db, "aaaa1111") == 2
@@ -311,7 +311,7 @@ def test_a_run_whose_id_others_begin_with_is_found_by_it(store):
 
 def test_a_prefix_that_several_have_is_an_error_that_lists_them(store):
     begin(store, run("aaaa1111"), run("aaaa2222", after_s=1), run("bbbb", after_s=2))
-    with pytest.raises(NotFound, match="several runs are called 'aaaa'") as caught:
+    with pytest.raises(NotFound, match="several runs match 'aaaa'") as caught:
         find(store, "aaaa")
     assert [line.split()[0] for line in caught.value.hint.splitlines()[1:]] == ["aaaa2222", "aaaa1111"]
 
@@ -321,9 +321,13 @@ def test_a_prefix_that_several_have_is_an_error_that_lists_them(store):
 )
 def test_an_unknown_name_is_an_error_that_lists_close_ones(store, name):
     begin(store, run("aaaa1111"), run("bbbb2222", after_s=1))
-    with pytest.raises(NotFound, match="no run is called") as caught:
+    with pytest.raises(NotFound, match="no run matches") as caught:
         find(store, name)
-    assert "aaaa1111" in caught.value.hint
+    said, *listed = caught.value.hint.splitlines()
+    if name.startswith("aaaa"):
+        assert (said, ["aaaa1111" in line for line in listed]) == ("similar ones are:", [True])
+    else:
+        assert (said, ["bbbb2222" in line for line in listed]) == ("the newest ones are:", [True, False])
 
 
 def test_an_empty_store_says_that_it_has_no_runs(store):

@@ -292,7 +292,7 @@ def test_a_session_is_found_by_its_id_its_back_end_id_or_a_prefix_that_only_it_h
 )
 def test_a_prefix_that_several_have_is_an_error_that_lists_them(store, name, close):
     some(store)
-    with pytest.raises(NotFound, match="several sessions are called") as caught:
+    with pytest.raises(NotFound, match="several sessions match") as caught:
         named(store, name)
     assert sorted(line.split()[0] for line in caught.value.hint.splitlines()[1:]) == close
 
@@ -319,7 +319,7 @@ def test_the_same_id_of_two_upstreams_is_ambiguous(store):
 )
 def test_an_unknown_name_is_an_error_that_lists_the_close_ones(store, name, close):
     some(store)
-    with pytest.raises(NotFound, match="no session is called") as caught:
+    with pytest.raises(NotFound, match="no session matches") as caught:
         named(store, name)
     assert sorted(line.split()[0] for line in caught.value.hint.splitlines()[1:]) == close
 
@@ -349,11 +349,11 @@ WEIRD = {
 @pytest.mark.parametrize("name", WEIRD)
 def test_a_weird_name_is_one_that_nobody_has(store, name):
     some(store)
-    with pytest.raises(NotFound, match="no session is called") as caught:
+    with pytest.raises(NotFound, match="no session matches") as caught:
         named(store, WEIRD[name])
-    close = "close to it are:" in caught.value.hint
+    close = "similar ones are:" in caught.value.hint
     assert close == name.startswith(("NUL at the end", "a wildcard behind", "a surrogate behind", "a line", "capitals"))
-    assert close or caught.value.hint == "'sessiontape sessions' lists those that there are"
+    assert close or caught.value.hint == "'sessiontape sessions' lists all sessions"
     assert len(listed(store)) == 7
 
 

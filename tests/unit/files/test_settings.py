@@ -84,7 +84,7 @@ def test_a_broken_pyproject_is_an_error_where_it_speaks_of_us():
     write("[project\n", "pyproject.toml")
     assert settings.load() == DEFAULT
     write("[tool.sessiontape\n", "pyproject.toml")
-    with pytest.raises(SettingsError, match="no TOML"):
+    with pytest.raises(SettingsError, match="not TOML"):
         settings.load()
 
 
@@ -113,14 +113,14 @@ def test_a_file_that_is_named_goes_first():
 @pytest.mark.parametrize(
     ("text", "says", "hint"),
     [
-        ("[rules.ping-gab]\nseverity='off'\nreason='x'", "no rule 'ping-gab'", "did you mean ping-gap?"),
+        ("[rules.ping-gab]\nseverity='off'\nreason='x'", "unknown rule 'ping-gab'", "did you mean ping-gap?"),
         ("[rulez]", "unknown key 'rulez'", "did you mean rules?"),
         ("[rules.ping-gap]\nseverity='off'", "has no reason", "say why"),
         ("[rules.ping-gap]\nseverity='off'\nreason=' '", "has no reason", "say why"),
         ("[rules.ping-gap]\nreason='x'", "has no severity", ""),
         ("[rules.ping-gap]\nseverity='fatal'\nreason='x'", "expected one of error, warning, info, off", ""),
         ("[rules.ping-gap]\nseverity='off'\nreasons='x'", "unknown key 'reasons'", "did you mean reason?"),
-        ("[rules]\nping-gap='off'", "is no table", ""),
+        ("[rules]\nping-gap='off'", "is not a table", ""),
         ("[thresholds]\nping_gap=3", "unknown key 'ping_gap'", "did you mean ping_gap_s?"),
         ("[thresholds]\nping_gap_s='3'", "expected a number", ""),
         ("[thresholds]\nping_gap_s=-1", "expected a number", ""),
@@ -132,13 +132,13 @@ def test_a_file_that_is_named_goes_first():
         ("[[params]]\nkey='x'\ntype='text'", "expected one of string", ""),
         (
             "[[params]]\nkey='x'\ntype='string'\nevents=['sesionStart']",
-            "no event 'sesionStart'",
+            "unknown event 'sesionStart'",
             "did you mean sessionStart?",
         ),
-        ("[[params]]\nkey='x'\ntype='string'\nevents='play'", "no list", ""),
-        ("[[params]]\nkey='x'\ntype='string'\nevents=[['play']]", "no event ['play']", ""),
+        ("[[params]]\nkey='x'\ntype='string'\nevents='play'", "not a list", ""),
+        ("[[params]]\nkey='x'\ntype='string'\nevents=[['play']]", "unknown event ['play']", ""),
         ("[thresholds]\nstates=10.0", "expected a whole number", ""),
-        ("x = ", "is no TOML", ""),
+        ("x = ", "is not TOML", ""),
     ],
 )
 def test_a_mistake_is_told_with_what_would_be_right(text, says, hint):
@@ -157,5 +157,5 @@ def test_a_file_that_is_not_there_is_told():
 
 def test_names_of_rules_are_checked():
     assert settings.check_rules(["ping-gap", "ping-gap"], "--select") == {"ping-gap"}
-    with pytest.raises(SettingsError, match=r"--select: there is no rule 'x'"):
+    with pytest.raises(SettingsError, match=r"--select: unknown rule 'x'"):
         settings.check_rules(["x"], "--select")

@@ -42,7 +42,7 @@ def test_a_thing_is_told_at_once_and_then_counted_by_the_minute(caplog: pytest.L
         return caplog.messages
 
     def more(count: int, first: str) -> str:
-        return f"passed by unrecorded: {count} more in the last minute, the first {first}"
+        return f"forwarded but not recorded: {count} more in the last minute, the first {first}"
 
     assert happen("GET /a", "GET /b", "GET /c") == ["GET /a passes by"]
     sparing.tell(HANDSHAKE, "a handshake failed", "192.0.2.7")
@@ -72,11 +72,11 @@ def test_an_outage_is_told_when_it_begins_and_when_it_ends(caplog: pytest.LogCap
         "cannot reach http://a: refused; devices get 502 until it is back",
         (
             "cannot reach https://b: Certificate verify failed: self-signed certificate; devices get 502 until it is back. "
-            "Its certificate is not trusted: --set ssl_verify_upstream_trusted_ca=FILE names one that is, "
-            "--set ssl_insecure=true takes any"
+            "Its certificate is not trusted: name its CA with --set ssl_verify_upstream_trusted_ca=FILE, or accept any "
+            "certificate with --set ssl_insecure=true"
         ),
         "http://a is back after 12.3 s; 3 requests got 502 meanwhile",
-        "https://b could not be reached to the end; 1 request got 502",
+        "https://b could not be reached until the end; 1 request got 502",
     ]
 
 

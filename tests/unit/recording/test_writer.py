@@ -122,7 +122,7 @@ def test_that_answers_no_longer_wait_is_told_once(caplog):
         writer.overdue()
         writer.overdue()
         assert [record.getMessage() for record in caplog.records] == [
-            "the store takes too long; answers do not wait for it until it is back"
+            "the store takes too long; answers no longer wait for it until it has recovered"
         ]
 
 
@@ -178,7 +178,7 @@ def test_the_queue_is_bounded_in_bytes_and_one_exchange_always_has_room(caplog):
         assert large.result(SOON_S)
         assert writer.put(exchange(id="later")).result(SOON_S)
     assert store.stored == ["first", "large", "later"]
-    assert "1 exchanges are waiting for the store already" in caplog.text
+    assert "too many exchanges are waiting for the store: 1" in caplog.text
 
 
 def test_what_waits_when_it_is_closed_is_written_first():
@@ -243,7 +243,7 @@ def test_what_is_in_the_hands_of_a_store_that_hangs_is_lost_and_counted_once(cap
     counts = writer.close(0.05)
     assert (held.result(0), waiting.result(0)) == (False, False)
     assert counts.lost == 2
-    assert caplog.text.count("the recorder stopped before the store took it") == 2
+    assert caplog.text.count("the recorder stopped before it could be stored") == 2
     store.may_go_on.set()
 
 

@@ -437,6 +437,6 @@ class TestStopping:
             assert len(session.steps) == 100
             assert len(sent) <= ledger.announced.get(position, 0) <= up_to
             assert {step.reason for step in session.steps if step.outcome is StepOutcome.SKIPPED} == {
-                "the run broke off: the store is full"
+                "the run was aborted: the store is full"
             }
         assert target.at_once == 0

@@ -95,18 +95,18 @@ def test_headers_are_set_in_their_place_and_dropped():
 @pytest.mark.parametrize(
     ("parse", "text", "says"),
     [
-        (changes.set_value, "$.a", "sets nothing"),
-        (changes.set_value, "a=1", "no JSONPath"),
-        (changes.set_value, "$.a[=1", "sets nothing"),
-        (changes.set_value, "$[?=1", "sets nothing"),
-        (changes.drop_value, "", "no JSONPath"),
-        (changes.drop_value, "$.a[", "no JSONPath"),
-        (changes.set_header, "X", "sets no header"),
+        (changes.set_value, "$.a", "does not set a value"),
+        (changes.set_value, "a=1", "not a JSONPath"),
+        (changes.set_value, "$.a[=1", "does not set a value"),
+        (changes.set_value, "$[?=1", "does not set a value"),
+        (changes.drop_value, "", "not a JSONPath"),
+        (changes.drop_value, "$.a[", "not a JSONPath"),
+        (changes.set_header, "X", "does not set a header"),
         (changes.set_header, "X=a\nb", "line end"),
         (changes.set_header, "X=\u2028", "no header can have"),
         (changes.drop_header, "host", "cannot be changed"),
         (changes.drop_header, "content-length", "cannot be changed"),
-        (changes.drop_header, "a b", "no name of a header"),
+        (changes.drop_header, "a b", "not a header name"),
     ],
 )
 def test_what_makes_no_sense_is_told(parse, text, says):
@@ -272,7 +272,7 @@ def test_what_is_named_twice_is_not_thought_safe(sent, is_safe):
     if is_safe:
         assert changer(request).request == request
         return
-    with pytest.raises(ProtocolError, match="names a member twice, so it cannot be made safe"):
+    with pytest.raises(ProtocolError, match="has the same member twice, so it cannot be made safe"):
         changer(request)
 
 
@@ -287,8 +287,8 @@ def test_a_body_nested_too_deep_for_a_path_is_told():
     request = Request(method="POST", path="/", body=sent)
     deep = [{"do": "drop", "path": "$..a"}]
     made = Changer(deep)(request)
-    assert (made.request, made.remark) == (request, "its body is nested too deep to be changed")
-    with pytest.raises(ProtocolError, match="too deep, so it cannot be made safe"):
+    assert (made.request, made.remark) == (request, "its body is nested too deeply to be changed")
+    with pytest.raises(ProtocolError, match="too deeply, so it cannot be made safe"):
         Changer(deep, profile=1)(request)
 
 

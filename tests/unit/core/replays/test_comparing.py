@@ -153,7 +153,7 @@ def test_what_may_differ_is_said_by_rules(rule, left):
 
 @pytest.mark.parametrize("rule", ["", "Status", "header", "header.", "header.a b", "bodyx", "cookie"])
 def test_a_rule_names_a_place(rule):
-    with pytest.raises(SettingsError, match="no place"):
+    with pytest.raises(SettingsError, match="not a place"):
         Noise.parse([rule])
 
 

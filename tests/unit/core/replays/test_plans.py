@@ -63,7 +63,7 @@ def test_a_batch_has_no_event_type_however_long_it_is(body, event_type):
     ("value", "reason"),
     [
         (preflight(), "preflight"),
-        (event(complete=False, outcome=Outcome.CLIENT_GONE, response=None), "middle of its request"),
+        (event(complete=False, outcome=Outcome.CLIENT_GONE, response=None), "during its request"),
         (event(outcome=Outcome.REJECTED, response=None), "refused"),
         (event(outcome=Outcome.CLIENT_GONE, response=None), None),
         (event(outcome=Outcome.UPSTREAM_TIMEOUT, response=None), None),

@@ -46,7 +46,7 @@ def test_a_name_or_address_with_or_without_port_is_allowed(text, allowed):
     ["", " ", "http://h", "h/x", "h:", "h:0", "h:65536", "h:x", "a b", "[::1", "::1]:80", "[]", "h\n", "u@h:1:2"],
 )
 def test_what_is_neither_name_nor_address_is_refused(text):
-    with pytest.raises(SettingsError, match="no host name or address") as caught:
+    with pytest.raises(SettingsError, match="not a host name or address") as caught:
         parse_allowed(text)
     assert "--allow-host" in caught.value.hint
 
