@@ -1493,7 +1493,7 @@ class TestChanging:
             (("--only-present",), "applies to --set"),
             (("--ignore", "nonsense"), "not a place in an answer"),
             (("--changes", "missing.toml"), "cannot read"),
-            (("--report", "run.txt"), "says no format"),
+            (("--report", "run.txt"), "does not name the format"),
             (("--dry-run", "--learn-noise"), "--learn-noise sends"),
         ],
     )
