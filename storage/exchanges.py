@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from datetime import datetime
 from itertools import batched
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Outcome, Request, Response, header
@@ -137,25 +137,40 @@ def get(db: Connection, ids: Sequence[str]) -> Generator[Exchange]:
 
 def of_none(db: Connection, filters: Filters, *, limit: int | None = None) -> list[Exchange]:
     """Return the exchanges that belong to no session, by time of arrival; with a limit, the newest ones."""
-    if filters.concern_sessions_alone:
+    wanted = _outside(db, filters)
+    if wanted is None:
         return []
-    query = (
-        select(*COLUMNS)
-        .where(ExchangeRow.session.is_(None))
-        .order_by(ExchangeRow.received_at.desc(), ExchangeRow.id.desc())
-        .limit(limit)
-    )
+    newest_first = (ExchangeRow.received_at.desc(), ExchangeRow.id.desc())
+    query = select(*COLUMNS).where(*wanted).order_by(*newest_first).limit(limit)
+    return [from_row(row) for row in reversed(db.execute(query).all())]
+
+
+def number_found_outside(db: Connection, filters: Filters, rules: Collection[str]) -> int:
+    """Return how many exchanges that belong to no session have a stored finding of one of these rules."""
+    wanted = _outside(db, filters)
+    if wanted is None:
+        return 0
+    found = select(FindingRow.exchange_id).where(FindingRow.session.is_(None), FindingRow.rule.in_(rules))
+    query = select(func.count()).select_from(ExchangeRow).where(*wanted, ExchangeRow.id.in_(found))
+    return int(db.execute(query).scalar_one())
+
+
+def _outside(db: Connection, filters: Filters) -> list[ColumnElement[bool]] | None:
+    """Return the conditions that the row of an exchange without a session has to meet; None if no row can."""
+    if filters.concern_sessions_alone:
+        return None
+    wanted: list[ColumnElement[bool]] = [ExchangeRow.session.is_(None)]
     if filters.name is not None:
-        query = query.where(ExchangeRow.recording_id.in_(select(Recording.id).where(Recording.name == filters.name)))
+        wanted.append(ExchangeRow.recording_id.in_(select(Recording.id).where(Recording.name == filters.name)))
     if filters.since is not None:
-        query = query.where(ExchangeRow.received_at >= filters.since)
+        wanted.append(ExchangeRow.received_at >= filters.since)
     if filters.until is not None:
-        query = query.where(ExchangeRow.received_at < filters.until)
+        wanted.append(ExchangeRow.received_at < filters.until)
     if filters.with_findings:
-        query = query.where(ExchangeRow.id.in_(select(FindingRow.exchange_id).where(FindingRow.session.is_(None))))
+        wanted.append(ExchangeRow.id.in_(select(FindingRow.exchange_id).where(FindingRow.session.is_(None))))
     if filters.user_agent is not None:
         matching = holding(db, filters.user_agent, (ExchangeRow.user_agent,))
         if not matching:
-            return []
-        query = query.where(*matching)
-    return [from_row(row) for row in reversed(db.execute(query).all())]
+            return None
+        wanted += matching
+    return wanted

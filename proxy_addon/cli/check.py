@@ -15,6 +15,7 @@ import click
 
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
 from proxy_addon.cli.options import config_option, given, local_option, store_option
+from proxy_addon.reporting.words import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -88,7 +89,8 @@ def check(
     """Check sessions or a file against the rules of the protocol.
 
     SESSION is an id, a back-end session ID, a unique prefix of either, 'last' for the newest, or a file (see
-    'sessiontape show --help'). 'sessiontape rules RULE' explains a rule.
+    'sessiontape show --help'). 'sessiontape rules RULE' explains a rule. With --all, stderr says if exchanges outside
+    of sessions have findings.
 
     Exit code: 1 if a finding is at least as severe as --fail-on, else 0.
     """
@@ -126,6 +128,8 @@ def check(
             threshold is not None and any(f.severity.weight >= threshold for f in subject.judgement.findings)
         )
     report.end(ok=not failed)
+    if everything:
+        _tell_of_those_outside(store_url, filters, policy)
     sys.exit(1 if failed else 0)
 
 
@@ -183,6 +187,25 @@ def _filtered(store_url: str, filters: Filters, judge: _Judge, *, allow_empty: b
             require_any(db, filters)
         for session in sessions.newest(db, filters, now=judge.now):
             yield judge(db, session)
+
+
+def _tell_of_those_outside(store_url: str, filters: Filters, policy: Policy) -> None:
+    """Say how many exchanges that belong to no session have findings which the policy asks for."""
+    from proxy_addon.core.findings import CHECKER_FAILED  # noqa: PLC0415
+    from proxy_addon.core.rules import RULES  # noqa: PLC0415
+    from storage import exchanges  # noqa: PLC0415
+    from storage.opening import reading  # noqa: PLC0415
+
+    asked = [rule.id for rule in RULES.values() if policy.severity(rule) is not None and policy.asks_for(rule)]
+    asked += {CHECKER_FAILED} - policy.ignore
+    with reading(store_url) as db:
+        number = exchanges.number_found_outside(db, filters, asked)
+    if number:
+        have, them = ("has", "it") if number == 1 else ("have", "them")
+        click.echo(
+            f"{counted(number, 'exchange')} outside of sessions {have} findings: 'sessiontape exchanges' lists {them}",
+            err=True,
+        )
 
 
 def _named(store_url: str, names: Sequence[str], judge: _Judge) -> Iterator[Subject]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @local_option
 @store_option
 def exchanges(*, limit: int | None, filters: Filters, as_json: bool, local: bool, store_url: str) -> None:
-    """List exchanges that belong to no session, in order of arrival.
+    """List exchanges that belong to no session, in order of arrival, with their findings.
 
     These are requests for schemas, preflights of session starts, and paths that the protocol does not name. The
     filters apply to exchanges as they do to sessions, --since and --until to the time of arrival. No exchange matches
@@ -28,7 +28,7 @@ def exchanges(*, limit: int | None, filters: Filters, as_json: bool, local: bool
     """
     # Imported here because --help must not wait for the database.
     from proxy_addon.reporting.documents import exchange_documents  # noqa: PLC0415
-    from proxy_addon.reporting.tables import exchanges_table  # noqa: PLC0415
+    from proxy_addon.reporting.tables import print_exchanges  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console, print_json  # noqa: PLC0415
     from storage import findings  # noqa: PLC0415
     from storage.exchanges import of_none  # noqa: PLC0415
@@ -40,6 +40,6 @@ def exchanges(*, limit: int | None, filters: Filters, as_json: bool, local: bool
     if as_json:
         print_json(list(exchange_documents(found, judged)))
     elif found:
-        console().print_table(exchanges_table(found, judged, local=local))
+        print_exchanges(console(), found, judged, local=local)
     else:
         click.echo("no exchanges outside sessions", err=True)

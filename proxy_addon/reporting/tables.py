@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from rich.text import Text
 
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import Place, Verdict
+from proxy_addon.core.findings import Finding, Place, Verdict
+from proxy_addon.core.folding import place_of
 from proxy_addon.core.replays.aligning import Entry, Kind, Pair
 from proxy_addon.core.rules import Rule
 from proxy_addon.core.schemas import StoredSchema
 from proxy_addon.core.sessions import AsOf, FindingCounts, Session
 from proxy_addon.reporting.columns import Column, Table
+from proxy_addon.reporting.findings import print_findings
 from proxy_addon.reporting.terminal import SEVERITY_STYLES, STATE_STYLES, Screen, answer, printable
 from proxy_addon.reporting.words import (
     NOT_JUDGED_YET,
@@ -70,14 +73,17 @@ def sessions_table(found: Sequence[Session], as_of: AsOf, *, local: bool = False
     return table
 
 
-def exchanges_table(found: Sequence[Exchange], verdicts: Mapping[str, Verdict], *, local: bool = False) -> Table:
-    """Return a table with a row for each exchange.
+def print_exchanges(
+    screen: Screen, found: Sequence[Exchange], verdicts: Mapping[str, Verdict], *, local: bool = False
+) -> None:
+    """Print exchanges, a row each, and below them all that was found, by row.
 
     Args:
         verdicts: The findings of exchanges, by exchange id.
         local: Whether times are local rather than UTC.
     """
     table = Table(
+        Column("#", is_right=True),
         Column(f"received ({zone((exchange.received_at for exchange in found), local=local)})", dropped=3),
         Column("operation", dropped=2),
         Column("answer"),
@@ -85,16 +91,24 @@ def exchanges_table(found: Sequence[Exchange], verdicts: Mapping[str, Verdict], 
         Column("findings"),
         Column("request", least=24),
     )
-    for exchange in found:
+    findings: list[Finding] = []
+    for number, exchange in enumerate(found, 1):
+        verdict = verdicts.get(exchange.id, ())
+        findings += [replace(finding, seq=number) for finding in verdict or ()]
         table.add(
+            str(number),
             precise_moment(exchange.received_at, local=local),
             exchange.route.operation.value,
             answer(exchange),
             took_ms(exchange),
-            _said_of(verdicts.get(exchange.id, ())),
+            _said_of(verdict),
             printable(f"{exchange.request.method} {exchange.request.path}"),
         )
-    return table
+    screen.print_table(table)
+    if findings:
+        screen.print()
+        screen.print(Text("Findings", style="bold"))
+        print_findings(screen, findings, place_of)
 
 
 def _said_of(verdict: Verdict) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -14,12 +14,13 @@ import jsonschema_rs
 import pytest
 
 from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.judging.exchanges import judge_exchange
 from proxy_addon.core.rules import RULES
 from storage import migrate, saving
 from storage.engine import Store
-from storage.saving import RecordingRun
+from storage.saving import Judged, RecordingRun
 from tests import breaking, processes, sdk_traffic
-from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, body, event, event_dict, response, start, unjudged
+from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, body, event, event_dict, exchange, response, start, unjudged
 from tests.processes import printed, run
 
 TIMELINES = Path(__file__).resolve().parents[1] / "samples" / "timelines"
@@ -137,6 +138,34 @@ def test_rules_that_fail_are_told_and_the_others_judge_all_sessions(tape, option
     assert rules_of(left_open) == ["checker-failed"] * 2
     assert [finding["message"].partition(" failed, which is a fault of sessiontape: ZeroDivisionError('on purpose')")[0]
             for finding in left_open["findings"]] == ["rule param-type", "rule session-not-closed"]  # fmt: skip
+
+
+def test_findings_outside_of_sessions_are_mentioned_and_listed_by_exchanges(tape):
+    stray = [exchange("POST", f"/api/v1/no/{n}", id=f"o{n}", after_s=300 + n, response=response(404)) for n in (1, 2)]
+    with closing(Store(tape)) as store, store.write() as db:
+        judged = [Judged(each, judge_exchange(each)) for each in stray]
+        saving.save(db, RecordingRun(id="s", name="tuesday", started_at=BEGIN, version="0"), judged)
+    both = "2 exchanges outside of sessions have findings: 'sessiontape exchanges' lists them\n"
+    for options, said in (
+        ([], both),
+        (["--json"], both),
+        (
+            ["--since", f"{BEGIN + timedelta(seconds=302):%Y-%m-%dT%H:%M:%SZ}"],
+            both.replace("2 exchanges", "1 exchange").replace("have", "has").replace("them", "it"),
+        ),
+        (["--name", "monday"], ""),
+        (["--state", "ended"], ""),
+        (["--ignore", "http-path-unknown"], ""),
+        (["--select", "http-path-unknown"], both),
+    ):
+        assert run("check", "--all", "--allow-empty", "--fail-on", "never", "--store", tape, *options).stderr == said
+    assert run("check", "cccc", "--store", tape).stderr == ""
+    listed = run("exchanges", "--store", tape).stdout.splitlines()
+    assert [line.split()[0] for line in listed[:3]] == ["#", "1", "2"]
+    assert listed[4] == "Findings"
+    (line,) = listed[5:]
+    assert line.startswith("  #1  warning http-path-unknown: path '/api/v1/no/1' is none of ")
+    assert line.endswith("(2 times, with other values too: #1, #2)")
 
 
 def test_text_is_grouped_by_session_with_place_time_and_event(tape):
