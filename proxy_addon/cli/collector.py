@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from proxy_addon.cli.options import LISTEN, LISTEN_HELP, store_option
+from proxy_addon.cli.options import LISTEN, LISTEN_HELP, config_option, store_option
 from proxy_addon.collector.recorded import RecordedAnswers
 from proxy_addon.errors import SettingsError
 
@@ -43,6 +43,7 @@ from proxy_addon.errors import SettingsError
     metavar="FILE",
     help="Serve https with the certificate and private key in this PEM file; by default the collector serves http.",
 )
+@config_option
 @store_option
 def collector(
     *,
@@ -51,6 +52,7 @@ def collector(
     faults: tuple[str, ...],
     log_path: Path | None,
     cert: Path | None,
+    config: Path | None,
     store_url: str,
 ) -> None:
     """Run a stand-in for the back end, to develop and test against.
@@ -63,11 +65,13 @@ def collector(
     from proxy_addon.collector.faults import Fault, Faults  # noqa: PLC0415
     from proxy_addon.collector.journal import Journal  # noqa: PLC0415
     from proxy_addon.collector.server import Address, serve  # noqa: PLC0415
+    from proxy_addon.files import settings  # noqa: PLC0415
 
     backend = Backend(
         lambda: secrets.token_hex(32),
         faults=Faults(Fault.parse(fault) for fault in faults),
         recorded=_recorded(store_url, session) if session is not None else RecordedAnswers(),
+        policy=settings.load(config),
     )
     host, port = listen
     with ExitStack() as files:

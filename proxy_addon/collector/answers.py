@@ -28,8 +28,10 @@ from proxy_addon.core import protocol
 from proxy_addon.core.events import read_body
 from proxy_addon.core.exchange import COLLECTOR, Headers, Request, Response
 from proxy_addon.core.judging.exchanges import judge_body, refusal
+from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.protocol import CORS
 from proxy_addon.core.routes import Operation, Route, parse_route
+from proxy_addon.core.rules.body_views import Vocabulary
 from proxy_addon.core.schemas import schema_of
 
 SERVER: Headers = (("Server", COLLECTOR),)
@@ -70,13 +72,29 @@ class Sessions:
         return self._is_open.get(session_id, False)
 
 
-def answer(request: Request, sessions: Sessions, new_id: Callable[[], str]) -> Answer:
+type Refuse = Callable[[Request, Operation], str | None]
+"""Returns why the body of a request to an endpoint is refused; None if it is accepted."""
+
+
+def refusing(policy: Policy) -> Refuse:
+    """Return what refuses a body for the first error that the body rules find in it."""
+    vocabulary = Vocabulary(policy.params)
+    return lambda request, endpoint: refusal(
+        judge_body(request.body, endpoint, policy, vocabulary, reading=request.reading)
+    )
+
+
+_REFUSE = refusing(DEFAULT)
+
+
+def answer(request: Request, sessions: Sessions, new_id: Callable[[], str], refuse: Refuse = _REFUSE) -> Answer:
     """Answer a request as the back end does.
 
     Args:
         request: The request with its whole body.
         sessions: The sessions opened so far; an accepted start or ``sessionEnd`` changes them.
         new_id: Returns an unused session ID; called for an accepted start.
+        refuse: Decides which bodies are answered with 400.
     """
     route = parse_route(request.method, request.path)
     if route is None or route.endpoint is None:
@@ -89,8 +107,8 @@ def answer(request: Request, sessions: Sessions, new_id: Callable[[], str]) -> A
         return Answer(response=_wrong_method(request.method, route.endpoint), session_id=route.session_id)
     if route.endpoint is Operation.EVENTS:
         assert route.session_id is not None
-        return Answer(response=_take_event(request, route.session_id, sessions), session_id=route.session_id)
-    return _take_start(request, route.endpoint, sessions, new_id)
+        return Answer(response=_take_event(request, route.session_id, sessions, refuse), session_id=route.session_id)
+    return _take_start(request, route.endpoint, sessions, new_id, refuse)
 
 
 def empty(status: int, headers: Headers = ()) -> Response:
@@ -124,10 +142,10 @@ def _wrong_method(method: str, endpoint: Operation) -> Response:
     return error(HTTPStatus.METHOD_NOT_ALLOWED, message, (("Allow", allowed),))
 
 
-def _take_event(request: Request, session_id: str, sessions: Sessions) -> Response:
+def _take_event(request: Request, session_id: str, sessions: Sessions, refuse: Refuse) -> Response:
     if not sessions.is_known(session_id):
         return error(HTTPStatus.NOT_FOUND, f"session {session_id} is unknown")
-    problem = _problem(request, Operation.EVENTS)
+    problem = refuse(request, Operation.EVENTS)
     ends = problem is None and is_session_end(request.body)
     if not sessions.is_open(session_id) and not ends:
         return error(HTTPStatus.GONE, f"session {session_id} is closed")
@@ -144,8 +162,10 @@ def is_session_end(body: bytes) -> bool:
     return not events.is_batch and any(event.type == "sessionEnd" for event in events.events)
 
 
-def _take_start(request: Request, endpoint: Operation, sessions: Sessions, new_id: Callable[[], str]) -> Answer:
-    problem = _problem(request, endpoint)
+def _take_start(
+    request: Request, endpoint: Operation, sessions: Sessions, new_id: Callable[[], str], refuse: Refuse
+) -> Answer:
+    problem = refuse(request, endpoint)
     if problem is not None:
         return Answer(response=error(HTTPStatus.BAD_REQUEST, problem))
     if request.reading.is_batch:
@@ -158,8 +178,3 @@ def _take_start(request: Request, endpoint: Operation, sessions: Sessions, new_i
 
 def _created(headers: Headers = ()) -> Response:
     return empty(HTTPStatus.CREATED, (("Content-Type", "application/octet-stream"), ("Content-Length", "0"), *headers))
-
-
-def _problem(request: Request, endpoint: Operation) -> str | None:
-    """Return the first error that the body rules find; None if there is none."""
-    return refusal(judge_body(request.body, endpoint, reading=request.reading))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from proxy_addon.collector.answers import Answer, Sessions, answer, is_session_end
+from proxy_addon.collector.answers import Answer, Sessions, answer, is_session_end, refusing
 from proxy_addon.collector.faults import Action, Fault, Faults, with_a_body
 from proxy_addon.collector.recorded import RecordedAnswers
 from proxy_addon.core.exchange import Request, Response
+from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.locations import find_location, session_id_in
 from proxy_addon.core.routes import Operation, Route, parse_route
 
@@ -41,6 +42,7 @@ class Backend:
         *,
         faults: Faults | None = None,
         recorded: RecordedAnswers | None = None,
+        policy: Policy = DEFAULT,
     ) -> None:
         """Make a back end without sessions.
 
@@ -48,10 +50,12 @@ class Backend:
             new_id: Returns a new session ID at each call.
             faults: The faults to inject.
             recorded: Answers to give first; when they are used up, the back end answers by itself.
+            policy: Which findings are errors; a body with an error is refused.
         """
         self._new_id = new_id
         self._faults = faults or Faults()
         self._recorded = recorded or RecordedAnswers()
+        self._refuse = refusing(policy)
         self._sessions = Sessions()
 
     def decide(self, request: Request) -> Decision:
@@ -70,7 +74,7 @@ class Backend:
     def _answer(self, request: Request, route: Route) -> Answer:
         recorded = self._recorded.next(route.operation)
         if recorded is None:
-            return answer(request, self._sessions, self._new_id)
+            return answer(request, self._sessions, self._new_id, self._refuse)
         return Answer(response=recorded, session_id=self._follow(request, route, recorded))
 
     def _follow(self, request: Request, route: Route, recorded: Response) -> str | None:

@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 from tests import forking, sdk_traffic
-from tests.builders import BEGIN, SESSION_ID, body, event, event_dict, response, start, unjudged
+from tests.builders import BEGIN, SESSION_ID, START_PARAMS, body, event, event_dict, response, start, unjudged
 
 COMMAND = Path(sys.executable).with_name("sessiontape")
 TIMEOUT_S = 15
@@ -146,6 +146,24 @@ def read_to_end(connection: socket.socket) -> bytes:
 def post(path: str, sent: bytes, *headers: str) -> bytes:
     lines = [f"POST {path} HTTP/1.1", "Host: collector", f"Content-Length: {len(sent)}", *headers]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + sent
+
+
+def test_the_settings_decide_which_bodies_are_refused(collector, tmp_path):
+    own = body(event_dict("sessionStart", params={**START_PARAMS, "media.customKey": "x"}))
+    typo = body(event_dict("sessionStart", params={**START_PARAMS, "media.cutsomKey": "x"}))
+    missing = body(event_dict("sessionStart", params={k: v for k, v in START_PARAMS.items() if k != "media.channel"}))
+    by_default = collector()
+    assert [by_default.ask("POST", "/api/v1/sessions", each).status for each in (own, typo, missing)] == [400, 400, 400]
+    (tmp_path / "sessiontape.toml").write_text(
+        '[[params]]\nkey = "media.customKey"\ntype = "string"\n'
+        '[rules.param-missing]\nseverity = "off"\nreason = "our players have no channel"\n'
+    )
+    (tmp_path / "none.toml").write_text("")
+    found = collector()
+    assert [found.ask("POST", "/api/v1/sessions", each).status for each in (own, typo, missing)] == [201, 400, 201]
+    named = collector("--config", "none.toml")
+    assert [named.ask("POST", "/api/v1/sessions", each).status for each in (own, typo, missing)] == [400, 400, 400]
+    assert "nothing.toml" in refused("--config", "nothing.toml", cwd=tmp_path)
 
 
 def test_it_says_where_it_listens_and_answers_there(collector):
