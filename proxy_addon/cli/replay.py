@@ -340,7 +340,7 @@ def _print_noise(
         for where in found:
             click.echo(f"--ignore {shlex.quote(visible(where))}")  # quoted, because the target chooses the names
     else:
-        click.echo("both answers were the same each time: there is nothing to ignore", err=True)
+        click.echo("both replays got the same answers: there is nothing to ignore", err=True)
 
 
 def _print(summary: RunSummary, sessions: Iterable[SessionRun], *, as_json: bool) -> None:

@@ -142,7 +142,9 @@ class Tape:
 
     def load(self, loader: Loader) -> None:
         """Declare the options."""
-        loader.add_option("tape_store", str, DEFAULT_STORE, "Where recordings go: sqlite:///FILE or postgresql://…")
+        loader.add_option(
+            "tape_store", str, DEFAULT_STORE, "The database to record into: sqlite:///FILE or postgresql://…"
+        )
         loader.add_option("tape_name", str, "", "Name of the recording.")
         loader.add_option(
             "tape_durability",
@@ -152,11 +154,17 @@ class Tape:
             choices=DURABILITIES,
         )
         loader.add_option(
-            "tape_upstream", str, "", "The upstream of reverse mode, where it has a path: http[s]://host[:port]/path."
+            "tape_upstream",
+            str,
+            "",
+            "The upstream's URL in reverse mode, needed only if it has a path: http[s]://HOST[:PORT]/PATH.",
         )
-        loader.add_option("tape_check", bool, default=True, help="Judge what is recorded by the rules of the protocol.")
+        loader.add_option("tape_check", bool, default=True, help="Check requests against the rules while recording.")
         loader.add_option(
-            "tape_config", str, "", "Settings file; else sessiontape.toml or pyproject.toml in the current folder."
+            "tape_config",
+            str,
+            "",
+            "Settings file for the rules; by default sessiontape.toml or pyproject.toml in the current folder.",
         )
         loader.add_option(
             "tape_reject_invalid",

@@ -76,7 +76,7 @@ class TextReport:
         """Print the counts."""
         counts = ", ".join(counted(self._counts[severity], severity.value) for severity in Severity)
         clean = f"; {self._clean} of {self._total} clean" if self._total != 1 else ""
-        self._screen.print(f"{counts}{clean}" if self._total else "nothing to judge", style="" if ok else "bold")
+        self._screen.print(f"{counts}{clean}" if self._total else "nothing to check", style="" if ok else "bold")
 
 
 class JsonReport:

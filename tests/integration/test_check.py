@@ -136,7 +136,7 @@ def test_rules_that_fail_are_told_and_the_others_judge_all_sessions(tape, option
     assert rules_of(clean) == ["checker-failed"] * 2
     assert sorted(rules_of(faulty)) == ["ad-outside-break"] * (not options) + ["checker-failed"] * 3
     assert rules_of(left_open) == ["checker-failed"] * 2
-    assert [finding["message"].partition(" failed, which is a fault of sessiontape: ZeroDivisionError('on purpose')")[0]
+    assert [finding["message"].partition(" failed because of a bug in sessiontape: ZeroDivisionError('on purpose')")[0]
             for finding in left_open["findings"]] == ["rule param-type", "rule session-not-closed"]  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def test_text_is_grouped_by_session_with_place_time_and_event(tape):
     assert "ad-outside-break: adStart with no ad break open" in done.stdout
     assert "1 error, 0 warnings, 2 infos; 1 of 3 clean" in done.stdout
     nothing = run("check", "--all", "--media", "nothing", "--allow-empty", "--store", tape)
-    assert nothing.stdout.strip() == "nothing to judge"
+    assert nothing.stdout.strip() == "nothing to check"
 
 
 def test_junit_has_a_case_for_each_session_and_a_failure_for_what_fails(tape):

@@ -80,7 +80,7 @@ def test_rules_that_fail_are_told_once_and_counted_and_the_others_go_on(tmp_path
             proxy.ask("POST", "/api/v1/other", b"x" * 70_000)
         said = proxy.process.output
     (first,) = [line for line in proxy.process.lines if "rule param-type failed" in line]
-    assert "which is a fault of sessiontape: ZeroDivisionError('on purpose')" in first
+    assert "because of a bug in sessiontape: ZeroDivisionError('on purpose')" in first
     assert first.endswith("; first on POST /api/v1/sessions")
     assert said.count("rule session-start-duplicate failed") == said.count("rule http-path-unknown failed") == 1
     assert "4 exchanges stored, 0 lost; judging failed 10 times" in said

@@ -17,7 +17,7 @@ def message_of(what: str, error: Exception) -> str:
     """Return one line about a check that failed: what failed, the error, and its place in our code."""
     frames = extract_tb(error.__traceback__)
     where = f" ({frames[-1].name}, line {frames[-1].lineno})" if frames else ""
-    message = f"{what} failed, which is a fault of sessiontape: {error!r}"
+    message = f"{what} failed because of a bug in sessiontape: {error!r}"
     return message[: _LONGEST - len(where)] + where
 
 

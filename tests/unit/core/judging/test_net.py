@@ -53,7 +53,7 @@ def test_of_each_kind_of_rule_those_that_fail_are_named_and_the_others_speak(sco
         failed = [finding for finding in found if finding.rule == CHECKER_FAILED]
     assert sound(found) == others
     named = {net.kind(finding) for finding in failed}
-    assert named <= {f"rule {id} failed, which is a fault of sessiontape" for id in broken}
+    assert named <= {f"rule {id} failed because of a bug in sessiontape" for id in broken}
     assert named
     for finding in failed:
         assert finding.severity is Severity.WARNING
@@ -94,7 +94,7 @@ def test_a_suggestion_that_fails_does_not_cost_its_finding(monkeypatch):
     monkeypatch.setattr(frame, "_meant", fail)
     (finding,) = judge_body(body(event_dict("pley")), Operation.EVENTS)
     assert finding.rule == "event-type-unknown"
-    assert "the suggestion failed, which is a fault of sessiontape" in finding.message
+    assert "the suggestion failed because of a bug in sessiontape" in finding.message
 
 
 @pytest.mark.parametrize(
