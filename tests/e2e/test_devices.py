@@ -108,7 +108,7 @@ def test_http_and_https_and_http2_share_one_port(sqlite_url, tmp_path, certifica
     assert last["response"]["http_version"] == "HTTP/1.1"  # upstream's own
 
 
-def test_without_a_certificate_of_its_own_mitmproxys_authority_vouches(sqlite_url, tmp_path):
+def test_without_cert_the_certificate_is_issued_by_mitmproxys_ca(sqlite_url, tmp_path):
     confdir = tmp_path / "authority"
     with (
         processes.collector(tmp_path) as upstream,
@@ -162,7 +162,7 @@ def test_a_path_of_the_upstream_is_put_in_front_and_kept_out_of_everything_else(
     ]
 
 
-def test_a_prefix_the_device_was_given_goes_along(sqlite_url, tmp_path):
+def test_a_path_prefix_of_the_device_is_forwarded(sqlite_url, tmp_path):
     with (
         processes.collector(tmp_path) as upstream,
         processes.recorder(tmp_path, upstream.url, sqlite_url) as proxy,

@@ -226,7 +226,7 @@ LINES = [
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_what_cannot_be_run_here_is_understood(line: str, tmp_path, monkeypatch):
+def test_commands_that_cannot_be_run_here_can_be_parsed(line: str, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in re.findall(r"\S+\.pem", line):
         Path(name).touch()

@@ -72,14 +72,14 @@ def test_the_address_that_was_connected_to_counts_whatever_it_is_called_now(stor
 
 
 @pytest.mark.parametrize("option", ["mode=reverse:http://127.0.0.1:9", "tape_store=x", "listen_port=1"])
-def test_what_has_an_option_of_its_own_cannot_be_set_behind_its_back(tmp_path, option):
+def test_options_that_the_recorder_manages_cannot_be_changed_with_set(tmp_path, option):
     done = run("record", "--upstream", "http://127.0.0.1:9", "--listen", "127.0.0.1:0", "--set", option, cwd=tmp_path)
     assert done.returncode == 2
     assert f"--set {option.partition('=')[0]}" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_store_that_hangs_delays_one_answer_and_no_more_and_nothing_is_lost(store_url, tmp_path):
+def test_a_store_that_hangs_delays_only_one_answer_and_nothing_is_lost(store_url, tmp_path):
     with processes.collector(tmp_path) as upstream, processes.recorder(tmp_path, upstream.url, store_url) as proxy:
         with held(store_url):
             took_s = []
@@ -95,7 +95,7 @@ def test_a_store_that_hangs_delays_one_answer_and_no_more_and_nothing_is_lost(st
     assert "4 exchanges stored, 0 lost" in proxy.process.output
 
 
-def test_what_a_hanging_store_does_not_take_is_counted_and_named_and_stopping_takes_less_than_ten_seconds(
+def test_exchanges_that_a_hanging_store_does_not_take_are_counted_and_stopping_takes_under_ten_seconds(
     store_url, tmp_path
 ):
     with (
@@ -190,7 +190,7 @@ def test_a_start_after_one_that_went_on_to_play_is_no_retry(store):
     assert [session["retry_of"] for session in printed("sessions", "--store", store.url)] == [None, None]
 
 
-def test_a_page_that_opens_two_sessions_for_one_playback_is_told_of_the_one_without_events(store_url, tmp_path):
+def test_of_two_sessions_opened_for_one_playback_the_one_without_events_gets_a_finding(store_url, tmp_path):
     """As seen on a real page that does not wait for the answer to its first start."""
     with processes.collector(tmp_path) as upstream, processes.recorder(tmp_path, upstream.url, store_url) as proxy:
         for ts in (1772366400000, 1772366400300):
@@ -232,7 +232,7 @@ def test_a_playhead_beyond_all_measure_is_shown(store, playhead):
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_terminal_that_knows_ascii_alone_is_no_reason_to_fail(store):
+def test_an_ascii_terminal_does_not_make_a_command_fail(store):
     save(store, start(id="s1", body=body(event_dict("sessionStart", params={"media.name": "日本"}))))
     session = printed("sessions", "--store", store.url)[0]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
@@ -241,7 +241,7 @@ def test_a_terminal_that_knows_ascii_alone_is_no_reason_to_fail(store):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_a_disk_that_is_full_is_told(store):
+def test_a_full_disk_is_an_error(store):
     save(store, start(id="s1"))
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(
@@ -314,7 +314,7 @@ def test_a_proxy_is_not_its_own_upstream(tmp_path):
     assert "is this proxy itself" in done.stderr
 
 
-def test_an_address_that_cannot_be_listened_on_is_said_plainly(tmp_path):
+def test_an_address_that_cannot_be_listened_on_is_a_plain_error(tmp_path):
     with processes.collector(tmp_path) as other:
         for listen, reason in ((f"127.0.0.1:{other.port}", "Address already in use"), ("192.0.2.1:0", "Cannot assign")):
             done = run("record", "--upstream", "http://127.0.0.1:9", "--listen", listen, cwd=tmp_path)
@@ -343,7 +343,7 @@ def test_plain_http_behind_https_is_recognised(store, tmp_path):
     assert "is it http?" in done.stderr
 
 
-def test_tables_for_no_terminal_have_no_blanks_at_the_ends(store):
+def test_tables_in_a_pipe_have_no_trailing_blanks(store):
     save(store, start(id="s1"))
     for command in ("sessions", "show SESSION --bodies", "check --all", "runs", "rules"):
         session = printed("sessions", "--store", store.url)[0]["id"]
@@ -352,7 +352,7 @@ def test_tables_for_no_terminal_have_no_blanks_at_the_ends(store):
         assert [line for line in lines if line != line.rstrip()] == []
 
 
-def test_what_is_nearly_right_is_suggested(tmp_path):
+def test_a_misspelled_name_gets_a_suggestion(tmp_path):
     assert "did you mean sessions?" in run("session").stderr
     assert "did you mean sqlite:///tape.db?" in run("sessions", "--store", "tape.db").stderr
     pem = tmp_path / "no.pem"

@@ -106,7 +106,7 @@ def test_mitmweb_shows_verdicts(sqlite_url, tmp_path):
         ("sqlite:///tape.db", ["tape_check=perhaps"], "Failed to parse option tape_check"),
     ],
 )
-def test_an_option_that_makes_no_sense_ends_mitmdump_with_one_sentence(tmp_path, store_url, options, says):
+def test_an_invalid_option_ends_mitmdump_with_one_sentence(tmp_path, store_url, options, says):
     command = command_of("mitmdump", tmp_path, "http://127.0.0.1:9", store_url, 0)
     command += [part for option in options for part in ("--set", option)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)

@@ -118,7 +118,7 @@ def test_every_session_that_was_judged_is_listed_clean_ones_too(tape):
         (["aaaa", "bbbb", "aaaa"], 1, 2),
     ],
 )
-def test_the_exit_code_says_whether_something_is_as_bad_as_asked_for(tape, options, code, found):
+def test_the_exit_code_follows_fail_on(tape, options, code, found):
     document = printed("check", *options, "--store", tape, code=code)
     assert sum(document["counts"].values()) == found
     assert document["ok"] is (code == 0)
@@ -414,7 +414,7 @@ def test_a_session_without_events_is_a_finding(folder, sent):
     assert [f["rule"] for f in judged(folder, "session", sent)] == ["session-start-first"]
 
 
-def test_a_file_that_is_neither_is_a_finding(folder):
+def test_a_file_in_no_known_form_is_a_finding(folder):
     assert [f["rule"] for f in judged(folder, "session", b'"text"')] == ["body-not-object"]
 
 
@@ -446,7 +446,7 @@ def test_stdin_is_read(folder):
         (["--all", "--config", "nowhere.toml"], "nowhere.toml"),
     ],
 )
-def test_what_cannot_be_judged_is_2(folder, arguments, says):
+def test_input_that_cannot_be_judged_exits_with_2(folder, arguments, says):
     done = run("check", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr
@@ -464,7 +464,7 @@ def test_a_settings_file_changes_what_counts(folder):
     assert [(f["rule"], f["severity"]) for f in document["sessions"][0]["findings"]] == [("param-empty", "error")]
 
 
-def test_what_a_session_counts_that_ran_out_is_as_the_settings_say(tape, tmp_path):
+def test_the_counts_of_an_expired_session_follow_the_settings(tape, tmp_path):
     def listed(*options: str) -> dict[str, dict[str, int]]:
         found = printed("sessions", *options, "--store", tape, cwd=tmp_path)
         return {session["session_id"]: session["findings"] for session in found}
@@ -485,7 +485,7 @@ def test_what_a_session_counts_that_ran_out_is_as_the_settings_say(tape, tmp_pat
     assert (shown["session"]["findings"]["info"], len(shown["findings"])) == (1, 1)
 
 
-def test_when_a_session_has_run_out_is_as_the_settings_say_in_every_command(sqlite_url, tmp_path):
+def test_in_every_command_the_settings_decide_when_a_session_expires(sqlite_url, tmp_path):
     begun_s = (datetime.now(UTC) - BEGIN).total_seconds() - 60
     write(sqlite_url, [start(id="a1", session_id="aaaa", after_s=begun_s)])
     (tmp_path / "short.toml").write_text("[thresholds]\nidle_timeout_s = 30\n", encoding="utf-8")

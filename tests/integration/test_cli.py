@@ -241,7 +241,7 @@ WORK = ("check", "delete --yes", "replay --target http://127.0.0.1:9", "replay -
 
 
 @pytest.mark.parametrize("command", WORK)
-def test_work_on_no_session_is_no_success_and_the_filter_that_leaves_none_is_named(tape, command, monkeypatch):
+def test_selecting_no_session_is_an_error_that_names_the_filter_that_leaves_none(tape, command, monkeypatch):
     def refused(*filters: str) -> str:
         done = run(*command.split(), "--all", *filters, "--store", tape)
         assert (done.returncode, done.stdout) == (2, "")
@@ -263,7 +263,7 @@ def test_work_on_no_session_is_no_success_and_the_filter_that_leaves_none_is_nam
 
 
 @pytest.mark.parametrize("command", WORK)
-def test_an_empty_store_is_no_success(store, command):
+def test_selecting_from_an_empty_store_is_an_error(store, command):
     done = run(*command.split(), "--all", "--store", store.url)
     assert (done.returncode, done.stdout) == (2, "")
     assert "the store has no sessions" in done.stderr

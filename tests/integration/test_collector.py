@@ -268,7 +268,7 @@ def test_a_batch_of_megabytes_is_taken(collector):
     assert "Location" not in answer.headers
 
 
-def test_a_client_that_waits_for_leave_to_send_gets_it(collector):
+def test_a_client_that_expects_100_continue_gets_it(collector):
     running = collector()
     head, _, sent = post("/api/v1/sessions", START, "Expect: 100-continue", "Connection: close").partition(b"\r\n\r\n")
     with running.connect() as connection:
@@ -389,7 +389,7 @@ def test_a_dropped_request_was_read_and_gets_no_answer(collector):
 
 
 @pytest.mark.parametrize("where", ["sessions", "events", "schemas"])
-def test_a_cut_answer_dies_in_the_middle_of_its_body(collector, where):
+def test_a_cut_answer_ends_in_the_middle_of_its_body(collector, where):
     running = collector("--fault", f"{where}:cut")
     path = {"sessions": "/api/v1/sessions", "events": "/api/v1/sessions/x/events", "schemas": "/api/v1/schemas/play"}
     sent = START if where == "sessions" else b""
@@ -480,7 +480,7 @@ def test_a_port_in_use_is_said(collector, tmp_path):
         (("--listen", "999.9.9.9:0"), "cannot listen on 999.9.9.9:0: "),
     ],
 )
-def test_what_cannot_work_is_said_and_ends_with_2(tmp_path, options, says):
+def test_options_that_cannot_work_exit_with_2(tmp_path, options, says):
     assert says in refused(*options, cwd=tmp_path)
 
 

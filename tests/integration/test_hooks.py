@@ -105,7 +105,7 @@ async def test_an_answered_request_is_stored_before_its_answer_goes_on(store):
     assert session.session_id == "0f" * 32
 
 
-async def test_what_is_none_of_ours_is_passed_on_and_not_kept(store):
+async def test_requests_outside_the_api_are_forwarded_and_not_stored(store):
     async with recording(store) as tape:
         made = flow(path=b"/favicon.ico")
         tape.requestheaders(made)
@@ -161,7 +161,7 @@ async def test_a_request_that_goes_wrong_is_stored_as_what_came_of_it(store):
     assert [exchange.outcome for exchange in stored(store)] == [Outcome.UPSTREAM_UNREACHABLE]
 
 
-async def test_what_a_device_leaves_behind_is_stored(store):
+async def test_requests_of_a_disconnected_device_are_stored(store):
     async with recording(store) as tape:
         left, other, failed = flow(), flow(), flow()
         failed.client_conn = left.client_conn
@@ -229,7 +229,7 @@ async def test_a_store_that_takes_too_long_keeps_one_answer_for_the_budget_and_n
     assert len(stored(store)) == 3
 
 
-async def test_what_is_stored_is_not_lost_where_something_fails_behind_it(store, monkeypatch, caplog):
+async def test_a_failure_after_storing_loses_nothing(store, monkeypatch, caplog):
     def fails(*_: object) -> None:
         raise RuntimeError("no room for more")
 
@@ -393,7 +393,7 @@ async def test_without_checking_nothing_is_found(store):
         ("tape_upstream_timeout", "soon", "not a number of seconds"),
     ],
 )
-def test_options_that_make_no_sense_are_told(option, value, says, tmp_path, monkeypatch):
+def test_invalid_options_are_errors(option, value, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tape = Tape()
     with taddons.context(Proxyserver(), tape) as context, pytest.raises(OptionsError, match=says):

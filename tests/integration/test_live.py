@@ -166,7 +166,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> dict[bool, threading.Semaphore]:
 STARTS = [start(id="s1", session_id="aaaa"), start(id="s2", session_id="bbbb", after_s=1)]
 
 
-def test_of_two_sessions_for_one_playback_the_one_without_events_is_told(store, looks):
+def test_of_two_sessions_for_one_playback_the_one_without_events_gets_a_finding(store, looks):
     with judging(store) as judge:
         judge.see(save(store, STARTS))
         assert all(looks[False].acquire(timeout=SOON_S) for _ in STARTS)
@@ -176,7 +176,7 @@ def test_of_two_sessions_for_one_playback_the_one_without_events_is_told(store, 
     assert opened_twice(store) == ["aaaa"]
 
 
-def test_nothing_is_said_of_a_session_without_events_while_it_is_young(store, looks, monkeypatch):
+def test_a_young_session_without_events_has_no_finding(store, looks, monkeypatch):
     monkeypatch.setattr(live, "FIRST_EVENT_S", 4e8)
     with judging(store) as judge:
         judge.see(save(store, STARTS))
@@ -255,7 +255,7 @@ class Unlucky(Heard):
         raise ZeroDivisionError(exchange_id)
 
 
-def test_whatever_fails_the_thread_goes_on_and_what_it_was_about_keeps_its_mark(store, monkeypatch, caplog):
+def test_whatever_fails_the_thread_continues_and_the_mark_stays(store, monkeypatch, caplog):
     """One session and two large bodies that cannot be judged to the end, and others that can."""
     replace_of_session, replace_of_exchange = findings.replace_of_session, findings.replace_of_exchange
     spoiled = start(id="s", session_id="5e" * 32)
@@ -290,7 +290,7 @@ def test_whatever_fails_the_thread_goes_on_and_what_it_was_about_keeps_its_mark(
     assert inspector.failures.count >= 3
 
 
-def test_rules_that_fail_cost_no_later_findings(store, monkeypatch):
+def test_failing_rules_lose_no_later_findings(store, monkeypatch):
     add = live._Live.add
     failed = threading.Event()
 

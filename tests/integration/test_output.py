@@ -150,7 +150,7 @@ def test_the_ready_line_is_on_stdout_once_for_every_upstream(
     ],
     ids=["HOME", "CA", "unknown option", "own option", "mode", "address", "no address", "port"],
 )
-def test_what_keeps_it_from_starting_is_a_sentence_and_makes_no_store(
+def test_an_error_at_start_is_one_sentence_and_creates_no_store(
     options: str, home: str | None, says: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -365,7 +365,7 @@ def all_of(work: Callable[[int], None], number: int, *, workers: int) -> None:
             raise
 
 
-def test_pipes_that_nobody_reads_hold_up_neither_the_traffic_nor_the_end(tmp_path: Path, sqlite_url: str) -> None:
+def test_pipes_that_nobody_reads_block_neither_the_traffic_nor_stopping(tmp_path: Path, sqlite_url: str) -> None:
     port, requests, handshakes, devices = free_port(), 10_000, 1_000, 8
     untrusting = ssl.create_default_context()
 

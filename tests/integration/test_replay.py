@@ -506,7 +506,7 @@ class TestFailing:
             "no connection to the target: cannot connect: Connection refused"
         }
 
-    def test_a_target_that_was_not_there_gets_all_once_it_is(self, tape, server, nothing_listens):
+    def test_a_target_that_was_unreachable_gets_everything_once_it_is_up(self, tape, server, nothing_listens):
         refused(tape, f"http://127.0.0.1:{nothing_listens}", *MAX)
         (run,) = processes.printed("runs", "--store", tape)
         target = server()
@@ -928,7 +928,7 @@ def crowd(number: int, events: int = 4) -> list[Exchange]:
 
 class TestResuming:
     @pytest.mark.every_version
-    def test_after_a_kill_each_session_is_sent_once_whole_or_listed_as_not(self, store_url, server):
+    def test_after_a_kill_each_session_is_sent_once_in_full_or_listed_as_incomplete(self, store_url, server):
         tape = fill(store_url, crowd(60))
         target = server()
         run = killed_in_the_middle(
@@ -961,7 +961,7 @@ class TestResuming:
         assert processes.printed("runs", run, "--store", tape)["totals"] == document["totals"]
 
     @pytest.mark.parametrize(("speed", "at_most"), [("max", 60), ("0.2", 4)])
-    def test_after_a_kill_nothing_counts_as_not_sent_that_was(self, store_url, server, speed, at_most):
+    def test_after_a_kill_no_sent_request_counts_as_unsent(self, store_url, server, speed, at_most):
         tape = fill(store_url, crowd(12, events=60))
         target = server()
         how = ("--speed", speed, "--timestamps", "keep", "--concurrency", "4")
@@ -1015,7 +1015,7 @@ class TestResuming:
         done = processes.run("replay", "--resume", run["id"], "--store", tape)
         assert "nothing left to send" in done.stderr
 
-    def test_a_store_that_is_locked_for_a_while_holds_up_sending_and_breaks_nothing(self, sqlite_url, server):
+    def test_a_store_that_is_locked_for_a_while_only_delays_sending(self, sqlite_url, server):
         tape = fill(sqlite_url, crowd(30))
         target = server()
         command = [COMMAND, *arguments(tape, target.url, "--speed", "0.05", "--json")]
@@ -1054,7 +1054,7 @@ class TestResuming:
             document = json.loads(process.communicate(timeout=TIMEOUT_S)[0])
         assert document["totals"]["same"] == 5
 
-    def test_a_run_of_before_there_were_settings_and_a_finished_one_have_nothing_to_go_on_with(self, tape, server):
+    def test_resuming_a_finished_run_shows_it_again_even_if_an_older_version_made_it(self, tape, server):
         first = replayed(tape, server().url, *MAX)
         resume = ("replay", "--resume", first["id"], "--store", tape)
         assert processes.printed(*resume) == first
@@ -1148,7 +1148,7 @@ class TestResuming:
             done.stderr.split()
         )
 
-    def test_what_the_environment_says_about_other_runs_is_no_matter(self, tape, monkeypatch):
+    def test_options_in_the_environment_do_not_prevent_a_resume(self, tape, monkeypatch):
         monkeypatch.setenv("SESSIONTAPE_REPLAY_SPEED", "7")
         assert "no run matches 'abc'" in processes.run("replay", "--resume", "abc", "--store", tape).stderr
 
@@ -1198,7 +1198,7 @@ class TestLongRuns:
     """From 200 sessions on, plans are made and results written in processes of their own."""
 
     @pytest.mark.every_version
-    def test_they_come_to_the_same(self, store_url, server):
+    def test_they_have_the_same_results_as_short_ones(self, store_url, server):
         tape = fill(store_url, crowd(210, events=1))
         target = server()
         document = replayed(tape, target.url, *MAX, "--concurrency", "16", "--set", "$.customMetadata.x=y")
@@ -1206,7 +1206,7 @@ class TestLongRuns:
         assert {len(came) for came in sent_by_session(target).values()} == {2}
         assert all(b'"x":"y"' in request for _, request in target.requests)
 
-    def test_a_few_large_sessions_are_one_too(self, sqlite_url, server):
+    def test_a_few_large_sessions_make_a_long_run_too(self, sqlite_url, server):
         tape = fill(sqlite_url, crowd(3, events=3400))
         target = server()
         command = [COMMAND, *arguments(tape, target.url, *MAX, "--json")]
@@ -1401,7 +1401,7 @@ class TestChanging:
         (play,) = (body for body in bodies(target) if b'"play"' in body)
         assert ts_of(play) == ts + 2
 
-    def test_times_to_go_by_are_those_that_are_sent(self, sqlite_url, server):
+    def test_shifts_are_measured_from_the_times_after_changes(self, sqlite_url, server):
         tape = fill(sqlite_url, playback(1))
         target = server()
         began_ms = time.time() * 1000
@@ -1418,7 +1418,7 @@ class TestChanging:
         sent = json.loads(request.partition(b"\r\n\r\n")[2])
         assert [event["playerTime"]["ts"] - ts for event in sent] == [0, 1, 2]
 
-    def test_where_a_target_needs_leave_people_are_left_out_unless_told_otherwise(self, sqlite_url, server):
+    def test_the_safe_profile_is_on_by_default_if_the_target_needs_allow_host(self, sqlite_url, server):
         trap = server()
         known = {**builders.START_PARAMS, "visitor.marketingCloudUserId": "1" * 38}
         tape = fill(sqlite_url, [builders.start(params=known, upstream=trap.url)])
@@ -1497,7 +1497,7 @@ class TestChanging:
             (("--dry-run", "--learn-noise"), "--learn-noise sends"),
         ],
     )
-    def test_what_makes_no_sense_is_told_and_nothing_is_sent(self, tape, server, option, says):
+    def test_invalid_options_are_errors_and_nothing_is_sent(self, tape, server, option, says):
         target = server()
         assert says in refused(tape, target.url, *option)
         assert target.connections == 0
@@ -1511,7 +1511,7 @@ class TestNoise:
         return b"HTTP/1.1 400 Bad\r\nX-Id: %d\r\nContent-Length: %d\r\n\r\n%b" % (number, len(body), body)
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_learning_ends_when_it_is_told_to(self, tape, tmp_path, number):
+    def test_learning_noise_ends_on_a_signal(self, tape, tmp_path, number):
         with (
             collector(tmp_path, "--fault", "events:hang:nth=4") as target,
             forking.Popen(
@@ -1567,7 +1567,7 @@ class TestNoise:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
-def test_a_terminal_is_told_how_far_it_has_got(sqlite_url, server):
+def test_a_terminal_shows_the_progress(sqlite_url, server):
     import pty
 
     tape = fill(sqlite_url, crowd(20, events=3))

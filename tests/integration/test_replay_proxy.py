@@ -91,7 +91,7 @@ def lines(head: bytes) -> list[str]:
     return head.decode().split("\r\n")[:-2]
 
 
-def test_what_goes_through_a_tunnel_is_what_goes_without_one(tape, server: Starter, proxy: Proxies):
+def test_the_same_bytes_are_sent_with_and_without_a_tunnel(tape, server: Starter, proxy: Proxies):
     between, direct, tunnelled = proxy(), server(), server()
     replayed(tape, direct.url, *MAX, "--timestamps", "keep", "--concurrency", "1")
     replayed(tape, tunnelled.url, *MAX, "--timestamps", "keep", "--concurrency", "1", "--proxy", between.url)
@@ -133,7 +133,7 @@ def test_user_and_password_are_for_the_proxy_alone(tape, server: Starter, proxy:
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy"])
-def test_that_of_the_environment_can_be_asked_for(tape, server: Starter, proxy: Proxies, monkeypatch, name):
+def test_the_proxy_of_the_environment_can_be_used(tape, server: Starter, proxy: Proxies, monkeypatch, name):
     between, target = proxy(), server()
     monkeypatch.setenv(name, between.url)
     replayed(tape, target.url, *MAX, "--proxy", "env")
@@ -141,7 +141,7 @@ def test_that_of_the_environment_can_be_asked_for(tape, server: Starter, proxy: 
 
 
 @pytest.mark.parametrize("variables", [{"https_proxy": "{}"}, {"http_proxy": "{}", "no_proxy": "127.0.0.1"}, {}])
-def test_the_environment_may_name_none_for_a_target(tape, server: Starter, proxy: Proxies, monkeypatch, variables):
+def test_the_environment_may_name_no_proxy_for_a_target(tape, server: Starter, proxy: Proxies, monkeypatch, variables):
     between, target = proxy(), server()
     for name, value in variables.items():
         monkeypatch.setenv(name, value.format(between.url))
@@ -149,7 +149,7 @@ def test_the_environment_may_name_none_for_a_target(tape, server: Starter, proxy
     assert (between.connections, len(target.requests)) == (0, 28)
 
 
-def test_one_of_the_environment_that_is_none_is_told(tape, server: Starter, proxy: Proxies, monkeypatch):
+def test_an_unusable_proxy_of_the_environment_is_an_error(tape, server: Starter, proxy: Proxies, monkeypatch):
     target = server()
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1080")
     assert "not a proxy: 'socks5://127.0.0.1:1080' is not an http or https URL" in refused(
@@ -159,14 +159,14 @@ def test_one_of_the_environment_that_is_none_is_told(tape, server: Starter, prox
 
 
 @pytest.mark.parametrize("variable", ["SESSIONTAPE_REPLAY_PROXY", "HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-def test_none_is_used_that_was_not_asked_for(tape, server: Starter, proxy: Proxies, monkeypatch, variable):
+def test_no_proxy_is_used_unless_asked_for(tape, server: Starter, proxy: Proxies, monkeypatch, variable):
     between, target = proxy(), server()
     monkeypatch.setenv(variable, between.url)
     replayed(tape, target.url, *MAX)
     assert (between.connections, len(target.requests)) == (0, 28)
 
 
-def test_the_recorded_upstream_cannot_be_reached_through_one(sqlite_url, server: Starter, proxy: Proxies):
+def test_the_recorded_upstream_cannot_be_reached_through_a_proxy(sqlite_url, server: Starter, proxy: Proxies):
     trap, between = server(), proxy()
     tape = fill(sqlite_url, sdk_exchanges(upstream=trap.url))
     assert "it is the upstream of recorded sessions" in refused(tape, trap.url, *MAX, "--proxy", between.url)
@@ -181,7 +181,7 @@ def test_the_recorded_upstream_is_no_proxy(sqlite_url, server: Starter):
     assert (trap.connections, target.connections) == (0, 0)
 
 
-def test_one_elsewhere_has_to_be_allowed_and_is_of_no_use_to_reach_this_machine(tape, server: Starter, proxy: Proxies):
+def test_a_proxy_elsewhere_has_to_be_allowed_and_cannot_reach_this_machine(tape, server: Starter, proxy: Proxies):
     address = own_address()
     if address is None:
         pytest.skip("this machine has no other address")
@@ -206,7 +206,7 @@ def test_one_elsewhere_has_to_be_allowed_and_is_of_no_use_to_reach_this_machine(
         (b"HTTP/1.1 200 OK\r\n\r\nhello", "sent data before it was asked"),
     ],
 )
-def test_a_proxy_that_opens_no_tunnel_is_told(tape, server: Starter, proxy: Proxies, answer, says):
+def test_a_proxy_that_refuses_a_tunnel_is_an_error(tape, server: Starter, proxy: Proxies, answer, says):
     between, target = proxy(refusal=answer), server()
     said = refused(tape, target.url, *MAX, "--proxy", between.url)
     assert "no connection to" in said
@@ -214,7 +214,7 @@ def test_a_proxy_that_opens_no_tunnel_is_told(tape, server: Starter, proxy: Prox
     assert target.connections == 0
 
 
-def test_a_proxy_that_is_not_there_is_told(tape, server: Starter, proxy: Proxies):
+def test_an_unreachable_proxy_is_an_error(tape, server: Starter, proxy: Proxies):
     between, target = proxy(), server()
     between.stop_listening()
     assert f"no connection to the proxy {between.url}" in refused(tape, target.url, *MAX, "--proxy", between.url)
@@ -224,7 +224,7 @@ def test_a_proxy_that_is_not_there_is_told(tape, server: Starter, proxy: Proxies
 @pytest.mark.parametrize(
     "text", ["127.0.0.1:3128", "https://127.0.0.1:3128", "http://127.0.0.1:3128/path", "http://a:b@", ""]
 )
-def test_what_is_no_proxy_is_told(tape, server: Starter, text):
+def test_an_invalid_proxy_is_an_error(tape, server: Starter, text):
     target = server()
     said = refused(tape, target.url, "--proxy", text)
     assert "Invalid value for '--proxy'" in said

@@ -235,7 +235,7 @@ def test_a_long_run_needs_no_more_memory_than_its_chart(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["run", "run.txt", "no/such/folder/run.html", "."])
-def test_what_cannot_be_written_is_told_before(tmp_path, name):
+def test_a_report_that_cannot_be_written_is_an_error_before_sending(tmp_path, name):
     with pytest.raises(SettingsError) as caught:
         check_path(tmp_path / name)
     assert caught.value.hint

@@ -90,7 +90,7 @@ def test_files_are_laid_beside_stored_sessions_and_each_other(folder, tape):
     assert run("diff", "shown.json", "--run", "x").returncode == 2
 
 
-def test_one_of_several_sessions_of_a_file_is_named_behind_it(folder):
+def test_one_of_several_sessions_in_a_file_is_named_after_a_hash_sign(folder):
     first, second = (each["session_id"] for each in printed("check", "log.jsonl", code=1)["sessions"])
     assert printed("show", f"log.jsonl#{first[:8]}")["session"]["session_id"] == first
     assert printed("show", "log.jsonl#last")["session"]["session_id"] == second
@@ -103,7 +103,7 @@ def test_one_of_several_sessions_of_a_file_is_named_behind_it(folder):
     assert f"log.jsonl#{first}  ended" in run("check", "log.jsonl").stdout
 
 
-def test_the_collector_answers_as_a_file_tells(folder):
+def test_the_collector_gives_the_answers_in_a_file(folder):
     with collector(folder, "--from", "shown.json", name="again") as server:
         answer = server.ask("POST", "/api/v1/sessions", builders.body(BODIES[0]))
         assert (answer.status, answer.header("Location")) == (201, f"/api/v1/sessions/{SESSION_ID}")
@@ -130,7 +130,7 @@ def test_files_and_stored_sessions_may_be_judged_together(folder, tape):
         ("replay shown.json --target http://127.0.0.1:9", "only sessions in the store can be replayed"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_told(folder, arguments, says):
+def test_mistakes_in_a_file_are_errors(folder, arguments, says):
     (folder / "number.json").write_text("5", encoding="utf-8")
     (folder / "empty.json").write_text("[]", encoding="utf-8")
     (folder / "cut.jsonl").write_text((folder / "log.jsonl").read_text(encoding="utf-8") + "{", encoding="utf-8")

@@ -102,7 +102,7 @@ def test_the_list_of_sessions_fits_and_an_id_that_is_shown_names_its_session(tap
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_whatever_a_device_sent_lines_are_as_wide_as_the_terminal(tape, columns):
+def test_whatever_a_device_sent_lines_fit_the_terminal(tape, columns):
     for command, code in (
         (["show", SESSION_ID], 0), (["show", OTHER_SESSION_ID, "--bodies"], 0), (["show", "e1e1"], 0),
         (["show", BAD_SESSION], 0), (["exchanges"], 0), (["check", "--all"], 1),
@@ -112,7 +112,7 @@ def test_whatever_a_device_sent_lines_are_as_wide_as_the_terminal(tape, columns)
 
 
 @pytest.mark.parametrize("columns", [80, 200])
-def test_of_a_rule_all_is_said(columns):
+def test_the_table_of_rules_shows_each_rule_in_full(columns):
     lines = on_terminal("rules", columns=columns)
     assert_fits(lines, columns)
     rules = iter(RULES.values())
@@ -138,7 +138,7 @@ def test_at_80_columns_the_rank_decides_what_stays(tape):
         assert [name for name in ("playhead s", "Δ playhead", "answer", "found") if name not in head] == []
 
 
-def test_where_no_terminal_is_nothing_is_missing_and_columns_says_otherwise(tape):
+def test_without_a_terminal_everything_is_shown_unless_columns_is_set(tape):
     done = run("sessions", "--store", tape)
     (line,) = (line for line in done.stdout.splitlines() if SESSION_ID in line)
     assert line.count(LONG.strip()) == 2

@@ -159,7 +159,7 @@ def test_the_recorded_head_reaches_the_wire_byte_for_byte(run):
         ({"method": "GE T"}, "is not a method"),
     ],
 )
-def test_what_would_be_no_http_is_not_sent(run, changes, says):
+def test_a_request_that_would_be_invalid_http_is_not_sent(run, changes, says):
     async def main() -> tuple[tuple[Failure, str], int]:
         async with site(answering(NO_CONTENT)) as server, transport(server) as client:
             return await told(client, post(**changes)), server.connections
@@ -310,7 +310,7 @@ def test_an_answer_to_head_has_no_body(run):
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", "the answer is larger than 65536 bytes"),
     ],
 )
-def test_what_is_no_complete_answer_is_told_apart(run, answer, says):
+def test_each_kind_of_incomplete_answer_has_its_own_message(run, answer, says):
     async def talk(peer: Peer) -> None:
         await peer.request()
         await peer.send(answer)

@@ -223,12 +223,16 @@ def assert_judged(events: Sequence[SessionEvent], **facts: Any) -> None:
 
 
 @given(disturbed(), FACTS)
-def test_asking_after_each_event_of_a_disturbed_session_is_asking_once(events: list[Played], facts: dict[str, Any]):
+def test_findings_of_a_disturbed_session_are_the_same_after_each_event_as_at_the_end(
+    events: list[Played], facts: dict[str, Any]
+):
     assert_judged(events_of(events), **facts)
 
 
 @given(st.lists(EVENTS, max_size=12), FACTS)
-def test_asking_after_each_of_any_events_is_asking_once(events: list[Played], facts: dict[str, Any]):
+def test_findings_of_any_events_are_the_same_after_each_event_as_at_the_end(
+    events: list[Played], facts: dict[str, Any]
+):
     assert_judged(events_of(events), **facts)
 
 

@@ -14,7 +14,7 @@ def session_run(outcomes: list[StepOutcome]) -> SessionRun:
 
 
 @given(st.lists(OUTCOMES, max_size=4))
-def test_the_books_balance(sessions: list[list[StepOutcome]]):
+def test_totals_always_add_up(sessions: list[list[StepOutcome]]):
     runs = [session_run(outcomes) for outcomes in sessions]
     totals = count(step for session in runs for step in session.steps)
     assert totals.recorded == sum(len(outcomes) for outcomes in sessions)

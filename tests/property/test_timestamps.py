@@ -39,7 +39,7 @@ def test_a_body_without_a_time_is_refused(body: bytes, by_ms: int):
 
 @on_any_machine
 @given(timed_bodies().map(lambda write: write(0).encode()) | JSON_TEXTS.map(str.encode), SHIFTS)
-def test_to_know_the_time_saves_looking_for_it_and_changes_nothing(body: bytes, by_ms: int):
+def test_passing_the_known_ts_gives_the_same_body(body: bytes, by_ms: int):
     reading = read_body(body)
     known = reading.events[0].ts_ms if reading.events and not reading.is_batch else None
     assert shifted(body, by_ms, known) == shifted(body, by_ms, None)

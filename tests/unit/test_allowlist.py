@@ -48,7 +48,7 @@ def test_what_is_broken_is_told_with_its_lines(monkeypatch):
     assert told == ["app.core.deep imports requests (l.7), which app.core may not"]
 
 
-def test_other_rooms_are_none_of_its_business():
+def test_imports_of_other_rooms_are_ignored():
     assert check(graph("requests", importer="app.other")).kept
 
 

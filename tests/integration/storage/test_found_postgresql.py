@@ -80,7 +80,7 @@ def save(store: Store, *judged: Any) -> None:
 
 
 class TestDefaults:
-    def test_what_a_database_sets_otherwise_changes_nothing(self, postgres, tmp_path):
+    def test_defaults_of_the_database_change_nothing(self, postgres, tmp_path):
         with with_schema(postgres, **OTHER_DEFAULTS) as url:
             began = datetime.now(UTC)
             shown, _ = recorded(url, tmp_path)
@@ -223,7 +223,7 @@ class TestPooler:
                 True,
             )
 
-    def test_what_only_one_process_may_do_is_locked(self, postgres, postgres_url):
+    def test_a_lock_of_one_process_holds_through_the_pooler(self, postgres, postgres_url):
         """A lock of the connection would be given to whoever comes next, together with the connection."""
         with pgbouncer.before(postgres, pool_mode="transaction", default_pool_size=2) as folder:
             url = pgbouncer.url(postgres_url, folder)
@@ -251,7 +251,9 @@ class TestPooler:
             pass
         assert "default_pool_size" in caught.value.hint
 
-    def test_a_search_path_is_kept_where_it_ignores_it_and_refused_where_it_refuses_it(self, postgres, tmp_path):
+    def test_a_search_path_is_kept_if_the_pooler_ignores_it_and_an_error_if_the_pooler_refuses_it(
+        self, postgres, tmp_path
+    ):
         options = "&options=-csearch_path%3Dtape"
         record = ("record", "--upstream", "http://127.0.0.1:9", *processes.ANY_PORT, "--store")
         with with_schema(postgres) as direct:

@@ -347,7 +347,7 @@ WEIRD = {
 
 
 @pytest.mark.parametrize("name", WEIRD)
-def test_a_weird_name_is_one_that_nobody_has(store, name):
+def test_a_weird_name_matches_no_session(store, name):
     some(store)
     with pytest.raises(NotFound, match="no session matches") as caught:
         named(store, WEIRD[name])

@@ -89,7 +89,7 @@ def test_recorded_answers_are_given_in_order_for_each_operation():
     assert (second.response.status, second.response.body) == (500, b"oh")
 
 
-def test_behind_the_recording_it_answers_by_itself():
+def test_after_the_recorded_answers_it_answers_by_itself():
     asked = Asked(recorded=[start(), event("play")])
     asked.start()
     asked.event("play")

@@ -76,5 +76,5 @@ def test_anything_else_is_not_json(text, complaint):
         (b"9007199254740993.5", False), (b"-0.0", True),
     ],
 )  # fmt: skip
-def test_whether_a_number_is_whole_is_for_its_text_to_say(text, whole):
+def test_whether_a_number_is_whole_depends_on_its_text(text, whole):
     assert jsontext.loads(text).is_whole is whole

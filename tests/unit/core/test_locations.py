@@ -69,7 +69,7 @@ def test_servers_that_behave_alike_send_one_shape(one, other):
     assert location_shape(one) == location_shape(other)
 
 
-def test_what_an_sdk_would_trip_over_is_another_shape():
+def test_a_location_that_breaks_an_sdk_has_another_shape():
     """Prefix, version, absolute form, a slash or a query behind the ID: each one breaks some SDK."""
     locations = [
         "/api/v1/sessions/a",

@@ -78,7 +78,7 @@ def test_a_schema_takes_the_place_of_the_table():
     }
 
 
-def test_what_stands_beside_a_reference_counts_for_nothing():
+def test_members_beside_a_reference_are_ignored():
     params = {"media.id": "x", "media.brandNew": 1}
     assert errors(params, published(), qoeData={"media.qoe.bitrate": 1}) == {}
     assert errors(params, published(), qoeData={"media.qoe.errorID": "x"}) == {"qoe-key-unknown": AUTHORITY}
@@ -101,7 +101,7 @@ def test_keys_that_match_a_pattern_are_allowed():
 
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(", "(?=a)", r"(a)\1", "a*a*a*a*b"])
-def test_where_a_pattern_is_not_for_us_to_run_nothing_is_said_of_unknown_keys(pattern):
+def test_with_a_pattern_that_we_do_not_run_unknown_keys_are_not_reported(pattern):
     document = published(patternProperties={pattern: {}})
     assert errors({"media.id": "x", "media.brandNew": 1, "a" * 90: 1}, document) == {}
 

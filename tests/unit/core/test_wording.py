@@ -23,7 +23,7 @@ from proxy_addon.core.wording import visible
     ],
     ids=ascii,
 )
-def test_what_acts_where_it_is_shown_is_escaped(character):
+def test_characters_that_act_on_a_terminal_are_escaped(character):
     shown = visible(f"a{character}b")
     assert shown.isprintable()
     assert shown == f"a{character.encode('unicode_escape').decode()}b"

@@ -53,7 +53,7 @@ def test_lines_come_in_their_order_and_whole():
         assert read.lines() == [f"line {number} with ü and \\ud800" for number in range(100)]
 
 
-def test_who_does_not_read_holds_up_nobody_and_is_told_what_was_left_out():
+def test_a_reader_that_stops_blocks_nobody_and_later_reads_how_much_was_left_out():
     with pipe() as (read, stream):
         lines = Lines(stream, missed, most=1_000_000)
         sent = 20_000
@@ -67,7 +67,7 @@ def test_who_does_not_read_holds_up_nobody_and_is_told_what_was_left_out():
     assert 10_000 <= len(written) < sent
 
 
-def test_where_there_is_room_again_the_gap_is_told_in_its_place():
+def test_once_there_is_room_again_the_gap_is_reported_in_its_place():
     with pipe() as (read, stream):
         os.set_blocking(stream.fileno(), False)  # the standard library's signature
         with suppress(BlockingIOError):

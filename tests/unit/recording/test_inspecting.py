@@ -32,13 +32,13 @@ def test_it_judges_as_the_rules_do():
     assert Inspector(DEFAULT).of_body(raw, Operation.SESSIONS, "u") == judge_body(raw, Operation.SESSIONS) != []
 
 
-def test_settings_count():
+def test_settings_are_applied():
     policy = Policy(params=(Key(name="media.customKey", type="integer"),))
     rules = {finding.rule for finding in Inspector(policy).findings(ODD)}
     assert "param-unknown" in {finding.rule for finding in Inspector(DEFAULT).findings(ODD)} - rules
 
 
-def test_schemas_that_an_upstream_gave_count_for_it_alone(monkeypatch):
+def test_schemas_of_an_upstream_apply_to_it_alone(monkeypatch):
     inspector = Inspector(DEFAULT)
     expected = replace(Vocabulary().of("ping"), authority="schema 1", params={}, listed=frozenset())
     inspector._vocabularies["https://known.example"] = Vocabulary(schemas={"ping": expected})
@@ -50,7 +50,7 @@ def test_schemas_that_an_upstream_gave_count_for_it_alone(monkeypatch):
     assert {finding.authority for finding in inspector.findings(ODD)} == {"built-in"}
 
 
-def test_the_endpoint_counts():
+def test_the_endpoint_is_taken_into_account():
     raw = body(event_dict("sessionStart"))
     rules = {finding.rule for finding in Inspector(DEFAULT).of_body(raw, Operation.EVENTS, "u")}
     assert "session-start-on-events" in rules

@@ -36,7 +36,7 @@ def test_what_is_gone_is_named():
     assert list(internals.missing({Derived: ("method", "gone"), Base: ("other",)})) == ["Derived.gone", "Base.other"]
 
 
-def test_a_recorder_on_a_mitmproxy_that_has_changed_ends_with_a_word(tmp_path):
+def test_a_recorder_on_a_changed_mitmproxy_ends_with_an_error(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_A_METHOD], capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path
     )

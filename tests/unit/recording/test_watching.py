@@ -114,7 +114,7 @@ def test_what_a_device_sent_is_one_line():
     assert document["finding"]["rule"] == "ts-type"
 
 
-def test_who_watches_badly_costs_nothing():
+def test_a_watcher_that_fails_does_not_disturb_recording():
     def fails(_: News) -> None:
         raise OSError
 

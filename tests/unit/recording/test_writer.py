@@ -232,7 +232,7 @@ def test_pauses_between_tries_grow_up_to_a_limit(monkeypatch):
     assert pauses == [0.001, 0.002, 0.004, 0.008, 0.01, 0.01]
 
 
-def test_what_is_in_the_hands_of_a_store_that_hangs_is_lost_and_counted_once(caplog):
+def test_a_batch_that_a_hanging_store_holds_is_lost_and_counted_once(caplog):
     store = Store()
     store.may_go_on.clear()
     writer = Writer(store.save)
@@ -247,7 +247,7 @@ def test_what_is_in_the_hands_of_a_store_that_hangs_is_lost_and_counted_once(cap
     store.may_go_on.set()
 
 
-def test_what_the_thread_and_the_end_give_up_at_once_is_lost_once(caplog):
+def test_an_exchange_that_thread_and_close_give_up_at_the_same_time_is_lost_once(caplog):
     store = Store()
     store.may_go_on.clear()
     store.fails = lambda ids: StorageUnavailable("it is away")

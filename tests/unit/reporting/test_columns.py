@@ -111,7 +111,7 @@ def test_wrapping_loses_nothing_but_blanks(text, hanging):
     assert "".join("".join(found).split()) == "".join(text.split())
 
 
-def test_what_hangs_far_to_the_right_leaves_room_for_words():
+def test_a_deep_indent_leaves_room_for_words():
     found = [line.plain for line in wrapped(Text("one two three four five six"), 25, hanging=20)]
     assert found == ["one two three four five", "            six"]
 

@@ -110,7 +110,7 @@ def test_a_suggestion_that_fails_does_not_cost_its_finding(monkeypatch):
         (Policy(severities={"param-type": None}), False),
     ],
 )
-def test_it_is_told_to_those_who_asked_for_the_rule(policy, is_told):
+def test_a_failure_is_reported_if_its_rule_is_selected(policy, is_told):
     with failing("param-type"):
         found = judge_exchange(exchange(body=body(event_dict("sessionStart"))), policy)
     assert (CHECKER_FAILED in {finding.rule for finding in found}) is is_told
@@ -118,14 +118,14 @@ def test_it_is_told_to_those_who_asked_for_the_rule(policy, is_told):
 
 @pytest.mark.parametrize("scope", [Scope.SESSION, Scope.CLOSING])
 @pytest.mark.parametrize("ignored", [False, True])
-def test_so_it_is_of_rules_over_sessions(scope, ignored):
+def test_a_failure_of_a_session_rule_is_reported_unless_its_rule_is_ignored(scope, ignored):
     broken = {rule.id for rule in RULES.values() if rule.scope is scope}
     policy = Policy(ignore=frozenset(broken if ignored else ()))
     with failing(*broken):
         assert (CHECKER_FAILED in {finding.rule for finding in judged(policy)}) is not ignored
 
 
-def test_an_extent_that_cannot_be_told_does_not_cost_its_finding(monkeypatch):
+def test_a_failing_extent_does_not_lose_its_finding(monkeypatch):
     pings = [event("ping", id=f"p{n}", after_s=10 * n, playhead=5) for n in range(1, 8)]
     rule = RULES["playhead-frozen"]
     extent = rule.extent
@@ -140,7 +140,7 @@ def test_an_extent_that_cannot_be_told_does_not_cost_its_finding(monkeypatch):
     assert "rule playhead-frozen failed" in found[CHECKER_FAILED].message
 
 
-def test_what_fails_beside_the_rules_costs_no_more_than_what_it_was_about(monkeypatch):
+def test_a_failure_beside_the_rules_only_loses_what_it_was_about(monkeypatch):
     advance = Playback.advance
 
     def failing_at_ad(self: Playback, each: Any) -> None:

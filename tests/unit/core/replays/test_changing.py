@@ -150,7 +150,7 @@ def test_a_host_that_is_set_counts_where_it_is_the_recorded_one():
     assert (made.host, made.places, made.differences) == ("same.example", {1: 1}, ())
 
 
-def test_what_leads_to_people_is_not_told_whatever_took_it_away():
+def test_private_values_are_hidden_whichever_change_replaced_them():
     known = {
         "visitor.marketingCloudUserId": "secret-1",
         "visitor.customerIDs": {"crm": {"id": "secret-2"}},
@@ -187,7 +187,7 @@ def test_what_leads_to_people_is_not_told_whatever_took_it_away():
     assert found["request.header.Authorization"] == ("(not shown)", "(not shown)")
 
 
-def test_of_many_places_the_first_are_told_and_the_others_counted():
+def test_of_many_changed_places_the_first_are_listed_and_the_others_counted():
     request = Request(method="POST", path="/", body=json.dumps({f"m{n}": 0 for n in range(100)}).encode())
     made = Changer([setting("$.*=1")])(request)
     assert made.places == {1: 100}
@@ -224,7 +224,7 @@ def test_values_inside_become_pseudonyms_and_keep_their_types():
     assert (found["ids"]["t"], found["ids"]["e"]) == (True, "")
 
 
-def test_the_safe_profile_leaves_nothing_that_leads_to_people_or_reports():
+def test_the_safe_profile_leaves_no_value_that_identifies_people_or_a_report_suite():
     secret = {
         "analytics.reportSuite": "secret-suite",
         "analytics.trackingServer": "secret.example.com",
@@ -266,7 +266,7 @@ def test_what_cannot_be_made_safe_must_not_be_sent(sent):
         (b'{"playerTime":{"ts":1,"ts":2},"params":{}}', True),
     ],
 )
-def test_what_is_named_twice_is_not_thought_safe(sent, is_safe):
+def test_a_body_that_names_a_member_twice_is_not_safe(sent, is_safe):
     request = Request(method="POST", path="/", body=sent)
     changer = Changer(SAFE, key=KEY, profile=len(SAFE))
     if is_safe:

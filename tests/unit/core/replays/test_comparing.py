@@ -58,7 +58,7 @@ def test_each_difference_says_where_and_has_both_sides(recorded, replayed, diffe
 
 
 @pytest.mark.parametrize("outcome", [Outcome.UPSTREAM_TIMEOUT, Outcome.UPSTREAM_UNREACHABLE, Outcome.UPSTREAM_CLOSED])
-def test_an_answer_differs_from_none(outcome):
+def test_any_answer_differs_from_a_recorded_failure(outcome):
     assert compare(None, outcome, response(204)) == (Difference(where="status", a=outcome.value, b=204),)
 
 
@@ -144,7 +144,7 @@ def test_the_ids_of_the_session_count_as_the_same():
         ("body/x", ["body/items/0/id", "body/items/0/name", "body/other"]),
     ],
 )
-def test_what_may_differ_is_said_by_rules(rule, left):
+def test_rules_say_what_may_differ(rule, left):
     recorded = answer(400, b'{"items":[{"id":1,"name":"a"}],"other":1}')
     replayed = answer(400, b'{"items":[{"id":2,"name":"b"}],"other":2}')
     assert sorted(wheres(recorded, replayed, rule)) == left

@@ -96,13 +96,13 @@ def test_an_incomplete_answer_is_nothing_to_compare_with(outcome, answer):
     assert (step.recorded, step.recorded_outcome) == (None, outcome)
 
 
-def test_the_time_to_go_by_is_that_of_the_session_start_in_a_batch():
+def test_the_start_ts_of_a_batch_is_that_of_its_session_start():
     events = [event_dict("play", ts=1), event_dict("sessionStart", ts=2), event_dict("sessionStart", ts=3)]
     assert plan_session(session(session_id=None), [batch(events)]).start_ts_ms == 2
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", builders.body(event_dict("play")), b'{"eventType":"sessionStart"}'])
-def test_a_start_without_a_time_gives_none_to_go_by(body):
+def test_a_start_without_ts_gives_no_start_ts(body):
     assert plan_session(session(), [start(body=body)]).start_ts_ms is None
 
 

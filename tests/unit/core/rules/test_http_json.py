@@ -348,7 +348,7 @@ def test_a_body_without_an_answer_is_not_lowered():
     assert (finding.severity, finding.lowered_by) == (Severity.ERROR, None)
 
 
-def test_the_word_of_our_own_collector_lowers_nothing():
+def test_an_answer_of_our_own_collector_lowers_nothing():
     (finding,) = judge_exchange(answered(UNKNOWN_PARAM, server="sessiontape"))
     assert (finding.severity, finding.lowered_by) == (Severity.ERROR, None)
 

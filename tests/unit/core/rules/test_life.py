@@ -338,7 +338,7 @@ def test_of_events_at_one_time_session_end_is_the_last():
     assert rules(judged([START, PLAY, PING, END, ("ping", 20, 18, {}, 20.1)])) == ["ts-equal"]
 
 
-def test_what_is_open_after_session_end_is_kept_in_mind():
+def test_what_is_open_after_session_end_is_remembered():
     # Only that it comes too late is to be said of a break that is in order by itself.
     events = [START, PLAY, PING, ("sessionEnd", 18, 18), *POST_ROLL, ("sessionEnd", 25, 18)]
     found = judged(events)

@@ -103,7 +103,7 @@ def test_a_stand_ends_at_the_last_ping_that_found_it(behind):
     assert judged(played)[0].until_seq == 6
 
 
-def test_where_a_stand_ends_is_known_behind_a_mark_that_is_gone_back_to():
+def test_the_end_of_a_standstill_is_known_after_an_event_that_arrives_late():
     played = [*film(*pings(10, 1500, 0), end_s=1505)[:-1], ("bitrateChange", 700, 0, None, None, 1501)]
     [finding] = [finding for finding in judged(played, is_over=False) if finding.rule == "playhead-frozen"]
     assert finding.until_seq == len(played) - 1
