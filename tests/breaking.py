@@ -1,4 +1,4 @@
-"""Rules that fail, in this process or in one of the command: ``python -m tests.breaking RULE,RULE check …``."""
+"""Make rules fail, in this process or in a process of the command: ``python -m tests.breaking RULE,RULE check …``."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ START_PARAMS: Mapping[str, Any] = {
 
 
 def at(after_s: float = 0) -> datetime:
-    """Return a time so many seconds after `BEGIN`."""
+    """Return the time a number of seconds after `BEGIN`."""
     return BEGIN + timedelta(seconds=after_s)
 
 
@@ -222,5 +222,5 @@ def _ts(ts: int | None, after_s: float) -> int:
 
 
 def unjudged(exchanges: Iterable[Exchange]) -> list[Judged]:
-    """Return exchanges as they are stored when nobody has looked at them."""
+    """Return exchanges as they are stored before they are judged."""
     return [Judged(exchange) for exchange in exchanges]

@@ -43,7 +43,7 @@ def _is_marked(item: pytest.Item) -> bool:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of whoever runs the tests changes what the product or libpq does."""
+    """Remove environment variables that would change what the product or libpq does."""
     for name in os.environ:
         if name.startswith(("SESSIONTAPE_", "PG", "PYTHON")) or name.lower().endswith("_proxy") or name in _COLOUR:
             monkeypatch.delenv(name)

@@ -1,10 +1,10 @@
-"""Our command as processes that start at once: a server that has imported everything forks for each of them.
+"""Start processes of our command quickly: a server that has imported everything forks for each of them.
 
-Such a process is one like any other: it has its own pid, files, environment, signals and end. What it saves is the second
-that an interpreter needs to import a proxy and a database. The tests of the installed command, of the demo and of the
-documents start it the ordinary way.
+Such a process is like any other: it has its own pid, files, environment, signals and end. Forking saves the second that
+an interpreter needs to import a proxy and a database. The tests of the installed command, the demo and the documents
+start the command in the ordinary way.
 
-`Popen` and `run` are used like those of `subprocess`, of which they know what the tests need.
+`Popen` and `run` are like those of `subprocess`, with only what the tests need.
 """
 
 from __future__ import annotations
@@ -286,7 +286,7 @@ def _reap(running: dict[int, int]) -> None:
 
 
 def _become(order: dict[str, Any], files: list[int]) -> None:
-    """Be the process that was asked for, and end with it."""
+    """Become the process that was asked for; never return."""
     code = 1
     ended: list[SystemExit] = []
     try:

@@ -1,8 +1,8 @@
 """Throw broken bodies at the rules: ``python -m tests.fuzz [--bodies N] [--seed N]``.
 
-Real bodies are broken: bytes flipped, cut, doubled and put elsewhere, values and names replaced, pieces of one put into
-another. Each is judged for every endpoint and as part of a session; whatever is found is fine, an exception is not. The
-seed is printed, and with it the same bodies come again.
+Real bodies are broken: bytes are flipped, cut, doubled and moved, values and names replaced, and pieces of one body put
+into another. Each is judged for every endpoint and as part of a session. Any findings are fine, but an exception is
+not. The seed is printed; the same seed gives the same bodies.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def before(server: postgres.Server, **settings: object) -> Iterator[Path]:
     """Run a PgBouncer in front of a server; give the folder of its socket, on the port 6432.
 
     Args:
-        settings: What goes into its configuration beside the address, like ``pool_mode``.
+        settings: Settings of its configuration beside the address, such as ``pool_mode``.
     """
     assert PROGRAM is not None
     # Not the system's temporary folder, which may be deep: a socket's path has about 100 bytes.

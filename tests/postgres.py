@@ -61,7 +61,7 @@ _OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname 
 class Server:
     """A running PostgreSQL that is reached through a socket in a folder.
 
-    Databases are emptied and used again: to make and drop one takes ten times as long.
+    Databases are emptied and reused, because creating and dropping one takes ten times as long.
     """
 
     folder: Path

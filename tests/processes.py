@@ -1,4 +1,4 @@
-"""The installed command as processes, over loopback: started, awaited by what they say, ended by pid."""
+"""Processes of the installed command on loopback: start them, wait for their output, and end them by pid."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tests.processes import COMMAND, STOPS_WITHIN_S
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Everything the demo leaves behind would be in this folder, or still run with it in its environment."""
+    """An environment in which anything that the demo leaves behind is in this folder, or a process that names it."""
     return {**os.environ, "TMPDIR": str(folder)}
 
 

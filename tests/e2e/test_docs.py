@@ -1,9 +1,9 @@
 """Every command in the documents works, and prints what they show.
 
-Blocks of ``console`` are run in order, in a folder of their own; lines without ``$`` are output that must appear, but
-for numbers and ids, and ``…`` stands for anything. A block of ``json`` behind one is the document that its last command
-prints: the same members, whatever their values. Blocks of ``sh`` are commands for servers and rights that no test
-has: they are parsed.
+``console`` blocks are run in order, in a folder of their own. Lines without ``$`` are output that must appear; numbers
+and ids may differ, and ``…`` stands for anything. A ``json`` block after one is the document that its last command
+prints: the members must be the same, but not their values. ``sh`` blocks need servers or rights that tests lack, so
+their commands are only parsed.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _merged(a: Any, b: Any) -> Any:
 
 
 def agree(a: Any, b: Any) -> bool:
-    """Whether two documents have the same members, as far as both show what is below them."""
+    """Whether two documents have the same members, wherever both show what is inside them."""
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(agree(a[name], b[name]) for name in a)
     if isinstance(a, list) and isinstance(b, list):
@@ -98,7 +98,7 @@ def agree(a: Any, b: Any) -> bool:
 
 
 def skeleton(text: str) -> list[str]:
-    """Lines without what differs between two runs."""
+    """Return lines without what differs between two runs."""
     text = re.sub(r"\b[0-9a-f]{4,}\b|\d+", "#", text)
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
@@ -174,7 +174,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def visited(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of one who has followed the README, step by step as it says."""
+    """The folder of a user who has followed the README step by step."""
     folder = tmp_path_factory.mktemp("visit")
     follow(ROOT / "README.md", folder)
     return folder

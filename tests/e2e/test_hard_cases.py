@@ -1,4 +1,4 @@
-"""What a hostile reader tried: each of these once lost something, went where it should not, or ended in a traceback."""
+"""Hard cases: each of these once lost data, sent requests where it should not, or ended in a traceback."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def save(store: Store, *exchanges: object) -> None:
 
 @contextmanager
 def held(store_url: str) -> Iterator[None]:
-    """Keep writers out of a store, as one that hangs would."""
+    """Keep writers out of a store, as a store that hangs would."""
     if store_url.startswith("postgresql"):
         with psycopg.connect(store_url) as db:
             db.execute(f"SELECT pg_advisory_lock({LOCK})")

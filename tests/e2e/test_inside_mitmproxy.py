@@ -1,4 +1,4 @@
-"""What people see who run the recorder inside mitmweb: marked and commented flows, a view of bodies, commands."""
+"""The user interface of the recorder inside mitmweb: marked and commented flows, a view of bodies, and commands."""
 
 from __future__ import annotations
 

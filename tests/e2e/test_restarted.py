@@ -1,4 +1,4 @@
-"""A recorder that was killed is followed by one that knows what is left to do, and goes on judging."""
+"""After a recorder was killed, the next one judges what it has left, and goes on."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def mitmproxy(cwd: Path, upstream: str, store_url: str) -> Iterator[processes.Se
 
 
 def drained(terminal: int) -> None:
-    """Read what a program draws until it is gone."""
+    """Read what a program draws until it ends."""
     with suppress(OSError):
         while os.read(terminal, 65536):
             pass

@@ -61,7 +61,7 @@ def wait_until(holds: Callable[[], bool], what: Callable[[], object]) -> float:
 
 @contextmanager
 def taking_everything() -> Iterator[str]:
-    """A back end that is not our collector and takes every request; its URL."""
+    """Run a back end that is not our collector and accepts every request; yield its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -407,7 +407,7 @@ def keep_another(store_url: str, upstream: str) -> None:
 
 
 def test_the_collector_is_known_by_the_name_it_gives(tmp_path):
-    """Else its answers would count as the word of a real back end."""
+    """Otherwise, its answers would count as those of a real back end."""
     with processes.collector(tmp_path) as upstream:
         assert upstream.ask("POST", "/api/v1/sessions", b"{}").header("Server") == COLLECTOR
 

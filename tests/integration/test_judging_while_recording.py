@@ -1,4 +1,4 @@
-"""The recorder as a process: large bodies that belong to no session, and rules that fail while it records."""
+"""The recorder as a process: large bodies that belong to no session, and failing rules."""
 
 from __future__ import annotations
 

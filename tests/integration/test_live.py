@@ -1,4 +1,4 @@
-"""The judge of running sessions, with a real store: what it reads again, what it takes up, what it leaves behind."""
+"""The judge of live sessions with a real store: what it reads again, what it takes over, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CHAPTER = {"media.chapter.index": 1, "media.chapter.offset": 0, "media.chapter.l
 
 @pytest.fixture(autouse=True)
 def _lively(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests are about what is judged; sessions of years ago count as alive."""
+    """Treat sessions of years ago as live."""
     monkeypatch.setattr(live, "IDLE_TIMEOUT", timedelta(days=10_000))
     monkeypatch.setattr(live, "ENDED_IS_KEPT", timedelta(days=10_000))
 
@@ -68,7 +68,7 @@ def anew(store: Store) -> list[tuple[str, int | None, int]]:
 
 
 class Heard:
-    """What was told, and a signal for each exchange."""
+    """Keeps what it was told, with a signal for each exchange."""
 
     def __init__(self) -> None:
         self.of_exchanges: dict[str, Sequence[Finding]] = {}
@@ -139,7 +139,7 @@ def test_a_session_is_read_from_the_store_once_and_then_only_what_is_new(store, 
 
 
 def opened_twice(store: Store) -> list[str]:
-    """The back end's IDs of the sessions of which it was told last that they were opened twice."""
+    """Return the back-end IDs of the sessions last reported as opened twice."""
     with store.read() as db:
         found = sessions.newest(db, Filters(), now=datetime.now(UTC), oldest_first=True)
         return [

@@ -355,7 +355,7 @@ def full_pipe() -> Iterator[int]:
 
 
 def all_of(work: Callable[[int], None], number: int, *, workers: int) -> None:
-    """Do a piece of work so many times, by several at a time."""
+    """Do a piece of work a number of times, in several threads."""
     with ThreadPoolExecutor(workers) as pool:
         try:
             for done in [pool.submit(work, each) for each in range(number)]:
@@ -420,7 +420,7 @@ def answer_of(device: socket.socket) -> bytes:
 
 
 def wait_for_port(port: int) -> None:
-    """Wait until a server accepts connections of which nobody can read that it does."""
+    """Wait until a server accepts connections, if its output cannot be read."""
     deadline = time.monotonic() + WITHIN_S
     while True:
         try:

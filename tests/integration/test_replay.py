@@ -210,7 +210,7 @@ def replayed(tape: str, target: str, *options: str, code: int = 0) -> dict[str, 
 
 
 def refused(tape: str, target: str, *options: str) -> str:
-    """Replay to where it may or can not go; return what it says."""
+    """Replay to a target that is refused or unreachable; return the message."""
     done = processes.run(*arguments(tape, target, *options))
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""

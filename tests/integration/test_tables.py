@@ -1,4 +1,4 @@
-"""What tables show on terminals of several widths, and where no terminal is; with what devices send at their worst."""
+"""Tables on terminals of several widths and without a terminal, with the worst texts that devices can send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the transport of a replay puts on the wire and makes of what comes back, under both event loops."""
+"""What the transport of a replay sends, and how it reads answers, under both event loops."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def post(body: bytes = b"{}", **overrides: Any) -> Request:
 
 
 def answering(*answers: bytes) -> Talk:
-    """Give one answer after the other; the last one for ever."""
+    """Give one answer after the other, and repeat the last one."""
 
     async def talk(peer: Peer) -> None:
         number = 0

@@ -208,7 +208,7 @@ def disturbed(draw: st.DrawFn) -> list[Played]:
 
 
 def assert_judged(events: Sequence[SessionEvent], **facts: Any) -> None:
-    """Assert that findings are sound, and that asking after each event is the same as asking once."""
+    """Assert that findings are well-formed, and the same whether asked for after each event or only at the end."""
     asked = SessionJudge(SessionFacts(**facts))
     for number, event in enumerate(events, start=1):
         asked.add(event)

@@ -14,7 +14,7 @@ EVENT_TYPES = st.sampled_from(["play", "ping", "sessionEnd", "sessionComplete", 
 def playbacks(draw: st.DrawFn, *, has_start: bool) -> tuple[list[Exchange], list[Exchange]]:
     """Return the exchanges of one session, each at its own time, in order and as they might reach a store.
 
-    The playhead moves with every event, as where it stood in between cannot be told from late ones.
+    The playhead moves with every event, because late events do not show whether it stood still in between.
     """
     length = draw(st.integers(1, 6))
     values = [start(after_s=0)] if has_start else []

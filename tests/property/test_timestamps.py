@@ -31,7 +31,7 @@ def test_the_opposite_shift_undoes_a_shift(write: Write, by_ms: int):
 
 @given(st.binary(max_size=60) | JSON_TEXTS.map(str.encode), SHIFTS)
 def test_a_body_without_a_time_is_refused(body: bytes, by_ms: int):
-    """Short bytes, and JSON in which ``playerTime`` and ``ts`` stand anywhere but where a time stands."""
+    """Such as short bytes, and JSON with ``playerTime`` and ``ts`` in the wrong places."""
     assume(all(event.ts_ms is None for event in read_body(body).events))
     with pytest.raises(ProtocolError):
         shift_timestamps(body, by_ms)

@@ -1,4 +1,4 @@
-"""The contract that keeps rooms to their libraries finds what it is meant to find."""
+"""The contract that limits which libraries a room may import finds violations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a URL to a database: what is set, what is an error, and what its message has."""
+"""From a URL to a database: settings, errors, and their messages."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ def test_a_server_that_takes_connections_and_never_answers_is_an_error_in_time()
 
 
 def failure(url: str) -> str:
-    """Use a store that cannot be used; return what the user reads."""
+    """Use a store that cannot be used; return the message for the user."""
     store = Store(url)
     messages = []
     for use in (store.read, store.write):
@@ -371,7 +371,7 @@ def test_reading_goes_on_while_another_writes(empty_store):
 
 
 def test_two_writers_take_turns(empty_store):
-    """Each reads the highest number and writes the next: were they not alone, numbers would repeat."""
+    """Each reads the highest number and writes the next one; if both wrote at the same time, numbers would repeat."""
     begin = threading.Barrier(2)
 
     def write() -> None:

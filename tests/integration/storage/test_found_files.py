@@ -1,4 +1,4 @@
-"""SQLite files as they are found: of other programs, empty, and gone while they are in use."""
+"""SQLite files as they are found: from other programs, empty, or removed while in use."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ START = body(event_dict("sessionStart"))
 
 
 class TestGone:
-    """Under a recorder, which has the file open and would go on to write where nobody will ever look."""
+    """The file is removed while a recorder has it open, and would write to it in vain."""
 
     @pytest.mark.parametrize("how", ["removed", "replaced"])
     def test_what_can_no_longer_be_stored_is_told_and_counted(self, sqlite_url, tmp_path, how):

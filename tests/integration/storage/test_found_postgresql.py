@@ -176,7 +176,7 @@ class TestEncodings:
             assert (session.media_name, found.request.body) == ("Am?lie", sent.request.body)
 
     def test_a_value_that_is_too_large_for_an_index_keeps_nothing_else_waiting(self, postgres_url):
-        """A store that is away is waited for; this one would be waited for in vain, with all that comes after."""
+        """The writer waits for a store that is unreachable; here, waiting would never end."""
         with opened(postgres_url) as store:
             with store.write() as db:
                 db.execute(text("CREATE INDEX mine ON exchanges (path)"))
@@ -224,7 +224,7 @@ class TestPooler:
             )
 
     def test_a_lock_of_one_process_holds_through_the_pooler(self, postgres, postgres_url):
-        """A lock of the connection would be given to whoever comes next, together with the connection."""
+        """The pooler would hand a lock of the connection, together with the connection, to the next program."""
         with pgbouncer.before(postgres, pool_mode="transaction", default_pool_size=2) as folder:
             url = pgbouncer.url(postgres_url, folder)
             with closing(Store(url)) as one, closing(Store(url)) as other, closing(Store(postgres_url)) as direct:
@@ -278,7 +278,7 @@ class TestPooler:
 
 @contextmanager
 def spoiling(url: str) -> Iterator[None]:
-    """Be another program that sets what it likes on the connections that it is handed."""
+    """Act as another program that changes settings on the connections that the pooler hands to it."""
     over = threading.Event()
 
     def spoil() -> None:

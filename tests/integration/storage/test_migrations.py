@@ -1,4 +1,4 @@
-"""The schema comes, goes and comes again, once however many ask for it, and is what the models say."""
+"""The schema is created, removed and created again, only once however many ask for it, and equals the models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replay runs are written as they go on, listed with what they came to, and found again."""
+"""Replay runs are stored while they run, listed with their results, and found again."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def begin(store: Store, *values: ReplayRun) -> None:
 
 
 def save(store: Store, run_id: str, *sessions: SessionRun) -> None:
-    """Choose sessions, send them and note what came of them, as a replay does."""
+    """Store a run with its sessions and their results, as a replay does."""
     with store.write() as db:
         assert runs.choose(db, run_id, ((each.source, each.session_id) for each in sessions)) == len(sessions)
         runs.note(db, run_id, runs.LedgerEntries(announced=dict.fromkeys(range(len(sessions)), 1)))

@@ -1,4 +1,4 @@
-"""Findings as people read them: by place, told once, with what follows from them."""
+"""Findings as people read them: by place, each only once, with its consequences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a device sent acts on nothing that shows it."""
+"""Text from a device has no effect on whatever shows it."""
 
 from __future__ import annotations
 

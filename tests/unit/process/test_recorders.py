@@ -1,4 +1,4 @@
-"""Recorders that run are known, and those that were killed are not."""
+"""Running recorders are found, and those that were killed are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verdicts in the hook: nothing that goes wrong there costs the exchange."""
+"""Verdicts in the hook: a failure there never loses an exchange."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ODD = event("ping", params={"media.customKey": 1})
 
 
 def large(less: int = 0) -> Exchange:
-    """One whose body is as large as may be judged at once, less so many bytes, and one more."""
+    """Return an exchange with a body one byte over the limit for judging at once, minus a number of bytes."""
     sent = body(event_dict("ping"))
     return event("ping", body=sent + b" " * (JUDGED_AT_ONCE - len(sent) + 1 - less))
 

@@ -1,4 +1,4 @@
-"""Which sessions the judge of running sessions keeps, and for how long. The rest of it is tested with a real store."""
+"""Which sessions the judge of live sessions keeps, and for how long; integration tests cover the rest."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def judge() -> LiveJudge:
 
 
 def session(id: str, quiet_s: float, *, ended: bool = False) -> Session:
-    """One whose last event came so many seconds ago."""
+    """Return a session whose last event came a number of seconds ago."""
     at = datetime.now(UTC) - timedelta(seconds=quiet_s)
     made = folding.opened(start(id=id), id=id)
     return replace(made, ended=ended, last_event_at=at, started_at=at, playhead_moved_at=at, failed=False)

@@ -1,4 +1,4 @@
-"""What happens over and over is told at once, and then once a minute how often."""
+"""Repeated problems are logged at once, and then counted once a minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is news of what was stored, and how it reads."""
+"""The news of what was stored, and its lines."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ SOON_S = 20
 
 
 class Store:
-    """Takes batches, as long as nothing is the matter with it."""
+    """Takes batches as long as it works."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
@@ -265,7 +265,7 @@ def test_an_exchange_that_thread_and_close_give_up_at_the_same_time_is_lost_once
 
 
 def test_nothing_is_taken_up_any_more_while_what_is_left_is_given_up(caplog, monkeypatch):
-    """Else it would be in the hands of a thread that nobody waits for, neither stored nor lost."""
+    """Otherwise, a thread that nobody waits for would hold it, neither stored nor lost."""
 
     class HangsAgain(Store):
         def save(self, batch: Sequence[tuple[Exchange, Any]]) -> None:

@@ -59,7 +59,7 @@ Answer = Response | TransportError
 
 
 class FunctionTransport:
-    """A target that is a function of the request; it takes its time by the clock and writes down what it got."""
+    """A target that is a function of the request; it takes time on the clock and keeps what it got."""
 
     def __init__(
         self, clock: VirtualClock, answer: Callable[[Request], Answer], *, takes_s: float = 0.0, connects: bool = True
@@ -110,7 +110,7 @@ def opens_sessions() -> Callable[[Request], Response]:
 
 
 class ListLedger:
-    """A ledger in memory, which holds that it is kept in order."""
+    """A ledger in memory that asserts the order of its entries."""
 
     def __init__(self) -> None:
         self.sessions: dict[int, SessionRun] = {}
@@ -160,7 +160,7 @@ async def replayed(
     spread_s: float = 0.0,
     ledger: ListLedger | None = None,
 ) -> list[SessionRun]:
-    """Replay in virtual time and return what became of the sessions, in the order of the plans."""
+    """Replay in virtual time, and return the results of the sessions in the order of the plans."""
     options = SendingOptions(
         target="http://target.example",
         speed=Speed.parse(speed),

@@ -1,4 +1,4 @@
-"""However often a body breaks a rule, it costs little more than reading it: no pointer, no suggestion that nobody sees."""
+"""However often a body breaks a rule, judging costs little more than reading it: what nobody sees is not computed."""
 
 from __future__ import annotations
 

@@ -89,12 +89,12 @@ def rules_in(findings: Iterable[Finding]) -> set[str]:
 
 
 def breaks[F: Callable[..., None]](rule: str) -> Callable[[F], F]:
-    """Say of a test that it has a session which breaks one rule and no other."""
+    """Mark a test whose session breaks this rule and no other."""
     return _noted("breaks", rule)
 
 
 def keeps[F: Callable[..., None]](rule: str) -> Callable[[F], F]:
-    """Say of a test that it has a session which nearly breaks a rule."""
+    """Mark a test whose session nearly breaks this rule."""
     return _noted("keeps", rule)
 
 
