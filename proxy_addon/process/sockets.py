@@ -1,8 +1,20 @@
-"""Listening addresses in messages."""
+"""Addresses in messages, and why they cannot be listened on or connected to.
+
+>>> why_unconnected("nohost.invalid", f"[Errno {socket.EAI_NONAME}] Name or service not known")
+'cannot resolve nohost.invalid'
+>>> import errno
+>>> refused = f"[Errno {errno.ECONNREFUSED}] Connect call failed"
+>>> why_unconnected("localhost", f"Multiple exceptions: {refused} ('::1', 1, 0, 0), {refused} ('127.0.0.1', 1)")
+'connection refused'
+>>> why_unconnected("localhost", "Certificate verify failed")
+'Certificate verify failed'
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import socket
 
 from proxy_addon.errors import SettingsError
 
@@ -21,3 +33,26 @@ def cannot_listen(host: str, port: int, error: OSError) -> SettingsError:
         f"cannot listen on {in_url(host)}:{port}: {reason}",
         hint="stop what uses it, or name another address with --listen; port 0 takes a free one",
     )
+
+
+def why_unconnected(host: str, error: str) -> str:
+    """Return in plain words why a host could not be connected to.
+
+    Args:
+        error: The text of the error; if it has no error number, it is returned unchanged.
+    """
+    numbers = dict.fromkeys(int(number) for number in re.findall(r"\[Errno (-?[0-9]+)\]", error))
+    if not numbers:
+        return error
+    return " and ".join(dict.fromkeys(_plain(number, host) for number in numbers))
+
+
+def _plain(number: int, host: str) -> str:
+    if number < 0 or number in _UNRESOLVED:
+        return f"cannot resolve {host}"
+    text = os.strerror(number)
+    return text[:1].lower() + text[1:]
+
+
+_UNRESOLVED = (socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL)
+"""Numbers of name resolution; on Linux they are negative, elsewhere they are not."""

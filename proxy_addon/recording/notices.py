@@ -1,6 +1,6 @@
 """Log problems beside the exchanges, with their remedies, without a line for each occurrence.
 
-An upstream that cannot be reached is logged when the outage begins and when it ends. Other problems are logged at
+An upstream that cannot be reached is logged at the start, when an outage begins and when it ends. Other problems are logged at
 their first occurrence, and then counted and logged once a minute: requests that pass by unrecorded, devices that take
 the proxy for another kind of proxy or do not trust its certificate, and warnings of mitmproxy.
 """
@@ -23,6 +23,7 @@ from proxy_addon.core.exchange import Outcome
 from proxy_addon.core.routes import parse_route
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.process import logs
+from proxy_addon.process.sockets import why_unconnected
 from proxy_addon.recording import stream
 from proxy_addon.recording.flows import upstream_url
 
@@ -30,6 +31,8 @@ logger = logs.logger(__name__)
 
 EVERY_S = 60.0
 """How long repeated problems are counted before the count is logged."""
+TRY_S = 3.0
+"""How long the upstream may take at the start to accept a connection."""
 MOST_UPSTREAMS = 100
 """How many outages are followed at most: a forward proxy may meet any number of upstreams."""
 _TOLD_HERE = ("Client TLS handshake failed.", "Server TLS handshake failed.")
@@ -162,9 +165,9 @@ class Notices:
         self._outages = Outages()
 
     def running(self) -> None:
-        """Check in the background whether the upstream's name resolves."""
+        """Check in the background whether the upstream can be connected to."""
         if self._upstream is not None:
-            threading.Thread(target=_resolve, args=(self._upstream,), name="sessiontape-resolve", daemon=True).start()
+            threading.Thread(target=_try, args=(self._upstream,), name="sessiontape-try", daemon=True).start()
 
     def done(self) -> None:
         """Log the counts and the outages that have not ended."""
@@ -239,13 +242,12 @@ def _peer(address: tuple[str, int] | None) -> str:
     return address[0] if address else "a device"
 
 
-def _resolve(upstream: ServerUrl) -> None:
+def _try(upstream: ServerUrl) -> None:
+    """Connect once, sending nothing, and warn if that fails."""
     try:
-        socket.getaddrinfo(upstream.host, upstream.port, type=socket.SOCK_STREAM)
-    except OSError as e:
-        logger.warning(
-            f"the upstream's name {upstream.host} does not resolve: {e.strerror}; devices get 502 until it does. "
-            "Is --upstream right?"
-        )
-    except UnicodeError as e:
-        logger.warning(f"the upstream's name {upstream.host} cannot be resolved: {e}; is --upstream right?")
+        socket.create_connection((upstream.host, upstream.port), TRY_S).close()
+    except ConnectionRefusedError:
+        logger.warning(f"nothing listens on {upstream} yet; devices get 502 until it does. Is --upstream right?")
+    except (OSError, UnicodeError) as e:  # UnicodeError: the name has an empty or too long label
+        reason = why_unconnected(upstream.host, str(e))
+        logger.warning(f"cannot reach {upstream} yet: {reason}; devices get 502 until then. Is --upstream right?")

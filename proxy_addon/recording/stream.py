@@ -27,6 +27,7 @@ from proxy_addon.core.durations import parse_seconds
 from proxy_addon.core.exchange import Outcome
 from proxy_addon.core.protocol import CORS
 from proxy_addon.core.routes import parse_route
+from proxy_addon.process.sockets import why_unconnected
 from proxy_addon.recording.internals import (
     ErrorCode,
     GetHttpConnection,
@@ -198,9 +199,11 @@ class TapeStream(HttpStream):
         return (yield from super().check_killed(emit_error_hook))
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
-        """Note the outcome before the error hook asks for it."""
+        """Note the outcome before the error hook asks for it, and say in plain words what went wrong upstream."""
         self._disarm()
         self.flow.metadata.setdefault(_OUTCOME, self._ended_by(event).value)
+        if isinstance(event, ResponseProtocolError):
+            event.message = why_unconnected(self.flow.request.host, event.message)
         if self.request_body_buf:
             # The device left in the middle of its body; keep what has arrived.
             self.flow.request.data.content = bytes(self.request_body_buf)

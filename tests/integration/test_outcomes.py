@@ -53,7 +53,7 @@ class Upstream:
     def _accept(self) -> None:
         while True:
             try:
-                connection, _ = self._listener.accept()
+                connection = processes.accept(self._listener)
             except OSError:
                 return
             self.connections += 1
@@ -169,6 +169,7 @@ def test_an_upstream_that_refuses_is_a_502_and_stored(sqlite_url, tmp_path):
             answer = start(proxy)
             assert answer.status == 502
             assert_readable_by_a_page(answer)
+            assert json.loads(answer.body)["message"] == "sessiontape: connection refused"
     assert [each["outcome"] for each in stored(sqlite_url)] == ["upstream-unreachable"] * 2
 
 
