@@ -364,8 +364,8 @@ def find(db: Connection, name: str) -> ReplayRun:
         raise NotFound(f"several runs match {name!r}", hint=f"name one of them:\n{_listed(found)}")
     if close := _close_to(db, name):
         hint = f"similar ones are:\n{_listed(close)}"
-    elif newest := list(db.execute(_NEWEST_FIRST.limit(_SUGGESTED)).all()):
-        hint = f"the newest ones are:\n{_listed(newest)}"
+    elif db.execute(_NEWEST_FIRST.limit(1)).first():
+        hint = "'sessiontape runs' lists all runs"
     else:
         hint = "the store has no replay runs"
     raise NotFound(f"no run matches {name!r}", hint=hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -21,7 +22,7 @@ from proxy_addon.core.sessions import (
 from proxy_addon.core.wording import visible
 from proxy_addon.errors import NotFound
 from storage.filters import Filters, conditions
-from storage.matching import LAST, values_like
+from storage.matching import LAST, holding, values_like
 from storage.models import PREFIX_LENGTH, ExchangeRow, ServerRow, SessionRow
 
 _SAME = [field.name for field in fields(Session) if field.name != "findings"]
@@ -108,13 +109,15 @@ def find(db: Connection, name: str) -> Session:
         return found[0]
     if found:
         raise NotFound(f"several sessions match {name!r}", hint=f"name one of them:\n{_listed(found)}")
+    hints = [
+        f"to list the sessions with this {what}: sessiontape sessions {option} {shlex.quote(name)}"
+        for what, option in _filters_for(db, name)
+    ]
     if close := _close_to(db, name):
-        hint = f"similar ones are:\n{_listed(close)}"
-    elif _named(db, SessionRow.id.is_not(None), limit=1):
-        hint = "'sessiontape sessions' lists all sessions"
-    else:
-        hint = "the store has no sessions"
-    raise NotFound(f"no session matches {name!r}", hint=hint)
+        hints.append(f"similar ones are:\n{_listed(close)}")
+    elif not hints and _named(db, SessionRow.id.is_not(None), limit=1):
+        hints.append("'sessiontape sessions' lists all sessions")
+    raise NotFound(f"no session matches {name!r}", hint="\n  ".join(hints) or "the store has no sessions")
 
 
 def get(db: Connection, ids: Sequence[str]) -> list[Session]:
@@ -232,6 +235,19 @@ def _close_to(db: Connection, name: str) -> list[Session]:
     for text in get_close_matches(name.casefold(), called, n=_SUGGESTED, cutoff=_CLOSE):
         close |= called[text]
     return list(close.values())[:_SUGGESTED]
+
+
+def _filters_for(db: Connection, name: str) -> Iterator[tuple[str, str]]:
+    """Yield what else than an id a name may be, and the filter that finds sessions by it."""
+    if len(name) >= _ALIKE:
+        for what, option, columns in (
+            ("media", "--media", (SessionRow.media_id, SessionRow.media_name)),
+            ("player", "--player", (SessionRow.player_name,)),
+        ):
+            if holding(db, name, columns):
+                yield what, option
+    if name and _named(db, SessionRow.recording == _searchable(name), limit=1):
+        yield "recording", "--name"
 
 
 _LONGEST = 128

@@ -198,6 +198,20 @@ def test_a_name_that_none_comes_close_to_lists_none(tape, name):
     assert done.stderr == (f"sessiontape: no session matches '{name}'\n  'sessiontape sessions' lists all sessions\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "what", "filter"),
+    [
+        ("film-1", "media", "--media film-1"),
+        ("tv PLAYER", "player", "--player 'tv PLAYER'"),
+        ("monday", "recording", "--name monday"),
+    ],
+)
+def test_a_name_of_a_media_player_or_recording_leads_to_the_filter(tape, name, what, filter):
+    done = run("show", name, "--store", tape)
+    said = f"  to list the sessions with this {what}: sessiontape sessions {filter}\n"
+    assert (done.returncode, done.stderr) == (2, f"sessiontape: no session matches '{name}'\n{said}")
+
+
 def test_last_is_the_newest_session_for_every_command(tape):
     newest = printed("sessions", "--store", tape)[0]["id"]
     assert printed("show", "last", "--store", tape)["session"]["id"] == newest
