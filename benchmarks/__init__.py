@@ -1,4 +1,5 @@
-"""What things cost, as ratios to a peer measured in the same run: machines are noisy, ratios are less so.
+"""What things cost, as ratios to a peer in the same run, because ratios vary less than times on a noisy machine.
 
-``make bench`` runs all of it and prints a table; ``benchmarks/results.md`` has figures with the machine they came from.
+``make bench`` runs all benchmarks and prints a table; ``benchmarks/results.md`` has figures and the machine that they
+came from.
 """

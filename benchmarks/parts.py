@@ -1,4 +1,4 @@
-"""What the benchmarks are made of: an upstream that costs little, players, and the CPU time of a process."""
+"""Parts of the benchmarks: a cheap upstream, players, and the CPU time of a process."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Upstream(asyncio.Protocol):
 
 @contextmanager
 def upstream() -> Iterator[str]:
-    """Run an upstream in a thread of its own; gives its URL."""
+    """Run an upstream in a separate thread; yield its URL."""
     loop = asyncio.new_event_loop()
     ready: list[str] = []
     started = threading.Event()
@@ -79,7 +79,7 @@ def upstream() -> Iterator[str]:
 
 @contextmanager
 def proxy(*command: str, ready: str = "listening on ") -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run a proxy in a folder of its own; gives the process and where it listens."""
+    """Run a proxy in a folder of its own; yield the process and the URL that it listens on."""
     with tempfile.TemporaryDirectory(prefix="sessiontape-bench-") as folder:
         process = subprocess.Popen(
             [str(BIN / command[0]), *command[1:]],
@@ -101,7 +101,7 @@ def proxy(*command: str, ready: str = "listening on ") -> Iterator[tuple[subproc
 
 
 def cpu_s(process: subprocess.Popen[str]) -> float:
-    """Return the CPU time a process has taken, its threads included."""
+    """Return the CPU time that a process and its threads have used, in seconds."""
     fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) * TICK_S
 
@@ -145,10 +145,10 @@ async def _play_all(url: str, ts_ms: int) -> int:
 
 
 def play(url: str, ts_ms: int) -> int:
-    """Have players report one playback each, side by side; returns the number of requests."""
+    """Let players report one playback each at the same time; return the number of requests."""
     return asyncio.run(_play_all(url, ts_ms))
 
 
 def ratio(ones: Sequence[float], others: Sequence[float]) -> float:
-    """Return the median of the ratios of two series that were measured in turn."""
+    """Return the median ratio of two series that were measured in turn."""
     return statistics.median(one / other for one, other in zip(ones, others, strict=True))

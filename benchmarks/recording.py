@@ -47,7 +47,7 @@ def _measure(
             before_s, began_s = cpu_s(process), time.perf_counter()
             requests = play(url, round(time.time() * 1000))
             took_s = time.perf_counter() - began_s
-            time.sleep(0.3)  # what goes on behind the answers belongs to them
+            time.sleep(0.3)  # the CPU time of work that follows the answers counts too
             if number:  # the first round warms up
                 cpu[name].append((cpu_s(process) - before_s) / requests)
                 seconds[name].append(took_s / requests)

@@ -1,7 +1,7 @@
-"""What a replay at full speed is worth: ours with everything on, a bare aiohttp loop, and ``mitmdump -C``.
+"""The speed of a replay at full speed: ours with everything on, a bare aiohttp loop, and ``mitmdump -C``.
 
-All send the same requests to the same server, in turn. Ours compares each answer, shifts each time and stores each step;
-the others do nothing of it. Time is that from the first to the last request, seen by the server.
+All send the same requests to the same server, in turn. Ours compares each answer, shifts each time and stores each
+step; the others do none of this. The server measures the time from the first to the last request.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SESSIONS = 300
 SIDE_BY_SIDE = 64
 ROUNDS = 7
 PEER_ROUNDS = 3
-"""Of mitmdump, which is so much slower that more would tell no more."""
+"""For mitmdump, which is so much slower that more rounds would not tell more."""
 MANY = 10_000
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HEADERS: Headers = (
@@ -124,7 +124,7 @@ def _replay(store: str, url: str) -> list[str]:
 
 
 def _rate(command: list[str]) -> float:
-    """Run something that sends; return the requests per second that the server saw."""
+    """Run a command that sends requests; return the requests per second that the server saw."""
     Upstream.times_s.clear()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     times_s = Upstream.times_s
@@ -133,7 +133,7 @@ def _rate(command: list[str]) -> float:
 
 
 def _peak(store: str, url: str, sessions: int) -> str:
-    """Replay so many sessions; return the rate and the most memory that took."""
+    """Replay a number of sessions; return the rate and the peak memory."""
     until = (BEGIN + timedelta(seconds=sessions)).isoformat()
     Upstream.times_s.clear()
     command = [*_replay(store, url), "--until", until]

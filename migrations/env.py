@@ -1,7 +1,6 @@
-"""How Alembic reaches the store: over the connection it is handed, inside that connection's transaction.
+"""How Alembic reaches the store: over a connection from ``storage.migrate``, inside that connection's transaction.
 
-``storage.migrate`` hands it over. Developers who run ``alembic revision --autogenerate`` have none; they name the store
-to compare with in SESSIONTAPE_STORE.
+Developers who run ``alembic revision --autogenerate`` name the store to compare with in SESSIONTAPE_STORE instead.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from storage.models import Base
 
 
 def render_item(kind: str, item: object, _: object) -> str | Literal[False]:
-    """Write our column types as the plain ones they are made of: a migration is a dated document, ours may change."""
+    """Write our column types as the plain ones below them, because ours may change but a migration must not."""
     if kind == "type" and isinstance(item, TypeDecorator):
         return f"sa.{item.impl!r}"
     return False

@@ -1,3 +1,3 @@
-"""sessiontape: everything but the database. Importing it is free."""
+"""sessiontape: everything but the database. Importing this package imports nothing else."""
 
 __version__ = "0.1.0"

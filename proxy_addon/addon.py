@@ -1,4 +1,4 @@
-"""What ``mitmdump -s`` loads. Absolute imports and no logic: mitmproxy runs this file under another module name."""
+"""The file that ``mitmdump -s`` loads. It has only absolute imports because mitmproxy gives it another module name."""
 
 from proxy_addon.recording.announcing import Announcing
 from proxy_addon.recording.hooks import Tape

@@ -1,14 +1,14 @@
-"""What can go wrong, as a tree. Every message has what happened, ``hint`` what to do next.
+"""The tree of errors. A message says what happened, and ``hint`` what to do next.
 
-SessiontapeError              anything a user can mend; the command line prints it and exits with 2
-├─ SettingsError              an option or URL that does not make sense
+SessiontapeError              anything a user can fix; the command line prints it and exits with 2
+├─ SettingsError              an invalid option, URL or file
 ├─ ProtocolError              bytes that are not the protocol
 ├─ RecorderError              the proxy could not start
 ├─ StorageError
 │  ├─ StorageUnavailable      cannot reach, open or write the store
-│  ├─ StorageBusy             somebody else is at it
+│  ├─ StorageBusy             another process holds a lock
 │  ├─ SchemaOutOfDate         the store has another revision than this version needs
-│  └─ NotFound                no such session or run, or more than one
+│  └─ NotFound                no such session or run, or several
 └─ ReplayError
    ├─ TargetRefused           not an allowed target: how to allow it
    └─ TargetUnreachable      no connection to the target ever succeeded
@@ -18,10 +18,10 @@ from __future__ import annotations
 
 
 class SessiontapeError(Exception):
-    """Something a user can mend.
+    """An error that a user can fix.
 
     Attributes:
-        hint: What to do next, a sentence; empty where the message says it all.
+        hint: What to do next; empty if the message says it all.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -30,11 +30,11 @@ class SessiontapeError(Exception):
 
 
 class SettingsError(SessiontapeError):
-    """An option or URL does not make sense; the message names it and what would be accepted."""
+    """An option, URL or file is invalid; the message and the hint say what is wrong and what is valid."""
 
 
 class ProtocolError(SessiontapeError):
-    """Bytes are not what the protocol asks for; the message says where and what was expected."""
+    """Bytes are not what the protocol requires; the message says where, and what was expected."""
 
 
 class RecorderError(SessiontapeError):
@@ -42,31 +42,31 @@ class RecorderError(SessiontapeError):
 
 
 class StorageError(SessiontapeError):
-    """Something about the store."""
+    """An error of the store."""
 
 
 class StorageUnavailable(StorageError):
-    """The store cannot be reached, opened or written; the message has its URL without password and the cause."""
+    """The store cannot be reached, opened or written; the message has its URL, without the password, and the cause."""
 
 
 class StorageBusy(StorageError):
-    """Another process is at what only one may be at."""
+    """Another process does what only one may do at a time."""
 
 
 class SchemaOutOfDate(StorageError):
-    """The store's schema is not the one this version works with: revision found, revision needed, what mends it."""
+    """The store's schema is not the one that this version works with; the hint says how to fix it."""
 
 
 class NotFound(StorageError):
-    """Nothing goes by that name, or several things do; the message lists the close ones."""
+    """A name means nothing in the store, or several things; the hint lists candidates."""
 
 
 class ReplayError(SessiontapeError):
-    """Something about a replay."""
+    """An error of a replay."""
 
 
 class TargetRefused(ReplayError):
-    """A replay may not go there; the hint says how to allow it. Nothing has been sent."""
+    """A replay may not go to this target; the hint says how to allow it. Nothing has been sent."""
 
 
 class TargetUnreachable(ReplayError):

@@ -14,8 +14,8 @@ down_revision: str | None = "0006"
 branch_labels: None = None
 depends_on: None = None
 
-# recreate="never": on SQLite another table in its place is otherwise filled and put there, and to drop the first one
-# takes with it what hangs on its rows.
+# recreate="never": otherwise, on SQLite, Alembic copies the table and drops the original, which deletes the rows of
+# other tables that refer to it.
 
 
 def upgrade() -> None:

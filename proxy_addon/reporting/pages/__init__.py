@@ -1,1 +1,1 @@
-"""HTML pages: each renders one value with a template; assets are put into the page."""
+"""HTML pages: each renders one value with a template and contains its assets."""

@@ -1,4 +1,4 @@
-"""Templates and assets: one environment for all pages, which escapes every text and needs no other file or host."""
+"""Templates and assets: one environment for all pages, which escapes every text. Pages need no other file or host."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from markupsafe import Markup
 from proxy_addon.reporting import words
 
 _BUFFERED = 100
-"""Pieces of a page that are put together before they go out: templates yield a few characters at a time."""
+"""How many pieces of a page are joined before they are written, because templates yield a few characters at a time."""
 
 
 def render(template: str, **values: Any) -> Iterator[str]:
-    """Yield a page, piece by piece: what it iterates over is drawn as it is written.
+    """Yield a page in pieces; iterators among the values are consumed as the page is written.
 
     Args:
-        values: What the template is given.
+        values: The values that the template uses.
     """
     stream = _environment().get_template(template).stream(**values)
     stream.enable_buffering(_BUFFERED)
@@ -45,7 +45,7 @@ def _environment() -> Environment:
 
 
 def _legal(value: Any) -> Any:
-    """Take out what a page cannot hold; what is None is not there."""
+    """Return a value for a page: None becomes empty, and characters that a page cannot contain are replaced."""
     if value is None:
         return ""
     if isinstance(value, str) and not isinstance(value, Markup):
@@ -55,5 +55,5 @@ def _legal(value: Any) -> Any:
 
 @functools.cache
 def _asset(name: str) -> Markup:
-    """Return a style sheet or script of ours, to stand in the page itself."""
+    """Return one of our style sheets or scripts, to be included in the page."""
     return Markup((files(__package__) / "assets" / name).read_text(encoding="utf-8"))  # noqa: S704  # our own file

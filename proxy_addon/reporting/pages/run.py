@@ -1,4 +1,4 @@
-"""A replay run as one HTML page: no other file, no other host, readable without its few lines of script."""
+"""A replay run as one HTML page, which needs no other file or host and can be read without its script."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from proxy_addon.reporting.pages.rendering import render
 from proxy_addon.reporting.pages.scatter import Chart, Scatter
 
 ROWS = 2000
-"""Steps that are listed at most; those that went as recorded are left out first."""
+"""How many steps are listed at most; those that are the same are left out first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +19,11 @@ class RunPage:
     """What the page of a run shows.
 
     Attributes:
-        summary: The run, and what it came to.
-        sessions: Yields its sessions, each time it is asked.
-        latency: Latencies over the time of sending; None where none was measured.
-        drift: Drifts over the time of sending; None where none was measured.
-        shows_same: Whether steps that went as recorded are listed.
+        summary: The run with its totals.
+        sessions: Returns its sessions at each call.
+        latency: Latencies over the time of sending; None if none was measured.
+        drift: Drifts over the time of sending; None if none was measured.
+        shows_same: Whether steps that are the same are listed.
         is_whole: Whether all steps are listed.
     """
 
@@ -35,7 +35,7 @@ class RunPage:
     is_whole: bool
 
     def listed(self) -> Iterator[tuple[SessionRun, list[Step]]]:
-        """Yield the sessions of which steps are listed, with these steps."""
+        """Yield the sessions with steps to list, and these steps."""
         left = ROWS
         for session in self.sessions():
             shown = _shown(session, shows_same=self.shows_same)[:left]
@@ -47,17 +47,17 @@ class RunPage:
 
 
 def page(of: RunSummary, sessions: Callable[[], Iterable[SessionRun]]) -> Iterator[str]:
-    """Yield the page of a run, piece by piece.
+    """Yield the page of a run in pieces.
 
     Args:
-        sessions: Yields the sessions of the run, each time it is asked.
+        sessions: Returns the sessions of the run at each call.
     """
     shown = run_page(of, sessions)
     return render("run.html", page=shown, count=count, outcomes=list(StepOutcome), chart=scatter, most=ROWS)
 
 
 def run_page(of: RunSummary, sessions: Callable[[], Iterable[SessionRun]]) -> RunPage:
-    """Return what the page of a run shows; goes over its sessions once."""
+    """Return what the page of a run shows; iterates over its sessions once."""
     latencies, drifts = Scatter(), Scatter()
     shows_same = of.totals.recorded <= ROWS
     steps = listed = 0

@@ -1,21 +1,21 @@
-"""Points over time for a chart: gathered while they pass by, at most `POINTS` of them kept, the extremes always."""
+"""Points over time for a chart. At most `POINTS` are kept, and always the highest."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 POINTS = 3000
-"""Most points of a chart."""
+"""How many points a chart has at most."""
 WIDTH, HEIGHT = 900, 240
 LEFT, BOTTOM, TOP, RIGHT = 60, 30, 10, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dot:
-    """One point, placed.
+    """One point at its place in the chart.
 
     Attributes:
-        kind: A class of the style sheet.
+        kind: Its class in the style sheet.
     """
 
     x: float
@@ -29,8 +29,8 @@ class Chart:
 
     Attributes:
         labels: Values on the vertical axis, each with its place.
-        until_s: Where the horizontal axis ends.
-        measured: How many points there were before any was left out.
+        until_s: The end of the horizontal axis, in seconds.
+        measured: How many points there were before some were left out.
     """
 
     caption: str
@@ -42,7 +42,7 @@ class Chart:
 
 @dataclass
 class Scatter:
-    """Points over time; of too many every second one is let go, the highest never."""
+    """Gathers points over time; if there are too many, every second one is dropped, but never the highest."""
 
     points: list[tuple[float, float, str]] = field(default_factory=list)
     highest: tuple[float, float, str] | None = None
@@ -51,7 +51,7 @@ class Scatter:
     _seen: int = 0
 
     def add(self, at_s: float, value: float, kind: str) -> None:
-        """Take a point in."""
+        """Add a point."""
         point = (at_s, value, kind)
         self.until_s = max(self.until_s, at_s)
         if self.highest is None or value > self.highest[1]:
@@ -64,7 +64,7 @@ class Scatter:
                 self._every *= 2
 
     def chart(self, caption: str) -> Chart | None:
-        """Return the chart; None where there is nothing to draw."""
+        """Return the chart; None if there is nothing to draw."""
         if self.highest is None:
             return None
         top, right = max(self.highest[1], 1e-3), max(self.until_s, 1e-3)
