@@ -9,6 +9,7 @@ A name means a file if it contains a slash, ends in one of `SUFFIXES`, or contai
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def document(name: str) -> Document:
     if found is None:
         raise SettingsError(
             f"{path} does not hold sessions in a known format",
-            hint="known formats are the output of 'show --json', lines of 'collector --log', and lists of bodies",
+            hint="known formats are the output of 'show --json', lines of 'collector --log', and lists of bodies; for one "
+            f"request body: sessiontape check --file {shlex.quote(path)}",
         )
     return found
 
@@ -116,6 +118,8 @@ def read(path: str) -> bytes:
     """
     try:
         return Path(path).read_bytes()
+    except IsADirectoryError as e:
+        raise SettingsError(f"{path} is a directory", hint="name a file in it") from e
     except (OSError, ValueError) as e:
         reason = e.strerror if isinstance(e, OSError) else str(e)
         raise SettingsError(f"cannot read {path}: {reason}", hint="is its name right?") from e

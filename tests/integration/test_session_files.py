@@ -120,8 +120,9 @@ def test_files_and_stored_sessions_may_be_judged_together(folder, tape):
     ("arguments", "says"),
     [
         ("show nowhere.json", "cannot read nowhere.json: No such file or directory"),
-        ("check ./", "cannot read ./: Is a directory"),
-        ("check number.json", "number.json does not hold sessions in a known format"),
+        ("check ./", "./ is a directory\n  name a file in it\n"),
+        ("check --file .", ". is a directory\n  name a file in it\n"),
+        ("check number.json", "for one request body: sessiontape check --file number.json"),
         ("show empty.json", "empty.json: the session has no events"),
         ("check --file cut.jsonl", "cut.jsonl: line 7 is not JSON"),
         ("show broken.json", "broken.json: exchange 1: request is null; expected an object"),
