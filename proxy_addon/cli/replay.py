@@ -286,9 +286,13 @@ _WITH_RESUME = frozenset(
 
 
 def _warn_of_unused(changes: Iterable[RunChange]) -> None:
+    from proxy_addon.core.replays.changing import quoting_hint  # noqa: PLC0415  # as above
+
     for change in changes:
         if change.places == 0 and change.number != PROFILE:
-            click.echo(f"sessiontape: {visible(change_line(change))} found nothing to change", err=True)
+            hint = quoting_hint(change.change.get("path", ""))
+            said = f"{change_line(change)} found nothing to change{hint and f'; {hint}'}"
+            click.echo(f"sessiontape: {visible(said)}", err=True)
 
 
 def _proxy(target: ServerUrl, asked: str | None) -> ProxyUrl | None:

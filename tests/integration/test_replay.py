@@ -1464,12 +1464,18 @@ class TestChanging:
             assert is_same or any(word in body for word in (b"visitor", b"reportSuite"))
             assert others[: None if is_same else -1] == lines[: None if is_same else -1]  # Content-Length is the last
             assert json.loads(body)["x"] == 1
-        text = processes.run(*arguments(tape, target.url, "--dry-run", "--set", "$.x=1", "--drop", "$.never"))
+        unused = ("--drop", "$.never", "--set", "$.params.media.channel=x")
+        text = processes.run(*arguments(tape, target.url, "--dry-run", "--set", "$.x=1", *unused))
         assert "not sent: preflight" in text.stdout
         assert re.search(r"sessionStart +[0-9]+  POST /api/v1/sessions\n    /x: nothing -> 1\n", text.stdout)
         assert f"2 sessions, 28 requests to send to {target.url} at speed 1" in text.stdout
         assert "changed 28 places: --set $.x=1" in text.stdout
-        assert "--drop $.never found nothing to change" in text.stderr
+        assert "--drop $.never found nothing to change\n" in text.stderr
+        hint = "names with dots are quoted: $.params['media.channel']"
+        assert f'--set $.params.media.channel="x" found nothing to change; {hint}\n' in text.stderr
+        unquoted = refused(tape, target.url, "--set", "$.params[media.channel]=x")
+        assert "is not a JSONPath" in unquoted
+        assert hint in unquoted
 
     def test_a_dry_run_of_what_is_refused_prints_the_plan_and_says_so(self, sqlite_url, server):
         trap = server()

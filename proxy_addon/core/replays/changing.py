@@ -253,8 +253,28 @@ def _compiled(path: str) -> jsonpath.JSONPathQuery:
         return jsonpath.compile(path)
     except jsonpath.JSONPathError as e:
         raise ChangeError(
-            f"{path!r} is not a JSONPath: {str(e).splitlines()[0]}", key="path", hint="see RFC 9535"
+            f"{path!r} is not a JSONPath: {str(e).splitlines()[0]}",
+            key="path",
+            hint=quoting_hint(path) or "see RFC 9535",
         ) from e
+
+
+def quoting_hint(path: str) -> str:
+    """Return how a path is written whose name with dots lacks its quotes; empty if it does not look like one.
+
+    >>> quoting_hint("$.params.media.channel"), quoting_hint("$[*].qoeData[media.qoe.bitrate]")
+    ("names with dots are quoted: $.params['media.channel']", "names with dots are quoted: $[*].qoeData['media.qoe.bitrate']")
+    >>> quoting_hint("$.params['media.channel']"), quoting_hint("$.playerTime.ts")
+    ('', '')
+    """
+    match = _UNQUOTED.match(path)
+    return "" if match is None else f"names with dots are quoted: {match['above']}['{match['plain'] or match['bare']}']"
+
+
+_UNQUOTED = re.compile(
+    r"(?P<above>\$(?:\[\*\])?\.(?:params|customMetadata|qoeData))"
+    r"(?:\.(?P<plain>\w+(?:\.\w+)+)|\[(?P<bare>[^\W\d]\w*(?:\.\w+)*)\])\Z"
+)
 
 
 @dataclass
