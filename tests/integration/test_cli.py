@@ -7,12 +7,16 @@ import os
 import pty
 import sqlite3
 import subprocess
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from proxy_addon.cli import cli
 from proxy_addon.core.exchange import Outcome
 from storage import migrate, saving
 from storage.engine import Store
@@ -546,3 +550,22 @@ def documents_are_json(*arguments: str) -> Any:
 def test_json_is_one_document_also_where_there_is_nothing(store):
     for command in ("sessions", "exchanges", "runs"):
         assert documents_are_json(command, "--store", store.url) == []
+
+
+def test_the_help_of_every_command_fits_80_columns_and_cuts_no_sentence():
+    def helps(command: click.Command, *names: str) -> Iterator[str]:
+        yield CliRunner(env={"COLUMNS": "80"}).invoke(cli, [*names, "--help"], prog_name="sessiontape").output
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                below = command.get_command(context, name)
+                assert below is not None
+                yield from helps(below, *names, name)
+
+    shown = list(helps(cli))
+    assert len(shown) > 20
+    for text in shown:
+        lines = text.splitlines()
+        assert lines[0].startswith("Usage: sessiontape")
+        assert [line for line in lines if len(line) > 80] == []
+        assert [line for line in lines[1:] if line.endswith("...")] == []
