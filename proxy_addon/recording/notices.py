@@ -1,8 +1,8 @@
 """Log problems beside the exchanges, with their remedies, without a line for each occurrence.
 
-An upstream that cannot be reached is logged at the start, when an outage begins and when it ends. Other problems are logged at
-their first occurrence, and then counted and logged once a minute: requests that pass by unrecorded, devices that take
-the proxy for another kind of proxy or do not trust its certificate, and warnings of mitmproxy.
+An upstream that cannot be reached is logged at the start, when an outage begins and when it ends. Other problems are
+logged at their first occurrence, and then counted and logged once a minute: requests that pass by unrecorded, devices
+that take the proxy for another kind of proxy or do not trust its certificate, and warnings of mitmproxy.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from storage.saving import Touched
 logger = logs.logger(__name__)
 
 MOST = 10_000
-"""How many sessions whose end was reported are remembered, because a player may close one twice: a session that was
-completed is reported again when it is ended. And how many exchanges are remembered that still have to be judged."""
+"""How many sessions are remembered whose end was reported, because it is reported again only if the state changes, as
+from completed to ended. Also how many exchanges are remembered that still have to be judged."""
 _CLOSING = ("sessionComplete", "sessionEnd")
 
 
