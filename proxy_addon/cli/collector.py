@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import click
 
 from proxy_addon.cli.options import LISTEN, LISTEN_HELP, config_option, store_option
 from proxy_addon.collector.recorded import RecordedAnswers
+from proxy_addon.core.wording import visible
 from proxy_addon.errors import SettingsError
+from proxy_addon.process.lines import Lines
+from proxy_addon.reporting.words import counted
 
 
 @click.command()
@@ -67,14 +71,17 @@ def collector(
     from proxy_addon.collector.server import Address, serve  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
 
-    backend = Backend(
-        lambda: secrets.token_hex(32),
-        faults=Faults(Fault.parse(fault) for fault in faults),
-        recorded=_recorded(store_url, session) if session is not None else RecordedAnswers(),
-        policy=settings.load(config),
-    )
-    host, port = listen
     with ExitStack() as files:
+        notes = Lines(sys.stderr, lambda number: f"sessiontape: {counted(number, 'line')} left out")
+        files.callback(notes.close, _LAST_LINES_S)
+        backend = Backend(
+            lambda: secrets.token_hex(32),
+            faults=Faults(Fault.parse(fault) for fault in faults),
+            recorded=_recorded(store_url, session) if session is not None else RecordedAnswers(),
+            policy=settings.load(config),
+            warn=lambda line: notes.put(f"sessiontape: {visible(line)}"),
+        )
+        host, port = listen
         journal = files.enter_context(Journal(log_path)) if log_path is not None else None
         serve(
             backend,
@@ -82,6 +89,9 @@ def collector(
             journal=journal,
             ready=_say,
         )
+
+
+_LAST_LINES_S = 1.0
 
 
 def _say(url: str) -> None:

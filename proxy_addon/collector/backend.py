@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from proxy_addon.collector.answers import Answer, Sessions, answer, is_session_end, refusing
 from proxy_addon.collector.faults import Action, Fault, Faults, with_a_body
-from proxy_addon.collector.recorded import RecordedAnswers
+from proxy_addon.collector.recorded import Recorded, RecordedAnswers, event_type_of
 from proxy_addon.core.exchange import Request, Response
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.locations import find_location, session_id_in
@@ -43,6 +43,7 @@ class Backend:
         faults: Faults | None = None,
         recorded: RecordedAnswers | None = None,
         policy: Policy = DEFAULT,
+        warn: Callable[[str], None] = lambda _line: None,
     ) -> None:
         """Make a back end without sessions.
 
@@ -51,12 +52,16 @@ class Backend:
             faults: The faults to inject.
             recorded: Answers to give first; when they are used up, the back end answers by itself.
             policy: Which findings are errors; a body with an error is refused.
+            warn: Called with a line, in which a device's text is as it was sent, for the first event of a session that
+                is not the one recorded in its place.
         """
         self._new_id = new_id
         self._faults = faults or Faults()
         self._recorded = recorded or RecordedAnswers()
         self._refuse = refusing(policy)
         self._sessions = Sessions()
+        self._warn = warn
+        self._warned_of: set[str | None] = set()
 
     def decide(self, request: Request) -> Decision:
         """Decide what to answer to a request with its whole body."""
@@ -69,13 +74,28 @@ class Backend:
             decision = Decision(operation=route.operation, response=response, session_id=given.session_id)
         else:
             decision = Decision(operation=route.operation, response=fault.response(), session_id=route.session_id)
-        return replace(decision, event_type=_event_type_of(request), fault=fault)
+        return replace(decision, event_type=event_type_of(request), fault=fault)
 
     def _answer(self, request: Request, route: Route) -> Answer:
         recorded = self._recorded.next(route.operation)
-        if recorded is None:
-            return answer(request, self._sessions, self._new_id, self._refuse)
-        return Answer(response=recorded, session_id=self._follow(request, route, recorded))
+        if recorded is None or recorded.response is None:
+            given = answer(request, self._sessions, self._new_id, self._refuse)
+        else:
+            given = Answer(response=recorded.response, session_id=self._follow(request, route, recorded.response))
+        if recorded is not None and route.operation in (Operation.SESSIONS, Operation.EVENTS):
+            self._warn_of_another(given.session_id, route.operation, event_type_of(request), recorded)
+        return given
+
+    def _warn_of_another(self, session_id: str | None, operation: Operation, sent: str | None, there: Recorded) -> None:
+        """Tell once per session that an event is not the one that was recorded in its place."""
+        if sent == there.event_type or session_id in self._warned_of:
+            return
+        self._warned_of.add(session_id)
+        self._warn(
+            f"session {session_id or 'without an ID'}: request {there.number} to {operation.value} is "
+            f"{sent or 'without an event'}, but the recording has {there.event_type or 'no event'} there: answers are "
+            "given by position"
+        )
 
     def _follow(self, request: Request, route: Route, recorded: Response) -> str | None:
         """Open or close the session of a recorded answer, so that our later answers are consistent with it.
@@ -91,8 +111,3 @@ class Backend:
             if route.operation is Operation.EVENTS and is_session_end(request.body):
                 self._sessions.close(session_id)
         return session_id
-
-
-def _event_type_of(request: Request) -> str | None:
-    body = request.reading
-    return None if body.is_batch or not body.events else body.events[0].type

@@ -582,6 +582,9 @@ def test_it_answers_as_recorded_and_then_by_itself(collector, store):
     assert "Access-Control-Allow-Origin" not in failed.headers
     assert running.ask("POST", path, PING).status == 204
     assert running.open() != path
+    code, err, _ = running.stop()
+    said = "request 1 to events is ping, but the recording has play there: answers are given by position"
+    assert (code, err) == (0, f"sessiontape: session {SESSION_ID}: {said}\n")
 
 
 def test_a_session_that_is_not_there_is_said(store, tmp_path):

@@ -19,9 +19,13 @@ class Asked:
     """A back end that gives the IDs id1, id2, id3 and so on."""
 
     def __init__(self, *faults: str, recorded: Iterable[Exchange] = ()) -> None:
+        self.warnings: list[str] = []
         ids = (f"id{number}" for number in itertools.count(1))
         self._backend = Backend(
-            lambda: next(ids), faults=Faults(Fault.parse(fault) for fault in faults), recorded=RecordedAnswers(recorded)
+            lambda: next(ids),
+            faults=Faults(Fault.parse(fault) for fault in faults),
+            recorded=RecordedAnswers(recorded),
+            warn=self.warnings.append,
         )
 
     def start(self) -> Decision:
@@ -166,3 +170,19 @@ def test_a_fault_uses_up_no_recorded_answer():
 
     assert status(asked.start()) == 503
     assert asked.start().session_id == SESSION_ID
+
+
+def test_an_event_that_is_not_the_recorded_one_is_told_once_for_each_session():
+    recorded = [start(), *(event("play", id=f"p{n}") for n in range(2)), event("ping", response=None, id="p3")]
+    asked = Asked(recorded=[*recorded, *(event("ping", id=f"q{n}") for n in range(2))])
+
+    asked.start()
+    asked.event("play")
+    assert asked.warnings == []
+    for session_id in (SESSION_ID, "other", "other", SESSION_ID, "late"):
+        asked.event("pauseStart", session_id)
+    assert [line.partition(":")[2].partition(",")[0] for line in asked.warnings] == [
+        " request 2 to events is pauseStart",
+        " request 3 to events is pauseStart",
+    ]
+    assert asked.warnings[1].startswith("session other: ")
