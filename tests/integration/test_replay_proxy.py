@@ -137,7 +137,7 @@ def test_the_proxy_of_the_environment_can_be_used(tape, server: Starter, proxy: 
     between, target = proxy(), server()
     monkeypatch.setenv(name, between.url)
     replayed(tape, target.url, *MAX, "--proxy", "env")
-    assert (len(between.asked), len(target.requests)) == (2, 28)
+    assert (len(between.asked) in (1, 2), len(target.requests)) == (True, 28)  # one where it could be used again
 
 
 @pytest.mark.parametrize("variables", [{"https_proxy": "{}"}, {"http_proxy": "{}", "no_proxy": "127.0.0.1"}, {}])

@@ -22,10 +22,16 @@ NOT_BEGUN = "not begun"
 NOT_ENDED = "it began but has not ended: the run is still going on, or was killed"
 KILLED = "the run was killed around the time this was due: it is not known whether it reached the target"
 AFTER_KILLED = "the run was killed before this was sent, and a session cannot be continued in the middle"
-CUT = frozenset({INTERRUPTED, NOT_BEGUN, NOT_ENDED, KILLED, AFTER_KILLED})
+_FORMERLY = (
+    "it has begun and not ended: the run is going on, or was killed",
+    "the run was killed about when this was due: whether it reached the target is not known",
+    "the run was killed before this was sent, and a session cannot be entered twice",
+)
+"""The same reasons in the words of earlier versions, as stores have them."""
+CUT = frozenset({INTERRUPTED, NOT_BEGUN, NOT_ENDED, KILLED, AFTER_KILLED, *_FORMERLY})
 """Reasons that mean that something was not sent because the run ended before or has not come to it; reasons that begin
 with one of `CUT_BEGINNINGS` mean the same."""
-CUT_BEGINNINGS = (BROKEN_OFF, UNREACHED)
+CUT_BEGINNINGS = (BROKEN_OFF, "the run broke off", UNREACHED)
 
 
 def is_cut(reason: str | None) -> bool:

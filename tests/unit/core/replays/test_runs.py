@@ -9,6 +9,7 @@ from proxy_addon.core.replays.runs import (
     StepOutcome,
     Totals,
     count,
+    is_cut,
     percentiles,
 )
 
@@ -21,6 +22,14 @@ def steps(*outcomes: StepOutcome) -> tuple[Step, ...]:
 
 def session_run(*outcomes: StepOutcome) -> SessionRun:
     return SessionRun(source="s1", session_id=None, new_session_id=None, steps=steps(*outcomes))
+
+
+def test_a_run_that_ended_early_is_known_by_its_reasons_also_in_the_words_of_earlier_versions():
+    assert is_cut("not begun")
+    assert is_cut("the run broke off: disk full")
+    assert is_cut("the run was killed before this was sent, and a session cannot be entered twice")
+    assert not is_cut("upstream never saw it")
+    assert not is_cut(None)
 
 
 def test_outcomes_have_the_names_of_the_contract():
