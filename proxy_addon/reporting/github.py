@@ -24,10 +24,11 @@ class GitHubReport:
     def add(self, subject: Subject) -> None:
         """Write one line for each finding of a subject, however many places it has."""
         file = f"file={_property(subject.file)}," if subject.file else ""
+        name = f"{subject.name} {subject.about}," if subject.about else subject.name
         told = fold(subject.findings)
         for each in (one for cause in told for one in (cause, *cause.consequences)):
             finding, pointer = each.finding, each.told.pointer
-            place = " ".join(filter(None, (subject.name, subject.place(finding), pointer)))
+            place = " ".join(filter(None, (name, subject.place(finding), pointer)))
             text = _data(f"{finding.message} ({'; '.join(filter(None, (place, each.elsewhere)))})")
             self._write(f"::{_LEVELS[finding.severity]} {file}title={_property(finding.rule)}::{text}\n")
 

@@ -83,6 +83,14 @@ class Subject:
         return f"{self.file}#{self.session.session_id or self.session.id}"
 
     @property
+    def about(self) -> str:
+        """Its media and player; empty if they are unknown."""
+        if self.session is None:
+            return ""
+        media = self.session.media_name or self.session.media_id
+        return " · ".join(filter(None, (media, self.session.player_name)))
+
+    @property
     def findings(self) -> list[Finding]:
         """Its findings, sorted by place."""
         found = self.judgement.findings

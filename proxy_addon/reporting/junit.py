@@ -91,7 +91,8 @@ class JUnitReport:
                 failures.append(Problem(element="failure", kind=finding.rule, message=finding.message, text=text))
             else:
                 others.append(text)
-        self._cases.write(case("sessiontape", subject.name, failures, out="\n".join(others)))
+        name = " ".join(filter(None, (subject.name, visible(subject.about))))
+        self._cases.write(case("sessiontape", name, failures, out="\n".join(others)))
         self._tests += 1
         self._failures += bool(failures)
 

@@ -188,6 +188,8 @@ def test_junit_has_a_case_for_each_session_and_a_failure_for_what_fails(tape):
     failure = cases[1].find("failure")
     assert failure is not None
     assert failure.get("type") == "ad-outside-break"
+    id = printed("sessions", "--store", tape)[1]["id"]
+    assert cases[1].get("name") == f"{id} A film · HTML5 Player"
 
 
 SARIF_WE_USE = {
@@ -318,6 +320,7 @@ def test_sarif_is_what_the_standard_asks_for(tape):
 def test_github_gets_annotations(tape, tmp_path):
     lines = run("check", "bbbb", "--format", "github", "--store", tape).stdout.splitlines()
     assert lines[1].startswith("::error title=ad-outside-break::adStart with no ad break open (")
+    assert " A film · HTML5 Player, #2 +0:01.000 adStart" in lines[1]
     path = tmp_path / "a,b%.json"
     path.write_text("{}", encoding="utf-8")
     first = run("check", "--file", str(path), "--as", "events", "--format", "github").stdout.splitlines()[0]

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 from proxy_addon.core.findings import Finding, Judgement, Severity
 from proxy_addon.reporting.judged import Subject
 from proxy_addon.reporting.junit import JUnitReport
+from tests.builders import session
 
 
 def suite(*findings: Finding, threshold: int | None = Severity.ERROR.weight) -> ET.Element:
@@ -43,3 +44,11 @@ def test_a_device_begins_no_line_of_its_own():
     texts = [child.text or "" for child in found[0]]
     assert [len(text.splitlines()) for text in texts] == [1, 2]
     assert not any(line.startswith("::") for text in texts for line in text.splitlines())
+
+
+def test_media_and_player_stand_beside_the_id_and_forge_nothing():
+    written: list[str] = []
+    report = JUnitReport(written.append, None)
+    report.add(Subject(judgement=Judgement(), session=session(media_name="a\nb", player_name="\x1b[2K")))
+    report.end(ok=True)
+    assert ET.fromstring("".join(written))[0][0].get("name") == f"{session().id} a\\nb · \\x1b[2K"
