@@ -10,10 +10,11 @@ from itertools import islice
 from xml.sax.saxutils import escape, quoteattr
 
 from proxy_addon.core.findings import finding_line
+from proxy_addon.core.replays.comparing import untold
 from proxy_addon.core.replays.runs import RunSummary, SessionRun, Step, StepOutcome
 from proxy_addon.core.wording import visible
 from proxy_addon.reporting.judged import Subject
-from proxy_addon.reporting.words import change_line, legal, places, value
+from proxy_addon.reporting.words import change_line, difference_line, legal, places
 
 _HELD_BYTES = 2**20
 _STEPS_TOLD = 50
@@ -156,7 +157,7 @@ def _sent(session: SessionRun) -> str:
     lines = []
     for step in changed[:_STEPS_TOLD]:
         differences = step.sent.differences if step.sent is not None else ()
-        told = ", ".join(f"{each.where}: {value(each.a)} -> {value(each.b)}" for each in differences)
+        told = ", ".join(map(difference_line, differences))
         lines.append(visible(f"#{step.seq} {step.event_type or '(no event type)'} was sent changed: {told}"))
     if len(changed) > _STEPS_TOLD:
         lines.append(f"and {len(changed) - _STEPS_TOLD} more")
@@ -164,8 +165,8 @@ def _sent(session: SessionRun) -> str:
 
 
 def _line(step: Step) -> str:
-    differences = ", ".join(f"{each.where}: {each.a} -> {each.b}" for each in step.differences)
-    told = "; ".join(filter(None, (differences, step.reason)))
+    differences = ", ".join(map(difference_line, step.differences))
+    told = "; ".join(filter(None, (differences, untold(step.reason, step.differences))))
     return visible(f"#{step.seq} {step.event_type or '(no event type)'} {step.outcome.value}: {told}")
 
 

@@ -17,7 +17,7 @@ from proxy_addon.core.replays.sending import SendingOptions
 from proxy_addon.reporting.columns import Column, Table
 from proxy_addon.reporting.documents import Document, difference_document, json_list
 from proxy_addon.reporting.terminal import Screen, printable
-from proxy_addon.reporting.words import change_line, counted, places, value
+from proxy_addon.reporting.words import change_line, counted, difference_line, places
 
 PLACEHOLDER = "{session}"
 """Stands in paths for the ID that the target will give."""
@@ -94,7 +94,7 @@ def _said_of(step: Document, planned: PlannedStep) -> Iterator[Text]:
     if step["remark"]:
         yield printable(step["remark"])
     for each in planned.differences:
-        yield printable(f"{each.where}: {value(each.a)} -> {value(each.b)}")
+        yield printable(difference_line(each))
 
 
 def print_planned(console: Screen, options: SendingOptions, counting: Counting, changes: Iterable[RunChange]) -> None:

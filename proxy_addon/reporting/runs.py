@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
+from proxy_addon.core.replays.comparing import untold
 from proxy_addon.core.replays.runs import RunSummary, SessionRun, Step, StepOutcome, Totals, count
 from proxy_addon.reporting.columns import Column, Table
 from proxy_addon.reporting.terminal import OUTCOME_STYLES, Screen, coloured, printable
-from proxy_addon.reporting.words import change_line, counted, milliseconds, moment, places, value, zone
+from proxy_addon.reporting.words import change_line, counted, difference_line, milliseconds, moment, places, zone
 
 LISTED = 50
 """How many sessions, and how many different or failed steps, are listed at most."""
@@ -130,10 +131,17 @@ def _print_trouble(console: Screen, shown: _Shown) -> None:
     for session, step in shown.trouble:
         line = Text.assemble(session.source, f" #{step.seq} ", printable(step.event_type, "(no event type)"), " ")
         line.append_text(coloured(step.outcome))
-        for difference in step.differences:
-            line.append(f" {difference.where}: {_side(difference.a)} -> {_side(difference.b)}")
-        if step.reason:
-            line.append(": ").append_text(printable(step.reason))
+        said = [difference_line(each) for each in step.differences]
+        reason = untold(step.reason, step.differences)
+        if len(said) > 1:
+            console.print_wrapped(line)
+            for each in (*said, reason) if reason else said:
+                console.print_wrapped(Text("    ").append_text(printable(each)), hanging=6)
+            continue
+        for each in said:
+            line.append(" ").append_text(printable(each))
+        if reason:
+            line.append(": ").append_text(printable(reason))
         console.print_wrapped(line)
     if shown.more_trouble:
         console.print(f"… and {shown.more_trouble} more; --json has them all", markup=False)
@@ -162,7 +170,3 @@ def _print_summary(console: Screen, of: RunSummary) -> None:
         if values.max is not None:
             of_all = (milliseconds(each) for each in (values.p50, values.p95, values.max))
             console.print_wrapped("  {} p50 {}, p95 {}, max {}".format(name, *of_all))
-
-
-def _side(side: str | int | None) -> str:
-    return printable(value(side)).plain

@@ -19,12 +19,12 @@ from proxy_addon.reporting.findings import print_findings
 from proxy_addon.reporting.terminal import SEVERITY_STYLES, STATE_STYLES, Screen, answer, printable
 from proxy_addon.reporting.words import (
     NOT_JUDGED_YET,
+    difference_line,
     duration,
     finding_counts,
     moment,
     precise_moment,
     took_ms,
-    value,
     zone,
 )
 
@@ -175,7 +175,7 @@ def print_pairs(screen: Screen, pairs: Iterable[Pair], a: Text, b: Text) -> None
             printable(either.event_type if either is not None else None, "(no event type)"),
             *_place(pair.b),
             Text(pair.kind.value, style=_KIND_STYLES[pair.kind]),
-            below=[printable(f"{each.where}: {value(each.a)} -> {value(each.b)}") for each in pair.differences],
+            below=[printable(difference_line(each)) for each in pair.differences],
         )
     screen.print_table(table)
 

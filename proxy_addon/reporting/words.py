@@ -16,7 +16,7 @@ from datetime import datetime
 
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.replays.altered import told
-from proxy_addon.core.replays.runs import RunChange
+from proxy_addon.core.replays.runs import Difference, RunChange
 from proxy_addon.core.sessions import FindingCounts
 from proxy_addon.core.wording import ascii_safe
 
@@ -92,6 +92,11 @@ def finding_counts(counts: FindingCounts) -> str:
 def value(value: str | int | None) -> str:
     """Return one side of a difference."""
     return "nothing" if value is None else str(value)
+
+
+def difference_line(difference: Difference) -> str:
+    """Return a difference: its place, and the value on each side."""
+    return f"{difference.where}: {value(difference.a)} -> {value(difference.b)}"
 
 
 def change_line(change: RunChange) -> str:

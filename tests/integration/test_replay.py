@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import html
 import json
 import os
 import re
@@ -532,6 +533,31 @@ class TestFailing:
         (session,) = processes.printed("runs", run["id"], "--store", tape)["sessions"]
         reasons = [step["reason"] for step in session["steps"]]
         assert reasons == [None, "the target said: media.id \x1b[31mmissing", None]
+
+    def test_each_of_several_differences_has_a_line_and_a_message_is_told_once(self, sqlite_url, server, tmp_path):
+        def answer(number: int, path: str) -> bytes:
+            refusal = b'HTTP/1.1 404 Not Found\r\nContent-Length: 26\r\n\r\n{"message": "it\\"s, gone"}'
+            return refusal if number > 1 else answer_well(number, path)
+
+        typed = (("Content-Type", "text/plain"),)
+        events = [
+            builders.event("ping", id="p", after_s=1, response=builders.response(204, headers=typed)),
+            builders.event("ping", id="q", after_s=2, response=builders.response(404, body=b'{"message": "no"}')),
+        ]
+        tape = fill(sqlite_url, [builders.start(id="s"), *events])
+        report = tmp_path / "run.xml"
+        done = processes.run(*arguments(tape, server(answer).url, *MAX, "--report", str(report)))
+        said = done.stdout.splitlines()
+        first = next(number for number, line in enumerate(said) if line.endswith("#2 ping different"))
+        assert said[first + 1 : first + 4] == [
+            "    status: 204 -> 404",
+            "    header.Content-Type: text/plain -> nothing",
+            '    the target said: it"s, gone',
+        ]
+        assert said[first + 4].endswith('#3 ping different body/message: "no" -> "it\\"s, gone"')
+        text = html.unescape(report.read_text())
+        assert "status: 204 -> 404, header.Content-Type: text/plain -> nothing; the target said: " in text
+        assert text.count("the target said") == 2  # in the message, and in the text below it
 
     def test_a_target_that_goes_away_fails_the_rest_with_the_reason(self, tape, server):
         def answer(number: int, path: str) -> bytes | None:

@@ -140,7 +140,27 @@ def said_in(response: Response) -> str | None:
     except ProtocolError:
         return None
     message = value.get("message") if isinstance(value, dict) else None
-    return f"the target said: {_cut(ascii_safe(message))}" if isinstance(message, str) and message else None
+    return f"{_SAID}{_cut(ascii_safe(message))}" if isinstance(message, str) and message else None
+
+
+_SAID = "the target said: "
+
+
+def untold(reason: str | None, differences: Iterable[Difference]) -> str | None:
+    """Return the reason of a step without the ``message`` that its differences already show; None if nothing is left.
+
+    >>> untold("the target said: gone", [Difference(where="body/message", a='"no"', b='"gone"')])
+    >>> untold("the target said: gone", [Difference(where="status", a=204, b=410)])
+    'the target said: gone'
+    """
+    if reason is None or _SAID not in reason:
+        return reason
+    remark, _, message = reason.partition(_SAID)
+    written = (message, jsontext.text_of(message).decode()[1:-1])
+    bodies = [str(each.b) for each in differences if each.where.startswith("body")]
+    if any(text in body for text in written for body in bodies):
+        return remark.removesuffix("; ") or None
+    return reason
 
 
 def learn(pairs: Iterable[tuple[Response, Response]]) -> tuple[str, ...]:
