@@ -32,7 +32,7 @@ def runs(*, name: str | None, limit: int | None, as_json: bool, local: bool, sto
             if as_json:
                 print_pieces(run_text(summary, sessions))
             else:
-                print_run(console(), summary, sessions)
+                print_run(console(), summary, sessions, with_changed=True)
             return
         summaries = list(stored.newest(db, limit=limit))
     if as_json:

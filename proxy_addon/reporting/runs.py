@@ -8,17 +8,34 @@ from collections.abc import Iterable, Sequence
 from rich.text import Text
 
 from proxy_addon.core.replays.comparing import untold
-from proxy_addon.core.replays.runs import RunSummary, SessionRun, Step, StepOutcome, Totals, count
+from proxy_addon.core.replays.runs import Difference, RunSummary, SessionRun, Step, StepOutcome, Totals, count
 from proxy_addon.reporting.columns import Column, Table
 from proxy_addon.reporting.terminal import OUTCOME_STYLES, Screen, coloured, printable
-from proxy_addon.reporting.words import change_line, counted, difference_line, milliseconds, moment, places, zone
+from proxy_addon.reporting.words import (
+    change_line,
+    change_name,
+    counted,
+    difference_line,
+    milliseconds,
+    moment,
+    places,
+    zone,
+)
 
 LISTED = 50
 """How many sessions, and how many different or failed steps, are listed at most."""
 
 
-def print_run(console: Screen, of: RunSummary, sessions: Iterable[SessionRun]) -> None:
-    """Print a run: its sessions, what went wrong, and the totals."""
+_CHANGED_LISTED = 10
+"""How many changes of requests are listed at most."""
+
+
+def print_run(console: Screen, of: RunSummary, sessions: Iterable[SessionRun], *, with_changed: bool = False) -> None:
+    """Print a run: its sessions, what went wrong, and the totals.
+
+    Args:
+        with_changed: Whether to print what was changed in the first requests, too.
+    """
     shown = _Shown()
     for session in sessions:
         shown.add(session)
@@ -27,6 +44,8 @@ def print_run(console: Screen, of: RunSummary, sessions: Iterable[SessionRun]) -
         if shown.others:
             console.print(f"… and {counted(shown.others, 'session')} more; --json has them all", markup=False)
         console.print()
+    if with_changed:
+        _print_changed(console, shown, of)
     _print_trouble(console, shown)
     _print_summary(console, of)
     for remark, number in shown.remarks.most_common(LISTED):
@@ -59,7 +78,7 @@ def print_runs(console: Screen, summaries: Sequence[RunSummary], *, local: bool 
             run.speed,
             run.timestamps,
             milliseconds(each.drift_ms.p95) or "-",
-            printable(", ".join(dict.fromkeys(change.option for change in each.changes)) or None, "-"),
+            printable(", ".join(dict.fromkeys(map(change_name, each.changes))) or None, "-"),
         )
     console.print_table(table)
 
@@ -99,6 +118,8 @@ class _Shown:
         self.others = 0
         self.trouble: list[tuple[SessionRun, Step]] = []
         self.more_trouble = 0
+        self.changed: list[tuple[SessionRun, Step, Difference]] = []
+        self.more_changed = 0
         self.remarks: Counter[str] = Counter()  # only of steps that are the same; others are listed with theirs
         self._odd: list[SessionRun] = []
         self._even: list[SessionRun] = []
@@ -111,6 +132,11 @@ class _Shown:
         else:
             self.others += 1
         for step in session.steps:
+            for difference in () if step.sent is None else step.sent.differences:
+                if len(self.changed) < _CHANGED_LISTED:
+                    self.changed.append((session, step, difference))
+                else:
+                    self.more_changed += 1
             if step.outcome in (StepOutcome.DIFFERENT, StepOutcome.FAILED):
                 if len(self.trouble) < LISTED:
                     self.trouble.append((session, step))
@@ -125,6 +151,19 @@ class _Shown:
 
 
 _REMARKS = 1000
+
+
+def _print_changed(console: Screen, shown: _Shown, of: RunSummary) -> None:
+    if not shown.changed:
+        return
+    console.print(Text("Changed in the requests", style="bold"))
+    for session, step, difference in shown.changed:
+        named = f"{session.source} " if of.sessions > 1 else ""
+        line = f"{named}#{step.seq} {step.event_type or '(no event type)'} {difference_line(difference)}"
+        console.print_wrapped(Text("  ").append_text(printable(line)), hanging=4)
+    if shown.more_changed:
+        console.print(f"  … and {shown.more_changed} more; --json has them all", markup=False)
+    console.print()
 
 
 def _print_trouble(console: Screen, shown: _Shown) -> None:

@@ -109,13 +109,27 @@ def change_line(change: RunChange) -> str:
     made = told(change.change)
     if not made:
         return change.option
-    is_typed = change.option == f"--{made['do']}"
-    line = f"{change.option} " if is_typed else f"{change.option}: {made['do']} "
-    line += made.get("path") or made["name"]
+    line = change_name(change)
+    if line == change.option:
+        line += f": {made['do']} {made.get('path') or made['name']}"
     if "value" in made:
         text = made["value"] if "name" in made else ascii_safe(json.dumps(made["value"], ensure_ascii=False))
         line += f"={text}"
     return f"{line}, only where it is" if made.get("only") else line
+
+
+def change_name(change: RunChange) -> str:
+    """Return the option that asked for a change, with what it changes if the option itself says so.
+
+    >>> change_name(RunChange(number=1, option="--drop", change={"do": "drop", "path": "$.qoeData"}))
+    '--drop $.qoeData'
+    >>> change_name(RunChange(number=1, option="--changes mine.toml", change={"do": "drop", "path": "$.qoeData"}))
+    '--changes mine.toml'
+    """
+    made = change.change
+    if not made or change.option != f"--{made['do']}":
+        return change.option
+    return f"{change.option} {made.get('path') or made['name']}"
 
 
 def places(number: int | None) -> str:

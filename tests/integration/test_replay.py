@@ -1400,6 +1400,11 @@ class TestChanging:
         shown = processes.run("runs", document["id"], "--store", tape).stdout
         assert "changed 1 place: --set $.params['media.name']=\"B\", only where it is" in shown
         assert "changed 4 places: --safe" in shown
+        listed = shown.partition("Changed in the requests\n")[2].partition("\n\n")[0]
+        assert '  #2 sessionStart /params/media.name: "A film" -> "B"\n' in listed
+        assert "  #2 sessionStart /params/visitor.marketingCloudUserId: (not shown) -> " in listed
+        assert "  #3 play request.header.X-Test: nothing -> yes" in listed
+        assert "--set $.params['media.name']" in processes.run("runs", "--store", tape).stdout
 
     def test_a_host_that_is_set_goes_out_once_and_to_the_target(self, sqlite_url, server):
         target = server()
