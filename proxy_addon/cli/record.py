@@ -142,7 +142,7 @@ def record(
     )
     if live is None and not quiet and sys.stdout.isatty():
         live = "text"
-    with _printing(quiet=quiet, as_json=log_format == "json") as output:
+    with _printing(quiet=quiet, live_as_json=live == "json", log_as_json=log_format == "json") as output:
 
         def ready(listening: list[Listening]) -> None:
             for address in listening:
@@ -176,15 +176,15 @@ def _watching(live: str | None, output: Lines) -> Callable[[News], None] | None:
 
 
 @contextmanager
-def _printing(*, quiet: bool, as_json: bool) -> Iterator[Lines]:
+def _printing(*, quiet: bool, live_as_json: bool, log_as_json: bool) -> Iterator[Lines]:
     """Log to stderr, and yield the queue for stdout. Neither blocks the traffic if nobody reads it."""
-    missed = logs.missed_json if as_json else logs.missed_text
-    output, log = Lines(sys.stdout, logs.missed_text), Lines(sys.stderr, missed)
+    output = Lines(sys.stdout, logs.missed_json if live_as_json else logs.missed_text)
+    log = Lines(sys.stderr, logs.missed_json if log_as_json else logs.missed_text)
     # Only warnings and worse: mitmproxy logs each connection at level INFO.
     for name in ("mitmproxy", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
-        with logs.to_lines(log, as_json=as_json, level=logging.ERROR if quiet else logging.INFO):
+        with logs.to_lines(log, as_json=log_as_json, level=logging.ERROR if quiet else logging.INFO):
             yield output
     finally:
         for lines in (output, log):

@@ -114,11 +114,22 @@ def _grouped(found: Sequence[Finding]) -> list[list[Finding]]:
 
 def _kind(finding: Finding) -> tuple[object, ...]:
     """Return a key that is equal for findings that say the same."""
-    said = _VALUE.sub("", finding.message)
+    said = finding.message if finding.rule in _WORD_FOR_WORD else _VALUE.sub("", finding.message)
     where = member_of(finding.pointer)
     return finding.rule, finding.severity, finding.lowered_by, finding.authority, said, where, finding.seq is None
 
 
+_WORD_FOR_WORD = frozenset(
+    {
+        "event-type-unknown",
+        "placeholder-value",
+        "state-name-nonstandard",
+        "state-name-pattern",
+        "upstream-failed",
+        "upstream-refused",
+    }
+)
+"""Rules whose messages quote what the finding is about: with another value it is another finding."""
 _VALUE = re.compile(r"""'[^']*'|"[^"]*"|(?<![\w.])[-+]?[0-9][0-9.]*(?:e[-+]?[0-9]+)?""")
 """Matches the values that a message quotes."""
 

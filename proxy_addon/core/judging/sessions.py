@@ -283,17 +283,17 @@ class SessionJudge:
             if severity is None or (key.has_failed and not self._policy.asks_for(rule)):
                 continue
             places = tally[key]
-            first, *others = places.first
+            (_, first, message), *others = places.first
             of_session = rule.scope in (Scope.STANDING, Scope.CLOSING)
             findings.append(
                 Finding(
                     rule=CHECKER_FAILED if key.has_failed else rule.id,
                     severity=net.SEVERITY if key.has_failed else severity,
-                    message=places.message,
+                    message=message,
                     seq=None if of_session else first.seq,
                     pointer=None if of_session else first.pointer,
                     count=places.count,
-                    others=() if of_session else tuple(others),
+                    others=() if of_session else tuple(each.place for each in others),
                     until_seq=places.until_seq,
                 )
             )

@@ -10,11 +10,12 @@ from __future__ import annotations
 import copy
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import NamedTuple, Self, override
 
-from proxy_addon.core.findings import MOST_PLACES, Place
+from proxy_addon.core.findings import MOST_PLACES, Place, element_of
 from proxy_addon.core.judging import net
 from proxy_addon.core.protocol import EVENTS
 from proxy_addon.core.rules import RULES, Rule, Scope, rules_of
@@ -27,20 +28,34 @@ _MARK_EVERY = 64
 """Events between two marks of a walk. Fewer make a late event cheaper, but cost memory."""
 _ARRIVAL, _GAP = rules_of(Scope.ARRIVAL), rules_of(Scope.GAP)
 
+_order = attrgetter("order")
+
+
+class Told(NamedTuple):
+    """What is said of one place; sorts by arrival, which is not always the order of a walk."""
+
+    order: tuple[int, int]
+    place: Place
+    message: str
+
+    @classmethod
+    def of(cls, event: SessionEvent, message: str) -> Told:
+        """Return what is said of an event."""
+        order = event.seq, element_of(event.pointer) or 0
+        return cls(order, Place(event.seq, event.pointer or None), message)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
     """The places where a rule does not hold.
 
     Attributes:
-        message: Message of the first place.
-        first: The first `MOST_PLACES` places.
+        first: The first `MOST_PLACES` places, by arrival.
         count: Number of all places.
         until_seq: Where the extent of the first place ends; None if it has none.
     """
 
-    message: str
-    first: tuple[Place, ...]
+    first: tuple[Told, ...]
     count: int = 1
     until_seq: int | None = None
 
@@ -73,7 +88,7 @@ class Tally(dict[Tallied, Places]):
                 self.add_failure(rule, event, e)
                 continue
             if isinstance(message, Withdrawn):
-                self._withdraw(Tallied(rule.id), message.places)
+                self._withdraw(Tallied(rule.id), message.events)
             elif message is not None and self._add(Tallied(rule.id), event, message):
                 first += (rule,)
         return first
@@ -89,23 +104,28 @@ class Tally(dict[Tallied, Places]):
 
     def _add(self, key: Tallied, event: SessionEvent, message: str) -> bool:
         """Count a place and keep it if it is among the first `MOST_PLACES`; return whether it is the first."""
-        place = Place(event.seq, event.pointer or None)
+        told = Told.of(event, message)
         before = self.get(key)
+        has_extent = RULES[key.rule].extent is not None and not key.has_failed
+        until_seq = event.seq if has_extent else None
         if before is None:
-            has_extent = RULES[key.rule].extent is not None and not key.has_failed
-            self[key] = Places(message=message, first=(place,), until_seq=event.seq if has_extent else None)
+            self[key] = Places(first=(told,), until_seq=until_seq)
             return True
-        first = (*before.first, place) if before.count < MOST_PLACES else before.first
-        self[key] = replace(before, count=before.count + 1, first=first)
-        return False
+        first = before.first
+        if len(first) < MOST_PLACES or told.order < first[-1].order:
+            first = tuple(sorted((*first, told), key=_order))[:MOST_PLACES]
+        is_first = first[0] is told
+        self[key] = Places(first=first, count=before.count + 1, until_seq=until_seq if is_first else before.until_seq)
+        return is_first
 
-    def _withdraw(self, key: Tallied, places: int) -> None:
+    def _withdraw(self, key: Tallied, events: Collection[SessionEvent]) -> None:
         before = self.get(key)
         if before is None:
             return  # the check failed at these places instead of reporting them
-        if before.count > places:
-            count = before.count - places
-            self[key] = replace(before, count=count, first=before.first[:count])
+        if before.count > len(events):
+            places = {(event.seq, event.pointer or None) for event in events}
+            first = tuple(told for told in before.first if told.place not in places)
+            self[key] = replace(before, count=before.count - len(events), first=first or before.first[-1:])
         else:
             del self[key]
 

@@ -381,8 +381,8 @@ def playhead_moved_in_ad(before: Playback, event: SessionEvent) -> str | Withdra
     reported. Events after `sessionEnd` are not checked.
     """
     if event.type == "adBreakComplete":
-        is_same_call = before.moved_in_ad > 0 and event.ts_ms is not None and event.ts_ms == before.moved_in_ad_ms
-        return Withdrawn(before.moved_in_ad) if is_same_call else None
+        moved = before.moved_in_ad
+        return Withdrawn(moved) if moved and event.ts_ms == moved[0].ts_ms else None
     began = before.break_start
     if began is None or not before.moved_playhead_in_ad(event):
         return None

@@ -59,6 +59,7 @@ class Arrivals:
         has_clock: Whether the arrival is a time of day that ``ts`` can be compared with.
         start_missing: Whether the start was not recorded.
         start_ms: ``ts`` of the ``sessionStart``; None before it, except if a late start is already known.
+        has_started: Whether a ``sessionStart`` has arrived.
         is_first: Whether no event has arrived yet.
         highest_ms: The highest ``ts`` so far; None before the first one.
         times: All ``ts`` so far.
@@ -69,6 +70,7 @@ class Arrivals:
     has_clock: bool = True
     start_missing: bool = False
     start_ms: int | None = None
+    has_started: bool = False
     is_first: bool = True
     highest_ms: int | None = None
     times: set[int] = field(default_factory=set)
@@ -76,8 +78,9 @@ class Arrivals:
     def advance(self, event: SessionEvent) -> None:
         """Take an event into account."""
         self.is_first = False
-        if event.type == "sessionStart" and self.start_ms is None:
-            self.start_ms = event.ts_ms
+        if event.type == "sessionStart" and not self.has_started:
+            self.has_started = True
+            self.start_ms = event.ts_ms if self.start_ms is None else self.start_ms
         if event.ts_ms is not None:
             self.times.add(event.ts_ms)
             if self.highest_ms is None or event.ts_ms > self.highest_ms:

@@ -51,13 +51,9 @@ def events_before_start(before: Playback, event: SessionEvent) -> str | None:
     How to fix: Change nothing if the event was refused in another session. Otherwise take every `ts` from the same
     clock.
 
-    Known limits: The first place in the finding is the event furthest before the start. The rules on the order of `ts`
-    skip these events.
+    Known limits: A second `sessionStart` is not reported here. The rules on the order of `ts` skip these events.
     """
-    before_s = _seconds_before_start(before, event)
-    if before_s is None or before_s > before.limits.reorder_window_s:
-        return None
-    return f"{event.name} is {before_s:.15g} s older than sessionStart"
+    return _older_than_start(before, event, is_long=False)
 
 
 @session_rule("events-long-before-start", WARNING, weighs=True)
@@ -77,20 +73,18 @@ def events_long_before_start(before: Playback, event: SessionEvent) -> str | Non
     How to fix: Open the session when the viewer requests the content, before the pre-roll. Do not wait until the
     content begins.
 
-    Known limits: The first place in the finding is the event furthest before the start. The rules on the order of `ts`
-    skip these events.
+    Known limits: A second `sessionStart` is not reported here. The rules on the order of `ts` skip these events.
     """
-    before_s = _seconds_before_start(before, event)
-    if before_s is None or before_s <= before.limits.reorder_window_s:
-        return None
-    return f"{event.name} is {before_s:.15g} s older than sessionStart"
+    return _older_than_start(before, event, is_long=True)
 
 
-def _seconds_before_start(before: Playback, event: SessionEvent) -> float | None:
-    start = before.start
-    if start is None or start.ts_ms is None or event.ts_ms is None or event.ts_ms >= start.ts_ms:
+def _older_than_start(before: Playback, event: SessionEvent, *, is_long: bool) -> str | None:
+    before_s = before.seconds_before_start(event)
+    if before_s is None or before.is_long_before_start(before_s) is not is_long:
         return None
-    return (start.ts_ms - event.ts_ms) / 1000
+    oldest_s = before.before_start_s.get(is_long, before_s)
+    oldest = f"; the oldest such event is {oldest_s:.15g} s older" if oldest_s > before_s else ""
+    return f"{event.name} is {before_s:.15g} s older than sessionStart{oldest}"
 
 
 @session_rule("content-never-played", ERROR, weighs=True)
@@ -134,8 +128,9 @@ def play_missing(before: Playback, event: SessionEvent) -> str | None:
 
     How to fix: Send `play` after each ad break, pause and buffering.
 
-    Known limits: A session in which nothing has played yet is reported by `content-never-played`. Live content is not
-    exempt: if its playhead continues to advance during a long pause, the pause is reported.
+    Known limits: A session in which nothing has played yet is reported by `content-never-played`. Live content, and a
+    session whose start was not recorded, are judged after ad breaks only: a live playhead may be a clock that continues
+    to advance during a pause.
     """
     if not before.has_begun_to_play or not before.shows_silent_run(event):
         return None
@@ -169,8 +164,8 @@ def session_opened_twice(now: Playback) -> str | None:
     yet.
 
     Known limits: Devices that share an address and a user agent look like one device. Equal bodies are a retry and are
-    reported by `session-start-retried`. A `sessionStart` that was refused does not count. The rule does not apply to
-    files.
+    reported by `session-start-retried`. A `sessionStart` that was refused does not count. While
+    recording, the rule waits 10 seconds for the first event; `check` does not wait. The rule does not apply to files.
     """
     if now.opened_beside is None:
         return None

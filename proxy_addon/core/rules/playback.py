@@ -23,6 +23,8 @@ _SAYS_PLAY = frozenset({"play", "adStart"})
 """Event types that make the back end count time as played."""
 _ASKS_FOR_PLAY = frozenset({"adBreakComplete", "pauseStart", "bufferStart"})
 """Event types after which only a ``play`` makes the back end count time again."""
+_EVENTS_OF_A_CALL = 50
+"""How many events with one ``ts`` one call of an SDK may have caused."""
 _PODS_FOLLOWED = 1_000
 """How many indexes of ad breaks are tracked per session."""
 
@@ -173,13 +175,13 @@ class Playback:
         first_ms, last_ms: The first and the latest ``ts``.
         start: The ``sessionStart``; None before it.
         has_played: Whether there was a ``play`` or an ``adStart``.
+        before_start_s: How far the oldest event of each rule that reports such events lies before ``sessionStart``.
         content_has_played: Whether there was a ``play`` outside of an ad break.
         silent_since: The event after which a ``play`` is due before content counts as playing; None if none is due.
         run: The run since that event, or since the playhead last jumped or stood still; None if content cannot play.
         run_told: Whether the run was reported.
         pods: The playhead of the first ad break of each ``media.ad.podIndex``.
-        moved_in_ad_ms: ``ts`` of the latest events.
-        moved_in_ad: How many events with this ``ts`` moved the playhead in the open ad break.
+        moved_in_ad: The latest events of one ``ts`` that moved the playhead in the open ad break.
         break_known: Whether it is known if an ad break is open; without a recorded start, only after the first
             ``adBreakStart`` or ``adBreakComplete``.
         in_unseen_break: Whether an ad break seems to be open that began before the recording.
@@ -208,6 +210,7 @@ class Playback:
     plays: int = 0
     first_play: SessionEvent | None = None
     has_played: bool = False
+    before_start_s: Mapping[bool, float] = field(default_factory=dict)
     content_has_played: bool = False
     silent_since: SessionEvent | None = None
     run: Run | None = None
@@ -217,8 +220,7 @@ class Playback:
     in_unseen_break: bool = False
     ads_in_break: int = 0
     pods: Mapping[int, float] = field(default_factory=dict)
-    moved_in_ad_ms: int | None = None
-    moved_in_ad: int = 0
+    moved_in_ad: tuple[SessionEvent, ...] = ()
     pod_position: int | None = None
     ad: SessionEvent | None = None
     chapter: SessionEvent | None = None
@@ -282,6 +284,7 @@ class Playback:
                 self.last_ms = event.ts_ms
             self._see_playhead(event)
             self._see_ping(event)
+            self._see_before_start(event)
             self._see_run(event)
             self._see_ad(event)
             self._move(event)
@@ -331,6 +334,24 @@ class Playback:
             case "stateStart" | "stateEnd" | "statesUpdate":
                 self._change_states(event)
 
+    def seconds_before_start(self, event: SessionEvent) -> float | None:
+        """Return how much older than ``sessionStart`` an event is; None if it is not, or if that is not known."""
+        start = self.start
+        if start is None or start.ts_ms is None or event.ts_ms is None or event.type == "sessionStart":
+            return None
+        return (start.ts_ms - event.ts_ms) / 1000 if event.ts_ms < start.ts_ms else None
+
+    def is_long_before_start(self, before_s: float) -> bool:
+        """Whether the back end no longer sorts an event that is so much older than ``sessionStart``."""
+        return before_s > self.limits.reorder_window_s
+
+    def _see_before_start(self, event: SessionEvent) -> None:
+        before_s = self.seconds_before_start(event)
+        if before_s is not None:
+            is_long = self.is_long_before_start(before_s)
+            if before_s > self.before_start_s.get(is_long, 0):
+                self.before_start_s = {**self.before_start_s, is_long: before_s}
+
     def run_with(self, event: SessionEvent) -> Run | None:
         """Return the run without a ``play``, including an event; None if no ``play`` is due or content cannot play."""
         if self.silent_since is None or self.is_in_break or self.life is not Life.OPEN:
@@ -343,6 +364,9 @@ class Playback:
         """Whether an event is the first to show that content plays without a ``play``."""
         if self.run_told or event.type in _SAYS_PLAY:
             return False
+        if self.has_begun_to_play and self.is_live and self.silent_since is not None:
+            if self.silent_since.type != "adBreakComplete":
+                return False  # the clock of live content runs on in a pause and while buffering
         run = self.run_with(event)
         return run is not None and run.is_long and run.moves >= (2 if self.has_begun_to_play else 1)
 
@@ -367,12 +391,13 @@ class Playback:
         return abs(event.playhead_s - began.playhead_s) > self.limits.playhead_slack_s
 
     def _see_ad(self, event: SessionEvent) -> None:
-        if event.ts_ms != self.moved_in_ad_ms:
-            self.moved_in_ad_ms, self.moved_in_ad = event.ts_ms, 0
         if event.type in ("adBreakStart", "adBreakComplete"):
-            self.moved_in_ad = 0
-        else:
-            self.moved_in_ad += self.moved_playhead_in_ad(event)
+            self.moved_in_ad = ()
+        elif event.ts_ms is not None and self.moved_playhead_in_ad(event):
+            if not self.moved_in_ad or self.moved_in_ad[0].ts_ms != event.ts_ms:
+                self.moved_in_ad = (event,)
+            elif len(self.moved_in_ad) < _EVENTS_OF_A_CALL:
+                self.moved_in_ad += (event,)
         if event.type == "adBreakStart" and event.pod_index is not None and event.playhead_s is not None:
             if event.pod_index not in self.pods and len(self.pods) < _PODS_FOLLOWED:
                 self.pods = {**self.pods, event.pod_index: event.playhead_s}

@@ -53,9 +53,9 @@ Check = Callable[[Any], Iterable[Problem]]
 
 
 class Withdrawn(NamedTuple):
-    """Withdraws the last places that a rule reported: the event at hand shows that they were correct."""
+    """Withdraws what a rule reported of some events: the event at hand shows that they were correct."""
 
-    places: int
+    events: tuple[Any, ...]
 
 
 SessionCheck = Callable[[Any, Any], str | Withdrawn | None]

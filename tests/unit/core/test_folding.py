@@ -98,6 +98,13 @@ def test_a_refusal_follows_from_the_first_error_of_its_exchange_and_from_nothing
     ]
 
 
+def test_what_upstream_said_is_never_hidden_behind_another_answer():
+    said = [
+        found("upstream-refused", seq, message=f"upstream answered 400: {why!r}") for seq, why in enumerate("aba", 1)
+    ]
+    assert [(folded.finding.message[-2:-1], folded.count) for folded in fold(said)] == [("a", 2), ("b", 1)]
+
+
 @pytest.mark.parametrize(
     ("cause", "consequence"),
     [("playhead-in-milliseconds", "playhead-beyond-length"), ("ts-not-milliseconds", "ts-clock-skew")],

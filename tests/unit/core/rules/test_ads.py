@@ -533,3 +533,10 @@ def test_a_seek_out_of_an_ad_closes_the_break_at_the_new_position():
     moved: list[Row] = [("ping", 13, 14), *closing]
     [found] = [each for each in judged([*played, *moved, *after]) if each.rule == "playhead-moved-in-ad"]
     assert (found.count, found.places, found.message[:13]) == (1, (Place(5),), "playhead 14 s")
+
+
+def test_an_ad_that_an_sdk_starts_anew_with_the_session_may_be_short():
+    restart: list[Row] = [("sessionStart", 0, 8, {"media.resume": True}), ("adBreakStart", 0, 8, {}, 0.1)]
+    restart += [("adStart", 0, 8, {"media.ad.podPosition": 1, "media.ad.length": 20}, 0.2)]
+    ended: list[Row] = [("adComplete", 1, 8), ("adBreakComplete", 1.1, 8), ("sessionEnd", 2, 9)]
+    assert rules(judged([*restart, *ended])) == ["ts-equal"]

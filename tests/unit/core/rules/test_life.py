@@ -113,6 +113,19 @@ FIRES = [
         "the playhead advanced by 18 s in 18 s, but no play followed bufferStart",
     ),
     Fires(
+        "play-missing",
+        WARNING,
+        [
+            ("sessionStart", 0, 40000, LIVE),
+            *[(type, t, 40000 + t) for t, type in [(1, "adBreakStart"), (2, "adStart"), (8, "adComplete")]],
+            ("adBreakComplete", 9, 40009),
+            *[("ping", t, 40000 + t) for t in (15, 20)],
+            ("sessionEnd", 21, 40021),
+        ],
+        7,
+        "the playhead advanced by 11 s in 11 s, but no play followed adBreakComplete",
+    ),
+    Fires(
         "session-opened-twice",
         WARNING,
         [START, ("sessionEnd", 5, 0)],
@@ -244,6 +257,21 @@ NEAR_MISSES = [
         "play-missing",
         "it moves by less than 10 s",
         [*BREAK, ("ping", 20, 5), ("ping", 24, 9), ("play", 25, 10), ("sessionEnd", 26, 11)],
+    ),
+    *(
+        NearMiss(
+            "play-missing",
+            f"the clock of live content runs on after {stop}",
+            [
+                ("sessionStart", 0, 40000, LIVE),
+                ("play", 0.1, 40000),
+                (stop, 10, 40010),
+                *[("ping", t, 40000 + t) for t in (20, 30, 40)],
+                ("play", 41, 40041),
+                ("sessionEnd", 42, 40042),
+            ],
+        )
+        for stop in ("pauseStart", "bufferStart")
     ),
     NearMiss("session-opened-twice", "it is the only one", [START, PLAY, PING, END], {"opened_beside": None}),
     NearMiss(

@@ -226,6 +226,35 @@ def test_the_start_leads_though_the_ads_before_it_are_older(by_arrival: bool):
     assert (found[0].count, found[0].seq, found[0].message) == (5, 2, "adBreakStart is 30 s older than sessionStart")
 
 
+def test_places_are_in_the_order_of_arrival_and_the_message_names_the_oldest_event():
+    """The walk is in the order of ts, the places are those that arrived first."""
+    early: list[Row] = [
+        ("ping", -10 - n, 0, {}, n) for n in range(1, MOST_PLACES + 6)
+    ]  # each older than the one before
+    [found] = [each for each in judged([START, *early, PLAY]) if each.rule == "events-long-before-start"]
+    assert (found.count, found.seq) == (MOST_PLACES + 5, 3)
+    assert [place.seq for place in found.places] == list(range(3, 3 + MOST_PLACES))
+    assert found.message == "ping is 11 s older than sessionStart; the oldest such event is 35 s older"
+
+
+def test_a_second_start_that_is_older_is_reported_as_a_second_start_alone():
+    found = judged([START, ("sessionStart", -8, 0, {}, 1), ("play", 2, 0), ("sessionEnd", 3, 1)])
+    assert rules(found) == ["session-start-duplicate"]
+
+
+def test_a_first_start_without_a_time_is_not_replaced_by_a_second_one():
+    start, *others = built([START, PLAY, ("ping", 0.1, 0, {}, 0.2), ("sessionStart", 5, 0), ("ping", 3, 2, {}, 6)])
+    judge = SessionJudge(SessionFacts())
+    for event in (replace(start, ts_ms=None), *others):
+        judge.add(event)
+    assert {"ts-equal", "ts-out-of-order"} <= set(rules(judge.findings(is_over=False)))
+
+
+def test_the_clock_of_events_that_are_older_than_the_start_is_not_judged():
+    found = judged([("sessionStart", 0, 0, {}, 0), ("play", -900, 0, {}, 1), ("ping", 10, 9)], is_over=False)
+    assert rules(found) == ["events-long-before-start"]
+
+
 def test_events_older_than_a_start_that_arrives_late_are_not_told_by_the_rules_of_order():
     """Once the start is known, nothing is said of their times but that."""
     judge = SessionJudge(SessionFacts())

@@ -295,6 +295,7 @@ def test_a_session_with_the_flag_may_start_anywhere_and_live_content_at_any_seco
     "events",
     [
         [("sessionStart", 0, 0), ("play", 20, 20.999)],
+        [("sessionStart", 0, 0), ("adBreakStart", 0.2, 0), ("adStart", 0.3, 0), ("play", 0.4, 900)],
         [("sessionStart", 0, 0.5), ("play", 2, 1200)],
         [("sessionStart", 0, 0), ("play", 0.1, 0), ("pauseStart", 5, 5), ("play", 6, 1200)],
         [("sessionStart", 0, 0), *PRE_ROLL, ("play", 31, 0)],
