@@ -540,3 +540,10 @@ def test_an_ad_that_an_sdk_starts_anew_with_the_session_may_be_short():
     restart += [("adStart", 0, 8, {"media.ad.podPosition": 1, "media.ad.length": 20}, 0.2)]
     ended: list[Row] = [("adComplete", 1, 8), ("adBreakComplete", 1.1, 8), ("sessionEnd", 2, 9)]
     assert rules(judged([*restart, *ended])) == ["ts-equal"]
+
+
+def test_a_break_that_is_closed_twice_withdraws_once():
+    played: list[Row] = [START, PLAY, ("adBreakStart", 8, 8), _ad(9, 8), ("ping", 13, 14), ("adSkip", 15, 99)]
+    closed: list[Row] = [("adBreakComplete", 15, 99, {}, 15.1), ("adBreakComplete", 15, 99, {}, 15.2)]
+    [found] = [each for each in judged([*played, *closed]) if each.rule == "playhead-moved-in-ad"]
+    assert (found.count, found.places) == (1, (Place(5),))
