@@ -86,6 +86,7 @@ def replay(
     Exit code: 1 if an answer differs or is missing, else 0.
     """
     # Imported here because --help must not wait for the HTTP library and the database.
+    from proxy_addon.core.replays.changing import host_of  # noqa: PLC0415
     from proxy_addon.core.replays.comparing import Noise  # noqa: PLC0415
     from proxy_addon.core.replays.sending import SendingOptions  # noqa: PLC0415
     from proxy_addon.replay import preparing  # noqa: PLC0415
@@ -111,7 +112,7 @@ def replay(
         through = _proxy(url, options.proxy)
         refused: ReplayError | None = None
         try:
-            target, proxy = preparing.checked(store, url, options.allowed, through)
+            target, proxy = preparing.checked(store, url, options.allowed, through, host_of(kept.changes))
         except ReplayError as e:
             if not dry_run:
                 raise

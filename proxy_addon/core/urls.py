@@ -84,3 +84,21 @@ def parse_server_url(url: str) -> ServerUrl:
     if len(path) > _LONGEST_PATH or len(parts.hostname) > _LONGEST_HOST:
         raise SettingsError(f"the URL of {parts.hostname[:_LONGEST_HOST]} is too long", hint=wanted)
     return ServerUrl(scheme, parts.hostname.lower(), port or _DEFAULT_PORTS[scheme], path)
+
+
+def parse_host(value: str, scheme: str) -> ServerUrl:
+    """Return the server that a ``Host`` header names.
+
+    Args:
+        scheme: The scheme of the request; its default port is meant if the value has none.
+
+    Raises:
+        SettingsError: The value is not ``host[:port]``.
+    """
+    try:
+        url = parse_server_url(f"{scheme}://{value}")
+    except SettingsError:
+        url = None
+    if url is None or "/" in value:
+        raise SettingsError(f"{value!r} is not a Host", hint="write host or host:port")
+    return url

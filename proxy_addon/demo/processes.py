@@ -87,8 +87,7 @@ class Workplace:
         """
         self._folder = folder
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("SESSIONTAPE_")}
-        # Recorders announce themselves in this folder, so that the announcements are deleted with it.
-        self._environment |= {"XDG_RUNTIME_DIR": str(folder), **settings}
+        self._environment |= settings
 
     @contextmanager
     def server(self, *arguments: str) -> Iterator[Server]:

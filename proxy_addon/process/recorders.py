@@ -2,6 +2,9 @@
 
 While it runs, each keeps a file, named after its process ID, in a folder of the user. A recorder that was killed leaves
 its file, which is ignored once no process has that ID.
+
+The environment has no say in where the folder is: a recorder that a service manager started and a replay on a terminal
+may have different ones, and have to find each other all the same.
 """
 
 from __future__ import annotations
@@ -22,35 +25,40 @@ class Recorder:
 
     Attributes:
         address: The IP address that it listens on; the unspecified address for all interfaces.
-        upstream: The URL that it forwards to.
+        upstream: The URL that it forwards to; None if the requests say where they go, as with a forward proxy.
     """
 
     address: str
     port: int
-    upstream: str
+    upstream: str | None
 
 
-def announce(recorders: Sequence[Recorder]) -> None:
+FOLDER = (
+    Path(tempfile.gettempdir()) / "sessiontape"  # a folder of the user, on Windows
+    if sys.platform == "win32"
+    else Path("/tmp") / f"sessiontape-{os.getuid()}"  # noqa: S108  # only used if it belongs to the user
+)
+
+
+def announce(recorders: Sequence[Recorder], folder: Path = FOLDER) -> None:
     """Write the file of this process; do nothing if the folder cannot be used, because recording works without it."""
     with suppress(OSError):
-        folder = _folder()
         folder.mkdir(mode=0o700, exist_ok=True)
         if _is_ours(folder):
-            own = _own_file()
+            own = _own_file(folder)
             new = own.with_suffix(".new")
             new.write_text(json.dumps([asdict(each) for each in recorders]), encoding="utf-8")
             new.replace(own)
 
 
-def withdraw() -> None:
+def withdraw(folder: Path = FOLDER) -> None:
     """Remove the file of this process."""
     with suppress(OSError):
-        _own_file().unlink(missing_ok=True)
+        _own_file(folder).unlink(missing_ok=True)
 
 
-def running() -> Iterator[Recorder]:
+def running(folder: Path = FOLDER) -> Iterator[Recorder]:
     """Yield the running recorders; remove the files of dead ones."""
-    folder = _folder()
     if not _is_ours(folder):
         return
     for path in sorted(folder.glob("*.json")):
@@ -61,16 +69,8 @@ def running() -> Iterator[Recorder]:
                 path.unlink(missing_ok=True)
 
 
-def _folder() -> Path:
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and Path(runtime).is_dir():
-        return Path(runtime) / "sessiontape"
-    user = "" if sys.platform == "win32" else f"-{os.getuid()}"
-    return Path(tempfile.gettempdir()) / f"sessiontape{user}"
-
-
-def _own_file() -> Path:
-    return _folder() / f"{os.getpid()}.json"
+def _own_file(folder: Path) -> Path:
+    return folder / f"{os.getpid()}.json"
 
 
 def _is_ours(folder: Path) -> bool:

@@ -15,18 +15,20 @@ class Announcing:
     """The addon that announces it, from when connections are accepted until the proxy ends."""
 
     def running(self) -> None:
-        """Announce the addresses of reverse mode; other modes have no upstream of their own."""
+        """Announce all addresses; only those of reverse mode have an upstream of their own."""
         server: Proxyserver | None = ctx.master.addons.get("proxyserver")
         found = []
         for instance in server.servers if server is not None else ():
             mode = instance.mode
+            upstream = None
             if isinstance(mode, ReverseMode):
                 host, port = mode.address
                 upstream = f"{mode.scheme}://{in_url(host)}:{port}"
-                found += [
-                    Recorder(address=str(each[0]), port=int(each[1]), upstream=upstream)
-                    for each in instance.listen_addrs
-                ]
+            elif mode.transport_protocol == "udp":
+                continue  # a replay cannot reach it
+            found += [
+                Recorder(address=str(each[0]), port=int(each[1]), upstream=upstream) for each in instance.listen_addrs
+            ]
         if found:
             recorders.announce(found)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,11 @@ from proxy_addon.core.replays.plans import SessionPlan, cut_short, plan_session,
 from proxy_addon.core.replays.runs import ReplayRun, RunChange, RunOptions, Step, run_changes
 from proxy_addon.core.replays.targets import Allowed
 from proxy_addon.core.sessions import Session
-from proxy_addon.core.urls import ServerUrl
+from proxy_addon.core.urls import ServerUrl, parse_host
 from proxy_addon.process import recorders
 from proxy_addon.replay.connecting import Proxy, ProxyUrl, check_proxy
 from proxy_addon.replay.planner import Planner, Planning
-from proxy_addon.replay.resolving import CheckedTarget, check_target
+from proxy_addon.replay.resolving import CheckedTarget, Role, check_target
 from storage import exchanges, runs, sessions
 from storage.engine import Store
 from storage.filters import Filters
@@ -51,20 +52,26 @@ class Chosen:
 
 
 def checked(
-    store: Store, url: ServerUrl, allowed: Sequence[Allowed], proxy: ProxyUrl | None
+    store: Store, url: ServerUrl, allowed: Sequence[Allowed], proxy: ProxyUrl | None, host: str | None
 ) -> tuple[CheckedTarget, Proxy | None]:
     """Return the checked target, and the proxy, which is checked like a target.
 
+    Args:
+        host: The ``Host`` that the changes set, which is checked like a target too; None if they set none.
+
     Raises:
-        TargetRefused: The target or the proxy may not be used.
+        TargetRefused: The target, the proxy or the ``Host`` may not be used.
         TargetUnreachable: The name of either cannot be resolved.
         SettingsError: The proxy cannot reach the target.
     """
     with store.read() as db:
         upstreams, servers = sessions.upstreams(db), sessions.servers(db)
-    target = check_target(
-        url, upstreams=upstreams, servers=servers, recorders=list(recorders.running()), allowed=allowed
+    judge = functools.partial(
+        check_target, upstreams=upstreams, servers=servers, recorders=list(recorders.running()), allowed=allowed
     )
+    target = judge(url)
+    if host is not None and judge(parse_host(host, url.scheme), role=Role.HOST).needed_leave:
+        target = replace(target, needed_leave=True)
     if proxy is None:
         return target, None
     return target, check_proxy(proxy, target, upstreams=upstreams, servers=servers, allowed=allowed)

@@ -16,17 +16,19 @@ from ipaddress import ip_address
 
 from proxy_addon.core.replays.targets import Address, Allowed, Server, canonical_address, is_allowed, is_same, refusal
 from proxy_addon.core.urls import ServerUrl, parse_server_url
-from proxy_addon.errors import SettingsError, TargetRefused, TargetUnreachable
+from proxy_addon.errors import ReplayError, SettingsError, TargetRefused, TargetUnreachable
 from proxy_addon.process.recorders import Recorder
 
 _PARALLEL_LOOKUPS = 16
 
 
 class Role(StrEnum):
-    """The role of a server in a replay; the value is the option that names it."""
+    """The role of a server in a replay; the value is the option or header that names it."""
 
     TARGET = "--target"
     PROXY = "--proxy"
+    HOST = "Host"
+    """The server that a changed ``Host`` names: a proxy at the target may send requests there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def check_target(
 
     Raises:
         TargetRefused: A replay may not go there; the hint says what to type to allow it.
-        TargetUnreachable: The target's name cannot be resolved.
+        TargetUnreachable: The target's name cannot be resolved, and it is to be connected to.
     """
     upstreams, servers = list(upstreams), list(servers)
     failure: OSError | UnicodeError | None = None
@@ -82,35 +84,45 @@ def check_target(
     refused = refusal(target, upstreams=others, allowed=allowed, local=_own(everywhere))
     if refused is not None:
         raise TargetRefused(
-            f"refused to replay {'to' if role is Role.TARGET else 'through'} {url}: {refused.reason}; nothing has been sent",
+            f"refused to replay {_named(url, role)}: {refused.reason}; nothing has been sent",
             hint=f"if that is where it should go, add: --allow-host {refused.allow}",
         )
-    if failure is not None:
+    if failure is not None and role is not Role.HOST:
         raise TargetUnreachable(
             f"cannot resolve {url.host}: {_cause(failure)}", hint=f"is {role} spelled right, and is there a network?"
         ) from failure
     needed_leave = refusal(target, upstreams=others, allowed=(), local=_own(everywhere)) is not None
     for recorder in _recorders_at(target, recorders):
-        try:
-            behind = check_target(
-                parse_server_url(recorder.upstream),
-                upstreams=upstreams,
-                allowed=allowed,
-                servers=servers,
-                recorders=[each for each in recorders if each != recorder],
+        refused_behind: str | ReplayError | SettingsError = "nothing has been sent"
+        if recorder.upstream is not None:
+            try:
+                behind = check_target(
+                    parse_server_url(recorder.upstream),
+                    upstreams=upstreams,
+                    allowed=allowed,
+                    servers=servers,
+                    recorders=[each for each in recorders if each != recorder],
+                )
+            except (ReplayError, SettingsError) as e:
+                refused_behind = e
+            else:
+                needed_leave = needed_leave or behind.needed_leave
+                continue
+        if not is_allowed(target, allowed):
+            place = f"{f'[{url.host}]' if ':' in url.host else url.host}:{url.port}"
+            raise TargetRefused(
+                f"refused to replay {_named(url, role)}: a recorder listens there and would pass it on to "
+                f"{recorder.upstream or 'any server that a request names'}; {refused_behind}",
+                hint=f"if that is where it should go, add: --allow-host {place}",
             )
-        except (TargetRefused, TargetUnreachable, SettingsError) as e:
-            if not is_allowed(target, allowed):
-                place = f"{f'[{url.host}]' if ':' in url.host else url.host}:{url.port}"
-                raise TargetRefused(
-                    f"refused to replay to {url}: a recorder listens there and would pass it on to {recorder.upstream};"
-                    f" {e}",
-                    hint=f"if that is where it should go, add: --allow-host {place}",
-                ) from e
-            needed_leave = True
-        else:
-            needed_leave = needed_leave or behind.needed_leave
+        needed_leave = True
     return CheckedTarget(url, numbers, needed_leave)
+
+
+def _named(url: ServerUrl, role: Role) -> str:
+    if role is Role.HOST:
+        return f"with the header Host: {url.authority}"
+    return f"{'to' if role is Role.TARGET else 'through'} {url}"
 
 
 def _recorders_at(target: Server, recorders: Iterable[Recorder]) -> Iterator[Recorder]:

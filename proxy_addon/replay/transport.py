@@ -44,7 +44,8 @@ _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods whose requests need no ``Content-Length`` if they have no body (RFC 9110, 8.6)."""
 _PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
-_TARGET = re.compile(r"[^\x00-\x20\x7f]+\Z")
+_TARGET = re.compile(r"(?:/[^\x00-\x20\x7f]*|\*)\Z")
+"""What may follow the method; not a whole URL, which a proxy would obey instead of the target's address."""
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z\x80-\xff-]+\Z")
 _KEPT_S = re.compile(r"timeout\s*=\s*(?P<seconds>[0-9]{1,6})", re.IGNORECASE)
 
@@ -207,8 +208,8 @@ class HttpTransport:
         path = self._base + request.path
         if not _TOKEN.match(request.method):
             raise ValueError(f"{request.method!r} is not a method")
-        if not _TARGET.match(path):
-            raise ValueError(f"{path!r} is not a path")
+        if not _TARGET.match(request.path):
+            raise ValueError(f"{request.path!r} is not a path")
         lines = f"{_lines(self._host_for(request))}{_lines(request.headers)}{_lines(_length(request))}"
         return f"{request.method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
 

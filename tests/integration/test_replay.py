@@ -764,7 +764,7 @@ class TestWhereItMayGo:
             assert f"--allow-host 127.0.0.1:{first.port}" in said
             with processes.recorder(tmp_path, first.url, f"sqlite:///{tmp_path}/more.db") as second:
                 assert f"would pass it on to {trap.url}" in refused(tape, f"http://localhost:{second.port}", *MAX)
-            assert trap.connections == 0
+            assert trap.requests == []
             document = replayed(tape, first.url, *MAX, "--allow-host", f"127.0.0.1:{first.port}")
             assert document["changes"][0]["option"] == "--safe"
             assert len(trap.requests) == 28
@@ -777,6 +777,40 @@ class TestWhereItMayGo:
         with processes.recorder(tmp_path, fine.url, f"sqlite:///{tmp_path}/fine.db") as fourth:
             replayed(tape, fourth.url, *MAX)
         assert (len(fine.requests), len(trap.requests)) == (28, 28)
+
+    def test_a_recorder_with_another_environment_is_found_too(self, sqlite_url, server, tmp_path, monkeypatch):
+        trap = server()
+        tape = fill(sqlite_url, playback(1, upstream=trap.url))
+        with processes.recorder(tmp_path, trap.url, f"sqlite:///{tmp_path}/other.db") as recorder:
+            for name in ("TMPDIR", "XDG_RUNTIME_DIR"):  # as under cron or a service manager
+                monkeypatch.setenv(name, str(tmp_path))
+            assert "a recorder listens there" in refused(tape, recorder.url, *MAX)
+        assert trap.requests == []
+
+    def test_what_a_proxy_at_the_target_may_do_with_a_host_needs_to_be_allowed(self, sqlite_url, server, tmp_path):
+        trap, target = server(), server()
+        tape = fill(sqlite_url, playback(1, upstream=trap.url))
+        store = f"sqlite:///{tmp_path}/other.db"
+        command = [processes.COMMAND, "record", "--mode", "regular@127.0.0.1:0", "--store", store]
+        changes = tmp_path / "changes.toml"
+        changes.write_text(f'[[change]]\ndo = "set-header"\nname = "host"\nvalue = "127.0.0.1:{trap.port}"\n')
+        host = ("--set-header", f"Host=127.0.0.1:{trap.port}")
+        with processes.serving(command, tmp_path) as forward:
+            said = refused(tape, forward.url, *MAX)
+            assert "would pass it on to any server that a request names" in said
+            assert f"--allow-host 127.0.0.1:{forward.port}" in said
+            allowed = ("--allow-host", f"127.0.0.1:{forward.port}")
+            for change in (host, ("--changes", str(changes))):
+                said = refused(tape, forward.url, *MAX, *allowed, *change)
+                assert f"with the header Host: 127.0.0.1:{trap.port}: it is the upstream of recorded sessions" in said
+            assert trap.connections == 0
+            document = replayed(tape, forward.url, *MAX, *allowed, *host, "--allow-host", f"127.0.0.1:{trap.port}")
+            assert document["changes"][0]["option"] == "--safe"
+            assert len(trap.requests) == 2
+        for name in ("a.omtrdc.net", "nowhere.invalid"):
+            said = refused(tape, target.url, *MAX, "--set-header", f"Host={name}")
+            assert f"--allow-host {name}:80" in said
+        assert target.connections == 0
 
     def test_another_server_on_this_machine_is_fine(self, sqlite_url, server):
         trap, target = server(), server()
@@ -1411,7 +1445,17 @@ class TestChanging:
         tape = fill(
             sqlite_url, [builders.start(id="s", headers=(("Host", "shop.example"), ("A", "b"))), builders.event()]
         )
-        replayed(tape, target.url, *MAX, "--set-header", "Host=shop.example", "--set-header", "host=other.example:81")
+        replayed(
+            tape,
+            target.url,
+            *MAX,
+            "--set-header",
+            "Host=shop.example",
+            "--set-header",
+            "host=other.example:81",
+            "--allow-host",
+            "other.example",
+        )
         for _, request in target.requests:
             head = request.partition(b"\r\n\r\n")[0].split(b"\r\n")
             assert head[1] == b"Host: other.example:81"

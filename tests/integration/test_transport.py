@@ -155,6 +155,7 @@ def test_the_recorded_head_reaches_the_wire_byte_for_byte(run):
         ({"headers": (("a b", "c"),)}, "'a b' is not a header name"),
         ({"headers": (("", "c"),)}, "'' is not a header name"),
         ({"path": "/a b"}, "is not a path"),
+        ({"path": "http://127.0.0.1/a"}, "is not a path"),
         ({"path": "/a\r\nX: y"}, "is not a path"),
         ({"method": "GE T"}, "is not a method"),
     ],

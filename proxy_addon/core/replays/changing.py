@@ -50,6 +50,7 @@ from proxy_addon.core.replays.altered import (
 )
 from proxy_addon.core.replays.plans import NOT_FORWARDED, Changed
 from proxy_addon.core.replays.runs import PROFILE
+from proxy_addon.core.urls import parse_host
 from proxy_addon.core.wording import close_to
 from proxy_addon.errors import ProtocolError, SettingsError
 
@@ -216,6 +217,11 @@ def _check_header(kind: str, name: object, value: object) -> None:
             key="value",
             hint="leave it out",
         )
+    if name.lower() == "host":
+        try:
+            parse_host(value, "http")
+        except SettingsError as e:
+            raise ChangeError(str(e), key="value", hint=e.hint) from e
 
 
 def _is_latin(text: str) -> bool:
@@ -277,6 +283,12 @@ _UNQUOTED = re.compile(
 )
 
 
+def host_of(changes: Iterable[Change]) -> str | None:
+    """Return the ``Host`` that changes set; None if they set none."""
+    hosts = [change["value"] for change in changes if change.get("name", "").lower() == "host"]
+    return hosts[-1] if hosts else None
+
+
 @dataclass
 class Changer:
     """Applies changes in order to requests.
@@ -295,8 +307,7 @@ class Changer:
         numbered = list(enumerate(self.changes))
         self._of_bodies = [(n, _BodyChange(change)) for n, change in numbered if "path" in change]
         self._of_headers = [(n, change) for n, change in numbered if "path" not in change]
-        hosts = [change["value"] for _, change in self._of_headers if change["name"].lower() == "host"]
-        self._host = hosts[-1] if hosts else None
+        self._host = host_of(self.changes)
 
     def __call__(self, request: Request) -> Changed:
         """Return the request to send, with what was changed in it and a remark, if any.

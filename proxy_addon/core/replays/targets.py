@@ -5,7 +5,9 @@ The target's name is resolved once, and the addresses that are judged are those 
 * loopback addresses are allowed, and any other host needs ``--allow-host``;
 * the upstream of any session in the store always needs it, loopback or not, because it may be production;
 * so does every name under ``omtrdc.net`` and ``adobedc.net``, where Adobe's collection servers are;
-* a recorder on this machine forwards what it gets, so its upstream is judged instead.
+* a recorder on this machine forwards what it gets, so its upstream is judged instead; one without an upstream of its
+  own, such as a forward proxy, may forward anywhere and needs it always;
+* a ``Host`` that the user sets is judged like a target, because a proxy at the target may forward to it.
 
 ``--allow-host`` takes ``NAME|ADDRESS[:PORT]``:
 
