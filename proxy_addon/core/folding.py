@@ -73,6 +73,11 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=_by_place)
 
 
+def causes_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings of one exchange or session in their order, but those that may follow from others last."""
+    return sorted(findings, key=lambda finding: finding.rule in _CONSEQUENCES)
+
+
 def place_of(finding: Finding) -> str:
     """Return the place of a finding, such as ``#8``, or ``#8..#12`` if it has an extent; empty if it has no place."""
     if finding.seq is None:

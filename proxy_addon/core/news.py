@@ -31,6 +31,7 @@ class Found:
 
     Attributes:
         session: None for an exchange that belongs to none.
+        finding: Of an exchange, it has the exchange's ``seq`` as far as it is known while recording.
         event_type: Of the exchange that it was found of; None where it has none, or is of the session as a whole.
     """
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Verdict
+from proxy_addon.core.folding import causes_first
 from proxy_addon.core.news import Ended, Found, News, Started
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.sessions import Session, SessionState
@@ -21,6 +24,17 @@ from completed to ended. Also how many exchanges are remembered that still have 
 _CLOSING = ("sessionComplete", "sessionEnd")
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What this recorder has stored of a session: how many exchanges, and when the latest of them arrived."""
+
+    exchanges: int
+    latest: datetime
+
+
+_NOTHING = _Seen(0, datetime.min.replace(tzinfo=UTC))
+
+
 class Watcher:
     """Makes news of what was stored. Its methods never fail, so that they cannot disturb recording."""
 
@@ -32,7 +46,8 @@ class Watcher:
         """
         self._tell = tell
         self._ended: OrderedDict[str, SessionState] = OrderedDict()
-        self._unjudged: OrderedDict[str, Session | None] = OrderedDict()
+        self._unjudged: OrderedDict[str, tuple[Session | None, int | None]] = OrderedDict()
+        self._seen: OrderedDict[str, _Seen] = OrderedDict()
 
     def stored(self, batch: Iterable[tuple[Exchange, Verdict]], touched: Iterable[Touched]) -> None:
         """Report the findings of stored exchanges, and the sessions that they started or ended."""
@@ -41,11 +56,13 @@ class Watcher:
     def found_of_exchange(self, exchange: Exchange, findings: Sequence[Finding]) -> None:
         """Report the findings of an exchange that this recorder stored before it was judged."""
         if exchange.id in self._unjudged:
-            self._each(_of_exchange(exchange, findings, self._unjudged.pop(exchange.id)))
+            self._each(_of_exchange(exchange, findings, *self._unjudged.pop(exchange.id)))
 
     def found_of_session(self, session: Session, findings: Iterable[Finding]) -> None:
         """Report new findings of a session as a whole."""
-        self._each(Found(at=session.last_event_at, session=session, finding=finding) for finding in findings)
+        self._each(
+            Found(at=session.last_event_at, session=session, finding=finding) for finding in causes_first(findings)
+        )
 
     def _each(self, news: Iterable[News]) -> None:
         if self._tell is None:
@@ -58,9 +75,11 @@ class Watcher:
 
     def _of_stored(self, batch: Iterable[tuple[Exchange, Verdict]], touched: Iterable[Touched]) -> Iterable[News]:
         session_of: dict[str, Session] = {}
+        seqs: dict[str, int] = {}
         closed: dict[str, Session] = {}
         for each in touched:
             session_of |= dict.fromkeys((exchange.id for exchange in each.exchanges), each.session)
+            seqs |= self._seqs(each)
             if each.session.exchanges == len(each.exchanges):
                 yield Started(at=each.session.started_at, session=each.session)
             closing = [exchange for exchange in each.exchanges if _closes(exchange)]
@@ -70,22 +89,37 @@ class Watcher:
                 _remember(self._ended, each.session.id, state)
         for exchange, verdict in batch:
             session = session_of.get(exchange.id)
+            seq = seqs.get(exchange.id)
             if verdict is None:
-                _remember(self._unjudged, exchange.id, session)
+                _remember(self._unjudged, exchange.id, (session, seq))
             else:
-                yield from _of_exchange(exchange, verdict, session)
+                yield from _of_exchange(exchange, verdict, session, seq)
             if exchange.id in closed:
                 yield Ended(at=exchange.received_at, session=closed[exchange.id])
+
+    def _seqs(self, touched: Touched) -> dict[str, int]:
+        """Return the numbers of the new exchanges of a session, by exchange id, as far as they are known."""
+        session, arrived = touched.session, sorted(touched.exchanges, key=lambda each: each.received_at)
+        before = self._seen.pop(session.id, _NOTHING)
+        first = session.exchanges - len(arrived) + 1
+        latest = max(session.last_event_at, before.latest, *(each.received_at for each in arrived))
+        _remember(self._seen, session.id, _Seen(session.exchanges, latest))
+        if before.exchanges != first - 1:
+            return {}  # the others came before this recorder was started, or through another one
+        return {each.id: seq for seq, each in enumerate(arrived, first) if each.received_at > before.latest}
 
 
 NOBODY_WATCHES = Watcher(None)
 
 
-def _of_exchange(exchange: Exchange, findings: Iterable[Finding], session: Session | None) -> Iterable[News]:
+def _of_exchange(
+    exchange: Exchange, findings: Iterable[Finding], session: Session | None, seq: int | None
+) -> Iterable[News]:
     events = exchange.request.reading.events
     event_type = events[0].type if events else None
-    for finding in findings:
-        yield Found(at=exchange.received_at, session=session, finding=finding, event_type=event_type)
+    for finding in causes_first(findings):
+        placed = replace(finding, seq=seq)
+        yield Found(at=exchange.received_at, session=session, finding=placed, event_type=event_type)
 
 
 def _closes(exchange: Exchange) -> bool:

@@ -2,9 +2,9 @@
 
 >>> from datetime import datetime, UTC
 >>> from proxy_addon.core.findings import Finding, Severity
->>> finding = Finding(rule="ts-type", severity=Severity.ERROR, message="ts is a string")
+>>> finding = Finding(rule="ts-type", severity=Severity.ERROR, message="ts is a string", seq=5)
 >>> TextNews().line(Found(at=datetime(2026, 3, 1, 12, tzinfo=UTC), session=None, finding=finding, event_type="ping"))
-'12:00:00Z  -                 -              error    ts-type on ping: ts is a string'
+'12:00:00Z  -                 -              error      ts-type #5 ping: ts is a string'
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from proxy_addon.reporting.words import counted, duration
 
 MOST = 10_000
 """For how many sessions it is remembered which rules were printed."""
-_ID, _PLAYER, _WHAT = 16, 13, 7
+_ID, _PLAYER, _WHAT = 16, 13, 9
 """Widths of columns; longer text pushes the rest to the right."""
 
 
@@ -72,7 +72,7 @@ def _begun(session: Session) -> tuple[str, str]:
 
 
 def _finding(finding: Finding, event_type: str | None) -> str:
-    place = place_of(finding) or (f"on {event_type}" if event_type else "")
+    place = " ".join(filter(None, (place_of(finding), event_type)))
     return "".join(text for kind, text in finding_parts(finding, place) if kind != "severity").lstrip()
 
 

@@ -51,9 +51,9 @@ def test_a_session_starts_once_and_its_end_is_told_again_only_in_a_new_state():
         arrived.append(event(type, id=f"x{number}", after_s=64 + number))
         heard.stored(folded(*arrived), arrived[-1])
     assert heard == [
-        "12:00:00Z  s1                HTML5 Player   start    A film",
+        "12:00:00Z  s1                HTML5 Player   start      A film",
         "12:01:05Z  s1                HTML5 Player   completed  3 events in 1:05",
-        "12:01:07Z  s1                HTML5 Player   ended    5 events in 1:07",
+        "12:01:07Z  s1                HTML5 Player   ended      5 events in 1:07",
     ]
 
 
@@ -78,8 +78,8 @@ def test_a_start_that_opened_nothing_and_one_that_was_not_seen_say_so():
     late = event("ping", session_id="bbbb")
     heard.stored(folding.begun_late(late, id="s2"), late)
     assert [line[28:] for line in heard] == [
-        " HTML5 Player   failed   no session was opened for A film",
-        " -              partial  its start was not seen",
+        " HTML5 Player   failed     no session was opened for A film",
+        " -              partial    its start was not seen",
     ]
 
 
@@ -93,11 +93,32 @@ def test_a_mistake_is_told_once_in_a_session_to_people_and_each_time_to_programs
         each.found_of_session(session(), [replace(WRONG, rule="ping-gap", seq=7, pointer=None)])
         each.stored([(exchange(path="/api/v1/other"), [WRONG])], [])
     assert heard == [
-        "12:00:01Z  s1                HTML5 Player   error    ts-type on ping: ts is a string at /playerTime/ts",
-        "12:00:00Z  s1                HTML5 Player   error    ping-gap #7: ts is a string",
-        "12:00:00Z  -                 -              error    ts-type: ts is a string at /playerTime/ts",
+        "12:00:01Z  s1                HTML5 Player   error      ts-type ping: ts is a string at /playerTime/ts",
+        "12:00:00Z  s1                HTML5 Player   error      ping-gap #7: ts is a string",
+        "12:00:00Z  -                 -              error      ts-type: ts is a string at /playerTime/ts",
     ]
     assert len(news) == 5
+
+
+def test_a_finding_has_the_number_of_its_exchange_where_it_is_known_and_comes_before_its_consequence():
+    heard = Heard()
+    refused = Finding(rule="upstream-refused", severity=Severity.ERROR, message="status 400")
+    first, late = start(), event("adStart", id="late", after_s=1)
+    play, ping, end = (event(type, id=type, after_s=s) for type, s in (("play", 2), ("ping", 3), ("sessionEnd", 4)))
+    heard.stored(folded(first), first)
+    heard.stored(folded(first, play, ping), ping, play, findings=(refused, WRONG))
+    heard.stored(folded(first, play, ping, late), late, findings=(replace(WRONG, rule="ts-missing"),))
+    heard.stored(folded(first, play, ping, late, end), end, findings=(replace(WRONG, rule="ts-order"),))
+    heard.watcher.stored([], [Touched(session=session(id="s2", exchanges=8), exchanges=[event("ping", id="x8")])])
+    late = event("play", id="x9", after_s=9)
+    heard.watcher.stored([(late, (WRONG,))], [Touched(session=session(id="s2", exchanges=9), exchanges=[late])])
+    assert [line.split(": ")[0].split("  ")[-1].strip() for line in heard if "error" in line] == [
+        "ts-type #3 ping",
+        "upstream-refused #3 ping",
+        "ts-missing adStart",
+        "ts-order #5 sessionEnd",
+        "ts-type #9 play",
+    ]
 
 
 def test_what_a_device_sent_is_one_line():
