@@ -61,7 +61,7 @@ class Store:
         self.url = url
         self.label = hide_password(url)
         self.path = sqlite_path(url)
-        self._file: sqlite.FileId | None = None
+        self._original: sqlite.Original | None = None
         self._is_refused = False
         self._engine = (
             sqlite.make_engine(self.path, durable, self._before_closing)
@@ -184,6 +184,16 @@ class Store:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+        if self._original is not None:
+            self._original.release()
+
+    def moved_to(self) -> Path | None:
+        """Return where an SQLite store's file was moved to, with all in it that can still be written into it.
+
+        Call it after `require_file` has failed. None if the file was deleted, or if the system cannot tell.
+        """
+        self._engine.dispose()  # writes into it what is in the -wal file
+        return self._original.path() if self._original is not None else None
 
     def require_file(self) -> None:
         """Check that an SQLite store's file exists and is still the file that was first used.
@@ -193,22 +203,26 @@ class Store:
         """
         if self.path is None:
             return
+        if self._original is None:
+            try:
+                self._original = sqlite.Original(self.path)
+            except FileNotFoundError:
+                raise StorageUnavailable(
+                    f"there is no store at {self.label}",
+                    hint="'sessiontape record' and 'sessiontape db upgrade' create one; --store names another",
+                ) from None
         found = sqlite.file_id(self.path)
-        if self._file is None:
-            self._file = found
-        if found is None and self._file is None:
+        if found != self._original.id:
+            place = self._original.path()
+            what = "removed" if found is None else "replaced by another one"
+            moved = f"moved to {place}" if found is None else f"moved to {place} and {what}"
             raise StorageUnavailable(
-                f"there is no store at {self.label}",
-                hint="'sessiontape record' and 'sessiontape db upgrade' create one; --store names another",
-            )
-        if found != self._file:
-            raise StorageUnavailable(
-                f"the file of {self.label} was {'removed' if found is None else 'replaced by another one'}",
+                f"the file of {self.label} was {moved if place else what}",
                 hint="put it back, or start again to use what is there now",
             )
 
     def _open_file(self) -> None:
-        if self.path is not None and self._file is None and sqlite.is_unfinished(self.path):
+        if self.path is not None and self._original is None and sqlite.is_unfinished(self.path):
             raise StorageUnavailable(
                 f"{self.label} has an unfinished transaction of another program",
                 hint="let that program finish or undo it, or name another --store",
@@ -224,7 +238,7 @@ class Store:
         if self._is_refused:
             if sqlite.has_journal(self.path):  # an empty -wal file is our own; closing removes it
                 sqlite.leave_journal(db)
-        elif self._file is not None and sqlite.file_id(self.path) is None:
+        elif self._original is not None and sqlite.file_id(self.path) is None:
             sqlite.empty_journal(db)
 
     def _connect(self, **options: object) -> Connection:

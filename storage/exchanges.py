@@ -57,6 +57,12 @@ def to_row(exchange: Exchange, *, recording_id: str, session: str | None) -> dic
     }
 
 
+def count_of_recording(db: Connection, recording_id: str) -> int:
+    """Return how many exchanges one run of a recorder has stored."""
+    query = select(func.count()).where(ExchangeRow.recording_id == recording_id)
+    return int(db.execute(query).scalar_one())
+
+
 _TOLD = ("id", "upstream", "received_at", "duration_us", "client_address", "outcome")
 _ASKED = ("method", "path", "request_version", "request_headers", "request_body", "request_complete")
 _ANSWERED = ("status", "reason", "response_version", "response_headers", "response_body")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -51,6 +52,46 @@ def file_id(path: Path) -> FileId | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
+
+
+class Original:
+    """The file that was at a path when this was made, wherever it is now.
+
+    As long as it is held, no new file can get its inode, and it can be found again after it was moved. On Linux, it is
+    held by a descriptor of the kind ``O_PATH``: closing any other descriptor of a file would release all locks that
+    SQLite has on it in this process. Other systems have no such descriptor; those in use do not reuse inodes soon.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Hold a file.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+        self._descriptor: int | None = None
+        if not hasattr(os, "O_PATH"):
+            found = path.stat()
+        else:
+            self._descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            self._close = weakref.finalize(self, os.close, self._descriptor)
+            found = os.fstat(self._descriptor)
+        self.id: FileId = (found.st_dev, found.st_ino)
+
+    def path(self) -> Path | None:
+        """Return where the file is now; None if it was deleted, is no longer held, or the system cannot tell."""
+        if self._descriptor is None:
+            return None
+        try:
+            path = Path(f"/proc/self/fd/{self._descriptor}").readlink()
+            return path if file_id(path) == self.id else None
+        except OSError:
+            return None
+
+    def release(self) -> None:
+        """Let go of the file; its id stays known."""
+        if self._descriptor is not None:
+            self._descriptor = None
+            self._close()
 
 
 def has_journal(path: Path) -> bool:

@@ -114,7 +114,8 @@ def record(
     Point the player at the address that is printed instead of the real server's; http and https share the port. Stop
     the proxy with Ctrl-C: it first stores the exchanges that are in flight.
 
-    Exit code: 2 if the proxy could not start or an exchange could not be stored.
+    Exit code: 2 if the proxy could not start, an exchange could not be stored, or the store's file was removed, moved or
+    replaced.
     """
     # Imported here because --help must not wait for mitmproxy and the database.
     from proxy_addon.files import settings  # noqa: PLC0415
@@ -153,8 +154,8 @@ def record(
                         "this machine"
                     )
 
-        lost = serve(recording, ready, _watching(live, output))
-    sys.exit(2 if lost else 0)  # the log names them
+        is_complete = serve(recording, ready, _watching(live, output))
+    sys.exit(0 if is_complete else 2)  # the log says what is missing
 
 
 def _watching(live: str | None, output: Lines) -> Callable[[News], None] | None:

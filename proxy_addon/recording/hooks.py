@@ -42,7 +42,7 @@ from proxy_addon.recording.live import LiveJudge
 from proxy_addon.recording.options import DURABILITIES, DURABILITY_HELP, REJECT_HELP, TIMEOUT_HELP, UPSTREAM_TIMEOUT_S
 from proxy_addon.recording.watching import Watcher
 from proxy_addon.recording.writer import LINGER_S, Writer
-from storage import DEFAULT_STORE, migrate, revision, saving
+from storage import DEFAULT_STORE, exchanges, migrate, opening, revision, saving
 from storage.engine import Store, check_url
 
 logger = logs.logger(__name__)
@@ -112,12 +112,31 @@ class _Recorder:
             self.marks.judged(flow, verdict)
         return self.writer.put(exchange, verdict)
 
+    def kept_elsewhere(self) -> int:
+        """Return how many exchanges of this recording are in the store's file, which was moved; 0 if it was deleted."""
+        moved_to = self.store.moved_to()
+        if moved_to is None:
+            return 0
+        try:
+            with opening.reading(f"sqlite:///{moved_to}") as db:
+                return exchanges.count_of_recording(db, self._run.id)
+        except SessiontapeError as e:
+            logger.warning(f"the file that was moved cannot be read: {e}")
+            return 0
+
+
+def _whereabouts(stored: int, kept: int) -> str:
+    if kept == stored:
+        return "all of them in the file that was moved"
+    return f"{kept} of them in the file that was moved" if kept else "lost with it"
+
 
 class Tape:
     """Records what players send into a store.
 
     Attributes:
         lost: How many exchanges could not be stored; known after `done`.
+        is_store_gone: Whether the file with exchanges was removed, moved or replaced; known after `done`.
     """
 
     def __init__(self, policy: Policy | None = None, watch: Callable[[News], None] | None = None) -> None:
@@ -135,6 +154,7 @@ class Tape:
         self._keep_host = False
         self._unconverted = 0
         self.lost = 0
+        self.is_store_gone = False
         self.addons = [inside.Commands(self._judging)]  # mitmproxy adds them with this one
         self._idle = asyncio.Condition()
 
@@ -260,8 +280,10 @@ class Tape:
             try:
                 recorder.store.require_file()
             except StorageUnavailable as e:
-                logger.error(f"{e}; exchanges lost with it: {stored}")  # noqa: TRY400  # that says it all
-                stored, lost = 0, lost + stored
+                kept = await asyncio.to_thread(recorder.kept_elsewhere)
+                logger.error(f"{e}; exchanges stored before: {stored}, {_whereabouts(stored, kept)}")  # noqa: TRY400
+                stored, lost = kept, lost + stored - kept
+                self.is_store_gone = True
         recorder.store.close()
         self.lost = lost
         failed = recorder.inspector.failures.count

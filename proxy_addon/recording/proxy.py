@@ -60,7 +60,7 @@ class Listening:
 
 def serve(
     options: RecordOptions, ready: Callable[[list[Listening]], None], watch: Callable[[News], None] | None = None
-) -> int:
+) -> bool:
     """Run the recording proxy until a signal ends it.
 
     Options are checked before the store is created or upgraded.
@@ -70,7 +70,7 @@ def serve(
         watch: Called with news of sessions, from our threads; it must not block. None if nobody watches.
 
     Returns:
-        How many exchanges could not be stored.
+        Whether all exchanges were stored, and are in the store that was named.
 
     Raises:
         SettingsError: An option does not exist or is invalid.
@@ -82,7 +82,7 @@ def serve(
 
 async def _serve(
     options: RecordOptions, ready: Callable[[list[Listening]], None], watch: Callable[[News], None] | None
-) -> int:
+) -> bool:
     store = Store(options.store_url)
     _check_address(options)
     modes = _modes(options)
@@ -107,7 +107,7 @@ async def _serve(
         connections.addFilter(notices.warned)
         with signals.calling_on_signals(master.shutdown):
             await master.run()
-        return tape.lost
+        return not tape.lost and not tape.is_store_gone
     finally:
         connections.removeFilter(notices.warned)
         startup.uninstall()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -128,8 +129,40 @@ START = body(event_dict("sessionStart"))
 class TestGone:
     """The file is removed while a recorder has it open, and would write to it in vain."""
 
-    @pytest.mark.parametrize("how", ["removed", "replaced"])
+    @pytest.mark.parametrize("how", ["removed", "moved", "replaced"])
     def test_what_can_no_longer_be_stored_is_told_and_counted(self, sqlite_url, tmp_path, how):
+        path, elsewhere = Path(sqlite_url.removeprefix("sqlite:///")), tmp_path / "old.db"
+        with (
+            processes.collector(tmp_path) as upstream,
+            processes.recorder(tmp_path, upstream.url, sqlite_url, ends_with=2) as proxy,
+        ):
+            begin(proxy)
+            if how == "moved":
+                path.rename(elsewhere)
+            else:
+                for each in path.parent.glob(f"{path.name}*"):
+                    each.unlink()
+            if how == "replaced":
+                run("db", "upgrade", "--store", sqlite_url)
+            for _ in range(3):
+                begin(proxy)
+        told = proxy.process.output
+        what = {"moved": f"moved to {elsewhere}", "replaced": "replaced by another one"}.get(how, how)
+        assert f"the file of {sqlite_url} was {what}" in told
+        assert told.count("exchanges wait until it is back") == 1
+        assert told.count("lost: POST /api/v1/sessions") == 3
+        if how == "moved":
+            assert "exchanges stored before: 1, all of them in the file that was moved" in told
+            assert "1 exchanges stored, 3 lost" in told
+            (stored,) = printed("sessions", "--store", f"sqlite:///{elsewhere}")
+            assert stored["exchanges"] == 1
+        else:
+            assert "exchanges stored before: 1, lost with it" in told
+            assert "0 exchanges stored, 4 lost" in told
+        if how == "replaced":
+            assert printed("sessions", "--store", sqlite_url) == []
+
+    def test_a_file_that_is_moved_at_the_end_loses_nothing_but_is_told(self, sqlite_url, tmp_path):
         path = Path(sqlite_url.removeprefix("sqlite:///"))
         with (
             processes.collector(tmp_path) as upstream,
@@ -137,21 +170,23 @@ class TestGone:
         ):
             begin(proxy)
             path.rename(tmp_path / "old.db")
-            if how == "replaced":
-                run("db", "upgrade", "--store", sqlite_url)
-            for _ in range(3):
-                begin(proxy)
-        told = proxy.process.output
-        assert f"the file of {sqlite_url} was {how}" in told
-        assert told.count("exchanges wait until it is back") == 1
-        assert told.count("lost: POST /api/v1/sessions") == 3
-        assert "exchanges lost with it: 1" in told
-        assert "0 exchanges stored, 4 lost" in told
-        if how == "replaced":
-            assert printed("sessions", "--store", sqlite_url) == []
-        else:
-            (stored,) = printed("sessions", "--store", f"sqlite:///{tmp_path}/old.db")
-            assert stored["exchanges"] == 1, "what was committed is in the file that was moved"
+        assert "1, all of them in the file that was moved" in proxy.process.output
+        assert "1 exchanges stored, 0 lost" in proxy.process.output
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="only there an inode is used again soon")
+    def test_a_new_file_never_passes_for_the_one_that_was_removed(self, tmp_path):
+        path = tmp_path / "tape.db"
+        with closing(Store(f"sqlite:///{path}")) as store:
+            migrate.upgrade(store)
+            for each in tmp_path.iterdir():
+                each.unlink()
+            with pytest.raises(StorageUnavailable, match="was removed"):
+                reading(store)  # which closes all connections, and with them SQLite's hold on the inode
+            for number in range(100):
+                path.rename(tmp_path / f"{number}.db") if number else None
+                path.touch()
+                with pytest.raises(StorageUnavailable, match="was replaced by another one"):
+                    store.require_file()
 
     def test_a_file_that_is_put_back_gets_what_has_waited(self, sqlite_url, tmp_path):
         path = Path(sqlite_url.removeprefix("sqlite:///"))
@@ -178,7 +213,7 @@ class TestGone:
 
         with closing(Store(f"sqlite:///{path}")) as store:
             migrate.upgrade(store)
-            with pytest.raises(StorageUnavailable, match="was replaced by another one"):
+            with pytest.raises(StorageUnavailable, match=r"was moved to .* and replaced by another one"):
                 lose_it(store)
             assert path.read_bytes() == b""
             elsewhere.replace(path)
