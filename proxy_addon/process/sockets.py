@@ -2,7 +2,6 @@
 
 >>> why_unconnected("nohost.invalid", f"[Errno {socket.EAI_NONAME}] Name or service not known")
 'cannot resolve nohost.invalid'
->>> import errno
 >>> refused = f"[Errno {errno.ECONNREFUSED}] Connect call failed"
 >>> why_unconnected("localhost", f"Multiple exceptions: {refused} ('::1', 1, 0, 0), {refused} ('127.0.0.1', 1)")
 'connection refused'
@@ -12,6 +11,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -26,6 +26,12 @@ def in_url(host: str) -> str:
 
 def cannot_listen(host: str, port: int, error: OSError) -> SettingsError:
     """Return the error for an address that cannot be listened on."""
+    # asyncio skips addresses that are not there, and its error has no number if none is left.
+    if error.errno == errno.EADDRNOTAVAIL or "could not bind on any address" in str(error):
+        return SettingsError(
+            f"cannot listen on {in_url(host)}:{port}: this machine has no address {host}",
+            hint="name another address with --listen; 127.0.0.1 is this machine only, 0.0.0.0 all of its addresses",
+        )
     # asyncio adds the address to the text of its errors; only those of name resolution (below 0) have plain texts.
     number = error.errno if error.errno is not None and error.errno > 0 else None
     reason = os.strerror(number) if number is not None else error.strerror or str(error)

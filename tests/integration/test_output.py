@@ -144,7 +144,7 @@ def test_the_ready_line_is_on_stdout_once_for_every_upstream(
         ("--set confdri=x", None, ["--set confdri: mitmproxy has no such option", "did you mean confdir?"]),
         ("--set mode=regular", None, ["--set mode: this option cannot be set here"]),
         ("--mode nope", None, ["'nope' is not a mode of mitmproxy"]),
-        ("--listen 192.0.2.1:1", None, ["cannot listen on 192.0.2.1:1: "]),
+        ("--listen 192.0.2.1:1", None, ["cannot listen on 192.0.2.1:1: this machine has no address 192.0.2.1"]),
         ("--listen nowhere", None, ["is not an address to listen on: write HOST:PORT"]),
         ("--listen 127.0.0.1:70000", None, ["the highest port is 65535"]),
     ],
