@@ -10,7 +10,7 @@ from typing import Self
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from proxy_addon.core.replays.runs import SessionRun, Step, StepOutcome, percentiles
+from proxy_addon.core.replays.runs import SessionRun, Step, StepOutcome, is_cut, percentiles
 from proxy_addon.reporting.terminal import notes
 
 _LATEST = 1000
@@ -59,12 +59,13 @@ class RunProgress:
         self._progress.stop()
 
     def step(self, step: Step) -> None:
-        """Count a step, and update the line."""
-        if not self._is_on:
+        """Count a step, and update the line; a step that an interruption left unsent is not counted."""
+        is_skipped = step.outcome is StepOutcome.SKIPPED
+        if not self._is_on or (is_skipped and is_cut(step.reason)):
             return
         now_s = time.monotonic()
         self._done += 1
-        if step.outcome is not StepOutcome.SKIPPED:
+        if not is_skipped:
             self._times_s.append(now_s)
             if step.drift_ms is not None:
                 self._drifts_ms.append(step.drift_ms)
