@@ -37,8 +37,13 @@ _PINNED = {
     "DateStyle": "ISO",  # the only style in which the driver can read times with a zone
     "TimeZone": "UTC",
     "extra_float_digits": "1",  # a number comes back as it was stored
+    # A transaction is open for as long as a slow program reads our output, or as a suspended machine sleeps.
+    "idle_in_transaction_session_timeout": "0",
 }
 """Settings that every transaction relies on."""
+_PINNED_SINCE_17 = {"transaction_timeout": "0"}
+_BROKEN_OFF = re.compile(r"08|25P0[234]|57P0")
+"""Beginnings of the SQLSTATE if the server has ended a connection or a transaction: another attempt may succeed."""
 
 _SCHEME = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://", re.IGNORECASE)
 _SEARCH_PATH = re.compile(r"(?:^|\s)(?:-c\s*|--)search_path=(?P<path>(?:\\.|\S)*)", re.IGNORECASE)
@@ -72,7 +77,8 @@ def make_engine(url: str, durable: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def learn(db: psycopg.Connection[Any], entry: ConnectionPoolEntry) -> None:
-        entry.info["sessiontape_pinned"] = pinned | {"search_path": _given_search_path(db)}
+        newer = _PINNED_SINCE_17 if db.info.server_version >= 170000 else {}
+        entry.info["sessiontape_pinned"] = pinned | newer | {"search_path": _given_search_path(db)}
         encoding = db.info.parameter_status("server_encoding") or "UTF8"
         engine.dialect.sessiontape_codec = codec_for(encoding)  # type: ignore[attr-defined]
 
@@ -92,11 +98,14 @@ def take_turn(db: Connection) -> None:
 
 
 def try_lock(db: Connection, key: int) -> bool:
-    """Take a lock for as long as the transaction lasts, without an idle time-out; False if another process has it."""
-    db.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
-    if (db.dialect.server_version_info or ()) >= (17,):
-        db.exec_driver_sql("SET LOCAL transaction_timeout = 0")
+    """Take a lock for as long as the transaction lasts; False if another process has it."""
     return bool(db.exec_driver_sql("SELECT pg_try_advisory_xact_lock(%s)", (key,)).scalar())
+
+
+def is_broken_off(error: BaseException | None) -> bool:
+    """Whether an error says that the server has ended the connection or the transaction."""
+    state = error.sqlstate if isinstance(error, psycopg.Error) else None
+    return state is not None and _BROKEN_OFF.match(state) is not None
 
 
 def codec_for(encoding: str) -> str:

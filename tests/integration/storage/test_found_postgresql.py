@@ -32,6 +32,7 @@ OTHER_DEFAULTS = {
     "extra_float_digits": "'-5'",
     "default_transaction_isolation": "'serializable'",
     "synchronous_commit": "off",
+    "idle_in_transaction_session_timeout": "'100ms'",
 }
 
 
@@ -100,6 +101,7 @@ class TestDefaults:
             "search_path",
             "synchronous_commit",
             "transaction_isolation",
+            "idle_in_transaction_session_timeout",
         )
         with with_schema(postgres, **OTHER_DEFAULTS) as url, opened(url) as store:
             save(store, exchange(id="e", path="/api/v1/sessions/x/events", body=body(event_dict(playhead=1 / 3))))
@@ -107,7 +109,21 @@ class TestDefaults:
                 with use() as db:
                     assert db.execute(text("SELECT playhead_s FROM exchanges")).scalar() == 1 / 3
                     found = [db.execute(text(f"SHOW {name}")).scalar() for name in asked]
-                    assert found == ["UTF8", "ISO, DMY", "UTC", "tape", "on", level]
+                    assert found == ["UTF8", "ISO, DMY", "UTC", "tape", "on", level, "0"]
+
+    def test_a_transaction_that_the_server_ends_is_an_error_that_the_next_attempt_may_not_meet(self, postgres_url):
+        def idle_too_long(store: Store) -> None:
+            with store.write() as db, psycopg.connect(postgres_url, autocommit=True) as admin:
+                own = db.execute(text("SELECT pg_backend_pid()")).scalar()
+                db.execute(text("SET LOCAL idle_in_transaction_session_timeout = '10ms'"))
+                while admin.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [own]).fetchone():
+                    pass
+                db.execute(text("SELECT 1"))
+
+        with opened(postgres_url) as store:
+            with pytest.raises(StorageUnavailable, match="idle-in-transaction timeout"):
+                idle_too_long(store)
+            save(store, exchange(id="e"))
 
     @pytest.mark.parametrize("given", ["-csearch_path=tape", "-c search_path=tape,public", "--search_path=tape"])
     def test_the_search_path_of_the_url_is_kept(self, postgres, given):
