@@ -438,7 +438,7 @@ def test_stdin_is_read(folder):
     ("arguments", "says"),
     [
         (["--file", "nowhere.json", "--as", "events"], "cannot read nowhere.json"),
-        (["--file", ".", "--as", "events"], "cannot read ."),
+        (["--file", ".", "--as", "events"], ". is a directory"),
         (["--file", "x.json", "--as", "event"], "--as"),
         (["--as", "events", "--all"], "--file"),
         (["--file", "x.json", "--as", "events", "--all"], "--file checks a file: leave out"),
