@@ -23,12 +23,14 @@ _PARALLEL_LOOKUPS = 16
 
 
 class Role(StrEnum):
-    """The role of a server in a replay; the value is the option or header that names it."""
+    """The role of a server in a replay; the value is what names it to the user."""
 
     TARGET = "--target"
     PROXY = "--proxy"
     HOST = "Host"
     """The server that a changed ``Host`` names: a proxy at the target may send requests there."""
+    BEHIND = "its upstream"
+    """The upstream of a recorder at the target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,7 @@ def check_target(
     refused = refusal(target, upstreams=others, allowed=allowed, local=_own(everywhere))
     if refused is not None:
         raise TargetRefused(
-            f"refused to replay {_named(url, role)}: {refused.reason}; nothing has been sent",
-            hint=f"if that is where it should go, add: --allow-host {refused.allow}",
+            f"{_refused(url, role)}{refused.reason}; nothing has been sent", hint=_leave(refused.allow, role)
         )
     if failure is not None and role is not Role.HOST:
         raise TargetUnreachable(
@@ -93,7 +94,7 @@ def check_target(
         ) from failure
     needed_leave = refusal(target, upstreams=others, allowed=(), local=_own(everywhere)) is not None
     for recorder in _recorders_at(target, recorders):
-        refused_behind: str | ReplayError | SettingsError = "nothing has been sent"
+        why = "; nothing has been sent"
         if recorder.upstream is not None:
             try:
                 behind = check_target(
@@ -102,27 +103,38 @@ def check_target(
                     allowed=allowed,
                     servers=servers,
                     recorders=[each for each in recorders if each != recorder],
+                    role=Role.BEHIND,
                 )
             except (ReplayError, SettingsError) as e:
-                refused_behind = e
+                why = f": {e}"
             else:
                 needed_leave = needed_leave or behind.needed_leave
                 continue
         if not is_allowed(target, allowed):
             place = f"{f'[{url.host}]' if ':' in url.host else url.host}:{url.port}"
             raise TargetRefused(
-                f"refused to replay {_named(url, role)}: a recorder listens there and would pass it on to "
-                f"{recorder.upstream or 'any server that a request names'}; {refused_behind}",
-                hint=f"if that is where it should go, add: --allow-host {place}",
+                f"{_refused(url, role)}a recorder listens there and would pass it on to "
+                f"{recorder.upstream or 'any server that a request names'}{why}",
+                hint=_leave(place, role),
             )
         needed_leave = True
     return CheckedTarget(url, numbers, needed_leave)
 
 
-def _named(url: ServerUrl, role: Role) -> str:
-    if role is Role.HOST:
-        return f"with the header Host: {url.authority}"
-    return f"{'to' if role is Role.TARGET else 'through'} {url}"
+def _refused(url: ServerUrl, role: Role) -> str:
+    match role:
+        case Role.BEHIND:
+            return ""  # the recorder's message says it
+        case Role.HOST:
+            return f"refused to replay with the header Host: {url.authority}: "
+        case _:
+            return f"refused to replay {'to' if role is Role.TARGET else 'through'} {url}: "
+
+
+def _leave(place: str, role: Role) -> str:
+    """Return what to type to allow a server, and what comes with it; a proxy alone does not make a replay safe."""
+    safe = "" if role is Role.PROXY else ", which also switches --safe on"
+    return f"if that is where it should go, allow it{safe}: --allow-host {place}"
 
 
 def _recorders_at(target: Server, recorders: Iterable[Recorder]) -> Iterator[Recorder]:

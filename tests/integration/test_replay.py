@@ -760,7 +760,9 @@ class TestWhereItMayGo:
         tape = fill(sqlite_url, sdk_exchanges(upstream=trap.url))
         with processes.recorder(tmp_path, trap.url, f"sqlite:///{tmp_path}/other.db") as first:
             said = refused(tape, first.url, *MAX)
-            assert f"a recorder listens there and would pass it on to {trap.url}" in said
+            assert f"a recorder listens there and would pass it on to {trap.url}: it is the upstream" in said
+            assert said.count("refused to replay") == said.count("nothing has been sent") == 1
+            assert "which also switches --safe on: --allow-host" in said
             assert f"--allow-host 127.0.0.1:{first.port}" in said
             with processes.recorder(tmp_path, first.url, f"sqlite:///{tmp_path}/more.db") as second:
                 assert f"would pass it on to {trap.url}" in refused(tape, f"http://localhost:{second.port}", *MAX)
