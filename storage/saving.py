@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -64,7 +64,7 @@ class Saved:
     """What a batch has changed.
 
     Attributes:
-        touched: All sessions that have changed.
+        touched: All sessions that have changed, or were changed when the batch was saved before.
         unjudged: Ids of the exchanges that still have to be judged, in a session or not, in order.
     """
 
@@ -102,17 +102,21 @@ def save(db: Connection, recording: RecordingRun, judged: Sequence[Judged], *, f
     """Store exchanges with their findings and bring their sessions up to date.
 
     Call it in a transaction of `storage.engine.Store.write`: with one writer at a time, sessions stay right when
-    several recorders see parts of one. Exchanges that are already stored are passed over, so that a batch can be saved
-    again if its commit may have failed.
+    several recorders see parts of one. Exchanges that are already stored are not stored again, but returned like new ones,
+    so that a batch can be saved again if nobody knows whether its commit succeeded.
 
     Args:
         findings_due: Mark sessions and exchanges that still have to be judged; see `storage.findings`.
     """
     ids = [each.exchange.id for each in judged]
-    known = set(db.execute(select(ExchangeRow.id).where(ExchangeRow.id.in_(ids))).scalars())
+    query = select(ExchangeRow.id, ExchangeRow.session).where(ExchangeRow.id.in_(ids))
+    known = {row.id: row.session for row in db.execute(query)}
     new = [each for each in judged if each.exchange.id not in known]
-    if not new:
-        return Saved()
+    saved = _save_new(db, recording, new, findings_due=findings_due) if new else Saved()
+    return _with_known(db, saved, [each.exchange for each in judged], known) if known else saved
+
+
+def _save_new(db: Connection, recording: RecordingRun, new: Sequence[Judged], *, findings_due: bool) -> Saved:
     fold = _Fold(db, recording)
     fold.load([each.exchange for each in new])
     rows, found = [], []
@@ -132,6 +136,22 @@ def save(db: Connection, recording: RecordingRun, judged: Sequence[Judged], *, f
     unjudged = [each.exchange.id for each in new if each.findings is None] if findings_due else []
     finding_rows.mark_unjudged(db, unjudged)
     return Saved(touched=fold.touched(), unjudged=unjudged)
+
+
+def _with_known(db: Connection, saved: Saved, batch: Sequence[Exchange], known: Mapping[str, str | None]) -> Saved:
+    """Add to what was saved those exchanges of the batch that were already stored, as if they had been saved now.
+
+    Args:
+        known: Ids of these exchanges, with our ids of their sessions.
+    """
+    touched = {each.session.id: each for each in saved.touched}
+    others = {session for session in known.values() if session is not None and session not in touched}
+    touched |= {each.id: Touched(session=each, exchanges=[]) for each in session_rows.get(db, sorted(others))}
+    session_of = {exchange.id: each.session.id for each in saved.touched for exchange in each.exchanges} | dict(known)
+    for each in touched.values():
+        each.exchanges[:] = [exchange for exchange in batch if session_of.get(exchange.id) == each.session.id]
+    waiting = {*saved.unjudged, *finding_rows.unjudged(db)}
+    return Saved(touched=list(touched.values()), unjudged=[exchange.id for exchange in batch if exchange.id in waiting])
 
 
 def new_id() -> str:

@@ -12,11 +12,11 @@ from sqlalchemy import func, insert, select
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT, AsOf, Session, SessionState
 from proxy_addon.errors import NotFound
-from storage import exchanges, saving, sessions
+from storage import exchanges, findings, saving, sessions
 from storage.engine import Store
 from storage.filters import Filters
 from storage.models import ExchangeRow, FindingRow, Recording, SessionRow
-from storage.saving import RecordingRun
+from storage.saving import Judged, RecordingRun, Touched
 from tests.builders import BEGIN, SESSION_ID, UPSTREAM, at, event, exchange, preflight, start, unjudged
 from tests.builders import session as a_session
 
@@ -377,6 +377,29 @@ def test_a_character_that_stands_for_another_does_not_find_it(store):
     put(store, a_session(id="s1", session_id="a\0b"))
     with pytest.raises(NotFound):
         named(store, "a\N{REPLACEMENT CHARACTER}")
+
+
+def test_a_batch_that_is_saved_again_is_not_stored_again_and_still_returns_what_it_has_changed(store):
+    """The connection may break after a commit, before the recorder hears of it."""
+    outside = exchange(id="o", path="/api/v1/schemas/ping", method="GET")
+    batch = [Judged(start(id="x1"), ()), Judged(event(id="x2"), None), Judged(outside, None)]
+
+    def saved(judged: Sequence[Judged]) -> tuple[list[Touched], list[str]]:
+        with store.write() as db:
+            done = saving.save(db, RECORDING, judged, findings_due=True)
+        return list(done.touched), list(done.unjudged)
+
+    first = saved(batch)
+    assert [(len(each.exchanges), each.session.exchanges) for each in first[0]] == [(2, 2)]
+    assert first[1] == ["x2", "o"]
+    assert saved(batch) == first
+    touched, waiting = saved([*batch, Judged(event(id="x3"), None)])
+    assert [[each.id for each in it.exchanges] for it in touched] == [["x1", "x2", "x3"]]
+    assert [each.session for each in touched] == listed(store)
+    assert waiting == ["x2", "o", "x3"]
+    with store.write() as db:
+        findings.replace_of_exchange(db, "o", [])
+    assert saved(batch)[1] == ["x2"], "another recorder has judged the other one in the meantime"
 
 
 def test_sessions_are_read_again_in_the_order_asked_for(store):
