@@ -43,8 +43,8 @@ _KINDS = ("sessions", "events", "downloaded", "session")
     "--as",
     "kind",
     type=click.Choice(_KINDS),
-    help="What --file holds: one request body for an endpoint, or whole sessions. By default it is guessed; stderr "
-    "names the guess.",
+    help="What --file holds: one request body for the endpoint sessions, events or downloaded, or (session) whole "
+    "sessions. By default it is guessed; stderr names the guess.",
 )
 @click.option(
     "--format",

@@ -23,15 +23,15 @@ from proxy_addon.reporting.words import counted
     "--from",
     "session",
     metavar="SESSION",
-    help="Give the answers recorded in this session while they last: its id, its back-end session ID, a unique prefix of "
-    "either, 'last', or a file with one session (see 'sessiontape show --help').",
+    help="Give the answers recorded in this session while they last. SESSION is an id, a back-end session ID, a unique "
+    "prefix of either, 'last', or a file with one session (see 'sessiontape show --help').",
 )
 @click.option(
     "--fault",
     "faults",
     multiple=True,
     metavar="WHERE:ACTION[:WHEN]",
-    help="Answer some requests wrongly. WHERE: sessions, events, downloaded, schemas, preflight, any. ACTION: status=CODE, "
+    help="Make some requests fail. WHERE: sessions, events, downloaded, schemas, preflight, any. ACTION: status=CODE, "
     "delay=SECONDS, drop, cut, hang. WHEN: every=N, nth=N, after=N, first=N; by default always. May be repeated.",
 )
 @click.option(

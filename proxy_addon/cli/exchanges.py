@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def exchanges(*, limit: int | None, filters: Filters, as_json: bool, local: bool, store_url: str) -> None:
     """List exchanges that belong to no session, in order of arrival, with their findings.
 
-    These are requests for schemas, preflights of session starts, and paths that the protocol does not name. The
-    filters apply to exchanges as they do to sessions, --since and --until to the time of arrival. No exchange matches
-    --state, --player or --media, which describe sessions.
+    These are requests for schemas, preflights of session starts, and requests to paths that the protocol does not
+    name. The filters apply to exchanges as they do to sessions; --since and --until refer to the time of arrival. No
+    exchange matches --state, --player or --media, which describe sessions.
     """
     # Imported here because --help must not wait for the database.
     from proxy_addon.reporting.documents import exchange_documents  # noqa: PLC0415

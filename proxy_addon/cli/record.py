@@ -111,8 +111,8 @@ def record(
 ) -> None:
     """Run a proxy that forwards what players send to the real server, and records it.
 
-    Point the player at the address that is printed instead of the real server's; http and https share the port. Stop
-    the proxy with Ctrl-C: it first stores the exchanges that are in flight.
+    Point the player at the printed address instead of the real server's; http and https share the port. Stop the
+    proxy with Ctrl-C: it first stores the exchanges that are in flight.
 
     Exit code: 2 if the proxy could not start, an exchange could not be stored, or the store's file was removed, moved or
     replaced.

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option(
     "--learn-noise",
     is_flag=True,
-    help="Send each session twice and print the differences between the two answers as --ignore options.",
+    help="Send each session twice and print --ignore options for what differs between the two answers.",
 )
 @click.option(
     "--resume",

@@ -133,7 +133,7 @@ _OPTIONS = (
         metavar="N|max",
         default="1",
         show_default=True,
-        help="How many times the recorded pace, or max for as fast as the target answers.",
+        help="Send at N times the recorded pace, or with max as fast as the target answers.",
     ),
     click.option(
         "--timestamps",
@@ -141,13 +141,13 @@ _OPTIONS = (
         metavar="now|keep|shift:SECONDS",
         default="now",
         show_default=True,
-        help="playerTime.ts of events. now: the session starts at its time of sending, and its events keep their distance. "
-        "keep: as recorded. shift: moved by this many seconds.",
+        help="What to do with playerTime.ts. now: set the session's start to the time of sending, and move its other events "
+        "by the same amount. keep: change nothing. shift: move all by this many seconds.",
     ),
     click.option(
         "--spread-equal-ts",
         is_flag=True,
-        help="Move events that have the same ts 1 ms apart, in the order that SDKs mean.",
+        help="If events have the same ts, move them 1 ms apart, in the order that SDKs intend.",
     ),
     click.option(
         "--set",
@@ -172,7 +172,7 @@ _OPTIONS = (
         type=_Text("HEADER", _change("set_header")),
         metavar="NAME=VALUE",
         multiple=True,
-        help="Set a header. With Host, the request still goes to --target. May be repeated.",
+        help="Set a header. Setting Host does not change where the request goes. May be repeated.",
     ),
     click.option(
         "--drop-header",
@@ -194,7 +194,7 @@ _OPTIONS = (
         "--safe/--no-safe",
         default=None,
         allow_from_autoenv=False,
-        help="Replace report suite, org ID and tracking server, replace visitor IDs by pseudonyms, and remove "
+        help="Replace report suite, org ID and tracking server, replace visitor IDs with pseudonyms, and remove "
         "credentials. On by default if the target needs --allow-host.",
     ),
     click.option(
@@ -243,8 +243,8 @@ _OPTIONS = (
         type=_Text("PROXY", _proxy_text),
         metavar="URL|env",
         allow_from_autoenv=False,
-        help="Send through this HTTP proxy, or with env through the one that the environment names. By default none is "
-        "used. The proxy may need --allow-host too.",
+        help="Send through this HTTP proxy; env means the one that the environment names. By default none is used. The "
+        "proxy may need --allow-host too.",
     ),
 )
 

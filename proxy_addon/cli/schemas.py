@@ -26,9 +26,9 @@ _SHOWN = 12
 def schemas() -> None:
     """List, show, compare and fetch the schemas of upstreams.
 
-    A schema says what an event may contain. The store keeps every version of each schema that an upstream answered to
-    GET /api/v1/schemas/{eventType} while recording. Requests to that upstream are checked against its schema instead
-    of the built-in table.
+    A schema says what an event may contain. The store keeps every version of each schema that an upstream sent in answer
+    to GET /api/v1/schemas/{eventType}. Requests to that upstream are checked against its schema instead of the
+    built-in table.
     """
 
 

@@ -19,7 +19,7 @@ UPSTREAM_TIMEOUT_S = 30.0
 DURABILITY_HELP = (
     "commit: hold each answer until its exchange is on disk. async: do not wait; a crash can lose the latest exchanges."
 )
-REJECT_HELP = "Answer requests in which the rules find an error with 400 instead of forwarding them."
+REJECT_HELP = "Do not forward a request in which the rules find an error; answer it with 400."
 TIMEOUT_HELP = "Answer with 504 if the upstream takes longer than this."
 
 
