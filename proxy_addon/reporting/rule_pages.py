@@ -23,8 +23,9 @@ def pages() -> dict[str, str]:
     index = [
         "# Rules\n",
         (
-            "Each rule has a page: what it checks, why it matters in the reports, an example, how to fix it, what it does not"
-            " see. `sessiontape rules RULE` prints it. [How verdicts come about](../rules.md).\n"
+            "Each rule has a page: what the rule checks, why it matters in the reports, an example, how to fix the mistake,"
+            " and what the rule does not see. `sessiontape rules RULE` prints the page."
+            " [How sessions are judged](../rules.md).\n"
         ),
     ]
     for module in MODULES:

@@ -62,8 +62,8 @@ def ad_not_closed(before: Playback, event: SessionEvent) -> str | None:
 
     What it checks: No ad may be open at `adStart`, `adBreakStart`, `adBreakComplete` and `sessionComplete`.
 
-    Why it matters: The open ad is neither completed nor skipped. Completion rates are too low, and its time runs on
-    into what follows.
+    Why it matters: The open ad is neither completed nor skipped. Completion rates are too low, and the ad's time runs
+    on into what follows.
 
     Source: Adobe's docs, `ad-complete.md` and `ad-skip.md`; SDKs send the missing `adSkip` themselves. Confidence:
     high.
@@ -225,8 +225,8 @@ def ad_too_short(before: Playback, event: SessionEvent) -> str | None:
 def ad_pod_second_suspect(before: Playback, event: SessionEvent) -> str | None:
     """`media.ad.podSecond` is not the playhead at which the ad break begins.
 
-    What it checks: `media.ad.podSecond` of an `adBreakStart` must differ from its playhead by at most one second. 0 is
-    also accepted before any content has played.
+    What it checks: `media.ad.podSecond` of an `adBreakStart` must not differ from the event's playhead by more than one
+    second. 0 is also accepted before any content has played.
 
     Why it matters: Reports by position show the break in the wrong place.
 
@@ -333,8 +333,8 @@ def play_before_preroll(before: Playback, event: SessionEvent) -> str | None:
 
     What it checks: If the first `play` is at a playhead below 1, no `adBreakStart` should follow within one second.
 
-    Why it matters: The content counts as started although the viewer has only seen an ad. Content starts are too high
-    by the number of viewers who leave during the pre-roll.
+    Why it matters: The content counts as started although the viewer has only seen an ad. The number of content starts
+    is too high by the number of viewers who leave during the pre-roll.
 
     Source: Adobe's docs, overview of ads; SDKs hold a `play` back for 250 ms to see whether a break begins. Confidence:
     medium.
@@ -368,8 +368,8 @@ def playhead_moved_in_ad(before: Playback, event: SessionEvent) -> str | Withdra
     Why it matters: The playhead is the position in the main content, which does not move during ads. If the position in
     the ad is sent instead, the progress and segments of the content are wrong.
 
-    Source: Adobe's docs: the overview of ads and the timelines (it stays); but the samples in `ad-complete.md` and
-    `ad-skip.md` move it. Confidence: medium.
+    Source: Adobe's docs: in the overview of ads and the timelines, the playhead stays where it is; but in the samples
+    of `ad-complete.md` and `ad-skip.md`, it moves. Confidence: medium.
 
     Example: `adBreakStart (playhead 60), adStart (60), ping (65), adComplete (75)`
 
@@ -377,8 +377,8 @@ def playhead_moved_in_ad(before: Playback, event: SessionEvent) -> str | Withdra
 
     Known limits: Live content is exempt, because its playhead continues to advance. A session whose `sessionStart` was
     not recorded is also exempt. `adBreakComplete` and events with the same `ts` are exempt, because an SDK that seeks
-    out of an ad closes the break at the new position. If `adBreakComplete` was forgotten, the content after it is
-    reported. Events after `sessionEnd` are not checked.
+    out of an ad closes the break at the new position. If `adBreakComplete` was forgotten, the content that follows the
+    break is reported. Events after `sessionEnd` are not checked.
     """
     if event.type == "adBreakComplete":
         moved = before.moved_in_ad

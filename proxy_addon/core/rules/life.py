@@ -116,8 +116,8 @@ def content_never_played(before: Playback, event: SessionEvent) -> str | None:
 def play_missing(before: Playback, event: SessionEvent) -> str | None:
     """Content continues after an ad break, a pause or buffering, but no `play` was sent.
 
-    What it checks: After the last `adBreakComplete`, `pauseStart` or `bufferStart`, the playhead must not advance by 10
-    seconds or more over at least two events without a `play`. Only movement at half to twice the speed of `ts` counts.
+    What it checks: After an `adBreakComplete`, `pauseStart` or `bufferStart`, a `play` must come before two or more
+    events have moved the playhead by 10 seconds or more. Only movement at half to twice the speed of `ts` counts.
 
     Why it matters: The back end still considers the content interrupted and does not count its time.
 
@@ -148,20 +148,19 @@ def _ran_on(before: Playback, event: SessionEvent) -> str:
 def session_opened_twice(now: Playback) -> str | None:
     """A device opened two sessions for the same playback.
 
-    What it checks: The rule looks at sessions that got no event after `sessionStart`. The same device must not have
-    opened another session for the same `media.id` within 5 seconds before or after, with a different body. A device is
+    What it checks: The rule looks at sessions that got no event after `sessionStart`. Within 5 seconds before or after,
+    the same device must not have opened another session for the same `media.id` with a different body. A device is
     recognised by its client address and user agent.
 
     Why it matters: The reports count each of the two sessions as a media start.
 
-    Source: Seen on a real page, where nothing prevented a second start while the first was not answered yet.
-    Confidence: medium.
+    Source: Seen on a real page, where nothing prevented a second start before the first was answered. Confidence:
+    medium.
 
-    Example: two `sessionStart` for `media.id` `video-123`, 300 ms apart and each with its own `ts`, after which all
-    events go to the second session
+    Example: two `sessionStart` events for `media.id` `video-123`, 300 ms apart and each with its own `ts`, after which
+    all events go to the second session
 
-    How to fix: Open one session per playback. Do not open another one while the first `sessionStart` is not answered
-    yet.
+    How to fix: Open one session per playback. Do not open another one before the first `sessionStart` is answered.
 
     Known limits: Devices that share an address and a user agent look like one device. Equal bodies are a retry and are
     reported by `session-start-retried`. A `sessionStart` that was refused does not count. While

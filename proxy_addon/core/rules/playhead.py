@@ -95,7 +95,7 @@ def playhead_frozen(before: Playback, event: SessionEvent) -> str | None:
     How to fix: Update the SDK's playhead once a second, and send `bufferStart` when the player really stalls.
 
     Known limits: Only pings are counted, and none after `sessionComplete`. Live content is not exempt. An ad break that
-    is not reported looks the same. A ping without a readable time starts a new count.
+    the player does not report looks like a frozen playhead. A ping without a readable time starts a new count.
     """
     stood = before.stand_with(event)
     if stood is None or not stood.is_suspicious(before.limits):
