@@ -104,7 +104,7 @@ def change_line(change: RunChange) -> str:
 
     >>> made = {"do": "set", "path": "$.params.a", "value": "new", "only": "present"}
     >>> change_line(RunChange(number=1, option="--changes mine.toml", change=made))
-    '--changes mine.toml: set $.params.a="new", only where it is'
+    '--changes mine.toml: set $.params.a="new", only if present'
     """
     made = told(change.change)
     if not made:
@@ -115,7 +115,7 @@ def change_line(change: RunChange) -> str:
     if "value" in made:
         text = made["value"] if "name" in made else ascii_safe(json.dumps(made["value"], ensure_ascii=False))
         line += f"={text}"
-    return f"{line}, only where it is" if made.get("only") else line
+    return f"{line}, only if present" if made.get("only") else line
 
 
 def change_name(change: RunChange) -> str:

@@ -1434,7 +1434,7 @@ class TestChanging:
         assert processes.printed("runs", document["id"], "--store", tape) == document
         assert json.loads(files[1].read_text()) == document
         shown = processes.run("runs", document["id"], "--store", tape).stdout
-        assert "changed 1 place: --set $.params['media.name']=\"B\", only where it is" in shown
+        assert "changed 1 place: --set $.params['media.name']=\"B\", only if present" in shown
         assert "changed 4 places: --safe" in shown
         listed = shown.partition("Changed in the requests\n")[2].partition("\n\n")[0]
         assert '  #2 sessionStart /params/media.name: "A film" -> "B"\n' in listed
