@@ -18,3 +18,13 @@ def test_make_help_lists_every_target_in_80_columns():
     assert sorted(line.split()[1] for line in lines) == sorted(targets.split())
     assert max(map(len, lines)) <= 80
     assert all(len(line.split()) > 2 for line in lines)
+
+
+def test_what_takes_a_minute_is_said_first(tmp_path):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] && exec echo 3.13.1\nexit 7\n', encoding="utf-8")
+    python.chmod(0o755)
+    command = ["sh", str(ROOT / "bin" / "venv"), str(tmp_path / "made"), "requirements.lock", str(python)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 7, "this Python makes nothing"
+    assert done.stderr == f"making {tmp_path / 'made'} with Python 3.13.1 (a minute)\n"
