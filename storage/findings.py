@@ -1,7 +1,7 @@
 """Findings in the store: those of exchanges, and those of sessions as a whole, which are replaced as a session grows.
 
 An exchange without findings may have been judged or not. One that still has to be judged is marked, as is a session
-whose findings are due.
+whose findings are due. A recording whose recorder does not judge is marked as a whole; nobody judges it later.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from proxy_addon.core.findings import Finding, Severity, Verdict
-from storage.models import ExchangeRow, FindingRow, SessionRow, UnjudgedRow
+from storage.models import ExchangeRow, FindingRow, Recording, SessionRow, UnjudgedRow
 
 _IDS_IN_A_STATEMENT = 500
 
@@ -76,7 +76,8 @@ def unjudged(db: Connection) -> list[str]:
 def of_exchanges(db: Connection, session: str | None) -> dict[str, Verdict]:
     """Return the stored findings of exchanges, by exchange id.
 
-    An exchange without findings is left out; one that still has to be judged has None.
+    An exchange in which nothing was found is left out. One that was not judged has None: it still has to be, or its
+    recorder does not judge.
 
     Args:
         session: Our id of the session whose exchanges are meant; None for exchanges without a session.
@@ -92,7 +93,9 @@ def of_exchanges(db: Connection, session: str | None) -> dict[str, Verdict]:
         found.setdefault(row["exchange_id"], []).append(from_row(row))
     marked = select(UnjudgedRow.exchange_id).join(ExchangeRow, ExchangeRow.id == UnjudgedRow.exchange_id)
     waiting = db.execute(marked.where(ExchangeRow.session == session)).scalars()  # None becomes IS NULL
-    return {**dict.fromkeys(waiting), **found}
+    unchecked = select(ExchangeRow.id).join(Recording, Recording.id == ExchangeRow.recording_id)
+    passed_over = db.execute(unchecked.where(ExchangeRow.session == session, Recording.checked.is_(False))).scalars()
+    return {**dict.fromkeys(waiting), **dict.fromkeys(passed_over), **found}
 
 
 def of_session(db: Connection, session: str) -> list[Finding]:

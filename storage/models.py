@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Text,
     false,
+    true,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -58,6 +59,7 @@ class Recording(Base):
     name: Mapped[str | None] = mapped_column(Label)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     version: Mapped[str] = mapped_column(String(64))
+    checked: Mapped[bool] = mapped_column(Boolean, server_default=true())
 
     __table_args__ = (Index(None, "name"),)
 

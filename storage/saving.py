@@ -35,12 +35,14 @@ class RecordingRun:
         id: Unique among all runs.
         name: What the user calls it; several runs may share a name.
         version: Version of sessiontape.
+        checks: Whether it judges what it records; if not, its exchanges count as not judged.
     """
 
     id: str
     name: str | None
     started_at: datetime
     version: str
+    checks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +296,10 @@ def _begin(db: Connection, recording: RecordingRun) -> None:
     if db.execute(select(Recording.id).where(Recording.id == recording.id)).first() is None:
         db.execute(
             insert(Recording).values(
-                id=recording.id, name=recording.name, started_at=recording.started_at, version=recording.version
+                id=recording.id,
+                name=recording.name,
+                started_at=recording.started_at,
+                version=recording.version,
+                checked=recording.checks,
             )
         )

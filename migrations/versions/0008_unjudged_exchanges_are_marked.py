@@ -1,4 +1,4 @@
-"""Exchanges that were stored before they were judged are marked, whether they belong to a session or not.
+"""Exchanges that were stored before they were judged are marked, and recordings that were made without judging.
 
 Revision ID: 0008
 Revises: 0007
@@ -14,11 +14,13 @@ down_revision: str | None = "0007"
 branch_labels: None = None
 depends_on: None = None
 
-# What a recorder had not got to when it was killed: until now known by its size, in a session that is marked.
+# What a recorder had not got to when it was killed: until now known by its size, in a session that is marked. Outside of
+# sessions, large bodies were never judged.
 _LEFT_BEHIND = """
     INSERT INTO unjudged (exchange_id)
-    SELECT exchanges.id FROM exchanges JOIN sessions ON sessions.id = exchanges.session
-    WHERE sessions.findings_due AND length(exchanges.request_body) > 65536
+    SELECT exchanges.id FROM exchanges LEFT JOIN sessions ON sessions.id = exchanges.session
+    WHERE (sessions.findings_due OR exchanges.session IS NULL) AND length(exchanges.request_body) > 65536
+        AND NOT EXISTS (SELECT 1 FROM findings WHERE findings.exchange_id = exchanges.id)
 """
 
 
@@ -35,8 +37,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("exchange_id", name=op.f("pk_unjudged")),
     )
     op.execute(_LEFT_BEHIND)
+    with op.batch_alter_table("recordings", recreate="never") as batch_op:
+        batch_op.add_column(sa.Column("checked", sa.Boolean(), server_default=sa.true(), nullable=False))
 
 
 def downgrade() -> None:
     """Take back."""
+    with op.batch_alter_table("recordings", recreate="never") as batch_op:
+        batch_op.drop_column("checked")
     op.drop_table("unjudged")

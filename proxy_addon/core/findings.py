@@ -156,7 +156,7 @@ def finding_line(finding: Finding, place: str = "") -> str:
 
 
 type Verdict = Sequence[Finding] | None
-"""The findings of one exchange: None if it was not judged yet, empty if nothing was found."""
+"""The findings of one exchange: None if it was not judged, empty if nothing was found."""
 
 
 def worst(findings: Iterable[Finding]) -> Severity | None:

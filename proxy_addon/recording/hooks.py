@@ -79,7 +79,11 @@ class _Recorder:
         self.in_flight: dict[str, _InFlight] = {}
         self.writer = Writer(self._save, linger_s=0.0 if durable else LINGER_S)
         self._run = saving.RecordingRun(
-            id=saving.new_id(), name=name or None, started_at=datetime.now(UTC), version=__version__
+            id=saving.new_id(),
+            name=name or None,
+            started_at=datetime.now(UTC),
+            version=__version__,
+            checks=inspector.is_on,
         )
 
     def _save(self, batch: Sequence[tuple[Exchange, Verdict]]) -> None:

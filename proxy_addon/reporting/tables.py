@@ -18,7 +18,7 @@ from proxy_addon.reporting.columns import Column, Table
 from proxy_addon.reporting.findings import print_findings
 from proxy_addon.reporting.terminal import SEVERITY_STYLES, STATE_STYLES, Screen, answer, printable
 from proxy_addon.reporting.words import (
-    NOT_JUDGED_YET,
+    NOT_JUDGED,
     difference_line,
     duration,
     finding_counts,
@@ -112,7 +112,7 @@ def print_exchanges(
 
 
 def _said_of(verdict: Verdict) -> str:
-    return NOT_JUDGED_YET if verdict is None else finding_counts(FindingCounts().plus(verdict))
+    return NOT_JUDGED if verdict is None else finding_counts(FindingCounts().plus(verdict))
 
 
 def rules_table(found: Iterable[Rule]) -> Table:

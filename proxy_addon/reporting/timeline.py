@@ -25,7 +25,7 @@ from proxy_addon.reporting.columns import Column, Table
 from proxy_addon.reporting.findings import print_findings
 from proxy_addon.reporting.judged import Moment, moment_of, place_in
 from proxy_addon.reporting.terminal import STATE_STYLES, Screen, answer, printable
-from proxy_addon.reporting.words import NOT_JUDGED_YET, clock, counted, duration, finding_counts, moment, took_ms, zone
+from proxy_addon.reporting.words import NOT_JUDGED, clock, counted, duration, finding_counts, moment, took_ms, zone
 
 _STYLES = (
     (("session",), "bold cyan"),
@@ -158,9 +158,7 @@ def _table(rows: Iterable[_Row]) -> Table:
         Column("found"),
     )
     for row in rows:
-        table.add(
-            *row.cells, finding_counts(row.counts) if row.is_judged else NOT_JUDGED_YET, below=_bodies(row.bodies)
-        )
+        table.add(*row.cells, finding_counts(row.counts) if row.is_judged else NOT_JUDGED, below=_bodies(row.bodies))
     return table
 
 

@@ -79,7 +79,7 @@ def short(id: str | None) -> str | None:
     return f"{id[:ID_SHOWN]}…" if id is not None and len(id) > ID_SHOWN + 1 else id
 
 
-NOT_JUDGED_YET = "not judged yet"
+NOT_JUDGED = "not judged"
 """Shown instead of the findings of an exchange."""
 
 

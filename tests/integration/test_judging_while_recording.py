@@ -58,8 +58,8 @@ def test_what_was_not_judged_yet_is_shown_as_such(tmp_path, sqlite_url):
         (outside,) = processes.printed("exchanges", "--store", sqlite_url)
         (inside,) = processes.printed("show", "last", "--store", sqlite_url)["exchanges"]
         assert [(each["findings"], each["findings_due"]) for each in (outside, inside)] == [([], True)] * 2
-        assert "not judged yet" in processes.run("exchanges", "--store", sqlite_url).stdout
-        assert "not judged yet" in processes.run("show", "last", "--store", sqlite_url).stdout
+        assert "not judged" in processes.run("exchanges", "--store", sqlite_url).stdout
+        assert "not judged" in processes.run("show", "last", "--store", sqlite_url).stdout
         with processes.recorder(tmp_path, upstream.url, sqlite_url):
             deadline = time.monotonic() + 30
             while waiting(tmp_path / "tape.db"):
@@ -67,6 +67,25 @@ def test_what_was_not_judged_yet_is_shown_as_such(tmp_path, sqlite_url):
                 time.sleep(0.05)
         (outside,) = processes.printed("exchanges", "--store", sqlite_url)
     assert [finding["rule"] for finding in outside["findings"]] == ["http-path-unknown"]
+
+
+def test_what_is_recorded_without_judging_is_never_taken_for_faultless(tmp_path, sqlite_url):
+    def shown() -> list[tuple[list[object], bool]]:
+        exchanges = processes.printed("exchanges", "--store", sqlite_url)
+        exchanges += processes.printed("show", "last", "--store", sqlite_url)["exchanges"]
+        return [(each["findings"], each["findings_due"]) for each in exchanges]
+
+    with processes.collector(tmp_path) as upstream:
+        with processes.recorder(tmp_path, upstream.url, sqlite_url, "--no-check") as proxy:
+            proxy.ask("POST", "/api/v1/other", b"x")
+            proxy.ask("POST", "/api/v1/sessions", body(event_dict("sessionStart")))
+        assert shown() == [([], True)] * 2
+        assert "not judged" in processes.run("exchanges", "--store", sqlite_url).stdout
+        assert "not judged" in processes.run("show", "last", "--store", sqlite_url).stdout
+        with processes.recorder(tmp_path, upstream.url, sqlite_url) as proxy:
+            proxy.ask("POST", "/api/v1/schemas", b"")
+        assert waiting(tmp_path / "tape.db") == 0, "nobody asked for it to be judged"
+        assert sorted(due for _, due in shown()) == [False, True, True]
 
 
 def test_rules_that_fail_are_told_once_and_counted_and_the_others_go_on(tmp_path, sqlite_url):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect, text
 
+from proxy_addon.core.findings import Finding, Severity
 from proxy_addon.core.replays.runs import ReplayRun, RunOptions, Step, StepOutcome
 from proxy_addon.errors import SchemaOutOfDate, SettingsError, StorageUnavailable
 from storage import findings, migrate, revision, runs, saving
@@ -91,10 +92,14 @@ def test_what_an_older_schema_has_a_place_for_stays_when_it_goes_down_and_up_aga
 def test_large_bodies_that_an_older_recorder_had_not_judged_are_marked(new_store):
     migrate.upgrade(new_store)
     recording = saving.RecordingRun(id="r", name=None, started_at=builders.at(), version="0")
+    found = Finding(rule="http-path-unknown", severity=Severity.INFO, message="no such path")
     judged = [
         saving.Judged(builders.start(id="small"), ()),
         saving.Judged(builders.event(id="large", body=b" " * 65_537), ()),
         saving.Judged(builders.event(id="not-large", after_s=2, body=b" " * 65_536), ()),
+        saving.Judged(builders.exchange(id="outside", path="/api/v1/other", body=b" " * 65_537), ()),
+        saving.Judged(builders.exchange(id="small-outside", path="/api/v1/other", body=b" "), ()),
+        saving.Judged(builders.exchange(id="judged", path="/api/v1/other", body=b" " * 65_537), [found]),
     ]
     with new_store.write() as db:
         saving.save(db, recording, judged, findings_due=True)
@@ -102,7 +107,7 @@ def test_large_bodies_that_an_older_recorder_had_not_judged_are_marked(new_store
     migrate.downgrade(new_store, "0007")
     migrate.upgrade(new_store)
     with new_store.read() as db:
-        assert findings.unjudged(db) == ["large"]
+        assert findings.unjudged(db) == ["large", "outside"]
 
 
 def rows(store: Store) -> dict[str, int]:
