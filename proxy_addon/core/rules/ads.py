@@ -41,8 +41,8 @@ def ad_close_without_start(before: Playback, event: SessionEvent) -> str | None:
 
     What it checks: Inside an ad break, `adComplete` and `adSkip` must close an ad that an `adStart` opened.
 
-    Why it matters: There is no ad to close, so the event is ignored. Most often the `adStart` is missing, and the ad
-    with it, or the ad was closed twice.
+    Why it matters: There is no ad to close, so the event is ignored. Usually the `adStart` is missing and the ad with
+    it, or the ad was closed twice.
 
     Source: The JavaScript, Android and iOS SDKs, whose rules refuse the call. Confidence: high.
 
@@ -50,8 +50,8 @@ def ad_close_without_start(before: Playback, event: SessionEvent) -> str | None:
 
     How to fix: For each ad, send one `adStart` and then either `adComplete` or `adSkip`.
 
-    Known limits: Outside of an ad break, `ad-outside-break` reports it. Ads are not compared by ID, because the events
-    that close an ad carry no ID.
+    Known limits: Outside of an ad break, `ad-outside-break` reports such an event. Ads are not compared by ID, because
+    the events that close an ad carry no ID.
     """
     return f"{event.type} with no ad open" if before.break_start is not None and before.ad is None else None
 
@@ -60,7 +60,7 @@ def ad_close_without_start(before: Playback, event: SessionEvent) -> str | None:
 def ad_not_closed(before: Playback, event: SessionEvent) -> str | None:
     """An ad is still open when the next ad, the end of its break or the end of the content comes.
 
-    What it checks: No ad may be open at `adStart`, `adBreakStart`, `adBreakComplete` and `sessionComplete`.
+    What it checks: No ad may be open at `adStart`, `adBreakStart`, `adBreakComplete` or `sessionComplete`.
 
     Why it matters: The open ad is neither completed nor skipped. Completion rates are too low, and the ad's time runs
     on into what follows.
@@ -83,7 +83,7 @@ def ad_not_closed(before: Playback, event: SessionEvent) -> str | None:
 def ad_break_not_closed(before: Playback, event: SessionEvent) -> str | None:
     """An ad break is still open when the next break or the end of the content comes.
 
-    What it checks: No ad break may be open at `adBreakStart` and `sessionComplete`.
+    What it checks: No ad break may be open at `adBreakStart` or `sessionComplete`.
 
     Why it matters: The back end ignores a break without an end, together with its ads, or counts everything up to the
     next break as advertising.
@@ -178,8 +178,8 @@ def ad_break_empty(before: Playback, _: SessionEvent) -> str | None:
     Why it matters: The reports show a break without an ad. Often the ad server returned no ad; sometimes the ads were
     reported outside of the break.
 
-    Source: Adobe's docs, `ad-break-start.md`: one or more ads. Confidence: high that it is documented, and that the
-    server accepts it.
+    Source: Adobe's docs, `ad-break-start.md`: one or more ads. Confidence: high that this is documented, and that the
+    server accepts an empty break.
 
     Example: `adBreakStart, adBreakComplete`
 
@@ -253,8 +253,8 @@ def ad_pod_second_suspect(before: Playback, event: SessionEvent) -> str | None:
 def ad_pod_index_repeated(before: Playback, event: SessionEvent) -> str | None:
     """Two different ad breaks have the same `media.ad.podIndex`.
 
-    What it checks: If the playheads of two `adBreakStart` differ by more than one second, their `media.ad.podIndex`
-    must differ, too.
+    What it checks: If the playheads of two `adBreakStart` events differ by more than one second, their
+    `media.ad.podIndex` must differ, too.
 
     Why it matters: Reports by ad break merge the two breaks.
 

@@ -209,7 +209,8 @@ def session_start_retried(before: Playback, event: SessionEvent) -> str | None:
     Source: The JavaScript, Chromecast, Android and iOS SDKs: up to three attempts, 0.25 s to 60 s apart. Confidence:
     high.
 
-    Example: `sessionStart` that is answered with 201 after 6 s, and the same body again after 5.5 s
+    Example: `sessionStart`, and 5.5 s later the same body again, although the first attempt is answered with 201 after
+    6 s
 
     How to fix: Make sure that starts are answered within 5 seconds and that the player can read `Location`. Look at the
     answer to the first attempt.

@@ -111,8 +111,8 @@ def playhead_frozen(before: Playback, event: SessionEvent) -> str | None:
 def playhead_in_milliseconds(before: Playback, event: SessionEvent) -> str | None:
     """The playhead moves about a thousand times as fast as time.
 
-    What it checks: Between two pings of uninterrupted content, the playhead should move about as fast as `ts`. It is
-    reported once, when the playhead has moved 500 to 1500 times as fast for the second time.
+    What it checks: Between two pings of uninterrupted content, the playhead should move about as fast as `ts`. A
+    session is reported once, when the playhead has moved 500 to 1500 times as fast for the second time.
 
     Why it matters: The unit is seconds. A playhead in milliseconds exceeds the length of the content after a few
     seconds, so progress and segments are wrong and all content seems completed.
@@ -123,9 +123,9 @@ def playhead_in_milliseconds(before: Playback, event: SessionEvent) -> str | Non
 
     How to fix: Divide the player's position by 1000 before you pass it to the SDK or send it.
 
-    Known limits: The rule needs three pings without an interruption. Two long seeks in a row that are not reported as
-    pauses can look the same. A playhead in milliseconds is missed if the content plays at less than half or more than
-    1.5 times the normal speed.
+    Known limits: The rule needs three pings without an interruption. Two long seeks in a row that the player does not
+    report as pauses can look the same. A playhead in milliseconds is missed if the content plays at less than half or
+    more than 1.5 times the normal speed.
     """
     if before.fast_moves != 1 or not before.moved_too_fast(before.last_ping, event):
         return None
