@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -36,14 +37,18 @@ _NOTHING = _Seen(0, datetime.min.replace(tzinfo=UTC))
 
 
 class Watcher:
-    """Makes news of what was stored. Its methods never fail, so that they cannot disturb recording."""
+    """Makes news of what was stored. Its methods never fail, so that they cannot disturb recording.
+
+    The threads of the writer and of the judge call them; one at a time makes news.
+    """
 
     def __init__(self, tell: Callable[[News], None] | None) -> None:
         """Make a watcher.
 
         Args:
-            tell: Called with news, from our threads; it must not block. None if nobody watches.
+            tell: Called with news, from our threads, one call at a time; it must not block. None if nobody watches.
         """
+        self._lock = threading.Lock()
         self._tell = tell
         self._ended: OrderedDict[str, SessionState] = OrderedDict()
         self._unjudged: OrderedDict[str, tuple[Session | None, int | None]] = OrderedDict()
@@ -55,8 +60,7 @@ class Watcher:
 
     def found_of_exchange(self, exchange: Exchange, findings: Sequence[Finding]) -> None:
         """Report the findings of an exchange that this recorder stored before it was judged."""
-        if exchange.id in self._unjudged:
-            self._each(_of_exchange(exchange, findings, *self._unjudged.pop(exchange.id)))
+        self._each(self._of_late(exchange, findings))
 
     def found_of_session(self, session: Session, findings: Iterable[Finding]) -> None:
         """Report new findings of a session as a whole."""
@@ -68,8 +72,9 @@ class Watcher:
         if self._tell is None:
             return
         try:
-            for each in news:
-                self._tell(each)
+            with self._lock:
+                for each in news:
+                    self._tell(each)
         except Exception:
             logger.exception("a line about the recording could not be printed")
 
@@ -96,6 +101,11 @@ class Watcher:
                 yield from _of_exchange(exchange, verdict, session, seq)
             if exchange.id in closed:
                 yield Ended(at=exchange.received_at, session=closed[exchange.id])
+
+    def _of_late(self, exchange: Exchange, findings: Sequence[Finding]) -> Iterable[News]:
+        known = self._unjudged.pop(exchange.id, None)
+        if known is not None:
+            yield from _of_exchange(exchange, findings, *known)
 
     def _seqs(self, touched: Touched) -> dict[str, int]:
         """Return the numbers of the new exchanges of a session, by exchange id, as far as they are known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 
 from proxy_addon.core import sessions as folding
@@ -133,6 +134,24 @@ def test_what_a_device_sent_is_one_line():
     assert (document["kind"], document["event_type"]) == ("finding", "\x9bping")
     assert document["session"]["player_name"] == "\u202eevil"
     assert document["finding"]["rule"] == "ts-type"
+
+
+def test_news_of_two_threads_are_told_one_after_the_other():
+    said: list[str] = []
+
+    def tell(news: News) -> None:
+        said.append(type(news).__name__)
+        if not other.ident:
+            other.start()
+            other.join(0.2)
+            said.append("told")
+
+    watcher = Watcher(tell)
+    other = threading.Thread(target=watcher.found_of_session, args=(session(), [WRONG]))
+    first = start()
+    watcher.stored([(first, ())], [Touched(session=folded(first), exchanges=[first])])
+    other.join()
+    assert said == ["Started", "told", "Found"]
 
 
 def test_a_watcher_that_fails_does_not_disturb_recording():
