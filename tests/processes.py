@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -92,15 +91,6 @@ class Answer:
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
-
-
-def accept(listener: socket.socket) -> socket.socket:
-    """Accept a connection on which something is sent: a recorder first tries its upstream without sending anything."""
-    while True:
-        connection, _ = listener.accept()
-        if connection.recv(1, socket.MSG_PEEK):
-            return connection
-        connection.close()
 
 
 @dataclass

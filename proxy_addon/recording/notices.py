@@ -31,8 +31,6 @@ logger = logs.logger(__name__)
 
 EVERY_S = 60.0
 """How long repeated problems are counted before the count is logged."""
-TRY_S = 3.0
-"""How long the upstream may take at the start to accept a connection."""
 MOST_UPSTREAMS = 100
 """How many outages are followed at most: a forward proxy may meet any number of upstreams."""
 _TOLD_HERE = ("Client TLS handshake failed.", "Server TLS handshake failed.")
@@ -165,9 +163,9 @@ class Notices:
         self._outages = Outages()
 
     def running(self) -> None:
-        """Check in the background whether the upstream can be connected to."""
+        """Check in the background whether the upstream's name resolves."""
         if self._upstream is not None:
-            threading.Thread(target=_try, args=(self._upstream,), name="sessiontape-try", daemon=True).start()
+            threading.Thread(target=_resolve, args=(self._upstream,), name="sessiontape-resolve", daemon=True).start()
 
     def done(self) -> None:
         """Log the counts and the outages that have not ended."""
@@ -242,12 +240,10 @@ def _peer(address: tuple[str, int] | None) -> str:
     return address[0] if address else "a device"
 
 
-def _try(upstream: ServerUrl) -> None:
-    """Connect once, sending nothing, and warn if that fails."""
+def _resolve(upstream: ServerUrl) -> None:
+    """Warn if the name does not resolve. To connect would be a request that no device has made."""
     try:
-        socket.create_connection((upstream.host, upstream.port), TRY_S).close()
-    except ConnectionRefusedError:
-        logger.warning(f"nothing listens on {upstream} yet; devices get 502 until it does. Is --upstream right?")
+        socket.getaddrinfo(upstream.host, upstream.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as e:  # UnicodeError: the name has an empty or too long label
         reason = why_unconnected(upstream.host, str(e))
         logger.warning(f"cannot reach {upstream} yet: {reason}; devices get 502 until then. Is --upstream right?")

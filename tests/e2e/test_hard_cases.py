@@ -116,7 +116,7 @@ def test_a_stream_that_is_not_recorded_passes_as_it_comes(sqlite_url, tmp_path):
     more = threading.Event()
 
     def answer(listener: socket.socket) -> None:
-        connection = processes.accept(listener)
+        connection, _ = listener.accept()
         with connection:
             connection.recv(65536)
             connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
@@ -145,7 +145,7 @@ def test_an_upstream_that_speaks_something_else_makes_no_noise(sqlite_url, tmp_p
     def speak(listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
-                connection = processes.accept(listener)
+                connection, _ = listener.accept()
                 with connection:
                     connection.recv(65536)
                     connection.sendall(answer)

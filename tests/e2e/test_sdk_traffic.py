@@ -235,7 +235,7 @@ def test_the_device_gets_the_very_bytes_that_upstream_sent(sqlite_url, tmp_path)
             socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as device,
         ):
             device.sendall(b"POST /api/v1/sessions HTTP/1.1\r\nHost: tv.example\r\nContent-Length: 2\r\n\r\n{}")
-            with processes.accept(listener) as upstream:
+            with listener.accept()[0] as upstream:
                 received = read_until(upstream, b"{}")
                 upstream.sendall(answer)
                 got = read_until(device, b"\r\n\r\n")

@@ -53,7 +53,7 @@ class Upstream:
     def _accept(self) -> None:
         while True:
             try:
-                connection = processes.accept(self._listener)
+                connection, _ = self._listener.accept()
             except OSError:
                 return
             self.connections += 1
