@@ -89,7 +89,7 @@ def check(
     """Check sessions or a file against the rules of the protocol.
 
     SESSION is an id, a back-end session ID, a unique prefix of either, 'last' for the newest, or a file (see
-    'sessiontape show --help'). 'sessiontape rules RULE' explains a rule. With --all, stderr says if exchanges outside
+    'sessiontape show --help'). 'sessiontape rules RULE' explains a rule. With --all, stderr says whether exchanges outside
     of sessions have findings.
 
     Exit code: 1 if a finding is at least as severe as --fail-on, else 0.

@@ -284,7 +284,7 @@ def ad_pod_position_order(before: Playback, event: SessionEvent) -> str | None:
     What it checks: Within a break, the `media.ad.podPosition` of each `adStart` must be higher than that of the
     previous one.
 
-    Why it matters: Reports by position in the break show two ads in the same position, so neither can be compared.
+    Why it matters: Reports by position in the break count two ads in the same position and cannot tell them apart.
 
     Source: Adobe's docs, `mc-api-req-params.md`; but timelines 1 and 3 in the same docs repeat a position. Confidence:
     low.
