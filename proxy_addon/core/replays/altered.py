@@ -1,7 +1,9 @@
 """What the changes of a replay did to a request, place by place.
 
-Runs store this and reports show it, and people mail reports. So values that identify people or give access are shown
-as `HIDDEN`, whichever change replaced them, and so are values replaced by pseudonyms.
+Runs store this and reports show it, and people mail reports. So recorded values that may identify people or give access
+are shown as `HIDDEN`, whichever change replaced them: visitor IDs, custom metadata, of which nobody knows what is in
+it, and every header that is not known to be harmless. So are values replaced by pseudonyms, and credentials that the
+user sets.
 """
 
 from __future__ import annotations
@@ -32,8 +34,14 @@ VISITOR_IDS = "visitor.customerIDs"
 """The param that contains more visitor IDs."""
 SENDER_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "True-Client-IP")
 CREDENTIAL_HEADERS = ("Cookie", "Authorization")
-_PRIVATE_NAMES = frozenset({*VISITOR_PARAMS, VISITOR_IDS})
+_PRIVATE_NAMES = frozenset({*VISITOR_PARAMS, VISITOR_IDS, "customMetadata"})
 _PRIVATE_HEADERS = frozenset(name.lower() for name in (*SENDER_HEADERS, *CREDENTIAL_HEADERS))
+_CREDENTIAL = re.compile(r"auth|cookie|credential|key|passw|secret|session|signature|token")
+_HARMLESS_HEADERS = frozenset(
+    {"accept", "accept-charset", "accept-encoding", "accept-language", "cache-control", "content-encoding"}
+    | {"content-length", "content-type", "host", "pragma", "user-agent"}
+)
+"""Headers whose recorded values may be shown; any other may have been made up to carry a credential."""
 _NUMBER = re.compile(r"/[0-9]+(?=/|\Z)")
 
 
@@ -62,8 +70,8 @@ def told(change: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def is_private_header(name: str) -> bool:
-    """Whether a header may identify people or give access."""
-    return name.lower() in _PRIVATE_HEADERS
+    """Whether a header, by its name, identifies people or gives access."""
+    return name.lower() in _PRIVATE_HEADERS or _CREDENTIAL.search(name.lower()) is not None
 
 
 def _headers(recorded: Headers, sent: Headers, hidden: Collection[str]) -> Iterator[Difference]:
@@ -73,7 +81,7 @@ def _headers(recorded: Headers, sent: Headers, hidden: Collection[str]) -> Itera
     for lower, name in spelled.items():
         before, after = _values(recorded, lower), _values(sent, lower)
         if before != after:
-            is_hidden = lower in hidden or is_private_header(lower)
+            is_hidden = lower in hidden or lower not in _HARMLESS_HEADERS
             yield Difference(
                 where=f"{HEADER}{name}", a=_told(before, is_hidden), b=_told(after, is_private_header(lower))
             )
@@ -93,8 +101,28 @@ def _body(recorded: Request, sent: Request, hidden: Collection[str]) -> Iterator
         pattern = _pattern(where)
         is_hidden = _is_private(where) or any(_is_within(pattern, each) or _is_within(each, pattern) for each in hidden)
         yield Difference(
-            where=where, a=HIDDEN if is_hidden and before is not ABSENT else _recorded(before), b=shown(after)
+            where=where,
+            a=HIDDEN if is_hidden and before is not ABSENT else _recorded(before),
+            b=HIDDEN if _has_moved(after, recorded, is_private=_is_private(where)) else shown(after),
         )
+
+
+def _has_moved(after: Any, recorded: Request, *, is_private: bool) -> bool:
+    """Whether a sent value has private values of the recorded body: dropping an element moves those behind it."""
+    private = set(_private_scalars(after, is_private=is_private))
+    return bool(private) and not private.isdisjoint(_private_scalars(recorded.reading.value))
+
+
+def _private_scalars(value: Any, *, is_private: bool = False) -> Iterator[Any]:
+    waiting = [(value, is_private)]
+    while waiting:
+        each, is_private = waiting.pop()
+        if isinstance(each, dict):
+            waiting += [(inside, is_private or name in _PRIVATE_NAMES) for name, inside in each.items()]
+        elif isinstance(each, list):
+            waiting += [(inside, is_private) for inside in each]
+        elif is_private and each is not ABSENT:
+            yield each
 
 
 def _recorded(value: Any) -> str | None:

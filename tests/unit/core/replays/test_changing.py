@@ -144,7 +144,7 @@ def test_what_was_changed_is_counted_and_told_by_place():
         ("/0/p/y", "a list of 2", None),
         ("request.header.Cookie", "(not shown)", None),
         ("request.header.Host", "old.example", "new.example"),
-        ("request.header.Referer", "r", None),
+        ("request.header.Referer", "(not shown)", None),
     ]
 
 
@@ -189,6 +189,38 @@ def test_private_values_are_hidden_whichever_change_replaced_them():
     assert found["/0/params/kept"] == ("an object of 1", "1")
     assert found["/0/params/channel"] == ('"told"', '"new"')
     assert found["request.header.Authorization"] == ("(not shown)", "(not shown)")
+
+
+def test_recorded_metadata_and_unknown_headers_are_hidden_but_not_what_the_user_sets():
+    events = [
+        {"eventType": "sessionStart", "customMetadata": {"user": "secret-1", "plan": "secret-2"}},
+        {"eventType": "play", "customMetadata": {"user": "secret-3"}},
+        {"eventType": "ping", "params": {"analytics.aid": "secret-4"}, "customMetadata": {"user": "secret-5"}},
+    ]
+    headers = (("X-Api-Key", "secret-6"), ("X-Who", "secret-7"), ("User-Agent", "told"), ("Content-Type", "a"))
+    request = Request(method="POST", path="/", headers=headers, body=json.dumps(events).encode())
+    made = Changer(
+        [
+            setting("$[0].customMetadata.plan=mine"),
+            setting("$[0].customMetadata.user=mine"),
+            changes.set_header("X-Api-Key=secret-8"),
+            changes.set_header("X-Who=me"),
+            changes.set_header("User-Agent=new"),
+            changes.drop_header("Content-Type"),
+        ]
+    )(request)
+    assert "secret" not in repr(told(made))
+    assert sorted(told(made)) == [
+        ("/0/customMetadata/plan", "(not shown)", '"mine"'),
+        ("/0/customMetadata/user", "(not shown)", '"mine"'),
+        ("request.header.Content-Type", "a", None),
+        ("request.header.User-Agent", "told", "new"),
+        ("request.header.X-Api-Key", "(not shown)", "(not shown)"),
+        ("request.header.X-Who", "(not shown)", "me"),
+    ]
+    moved = Changer([changes.drop_value("$[0]")])(request)  # the others take its place
+    assert "secret" not in repr(told(moved))
+    assert ("/0/eventType", '"sessionStart"', '"play"') in told(moved)
 
 
 def test_of_many_changed_places_the_first_are_listed_and_the_others_counted():
