@@ -280,6 +280,28 @@ def unsent(db: Connection, run_id: str) -> Iterator[Unsent]:
         yield Unsent(source=row.source, first=row.first, last=row.last, number=row.number)
 
 
+def never_sent(db: Connection, run_id: str) -> Iterator[Unsent]:
+    """Yield, in order, the steps that were not sent for any reason, by session and reason."""
+    here = (StepRow.run_id == RunSessionRow.run_id) & (StepRow.position == RunSessionRow.position)
+    first, last, number = func.min(StepRow.seq), func.max(StepRow.seq), func.count(StepRow.seq)
+    reason = func.coalesce(StepRow.reason, RunSessionRow.reason)
+    stepped = select(StepRow.position).where(StepRow.run_id == run_id)
+    query = (
+        select(
+            RunSessionRow.source, first.label("first"), last.label("last"), number.label("number"), reason.label("why")
+        )
+        .join(StepRow, here & (StepRow.outcome == StepOutcome.SKIPPED.value), isouter=True)
+        .where(RunSessionRow.run_id == run_id)
+        .where(
+            or_(StepRow.seq.is_not(None), RunSessionRow.reason.is_not(None) & RunSessionRow.position.not_in(stepped))
+        )
+        .group_by(RunSessionRow.position, RunSessionRow.source, reason)
+        .order_by(RunSessionRow.position, first)
+    )
+    for row in db.execute(query):
+        yield Unsent(source=row.source, first=row.first or 0, last=row.last or 0, number=row.number, reason=row.why)
+
+
 def _is_cut(reason: InstrumentedAttribute[str | None]) -> ColumnElement[bool]:
     """Return `core.replays.runs.is_cut` as a condition on a column."""
     return or_(reason.in_(sorted(CUT)), *(reason.startswith(begin, autoescape=True) for begin in CUT_BEGINNINGS))

@@ -203,7 +203,7 @@ def _send(
         if ended.signal is not None:
             _tell_what_is_left(run.id, runs.left(db, run.id), list(runs.unsent(db, run.id)))
         elif not number:
-            _tell_why_nothing(run.id, list(runs.unsent(db, run.id)), resumed=resumed)
+            _tell_why_nothing(run.id, list(runs.never_sent(db, run.id)), resumed=resumed)
     return code
 
 
@@ -235,17 +235,18 @@ def _tell_why_nothing(run_id: str, unsent: Sequence[Unsent], *, resumed: bool) -
         click.echo("no session matches the filters; nothing was sent", err=True)
         return
     if not unsent:
-        click.echo(f"sessiontape: nothing left to send: run {run_id} has sent all its sessions", err=True)
+        click.echo(f"sessiontape: nothing left to send: run {run_id} has sent all its steps", err=True)
         return
+    steps = counted(sum(each.number for each in unsent), "step")
+    sessions = counted(len({each.source for each in unsent}), "session")
     click.echo(
-        "sessiontape: nothing left to send; these steps were not sent, as a session cannot be continued in the middle:",
-        err=True,
+        f"sessiontape: nothing left to send; run {run_id} did not send {steps} of {sessions}, and never will:", err=True
     )
     for each in unsent[:_LISTED]:
-        steps = f"#{each.first}" + (f" to #{each.last}" if each.last != each.first else "")
-        click.echo(f"  {each.source} {steps}: {counted(each.number, 'step')}", err=True)
+        places = f" #{each.first}" + (f" to #{each.last}" if each.last != each.first else "") if each.first else ""
+        click.echo(visible(f"  {each.source}{places}: {counted(each.number, 'step')}: {each.reason}"), err=True)
     if len(unsent) > _LISTED:
-        click.echo(f"  and {len(unsent) - _LISTED} more sessions; 'sessiontape runs {run_id}' lists them", err=True)
+        click.echo(f"  and {len(unsent) - _LISTED} more; 'sessiontape runs {run_id}' lists them", err=True)
 
 
 _LISTED = 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gzip
 import hashlib
 import html
@@ -1131,6 +1132,18 @@ class TestResuming:
                     del step["sent"]
         assert again == first
 
+    def test_resuming_a_finished_run_lists_what_it_skipped(self, sqlite_url, server):
+        left = dataclasses.replace(
+            builders.event(id="left"), request=dataclasses.replace(builders.event().request, complete=False)
+        )
+        tape = fill(sqlite_url, [*playback(1), left])
+        first = replayed(tape, server().url, *MAX)
+        assert first["totals"]["skipped"] == 1
+        said = processes.run("replay", "--resume", first["id"], "--store", tape).stderr
+        assert "did not send 1 step of 1 session, and never will" in said
+        assert "1 step: the device disconnected during its request" in said
+        assert "has sent all" not in said
+
     def test_nothing_is_left_beside_the_store(self, tape, tmp_path, server):
         replayed(tape, server().url, *MAX)
         (folder,) = {Path(tape.removeprefix("sqlite:///")).parent}
@@ -1170,7 +1183,8 @@ class TestResuming:
         done = processes.run("replay", "--resume", run["id"], "--store", tape)
         assert done.returncode == 128 + signal.SIGTERM
         assert "nothing left to send" in done.stderr
-        assert re.search(r"^  [0-9a-f]{16} #3 to #6: 4 steps$", done.stderr, re.MULTILINE)
+        assert f"run {run['id']} did not send 4 steps of 1 session, and never will" in done.stderr
+        assert re.search(r"^  [0-9a-f]{16} #3 to #6: 4 steps: interrupted$", done.stderr, re.MULTILINE)
         assert len(target.requests) == 2
 
     def test_a_run_goes_on_only_where_it_may_go(self, sqlite_url, server):

@@ -235,19 +235,21 @@ def run_changes(changes: Iterable[Mapping[str, Any]], *, is_safe: bool = False) 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsent:
-    """The steps of a session that were not sent because the run ended before.
+    """Steps of a session that were not sent.
 
     Attributes:
         source: Our id of the session.
-        first: ``seq`` of the first of these steps.
+        first: ``seq`` of the first of these steps; 0 if there are none, because the session was deleted.
         last: ``seq`` of the last.
         number: How many there are.
+        reason: Why they were not sent; None for reasons that come from the end of the run.
     """
 
     source: str
     first: int
     last: int
     number: int
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -191,13 +191,23 @@ def test_a_run_that_ended_before_all_was_sent_is_not_the_same(store):
         reason=unreached,
     )
     whole = SessionRun(source="s3", session_id=None, new_session_id=None, steps=(SAME, replace(planned, seq=2)))
-    save(store, "aaaa1111", begun, never, whole)
+    gone = SessionRun(
+        source="s4", session_id=None, new_session_id=None, steps=(), reason="it is no longer in the store"
+    )
+    save(store, "aaaa1111", begun, never, whole, gone)
     (found,) = newest(store)
     assert (found.totals.verdict, found.verdict, found.cut) == ("same", "skipped", 2)
-    assert [each.verdict for each in sessions_of(store, "aaaa1111")] == ["skipped", "skipped", "same"]
+    assert [each.verdict for each in sessions_of(store, "aaaa1111")] == ["skipped", "skipped", "same", "skipped"]
     with store.write() as db:
         assert runs.left(db, "aaaa1111") == 1
         assert list(runs.unsent(db, "aaaa1111")) == [Unsent(source="s1", first=2, last=4, number=2)]
+        assert list(runs.never_sent(db, "aaaa1111")) == [
+            Unsent(source="s1", first=2, last=4, number=2, reason=INTERRUPTED),
+            Unsent(source="s1", first=3, last=3, number=1, reason="preflight"),
+            Unsent(source="s2", first=1, last=1, number=1, reason=unreached),
+            Unsent(source="s3", first=2, last=2, number=1, reason="preflight"),
+            Unsent(source="s4", first=0, last=0, number=0, reason="it is no longer in the store"),
+        ]
         assert runs.wait_again(db, "aaaa1111") == runs.left(db, "aaaa1111") == 1
 
 

@@ -1,0 +1,25 @@
+"""What becomes of output whose reader, such as ``head``, has left."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def while_read() -> Iterator[None]:
+    """End the block, without an error, once nobody reads the output; what is printed from then on is dropped.
+
+    For commands whose exit code is a verdict, which counts all the same.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        drop_output()
+
+
+def drop_output() -> None:
+    """Discard output, buffered output too, on which the interpreter would otherwise fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
