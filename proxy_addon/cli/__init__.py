@@ -19,6 +19,7 @@ import click
 from click.core import ParameterSource
 
 from proxy_addon import __version__
+from proxy_addon.cli.output import drop_output
 from proxy_addon.core.wording import visible
 from proxy_addon.errors import SessiontapeError
 from proxy_addon.process import signals
@@ -116,15 +117,15 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # so that an ASCII terminal does not make us fail
+    code: Any = 0
     try:
         code = _run()
         sys.stdout.flush()
     except (_OutputClosed, BrokenPipeError):
-        # The reader of our output (head, less) has closed it.
-        _drop_output()
-        code = 0
+        # The reader of our output (head, less) has closed it. Commands that come to a verdict end with it all the same.
+        drop_output()
     except OSError as e:
-        _drop_output()
+        drop_output()
         _say(f"sessiontape: cannot write output: {e.strerror or e}")
         code = 2
     sys.exit(code)
@@ -140,11 +141,6 @@ def _open_what_is_closed() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  # open until the end
-
-
-def _drop_output() -> None:
-    """Discard buffered output, on which the interpreter would otherwise fail again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run() -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import click
 
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
 from proxy_addon.cli.options import config_option, given, local_option, store_option
+from proxy_addon.cli.output import while_read
 from proxy_addon.reporting.words import counted
 
 if TYPE_CHECKING:
@@ -119,15 +120,20 @@ def check(
         subjects = _of_file(file, kind, policy)
     threshold = None if fail_on == "never" else Severity(fail_on).weight
     report = checks.report("json" if as_json else format_name, sys.stdout.write, threshold, local=local)
+
+    def fails(subject: Subject) -> bool:
+        return threshold is not None and any(f.severity.weight >= threshold for f in subject.judgement.findings)
+
     failed = False
-    first = next(subjects, None)  # errors that prevent judging are raised before anything is written
-    report.begin()
-    for subject in () if first is None else chain([first], subjects):
-        report.add(subject)
-        failed = failed or (
-            threshold is not None and any(f.severity.weight >= threshold for f in subject.judgement.findings)
-        )
-    report.end(ok=not failed)
+    first = list(islice(subjects, 1))  # errors that prevent judging are raised before anything is written
+    subjects = chain(first, subjects)
+    with while_read():
+        report.begin()
+        for subject in subjects:
+            failed = failed or fails(subject)
+            report.add(subject)
+        report.end(ok=not failed)
+    failed = failed or any(map(fails, subjects))  # those that nobody reads count too
     if everything:
         _tell_of_those_outside(store_url, filters, policy)
     sys.exit(1 if failed else 0)

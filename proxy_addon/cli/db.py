@@ -8,6 +8,7 @@ from contextlib import closing
 import click
 
 from proxy_addon.cli.options import store_option
+from proxy_addon.cli.output import while_read
 
 
 @click.group()
@@ -89,8 +90,9 @@ def check(*, store_url: str) -> None:
     with closing(Store(store_url)) as store, store.read() as connection:
         revision.require(connection, store)
         deviations = migrate.deviations(connection)
-        for deviation in deviations:
-            click.echo(f"differs: {deviation}")
+        with while_read():  # the exit code counts even if nobody reads the rest
+            for deviation in deviations:
+                click.echo(f"differs: {deviation}")
         if not deviations:
             click.echo(f"clean: {store.label} is at revision {revision.REVISION}")
     sys.exit(1 if deviations else 0)

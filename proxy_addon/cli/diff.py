@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxy_addon.cli.options import config_option, json_option, local_option, store_option
+from proxy_addon.cli.output import while_read
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.sessions import Session
 from proxy_addon.errors import NotFound
@@ -86,20 +87,21 @@ def diff(
             pairs = list(replayed(entries(one.exchanges), found))
             beside = printable(f"run {run.id} to {run.target}")
     counts = Counter(pair.kind for pair in pairs)
-    if as_json:
-        print_json(
-            {
-                "a": session_document(one.session, at),
-                "b": None if other is None else session_document(other.session, at),
-                "pairs": [pair_document(pair) for pair in pairs],
-                "counts": {kind.value: counts[kind] for kind in Kind},
-            }
-        )
-    else:
-        print_pairs(
-            console(), pairs, session_heading(one.session, one.session.state(at), one.name, local=local), beside
-        )
-        click.echo(", ".join(f"{counts[kind]} {kind.value}" for kind in Kind))
+    with while_read():  # the exit code counts even if nobody reads the rest
+        if as_json:
+            print_json(
+                {
+                    "a": session_document(one.session, at),
+                    "b": None if other is None else session_document(other.session, at),
+                    "pairs": [pair_document(pair) for pair in pairs],
+                    "counts": {kind.value: counts[kind] for kind in Kind},
+                }
+            )
+        else:
+            print_pairs(
+                console(), pairs, session_heading(one.session, one.session.state(at), one.name, local=local), beside
+            )
+            click.echo(", ".join(f"{counts[kind]} {kind.value}" for kind in Kind))
     sys.exit(0 if counts.total() == counts[Kind.SAME] else 1)
 
 

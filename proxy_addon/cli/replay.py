@@ -17,6 +17,7 @@ from click.core import ParameterSource
 
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
 from proxy_addon.cli.options import config_option, json_option, store_option
+from proxy_addon.cli.output import while_read
 from proxy_addon.cli.replay_options import Options, new_run, replay_options, run_options
 from proxy_addon.core.replays.pacing import Speed
 from proxy_addon.core.replays.runs import PROFILE, ReplayRun, RunChange, RunSummary, SessionRun, StepOutcome, Unsent
@@ -194,7 +195,8 @@ def _send(
         raise ended.error
     with store.read() as db:
         summary = runs.summary(db, runs.find(db, run.id))
-        _print(summary, runs.sessions(db, run.id), as_json=as_json)
+        with while_read():  # reports and the exit code count even if nobody reads this
+            _print(summary, runs.sessions(db, run.id), as_json=as_json)
         for path in reports:
             write(path, summary, lambda: runs.sessions(db, run.id))
         _warn_of_unused(summary.changes if summary.totals.sent else ())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxy_addon.cli.options import SERVER_URL, json_option, local_option, store_option
+from proxy_addon.cli.output import while_read
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.core.wording import visible
 from proxy_addon.errors import NotFound, TargetUnreachable
@@ -137,8 +138,9 @@ def diff(*, event_type: str, before: str | None, after: str | None, upstream: st
         old = _one(found, event_type, upstream, before)
     names = [f"{schema.event_type} {schema.sha256[:_SHOWN]}" for schema in (old, new)]
     lines = list(difflib.unified_diff(_lines(old), _lines(new), names[0], names[1], lineterm=""))
-    for line in lines:
-        click.echo(line)
+    with while_read():  # the exit code counts even if nobody reads the rest
+        for line in lines:
+            click.echo(line)
     sys.exit(1 if lines else 0)
 
 

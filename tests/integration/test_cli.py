@@ -472,15 +472,28 @@ def test_a_mistake_in_a_variable_names_the_variable(tmp_path, monkeypatch, varia
     assert option not in done.stderr
 
 
-@pytest.mark.parametrize("options", [["rules"], ["rules", "--json"], ["show", "aaaa1111", "--json"]], ids=" ".join)
-def test_output_that_nobody_reads_is_no_error(tape, options, monkeypatch):
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ("rules", 0),
+        ("rules --json", 0),
+        ("show aaaa1111 --json", 0),
+        ("check --all", 1),
+        ("check --all --json", 1),
+        ("check --all --fail-on never", 0),
+        ("diff aaaa1111 aaaa2222", 1),
+        ("diff aaaa1111 aaaa2222 --json", 1),
+    ],
+)
+def test_output_that_nobody_reads_leaves_the_exit_code_as_it_is(tape, options, code, monkeypatch):
     monkeypatch.setenv("SESSIONTAPE_STORE", tape)
     read, write = os.pipe()
     os.close(read)
-    with forking.Popen([processes.COMMAND, *options], stdout=write, stderr=subprocess.PIPE, text=True) as process:
+    command = [processes.COMMAND, *options.split()]
+    with forking.Popen(command, stdout=write, stderr=subprocess.PIPE, text=True) as process:
         os.close(write)
         assert process.communicate() == (None, "")
-    assert process.returncode == 0
+    assert process.returncode == code
 
 
 @pytest.mark.parametrize(
