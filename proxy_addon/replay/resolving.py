@@ -6,6 +6,7 @@ belong to this machine.
 
 from __future__ import annotations
 
+import functools
 import socket
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -83,7 +84,10 @@ def check_target(
     ]
     everywhere = target.addresses.union(*(other.addresses for other in others))
     # Refuse first: a name may have to be refused even if it cannot be resolved here.
-    refused = refusal(target, upstreams=others, allowed=allowed, local=_own(everywhere))
+    judge = functools.partial(
+        refusal, target, upstreams=others, local=_own(everywhere), is_connected_to=role is not Role.HOST
+    )
+    refused = judge(allowed=allowed)
     if refused is not None:
         raise TargetRefused(
             f"{_refused(url, role)}{refused.reason}; nothing has been sent", hint=_leave(refused.allow, role)
@@ -92,7 +96,7 @@ def check_target(
         raise TargetUnreachable(
             f"cannot resolve {url.host}: {_cause(failure)}", hint=f"is {role} spelled right, and is there a network?"
         ) from failure
-    needed_leave = refusal(target, upstreams=others, allowed=(), local=_own(everywhere)) is not None
+    needed_leave = judge(allowed=()) is not None
     for recorder in _recorders_at(target, recorders):
         why = "; nothing has been sent"
         if recorder.upstream is not None:

@@ -810,9 +810,8 @@ class TestWhereItMayGo:
             document = replayed(tape, forward.url, *MAX, *allowed, *host, "--allow-host", f"127.0.0.1:{trap.port}")
             assert document["changes"][0]["option"] == "--safe"
             assert len(trap.requests) == 2
-        for name in ("a.omtrdc.net", "nowhere.invalid"):
-            said = refused(tape, target.url, *MAX, "--set-header", f"Host={name}")
-            assert f"--allow-host {name}:80" in said
+        said = refused(tape, target.url, *MAX, "--set-header", "Host=a.omtrdc.net")
+        assert "--allow-host a.omtrdc.net:80" in said
         assert target.connections == 0
 
     def test_another_server_on_this_machine_is_fine(self, sqlite_url, server):
@@ -1469,8 +1468,6 @@ class TestChanging:
             "Host=shop.example",
             "--set-header",
             "host=other.example:81",
-            "--allow-host",
-            "other.example",
         )
         for _, request in target.requests:
             head = request.partition(b"\r\n\r\n")[0].split(b"\r\n")

@@ -7,7 +7,8 @@ The target's name is resolved once, and the addresses that are judged are those 
 * so does every name under ``omtrdc.net`` and ``adobedc.net``, where Adobe's collection servers are;
 * a recorder on this machine forwards what it gets, so its upstream is judged instead; one without an upstream of its
   own, such as a forward proxy, may forward anywhere and needs it always;
-* a ``Host`` that the user sets is judged like a target, because a proxy at the target may forward to it.
+* a ``Host`` that the user sets must not name a recorded upstream or one of Adobe's servers unasked, because a proxy at
+  the target may forward to it.
 
 ``--allow-host`` takes ``NAME|ADDRESS[:PORT]``:
 
@@ -110,7 +111,12 @@ def canonical_address(address: Address) -> Address:
 
 
 def refusal(
-    target: Server, *, upstreams: Iterable[Server], allowed: Collection[Allowed], local: Collection[Address]
+    target: Server,
+    *,
+    upstreams: Iterable[Server],
+    allowed: Collection[Allowed],
+    local: Collection[Address],
+    is_connected_to: bool = True,
 ) -> Refusal | None:
     """Judge a target.
 
@@ -119,6 +125,7 @@ def refusal(
         upstreams: The upstreams of all sessions in the store.
         allowed: What the user allows.
         local: Those of all these addresses that belong to this machine; on one port, they count as one server.
+        is_connected_to: Whether requests go there; if they only name it, it need not be on this machine.
 
     Returns:
         None if a replay may go there.
@@ -133,6 +140,8 @@ def refusal(
     host = canonical_host(target.host)
     if any(host == domain or host.endswith(f".{domain}") for domain in PRODUCTION_DOMAINS):
         return Refusal("it is one of Adobe's production servers", suggestion)
+    if not is_connected_to:
+        return None
     if not target.addresses:
         return Refusal("its name could not be resolved, so it is not known to be this machine", suggestion)
     foreign = sorted(str(address) for address in target.addresses if not address.is_loopback)
