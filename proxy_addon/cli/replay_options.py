@@ -172,7 +172,8 @@ _OPTIONS = (
         type=_Text("HEADER", _change("set_header")),
         metavar="NAME=VALUE",
         multiple=True,
-        help="Set a header. Setting Host does not change where the request goes. May be repeated.",
+        help="Set a header. Requests go to --target whatever Host is; a Host that names a recorded upstream needs "
+        "--allow-host. May be repeated.",
     ),
     click.option(
         "--drop-header",
