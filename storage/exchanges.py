@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from proxy_addon.core.events import Event
-from proxy_addon.core.exchange import Exchange, Outcome, Request, Response, header
+from proxy_addon.core.exchange import BodyState, Exchange, Outcome, Request, Response, header
 from storage.filters import Filters
 from storage.matching import holding
 from storage.models import ExchangeRow, FindingRow, Recording
@@ -48,12 +48,15 @@ def to_row(exchange: Exchange, *, recording_id: str, session: str | None) -> dic
         "request_body": request.body,
         "request_sha256": request.body_sha256,
         "request_complete": request.complete,
+        "body_state": request.body_state.value,
         "status": response and response.status,
         "reason": response and response.reason,
         "response_version": response and response.http_version,
         "response_headers": response and response.headers,
         "response_body": response and response.body,
         "response_sha256": response and response.body_sha256,
+        "why": exchange.reason,
+        "note": exchange.note,
     }
 
 
@@ -63,8 +66,8 @@ def count_of_recording(db: Connection, recording_id: str) -> int:
     return int(db.execute(query).scalar_one())
 
 
-_TOLD = ("id", "upstream", "received_at", "duration_us", "client_address", "outcome")
-_ASKED = ("method", "path", "request_version", "request_headers", "request_body", "request_complete")
+_TOLD = ("id", "upstream", "received_at", "duration_us", "client_address", "outcome", "why", "note")
+_ASKED = ("method", "path", "request_version", "request_headers", "request_body", "request_complete", "body_state")
 _ANSWERED = ("status", "reason", "response_version", "response_headers", "response_body")
 COLUMNS = tuple(ExchangeRow.__table__.c[name] for name in (*_TOLD, *_ASKED, *_ANSWERED))
 """What `from_row` needs of a row, in its order."""
@@ -74,9 +77,9 @@ def from_row(row: Row[Any]) -> Exchange:
     """Return the exchange in a row of `COLUMNS`."""
     # By position, which is faster than by name: thousands of rows are read per second.
     values: tuple[Any, ...] = tuple(row)
-    id, upstream, received_at, duration_us, client_address, outcome = values[:6]
-    method, path, request_version, request_headers, request_body, complete = values[6:12]
-    status, reason, response_version, response_headers, response_body = values[12:]
+    id, upstream, received_at, duration_us, client_address, outcome, why, note = values[:8]
+    method, path, request_version, request_headers, request_body, complete, body_state = values[8:15]
+    status, reason, response_version, response_headers, response_body = values[15:]
     return Exchange(
         id=id,
         upstream=upstream,
@@ -84,6 +87,8 @@ def from_row(row: Row[Any]) -> Exchange:
         duration_us=duration_us,
         client_address=client_address,
         outcome=Outcome(outcome),
+        reason=why,
+        note=note,
         request=Request(
             method=method,
             path=path,
@@ -91,6 +96,7 @@ def from_row(row: Row[Any]) -> Exchange:
             headers=request_headers,
             body=request_body,
             complete=complete,
+            body_state=BodyState(body_state),
         ),
         response=None
         if status is None

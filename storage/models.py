@@ -51,7 +51,7 @@ class Base(DeclarativeBase):
 
 
 class Recording(Base):
-    """One run of a recorder."""
+    """One run of a recorder, or one import of a file, which has its name and hash."""
 
     __tablename__ = "recordings"
 
@@ -60,8 +60,11 @@ class Recording(Base):
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     version: Mapped[str] = mapped_column(String(64))
     checked: Mapped[bool] = mapped_column(Boolean, server_default=true())
+    pseudonymised: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    imported_from: Mapped[str | None] = mapped_column(Label)
+    file_sha256: Mapped[str | None] = mapped_column(String(64))
 
-    __table_args__ = (Index(None, "name"),)
+    __table_args__ = (Index(None, "name"), Index(None, "file_sha256"))
 
 
 class SessionRow(Base):
@@ -105,6 +108,8 @@ class SessionRow(Base):
     client_address: Mapped[str | None] = mapped_column(Label)
     exchanges: Mapped[int] = mapped_column(Integer)
     events: Mapped[int] = mapped_column(Integer)
+    has_holes: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    pseudonymised: Mapped[bool] = mapped_column(Boolean, server_default=false())
     errors: Mapped[int] = mapped_column(Integer)
     warnings: Mapped[int] = mapped_column(Integer)
     infos: Mapped[int] = mapped_column(Integer)
@@ -136,6 +141,7 @@ class ExchangeRow(Base):
 
     ``event_type``, ``playhead_s`` and ``ts_ms`` repeat what the body says, for people who query the store themselves;
     they are null for batches. The commands read the body.
+    ``reason`` is that of the status line; ``why`` says why there was no answer.
     """
 
     __tablename__ = "exchanges"
@@ -160,12 +166,15 @@ class ExchangeRow(Base):
     request_body: Mapped[bytes] = mapped_column(LargeBinary)
     request_sha256: Mapped[str] = mapped_column(String(64))
     request_complete: Mapped[bool] = mapped_column(Boolean)
+    body_state: Mapped[str] = mapped_column(String(16), server_default="exact")
     status: Mapped[int | None] = mapped_column(Integer)
     reason: Mapped[str | None] = mapped_column(WireText)
     response_version: Mapped[str | None] = mapped_column(String(16))
     response_headers: Mapped[Headers | None] = mapped_column(HeaderList)
     response_body: Mapped[bytes | None] = mapped_column(LargeBinary)
     response_sha256: Mapped[str | None] = mapped_column(String(64))
+    why: Mapped[str | None] = mapped_column(PlainText)
+    note: Mapped[str | None] = mapped_column(PlainText)
 
     __table_args__ = (
         # For a session's exchanges in order, and for those without a session, newest first.

@@ -36,6 +36,9 @@ class RecordingRun:
         name: What the user calls it; several runs may share a name.
         version: Version of sessiontape.
         checks: Whether it judges what it records; if not, its exchanges count as not judged.
+        pseudonymised: Whether personal values in what it stores have been replaced by tokens.
+        imported_from: Name of the file that is imported; None for a recorder.
+        file_sha256: Hash of that file.
     """
 
     id: str
@@ -43,6 +46,9 @@ class RecordingRun:
     started_at: datetime
     version: str
     checks: bool = True
+    pseudonymised: bool = False
+    imported_from: str | None = None
+    file_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +206,11 @@ class _Fold:
         key = session_key(exchange.upstream, entry.session.session_id)
         if key is not None:
             self._newest[key] = entry
-        entry.session = replace(entry.session, findings=entry.session.findings.plus(judged.findings or ()))
+        entry.session = replace(
+            entry.session,
+            findings=entry.session.findings.plus(judged.findings or ()),
+            pseudonymised=entry.session.pseudonymised or self._recording.pseudonymised,
+        )
         entry.exchanges.append(exchange)
         self._touched[entry.session.id] = entry
         return entry.session.id
@@ -301,5 +311,8 @@ def _begin(db: Connection, recording: RecordingRun) -> None:
                 started_at=recording.started_at,
                 version=recording.version,
                 checked=recording.checks,
+                pseudonymised=recording.pseudonymised,
+                imported_from=recording.imported_from,
+                file_sha256=recording.file_sha256,
             )
         )

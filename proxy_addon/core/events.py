@@ -53,6 +53,8 @@ class Body:
     problem: str | None = field(default=None, compare=False)
 
 
+NOT_KEPT = Body(problem="not in the file")
+"""What a body reports that a file does not have."""
 _NO_EVENT = Event()
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
-from proxy_addon.core.events import Body, read_body
+from proxy_addon.core.events import NOT_KEPT, Body, read_body
 from proxy_addon.core.routes import Operation, Route, parse_route
 
 Headers = tuple[tuple[str, str], ...]
@@ -52,6 +52,25 @@ class Outcome(StrEnum):
     """The proxy refused the request itself."""
 
 
+class BodyState(StrEnum):
+    """What a stored request body has to do with the bytes that the device sent; a recorder's are always exact."""
+
+    EXACT = "exact"
+    DECODED = "decoded"
+    """A tool decompressed it, and left ``Content-Encoding`` among the headers."""
+    REBUILT = "rebuilt"
+    """Written anew from what a tool kept, or in a charset that is a guess: the same content, perhaps not the same bytes."""
+    DAMAGED = "damaged"
+    """A tool replaced bytes that it could not read; what is left says little."""
+    MISSING = "missing"
+    """The tool did not keep it, so nobody knows what it was. That is not the same as an empty body."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the content is what the device sent, so that it can be judged."""
+        return self not in (BodyState.DAMAGED, BodyState.MISSING)
+
+
 def header(headers: Headers, name: str) -> str | None:
     """Return the first value of a header, whose name may be in any case; None if there is no such header."""
     wanted = name.lower()
@@ -67,6 +86,7 @@ class Request:
         http_version: ``HTTP/1.0``, ``HTTP/1.1`` or ``HTTP/2``.
         body: The bytes as on the wire, without the transfer coding; a compressed body stays compressed.
         complete: False if the device disconnected while it sent the body; then ``body`` is the part that arrived.
+        body_state: Whether ``body`` is what the device sent; differs from exact only in files of other tools.
     """
 
     method: str
@@ -75,6 +95,7 @@ class Request:
     headers: Headers = ()
     body: bytes = b""
     complete: bool = True
+    body_state: BodyState = BodyState.EXACT
 
     @cached_property
     def body_sha256(self) -> str:
@@ -83,8 +104,8 @@ class Request:
 
     @cached_property
     def reading(self) -> Body:
-        """What the body reports; decoded once, on first use."""
-        return read_body(self.body)
+        """What the body reports; decoded once, on first use. A body that is missing reports no event."""
+        return NOT_KEPT if self.body_state is BodyState.MISSING else read_body(self.body)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +141,8 @@ class Exchange:
         client_address: The device's address; None if it is not known.
         server_address: Address and port of the connection to upstream; None if there was no connection.
         response: Upstream's response; None if there was none, even if the proxy answered instead.
+        reason: A sentence on why it was not answered; None if it was, or if nobody said.
+        note: What an import has to say of it; None for nothing.
     """
 
     id: str
@@ -131,6 +154,8 @@ class Exchange:
     server_address: tuple[str, int] | None = field(default=None, compare=False)
     outcome: Outcome = Outcome.ANSWERED
     response: Response | None = None
+    reason: str | None = None
+    note: str | None = None
 
     def __post_init__(self) -> None:
         if self.received_at.tzinfo is None:

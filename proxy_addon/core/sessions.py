@@ -115,6 +115,8 @@ class Session:
         start_sha256: Hash of the body that opened it, by which retries are recognised; None if it has no start.
         exchanges: Number of exchanges, including preflights of its events.
         events: Number of tracking events in them, including ``sessionStart`` and each element of a batch.
+        has_holes: Whether the file that it was imported from lacks exchanges of it, or bodies of such.
+        pseudonymised: Whether personal values in it were replaced by tokens.
     """
 
     id: str
@@ -141,6 +143,8 @@ class Session:
     client_address: str | None = None
     exchanges: int = 0
     events: int = 0
+    has_holes: bool = False
+    pseudonymised: bool = False
     findings: FindingCounts = FindingCounts()
 
     @property
@@ -215,7 +219,7 @@ def start_sha256(exchange: Exchange) -> str | None:
 
     SDKs repeat the same bytes, including ``ts``. Without a ``ts``, equal bodies could be different playbacks.
     """
-    events = exchange.request.reading.events
+    events = exchange.request.reading.events if exchange.request.body_state.is_known else ()
     if any(event.type == "sessionStart" and event.ts_ms is not None for event in events):
         return exchange.request.body_sha256
     return None
@@ -243,6 +247,7 @@ def joined(session: Session, exchange: Exchange) -> Session:
     return replace(
         session,
         exchanges=session.exchanges + 1,
+        has_holes=session.has_holes or not exchange.request.body_state.is_known,
         user_agent=session.user_agent or header(exchange.request.headers, "user-agent"),
         client_address=session.client_address or exchange.client_address,
     )
@@ -285,6 +290,7 @@ def _with_start(session: Session, exchange: Exchange, retry_of: str | None) -> S
         user_agent=header(exchange.request.headers, "user-agent") or session.user_agent,
         client_address=exchange.client_address or session.client_address,
         exchanges=session.exchanges + 1,
+        has_holes=session.has_holes or not exchange.request.body_state.is_known,
     )
 
 

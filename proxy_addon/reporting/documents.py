@@ -59,6 +59,8 @@ def session_document(session: Session, as_of: AsOf) -> Document:
         "client_address": session.client_address,
         "exchanges": session.exchanges,
         "events": session.events,
+        "has_holes": session.has_holes,
+        "pseudonymised": session.pseudonymised,
         "findings": {"error": counts.error, "warning": counts.warning, "info": counts.info},
     }
 
@@ -105,6 +107,8 @@ def exchange_document(exchange: Exchange, seq: int, verdict: Verdict) -> Documen
         "received_at": iso(exchange.received_at),
         "duration_ms": None if exchange.duration_us is None else exchange.duration_us / 1000,
         "outcome": exchange.outcome.value,
+        "reason": exchange.reason,
+        "note": exchange.note,
         "upstream": exchange.upstream,
         "request": {
             "method": request.method,
@@ -114,6 +118,7 @@ def exchange_document(exchange: Exchange, seq: int, verdict: Verdict) -> Documen
             "body": body_document(request.body),
             "body_sha256": request.body_sha256,
             "complete": request.complete,
+            "body_state": request.body_state.value,
         },
         "response": None
         if response is None

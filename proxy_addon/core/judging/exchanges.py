@@ -46,7 +46,7 @@ def judge_exchange(exchange: Exchange, policy: Policy = DEFAULT, vocabulary: Voc
 def _judge_exchange(exchange: Exchange, policy: Policy, vocabulary: Vocabulary) -> list[Finding]:
     found: Iterable[Found] = applied(_EXCHANGE, exchange)
     request = exchange.request
-    if exchange.route.operation in TRACKING and request.complete:
+    if exchange.route.operation in TRACKING and request.complete and request.body_state.is_known:
         encoding = header(request.headers, "content-encoding")
         body = _problems_of_body(request.body, request.reading, exchange.route.operation, vocabulary, encoding)
         found = itertools.chain(found, body)

@@ -1,0 +1,1 @@
+"""The pytest plugin. Importing it costs nothing: what its fixtures need is imported when they are used."""
