@@ -68,11 +68,19 @@ class _Recorder:
     """What exists from the first connection to the end: the store, its writer, and the requests in flight."""
 
     def __init__(
-        self, store_url: str, name: str | None, inspector: Inspector, watcher: Watcher, *, durable: bool
+        self,
+        store_url: str,
+        name: str | None,
+        inspector: Inspector,
+        watcher: Watcher,
+        stored: Callable[[], None] | None,
+        *,
+        durable: bool,
     ) -> None:
         self.store = Store(store_url, durable=durable)
         self.inspector = inspector
         self._watcher = watcher
+        self._stored = stored
         self.marks = inside.Marks(asyncio.get_running_loop())
         self.live = LiveJudge(self.store, inspector, self.marks, watcher)
         self.arrivals = Arrivals()
@@ -102,6 +110,8 @@ class _Recorder:
 
     def _follow_up(self, batch: Sequence[tuple[Exchange, Verdict]], saved: saving.Saved) -> None:
         self._watcher.stored(batch, saved.touched)
+        if self._stored is not None:
+            self._stored()
         if self.inspector.is_on:
             self.live.see(saved)
         for exchange, _ in batch:
@@ -143,14 +153,21 @@ class Tape:
         is_store_gone: Whether the file with exchanges was removed, moved or replaced; known after `done`.
     """
 
-    def __init__(self, policy: Policy | None = None, watch: Callable[[News], None] | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy | None = None,
+        watch: Callable[[News], None] | None = None,
+        stored: Callable[[], None] | None = None,
+    ) -> None:
         """Make the addon.
 
         Args:
             policy: How strictly to judge; None to read the settings file (``tape_config``).
             watch: Called with news of sessions, from our threads; it must not block. None if nobody watches.
+            stored: Called each time exchanges were stored, like ``watch``.
         """
         self._watcher = Watcher(watch)
+        self._stored = stored
         self._recorder: _Recorder | None = None
         self._upstream: ServerUrl | None = None
         self._is_told = policy is not None
@@ -309,7 +326,9 @@ class Tape:
             options.update(connection_strategy="lazy", keep_host_header=True)
             durable = options.tape_durability == "commit"
             inspector = Inspector(self._policy, is_on=options.tape_check)
-            self._recorder = _Recorder(options.tape_store, options.tape_name, inspector, self._watcher, durable=durable)
+            self._recorder = _Recorder(
+                options.tape_store, options.tape_name, inspector, self._watcher, self._stored, durable=durable
+            )
         return self._recorder
 
     # Traffic -----------------------------------------------------------------------------------------------------

@@ -59,7 +59,10 @@ class Listening:
 
 
 def serve(
-    options: RecordOptions, ready: Callable[[list[Listening]], None], watch: Callable[[News], None] | None = None
+    options: RecordOptions,
+    ready: Callable[[list[Listening]], None],
+    watch: Callable[[News], None] | None = None,
+    stored: Callable[[], None] | None = None,
 ) -> bool:
     """Run the recording proxy until a signal ends it.
 
@@ -68,6 +71,7 @@ def serve(
     Args:
         ready: Called with the addresses once connections are accepted.
         watch: Called with news of sessions, from our threads; it must not block. None if nobody watches.
+        stored: Called each time exchanges were stored, like ``watch``.
 
     Returns:
         Whether all exchanges were stored, and are in the store that was named.
@@ -77,11 +81,14 @@ def serve(
         StorageError: The store cannot be used.
         RecorderError: The proxy could not start.
     """
-    return asyncio.run(_serve(options, ready, watch))
+    return asyncio.run(_serve(options, ready, watch, stored))
 
 
 async def _serve(
-    options: RecordOptions, ready: Callable[[list[Listening]], None], watch: Callable[[News], None] | None
+    options: RecordOptions,
+    ready: Callable[[list[Listening]], None],
+    watch: Callable[[News], None] | None,
+    stored: Callable[[], None] | None,
 ) -> bool:
     store = Store(options.store_url)
     _check_address(options)
@@ -92,7 +99,7 @@ async def _serve(
     connections = logging.getLogger(_CONNECTIONS)
     try:
         master = Master(Options())
-        tape = Tape(options.policy, watch)
+        tape = Tape(options.policy, watch, stored)
         server = Proxyserver()
         master.addons.add(
             Core(), server, NextLayer(), TlsConfig(), DisableH2C(), DnsResolver(), notices, tape, Announcing(), startup

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from proxy_addon.core.findings import CHECKER_FAILED, Finding, Severity
 from proxy_addon.core.protocol import Key
@@ -24,7 +23,7 @@ class Policy:
         ignore: Findings of these rules do not count.
     """
 
-    severities: Mapping[str, Severity | None] = field(default_factory=lambda: MappingProxyType({}))
+    severities: Mapping[str, Severity | None] = field(default_factory=dict)
     params: tuple[Key, ...] = ()
     limits: Limits = field(default_factory=Limits)
     select: frozenset[str] = frozenset()

@@ -1,0 +1,99 @@
+"""The process that recorders are forked from.
+
+mitmproxy takes most of a second to import. This process imports it once, then forks for each recorder that is asked
+for, so that a test gets a recorder of its own, with nothing left over from another, within a few hundredths of a
+second. It runs as ``python -m proxy_addon.testing.forks FD``; `proxy_addon.testing.recorders` is the other end.
+
+Each recorder has a connection to whoever asked for it, and ends when that is closed, however it came about: none
+outlives a caller that was killed. This process ends when nobody can ask it any more.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+
+from proxy_addon.errors import RecorderError, SessiontapeError
+from proxy_addon.process import logs
+from proxy_addon.recording.options import RecordOptions
+from proxy_addon.recording.proxy import Listening, serve
+from proxy_addon.testing.recorders import Over, Ready, Stored, Warned
+
+
+def main() -> None:
+    """Fork for whoever asks, until nobody can ask any more."""
+    orders = socket.socket(fileno=int(sys.argv[1]))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for recorders: the end of the connection tells enough
+    gc.collect()
+    gc.freeze()  # what was imported stays in memory that all recorders share
+    while True:
+        ask, files, _, _ = socket.recv_fds(orders, 1, 1)
+        if not ask:
+            return
+        if os.fork() == 0:
+            orders.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            try:
+                record(Connection(files[0]))
+            finally:
+                os._exit(0)
+        os.close(files[0])
+
+
+def record(caller: Connection) -> None:
+    """Be a recorder until the caller closes the connection.
+
+    The caller sends `RecordOptions`. It gets `Ready` once connections are accepted, then `Stored` and `Warned` as that
+    happens, and at last `Over`, or the error for which there is no recorder.
+    """
+    options: RecordOptions = caller.recv()
+    lock = threading.Lock()
+
+    def tell(what: object) -> None:
+        with lock, suppress(OSError):  # if the caller has gone, this process ends, too
+            caller.send(what)
+
+    def ready(listening: list[Listening]) -> None:
+        tell(Ready(listening[0].url))
+
+    logging.getLogger().addHandler(_Log(tell))
+    for name in ("mitmproxy", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    threading.Thread(target=_end_with, args=(caller,), name="sessiontape-caller", daemon=True).start()
+    try:
+        tell(Over(is_complete=serve(options, ready, stored=lambda: tell(Stored()))))
+    except SessiontapeError as e:
+        tell(e)
+    except Exception as e:  # noqa: BLE001  # the caller has to hear of everything that ends this process
+        tell(RecorderError(f"the recorder failed: {e!r}"))
+
+
+def _end_with(caller: Connection) -> None:
+    """End this process in good order when the caller closes its end of the connection, or says so."""
+    with suppress(OSError, EOFError):
+        caller.recv()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _Log(logging.Handler):
+    """Tells the caller of warnings and errors."""
+
+    def __init__(self, tell: Callable[[object], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not getattr(record, logs.TOLD, False):
+            self._tell(Warned(logs.text_line(record)))
+
+
+if __name__ == "__main__":
+    main()

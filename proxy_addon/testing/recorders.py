@@ -1,0 +1,247 @@
+"""Recording proxies for tests: each a process of its own, which ends with the test or with its caller."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Self
+
+from proxy_addon.core.fixtures.held import HeldSession
+from proxy_addon.core.judging.policy import DEFAULT, Policy
+from proxy_addon.core.urls import ServerUrl, parse_server_url
+from proxy_addon.errors import RecorderError, SessiontapeError
+from proxy_addon.recording.options import UPSTREAM_TIMEOUT_S, RecordOptions
+
+READY_S = 30.0
+"""How long a recorder may take until it accepts connections."""
+STOP_S = 10.0
+"""How long it may take to store what is in flight and end; after that it is killed with its connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A recorder accepts connections."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A recorder has stored something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """A recorder has logged a warning or an error, as a line."""
+
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A recorder has ended in good order."""
+
+    is_complete: bool
+
+
+class RunningRecorder:
+    """A recording proxy on a free port of this machine, before an upstream; a context manager.
+
+    It stores an exchange before it passes the answer on, so that what was answered is always among `sessions`.
+
+    Attributes:
+        url: Where it listens: ``http://127.0.0.1:PORT``; https is spoken on the same port.
+        host: The same without the scheme: ``127.0.0.1:PORT``.
+        store_url: The store that it records into.
+        warnings: What it logged as warnings and errors, one line each.
+        is_complete: Whether all exchanges were stored; known when it has ended.
+    """
+
+    def __init__(
+        self,
+        upstream: ServerUrl | str,
+        store_url: str,
+        *,
+        name: str | None = None,
+        policy: Policy = DEFAULT,
+        check: bool = True,
+        stored: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Describe a recorder; entering the context starts it.
+
+        Args:
+            upstream: Where it forwards to.
+            store_url: The store to record into; created if it is missing.
+            name: Name of the recording.
+            policy: How strictly to judge while recording.
+            check: Whether to judge while recording, so that findings are in the store.
+            stored: Called each time something was stored, from a thread of ours; it must not block.
+
+        Raises:
+            SettingsError: The upstream is not the URL of a server.
+        """
+        self.url = ""
+        self.host = ""
+        self.store_url = store_url
+        self.warnings: list[str] = []
+        self.is_complete = True
+        self._options = RecordOptions(
+            upstream=upstream if isinstance(upstream, ServerUrl) else parse_server_url(upstream),
+            listen=("127.0.0.1", 0),
+            modes=(),
+            store_url=store_url,
+            name=name,
+            durability="commit",
+            reject_invalid=False,
+            check=check,
+            policy=policy,
+            upstream_timeout_s=UPSTREAM_TIMEOUT_S,
+            certificate=None,
+            mitmproxy=(),
+        )
+        self._stored = stored
+        self._process: Connection | None = None
+        self._reader: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        """Start the recorder, and return it once it accepts connections.
+
+        Raises:
+            SessiontapeError: It cannot start; the message says why.
+        """
+        process = _connect()
+        try:
+            process.send(self._options)
+            self._await_ready(process)
+        except BaseException:
+            process.close()
+            raise
+        self._process = process
+        self._reader = threading.Thread(target=self._read, args=(process,), name="sessiontape-recorder", daemon=True)
+        self._reader.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Store what is in flight, and end the recorder."""
+        if self._process is None or self._reader is None:
+            return
+        with suppress(OSError):
+            self._process.send(None)
+        self._reader.join(STOP_S)
+        self._process.close()
+        self._process = None
+
+    def sessions(self, since: datetime | None = None) -> list[HeldSession]:
+        """Return the sessions recorded so far, oldest first, with all exchanges that were answered.
+
+        Args:
+            since: Leave out sessions that began earlier.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        # Imported here because importing the pytest plugin must not load the database library.
+        from storage import exchanges, sessions  # noqa: PLC0415
+        from storage.filters import Filters  # noqa: PLC0415
+        from storage.opening import reading  # noqa: PLC0415
+
+        with reading(self.store_url) as db:
+            found = list(sessions.newest(db, Filters(since=since), now=datetime.now(UTC), oldest_first=True))
+            return [HeldSession(session=each, exchanges=tuple(exchanges.of_session(db, each.id))) for each in found]
+
+    def _await_ready(self, process: Connection) -> None:
+        if not process.poll(READY_S):
+            raise RecorderError(f"the recorder was not ready within {READY_S:g} s")
+        for each in _messages(process):
+            match each:
+                case Ready(url):
+                    self.url, self.host = url, url.partition("//")[2]
+                    return
+                case Warned(line):
+                    self.warnings.append(line)
+                case SessiontapeError():
+                    raise each
+        raise RecorderError("the recorder ended before it was ready")
+
+    def _read(self, process: Connection) -> None:
+        is_over = False
+        for each in _messages(process):
+            match each:
+                case Stored():
+                    self._stored()
+                case Warned(line):
+                    self.warnings.append(line)
+                case Over(is_complete):
+                    is_over, self.is_complete = True, is_complete
+                case SessiontapeError():
+                    self.warnings.append(str(each))
+        if not is_over:
+            self.is_complete = False
+
+
+def _messages(process: Connection) -> Iterator[Any]:
+    """Yield what a recorder tells until it has ended."""
+    with suppress(OSError, EOFError):
+        while True:
+            yield process.recv()
+
+
+class _Forks:
+    """The process that recorders are forked from (`proxy_addon.testing.forks`)."""
+
+    def __init__(self) -> None:
+        self._orders, theirs = socket.socketpair()
+        with theirs:
+            # In a session of its own, so that Ctrl-C on the terminal reaches the caller alone, which ends recorders.
+            self._process = subprocess.Popen(  # noqa: S603  # our own module
+                [sys.executable, "-P", "-m", "proxy_addon.testing.forks", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def fork(self) -> Connection:
+        """Return the connection to a new recorder."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._orders, [b"+"], [theirs.fileno()])
+        return Connection(ours.detach())
+
+    def end(self) -> None:
+        """End the process; recorders go on until their connections are closed."""
+        self._orders.close()
+        self._process.wait()
+
+
+_lock = threading.Lock()
+_forks: dict[int, _Forks] = {}
+"""By process: a fork of the caller must not share its parent's."""
+
+
+def prepare() -> None:
+    """Start to import what recorders need, in a process beside this one, so that the first one is ready sooner."""
+    with _lock:
+        if os.getpid() not in _forks:
+            _forks[os.getpid()] = forks = _Forks()
+            atexit.register(forks.end)
+
+
+def _connect() -> Connection:
+    prepare()
+    try:
+        return _forks[os.getpid()].fork()
+    except OSError as e:  # that process was killed
+        raise RecorderError(f"recorders cannot be started any more: {e.strerror}") from e
