@@ -6,6 +6,7 @@ import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from proxy_addon.core.events import Event
@@ -20,6 +21,7 @@ from proxy_addon.core.schemas import StoredSchema
 from proxy_addon.core.sessions import AsOf, Session
 
 Document = dict[str, Any]
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 _HERE = "the list comes here"
@@ -105,11 +107,13 @@ def exchange_document(exchange: Exchange, seq: int, verdict: Verdict) -> Documen
         "ts_ms": event.ts_ms,
         "batch": [_event_document(event) for event in body.events] if body.is_batch else None,
         "received_at": iso(exchange.received_at),
+        "received_us": (exchange.received_at - _EPOCH) // _MICROSECOND,
         "duration_ms": None if exchange.duration_us is None else exchange.duration_us / 1000,
         "outcome": exchange.outcome.value,
         "reason": exchange.reason,
         "note": exchange.note,
         "upstream": exchange.upstream,
+        "client_address": exchange.client_address,
         "request": {
             "method": request.method,
             "path": request.path,
@@ -124,6 +128,7 @@ def exchange_document(exchange: Exchange, seq: int, verdict: Verdict) -> Documen
         if response is None
         else {
             "status": response.status,
+            "reason_phrase": response.reason,
             "http_version": response.http_version,
             "headers": _headers(response.headers),
             "body": body_document(response.body),

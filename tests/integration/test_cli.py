@@ -28,11 +28,11 @@ from tests.processes import printed, run
 SESSION_KEYS = [
     "id", "session_id", "retry_of", "upstream", "recording", "started_at", "last_event_at", "state", "player_name",
     "media_id", "media_name", "content_type", "app_version", "library_version", "user_agent", "client_address",
-    "exchanges", "events", "findings",
+    "exchanges", "events", "has_holes", "pseudonymised", "findings",
 ]  # fmt: skip
 EXCHANGE_KEYS = [
-    "seq", "operation", "event_type", "playhead_s", "ts_ms", "batch", "received_at", "duration_ms", "outcome", "upstream",
-    "request", "response", "findings", "findings_due",
+    "seq", "operation", "event_type", "playhead_s", "ts_ms", "batch", "received_at", "received_us", "duration_ms", "outcome",
+    "reason", "note", "upstream", "client_address", "request", "response", "findings", "findings_due",
 ]  # fmt: skip
 
 
@@ -124,8 +124,8 @@ def test_show_has_every_member_in_order_of_arrival(tape):
         None,
         "answered",
     )
-    assert list(play["request"]) == ["method", "path", "http_version", "headers", "body", "body_sha256", "complete"]
-    assert list(play["response"]) == ["status", "http_version", "headers", "body", "body_sha256"]
+    assert list(play["request"]) == ["method", "path", "http_version", "headers", "body", "body_sha256", "complete", "body_state"]
+    assert list(play["response"]) == ["status", "reason_phrase", "http_version", "headers", "body", "body_sha256"]
 
 
 BEGIN_MS = round(BEGIN.timestamp() * 1000)
