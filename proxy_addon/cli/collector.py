@@ -68,7 +68,7 @@ def collector(
     from proxy_addon.collector.backend import Backend  # noqa: PLC0415
     from proxy_addon.collector.faults import Fault, Faults  # noqa: PLC0415
     from proxy_addon.collector.journal import Journal  # noqa: PLC0415
-    from proxy_addon.collector.server import Address, serve  # noqa: PLC0415
+    from proxy_addon.collector.server import Address, Collector, serve  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
 
     with ExitStack() as files:
@@ -84,9 +84,8 @@ def collector(
         host, port = listen
         journal = files.enter_context(Journal(log_path)) if log_path is not None else None
         serve(
-            backend,
+            lambda: Collector(backend.decide, journal),
             Address(host=host, port=port, certificate=cert),
-            journal=journal,
             ready=_say,
         )
 

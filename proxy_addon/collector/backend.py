@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from proxy_addon.collector.answers import Answer, Sessions, answer, is_session_end, refusing
 from proxy_addon.collector.faults import Action, Fault, Faults, with_a_body
@@ -12,6 +13,23 @@ from proxy_addon.core.exchange import Request, Response
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.locations import find_location, session_id_in
 from proxy_addon.core.routes import Operation, Route, parse_route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A request that arrived.
+
+    Attributes:
+        request: The request; incomplete if its body broke off or was refused.
+        received_at: When its head arrived, aware UTC.
+        monotonic_s: The same on a monotonic clock.
+        client_address: The address it came from; None if the connection is already gone.
+    """
+
+    request: Request
+    received_at: datetime
+    monotonic_s: float
+    client_address: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

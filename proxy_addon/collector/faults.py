@@ -146,8 +146,13 @@ class Faults:
     """Several faults, and the number of requests that each has counted."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
-        self._faults = tuple(faults)
+        self._faults = list(faults)
         self._counts = [0] * len(self._faults)
+
+    def add(self, fault: Fault) -> None:
+        """Add a fault, which counts the requests from now on."""
+        self._faults.append(fault)
+        self._counts.append(0)
 
     def next(self, operation: Operation) -> Fault | None:
         """Count one request and return the fault that is due for it; None if there is none."""

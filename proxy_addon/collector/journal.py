@@ -27,7 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from proxy_addon.collector.backend import Decision
+from proxy_addon.collector.backend import Arrival, Decision
 from proxy_addon.core.exchange import Request
 from proxy_addon.core.jsonforms import body_document, iso
 from proxy_addon.errors import SettingsError
@@ -67,6 +67,17 @@ class Journal:
             self._file = path.open("ab", buffering=0)
         except OSError as e:
             raise self._unwritable(e) from e
+
+    def received(self, arrival: Arrival, decision: Decision) -> None:
+        """Append the line of a request.
+
+        Raises:
+            SettingsError: The line cannot be written.
+        """
+        self.write(entry(arrival.request, decision, received_at=arrival.received_at, monotonic_s=arrival.monotonic_s))
+
+    def ended(self, arrival: Arrival, *, answered: bool) -> None:
+        """Do nothing: the log says what arrived."""
 
     def write(self, document: dict[str, Any]) -> None:
         """Append one line; the whole line is in the file when this returns.

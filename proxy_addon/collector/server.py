@@ -1,6 +1,6 @@
-"""The collector's HTTP server: it reads requests, carries out faults, sends answers and writes the log.
+"""The HTTP server: it reads whole requests, asks a handler or a collector for the answer, and sends it.
 
-Compressed bodies are not decompressed, so that the log and its hashes contain what was sent.
+Compressed bodies are not decompressed, so that logs and hashes contain what was sent.
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ import logging
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError, HttpVersion11
 
 from proxy_addon.collector.answers import error
-from proxy_addon.collector.backend import Backend, Decision
+from proxy_addon.collector.backend import Arrival, Decision
 from proxy_addon.collector.faults import Action
-from proxy_addon.collector.journal import Journal, entry
 from proxy_addon.core.exchange import Headers, Request, Response
 from proxy_addon.core.routes import Operation, Route, parse_route
 from proxy_addon.errors import SessiontapeError, SettingsError
@@ -59,42 +58,75 @@ class Address:
         return f"{'http' if self.certificate is None else 'https'}://{in_url(self.host)}:{port}"
 
 
-def serve(backend: Backend, address: Address, *, journal: Journal | None, ready: Callable[[str], None]) -> None:
-    """Answer requests until a signal ends the process.
+type Handler = Callable[[Request], Awaitable[Response]]
+"""Answers a whole request. It is cancelled when the client leaves or the server stops."""
+
+
+@asynccontextmanager
+async def serving(handler: Handler, address: Address) -> AsyncIterator[str]:
+    """Let a handler answer requests until the block ends; yield the URL, with the port that was taken.
+
+    Raises:
+        SettingsError: The address cannot be listened on, or the certificate cannot be used.
+    """
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        read = bytearray()
+        try:
+            await _read_body(request, read)
+        except _UNREADABLE as e:
+            return _last(_refusal(e))
+        return _to_aiohttp(await handler(replace(_head_of(request), body=bytes(read))))
+
+    async with _listening(handle, address) as url:
+        yield url
+
+
+@asynccontextmanager
+async def collecting(collector: Collector, address: Address) -> AsyncIterator[str]:
+    """Let a collector answer requests until the block ends; yield the URL, with the port that was taken.
+
+    Raises:
+        SettingsError: The address cannot be listened on, or the certificate cannot be used.
+    """
+    async with _listening(collector.handle, address) as url:
+        try:
+            yield url
+        finally:
+            collector.stopping.set()
+
+
+def serve(collector: Callable[[], Collector], address: Address, *, ready: Callable[[str], None]) -> None:
+    """Answer requests until a signal ends the process, or the collector fails.
 
     Args:
-        backend: Decides the answers.
+        collector: Makes the collector; called in the event loop.
         address: Where to listen.
-        journal: Gets an entry for each request; None for no log.
         ready: Called with the URL once connections are accepted.
 
     Raises:
         SettingsError: The address cannot be listened on, the certificate cannot be used, or the log cannot be written.
     """
-    asyncio.run(_serve(backend, address, journal, ready))
+    asyncio.run(_serve(collector, address, ready))
 
 
-async def _serve(backend: Backend, address: Address, journal: Journal | None, ready: Callable[[str], None]) -> None:
-    stop = asyncio.Event()
-    collector = _Collector(backend, journal, stop)
-    with signals.calling_on_signals(stop.set):
-        async with listening(collector, address) as url:
+async def _serve(make: Callable[[], Collector], address: Address, ready: Callable[[str], None]) -> None:
+    collector = make()
+    with signals.calling_on_signals(collector.stopping.set):
+        async with collecting(collector, address) as url:
             ready(url)
-            await stop.wait()
+            await collector.stopping.wait()
     if collector.failure is not None:
         raise collector.failure
 
 
 @asynccontextmanager
-async def listening(collector: _Collector, address: Address) -> AsyncIterator[str]:
-    """Accept connections until the block ends; yield the URL.
-
-    Raises:
-        SettingsError: The address cannot be listened on, or the certificate cannot be used.
-    """
+async def _listening(
+    handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], address: Address
+) -> AsyncIterator[str]:
     context = None if address.certificate is None else _tls_context(address.certificate)
     loop = asyncio.get_running_loop()
-    manager = web.Server(collector.handle, handler_cancellation=True)
+    manager = web.Server(handle, handler_cancellation=True)
     try:
         server = await loop.create_server(
             lambda: _Connection(
@@ -115,7 +147,6 @@ async def listening(collector: _Collector, address: Address) -> AsyncIterator[st
         yield address.url(server.sockets[0].getsockname()[1])
     finally:
         server.close()
-        collector.stopping.set()
         manager.pre_shutdown()
         await manager.shutdown(_SHUTDOWN_S)
         # A client that does not read keeps its connection open; do not wait for it.
@@ -137,61 +168,94 @@ def _tls_context(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-class _Collector:
-    """Carries out what the back end decides.
+class Observer(Protocol):
+    """Hears of each request that a collector receives, in the event loop, in the order in which they are decided."""
+
+    def received(self, arrival: Arrival, decision: Decision) -> None:
+        """Take a request whose answer has been decided but not sent.
+
+        Raises:
+            SettingsError: It cannot be taken, and the collector has to stop.
+        """
+
+    def ended(self, arrival: Arrival, *, answered: bool) -> None:
+        """Take it that the answer was sent to its end, or that the request ended without."""
+
+
+class Collector:
+    """Carries out what a back end decides. Make it in the event loop in which it is used.
 
     Attributes:
         stopping: Set when the collector has to stop; it sets this itself when it cannot go on.
         failure: Why the collector cannot go on; None as long as it can.
     """
 
-    def __init__(self, backend: Backend, journal: Journal | None, stopping: asyncio.Event) -> None:
-        self._backend = backend
-        self._journal = journal
-        self.stopping = stopping
+    def __init__(self, decide: Callable[[Request], Decision], observer: Observer | None = None) -> None:
+        """Make a collector.
+
+        Args:
+            decide: Decides on a whole request; called in the order in which their last bytes arrive.
+            observer: Hears of each request; None for nobody.
+        """
+        self._decide = decide
+        self._observer = observer
+        self.stopping = asyncio.Event()
         self.failure: SessiontapeError | None = None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request whose head has arrived."""
-        received_at, monotonic_s = datetime.now(UTC), time.monotonic()
         head = _head_of(request)
+        arrival = Arrival(
+            request=head,
+            received_at=datetime.now(UTC),
+            monotonic_s=time.monotonic(),
+            client_address=request.remote,
+        )
         read = bytearray()
-
-        def note(value: Request, decision: Decision) -> None:
-            if self._journal is not None:
-                self._write(entry(value, decision, received_at=received_at, monotonic_s=monotonic_s))
-
         try:
             await _read_body(request, read)
         except (asyncio.CancelledError, ConnectionError):
-            note(replace(head, body=bytes(read), complete=False), _broken_off(head, None))
+            broken = replace(head, body=bytes(read), complete=False)
+            self._note(replace(arrival, request=broken), _broken_off(head, None))
             raise
-        except (web.RequestPayloadError, HttpProcessingError, _TooLarge) as e:
+        except _UNREADABLE as e:
             refused = _refusal(e)
-            if isinstance(e, _TooLarge):
-                read.clear()  # keeps bodies that are refused as too large out of the log
-            note(replace(head, body=bytes(read), complete=False), _broken_off(head, refused))
-            response = _to_aiohttp(refused)
-            response.force_close()
-            return response
-        value = replace(head, body=bytes(read))
-        decision = self._backend.decide(value)
-        note(value, decision)
-        return await self._carry_out(request, decision)
+            # A body that is too large is kept out of the log.
+            broken = replace(head, body=b"" if isinstance(e, _TooLarge) else bytes(read), complete=False)
+            self._note(replace(arrival, request=broken), _broken_off(head, refused))
+            return _last(refused)
+        arrival = replace(arrival, request=replace(head, body=bytes(read)))
+        decision = self._decide(arrival.request)
+        self._note(arrival, decision)
+        answered = False
+        try:
+            answer = await self._carry_out(request, arrival, decision)
+            if answer is not None:
+                with suppress(ConnectionError):
+                    await answer.prepare(request)
+                    await answer.write_eof()
+                    answered = not _is_cut(decision)
+        finally:
+            if self._observer is not None:
+                self._observer.ended(arrival, answered=answered)
+        return answer or _closed(request)
 
-    async def _carry_out(self, request: web.BaseRequest, decision: Decision) -> web.StreamResponse:
+    async def _carry_out(
+        self, request: web.BaseRequest, arrival: Arrival, decision: Decision
+    ) -> web.StreamResponse | None:
+        """Return the answer when it is due; None for none, if the connection is to be closed."""
         match decision.fault.action if decision.fault else None:
             case Action.HANG:
                 await self.stopping.wait()
-                return _closed(request)
+                return None
             case Action.DROP:
-                return _closed(request)
+                return None
             case Action.DELAY:
                 assert decision.fault is not None
                 if await self._stops_within(decision.fault.number):
-                    return _closed(request)
+                    return None
         assert decision.response is not None
-        if decision.fault and decision.fault.action is Action.CUT:
+        if _is_cut(decision):
             return await _send_half(request, decision.response)
         return _to_aiohttp(decision.response)
 
@@ -201,10 +265,11 @@ class _Collector:
                 await self.stopping.wait()
         return self.stopping.is_set()
 
-    def _write(self, document: dict[str, Any]) -> None:
-        assert self._journal is not None
+    def _note(self, arrival: Arrival, decision: Decision) -> None:
+        if self._observer is None:
+            return
         try:
-            self._journal.write(document)
+            self._observer.received(arrival, decision)
         except SettingsError as e:
             # A log with missing lines would mislead its readers, so stop.
             self.failure = e
@@ -213,6 +278,10 @@ class _Collector:
 
 class _TooLarge(Exception):
     """A body is larger than `MAX_BODY_BYTES`."""
+
+
+_UNREADABLE = (web.RequestPayloadError, HttpProcessingError, _TooLarge)
+"""What is raised when a body cannot be read to its end although the client is there."""
 
 
 class _Connection(web.RequestHandler):
@@ -226,9 +295,7 @@ class _Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         if isinstance(exc, HttpProcessingError):
-            response = _to_aiohttp(_refusal(exc))
-            response.force_close()
-            return response
+            return _last(_refusal(exc))
         return super().handle_error(request, status, exc, message)
 
     def log_exception(self, *args: Any, exc_info: Any = None, **kwargs: Any) -> None:
@@ -272,6 +339,17 @@ def _refusal(e: Exception) -> Response:
         return error(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
     first_line = str(getattr(e, "message", "") or e).strip().partition("\n")[0].rstrip(":")
     return error(400, f"this is not HTTP: {first_line or type(e).__name__}")
+
+
+def _last(response: Response) -> web.Response:
+    """Return an answer after which the connection is closed."""
+    answer = _to_aiohttp(response)
+    answer.force_close()
+    return answer
+
+
+def _is_cut(decision: Decision) -> bool:
+    return decision.fault is not None and decision.fault.action is Action.CUT
 
 
 def _to_aiohttp(response: Response) -> web.Response:
