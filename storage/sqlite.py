@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 import time
 import weakref
 from collections.abc import Callable
@@ -43,6 +44,21 @@ def make_engine(path: Path, durable: bool, before_closing: Callable[[sqlite3.Con
 def create_file(path: Path) -> None:
     """Create an empty file, readable only by its owner, if there is none."""
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def create_whole(path: Path, content: bytes) -> None:
+    """Create a file with content, readable only by its owner; do nothing if there is one or it cannot be created.
+
+    It appears under its name only when it is complete, so that nobody who opens it finds a part.
+    """
+    with suppress(OSError):
+        descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            os.link(part, path)
+        finally:
+            Path(part).unlink()
 
 
 def file_id(path: Path) -> FileId | None:

@@ -26,12 +26,14 @@ from proxy_addon.process import logs
 from proxy_addon.recording.options import RecordOptions
 from proxy_addon.recording.proxy import Listening, serve
 from proxy_addon.testing.recorders import Over, Ready, Stored, Warned
+from storage import migrate
 
 
 def main() -> None:
     """Fork for whoever asks, until nobody can ask any more."""
     orders = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for recorders: the end of the connection tells enough
+    new_store = migrate.new_file()
     gc.collect()
     gc.freeze()  # what was imported stays in memory that all recorders share
     while True:
@@ -42,13 +44,13 @@ def main() -> None:
             orders.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             try:
-                record(Connection(files[0]))
+                record(Connection(files[0]), new_store)
             finally:
                 os._exit(0)
         os.close(files[0])
 
 
-def record(caller: Connection) -> None:
+def record(caller: Connection, new_store: bytes) -> None:
     """Be a recorder until the caller closes the connection.
 
     The caller sends `RecordOptions`. It gets `Ready` once connections are accepted, then `Stored` and `Warned` as that
@@ -68,6 +70,7 @@ def record(caller: Connection) -> None:
     for name in ("mitmproxy", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     threading.Thread(target=_end_with, args=(caller,), name="sessiontape-caller", daemon=True).start()
+    migrate.create(options.store_url, new_store)
     try:
         tell(Over(is_complete=serve(options, ready, stored=lambda: tell(Stored()))))
     except SessiontapeError as e:
