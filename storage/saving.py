@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, exc, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, exc, insert, select, true, update
 
 from proxy_addon.core import sessions as folding
 from proxy_addon.core.exchange import Exchange
@@ -39,6 +39,7 @@ class RecordingRun:
         pseudonymised: Whether personal values in what it stores have been replaced by tokens.
         imported_from: Name of the file that is imported; None for a recorder.
         file_sha256: Hash of that file.
+        has_holes: Whether the tool that made the file leaves out some requests.
     """
 
     id: str
@@ -49,6 +50,12 @@ class RecordingRun:
     pseudonymised: bool = False
     imported_from: str | None = None
     file_sha256: str | None = None
+    has_holes: bool = False
+
+    @property
+    def is_import(self) -> bool:
+        """Whether it stores what a file holds, rather than what a recorder sees."""
+        return self.imported_from is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +191,7 @@ class _Fold:
         self._db = db
         self._recording = recording
         self._newest: dict[str, _Entry] = {}
+        self._occurrences: dict[str, int] = {}
         self._touched: dict[str, _Entry] = {}
 
     def load(self, exchanges: Iterable[Exchange]) -> None:
@@ -191,7 +199,19 @@ class _Fold:
         keys = {session_key(exchange.upstream, session_id_of(exchange)) for exchange in exchanges} - {None}
         query = select(*session_rows.COLUMNS).where(SessionRow.session_key.in_(keys)).order_by(SessionRow.occurrence)
         for row in self._db.execute(query).mappings():
-            self._newest[row["session_key"]] = _Entry(session_rows.from_row(row), row["occurrence"], stored=True)
+            self._occurrences[row["session_key"]] = row["occurrence"]
+            if self._is_mine(row):
+                self._newest[row["session_key"]] = _Entry(session_rows.from_row(row), row["occurrence"], stored=True)
+
+    def _is_mine(self, row: RowMapping) -> bool:
+        """Whether new exchanges may join a stored session: those of a file join no session that was not in it."""
+        return not self._recording.is_import or row["recording_id"] == self._recording.id
+
+    def _next_occurrence(self, key: str | None) -> int:
+        if key is None:
+            return 0
+        self._occurrences[key] = self._occurrences.get(key, -1) + 1
+        return self._occurrences[key]
 
     def add(self, judged: Judged) -> str | None:
         """Fold one exchange; return our id of its session, or None if it belongs to none."""
@@ -210,6 +230,7 @@ class _Fold:
             entry.session,
             findings=entry.session.findings.plus(judged.findings or ()),
             pseudonymised=entry.session.pseudonymised or self._recording.pseudonymised,
+            has_holes=entry.session.has_holes or self._recording.has_holes,
         )
         entry.exchanges.append(exchange)
         self._touched[entry.session.id] = entry
@@ -244,12 +265,14 @@ class _Fold:
         session = folding.opened(
             exchange, id=new_id(), recording=self._recording.name, retry_of=self._retry_of(exchange)
         )
-        return _Entry(session, before.occurrence + 1 if before else 0, stored=False)
+        return _Entry(session, self._next_occurrence(key), stored=False)
 
     def _joined(self, exchange: Exchange) -> _Entry:
-        entry = self._newest.get(session_key(exchange.upstream, session_id_of(exchange)) or "")
+        key = session_key(exchange.upstream, session_id_of(exchange))
+        entry = self._newest.get(key or "")
         if entry is None:
-            return _Entry(folding.begun_late(exchange, id=new_id(), recording=self._recording.name), 0, stored=False)
+            session = folding.begun_late(exchange, id=new_id(), recording=self._recording.name)
+            return _Entry(session, self._next_occurrence(key), stored=False)
         entry.session = folding.joined(entry.session, exchange)
         return entry
 
@@ -276,6 +299,7 @@ class _Fold:
             .where(SessionRow.start_sha256 == start_sha256, SessionRow.upstream == exchange.upstream)
             .where(SessionRow.started_at.between(earliest, exchange.received_at))
             .where(SessionRow.events <= 1, SessionRow.client_address == exchange.client_address)
+            .where(SessionRow.recording_id == self._recording.id if self._recording.is_import else true())
             .order_by(SessionRow.started_at.desc())
             .limit(1)
         )

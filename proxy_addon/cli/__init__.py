@@ -34,6 +34,7 @@ COMMANDS = {
     "check": "Check sessions or a file against the rules of the protocol.",
     "rules": "List the rules, or show the page of one rule.",
     "schemas": "List, show, compare and fetch the schemas of upstreams.",
+    "import": "Store what files hold: fixtures, HAR, mitmproxy flows and more.",
     "delete": "Delete sessions with everything recorded in them.",
     "replay": "Send recorded sessions to another server.",
     "runs": "List replay runs, or show one of them.",
@@ -42,6 +43,9 @@ COMMANDS = {
     "demo": "Watch a short tour: record, check and replay a session.",
 }
 """Commands with their texts in ``--help``, in the order of use."""
+
+_MODULES = {"import": "import_"}
+"""Modules that cannot be called like their command."""
 
 
 class _Commands(click.Group):
@@ -53,10 +57,10 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        name = cmd_name.replace("-", "_")
+        name = _MODULES.get(cmd_name, cmd_name.replace("-", "_"))
         command = getattr(importlib.import_module(f"proxy_addon.cli.{name}"), name)
         assert isinstance(command, click.Command)
-        _name_variables(command, f"SESSIONTAPE_{name.upper()}")
+        _name_variables(command, f"SESSIONTAPE_{name.strip('_').upper()}")
         return command
 
     def resolve_command(

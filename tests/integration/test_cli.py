@@ -124,7 +124,16 @@ def test_show_has_every_member_in_order_of_arrival(tape):
         None,
         "answered",
     )
-    assert list(play["request"]) == ["method", "path", "http_version", "headers", "body", "body_sha256", "complete", "body_state"]
+    assert list(play["request"]) == [
+        "method",
+        "path",
+        "http_version",
+        "headers",
+        "body",
+        "body_sha256",
+        "complete",
+        "body_state",
+    ]
     assert list(play["response"]) == ["status", "reason_phrase", "http_version", "headers", "body", "body_sha256"]
 
 

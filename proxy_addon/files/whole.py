@@ -1,0 +1,32 @@
+"""Write a file whole or not at all: an existing one is replaced once the new one is complete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from proxy_addon.errors import SettingsError
+
+
+def write(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file. What is no regular file, such as a pipe, is written as it comes.
+
+    Raises:
+        SettingsError: The file cannot be written.
+    """
+    part = path if path.exists() and not path.is_file() else path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            with part.open("wb") as file:
+                file.writelines(pieces)
+            if part != path:
+                part.replace(path)
+        finally:
+            if part != path:
+                part.unlink(missing_ok=True)
+    except OSError as e:
+        raise SettingsError(
+            f"cannot write {path}: {e.strerror}",
+            hint="does its folder exist, is there space left, and may you write there?",
+        ) from e

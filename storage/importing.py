@@ -1,0 +1,112 @@
+"""Store what a file holds, as if it had been recorded: sessions, their exchanges and their findings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import batched
+from operator import attrgetter
+
+from sqlalchemy import Connection, select
+
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.findings import Finding
+from proxy_addon.core.sessions import Session
+from storage import exchanges, findings, sessions
+from storage.engine import Store
+from storage.models import Recording
+from storage.saving import Judged, RecordingRun, save_batch
+
+AT_ONCE = 500
+"""How many exchanges one transaction stores."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+JudgeExchange = Callable[[Exchange], Sequence[Finding]]
+JudgeSession = Callable[[Session, str | None, Iterable[Exchange]], Sequence[Finding]]
+"""Gets a session, our id of another session of the same playback (see `storage.sessions.opened_beside`), and the
+exchanges by time of arrival; returns the findings of the session as a whole."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Imported:
+    """How much was imported so far. What a file holds that was imported from it before counts, too.
+
+    Attributes:
+        outside: How many of the exchanges belong to no session.
+    """
+
+    sessions: int = 0
+    events: int = 0
+    exchanges: int = 0
+    outside: int = 0
+
+
+def earlier(db: Connection, file_sha256: str) -> RecordingRun | None:
+    """Return the import of a file with the same content; None if there was none."""
+    query = select(Recording).where(Recording.file_sha256 == file_sha256).order_by(Recording.started_at)
+    row = db.execute(query.with_only_columns(*Recording.__table__.columns).limit(1)).mappings().first()
+    if row is None:
+        return None
+    return RecordingRun(
+        id=row["id"],
+        name=row["name"],
+        started_at=row["started_at"],
+        version=row["version"],
+        checks=row["checked"],
+        pseudonymised=row["pseudonymised"],
+        imported_from=row["imported_from"],
+        file_sha256=row["file_sha256"],
+    )
+
+
+def store_file(
+    store: Store,
+    run: RecordingRun,
+    found: Iterable[Exchange],
+    judge_exchange: JudgeExchange,
+    judge_session: JudgeSession,
+) -> Iterator[Imported]:
+    """Store the exchanges of a file in batches; yield how much has been imported after each.
+
+    An exchange has the same id each time the same file is imported, so that nothing is stored twice, and an import that
+    was interrupted can be repeated. Exchanges need not come in order.
+
+    Raises:
+        StorageUnavailable: The store cannot be reached or written.
+    """
+    done = Imported()
+    touched: dict[str, None] = {}
+    numbered = (replace(exchange, id=_id(run, number, exchange)) for number, exchange in enumerate(found))
+    for batch in batched(numbered, AT_ONCE):
+        judged = [Judged(each, tuple(judge_exchange(each))) for each in sorted(batch, key=attrgetter("received_at"))]
+        saved = save_batch(store, run, judged)
+        touched |= dict.fromkeys(each.session.id for each in saved.touched)
+        inside = sum(len(each.exchanges) for each in saved.touched)
+        done.exchanges += len(batch)
+        done.outside += len(batch) - inside
+        yield done
+    for some in batched(touched, AT_ONCE):
+        _judge(store, some, judge_session, done)
+        yield done
+
+
+def _judge(store: Store, ids: Sequence[str], judge: JudgeSession, done: Imported) -> None:
+    with store.read() as db:
+        found: list[tuple[str, Sequence[Finding]]] = []
+        for session in sessions.get(db, list(ids)):
+            beside = sessions.opened_beside(db, session)
+            found.append((session.id, judge(session, beside, exchanges.of_session(db, session.id))))
+            done.sessions += 1
+            done.events += session.events
+    with store.write() as db:
+        for id, of_session in found:
+            findings.replace_of_session(db, id, of_session)
+
+
+def _id(run: RecordingRun, number: int, exchange: Exchange) -> str:
+    """Return an id that sorts by time, as a recorder's do."""
+    microseconds = max(0, (exchange.received_at - _EPOCH) // timedelta(microseconds=1))
+    told = hashlib.sha256(f"{run.file_sha256} {number}".encode()).hexdigest()
+    return f"{microseconds:016x}{told[:16]}"
