@@ -49,7 +49,7 @@ class Outcome(StrEnum):
     UPSTREAM_CLOSED = "upstream-closed"
     """Upstream took the request but closed the connection, or did not answer with HTTP; the device got 502."""
     REJECTED = "rejected"
-    """The proxy refused the request itself."""
+    """The proxy refused the request itself; in files of browsers, the browser did, and never sent it."""
 
 
 class BodyState(StrEnum):
@@ -83,7 +83,7 @@ class Request:
 
     Attributes:
         path: Path and query in origin form, even if the device sent the absolute form; bytes are decoded as Latin-1.
-        http_version: ``HTTP/1.0``, ``HTTP/1.1`` or ``HTTP/2``.
+        http_version: ``HTTP/1.0``, ``HTTP/1.1`` or ``HTTP/2``; ``HTTP/3`` only in files of other tools.
         body: The bytes as on the wire, without the transfer coding; a compressed body stays compressed.
         complete: False if the device disconnected while it sent the body; then ``body`` is the part that arrived.
         body_state: Whether ``body`` is what the device sent; differs from exact only in files of other tools.
