@@ -18,6 +18,7 @@ from proxy_addon.core.sessions import AsOf, FindingCounts, Session
 from proxy_addon.files import settings
 
 if TYPE_CHECKING:
+    from proxy_addon.core.audits.metrics import Metrics
     from proxy_addon.core.judging.policy import Policy
 
 
@@ -36,12 +37,13 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, local: 
     file.
 
     Findings of stored exchanges are those from the time of recording; findings of the whole session, and all findings
-    in a file, are determined now. 'sessiontape check' checks everything again.
+    in a file, are determined now. 'sessiontape check' checks everything again. What reports will count is an estimate.
     """
     # Imported here because --help must not wait for the database.
     from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
     from proxy_addon.files.sessions import is_file_name  # noqa: PLC0415
     from proxy_addon.reporting.documents import exchange_documents, finding_document, session_document  # noqa: PLC0415
+    from proxy_addon.reporting.metrics import metrics_document  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console, print_json  # noqa: PLC0415
     from proxy_addon.reporting.timeline import Timeline  # noqa: PLC0415
 
@@ -61,11 +63,12 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, local: 
                     "session": session_document(shown.session, at),
                     "exchanges": exchanges,
                     "findings": [finding_document(finding) for finding in shown.of_session()],
+                    "metrics": metrics_document(shown.metrics()),
                 }
             )
         else:
             timeline = Timeline(console(), shown.session, at, local=local)
-            timeline.print(shown.exchanges, shown.findings, shown.of_session, bodies=bodies)
+            timeline.print(shown.exchanges, shown.findings, shown.of_session, shown.metrics, bodies=bodies)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,18 +76,21 @@ class _Shown:
     """A session to show.
 
     Attributes:
-        exchanges: Must be consumed, once, before `of_session` is called.
+        exchanges: Must be consumed, once, before `of_session` and `metrics` are called.
         findings: The findings of exchanges, by exchange id.
         of_session: Returns the findings of the session as a whole.
+        metrics: Returns what reports will count.
     """
 
     session: Session
     exchanges: Iterable[Exchange]
     findings: Mapping[str, Verdict]
     of_session: Callable[[], Sequence[Finding]]
+    metrics: Callable[[], Metrics]
 
 
 def _of_store(stack: ExitStack, store_url: str, name: str, at: AsOf, policy: Policy) -> _Shown:
+    from proxy_addon.core.audits.watching import MetricsWatch  # noqa: PLC0415
     from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415
     from storage import findings, sessions  # noqa: PLC0415
     from storage.exchanges import of_session  # noqa: PLC0415
@@ -93,16 +99,20 @@ def _of_store(stack: ExitStack, store_url: str, name: str, at: AsOf, policy: Pol
     db = stack.enter_context(reading(store_url))
     session = sessions.find(db, name)
     watch = SessionWatch(session, at.now, policy, opened_beside=sessions.opened_beside(db, session))
+    counting = MetricsWatch()
     recorded = stack.enter_context(closing(of_session(db, session.id)))
+    counted = stack.enter_context(closing(counting.watching(recorded)))
     return _Shown(
         session=session,
-        exchanges=stack.enter_context(closing(watch.judging(recorded, bodies=False))),
+        exchanges=stack.enter_context(closing(watch.judging(counted, bodies=False))),
         findings=findings.of_exchanges(db, session.id),
         of_session=lambda: watch.judgement().of_session,
+        metrics=lambda: counting.metrics(is_over=session.is_over(at)),
     )
 
 
 def _of_file(name: str, policy: Policy) -> _Shown:
+    from proxy_addon.core.audits.watching import MetricsWatch  # noqa: PLC0415
     from proxy_addon.core.judging.files import judge_shown  # noqa: PLC0415
     from proxy_addon.files import sessions  # noqa: PLC0415
 
@@ -116,9 +126,11 @@ def _of_file(name: str, policy: Policy) -> _Shown:
             whole.append(finding)
         else:
             found.setdefault(held.exchanges[finding.seq - 1].id, []).append(finding)
+    counting = MetricsWatch()
     return _Shown(
         session=replace(held.session, findings=FindingCounts().plus(judgement.findings)),
-        exchanges=held.exchanges,
+        exchanges=counting.watching(held.exchanges),
         findings=found,
         of_session=lambda: whole,
+        metrics=lambda: counting.metrics(is_over=True),
     )

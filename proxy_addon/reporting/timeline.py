@@ -15,6 +15,7 @@ from datetime import datetime
 
 from rich.text import Text
 
+from proxy_addon.core.audits.metrics import Metrics
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Verdict, element_of
@@ -24,6 +25,7 @@ from proxy_addon.core.wording import visible
 from proxy_addon.reporting.columns import Column, Table
 from proxy_addon.reporting.findings import print_findings
 from proxy_addon.reporting.judged import Moment, moment_of, place_in
+from proxy_addon.reporting.metrics import metrics_facts
 from proxy_addon.reporting.terminal import STATE_STYLES, Screen, answer, printable
 from proxy_addon.reporting.words import NOT_JUDGED, clock, counted, duration, finding_counts, moment, took_ms, zone
 
@@ -67,6 +69,7 @@ class Timeline:
         exchanges: Iterable[Exchange],
         verdicts: Mapping[str, Verdict],
         of_session: Callable[[], Iterable[Finding]],
+        metrics: Callable[[], Metrics],
         *,
         bodies: bool = False,
     ) -> None:
@@ -76,6 +79,7 @@ class Timeline:
             exchanges: The exchanges of the session, by time of arrival.
             verdicts: The findings of exchanges, by exchange id.
             of_session: Returns the findings of the session as a whole; called after all exchanges were consumed.
+            metrics: Returns what reports will count; called like ``of_session``.
             bodies: Whether bodies are shown too.
         """
         rows: dict[tuple[int, int | None], _Row] = {}
@@ -93,14 +97,14 @@ class Timeline:
             found += [replace(finding, seq=seq) for finding in verdict or ()]
         found += of_session()
         _mark(rows, found)
-        self._print_facts()
+        self._print_facts(metrics())
         self._screen.print_table(_table(rows.values()))
         if found:
             self._screen.print()
             self._screen.print(Text("Findings", style="bold"))
             print_findings(self._screen, found, lambda finding: place_in(finding, moments), otherwise="session")
 
-    def _print_facts(self) -> None:
+    def _print_facts(self, metrics: Metrics) -> None:
         session, state = self._session, self._session.state(self._as_of)
         lasted = duration((session.last_event_at - session.started_at).total_seconds())
         started = f"{moment(session.started_at, local=self._local)} {zone([session.started_at], local=self._local)}"
@@ -117,6 +121,7 @@ class Timeline:
             ("device", _joined(session.client_address, session.user_agent)),
             ("exchanges", f"{session.exchanges}, with {counted(session.events, 'event')}"),
             ("findings", finding_counts(session.finding_counts(self._as_of)) or None),
+            *metrics_facts(metrics),
         ]
         for name, fact in facts:
             if fact is not None:

@@ -14,6 +14,7 @@ from tests.integration.test_replay import fill
 from tests.processes import collector, printed, run
 
 PLAY = event_dict("play", ts=BEGIN_MS + 1000, params={"media.unknown": 1})
+SAMPLES = Path(__file__).parents[1] / "samples"
 BODIES = [event_dict("sessionStart"), PLAY, event_dict("sessionEnd", ts=BEGIN_MS + 9000)]
 
 
@@ -79,6 +80,27 @@ def test_a_file_is_shown_like_a_stored_session(folder, tape):
         assert (listed["session"]["state"], listed["session"]["findings"]["error"]) == ("ended", 1)
         assert rules(listed["exchanges"][1]["findings"]) == [("param-unknown", 2)]
     assert "param 'media.unknown' is unknown" in run("show", "list.json").stdout
+
+
+def test_show_estimates_what_reports_will_count(folder):
+    examples = json.loads((SAMPLES / "metrics.json").read_text(encoding="utf-8"))["sessions"]
+    for example in examples:
+        (folder / "example.json").write_text(json.dumps({"events": example["events"]}), encoding="utf-8")
+        metrics = printed("show", "example.json")["metrics"]
+        names = ("values", "other_readings", "closed_by", "dropped")
+        assert {name: metrics[name] for name in names} == {name: example[name] for name in names}
+    swapped, silence = (
+        next(each for each in examples if each["name"] == name) for name in ("equal-ts-swapped", "silence")
+    )
+    (folder / "example.json").write_text(json.dumps({"events": swapped["events"]}), encoding="utf-8")
+    lines = run("show", "example.json").stdout
+    assert "reports     estimate: 1 media start · content started · content 15 s · no ads" in lines
+    assert "doubts      content 30 s if time without playhead movement counts" in lines
+    (folder / "example.json").write_text(json.dumps({"events": silence["events"]}), encoding="utf-8")
+    assert printed("show", "example.json")["metrics"]["dropped_events"] == [
+        {"seq": 5, "pointer": None, "reason": "timeout_idle"},
+        {"seq": 6, "pointer": None, "reason": "timeout_idle"},
+    ]
 
 
 def test_files_are_laid_beside_stored_sessions_and_each_other(folder, tape):

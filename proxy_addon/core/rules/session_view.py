@@ -76,18 +76,11 @@ def session_event(
         body_sha256: Hash of the body that contained it, by which retries of a start are recognised.
     """
     params, quality = event.params, event.quality
-    started: tuple[str, ...] = ()
-    ended: tuple[str, ...] = ()
+    started, ended = states_in(event)
     start = None
     pod_position = pod_index = None
     ad_length_s = pod_second_s = None
     match event.type:
-        case "stateStart":
-            started = _names([params])
-        case "stateEnd":
-            ended = _names([params])
-        case "statesUpdate":
-            started, ended = _names(params.get("statesStart")), _names(params.get("statesEnd"))
         case "adStart":
             pod_position = integer(params.get("media.ad.podPosition"))
             ad_length_s = _seconds(params.get("media.ad.length"))
@@ -118,6 +111,19 @@ def session_event(
         time_to_start_ms=integer(quality.get("media.qoe.timeToStart")),
         start=start,
     )
+
+
+def states_in(event: Event) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the player states that an event starts, and of those that it ends, as written."""
+    params = event.params
+    match event.type:
+        case "stateStart":
+            return _names([params]), ()
+        case "stateEnd":
+            return (), _names([params])
+        case "statesUpdate":
+            return _names(params.get("statesStart")), _names(params.get("statesEnd"))
+    return (), ()
 
 
 def _names(items: object) -> tuple[str, ...]:

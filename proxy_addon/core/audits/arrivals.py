@@ -1,0 +1,141 @@
+"""Events as they arrive at the back end, with what metrics need of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from proxy_addon.core.events import Event, integer
+from proxy_addon.core.exchange import Exchange, Outcome
+from proxy_addon.core.routes import TRACKING
+from proxy_addon.core.rules.session_view import states_in
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LIVE = frozenset({"live", "linear", "radio"})
+_LARGEST = 10**15
+"""Larger numbers of seconds or of kilobits are nonsense, and differences of such floats would be wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a ``sessionStart`` says about its session.
+
+    Attributes:
+        length_s: The length of the content; None if it is missing or not above 0.
+        is_live: Whether the playhead may be a time of day.
+        resumes: Whether it continues an earlier playback.
+        is_authorized: Whether a subscription of the viewer was checked.
+        is_downloaded: Whether it reports downloaded content.
+    """
+
+    length_s: float | None = None
+    is_live: bool = False
+    resumes: bool = False
+    is_authorized: bool = False
+    is_downloaded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One event as it arrives at the back end.
+
+    Attributes:
+        seq: Position of its exchange in the session, from 1.
+        pointer: JSON Pointer to the event in the body; empty for a body that is an event.
+        arrived_us: When it arrived, in microseconds since any moment.
+        ts_ms: None if it is not a 64-bit integer.
+        playhead_s: None if it is not a number.
+        started_states: Names of the player states that it starts, as written.
+        ended_states: Names of the player states that it ends; ends take effect before starts.
+        name: The ID of an ad that starts, or the index of a chapter that starts.
+        bitrate: As sent, whatever its unit is.
+        error_is_external: Whether an error came from outside of the player.
+        start: Only of a ``sessionStart``.
+    """
+
+    seq: int
+    pointer: str = ""
+    type: str | None
+    arrived_us: int
+    ts_ms: int | None
+    playhead_s: float | None = None
+    started_states: tuple[str, ...] = ()
+    ended_states: tuple[str, ...] = ()
+    name: str | int | None = None
+    bitrate: float | None = None
+    dropped_frames: int | None = None
+    time_to_start_ms: int | None = None
+    error_id: str | None = None
+    error_is_external: bool = False
+    start: Start | None = None
+
+
+def arrivals_of(exchange: Exchange, seq: int) -> Iterator[Arrival]:
+    """Yield the events in an exchange that the back end got.
+
+    Left out is what it did not get or refused: requests that the proxy rejected, that did not arrive completely, and
+    those answered with anything but 2xx. What was sent and whose answer was not seen counts.
+    """
+    if exchange.route.operation not in TRACKING or not exchange.request.complete:
+        return
+    if exchange.outcome in (Outcome.REJECTED, Outcome.UPSTREAM_UNREACHABLE):
+        return
+    if exchange.response is not None and not exchange.response.is_success:
+        return
+    reading = exchange.request.reading
+    arrived_us = (exchange.received_at - _EPOCH) // timedelta(microseconds=1)
+    for index, event in enumerate(reading.events):
+        yield arrival(event, seq=seq, pointer=f"/{index}" if reading.is_batch else "", arrived_us=arrived_us)
+
+
+def arrival(event: Event, *, seq: int, pointer: str = "", arrived_us: int) -> Arrival:
+    """Return what metrics need of an event."""
+    params, quality = event.params, event.quality
+    name: object = None
+    start = None
+    match event.type:
+        case "sessionStart":
+            start = _start(event)
+        case "adStart":
+            name = params.get("media.ad.id")
+        case "chapterStart":
+            name = params.get("media.chapter.index")
+    started, ended = states_in(event)
+    error_id = quality.get("media.qoe.errorID")
+    bitrate = _number(quality.get("media.qoe.bitrate"))
+    return Arrival(
+        seq=seq,
+        pointer=pointer,
+        type=event.type,
+        arrived_us=arrived_us,
+        ts_ms=event.ts_ms,
+        playhead_s=_number(event.playhead_s),
+        started_states=started,
+        ended_states=ended,
+        name=name if isinstance(name, str) else integer(name),
+        bitrate=bitrate if bitrate is not None and bitrate >= 0 else None,
+        dropped_frames=integer(quality.get("media.qoe.droppedFrames")),
+        time_to_start_ms=integer(quality.get("media.qoe.timeToStart")),
+        error_id=error_id if isinstance(error_id, str) else None,
+        error_is_external=quality.get("media.qoe.errorSource") == "external",
+        start=start,
+    )
+
+
+def _start(event: Event) -> Start:
+    params = event.params
+    length_s = _number(params.get("media.length"))
+    return Start(
+        length_s=length_s if length_s is not None and length_s > 0 else None,
+        is_live=(event.text("media.contentType") or "").lower() in _LIVE,
+        resumes=params.get("media.resume") is True,
+        is_authorized=params.get("media.pass.auth") is True or (event.text("media.pass.auth") or "").lower() == "true",
+        is_downloaded=params.get("media.downloaded") is True,
+    )
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < _LARGEST else None

@@ -1,0 +1,47 @@
+"""Collects the events of a session while its exchanges stream by, and returns its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+
+from proxy_addon.core.audits.arrivals import Arrival, arrivals_of
+from proxy_addon.core.audits.metrics import Metrics, metrics_of
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.judging.sessions import is_batch
+from proxy_addon.core.routes import TRACKING
+
+
+class MetricsWatch:
+    """Collects the events of one session."""
+
+    def __init__(self) -> None:
+        self._arrivals: list[Arrival] = []
+        self._is_batch = False
+        self._refused = 0
+        self._start_refused = False
+
+    def watching(self, exchanges: Iterable[Exchange]) -> Generator[Exchange]:
+        """Yield the exchanges of the session, which must come in the order of arrival."""
+        for seq, exchange in enumerate(exchanges, 1):
+            self._take(exchange, seq)
+            yield exchange
+
+    def _take(self, exchange: Exchange, seq: int) -> None:
+        arrived = list(arrivals_of(exchange, seq))
+        self._arrivals += arrived
+        self._is_batch = self._is_batch or (bool(arrived) and is_batch(exchange))
+        if not arrived and exchange.route.operation in TRACKING:
+            events = exchange.request.reading.events
+            self._refused += len(events)
+            self._start_refused = self._start_refused or any(event.type == "sessionStart" for event in events)
+
+    def metrics(self, *, is_over: bool) -> Metrics:
+        """Return the metrics; call it when all exchanges were yielded.
+
+        Args:
+            is_over: Whether no event will follow.
+        """
+        opened = not self._start_refused or any(event.start is not None for event in self._arrivals)
+        return metrics_of(
+            self._arrivals, is_batch=self._is_batch, is_over=is_over, refused=self._refused, opened=opened
+        )
