@@ -258,6 +258,8 @@ MEMBERS = ("playerTime", "eventType", "params", "customMetadata", "qoeData")
 PLAYER_TIME_MEMBERS = ("playhead", "ts")
 """The members of ``playerTime``; all are required."""
 
+STAND_INS = frozenset({"n/a", "null", "undefined", "none", "nan", "unknown", "[object object]"})
+"""What devices send, in any case, instead of a value that they do not know. Source: session rules."""
 METADATA_KEY = re.compile(r"[a-zA-Z0-9_.]+")
 """Matches a whole key of ``customMetadata``."""
 RESERVED_PREFIXES = ("a.", "media.")

@@ -15,6 +15,13 @@ from typing import Any
 from proxy_addon.core.exchange import Headers, Request
 from proxy_addon.core.jsonspans import Location
 from proxy_addon.core.jsontext import escaped
+from proxy_addon.core.personal import (
+    CREDENTIAL_HEADERS,
+    SENDER_HEADERS,
+    VISITOR_IDS,
+    VISITOR_PARAMS,
+    is_credential_header,
+)
 from proxy_addon.core.replays.comparing import ABSENT, MOST, shown, unlike
 from proxy_addon.core.replays.runs import Difference
 from proxy_addon.core.wording import ascii_safe
@@ -22,21 +29,8 @@ from proxy_addon.core.wording import ascii_safe
 HIDDEN = "(not shown)"
 HEADER = "request.header."
 """Prefix of places in headers; places in the body are JSON Pointers."""
-VISITOR_PARAMS = (
-    "visitor.marketingCloudUserId",
-    "visitor.aamLocationHint",
-    "analytics.visitorId",
-    "analytics.aid",
-    "appInstallationId",
-)
-"""Params that identify a visitor. Source: Media Collection API, params of ``sessionStart``."""
-VISITOR_IDS = "visitor.customerIDs"
-"""The param that contains more visitor IDs."""
-SENDER_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "True-Client-IP")
-CREDENTIAL_HEADERS = ("Cookie", "Authorization")
 _PRIVATE_NAMES = frozenset({*VISITOR_PARAMS, VISITOR_IDS, "customMetadata"})
 _PRIVATE_HEADERS = frozenset(name.lower() for name in (*SENDER_HEADERS, *CREDENTIAL_HEADERS))
-_CREDENTIAL = re.compile(r"auth|cookie|credential|key|passw|secret|session|signature|token")
 _HARMLESS_HEADERS = frozenset(
     {"accept", "accept-charset", "accept-encoding", "accept-language", "cache-control", "content-encoding"}
     | {"content-length", "content-type", "host", "pragma", "user-agent"}
@@ -71,7 +65,7 @@ def told(change: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def is_private_header(name: str) -> bool:
     """Whether a header, by its name, identifies people or gives access."""
-    return name.lower() in _PRIVATE_HEADERS or _CREDENTIAL.search(name.lower()) is not None
+    return name.lower() in _PRIVATE_HEADERS or is_credential_header(name.lower())
 
 
 def _headers(recorded: Headers, sent: Headers, hidden: Collection[str]) -> Iterator[Difference]:

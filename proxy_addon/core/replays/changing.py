@@ -15,7 +15,6 @@ Difference(where='/params/media.id', a='"old"', b='"new"')
 from __future__ import annotations
 
 import functools
-import hmac
 import json
 import re
 from collections import Counter
@@ -23,7 +22,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
-from uuid import UUID
 
 import jsonpath_rfc9535 as jsonpath
 
@@ -41,15 +39,11 @@ from proxy_addon.core.jsonspans import (
     replacements,
     spans,
 )
-from proxy_addon.core.replays.altered import (
-    CREDENTIAL_HEADERS,
-    SENDER_HEADERS,
-    VISITOR_IDS,
-    VISITOR_PARAMS,
-    differences,
-)
+from proxy_addon.core.personal import CREDENTIAL_HEADERS, SENDER_HEADERS, VISITOR_IDS, VISITOR_PARAMS
+from proxy_addon.core.replays.altered import differences
 from proxy_addon.core.replays.plans import NOT_FORWARDED, Changed
 from proxy_addon.core.replays.runs import PROFILE
+from proxy_addon.core.tokens import number_pseudonym, pseudonym
 from proxy_addon.core.urls import parse_host
 from proxy_addon.core.wording import close_to
 from proxy_addon.errors import ProtocolError, SettingsError
@@ -474,7 +468,7 @@ class _BodyChange:
         if self._do == "drop":
             return list(removals(root, locations))
         return [
-            (leaf.start, leaf.stop, jsontext.text_of(token))
+            (leaf.start, leaf.stop, token)
             for location in locations
             for span in find(root, location)
             for leaf in leaves(span)
@@ -492,32 +486,11 @@ def _at(value: Any, location: Location) -> Any:
     return value
 
 
-def _token(text: bytes, key: bytes) -> str | int | None:
+def _token(text: bytes, key: bytes) -> bytes | None:
     """Return a pseudonym, of the same type, for a value in JSON text; None for a value that identifies nobody."""
     value = jsontext.loads(text)
     if isinstance(value, str):
-        return pseudonym(value, key) if value else None
+        return jsontext.text_of(pseudonym(value, key)) if value else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    digits = min(len(text), 15)  # exact even for readers that use floats
-    least: int = 10 ** (digits - 1)
-    return least + int.from_bytes(hmac.digest(key, text, "sha256")) % (9 * least)
-
-
-_ECID = re.compile(r"[0-9]{38}\Z")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
-
-
-def pseudonym(text: str, key: bytes) -> str:
-    """Return a pseudonym for a text: the same for the same text and key, and of the same form.
-
-    An ECID becomes 38 digits, a UUID another UUID, and an email address another one; any other text becomes 16
-    hexadecimal digits.
-    """
-    digest = hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")
-    if _ECID.match(text):
-        return f"{int.from_bytes(digest) % 10**38:038}"
-    if _UUID.match(text):
-        return str(UUID(bytes=digest[:16], version=4))
-    token = digest[:8].hex()
-    return f"{token}@example.invalid" if "@" in text and " " not in text else token
+    return number_pseudonym(text.decode(), key).encode()

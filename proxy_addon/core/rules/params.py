@@ -31,10 +31,7 @@ _IDENTIFYING = frozenset(
     }
 )
 """Params in which a placeholder merges contents or viewers; in addition, all ``visitor.*`` params do."""
-_STAND_IN = re.compile(
-    r"n/a|null|undefined|none|nan|unknown|\[object object\]|<.*>|.*\{\{.*\}\}.*|.*\$\{.*\}.*",
-    re.IGNORECASE | re.DOTALL,
-)
+_TEMPLATE = re.compile(r"<.*>|.*\{\{.*\}\}.*|.*\$\{.*\}.*", re.DOTALL)
 _LONGEST_STAND_IN = 200
 """Longer values are not checked, so that a device cannot make matching slow."""
 _ARTICLES = {"integer": "an integer", "object": "an object", "array": "an array"}
@@ -309,7 +306,8 @@ def placeholder_value(event: EventView) -> Iterable[Problem]:
 def _is_stand_in(value: object) -> bool:
     if not isinstance(value, str) or len(value) > _LONGEST_STAND_IN:
         return False
-    return _STAND_IN.fullmatch(value.strip()) is not None
+    value = value.strip()
+    return value.lower() in protocol.STAND_INS or _TEMPLATE.fullmatch(value) is not None
 
 
 @event_rule("param-empty", WARNING, member="params")

@@ -1,0 +1,557 @@
+r"""Replace the personal values in exchanges by tokens, so that others may see them.
+
+Personal values are those of the members, parameters and headers in `core.personal`, addresses of devices, and what tells
+by itself what it is: email addresses, ECIDs and IDs of organisations. The same value gets the same token wherever it
+stands, as long as the key is the same. Where a value that was replaced is repeated elsewhere in the same exchange, for
+example in the message of an answer, it is replaced as well. All other bytes stay as they are.
+
+>>> body = b'{"params": {"visitor.marketingCloudUserId": "somebody", "media.id" :"v1"}}'
+>>> pseudonymise = Pseudonymiser(b"key")
+>>> pseudonymise.request(Request(method="POST", path="/?userId=somebody", body=body)).path
+'/?userId=91472246e39887bb'
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from functools import partial
+from ipaddress import ip_address
+from urllib.parse import quote, unquote_to_bytes
+
+from proxy_addon.core import jsontext
+from proxy_addon.core.exchange import Exchange, Headers, Request, Response, header
+from proxy_addon.core.masking import (
+    KNOWN_WORDS,
+    STRING,
+    Unpacked,
+    has_personal_names,
+    is_readable,
+    masked_json,
+    string_of,
+    unpacked,
+)
+from proxy_addon.core.personal import ADDRESS_HEADERS, PERSONAL, Personal, is_secret_header
+from proxy_addon.core.routes import Operation
+from proxy_addon.core.tokens import Tokens
+from proxy_addon.errors import ProtocolError
+
+_TELLING = re.compile(
+    r"(?<![0-9A-Za-z])(?:[0-9]{38}|[0-9A-Fa-f]{24}@AdobeOrg|[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+)(?![0-9A-Za-z])"
+)
+"""Values that tell by themselves what they are: an ECID, the ID of an organisation, an email address."""
+_MAY_TELL = re.compile(rb"""[@?]|\\u00[46]0|\\"|[0-9]{38}""")
+"""A quick test for JSON text that may have such values, or URLs or JSON in its strings."""
+_SHORTEST_ECHO = 5
+"""Shorter values are not looked for elsewhere in the exchange, because they are words like any other."""
+_FEWEST_DIGITS = 6
+"""The same for values that consist of digits."""
+_FORM = re.compile(rb"""[^\s=&{\["'<]++=[^\s&]*+(?:&[^\s=&]++=[^\s&]*+)*+\s*+\Z""")
+_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?P<port>:[0-9]+)\Z")
+_FORWARDED = re.compile(r"""(?P<name>\b(?:for|by)\s*=\s*)(?P<value>"[^"]*"|[^;,\s]*)""", re.IGNORECASE)
+_VIA = re.compile(r"(?P<version>\s*[^\s,]+\s+)(?P<by>[^\s,]+)[^,]*")
+_SCHEME = re.compile(r"(?P<scheme>basic|bearer|digest|negotiate|ntlm|token|apikey|hawk|oauth|jwt|key) +", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(?P<scheme>(?:[A-Za-z][A-Za-z0-9+.-]*:)?//)(?:(?P<user>[^/?#]*)@)?(?P<host>[^/?#]*)")
+_SECRET_LIKE = re.compile(
+    r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    r"|(?=[A-Za-z+/_.-]*[0-9])(?=[0-9+/_.-]*[A-Za-z])[0-9A-Za-z+/_.-]{16,}={0,2})(?![0-9A-Za-z])"
+)
+"""What looks like an ID or a key in a header that nobody knows."""
+_KEPT_HEADERS = frozenset(
+    {"accept", "accept-charset", "accept-encoding", "accept-language", "accept-ranges", "age", "allow", "cache-control"}
+    | {"connection", "content-encoding", "content-language", "content-length", "content-range", "content-type", "date"}
+    | {"dnt", "expect", "expires", "host", "keep-alive", "last-modified", "pragma", "priority", "range", "retry-after"}
+    | {"save-data", "server", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "vary", "x-requested-with"}
+    | {"x-forwarded-proto", "x-forwarded-port", "x-forwarded-host", "x-forwarded-server", "upgrade-insecure-requests"}
+)
+_KEPT_FAMILIES = ("access-control-", "sec-ch-", "sec-fetch-", "www-authenticate", "proxy-authenticate")
+_UNREADABLE = b"(%d bytes that sessiontape cannot read were left out)"
+_SAFE_IN_PATH, _SAFE_IN_QUERY = "/@:!$&'()*+,;=~", "/@:!$'()*,~?"
+
+
+class _Way(Enum):
+    """How personal values stand in a header."""
+
+    KEPT = auto()
+    COOKIE = auto()
+    SET_COOKIE = auto()
+    AUTHORIZATION = auto()
+    ADDRESSES = auto()
+    FORWARDED = auto()
+    VIA = auto()
+    PAGE = auto()
+    URL = auto()
+    WHOLE = auto()
+    UNKNOWN = auto()
+
+
+_WAYS = {
+    "cookie": _Way.COOKIE,
+    "set-cookie": _Way.SET_COOKIE,
+    "authorization": _Way.AUTHORIZATION,
+    "proxy-authorization": _Way.AUTHORIZATION,
+    "forwarded": _Way.FORWARDED,
+    "via": _Way.VIA,
+    "referer": _Way.PAGE,
+    "referrer": _Way.PAGE,
+    "location": _Way.URL,
+    "content-location": _Way.URL,
+    "origin": _Way.URL,
+}
+
+
+class Pseudonymiser:
+    """Replaces the personal values in exchanges. What it returns depends on the key, the table and the exchange alone."""
+
+    def __init__(self, key: bytes, personal: Personal = PERSONAL) -> None:
+        """Make one.
+
+        Args:
+            key: With the same key, the same value gets the same token; without it, nobody can find the value.
+            personal: Which members and headers hold personal values.
+        """
+        self.personal = personal
+        self.tokens = Tokens(key)
+        self.names: dict[bytes, bool] = {}
+        self._ways: dict[str, _Way] = {}
+
+    def __call__(self, exchange: Exchange) -> Exchange:
+        """Return an exchange with its personal values replaced.
+
+        Do not call it for a session that was pseudonymised before: tokens would get tokens.
+        """
+        work = _Work(self)
+        client = exchange.client_address and work.address(exchange.client_address)
+        request = _Draft.of_request(exchange.request)
+        work.fill(request)
+        answer = exchange.response
+        response = None
+        if answer is not None:
+            response = _Draft.of_response(answer, is_schema=exchange.route.operation is Operation.SCHEMAS)
+            work.fill(response)
+            work.echo(response)
+        work.echo(request)
+        return replace(
+            exchange,
+            client_address=client,
+            request=request.as_request(exchange.request),
+            response=response.as_response(answer) if answer and response else None,
+            reason=exchange.reason and work.echoed(exchange.reason),
+            note=exchange.note and work.echoed(exchange.note),
+        )
+
+    def request(self, request: Request) -> Request:
+        """Return a request with its personal values replaced."""
+        work, draft = _Work(self), _Draft.of_request(request)
+        work.fill(draft)
+        work.echo(draft)
+        return draft.as_request(request)
+
+    def path(self, path: str) -> str:
+        """Return a request's path with the personal values in it and in its query replaced, for messages."""
+        return _Work(self).url(path)
+
+    def address(self, text: str) -> str:
+        """Return the token of an IP address: one that is reserved for documentation."""
+        return self.tokens.text(text)
+
+    def way(self, name: str) -> _Way:
+        """Return how personal values stand in the header of this name."""
+        way = self._ways.get(name)
+        if way is None:
+            if len(self._ways) >= _MOST_NAMES:
+                self._ways.clear()
+            way = self._ways[name] = _way_of(name.lower(), self.personal)
+        return way
+
+
+_MOST_NAMES = 10_000
+
+
+def _way_of(name: str, personal: Personal) -> _Way:
+    if name in _WAYS:
+        return _WAYS[name]
+    if name in ADDRESS_HEADERS:
+        return _Way.ADDRESSES
+    if personal.is_header(name):
+        return _Way.WHOLE
+    if name in _KEPT_HEADERS or name.startswith(_KEPT_FAMILIES):
+        return _Way.KEPT
+    return _Way.WHOLE if is_secret_header(name) else _Way.UNKNOWN
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A message while its values are replaced.
+
+    Attributes:
+        line: The path of a request, or the reason of an answer.
+        body: The body without its compression.
+        is_json: Whether it is well-formed JSON; None if that is not known yet.
+        packing: How the body was compressed.
+    """
+
+    line: str
+    headers: Headers
+    body: bytes
+    is_request: bool
+    is_schema: bool = False
+    is_json: bool | None = None
+    packing: Unpacked = field(default_factory=partial(Unpacked, b""))
+    read: bytes = b""
+
+    @classmethod
+    def of_request(cls, request: Request) -> _Draft:
+        return cls(
+            request.path, request.headers, request.body, is_request=True, is_json=request.reading.problem is None
+        )
+
+    @classmethod
+    def of_response(cls, response: Response, *, is_schema: bool) -> _Draft:
+        return cls(response.reason, response.headers, response.body, is_request=False, is_schema=is_schema)
+
+    def unpack(self) -> None:
+        """Undo the compression of the body; leave the body out if that is not possible."""
+        packing = unpacked(self.body, header(self.headers, "content-encoding"))
+        if packing.window is not None:
+            self.is_json = None
+        if packing.text is None or not is_readable(packing.text):
+            packing, self.is_json = Unpacked(_UNREADABLE % len(self.body)), False
+            self.read = b""
+        else:
+            self.read = packing.text
+        self.packing = packing
+        assert packing.text is not None
+        self.body = packing.text
+
+    def _sent(self, before: bytes) -> tuple[Headers, bytes]:
+        """Return the headers and the body as they are to be kept, with the right ``Content-Length``."""
+        if self.body == self.read:
+            return self.headers, before
+        body = self.packing.packed(self.body)
+        length = str(len(before))
+        headers = tuple(
+            (name, str(len(body))) if value == length and name.lower() == "content-length" else (name, value)
+            for name, value in self.headers
+        )
+        return headers, body
+
+    def as_request(self, request: Request) -> Request:
+        """Return the request; the same object if nothing in it was replaced."""
+        headers, body = self._sent(request.body)
+        if self.line == request.path and headers == request.headers and body == request.body:
+            return request
+        return replace(request, path=self.line, headers=headers, body=body)
+
+    def as_response(self, response: Response) -> Response:
+        """Return the answer; the same object if nothing in it was replaced."""
+        headers, body = self._sent(response.body)
+        if self.line == response.reason and headers == response.headers and body == response.body:
+            return response
+        return replace(response, reason=self.line, headers=headers, body=body)
+
+
+class _Work:
+    """Replaces the values of one exchange, and remembers which: what repeats them is replaced as well."""
+
+    def __init__(self, own: Pseudonymiser) -> None:
+        self._personal = own.personal
+        self._tokens = own.tokens
+        self._names = own.names
+        self._way = own.way
+        self._echoes: dict[str, str] = {}
+
+    # Values ----------------------------------------------------------------------------------------------------------
+
+    def told(self, value: str, *, is_number: bool = False, repeats: bool = True) -> str:
+        """Return the token of a value.
+
+        Args:
+            is_number: Whether it is the JSON text of a number.
+            repeats: Whether to look for the value in the rest of the exchange.
+        """
+        token = self._tokens.number(value) if is_number else self._tokens.text(value)
+        if repeats and token != value and _is_worth_looking_for(value):
+            self._echoes[value] = token
+        return token
+
+    def address(self, value: str) -> str:
+        """Return the token of an address; this machine's own is not looked for in the rest of the exchange."""
+        return self.told(value, repeats=not _is_loopback(value))
+
+    def text(self, text: str) -> str:
+        """Return text with those values in it replaced that tell by themselves what they are, in URLs and JSON, too."""
+        if text[:1] in ("{", "["):
+            raw = text.encode("utf-8", "surrogatepass")
+            if _is_json(raw):
+                return self.json(raw).decode("utf-8", "surrogatepass")
+        if "?" in text and "=" in text:
+            return self.url(text)
+        return self._telling(text)
+
+    def _telling(self, text: str) -> str:
+        if "@" not in text and len(text) < 38:
+            return text
+        return _TELLING.sub(lambda match: self.told(match[0]), text)
+
+    # Bodies ----------------------------------------------------------------------------------------------------------
+
+    def json(self, body: bytes, *, personal: Personal | None = None) -> bytes:
+        """Return JSON text with personal values replaced; from where it is no JSON, nothing of it is left but its shape."""
+        return masked_json(body, personal or self._personal, self.told, self.text)
+
+    def _body(self, draft: _Draft) -> None:
+        if not draft.body:
+            return
+        draft.unpack()
+        body = draft.body
+        if draft.is_json is None:
+            draft.is_json = _is_json(body)
+        if draft.is_json:
+            may_tell = _MAY_TELL.search(body) is not None
+            if draft.is_schema:  # it has the names of all members, and says what they mean
+                draft.body = self.json(body, personal=_NOTHING) if may_tell else body
+            elif may_tell or has_personal_names(body, self._personal, self._names):
+                draft.body = self.json(body)
+        elif body != draft.read or not body.strip():
+            return
+        elif _FORM.match(body):
+            draft.body = self._pairs(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        elif draft.is_request or body.lstrip()[:1] in (b"{", b"["):
+            draft.body = self.json(body)
+        else:
+            text = body.decode("utf-8", "surrogateescape")
+            draft.body = self._telling(text).encode("utf-8", "surrogateescape")
+
+    # URLs ------------------------------------------------------------------------------------------------------------
+
+    def url(self, url: str, *, is_page: bool = False) -> str:
+        """Return a URL or path with personal values replaced.
+
+        Args:
+            is_page: Whether it is the address of a page: nobody knows what its query means, so all of it is replaced.
+        """
+        rest, mark, fragment = url.partition("#")
+        head, question, query = rest.partition("?")
+        authority = ""
+        if match := _AUTHORITY.match(head):
+            head = head[match.end() :]
+            user = match["user"] and f"{_quoted(self.told(_unquoted(match['user'])), '')}@"
+            authority = f"{match['scheme']}{user or ''}{match['host']}"
+        return (
+            f"{authority}{self._path(head)}{question}{self._pairs(query, all_values=is_page)}"
+            f"{mark}{self._pairs(fragment, all_values=is_page)}"
+        )
+
+    def _path(self, path: str) -> str:
+        if "@" not in path and "%40" not in path and len(path) < 38 and not self._personal.is_in(path):
+            return path
+        parts = path.split("/")
+        before = ""
+        for place, part in enumerate(parts):
+            text = _unquoted(part)
+            new = self.told(text) if before and self._personal.is_member(before) else self._telling(text)
+            if new != text:
+                parts[place] = _quoted(new, _SAFE_IN_PATH)
+            before = text
+        return "/".join(parts)
+
+    def _pairs(self, query: str, *, all_values: bool = False) -> str:
+        if not query:
+            return query
+        return "".join(
+            part if part in ("&", ";") else self._pair(part, is_personal=all_values)
+            for part in re.split("([&;])", query)
+        )
+
+    def _pair(self, pair: str, *, is_personal: bool) -> str:
+        name, equals, value = pair.partition("=")
+        name_text, value_text = _unquoted(name, plus=True), _unquoted(value, plus=True)
+        is_named = self._personal.is_parameter(name_text)
+        if not equals:
+            new = self.told(name_text, repeats=False) if is_personal else self.text(name_text)
+            return pair if new == name_text else _quoted(new, _SAFE_IN_QUERY)
+        new_name = self._telling(name_text)
+        new = self.told(value_text, repeats=is_named) if is_personal or is_named else self.text(value_text)
+        return (
+            f"{name if new_name == name_text else _quoted(new_name, _SAFE_IN_QUERY)}"
+            f"={value if new == value_text else _quoted(new, _SAFE_IN_QUERY)}"
+        )
+
+    # Headers ---------------------------------------------------------------------------------------------------------
+
+    def _header(self, name: str, value: str, *, is_request: bool) -> str:
+        way = self._way(name)
+        if way is _Way.KEPT or not value:
+            return value
+        text = _text_of(value)
+        match way:
+            case _Way.COOKIE:
+                new = "; ".join(self._cookie(pair) for pair in re.split(r"; ?", text))
+            case _Way.SET_COOKIE:
+                pair, semicolon, attributes = text.partition(";")
+                new = self._cookie(pair) + semicolon + attributes
+            case _Way.AUTHORIZATION:
+                scheme = _SCHEME.match(text)
+                start = scheme.end() if scheme else 0
+                new = text[:start] + self.told(text[start:])
+            case _Way.ADDRESSES:
+                new = ",".join(self._listed_address(each) for each in text.split(","))
+            case _Way.FORWARDED:
+                new = _FORWARDED.sub(lambda match: match["name"] + self._listed_address(match["value"]), text)
+            case _Way.VIA:
+                new = _VIA.sub(lambda match: match["version"] + self.told(match["by"]), text) if is_request else text
+            case _Way.PAGE:
+                new = self.url(text, is_page=True)
+            case _Way.URL:
+                new = self.url(text)
+            case _Way.WHOLE:
+                new = self.told(text)
+            case _:
+                new = self.text(text)
+                if is_request and new == text:
+                    new = _SECRET_LIKE.sub(lambda match: self.told(match[0], repeats=False), text)
+        return value if new == text else _wire_of(new)
+
+    def _cookie(self, pair: str) -> str:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            return self.told(pair, repeats=False)
+        text = _unquoted(value.strip())
+        quoted = text.strip('"')
+        is_named = self._personal.is_parameter(name.strip()) or is_secret_header(name.lower())
+        new = self.told(quoted, repeats=is_named)
+        mark = '"' if text != quoted else ""
+        told_name = self._telling(_unquoted(name))
+        kept_name = name if told_name == _unquoted(name) else _quoted(told_name, "")
+        return f"{kept_name}={value if new == quoted else mark + _quoted(new, '@') + mark}"
+
+    def _listed_address(self, text: str) -> str:
+        bare = text.strip().strip('"')
+        match = _PORT.match(bare)
+        host, port = (match["host"], match["port"]) if match else (bare, "")
+        inner = host.removeprefix("[").removesuffix("]")
+        return text.replace(bare, host.replace(inner, self.address(inner)) + port) if inner else text
+
+    # Messages --------------------------------------------------------------------------------------------------------
+
+    def fill(self, draft: _Draft) -> None:
+        """Replace the values of a message, and remember them."""
+        self._body(draft)
+        if draft.is_request:
+            draft.line = self._of_wire(draft.line)
+        draft.headers = tuple(
+            (name, self._header(name, value, is_request=draft.is_request)) for name, value in draft.headers
+        )
+
+    def _of_wire(self, line: str) -> str:
+        text = _text_of(line)
+        new = self.url(text)
+        return line if new == text else _wire_of(new)
+
+    def echo(self, draft: _Draft) -> None:
+        """Replace what repeats the remembered values in a message."""
+        if not self._echoes:
+            return
+        draft.line = self._echoed_line(draft.line) if draft.is_request else self.echoed(draft.line)
+        draft.headers = tuple(
+            (name, value if self._way(name) is _Way.KEPT else self._echoed_line(value)) for name, value in draft.headers
+        )
+        if draft.body:
+            draft.body = self._echoed_body(draft.body, is_json=bool(draft.is_json))
+
+    def echoed(self, text: str) -> str:
+        """Return text with the remembered values in it replaced."""
+        for value in sorted((each for each in self._echoes if each in text), key=len, reverse=True):
+            token = self._echoes[value]
+            text = re.sub(rf"(?<![0-9A-Za-z]){re.escape(value)}(?![0-9A-Za-z])", lambda _: token, text)  # noqa: B023
+        return text
+
+    def _echoed_line(self, line: str) -> str:
+        """Return a path, URL or header with the remembered values replaced, but not the session ID in it."""
+        return "/".join(
+            part if part == before == "" else self._echoed_part(part) if before != "sessions" else self._but_id(part)
+            for before, part in zip(["", *line.split("/")], line.split("/"), strict=False)
+        )
+
+    def _but_id(self, part: str) -> str:
+        end = len(re.split(r"[?#]", part, maxsplit=1)[0])
+        return part[:end] + self._echoed_part(part[end:])
+
+    def _echoed_part(self, part: str) -> str:
+        if not part:
+            return part
+        new = self.echoed(_text_of(part))
+        if new != _text_of(part):
+            return _wire_of(new)
+        if "%" in part:
+            text = _unquoted(part)
+            new = self.echoed(text)
+            if new != text:
+                return _quoted(new, _SAFE_IN_PATH + "?")
+        return part
+
+    def _echoed_body(self, body: bytes, *, is_json: bool) -> bytes:
+        if b"\\" not in body and not any(value.encode("utf-8", "surrogatepass") in body for value in self._echoes):
+            return body
+        if is_json:
+            return STRING.sub(self._echoed_string, body)
+        text = body.decode("utf-8", "surrogateescape")
+        return self.echoed(text).encode("utf-8", "surrogateescape")
+
+    def _echoed_string(self, match: re.Match[bytes]) -> bytes:
+        value = string_of(b'"%b"' % match[1])
+        new = value if value is None else self.echoed(value)
+        return match[0] if new == value else jsontext.text_of(new) + (match[2] or b"")
+
+
+_NOTHING = Personal(members=frozenset(), headers=frozenset())
+
+
+def _is_worth_looking_for(value: str) -> bool:
+    if len(value) < _SHORTEST_ECHO or (value.isdigit() and len(value) < _FEWEST_DIGITS):
+        return False
+    return value.encode("utf-8", "surrogatepass") not in KNOWN_WORDS
+
+
+def _is_loopback(text: str) -> bool:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        jsontext.loads(body)
+    except ProtocolError:
+        return False
+    return True
+
+
+def _text_of(wire: str) -> str:
+    """Return what a path or header says, whose bytes are decoded as Latin-1."""
+    if wire.isascii():
+        return wire
+    try:
+        return wire.encode("latin-1").decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # it comes from a file that has it as text
+        return wire
+
+
+def _wire_of(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _unquoted(text: str, *, plus: bool = False) -> str:
+    if plus:
+        text = text.replace("+", " ")
+    if "%" not in text:
+        return text
+    return unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+
+
+def _quoted(text: str, safe: str) -> str:
+    return quote(text.encode("utf-8", "surrogateescape"), safe=safe)

@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from dataclasses import replace
+
+import pytest
+
+from proxy_addon.core import protocol
+from proxy_addon.core.events import read_body
+from proxy_addon.core.exchange import header
+from proxy_addon.core.fixtures.held import fold
+from proxy_addon.core.judging.exchanges import judge_exchange
+from proxy_addon.core.personal import PERSONAL
+from proxy_addon.core.pseudonyms import Pseudonymiser
+from tests import personal
+from tests.builders import batch, event, event_dict, exchange, request, response, start
+
+KEY = b"a key of the tests"
+pseudonymise = Pseudonymiser(KEY)
+
+
+def body_of(sent: bytes, **overrides) -> bytes:
+    return pseudonymise.request(request(body=sent, **overrides)).body
+
+
+def one_of(name: str, value: str) -> str:
+    return header(pseudonymise.request(request(headers=((name, value),))).headers, name) or ""
+
+
+def path_of(path: str) -> str:
+    return pseudonymise.request(request(path=path)).path
+
+
+# Everything at once --------------------------------------------------------------------------------------------------
+
+
+def test_no_personal_value_of_a_playback_that_has_all_of_them_is_left():
+    for sent in personal.playback():
+        assert personal.found_in(repr(sent))
+        assert personal.found_in(repr(pseudonymise(sent))) == []
+
+
+def test_one_value_has_one_token_in_bodies_headers_queries_and_answers():
+    opening, ping, _ = (pseudonymise(each) for each in personal.playback())
+    params = read_body(opening.request.body).events[0].params
+    token = params["analytics.visitorId"]
+    assert f"visitorId={token}&" in opening.request.path
+    assert header(opening.request.headers, "x-visitor") == header(ping.request.headers, "x-visitor") == token
+    assert token in json.loads(opening.request.body)["customMetadata"]["copy"]
+    assert ping.response is not None
+    assert json.loads(ping.response.body)["message"] == f"visitor {token} at {ping.client_address}"
+    assert opening.request.path.endswith(f"&d_mid={params['visitor.marketingCloudUserId']}")
+    assert (header(opening.request.headers, "x-forwarded-for") or "").startswith(f"{opening.client_address}, ")
+    other = Pseudonymiser(b"another key")(personal.playback()[0])
+    assert personal.found_in(repr(other)) == []
+    assert token not in repr(other)
+
+
+def test_what_identifies_nobody_stays_as_it_is():
+    opening = pseudonymise(personal.playback()[0])
+    sent = json.loads(opening.request.body)
+    for name in ("media.id", "media.name", "analytics.reportSuite", "analytics.trackingServer"):
+        assert sent["params"][name] == personal.PARAMS[name]
+    states = [each["authState"] for each in sent["params"]["visitor.customerIDs"].values()]
+    assert states == [1, 2, 0]
+    assert header(opening.request.headers, "user-agent") == "TestPlayer/1.0 (Living Room)"
+    assert header(opening.request.headers, "origin") == "https://site.example"
+    assert opening.request.path.startswith("/api/v1/sessions?visitorId=")
+    assert "&debug=1&" in opening.request.path
+    assert opening.response is not None
+    assert header(opening.response.headers, "access-control-allow-headers") == "Content-Type, Authorization"
+    assert opening.route == personal.playback()[0].route
+    assert header(opening.request.headers, "COOKIE") != header(personal.HEADERS, "cookie")
+    assert [name for name, _ in opening.request.headers] == [name for name, _ in personal.HEADERS]
+
+
+def test_sessions_are_folded_from_tokens_as_from_what_they_stand_for():
+    raw, told = fold(personal.playback()), fold(pseudonymise(each) for each in personal.playback())
+    assert len(raw) == len(told) == 1
+    assert told[0].session.session_id == raw[0].session.session_id
+    assert told[0].session.start_sha256 != raw[0].session.start_sha256
+    assert told[0].session.client_address == pseudonymise.address(personal.CLIENT)
+    retried = [start(id=f"x{n}", after_s=n, ts=1, session_id=None, body=personal.start_body()) for n in range(2)]
+    first, second = fold(pseudonymise(each) for each in retried)
+    assert second.session.retry_of == first.session.id
+
+
+def test_no_param_of_the_protocol_is_taken_for_a_personal_one():
+    taken = {name for name in (*protocol.PARAMS, *protocol.QUALITY, *protocol.MEMBERS) if PERSONAL.is_member(name)}
+    visitor = {name for name in protocol.PARAMS if name.startswith("visitor.")}
+    assert taken == visitor | {"analytics.visitorId", "analytics.aid", "appInstallationId"}
+
+
+def test_what_has_no_personal_value_is_the_same_object():
+    sent = event("ping")
+    assert pseudonymise(sent).request is sent.request
+    assert pseudonymise(sent).response is sent.response
+
+
+# Bodies --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sent", "pattern"),
+    [
+        (
+            b'{ "params":{"analytics.aid" : "me","media.id":"\\u0041" }}',
+            rb'{ "params":{"analytics.aid" : "T","media.id":"\u0041" }}',
+        ),
+        (
+            b'{"params": {"visitor.\\u006darketingCloudUserId": "me"}}',
+            rb'{"params": {"visitor.\u006darketingCloudUserId": "T"}}',
+        ),
+        (b'{"aid": "me", "analytics": {"aid": "me", "x": 1}}', rb'{"aid": "me", "analytics": {"aid": "T", "x": 1}}'),
+        (
+            b'[{"uid": "me"}, {"a": {"b": [{"user-id": ["me", {"x": "me"}]}]}}]',
+            rb'[{"uid": "T"}, {"a": {"b": [{"user-id": ["T", {"x": "T"}]}]}}]',
+        ),
+        (b'{"uid": "me", "uid": "you"}', rb'{"uid": "T", "uid": "U"}'),
+        (b'{"uid": null, "UID": true, "Uid": "", "ecid": "N/A", "idfa": "00000000-0000-0000-0000-000000000000"}', None),
+        (b'{"x": "visitor.aid", "ip": {}, "email": []}', None),
+        (b'{"a":' * 5000 + b'{"uid":"me"}' + b"}" * 5000, b'{"a":' * 5000 + b'{"uid":"T"}' + b"}" * 5000),
+        (b'\xef\xbb\xbf{"uid": "me", "x": "y"}', b'\xef\xbb\xbf{"uid": "T", "x": "y"}'),
+        (b'{"uid": "me", "t": NaN, "x": "y",}', b'{"uid": "T", "t": NaN, "x": "y",}'),
+        (b'{"uid": "me", "ex": "J\xfcrgen"}', b'{"uid": "T", "ex": "J\xfcrgen"}'),
+    ],
+)
+def test_only_the_bytes_of_personal_values_are_rewritten(sent, pattern):
+    me, you = (json.loads(body_of(json.dumps({"uid": who}).encode()))["uid"].encode() for who in ("me", "you"))
+    wanted = sent if pattern is None else pattern.replace(b'"T"', b'"%b"' % me).replace(b'"U"', b'"%b"' % you)
+    assert body_of(sent) == wanted
+
+
+@pytest.mark.parametrize(
+    ("sent", "left"),
+    [
+        (b'{"uid": "alice-1", "name": "Ali', b'", "name": "xxx'),
+        (b'{"uid": "ali', b'{"uid": "xxx'),
+        (b'{"n": "film", "u', b'{"n": "film", "x'),
+        (b"{'eventType': 'play', 'uid': 'alice-1'}", b"{'eventType': 'play', 'xxx': 'xxxxx-0'}"),
+        (b'play", "uid": "alice-1"}', b'play", "xxx": "xxxxx-0"}'),
+        (b'{"a": 1} {"uid": "alice-1", "media.id": 5}', b'{"a": 1} {"xxx": "xxxxx-0", "media.id": 0}'),
+        (b"<event><uid>alice-1</uid></event>", b"<xxxxx><xxx>xxxxx-0</xxx></xxxxx>"),
+        (b'{"a": "bad \\escape alice-1", "uid": "x"}', b'{"a": "xxx \\xxxxxx xxxxx-0", "xxx": "x"}'),
+        ('Zoë ist "hier'.encode(), b'xxxx xxx "xxxx'),
+        (b"\x00\x01\x02alice-1\xff\xfe", b"(12 bytes that sessiontape cannot read were left out)"),
+        ('{"uid": "alice-1"}'.encode("utf-16"), b"(38 bytes that sessiontape cannot read were left out)"),
+    ],
+)
+def test_of_what_is_not_json_only_its_shape_is_left(sent, left):
+    made = body_of(sent)
+    assert made.endswith(left)
+    assert b"ali" not in made.lower()
+    before, after = read_body(sent).problem, read_body(made).problem
+    assert (before is None) == (after is None)
+
+
+def test_a_form_is_read_as_one():
+    token = path_of("/?uid=alice-1").partition("=")[2]
+    form = body_of(b"event=play&uid=alice-1&user[email]=a%40b.example&json=%7B%22uid%22%3A%22alice-1%22%7D")
+    assert form.startswith(b"event=play&uid=%b&user[email]=" % token.encode())
+    assert b"example.invalid&json=" in form
+    assert form.endswith(token.encode() + b"%22%7D")
+
+
+@pytest.mark.parametrize(("coding", "window"), [("gzip", 31), ("deflate", 15), ("deflate", -15)])
+def test_a_compressed_body_is_compressed_again(coding, window):
+    def pack(plain: bytes) -> bytes:
+        return zlib.compress(plain, wbits=window)
+
+    plain = personal.start_body()
+    packed = pack(plain)
+    headers = (("Content-Encoding", coding), ("content-length", str(len(packed))))
+    made = pseudonymise.request(request(body=packed, headers=headers))
+    assert zlib.decompress(made.body, window) == body_of(plain)
+    assert header(made.headers, "content-length") == str(len(made.body))
+    untouched = pack(b'{"eventType": "ping"}')
+    assert body_of(untouched, headers=headers) == untouched
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip", "deflate"])
+def test_a_body_that_cannot_be_unpacked_is_left_out(coding):
+    sent = b"\x1b\x8f alice-1 \xff\xfe\x00"
+    made = body_of(sent, headers=(("Content-Encoding", coding),))
+    assert made == b"(14 bytes that sessiontape cannot read were left out)"
+    cut = gzip.compress(personal.start_body())[:-40]
+    assert b"cannot read" in body_of(cut, headers=(("Content-Encoding", "gzip"),))
+
+
+def test_answers_that_are_no_json_keep_their_text():
+    sent = exchange(
+        headers=(("X-User-Id", "alice-1"),),
+        client_address="198.18.0.9",
+        response=response(502, body=b"<h1>No user alice-1</h1> at 198.18.0.9, ask ops@shop.example; alice-10"),
+    )
+    made = pseudonymise(sent)
+    user = header(made.request.headers, "x-user-id")
+    assert made.response is not None
+    text = made.response.body.decode()
+    assert text.startswith(f"<h1>No user {user}</h1> at {made.client_address}, ask ")
+    assert text.endswith("@example.invalid; alice-10")
+
+
+def test_a_schema_keeps_the_names_of_personal_members():
+    schema = json.dumps(
+        {"properties": {"visitor.customerIDs": {"type": "object"}, "analytics.aid": {"type": "string"}}}
+    )
+    answer = response(200, body=schema.encode())
+    made = pseudonymise(exchange("GET", "/api/v1/schemas/sessionStart", response=answer))
+    assert made.response == answer
+
+
+# Headers, queries and paths ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "form"),
+    [
+        ("authorization", "Bearer abc", r"Bearer [0-9a-f]{16}"),
+        ("Authorization", "abc", r"[0-9a-f]{16}"),
+        ("Cookie", "a=1; token=abc; flag", r"a=[0-9]; token=[0-9a-f]{16}; [0-9a-f]{16}"),
+        ("Set-Cookie", 'a="abc"; Path=/; Secure', r'a="[0-9a-f]{16}"; Path=/; Secure'),
+        (
+            "X-Forwarded-For",
+            "198.18.0.1, 2001:470::1,unknown",
+            r"(192\.0\.2|198\.51\.100|203\.0\.113)\.\d+, 2001:db8:[0-9a-f:]+,unknown",
+        ),
+        ("X-Real-Ip", "198.18.0.1:443", r"(192\.0\.2|198\.51\.100|203\.0\.113)\.\d+:443"),
+        ("X-Forwarded-Proto", "https", "https"),
+        ("Referer", "https://site.example/watch/film", "https://site.example/watch/film"),
+        (
+            "Referer",
+            "https://site.example/?a=b;c#d",
+            r"https://site\.example/\?a=[0-9a-f]{16};[0-9a-f]{16}#[0-9a-f]{16}",
+        ),
+        ("Origin", "https://me:pw@site.example", r"https://[0-9a-f]{16}@site\.example"),
+        ("X-Env", "stage", "stage"),
+        ("X-Env", "stage of ops@shop.example", r"stage of [0-9a-f]{16}@example\.invalid"),
+        ("X-Trace", "v1 0af7651916cd43dd8448eb211c80319c", r"v1 [0-9a-f]{16}"),
+        ("Digest", "sha-256=abc", r"[0-9a-f]{16}"),
+        ("Accept-Language", "de-DE", "de-DE"),
+        ("X-MSISDN", "491701234567", r"[1-9][0-9]{11}"),
+        ("X-Name", "J\xc3\xb6rg joerg@shop.example", r"J\xc3\xb6rg [0-9a-f]{16}@example\.invalid"),
+    ],
+)
+def test_a_header_keeps_its_form(name, value, form):
+    import re
+
+    made = one_of(name, value)
+    assert re.fullmatch(form, made), made
+    assert (made == value) == (form == value)
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("/api/v1/sessions", "/api/v1/sessions"),
+        ("/tv//api/v1/sessions/4a0f/events?x=1&y", r"/tv//api/v1/sessions/4a0f/events\?x=1&y"),
+        ("/u/joe@shop.example/api/v1/sessions", r"/u/[0-9a-f]{16}@example\.invalid/api/v1/sessions"),
+        ("/user-id/joe/api/v1/sessions", r"/user-id/[0-9a-f]{16}/api/v1/sessions"),
+        ("/api/v1/sessions?%75id=j%6fe&b=%3D", r"/api/v1/sessions\?%75id=[0-9a-f]{16}&b=%3D"),
+        ("/api/v1/sessions?a=1;uid=joe+x;b=2", r"/api/v1/sessions\?a=1;uid=[0-9a-f]{16};b=2"),
+        (
+            "/api/v1/sessions?next=https%3A%2F%2Fh%2F%3Fuid%3Djoe",
+            r"/api/v1/sessions\?next=https://h/\?uid%3D[0-9a-f]{16}",
+        ),
+        ("/api/v1/sessions?joe@shop.example", r"/api/v1/sessions\?[0-9a-f]{16}@example\.invalid"),
+    ],
+)
+def test_a_path_keeps_what_it_means(path, form):
+    import re
+
+    made = path_of(path)
+    assert re.fullmatch(form, made), made
+    assert (made == path) == (form.replace("\\", "") == path)
+
+
+def test_a_session_id_stays_even_where_a_header_repeats_it():
+    sent = event("ping", session_id="session-0815", headers=(("X-Session-Id", "session-0815"),))
+    made = pseudonymise(sent)
+    assert made.route.session_id == "session-0815"
+    opening = start(session_id="session-0815", headers=(("X-Session-Id", "session-0815"),))
+    assert fold([pseudonymise(opening), made])[0].session.events == 2
+
+
+def test_the_settings_add_members_and_headers():
+    more = Pseudonymiser(KEY, PERSONAL.with_more(members=["loyalty", "shop.*"], headers=["X-Tenant"]))
+    sent = request(
+        headers=(("x-tenant", "acme"), ("x-other", "acme")), body=b'{"Loyalty": "gold", "shop.id": "a", "shop": "b"}'
+    )
+    made = more.request(sent)
+    assert header(made.headers, "x-tenant") != "acme" == header(made.headers, "x-other")
+    assert {k: len(v) for k, v in json.loads(made.body).items()} == {"Loyalty": 16, "shop.id": 16, "shop": 1}
+
+
+# Rules ---------------------------------------------------------------------------------------------------------------
+
+
+def test_rules_find_the_same_in_what_was_replaced():
+    odd = {
+        **personal.PARAMS,
+        "visitor.aamLocationHint": 7.0,
+        "analytics.visitorId": "N/A",
+        "analytics.aid": "<aid of Joe>",
+        "visitor.marketingCloudUserId": 38291038,
+        "visitor.customerIDs": {"a": "joe", "b": {"id": 5, "authState": 1}, "c": {"id": "${joe}", "authState": 7}},
+        "appInstallationId": "",
+    }
+    for params in (personal.PARAMS, odd):
+        sent = start(body=json.dumps(event_dict("sessionStart", params=params)).encode())
+        before, after = judge_exchange(sent), judge_exchange(pseudonymise(sent))
+        assert [(f.rule, f.severity, f.pointer) for f in before] == [(f.rule, f.severity, f.pointer) for f in after]
+        assert "joe" not in repr(after).lower()
+    whole = batch([event_dict("sessionStart", params=odd), event_dict("ping", ts=10, playhead=10)])
+    assert [f.rule for f in judge_exchange(whole)] == [f.rule for f in judge_exchange(pseudonymise(whole))]
+    refused = replace(whole, response=response(400, body=b'{"message": "no"}'))
+    assert [f.message for f in judge_exchange(refused)][-1] == [
+        f.message for f in judge_exchange(pseudonymise(refused))
+    ][-1]
