@@ -28,6 +28,7 @@ COMMANDS = {
     "record": "Run a proxy that records what players send.",
     "addon-path": "Print the path of the addon file for 'mitmdump -s'.",
     "collector": "Run a stand-in for the back end.",
+    "run": "Run a test command, record what its player reports, and judge it.",
     "sessions": "List recorded sessions, newest first.",
     "exchanges": "List exchanges that belong to no session.",
     "show": "Show one session as a timeline.",

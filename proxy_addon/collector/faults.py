@@ -154,6 +154,14 @@ class Faults:
         self._faults.append(fault)
         self._counts.append(0)
 
+    def forget(self, keep: int) -> None:
+        """Remove all faults but the first ones, which go on counting.
+
+        Args:
+            keep: How many stay.
+        """
+        del self._faults[keep:], self._counts[keep:]
+
     def next(self, operation: Operation) -> Fault | None:
         """Count one request and return the fault that is due for it; None if there is none."""
         due = None

@@ -92,10 +92,16 @@ class _Trimmed(io.TextIOBase):
 _BLANKS = re.compile(r" +\n")
 
 
-def console() -> Screen:
-    """Return the screen for results, as wide as the terminal or ``COLUMNS``."""
+def console(*, stderr: bool = False) -> Screen:
+    """Return the screen for results, as wide as the terminal or ``COLUMNS``.
+
+    Args:
+        stderr: Whether it is on stderr, because stdout belongs to another program.
+    """
     columns = os.environ.get("COLUMNS", "")
     asked = int(columns) if columns.isdecimal() and int(columns) > 0 else None
+    if stderr:
+        return Screen(asked or (Console(stderr=True).width if sys.stderr.isatty() else None), stderr=True)
     if sys.stdout.isatty():
         return Screen(asked or Console().width)
     trimmed: Any = _Trimmed()  # rich only writes and flushes

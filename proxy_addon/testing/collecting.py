@@ -175,6 +175,11 @@ class RunningCollector:
         with self._changed:
             self._ordered.add(ordered)
 
+    def forgive(self) -> None:
+        """Forget the faults that were ordered; those from the beginning stay, and go on counting."""
+        with self._changed:
+            self._ordered.forget(len(self._faults))
+
     def clear(self) -> None:
         """Begin anew, as if just started: forget what was received, all sessions, and the faults that were ordered."""
         with self._changed:

@@ -146,6 +146,8 @@ class RunningRecorder:
     def sessions(self, since: datetime | None = None) -> list[HeldSession]:
         """Return the sessions recorded so far, oldest first, with all exchanges that were answered.
 
+        A recorder with a name leaves out those of other recordings in the same store.
+
         Args:
             since: Leave out sessions that began earlier.
 
@@ -158,7 +160,8 @@ class RunningRecorder:
         from storage.opening import reading  # noqa: PLC0415
 
         with reading(self.store_url) as db:
-            found = list(sessions.newest(db, Filters(since=since), now=datetime.now(UTC), oldest_first=True))
+            filters = Filters(name=self._options.name, since=since)
+            found = list(sessions.newest(db, filters, now=datetime.now(UTC), oldest_first=True))
             return [HeldSession(session=each, exchanges=tuple(exchanges.of_session(db, each.id))) for each in found]
 
     def _await_ready(self, process: Connection) -> None:

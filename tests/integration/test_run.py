@@ -1,0 +1,395 @@
+"""The `run` command on real processes: what the command gets, how it ends, and that nothing is left behind."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import httpx
+import jsonschema_rs
+import pytest
+
+from tests import builders, forking, processes
+from tests.leftovers import Family
+
+START = builders.body(builders.event_dict("sessionStart", ts=builders.BEGIN_MS)).decode()
+PLAYER = f"""
+import json, os, sys, time, urllib.request
+url = os.environ["SESSIONTAPE_URL"]
+assert url == "http://" + os.environ["SESSIONTAPE_HOST"]
+
+def send(path, body):
+    request = urllib.request.Request(url + path, json.dumps(body).encode(), {{"Content-Type": "application/json"}})
+    return urllib.request.urlopen(request).headers["Location"]
+
+def event(type, after_s, playhead=0):
+    return {{"eventType": type, "playerTime": {{"playhead": playhead, "ts": now + int(after_s * 1000)}}}}
+
+now = int(time.time() * 1000)
+start = json.loads({START!r})
+start["playerTime"]["ts"] = now
+"""
+WHOLE = """
+where = send("/api/v1/sessions", start)
+send(where + "/events", event("play", 0.1))
+send(where + "/events", event("sessionEnd", 0.2))
+"""
+BROKEN = """
+where = send("/api/v1/sessions", start)
+send(where + "/events", event("play", 0.1) | {"params": {"media.nmae": "x", "media.ad.name": "an ad"}})
+send(where + "/events", event("sessionEnd", 0.2, playhead=-1))
+"""
+
+
+def played(how: str, *options: str, then: str = "") -> tuple[int, str, str]:
+    """Run a player under `run`; return its exit code, its output, and what was said on stderr."""
+    family = Family()
+    done = forking.run(
+        [processes.COMMAND, "run", *options, "--", sys.executable, "-c", PLAYER + how + then],
+        env=os.environ | family.mark,
+        text=True,
+        timeout=60,
+    )
+    assert not family.survivors()
+    return done.returncode, done.stdout, done.stderr
+
+
+class TestExitCodes:
+    def test_a_clean_recording_passes_and_stdout_belongs_to_the_command(self):
+        assert played(WHOLE, then="print('mine')") == (0, "mine\n", "0 errors, 0 warnings, 0 infos\n")
+
+    def test_findings_fail_the_run_unless_it_does_not_check(self, tmp_path):
+        options = ("--fault", "events:status=204:first=9")  # accepts what the collector would refuse
+        code, _, said = played(BROKEN, *options, "--fail-on", "info")
+        assert code == 1
+        assert "media.nmae" in said
+        assert played(BROKEN, *options, "--no-check")[0] == 0
+
+    def test_the_code_of_a_failed_command_comes_first(self):
+        assert played(BROKEN, "--fault", "any:status=204:after=1", "--fail-on", "info", then="sys.exit(7)")[0] == 7
+        assert played("", then="os.kill(os.getpid(), 15)")[0] == 143
+
+    def test_nothing_recorded_is_no_success(self):
+        code, _, said = played("")
+        assert (code, "nothing was recorded" in said) == (2, True)
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (["--", "no-such-command"], "command not found: no-such-command"),
+            (["--", "/dev/null"], "/dev/null may not be run"),
+            (["--", "/tmp/"], "/tmp/ is a folder"),
+            (["--"], "Missing argument"),
+            (["--upstream", "http://127.0.0.1:1", "--fault", "any:drop", "--", "true"], "leave out one of them"),
+            (["--fault", "any:drip", "--", "true"], "unknown action 'drip'"),
+        ],
+    )
+    def test_what_cannot_be_started_is_said_in_a_sentence(self, options, said):
+        done = processes.run("run", *options)
+        assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+
+
+def test_an_upstream_is_recorded_instead_and_the_store_is_kept(tmp_path, sqlite_url):
+    with processes.collector(tmp_path) as upstream:
+        code, _, said = played(WHOLE, "--upstream", upstream.url, "--store", sqlite_url)
+        assert (code, len(upstream.received())) == (0, 3)
+    (session,) = processes.printed("sessions", "--store", sqlite_url)
+    assert (session["state"], session["upstream"]) == ("ended", upstream.url)
+    assert f"--name {session['recording']}" in said
+
+
+def test_the_collector_answers_from_a_session(tmp_path, sqlite_url):
+    played(WHOLE, "--store", sqlite_url, "--fault", "events:status=202:nth=1")
+    code, _, said = played(WHOLE, "--from", "last", "--store", sqlite_url)
+    assert code == 0, said
+    first, second = processes.printed("sessions", "--store", sqlite_url)
+    shown = [processes.printed("show", each["id"], "--store", sqlite_url)["exchanges"] for each in (first, second)]
+    assert [[each["response"]["status"] for each in every] for every in shown] == [[201, 202, 204]] * 2
+
+
+@contextmanager
+def running(how: str, *, terminal: bool = False):
+    """Start a player under `run`, on a terminal of its own or without one; yield the process, its family, its output."""
+    family = Family()
+    parent, child = pty.openpty() if terminal else os.pipe()
+    command = [processes.COMMAND, "run", "--", sys.executable, "-c", PLAYER + how]
+    env = os.environ | family.mark
+    process: subprocess.Popen[bytes] | forking.Popen
+    if terminal:
+        # The interpreter of this one makes the terminal its own before it becomes the command.
+        takes = (
+            "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", takes, *command],
+            env=env,
+            stdin=child,
+            stdout=child,
+            stderr=child,
+            start_new_session=True,
+        )
+    else:
+        process = forking.Popen(
+            command, env=env, stdin=subprocess.DEVNULL, stdout=child, stderr=child, start_new_session=True
+        )
+    os.close(child)
+    output = os.fdopen(parent, "rb", buffering=0)
+    try:
+        yield process, family, output, parent
+    finally:
+        process.kill()
+        process.wait()
+        output.close()
+
+
+def read_until(output, text: bytes) -> bytes:
+    read = b""
+    while text not in read:
+        piece = output.read(1024)
+        assert piece, read
+        read += piece
+    return read
+
+
+WAITS = WHOLE + "print('playing', os.getpid(), sys.stdin.isatty(), flush=True)\n"
+SLEEPS = WAITS + "time.sleep(60)\n"
+
+
+class TestEndings:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_a_signal_goes_to_the_command_and_ends_everything(self, number):
+        tells = f"import signal\nsignal.signal({int(number)}, lambda *_: sys.exit(5))\n"
+        with running(tells + SLEEPS) as (process, family, output, _):
+            read_until(output, b"playing")
+            process.send_signal(number)
+            assert process.wait(10) == 5
+            assert not family.survivors()
+
+    def test_a_command_that_does_not_end_is_killed(self):
+        deaf = "import signal\nsignal.signal(15, signal.SIG_IGN)\n"
+        with running(deaf + SLEEPS) as (process, family, output, _):
+            read_until(output, b"playing")
+            began_s = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.4)  # later than what counts as the same signal
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 128 + signal.SIGKILL
+            assert time.monotonic() - began_s < 4, "it is killed by the second signal"
+            assert not family.survivors()
+
+    def test_ctrl_c_ends_both(self):
+        with running(SLEEPS, terminal=True) as (process, family, output, terminal):
+            assert b"True" in read_until(output, b"\n"), "the command has the terminal"
+            os.write(terminal, b"\x03")
+            assert process.wait(10) == 130
+            assert not family.survivors()
+
+    def test_a_command_that_goes_on_after_ctrl_c_is_left_alone(self):
+        tries = "try:\n    print('playing', flush=True)\n    time.sleep(60)\n"
+        goes_on = "except KeyboardInterrupt:\n    print('still here', input(), flush=True)\n"
+        with running(WHOLE + tries + goes_on, terminal=True) as (process, family, output, terminal):
+            read_until(output, b"playing")
+            os.write(terminal, b"\x03")
+            os.write(terminal, b"yes\n")
+            read_until(output, b"still here yes")
+            assert process.wait(10) == 0
+            assert not family.survivors()
+
+    def test_it_notices_that_its_command_was_killed(self):
+        with running(SLEEPS) as (process, family, output, _):
+            pid = int(read_until(output, b"\n").split()[1])
+            os.kill(pid, signal.SIGKILL)
+            assert process.wait(10) == 128 + signal.SIGKILL
+            assert not family.survivors()
+
+    def test_nothing_of_ours_survives_when_it_is_killed_itself(self):
+        with running(SLEEPS) as (process, family, output, _):
+            pid = int(read_until(output, b"\n").split()[1])
+            process.kill()
+            process.wait()
+            os.kill(pid, signal.SIGKILL)  # the command is not ours
+            assert not family.survivors()
+
+    def test_what_the_command_leaves_running_keeps_nobody_waiting(self):
+        daemon = "import subprocess\nsubprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        with running(WHOLE + daemon) as (process, family, _, _):
+            assert process.wait(20) == 0
+            (pid,) = family.members()
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def control():
+    """The control API of a command that runs until this module's tests have asked enough."""
+    told = "print(os.environ['SESSIONTAPE_CONTROL'], url, flush=True)\nsys.stdin.read()\n"
+    with subprocess.Popen(
+        [processes.COMMAND, "run", "--", sys.executable, "-c", PLAYER + told],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        address, url = process.stdout.readline().split()
+        yield Api(address), url
+        process.communicate()
+
+
+class Api:
+    """Asks the control API, and checks every answer against its own description."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.description = httpx.get(f"{address}/openapi.json").json()
+        self.used: set[str] = set()
+
+    def __call__(self, method: str, path: str, *, status: int = 200, headers: dict[str, str] | None = None, **body):
+        answer = httpx.request(method, self.address + path, headers=headers, json=body or None, timeout=20)
+        assert answer.status_code == status, answer.text
+        plain = path.partition("?")[0]
+        paths = self.description["paths"]
+        operation = next((paths[each].get(method.lower()) for each in paths if _is_like(each, plain)), None)
+        if operation is not None:
+            described = operation["responses"][str(status)]
+            self.used.add(operation["operationId"])
+            if "content" in described:
+                self.check(described["content"]["application/json"]["schema"], answer.json())
+        elif answer.content:
+            self.check({"$ref": "#/components/schemas/Error"}, answer.json())
+        return answer.json() if answer.content else answer
+
+    def check(self, schema, value) -> None:
+        jsonschema_rs.Draft202012Validator({**schema, "components": self.description["components"]}).validate(value)
+
+
+def _is_like(pattern: str, path: str) -> bool:
+    parts, asked = pattern.split("/"), path.split("/")
+    return len(parts) == len(asked) and all(a == b or a.startswith("{") for a, b in zip(parts, asked, strict=True))
+
+
+def test_the_control_api_tells_of_sessions_and_orders_faults(control):
+    api, url = control
+
+    def post(path, event):
+        return httpx.post(url + path, json=event, timeout=20)
+
+    start = json.loads(START)
+
+    case = api("POST", "/cases", status=201, name="it plays")["case"]
+    assert case["name"] == "it plays"
+    assert api("GET", "/sessions") == {"case": case, "sessions": []}
+    assert api("GET", "/sessions?wait=started&timeout=0", status=504)["error"]["message"].endswith("none was recorded")
+
+    where = post("/api/v1/sessions", start).headers["Location"] + "/events"
+    (session,) = api("GET", "/sessions?wait=started")["sessions"]
+    assert (session["state"], session["media_id"]) == ("open", "video-123")
+    assert api("GET", "/sessions?media=other")["sessions"] == []
+    said = api("GET", "/sessions?wait=ended&timeout=0.1", status=504)["error"]["message"]
+    assert said == "after 0.1 s: waited for 1 session that has ended: 1 open"
+
+    api("POST", "/faults", status=201, fault="events:status=503:nth=2")
+    assert [post(where, builders.event_dict("ping")).status_code for _ in range(3)] == [204, 503, 204]
+    events = api("GET", "/events?type=ping&wait=3")["events"]
+    assert [(each["status"], each["seq"], each["body"]["eventType"]) for each in events] == [
+        (204, 2, "ping"), (503, 3, "ping"), (204, 4, "ping")
+    ]  # fmt: skip
+    said = api("GET", "/events?type=play&wait=1&timeout=0", status=504)["error"]["message"]
+    assert said == "after 0 s: 0 plays instead of 1; received: 1 sessionStart, 3 ping"
+
+    api("POST", "/faults", status=201, fault="events:status=500")
+    assert api("DELETE", "/faults", status=204).status_code == 204
+    assert post(where, builders.event_dict("sessionEnd")).status_code == 204
+    (session,) = api("GET", "/sessions?wait=ended")["sessions"]
+    shown = api("GET", f"/sessions/{session['id']}")
+    assert shown == api("GET", f"/sessions/{session['session_id']}") == api("GET", "/sessions/last")
+    assert [each["event_type"] for each in shown["exchanges"]] == ["sessionStart", "ping", "ping", "ping", "sessionEnd"]
+    verdict = api("GET", "/verdict")
+    assert {each["rule"] for each in verdict["sessions"][0]["findings"]} > {"upstream-failed"}
+    assert verdict["counts"] == session["findings"]
+
+    api("POST", "/cases", status=201)
+    assert api("GET", "/verdict")["sessions"] == []
+    api("GET", f"/sessions/{session['id']}", status=404)
+
+    assert api("GET", "/openapi.json") == api.description
+    described = {each["operationId"] for path in api.description["paths"].values() for each in path.values()}
+    assert api.used == described, "every operation was used here"
+
+
+def test_a_waiting_request_is_answered_as_soon_as_it_can_be(control):
+    from concurrent.futures import ThreadPoolExecutor
+
+    api, url = control
+    api("POST", "/cases", status=201)
+    with ThreadPoolExecutor() as threads:
+        waiting = [threads.submit(api, "GET", "/sessions?wait=started&timeout=20") for _ in range(12)]
+        began_s = time.monotonic()
+        httpx.post(url + "/api/v1/sessions", content=START)
+        assert all(len(each.result()["sessions"]) == 1 for each in waiting)
+        assert time.monotonic() - began_s < 10
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "said"),
+    [
+        ("GET", "/session", 404, "there is no /session"),
+        ("PUT", "/sessions", 405, "/sessions takes GET"),
+        ("POST", "/faults", 400, "the fault is missing"),
+        ("GET", "/sessions?wiat=ended", 400, "unknown parameter 'wiat'; did you mean wait?"),
+        ("GET", "/sessions?wait=over", 400, "started or ended"),
+        ("GET", "/sessions?timeout=never", 400, "write seconds from 0 to 600"),
+        ("GET", "/events?wait=-1", 400, "write a whole number"),
+    ],
+)
+def test_errors_have_one_form(control, method, path, status, said):
+    assert said in control[0](method, path, status=status)["error"]["message"]
+
+
+def test_a_fault_that_cannot_be_understood_says_what_can(control):
+    error = control[0]("POST", "/faults", status=400, fault="evnts:drop")["error"]
+    assert ("unknown place 'evnts'" in error["message"], "places are" in error["hint"]) == (True, True)
+    assert "unknown member" in control[0]("POST", "/cases", status=400, nmae="x")["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "rebound.example"}, 403),
+        ({"Host": "127.0.0.1.example:80"}, 403),
+        ({"Host": "localhost:1"}, 200),
+        ({"Host": "[::1]:1"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://localhost.evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
+        ({"Origin": "http://localhost:3000"}, 200),
+        ({"Origin": "https://127.0.0.1"}, 200),
+    ],
+)
+def test_only_pages_of_this_machine_may_use_it(control, headers, status):
+    api, _ = control
+    api("GET", "/verdict", status=status, headers=headers)
+    answer = httpx.get(f"{api.address}/verdict", headers=headers)
+    allowed = answer.headers.get("Access-Control-Allow-Origin")
+    assert allowed == (headers.get("Origin") if status == 200 else None)
+    if allowed is not None:
+        asked = httpx.options(f"{api.address}/faults", headers=headers | {"Access-Control-Request-Method": "DELETE"})
+        assert (asked.status_code, asked.headers["Access-Control-Allow-Methods"]) == (204, "POST, DELETE")
+
+
+def test_a_real_upstream_takes_no_orders():
+    asks = """
+for method in ("POST", "DELETE"):
+    request = urllib.request.Request(
+        os.environ["SESSIONTAPE_CONTROL"] + "/faults", b'{"fault": "any:drop"}', method=method
+    )
+    try:
+        urllib.request.urlopen(request)
+    except urllib.error.HTTPError as e:
+        print(e.code, json.load(e)["error"]["message"])
+"""
+    code, out, _ = played("", "--upstream", "http://127.0.0.1:9", then=asks)
+    assert (code, out.count("409 faults can be ordered only from the collector")) == (2, 2)
