@@ -16,11 +16,16 @@ It is read from the current folder; ``--config FILE`` names another file. Every 
 
     [thresholds]                     # the limits that rules use
     ping_gap_s = 15
+
+    [pseudonyms]                     # what else is personal, and replaced by tokens
+    members = ["loyaltyNumber", "crm.*"]
+    headers = ["X-Tenant"]
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -29,6 +34,7 @@ from typing import Any
 from proxy_addon.core import protocol
 from proxy_addon.core.findings import CHECKER_FAILED, Severity
 from proxy_addon.core.judging.policy import DEFAULT, Policy
+from proxy_addon.core.personal import PERSONAL, Personal
 from proxy_addon.core.protocol import Key
 from proxy_addon.core.rules import RULES
 from proxy_addon.core.rules.limits import Limits
@@ -37,7 +43,7 @@ from proxy_addon.errors import SettingsError
 from proxy_addon.files.toml import NotToml, read_toml
 
 FILES = ("sessiontape.toml", "pyproject.toml")
-TABLES = ("rules", "params", "pings", "thresholds")
+TABLES = ("rules", "params", "pings", "thresholds", "pseudonyms")
 PROFILES: Mapping[str, float | None] = {"10/10": None, "10/1": 2.0}
 """Ping profiles: the longest median interval of pings in ads, in seconds; None if ads may ping as content does."""
 _OFF = "off"
@@ -55,8 +61,30 @@ def load(path: Path | None = None) -> Policy:
     Raises:
         SettingsError: The file cannot be read, or a setting is invalid: the message names it and what is valid.
     """
+    document, found = _found(path)
+    return DEFAULT if found is None else parse(document, found)
+
+
+def load_personal(path: Path | None = None) -> Personal:
+    """Return which members and headers are personal: `PERSONAL`, and what a settings file adds to it.
+
+    Args:
+        path: As for `load`.
+
+    Raises:
+        SettingsError: As for `load`.
+    """
+    document, found = _found(path)
+    if found is None:
+        return PERSONAL
+    file = _File(found)
+    return file.personal(file.table(document, "the file", TABLES).get("pseudonyms", {}))
+
+
+def _found(path: Path | None) -> tuple[Any, Path | None]:
+    """Return the decoded settings and their file; None for the file if there is none."""
     if path is not None:
-        return parse(_read(path), path)
+        return _read(path), path
     for name in FILES:
         found = Path(name)
         if found.is_file():
@@ -66,8 +94,8 @@ def load(path: Path | None = None) -> Policy:
                 document = tools.get("sessiontape") if isinstance(tools, dict) else None
                 if document is None:
                     continue
-            return parse(document, found)
-    return DEFAULT
+            return document, found
+    return {}, None
 
 
 def check_selection(names: Iterable[str], where: str) -> frozenset[str]:
@@ -114,6 +142,7 @@ def parse(document: Any, path: Path) -> Policy:
     if not isinstance(params, list):
         raise file.error("params must be a list of tables: write [[params]]")
     limits = file.limits(document.get("thresholds", {}))
+    file.personal(document.get("pseudonyms", {}))
     pings = file.table(document.get("pings", {}), "[pings]", ("profile",))
     if "profile" in pings:
         limits = replace(limits, ad_ping_median_s=file.one_of(pings["profile"], PROFILES, "[pings] profile"))
@@ -179,6 +208,27 @@ class _File:
             if name in _WHOLE and not isinstance(number, int):
                 raise self.error(f"[thresholds] {name} is {number!r}; expected a whole number")
         return Limits(**table)
+
+    def personal(self, value: Any) -> Personal:
+        where = "[pseudonyms]"
+        table = self.table(value, where, ("members", "headers"))
+        for key, names in table.items():
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise self.error(f'{where} {key} is not a list of names: write {key} = ["NAME"]')
+            form = _HEADER if key == "headers" else _MEMBER
+            for name in names:
+                if not form.fullmatch(name):
+                    hint = (
+                        "a * may stand at the end of a member's name: crm.*"
+                        if "*" in name
+                        else "write it as it is sent"
+                    )
+                    raise self.error(f"{where} {key}: {name!r} is not a name", hint)
+        return PERSONAL.with_more(**table)
+
+
+_MEMBER = re.compile(r"[^*]*[\w][^*]*\*?")
+_HEADER = re.compile(r"[!#$%&'+.^_`|~0-9A-Za-z-]+")
 
 
 def _suggestion(name: str, names: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.judging.exchanges import judge_body
 from proxy_addon.core.judging.policy import DEFAULT
+from proxy_addon.core.personal import PERSONAL
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules.body_views import Vocabulary
 from proxy_addon.errors import SettingsError
@@ -138,6 +139,12 @@ def test_a_file_that_is_named_goes_first():
         ("[[params]]\nkey='x'\ntype='string'\nevents='play'", "not a list", ""),
         ("[[params]]\nkey='x'\ntype='string'\nevents=[['play']]", "unknown event ['play']", ""),
         ("[thresholds]\nstates=10.0", "expected a whole number", ""),
+        ("[pseudonyms]\nmember=['x']", "unknown key 'member'", "did you mean members?"),
+        ("[pseudonyms]\nmembers='x'", "is not a list of names", ""),
+        ("[pseudonyms]\nmembers=['*.id']", "'*.id' is not a name", "at the end"),
+        ("[pseudonyms]\nmembers=['*']", "'*' is not a name", "at the end"),
+        ("[pseudonyms]\nheaders=['X-A*']", "'X-A*' is not a name", "at the end"),
+        ("[pseudonyms]\nheaders=['X A']", "'X A' is not a name", "as it is sent"),
         ("x = ", "is not TOML", ""),
     ],
 )
@@ -153,6 +160,17 @@ def test_a_mistake_is_told_with_what_would_be_right(text, says, hint):
 def test_a_file_that_is_not_there_is_told():
     with pytest.raises(SettingsError, match=r"cannot read nowhere.toml"):
         settings.load(Path("nowhere.toml"))
+
+
+def test_more_can_be_personal():
+    assert settings.load_personal() is PERSONAL
+    write("[pseudonyms]\nmembers = ['loyaltyNumber', 'crm.*']\nheaders = ['X-Tenant']\n")
+    personal = settings.load_personal()
+    assert (personal.is_member("crm.Level"), personal.is_member("loyalty_number"), personal.is_member("userId")) == (
+        True,
+    ) * 3
+    assert personal.is_header("x-tenant")
+    assert settings.load() == DEFAULT
 
 
 def test_names_of_rules_are_checked():
