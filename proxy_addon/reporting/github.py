@@ -23,17 +23,27 @@ class GitHubReport:
 
     def add(self, subject: Subject) -> None:
         """Write one line for each finding of a subject, however many places it has."""
-        file = f"file={_property(subject.file)}," if subject.file else ""
         name = f"{subject.name} {subject.about}," if subject.about else subject.name
         told = fold(subject.findings)
         for each in (one for cause in told for one in (cause, *cause.consequences)):
             finding, pointer = each.finding, each.told.pointer
             place = " ".join(filter(None, (name, subject.place(finding), pointer)))
-            text = _data(f"{finding.message} ({'; '.join(filter(None, (place, each.elsewhere)))})")
-            self._write(f"::{_LEVELS[finding.severity]} {file}title={_property(finding.rule)}::{text}\n")
+            text = f"{finding.message} ({'; '.join(filter(None, (place, each.elsewhere)))})"
+            self._write(annotation(_LEVELS[finding.severity], text, title=finding.rule, file=subject.file))
 
     def end(self, *, ok: bool) -> None:
         """Write nothing."""
+
+
+def annotation(level: str, text: str, *, title: str, file: str | None = None) -> str:
+    """Return one annotation as a line.
+
+    Args:
+        level: ``error``, ``warning`` or ``notice``.
+        file: The file that it is about; None for none.
+    """
+    where = f"file={_property(file)}," if file else ""
+    return f"::{level} {where}title={_property(title)}::{_data(text)}\n"
 
 
 def _data(text: str) -> str:

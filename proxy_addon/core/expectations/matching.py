@@ -1,0 +1,242 @@
+"""Match the events of two sessions, pings aside.
+
+Order matters within a strand: playback and ads are one, chapters another, each player state one of its own. Events of
+different strands do not depend on each other, so that only their times count.
+
+In a strand, the same events at about the same times are matched from both ends. What is left in the middle is matched
+so that as few events as possible are missing or too many, and those in the most similar places. This takes time in
+proportion to the number of events, and to the square of what is left, up to a limit.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+
+from proxy_addon.core.expectations.tracked import Tracked
+from proxy_addon.core.protocol import EVENTS
+
+Match = tuple[int | None, int | None]
+"""Places of an expected and an actual event in their sessions; None on the side that has none."""
+
+_MOST_CELLS = 40_000
+"""How many pairs of events are weighed at most at a time; longer strands are cut into pieces."""
+_PIECE = 200
+_NEAR_S = 2.0
+"""Within so many seconds, two events of the same kind are in the same place."""
+_FAR_S = 30.0
+_BESIDE_S = 0.05
+"""The events of one call have the same ts, or are so little apart."""
+
+_LINE = frozenset(
+    {
+        *("sessionStart", "play", "pauseStart", "bufferStart", "sessionComplete", "sessionEnd"),
+        *("adBreakStart", "adStart", "adComplete", "adSkip", "adBreakComplete"),
+    }
+)
+"""Event types whose order decides what counts as content, as ad, and as not playing."""
+_CHAPTERS = frozenset({"chapterStart", "chapterComplete", "chapterSkip"})
+_IDENTITY = {
+    "adBreakStart": ("media.ad.podIndex",),
+    "adStart": ("media.ad.id", "media.ad.podPosition"),
+    "chapterStart": ("media.chapter.index",),
+}
+"""Params that tell events of a type apart."""
+_INTERCHANGEABLE = frozenset({"play", "pauseStart", "bufferStart"})
+LINE = "line"
+"""The strand of playback and ads."""
+
+
+def strand(event: Tracked) -> Hashable:
+    """Return what has to be equal for the order of two events to matter."""
+    if event.type in _LINE:
+        return LINE
+    if event.type in _CHAPTERS:
+        return "chapters"
+    if event.type in ("stateStart", "stateEnd"):
+        return "state", repr(event.params.get("media.state.name"))
+    return "type", event.type
+
+
+def matched(expected: Sequence[Tracked], actual: Sequence[Tracked]) -> tuple[dict[int, int], dict[int, int]]:
+    """Return which events belong together: those in order, and those that moved; each actual place by expected place.
+
+    Pings are left out.
+    """
+    ours, theirs = _strands(expected), _strands(actual)
+    in_order: dict[int, int] = {}
+    for key, places in ours.items():
+        others = theirs.get(key, [])
+        for one, other in _aligned([expected[n] for n in places], [actual[n] for n in others]):
+            in_order[places[one]] = others[other]
+    missing = [n for places in ours.values() for n in places if n not in in_order]
+    taken = set(in_order.values())
+    extra = [n for places in theirs.values() for n in places if n not in taken]
+    moved = _moved(expected, actual, sorted(missing), sorted(extra))
+    for one, other in list(moved.items()):
+        if _is_in_place(expected, actual, one, other, in_order):
+            in_order[one] = moved.pop(one)
+    return in_order, moved
+
+
+def _strands(events: Sequence[Tracked]) -> dict[Hashable, list[int]]:
+    found: dict[Hashable, list[int]] = defaultdict(list)
+    for place, event in enumerate(events):
+        if event.type != "ping" and not event.is_hole:
+            found[strand(event)].append(place)
+    return found
+
+
+def _aligned(expected: Sequence[Tracked], actual: Sequence[Tracked]) -> Iterator[tuple[int, int]]:
+    """Yield matches within a strand; on both sides, their places rise."""
+    shorter = min(len(expected), len(actual))
+    head = 0
+    while head < shorter and _are_near(expected[head], actual[head], 0.0):
+        yield head, head
+        head += 1
+    tail = 0
+    apart_s = actual[-1].at_s - expected[-1].at_s if shorter else 0.0
+    while tail < shorter - head and _are_near(expected[-1 - tail], actual[-1 - tail], apart_s):
+        tail += 1
+    end_one, end_other = len(expected) - tail, len(actual) - tail
+    for one, other in _weighed(expected[head:end_one], actual[head:end_other]):
+        yield head + one, head + other
+    for n in range(tail):
+        yield end_one + n, end_other + n
+
+
+def _are_near(one: Tracked, other: Tracked, apart_s: float) -> bool:
+    if one.type != other.type or _identity(one) != _identity(other) or abs(other.at_s - one.at_s - apart_s) > _NEAR_S:
+        return False
+    if one.playhead_s is None or other.playhead_s is None:
+        return one.playhead_s is other.playhead_s
+    return abs(one.playhead_s - other.playhead_s) <= _NEAR_S
+
+
+def _identity(event: Tracked) -> list[str]:
+    return [repr(event.params.get(name)) for name in _IDENTITY.get(event.type or "", ())]
+
+
+def _weighed(expected: Sequence[Tracked], actual: Sequence[Tracked]) -> Iterator[tuple[int, int]]:
+    """Yield the matches that leave the fewest events without a match, and are in the most similar places."""
+    if not expected or not actual:
+        return
+    if len(expected) * len(actual) <= _MOST_CELLS:
+        yield from _best(expected, actual)
+        return
+    # Too many to weigh all: pieces of the same part of each strand, cut where an event is near in both.
+    begin_one = begin_other = 0
+    while begin_one < len(expected) and begin_other < len(actual):
+        end_one = min(begin_one + _PIECE, len(expected))
+        end_other = min(begin_other + _PIECE, len(actual))
+        best = list(_best(expected[begin_one:end_one], actual[begin_other:end_other]))
+        if end_one < len(expected) and end_other < len(actual):
+            best = best[: max(len(best) * 3 // 4, 1)]  # what lies at the end of a piece may belong to the next
+        for one, other in best:
+            yield begin_one + one, begin_other + other
+        if best:
+            begin_one, begin_other = begin_one + best[-1][0] + 1, begin_other + best[-1][1] + 1
+        else:
+            begin_one, begin_other = end_one, end_other
+
+
+def _best(expected: Sequence[Tracked], actual: Sequence[Tracked]) -> Iterator[tuple[int, int]]:
+    width = len(actual) + 1
+    costs = [[float(n) for n in range(width)]]
+    kinds = [(event.type, _identity(event)) for event in expected]
+    others = [(event.type, _identity(event)) for event in actual]
+    for one, event in enumerate(expected):
+        above = costs[-1]
+        row = [above[0] + 1.0]
+        for other, candidate in enumerate(actual):
+            best = min(above[other + 1], row[other]) + 1.0
+            if kinds[one][0] == others[other][0]:
+                cost = above[other] + _unlikeness(event, candidate) + 0.4 * (kinds[one][1] != others[other][1])
+                best = min(best, cost)
+            row.append(best)
+        costs.append(row)
+    found = []
+    one, other = len(expected), len(actual)
+    while one and other:
+        here = costs[one][other]
+        if here == costs[one - 1][other] + 1.0:
+            one -= 1
+        elif here == costs[one][other - 1] + 1.0:
+            other -= 1
+        else:
+            one, other = one - 1, other - 1
+            found.append((one, other))
+    yield from reversed(found)
+
+
+def _unlikeness(one: Tracked, other: Tracked) -> float:
+    """Return how unlikely it is that two events of a type are the same one, from 0 to 1.2."""
+    apart_s = min(abs(one.at_s - other.at_s), _FAR_S)
+    if one.playhead_s is None or other.playhead_s is None:
+        return 0.6 * apart_s / _FAR_S + 0.6 * (one.playhead_s is not other.playhead_s)
+    return 0.6 * apart_s / _FAR_S + 0.6 * min(abs(one.playhead_s - other.playhead_s), _FAR_S) / _FAR_S
+
+
+def _moved(
+    expected: Sequence[Tracked], actual: Sequence[Tracked], missing: list[int], extra: list[int]
+) -> dict[int, int]:
+    """Return which missing events are somewhere else: the same kind of event first, then others at the same time."""
+    found: dict[int, int] = {}
+    left = set(extra)
+    for is_same in (_is_same_kind, _is_same_type_there, _is_other_type_there):
+        by_key: dict[Hashable, list[int]] = defaultdict(list)
+        for other in sorted(left):
+            by_key[_key(actual[other], is_same)].append(other)
+        for one in missing:
+            if one in found:
+                continue
+            event = expected[one]
+            candidates = [n for n in by_key.get(_key(event, is_same), ())[:_PIECE] if n in left]
+            fitting = [n for n in candidates if is_same(event, actual[n])]
+            if fitting:
+                nearest = min(fitting, key=lambda n: abs(actual[n].at_s - event.at_s))
+                found[one] = nearest
+                left.discard(nearest)
+                by_key[_key(event, is_same)].remove(nearest)
+    return found
+
+
+def _key(event: Tracked, is_same: object) -> Hashable:
+    if is_same is _is_same_kind:
+        return event.type, strand(event), tuple(_identity(event))
+    return event.type if is_same is _is_same_type_there else round(event.at_s / (8 * _NEAR_S))
+
+
+def _is_same_kind(one: Tracked, other: Tracked) -> bool:
+    # A play elsewhere is another play: nothing tells that it is the same one.
+    return one.type not in _INTERCHANGEABLE and one.params == other.params
+
+
+def _is_same_type_there(one: Tracked, other: Tracked) -> bool:
+    return abs(one.at_s - other.at_s) <= _NEAR_S
+
+
+def _is_other_type_there(one: Tracked, other: Tracked) -> bool:
+    """Whether another type of event is reported for what happened; one of both is probably misspelled or mistaken."""
+    related = one.type not in EVENTS or other.type not in EVENTS or strand(one) == strand(other)
+    return related and abs(one.at_s - other.at_s) <= _BESIDE_S * 4 and one.params == other.params
+
+
+def _is_in_place(
+    expected: Sequence[Tracked], actual: Sequence[Tracked], one: int, other: int, in_order: dict[int, int]
+) -> bool:
+    """Whether an event only stands elsewhere among others with the same ts, whose order nobody knows."""
+    if expected[one].type != actual[other].type:
+        return False
+    around = [n for n in range(max(0, one - 6), one + 7) if n in in_order]
+    for n in around:
+        if (n < one) != (in_order[n] < other):
+            ours, theirs = (
+                abs(expected[n].at_s - expected[one].at_s),
+                abs(actual[in_order[n]].at_s - actual[other].at_s),
+            )
+            if strand(expected[n]) == strand(expected[one]) and (
+                min(ours, theirs) > 0 or max(ours, theirs) > _BESIDE_S
+            ):
+                return False
+    return bool(around) and abs(expected[one].at_s - actual[other].at_s) <= _NEAR_S

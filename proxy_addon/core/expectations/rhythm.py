@@ -1,0 +1,345 @@
+"""Pings as a rhythm: whether as many come as often as expected, although each may be early or late.
+
+The events of playback and ads that both sessions have cut the pings into stretches. In a stretch, each ping is expected
+about where the other session has one, counted from the event at its begin, and later the more the timer was late until
+then. So a timer that drifts is no difference, a ping that is missing or too many is one, and a ping that was due close to
+the end of a stretch may be on either side of it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+
+DEFAULT_INTERVAL_S = 10.0
+"""Source: Media Collection API, pings, gaps and timeouts."""
+_PACE = 1.15
+"""Timers that are so much slower have another interval: those of the SDKs take 10.0 to 11.5 s."""
+_INTERVALS = 3
+"""How many intervals a pace needs."""
+_REGULAR = 0.25
+_MANY = 8
+"""Pings that come so fast that the tolerance could swap them are told apart if so many intervals are this regular."""
+_GAP = 1.5
+_CLOSE = 0.65
+"""Intervals in which a ping is missing, and those in which one is too many, as shares of the usual one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """A ping.
+
+    Attributes:
+        place: Its place in the session.
+        at_s: Seconds since the begin of the stretch.
+        since_start_s: Seconds since the start.
+    """
+
+    place: int
+    at_s: float
+    since_start_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Stretch:
+    """What lies between two events that both sessions have.
+
+    Attributes:
+        begins: Places of the expected and the actual event at its begin.
+        lengths_s: How long it is in each session; infinite for the last one.
+        in_ad: Whether an ad is open.
+        restarts: Whether the event at its begin restarts the timers of SDKs.
+        is_open: Whether it is the last one of a session that was not closed.
+        is_over: Whether the event at its begin ends the session.
+    """
+
+    begins: tuple[int, int]
+    lengths_s: tuple[float, float]
+    in_ad: bool = False
+    restarts: bool = False
+    is_open: bool = False
+    is_over: bool = False
+    expected: list[Beat] = field(default_factory=list)
+    actual: list[Beat] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Off:
+    """Pings that are missing or too many in one place.
+
+    Attributes:
+        missing: Places of the expected pings that are missing.
+        extra: Places of the actual pings that are too many.
+        after: Place of the last actual event before.
+        interval_s: How often they should come.
+    """
+
+    missing: tuple[int, ...] = ()
+    extra: tuple[int, ...] = ()
+    after: int
+    interval_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Pings that come at another interval; ``after`` is the place of the first one."""
+
+    expected_s: float
+    actual_s: float
+    in_ad: bool
+    after: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Rhythm:
+    """What came of comparing.
+
+    Attributes:
+        matches: Actual place by expected place, of pings that belong together.
+        shifts_s: By expected place, how much later than the expected one the ping came.
+    """
+
+    matches: dict[int, int] = field(default_factory=dict)
+    shifts_s: dict[int, float] = field(default_factory=dict)
+    offs: list[Off] = field(default_factory=list)
+    paces: list[Pace] = field(default_factory=list)
+
+
+def compared(stretches: Sequence[Stretch], tolerance_s: float) -> Rhythm:
+    """Compare the pings of two sessions."""
+    found = Rhythm()
+    intervals: dict[bool, float] = {}
+    for in_ad in (False, True):
+        ours = _intervals((stretch.expected, stretch.in_ad) for stretch in stretches if stretch.in_ad is in_ad)
+        theirs = _intervals((stretch.actual, stretch.in_ad) for stretch in stretches if stretch.in_ad is in_ad)
+        if min(len(ours), len(theirs)) >= _INTERVALS and not _is_same_pace(median(ours), median(theirs), tolerance_s):
+            first = next(each.actual[0].place for each in stretches if each.in_ad is in_ad and each.actual)
+            found.paces.append(Pace(expected_s=median(ours), actual_s=median(theirs), in_ad=in_ad, after=first))
+        known = [median(each) for each in (ours, theirs) if each]
+        intervals[in_ad] = sum(known) / len(known) if known else intervals.get(False, DEFAULT_INTERVAL_S)
+    odd = {pace.in_ad for pace in found.paces}
+    slips = _Slips(restarts=_restarts(stretches, intervals))
+    for stretch in stretches:
+        if stretch.in_ad not in odd:
+            _in_stretch(stretch, intervals[stretch.in_ad], tolerance_s, slips, found)
+    if not slips.restarts:
+        beats = [beat for stretch in stretches for beat in stretch.actual]
+        found.offs = [off for off in found.offs if _is_seen(off, beats)]
+    return found
+
+
+def _is_seen(off: Off, beats: Sequence[Beat]) -> bool:
+    """Whether a ping on a fixed grid is off by the distances to the others too, whatever the timer's drift."""
+    if off.missing:
+        after = bisect_right(beats, off.after, key=lambda beat: beat.place)
+        around = beats[max(after - 1, 0) : after + 1]
+        return len(around) < 2 or around[1].since_start_s - around[0].since_start_s > _GAP * off.interval_s
+    first = bisect_left(beats, off.extra[0], key=lambda beat: beat.place)
+    around = beats[max(first - 1, 0) : first + 2]
+    return len(around) < 2 or any(
+        after.since_start_s - beat.since_start_s < _CLOSE * off.interval_s for beat, after in pairwise(around)
+    )
+
+
+def _restarts(stretches: Sequence[Stretch], intervals: Mapping[bool, float]) -> bool:
+    """Whether playback events restart the timer, as in SDKs; else pings come on a fixed grid, as Adobe's docs have it."""
+    firsts = [
+        (beats[0].at_s, intervals[stretch.in_ad])
+        for stretch in stretches
+        for beats, length_s in zip((stretch.expected, stretch.actual), stretch.lengths_s, strict=True)
+        if stretch.restarts and beats and length_s > _PACE * intervals[stretch.in_ad]
+    ]
+    return 2 * sum(first_s > interval_s * (1 - _REGULAR) for first_s, interval_s in firsts) >= len(firsts)
+
+
+def _is_same_pace(one_s: float, other_s: float, tolerance_s: float) -> bool:
+    low, high = sorted((one_s, other_s))
+    return high <= low * _PACE or high - low <= tolerance_s / 2
+
+
+def _intervals(stretches: Iterator[tuple[list[Beat], bool]]) -> list[float]:
+    return [after.at_s - beat.at_s for beats, _ in stretches for beat, after in pairwise(beats)]
+
+
+@dataclass(slots=True)
+class _Slips:
+    """Pings that were due so close to an event that they may have come on its other side.
+
+    Attributes:
+        restarts: Whether the timer begins anew with the event, so that such a ping may as well not come at all.
+        missing: Expected pings that may have slipped out of the stretches before.
+        extra: Actual ones.
+        free: Further pings on each side that may have.
+        drift_s: How late the timer was at the end of the stretch before.
+    """
+
+    restarts: bool
+    missing: list[Off] = field(default_factory=list)
+    extra: list[Off] = field(default_factory=list)
+    free: list[int] = field(default_factory=lambda: [0, 0])
+    drift_s: float = 0.0
+
+    def takes(self, side: int) -> bool:
+        """Take an actual ping (0) or an expected one (1) for one that slipped out; return whether there was one."""
+        slipped = (self.missing, self.extra)[side]
+        if slipped:
+            slipped.pop(0)
+        elif self.free[side]:
+            self.free[side] -= 1
+        else:
+            return False
+        return True
+
+    def settle(self, found: Rhythm) -> None:
+        """Report what slipped out of the stretch before and came nowhere."""
+        if not self.restarts:
+            found.offs += [*self.missing, *self.extra]
+        self.missing, self.extra = [], []
+
+
+def _in_stretch(stretch: Stretch, interval_s: float, tolerance_s: float, slips: _Slips, found: Rhythm) -> None:
+    margin_s = 2 * tolerance_s
+    if interval_s < 4 * tolerance_s and not _is_regular(stretch, interval_s):
+        _counted(stretch, interval_s, margin_s, found)
+        slips.missing, slips.extra = [], []
+        slips.free = [round(margin_s / interval_s)] * 2
+        return
+    margin_s = min(margin_s, 0.5 * interval_s)
+    ours, theirs = stretch.expected, stretch.actual
+    matches = list(_walked(stretch, interval_s, slips.drift_s))
+    matched_ours, matched_theirs = [one for one, _ in matches], [other for _, other in matches]
+    drifts = [theirs[other].at_s - ours[one].at_s for one, other in matches]
+    late, early = [], []
+    missed: list[Off] = []
+    excess: list[Off] = []
+
+    def off(missing: Sequence[int] = (), extra: Sequence[int] = ()) -> Off:
+        before = _before(matched_ours, matched_theirs, missing[0], -1) if missing else extra[0] - 1
+        return Off(
+            missing=tuple(ours[one].place for one in missing),
+            extra=tuple(theirs[other].place for other in extra),
+            after=theirs[before].place if before >= 0 else stretch.begins[1],
+            interval_s=interval_s,
+        )
+
+    for one in _left(matched_ours, len(ours)):
+        drift_s = _before(matched_ours, drifts, one, slips.drift_s)
+        due_s = ours[one].at_s
+        if min(due_s, due_s + drift_s) <= margin_s and slips.takes(1):
+            continue
+        if max(due_s, due_s + drift_s) > stretch.lengths_s[1] - margin_s and one > max(matched_ours, default=-1):
+            missed.append(off(missing=[one]))
+        else:
+            late.append(one)
+    for other in _left(matched_theirs, len(theirs)):
+        drift_s = _before(matched_theirs, drifts, other, slips.drift_s)
+        due_s = theirs[other].at_s
+        if min(due_s, due_s - drift_s) <= margin_s and slips.takes(0):
+            continue
+        if max(due_s, due_s - drift_s) > stretch.lengths_s[0] - margin_s and other > max(matched_theirs, default=-1):
+            excess.append(off(extra=[other]))
+        else:
+            early.append(other)
+    if stretch.is_open:
+        # Nothing says when an unclosed session ends, so one ping more or less at its end means nothing.
+        late = late[:-1] if late and late[-1] == len(ours) - 1 else late
+        early = early[:-1] if early and early[-1] == len(theirs) - 1 else early
+    for one, other in matches:
+        found.matches[ours[one].place] = theirs[other].place
+        found.shifts_s[ours[one].place] = theirs[other].at_s - ours[one].at_s
+    found.offs += [off(missing=group) for group in _runs(late)]
+    found.offs += [off(extra=group) for group in _runs(early)]
+    if stretch.is_over:
+        return
+    is_short = max(stretch.lengths_s) <= margin_s
+    if not is_short:
+        slips.settle(found)
+        slips.free = [0, 0]
+    slips.missing += missed
+    slips.extra += excess
+    for side, beats in enumerate((ours, theirs)):
+        next_s = (beats[-1].at_s if beats else 0.0) + interval_s
+        # It may have been due just before the end, or just after it.
+        if slips.restarts and abs(next_s - stretch.lengths_s[side]) <= 2 * margin_s:
+            slips.free[side] = 1
+    if not is_short or drifts:
+        slips.drift_s = drifts[-1] if drifts else 0.0
+
+
+def _left(taken: list[int], count: int) -> list[int]:
+    known = set(taken)
+    return [n for n in range(count) if n not in known]
+
+
+def _walked(stretch: Stretch, interval_s: float, drift_s: float) -> Iterator[tuple[int, int]]:
+    """Yield which pings of a stretch belong together."""
+    ours, theirs = stretch.expected, stretch.actual
+    reach_s = interval_s / 2
+    if ours and theirs and abs(theirs[0].at_s - ours[0].at_s) <= abs(theirs[0].at_s - ours[0].at_s - drift_s):
+        drift_s = 0.0  # the event began the rhythm anew
+    one = other = 0
+    while one < len(ours) and other < len(theirs):
+        off_s = theirs[other].at_s - ours[one].at_s - drift_s
+        # The nearer one, if two are in reach.
+        nearer_other = other + 1 < len(theirs) and abs(off_s + theirs[other + 1].at_s - theirs[other].at_s) < abs(off_s)
+        nearer_one = one + 1 < len(ours) and abs(off_s - ours[one + 1].at_s + ours[one].at_s) < abs(off_s)
+        if off_s > reach_s or nearer_one:
+            one += 1
+        elif off_s < -reach_s or nearer_other:
+            other += 1
+        else:
+            yield one, other
+            drift_s += off_s / 2
+            one, other = one + 1, other + 1
+
+
+def _before[T, U](places: list[int], values: list[T], place: int, otherwise: U) -> T | U:
+    """Return the value of the last of some rising places before one; ``otherwise`` if there is none."""
+    index = bisect_left(places, place)
+    return values[index - 1] if index else otherwise
+
+
+def _is_end(place: int, matches: list[tuple[int, int]], side: int) -> bool:
+    return not matches or place > matches[-1][side]
+
+
+def _is_regular(stretch: Stretch, interval_s: float) -> bool:
+    """Whether all intervals but two, those around a ping too many, are about equal on both sides."""
+    for beats in (stretch.expected, stretch.actual):
+        off = sorted(abs(gap - interval_s) for gap in _intervals(iter([(beats, True)])))
+        if len(off) < _MANY or off[-3] > _REGULAR * interval_s:
+            return False
+    return True
+
+
+def _counted(stretch: Stretch, interval_s: float, margin_s: float, found: Rhythm) -> None:
+    """Compare only the number of pings that come so fast that they cannot be told apart."""
+    ours, theirs = stretch.expected, stretch.actual
+    few = min(len(ours), len(theirs))
+    allowed = 2 * margin_s / interval_s + 0.1 * max(len(ours), len(theirs))
+    by = len(theirs) - len(ours)
+    for one, other in zip(ours[:few], theirs[:few], strict=True):
+        found.matches[one.place] = other.place
+    if by < -allowed:
+        after = theirs[-1].place if theirs else stretch.begins[1]
+        missing = tuple(beat.place for beat in ours[few:])
+        found.offs.append(Off(missing=missing, after=after, interval_s=interval_s))
+    elif by > allowed:
+        after = theirs[few - 1].place if few else stretch.begins[1]
+        extra = tuple(beat.place for beat in theirs[few:])
+        found.offs.append(Off(extra=extra, after=after, interval_s=interval_s))
+
+
+def _runs(numbers: list[int]) -> Iterator[list[int]]:
+    """Yield consecutive numbers together."""
+    run: list[int] = []
+    for number in numbers:
+        if run and number != run[-1] + 1:
+            yield run
+            run = []
+        run.append(number)
+    if run:
+        yield run
