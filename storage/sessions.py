@@ -147,6 +147,14 @@ def opened_beside(db: Connection, session: Session) -> str | None:
     return db.execute(query).scalar()
 
 
+def attempts(db: Connection, session: Session) -> list[Session]:
+    """Return all attempts to start the same playback, by time; the session is one of them, perhaps the only one."""
+    first = session.retry_of or session.id
+    query = select(*COLUMNS).where(or_(SessionRow.id == first, SessionRow.retry_of == first))
+    rows = db.execute(query.order_by(SessionRow.started_at, SessionRow.id)).mappings()
+    return [from_row(row) for row in rows]
+
+
 def findings_due(db: Connection) -> list[str]:
     """Return our ids of the sessions whose recorder has not judged them completely, oldest last event first."""
     query = select(SessionRow.id).where(SessionRow.findings_due.is_(True)).order_by(SessionRow.last_event_at)

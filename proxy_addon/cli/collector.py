@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from proxy_addon.cli.options import LISTEN, LISTEN_HELP, config_option, store_option
-from proxy_addon.collector.recorded import RecordedAnswers
+from proxy_addon.cli.options import LISTEN, LISTEN_HELP, SPEED, config_option, store_option
+from proxy_addon.cli.playbacks import attempts
+from proxy_addon.core.replays.pacing import Speed
 from proxy_addon.core.wording import visible
-from proxy_addon.errors import SettingsError
 from proxy_addon.process.lines import Lines
 from proxy_addon.reporting.words import counted
 
@@ -23,16 +23,26 @@ from proxy_addon.reporting.words import counted
     "--from",
     "session",
     metavar="SESSION",
-    help="Give the answers recorded in this session while they last. SESSION is an id, a back-end session ID, a unique "
-    "prefix of either, 'last', or a file with one session (see 'sessiontape show --help').",
+    help="Answer each player as production answered this recorded session: the same statuses, bodies, headers and delays "
+    "at the same events, with new session IDs. SESSION is an id, a back-end session ID, a unique prefix of either, 'last', "
+    "or a file with one session (see 'sessiontape show --help').",
+)
+@click.option(
+    "--speed",
+    type=SPEED,
+    metavar="N|max",
+    default="1",
+    show_default=True,
+    help="With --from: delay answers by the recorded time divided by N, or with max not at all.",
 )
 @click.option(
     "--fault",
     "faults",
     multiple=True,
     metavar="WHERE:ACTION[:WHEN]",
-    help="Make some requests fail. WHERE: sessions, events, downloaded, schemas, preflight, any. ACTION: status=CODE, "
-    "delay=SECONDS, drop, cut, hang. WHEN: every=N, nth=N, after=N, first=N; by default always. May be repeated.",
+    help="Make some requests fail. WHERE: sessions, events, downloaded, schemas, preflight, any, or an event type such as "
+    "ping. ACTION: status=CODE, delay=SECONDS, drop, cut, hang, gone. WHEN: every=N, nth=N, after=N, first=N; by default "
+    "always. May be repeated.",
 )
 @click.option(
     "--log",
@@ -53,6 +63,7 @@ def collector(
     *,
     listen: tuple[str, int],
     session: str | None,
+    speed: Speed,
     faults: tuple[str, ...],
     log_path: Path | None,
     cert: Path | None,
@@ -68,18 +79,25 @@ def collector(
     from proxy_addon.collector.backend import Backend  # noqa: PLC0415
     from proxy_addon.collector.faults import Fault, Faults  # noqa: PLC0415
     from proxy_addon.collector.journal import Journal  # noqa: PLC0415
+    from proxy_addon.collector.players import Players  # noqa: PLC0415
     from proxy_addon.collector.server import Address, Collector, serve  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
 
     with ExitStack() as files:
         notes = Lines(sys.stderr, lambda number: f"sessiontape: {counted(number, 'line')} left out")
         files.callback(notes.close, _LAST_LINES_S)
+        recorded = attempts(store_url, session) if session is not None else ()
         backend = Backend(
-            lambda: secrets.token_hex(32),
+            _new_id,
             faults=Faults(Fault.parse(fault) for fault in faults),
-            recorded=_recorded(store_url, session) if session is not None else RecordedAnswers(),
+            players=Players(
+                (each.exchanges for each in recorded),
+                new_id=_new_id,
+                scheme="http" if cert is None else "https",
+                say=lambda line: notes.put(f"sessiontape: {visible(line)}"),
+            ),
+            speed=speed,
             policy=settings.load(config),
-            warn=lambda line: notes.put(f"sessiontape: {visible(line)}"),
         )
         host, port = listen
         journal = files.enter_context(Journal(log_path)) if log_path is not None else None
@@ -93,21 +111,10 @@ def collector(
 _LAST_LINES_S = 1.0
 
 
+def _new_id() -> str:
+    return secrets.token_hex(32)
+
+
 def _say(url: str) -> None:
     with suppress(BrokenPipeError):  # the reader of our output has gone, but clients may still come
         click.echo(f"listening on {url}")
-
-
-def _recorded(store_url: str, name: str) -> RecordedAnswers:
-    """Return the answers of a session in the store or in a file."""
-    from proxy_addon.files import sessions as files  # noqa: PLC0415
-    from storage import exchanges, sessions  # noqa: PLC0415
-    from storage.opening import reading  # noqa: PLC0415
-
-    if files.is_file_name(name):
-        held = files.one(files.document(name), name)
-        if not held.has_answers:
-            raise SettingsError(f"{name} has requests but no answers", hint="name a recorded session with --from")
-        return RecordedAnswers(held.exchanges)
-    with reading(store_url) as db:
-        return RecordedAnswers(exchanges.of_session(db, sessions.find(db, name).id))

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from proxy_addon.core.durations import parse_seconds
+from proxy_addon.core.replays.pacing import Speed
 from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SettingsError
 from storage import DEFAULT_STORE
@@ -69,11 +70,30 @@ class _Seconds(click.ParamType[float]):
             self.fail(str(e), param, ctx)
 
 
+class Parsed[T](click.ParamType[T]):
+    """A value with its own parser, which raises `SettingsError`."""
+
+    def __init__(self, name: str, parse: Callable[[str], T], kind: type[T]) -> None:
+        self.name = name
+        self._parse = parse
+        self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
+        """Return a value that is already parsed as it is, and parse a text."""
+        if isinstance(value, self._kind):
+            return value
+        try:
+            return self._parse(value)
+        except SettingsError as e:
+            self.fail(f"{e}; {e.hint}", param, ctx)
+
+
 LISTEN = _Listen()
 LISTEN_HELP = (
     "Where to listen: HOST:PORT, PORT for this machine alone, or :PORT for all addresses. Port 0 takes a free one."
 )
 SECONDS = _Seconds()
+SPEED = Parsed("SPEED", Speed.parse, Speed)
 SERVER_URL = _ServerUrl()
 
 

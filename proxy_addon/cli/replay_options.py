@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxy_addon.cli.options import SECONDS, SERVER_URL
+from proxy_addon.cli.options import SECONDS, SERVER_URL, SPEED, Parsed
 from proxy_addon.core.replays.pacing import Speed
 from proxy_addon.core.replays.runs import ReplayRun, RunOptions
 from proxy_addon.core.replays.targets import Allowed, parse_allowed
@@ -22,23 +22,6 @@ from proxy_addon.errors import SettingsError
 
 if TYPE_CHECKING:
     from proxy_addon.core.replays.changing import Change
-
-
-class _Parsed[T](click.ParamType[T]):
-    """A value with its own parser, which raises `SettingsError`."""
-
-    def __init__(self, name: str, parse: Callable[[str], T], kind: type[T]) -> None:
-        self.name = name
-        self._parse = parse
-        self._kind = kind
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
-        if isinstance(value, self._kind):
-            return value
-        try:
-            return self._parse(value)
-        except SettingsError as e:
-            self.fail(f"{e}; {e.hint}", param, ctx)
 
 
 class _Text(click.ParamType[str]):
@@ -121,7 +104,7 @@ _OPTIONS = (
     click.option(
         "--allow-host",
         "allowed",
-        type=_Parsed("HOST", parse_allowed, Allowed),
+        type=Parsed("HOST", parse_allowed, Allowed),
         metavar="NAME|ADDRESS[:PORT]",
         multiple=True,
         allow_from_autoenv=False,
@@ -129,7 +112,7 @@ _OPTIONS = (
     ),
     click.option(
         "--speed",
-        type=_Parsed("SPEED", Speed.parse, Speed),
+        type=SPEED,
         metavar="N|max",
         default="1",
         show_default=True,
@@ -137,7 +120,7 @@ _OPTIONS = (
     ),
     click.option(
         "--timestamps",
-        type=_Parsed("TIMESTAMPS", Timestamps.parse, Timestamps),
+        type=Parsed("TIMESTAMPS", Timestamps.parse, Timestamps),
         metavar="now|keep|shift:SECONDS",
         default="now",
         show_default=True,

@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from http import HTTPStatus
 
 from proxy_addon.core import protocol
@@ -49,27 +50,45 @@ class Answer:
     session_id: str | None = None
 
 
+class _State(Enum):
+    OPEN = auto()
+    CLOSED = auto()
+    GONE = auto()
+
+
 class Sessions:
-    """The sessions a collector knows, open and closed, for as long as it runs."""
+    """The sessions a collector knows, for as long as it runs."""
 
     def __init__(self) -> None:
-        self._is_open: dict[str, bool] = {}
+        self._states: dict[str, _State] = {}
 
     def open(self, session_id: str) -> None:
-        """Add an open session; a known one keeps its state."""
-        self._is_open.setdefault(session_id, True)
+        """Let a session accept events."""
+        self._states[session_id] = _State.OPEN
 
     def close(self, session_id: str) -> None:
-        """Close a session: it accepts no further events."""
-        self._is_open[session_id] = False
+        """Close a session at its end: it accepts no further events but another end."""
+        self._states[session_id] = _State.CLOSED
+
+    def expire(self, session_id: str) -> None:
+        """Close a session for good: it accepts nothing."""
+        self._states[session_id] = _State.GONE
+
+    def forget(self, session_id: str) -> None:
+        """Do not know a session any more."""
+        self._states.pop(session_id, None)
 
     def is_known(self, session_id: str) -> bool:
-        """Whether a session was ever opened."""
-        return session_id in self._is_open
+        """Whether a session was ever opened, and not forgotten."""
+        return session_id in self._states
 
     def is_open(self, session_id: str) -> bool:
         """Whether a session accepts events."""
-        return self._is_open.get(session_id, False)
+        return self._states.get(session_id) is _State.OPEN
+
+    def is_gone(self, session_id: str) -> bool:
+        """Whether a session accepts nothing, not even another end."""
+        return self._states.get(session_id) is _State.GONE
 
 
 type Refuse = Callable[[Request, Operation], str | None]
@@ -147,7 +166,7 @@ def _take_event(request: Request, session_id: str, sessions: Sessions, refuse: R
         return error(HTTPStatus.NOT_FOUND, f"session {session_id} is unknown")
     problem = refuse(request, Operation.EVENTS)
     ends = problem is None and is_session_end(request.body)
-    if not sessions.is_open(session_id) and not ends:
+    if sessions.is_gone(session_id) or (not sessions.is_open(session_id) and not ends):
         return error(HTTPStatus.GONE, f"session {session_id} is closed")
     if problem is not None:
         return error(HTTPStatus.BAD_REQUEST, problem)

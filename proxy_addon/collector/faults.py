@@ -2,20 +2,21 @@
 
 A fault is written ``WHERE:ACTION[:WHEN]``::
 
-    WHERE   sessions | events | downloaded | schemas | preflight | any
+    WHERE   sessions | events | downloaded | schemas | preflight | any, or an event type such as ping or adStart
     ACTION  status=CODE    answer with this status and do nothing else: no session is opened or closed
             delay=SECONDS  wait, then answer as usual
             drop           read the request, then close the connection without an answer, doing nothing else
             cut            answer as usual, but close the connection in the middle of the body
             hang           never answer; ends when the client leaves or the collector stops
+            gone           answer an event with 410, and so all later ones of its session; other sessions go on
     WHEN    every=N        every Nth request
             nth=N          only the Nth
             after=N        all after the Nth
             first=N        the first N
                            left out: all
 
-Each fault counts the requests that its WHERE matches, from 1; ``any`` matches all, unknown paths included. If several
-faults are due for a request, only the one given first happens, but all count the request.
+Each fault counts the requests that its WHERE matches, from 1; ``any`` matches all, unknown paths included, and an event
+type matches single events, not those in a batch. If several faults are due for a request, only the one given first happens, but all count the request.
 
 >>> Fault.parse("sessions:status=503:first=2")
 Fault(text='sessions:status=503:first=2', where='sessions', action=<Action.STATUS: 'status'>, number=503, \
@@ -23,6 +24,8 @@ when=<When.FIRST: 'first'>, count=2)
 >>> Fault.parse("events:delay=2.5").number
 2.5
 >>> Fault.parse("any:drop:every=10").is_due(20)
+True
+>>> Fault.parse("ping:gone:nth=3").matches(Operation.EVENTS, "ping")
 True
 >>> Fault.parse("events:explode")
 Traceback (most recent call last):
@@ -36,10 +39,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from http import HTTPStatus
 
 from proxy_addon.collector.answers import empty, error
+from proxy_addon.collector.recorded import Ending
 from proxy_addon.core.exchange import Response
+from proxy_addon.core.protocol import EVENTS
 from proxy_addon.core.routes import Operation
+from proxy_addon.core.wording import close_to
 from proxy_addon.errors import SettingsError
 
 ANY = "any"
@@ -68,6 +75,7 @@ class Action(StrEnum):
     DROP = "drop"
     CUT = "cut"
     HANG = "hang"
+    GONE = "gone"
 
 
 class When(StrEnum):
@@ -86,7 +94,7 @@ class Fault:
 
     Attributes:
         text: The fault as it was written.
-        where: The name of an operation, or ``any``.
+        where: The name of an operation, an event type, or ``any``.
         number: The status, or the delay in seconds; 0 for an action without a number.
         count: The N of ``when``; 0 for `When.ALWAYS`.
     """
@@ -107,14 +115,22 @@ class Fault:
         """
         where, _, rest = text.strip().partition(":")
         action, colon, when = rest.partition(":")
-        if where not in PLACES:
-            raise _refused(text, f"unknown place {where!r}", f"places are {', '.join(PLACES)}")
+        if where not in PLACES and where not in EVENTS:
+            near = close_to(where, (*PLACES, *EVENTS))
+            meant = f"is it {near}? " if near else ""
+            raise _refused(text, f"unknown place {where!r}", f"{meant}places are {', '.join(PLACES)}, and event types")
         fault = _with_action(cls(text=text.strip(), where=where, action=Action.DROP), action)
+        if fault.action is Action.GONE and (where in PLACES or where == "sessionStart") and where != Operation.EVENTS:
+            raise _refused(
+                text, f"{where} has no session to be gone", "write events, or a type of events within a session"
+            )
         return _with_when(fault, when) if colon else fault
 
-    def matches(self, operation: Operation) -> bool:
-        """Whether the fault counts requests of this operation."""
-        return self.where in (ANY, operation.value)
+    def matches(self, operation: Operation, event_type: str | None = None) -> bool:
+        """Whether the fault counts requests of this operation, or with an event of this type."""
+        return self.where in (ANY, operation.value) or (
+            self.where == event_type and operation in (Operation.SESSIONS, Operation.EVENTS)
+        )
 
     def is_due(self, count: int) -> bool:
         """Whether the fault happens to the matching request with this number, counted from 1."""
@@ -134,11 +150,18 @@ class Fault:
         """Whether the request is processed as without the fault, and its answer is at least begun."""
         return self.action in (Action.DELAY, Action.CUT)
 
+    @property
+    def ending(self) -> Ending:
+        """How a request ends that the fault happens to."""
+        return {Action.DROP: Ending.CLOSE, Action.HANG: Ending.HANG, Action.CUT: Ending.CUT}.get(
+            self.action, Ending.ANSWER
+        )
+
     def response(self) -> Response | None:
         """Return the answer that replaces the real one; None if the fault gives none."""
-        if self.action is not Action.STATUS:
+        if self.action not in (Action.STATUS, Action.GONE):
             return None
-        status = int(self.number)
+        status = int(self.number) if self.action is Action.STATUS else HTTPStatus.GONE
         return error(status, f"fault {self.text}") if status >= 400 else empty(status)
 
 
@@ -162,11 +185,15 @@ class Faults:
         """
         del self._faults[keep:], self._counts[keep:]
 
-    def next(self, operation: Operation) -> Fault | None:
-        """Count one request and return the fault that is due for it; None if there is none."""
+    def next(self, operation: Operation, event_type: str | None = None) -> Fault | None:
+        """Count one request and return the fault that is due for it; None if there is none.
+
+        Args:
+            event_type: Type of the request's event; None for a batch or no event.
+        """
         due = None
         for index, fault in enumerate(self._faults):
-            if fault.matches(operation):
+            if fault.matches(operation, event_type):
                 self._counts[index] += 1
                 if due is None and fault.is_due(self._counts[index]):
                     due = fault
@@ -187,7 +214,7 @@ def with_a_body(response: Response) -> Response:
 
 def _with_action(fault: Fault, text: str) -> Fault:
     name, equals, number = text.partition("=")
-    wanted = "actions are status=CODE, delay=SECONDS, drop, cut, hang"
+    wanted = "actions are status=CODE, delay=SECONDS, drop, cut, hang, gone"
     if name not in tuple(Action):
         raise _refused(fault.text, f"unknown action {name!r}", wanted)
     action = Action(name)

@@ -22,7 +22,7 @@ from aiohttp.http import HttpProcessingError, HttpVersion11
 
 from proxy_addon.collector.answers import error
 from proxy_addon.collector.backend import Arrival, Decision
-from proxy_addon.collector.faults import Action
+from proxy_addon.collector.recorded import Ending
 from proxy_addon.core.exchange import Headers, Request, Response
 from proxy_addon.core.routes import Operation, Route, parse_route
 from proxy_addon.errors import SessiontapeError, SettingsError
@@ -36,6 +36,8 @@ _MAX_HEAD_BYTES = 64 * 1024
 """Longest request line and longest header."""
 _SHUTDOWN_S = 0.5
 """How long a request in progress may continue after the collector was told to stop."""
+_ACCEPTING_TAKES = 3
+"""Rounds of the event loop from accepting a connection until the manager, which closes it, knows of it."""
 _log = logging.getLogger(__name__)
 
 
@@ -147,6 +149,8 @@ async def _listening(
         yield address.url(server.sockets[0].getsockname()[1])
     finally:
         server.close()
+        for _ in range(_ACCEPTING_TAKES):
+            await asyncio.sleep(0)
         manager.pre_shutdown()
         await manager.shutdown(_SHUTDOWN_S)
         # A client that does not read keeps its connection open; do not wait for it.
@@ -234,7 +238,7 @@ class Collector:
                 with suppress(ConnectionError):
                     await answer.prepare(request)
                     await answer.write_eof()
-                    answered = not _is_cut(decision)
+                    answered = decision.ending is Ending.ANSWER
         finally:
             if self._observer is not None:
                 self._observer.ended(arrival, answered=answered)
@@ -243,19 +247,16 @@ class Collector:
     async def _carry_out(
         self, request: web.BaseRequest, arrival: Arrival, decision: Decision
     ) -> web.StreamResponse | None:
-        """Return the answer when it is due; None for none, if the connection is to be closed."""
-        match decision.fault.action if decision.fault else None:
-            case Action.HANG:
-                await self.stopping.wait()
-                return None
-            case Action.DROP:
-                return None
-            case Action.DELAY:
-                assert decision.fault is not None
-                if await self._stops_within(decision.fault.number):
-                    return None
-        assert decision.response is not None
-        if _is_cut(decision):
+        """Return the answer when it is due; None if the connection is to be closed without one."""
+        elapsed_s = time.monotonic() - arrival.monotonic_s
+        wait_s = max(0.0, decision.duration_s - elapsed_s) + decision.delay_s
+        if wait_s and await self._stops_within(wait_s):
+            return None
+        if decision.ending is Ending.HANG:
+            await self.stopping.wait()
+        if decision.response is None:
+            return None
+        if decision.ending is Ending.CUT:
             return await _send_half(request, decision.response)
         return _to_aiohttp(decision.response)
 
@@ -346,10 +347,6 @@ def _last(response: Response) -> web.Response:
     answer = _to_aiohttp(response)
     answer.force_close()
     return answer
-
-
-def _is_cut(decision: Decision) -> bool:
-    return decision.fault is not None and decision.fault.action is Action.CUT
 
 
 def _to_aiohttp(response: Response) -> web.Response:

@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from proxy_addon.collector.backend import Arrival, Backend, Decision
-from proxy_addon.collector.faults import Action, Fault, Faults
-from proxy_addon.collector.recorded import RecordedAnswers
+from proxy_addon.collector.faults import Fault, Faults
+from proxy_addon.collector.players import Players
+from proxy_addon.collector.recorded import Ending
 from proxy_addon.collector.server import Address, Collector, collecting
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import COLLECTOR, Exchange, Outcome, Request
@@ -87,6 +88,7 @@ class RunningCollector:
     Attributes:
         url: Where it listens, such as ``http://127.0.0.1:49152``.
         host: Its address and port, such as ``127.0.0.1:49152``.
+        remarks: What players sent that the recording does not have, one line for each kind.
     """
 
     url: str
@@ -118,6 +120,7 @@ class RunningCollector:
         self._kept: list[_Kept] = []
         self._pending: dict[int, _Kept] = {}
         self._ordered = Faults(self._faults)
+        self.remarks: list[str] = []
         self._backend = self._new_backend()
         self._open = ExitStack()
 
@@ -190,9 +193,10 @@ class RunningCollector:
 
     def _new_backend(self) -> Backend:
         return Backend(
-            lambda: secrets.token_hex(32),
+            _new_id,
             faults=self._ordered,
-            recorded=RecordedAnswers(exchange for held in self._recorded for exchange in held.exchanges),
+            players=Players((held.exchanges for held in self._recorded), new_id=_new_id, say=self.remarks.append),
+            speed=self._speed,
             policy=self._policy,
         )
 
@@ -264,5 +268,8 @@ def _outcome(request: Request, decision: Decision) -> Outcome:
         return Outcome.CLIENT_GONE
     if decision.response is not None:
         return Outcome.ANSWERED
-    is_hanging = decision.fault is not None and decision.fault.action is Action.HANG
-    return Outcome.UPSTREAM_TIMEOUT if is_hanging else Outcome.UPSTREAM_CLOSED
+    return Outcome.UPSTREAM_TIMEOUT if decision.ending is Ending.HANG else Outcome.UPSTREAM_CLOSED
+
+
+def _new_id() -> str:
+    return secrets.token_hex(32)

@@ -6,7 +6,8 @@ import asyncio
 import http.client
 import socket
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 
@@ -76,15 +77,21 @@ def test_a_fault_counts_from_when_it_is_ordered_and_is_forgotten_with_all_else()
 
 
 def test_nothing_stays_behind():
-    before = threading.enumerate()
-    with RunningCollector(faults=["events:hang"]) as collector, RunningCollector() as other:
+    before, files = threading.enumerate(), set(Path("/dev/fd").iterdir())
+    with RunningCollector(faults=["ping:hang"]) as collector, RunningCollector() as other:
         path = opened(collector.host)
-        waiting = socket.create_connection(("127.0.0.1", int(collector.host.rpartition(":")[2])), timeout=15)
-        waiting.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+        ping = body(event_dict("ping"))
+        address = ("127.0.0.1", int(collector.host.rpartition(":")[2]))
+        waiting = socket.create_connection(address, timeout=15)
+        waiting.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(ping)}\r\n\r\n".encode() + ping)
+        collector.wait_for("ping")
+        idle = [socket.create_connection(address, timeout=15) for _ in range(20)]
         assert collector.host != other.host
-    with closing(waiting):
-        assert waiting.recv(1) == b""
+    for connection in (waiting, *idle):
+        with closing(connection), suppress(ConnectionResetError):  # as the kernel does to those not accepted yet
+            assert connection.recv(1) == b""
     assert threading.enumerate() == before
+    assert set(Path("/dev/fd").iterdir()) == files
     with pytest.raises(ConnectionRefusedError):
         ask(collector.host, path, b"")
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,8 +26,10 @@ from typing import Any
 
 import pytest
 
-from tests import forking, sdk_traffic
-from tests.builders import BEGIN, SESSION_ID, START_PARAMS, body, event, event_dict, response, start, unjudged
+from proxy_addon.core.exchange import Outcome
+from proxy_addon.demo.player import CLIP, body_of, timed
+from tests import forking, processes, sdk_traffic
+from tests.builders import BEGIN, BEGIN_MS, SESSION_ID, START_PARAMS, body, event, event_dict, response, start, unjudged
 
 COMMAND = Path(sys.executable).with_name("sessiontape")
 TIMEOUT_S = 15
@@ -556,6 +559,7 @@ def test_it_answers_as_recorded_and_then_by_itself(collector, store):
     from storage import saving
 
     headers = (("Content-Type", "application/json"), ("X-Recorded", "\xc3\xa9"), ("Transfer-Encoding", "chunked"))
+    said = f'{{"message":"no {SESSION_ID}"}}'.encode()
     run = saving.RecordingRun(id="run", name="test", started_at=BEGIN, version="0")
     with store.write() as db:
         saving.save(
@@ -563,28 +567,103 @@ def test_it_answers_as_recorded_and_then_by_itself(collector, store):
             run,
             unjudged(
                 [
-                    start(id="x1"),
-                    event("play", id="x2", after_s=1),
-                    event(
-                        "ping", id="x3", after_s=2, response=response(500, headers=headers, body=b'{"message":"oh"}')
-                    ),
+                    start(id="x0", ts=BEGIN_MS, response=response(503, headers=(("Retry-After", "1"),), body=b"later")),
+                    start(id="x1", ts=BEGIN_MS, after_s=5),
+                    event("play", id="x2", after_s=6),
+                    event("ping", id="x3", after_s=7, response=response(500, headers=headers, body=said)),
+                    event("ping", id="x4", after_s=8, response=None, outcome=Outcome.UPSTREAM_CLOSED),
+                    event("ping", id="x5", after_s=9, response=None, outcome=Outcome.UPSTREAM_TIMEOUT),
                 ]
             ),
         )
-    running = collector("--store", store.url, "--from", SESSION_ID[:12])
+    running = collector("--store", store.url, "--from", SESSION_ID[:12], "--fault", "play:status=502")
 
-    assert running.open() == f"/api/v1/sessions/{SESSION_ID}/events"
-    path = f"/api/v1/sessions/{SESSION_ID}/events"
-    assert running.ask("POST", path, PING).status == 204
+    refused = running.ask("POST", "/api/v1/sessions", START)
+    assert (refused.status, refused.headers["Retry-After"], refused.body) == (503, "1", b"later")
+    path = running.open()
+    id = path.split("/")[-2]
+    assert id != SESSION_ID
+    assert running.ask("POST", path, body(event_dict("play"))).status == 502
     failed = running.ask("POST", path, PING)
-    assert (failed.status, failed.body) == (500, b'{"message":"oh"}')
+    assert (failed.status, failed.body) == (500, said.replace(SESSION_ID.encode(), id.encode()))
     assert failed.headers["X-Recorded"] == "\xc3\xa9"
     assert "Access-Control-Allow-Origin" not in failed.headers
+    assert running.raw(post(path, PING)) == b""
+    with running.connect() as waiting:
+        waiting.sendall(post(path, PING))
+        hanging = running.logged(6)[-1]
+        assert select.select([waiting], [], [], 0.2)[0] == []
+    assert [hanging[name] for name in ("status", "fault", "session_id", "complete")] == [None, None, id, True]
     assert running.ask("POST", path, PING).status == 204
-    assert running.open() != path
     code, err, _ = running.stop()
-    said = "request 1 to events is ping, but the recording has play there: answers are given by position"
-    assert (code, err) == (0, f"sessiontape: session {SESSION_ID}: {said}\n")
+    missing = "ping 4 is not in the recording, which has 3: answered by the protocol"
+    assert (code, err) == (0, f"sessiontape: {missing}\n")
+
+
+def test_players_get_what_the_recorded_player_got_at_the_same_events(tmp_path):
+    """Played over raw HTTP and by the sample player, which gives up at the first refusal."""
+    faults = ("bufferStart:status=500", "pauseStart:status=404", "play:gone:nth=4", "adStart:delay=0.5")
+    store_url = f"sqlite:///{tmp_path}/tape.db"
+    with (
+        processes.collector(tmp_path, *(option for fault in faults for option in ("--fault", fault))) as production,
+        processes.recorder(tmp_path, production.url, store_url) as proxy,
+    ):
+        recorded = played(proxy.port)
+        given_up = sample_player(proxy.url)
+    sessions = processes.printed("sessions", "--store", store_url)
+    assert [(each["events"], each["state"]) for each in sessions] == [(10, "open"), (15, "ended")]
+
+    options = ("--store", store_url, "--from")
+    with processes.collector(tmp_path, *options, sessions[1]["id"], name="again") as again, ThreadPoolExecutor() as two:
+        at_once = list(two.map(played, [again.port] * 2))
+    with processes.collector(tmp_path, *options, sessions[0]["id"], "--speed", "max", name="max") as again:
+        gives_up = sample_player(again.url)
+        fast = played(again.port)
+
+    statuses = [201, *[204] * 8, 404, 204, 500, 410, 410, 410]
+    assert [each.status for each in recorded] == statuses
+    messages = [b"fault pauseStart:status=404", b"fault bufferStart:status=500"]
+    for player in at_once:
+        assert [each.status for each in player] == statuses
+        assert [json.loads(each.body)["message"].encode() for each in player if each.status in (404, 500)] == messages
+        assert json.loads(player[-1].body) == {"message": f"session {player[-1].session_id} is closed"}
+        assert 0.5 <= player[2].took_s < 2
+    ids = {player[0].session_id for player in (recorded, *at_once, fast)}
+    assert len(ids) == 4
+    assert fast[2].took_s < 0.4
+    assert given_up[0] == gives_up[0] == 1
+    assert "pauseStart" in given_up[1]
+    assert given_up[1].replace(proxy.url, "") == gives_up[1].replace(again.url, "")
+
+
+@dataclass
+class Step:
+    status: int
+    body: bytes
+    session_id: str
+    took_s: float
+
+
+def played(port: int) -> list[Step]:
+    """Report the sample clip over raw HTTP as fast as it is answered, whatever the answers are."""
+    path, steps = "/api/v1/sessions", []
+    for cue, ts_ms in timed(CLIP, BEGIN_MS, 1):
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)) as connection:
+            began = time.monotonic()
+            connection.request("POST", path, body_of(cue, ts_ms))
+            answer = connection.getresponse()
+            said = answer.read()
+            took_s = time.monotonic() - began
+        path = f"{answer.headers['Location']}/events" if answer.status == 201 else path
+        steps.append(Step(answer.status, said, path.split("/")[-2], took_s))
+    return steps
+
+
+def sample_player(url: str) -> tuple[int, str]:
+    """Run the sample player; return its exit code and what it says when it gives up."""
+    command = [sys.executable, "-m", "proxy_addon.demo.player", url, "--speed", "100"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    return done.returncode, done.stderr
 
 
 def test_a_session_that_is_not_there_is_said(store, tmp_path):

@@ -128,7 +128,9 @@ def test_one_of_several_sessions_in_a_file_is_named_after_a_hash_sign(folder):
 def test_the_collector_gives_the_answers_in_a_file(folder):
     with collector(folder, "--from", "shown.json", name="again") as server:
         answer = server.ask("POST", "/api/v1/sessions", builders.body(BODIES[0]))
-        assert (answer.status, answer.header("Location")) == (201, f"/api/v1/sessions/{SESSION_ID}")
+        unknown = server.ask("POST", f"{answer.header('Location')}/events", builders.body(BODIES[1]))
+        assert (answer.status, unknown.status) == (201, 204)  # without the recording it would refuse an unknown param
+        assert SESSION_ID not in str(answer.header("Location"))
     said = run("collector", "--from", "list.json", "--listen", "127.0.0.1:0")
     assert (said.returncode, "list.json has requests but no answers" in said.stderr) == (2, True)
 

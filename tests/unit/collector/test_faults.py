@@ -46,6 +46,15 @@ def test_only_requests_that_match_are_counted():
     assert faults.next(Operation.EVENTS) is not None
 
 
+def test_events_of_a_type_are_counted_by_themselves():
+    faults = Faults([Fault.parse("ping:drop:nth=2"), Fault.parse("sessionStart:drop")])
+    sent = [*((Operation.EVENTS, type) for type in ("ping", "play", "ping")), (Operation.SESSIONS, "sessionStart")]
+
+    happened = [faults.next(*each) for each in [*sent, (Operation.DOWNLOADED, None)]]
+
+    assert [fault is not None for fault in happened] == [False, False, True, True, False]
+
+
 def test_any_matches_unknown_paths_too():
     assert due("any:status=503", operation=Operation.OTHER, requests=2) == [1, 2]
 
@@ -63,6 +72,10 @@ def test_of_several_due_faults_the_first_given_happens_and_all_count():
     [
         ("", "unknown place ''"),
         ("event:drop", "unknown place 'event'"),
+        ("adstart:drop", "unknown place 'adstart'"),
+        ("any:gone", "any has no session to be gone"),
+        ("sessionStart:gone", "sessionStart has no session to be gone"),
+        ("events:gone=1", "gone takes no number"),
         ("other:drop", "unknown place 'other'"),
         ("events", "unknown action ''"),
         ("events:", "unknown action ''"),
