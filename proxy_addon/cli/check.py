@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from proxy_addon.core.exchange import Exchange
     from proxy_addon.core.findings import Judgement
-    from proxy_addon.core.fixtures.documents import Document
+    from proxy_addon.core.fixtures.held import HeldSession
     from proxy_addon.core.judging.policy import Policy
     from proxy_addon.core.rules.body_views import Vocabulary
     from proxy_addon.core.sessions import Session
@@ -216,50 +216,56 @@ def _tell_of_those_outside(store_url: str, filters: Filters, policy: Policy) -> 
 
 def _named(store_url: str, names: Sequence[str], judge: _Judge) -> Iterator[Subject]:
     """Judge named sessions, those in files first; open the store only if a name means a stored session."""
-    from proxy_addon.files import sessions as files  # noqa: PLC0415
+    from proxy_addon.cli import sources  # noqa: PLC0415
+    from proxy_addon.files.sessions import is_file_name, path_in  # noqa: PLC0415
     from storage import sessions  # noqa: PLC0415
     from storage.opening import reading  # noqa: PLC0415
 
-    of_files = [name for name in dict.fromkeys(names) if files.is_file_name(name)]
+    of_files = [name for name in dict.fromkeys(names) if is_file_name(name)]
     of_store = [name for name in names if name not in of_files]
     with reading(store_url) if of_store else nullcontext() as db:
         found = {} if db is None else {each.id: each for each in (sessions.find(db, name) for name in of_store)}
         for name in of_files:
-            yield from _of_document(files.document(name), name, judge)
+            yield from _held(sources.sessions_of(name), path_in(name), judge)
         for session in found.values():
             assert db is not None
             yield judge(db, session)
 
 
-def _of_file(name: str, kind: str | None, policy: Policy) -> Iterator[Subject]:
+def _of_file(path: str, kind: str | None, policy: Policy) -> Iterator[Subject]:
     """Judge what a file or stdin contains."""
+    from proxy_addon.cli import sources  # noqa: PLC0415
     from proxy_addon.core.judging.files import FileKind, guess, judge_file  # noqa: PLC0415
-    from proxy_addon.files import sessions as files  # noqa: PLC0415
+    from proxy_addon.files.captures import Form  # noqa: PLC0415
+    from proxy_addon.files.unpacking import read  # noqa: PLC0415
     from proxy_addon.reporting.judged import Subject  # noqa: PLC0415
 
-    raw = sys.stdin.buffer.read() if name == "-" else files.read(name)
-    path = "stdin" if name == "-" else name
-    document = files.recognise(raw, path) if kind in (None, FileKind.SESSION) else None
-    if kind is None:
-        kind, why = guess(raw, document)
-        click.echo(f"sessiontape: checking {path} with --as {kind}: {why}", err=True)
-    if document is not None and kind == FileKind.SESSION:
-        yield from _of_document(document, path, _Judge(policy, closed=True))
-    else:
-        yield Subject(judgement=judge_file(raw, FileKind(kind), policy), file=None if name == "-" else name)
+    raw: bytes | None = None
+    if kind in (None, FileKind.SESSION):
+        file, form = sources.recognised(path)
+        if form is None or form is Form.LISTED:
+            raw = file.all()
+        why = f"it is {form}"
+        if kind is None:
+            kind = FileKind.SESSION
+            if raw is not None:
+                kind, why = guess(raw, is_list=form is Form.LISTED)
+            click.echo(f"sessiontape: checking {file.name} with --as {kind}: {why}", err=True)
+        if form is not None and raw is None:
+            yield from _held(sources.sessions_in_file(file, form), file.name, _Judge(policy, closed=True))
+            return
+    raw = read(path) if raw is None else raw
+    yield Subject(judgement=judge_file(raw, FileKind(kind), policy), file=None if path == "-" else path)
 
 
-def _of_document(document: Document, name: str, judge: _Judge) -> Iterator[Subject]:
-    """Judge the sessions in a document that a name means; each counts as over."""
-    from proxy_addon.core.fixtures.documents import Form  # noqa: PLC0415
+def _held(found: Iterable[HeldSession], path: str, judge: _Judge) -> Iterator[Subject]:
+    """Judge sessions of a file; each counts as over. The pointers into a list of bodies are into the whole list."""
     from proxy_addon.core.judging.files import FileKind, judge_file, judge_held  # noqa: PLC0415
-    from proxy_addon.files import sessions as files  # noqa: PLC0415
     from proxy_addon.reporting.judged import Subject  # noqa: PLC0415
 
-    path = files.path_in(name)
-    if document.form is Form.LISTED:
-        yield Subject(judgement=judge_file(document.raw, FileKind.SESSION, judge.policy), file=path)
-        return
-    for held in files.named(document, name):
-        moments = _moments(held.session, held.exchanges)
-        yield judge.subject(held.session, judge_held(held, judge.policy), moments, file=path)
+    for held in found:
+        if held.written is not None:
+            yield Subject(judgement=judge_file(held.written, FileKind.SESSION, judge.policy), file=path)
+        else:
+            moments = _moments(held.session, held.exchanges)
+            yield judge.subject(held.session, judge_held(held, judge.policy), moments, file=path)

@@ -121,11 +121,12 @@ class _Side:
 
 
 def _side(db: Connection | None, name: str) -> _Side:
-    from proxy_addon.files import sessions as files  # noqa: PLC0415
+    from proxy_addon.cli import sources  # noqa: PLC0415
+    from proxy_addon.files.sessions import is_file_name  # noqa: PLC0415
     from storage import exchanges, sessions  # noqa: PLC0415
 
-    if db is None or files.is_file_name(name):
-        held = files.one(files.document(name), name)
+    if db is None or is_file_name(name):
+        held = sources.held(name)
         return _Side(session=held.session, exchanges=held.exchanges, has_answers=held.has_answers, name=name)
     session = sessions.find(db, name)
     return _Side(session=session, exchanges=exchanges.of_session(db, session.id))

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, local: bool, store_url: str) -> None:
     """Show one session as a timeline with its findings.
 
-    SESSION is an id, a back-end session ID, a unique prefix of either, 'last' for the newest, or a file: the output of
-    'show --json', a log of 'collector --log', or a list of bodies. FILE#SESSION names one of several sessions in a
-    file.
+    SESSION is an id, a back-end session ID, a unique prefix of either, 'last' for the newest, or a file: an export of
+    sessiontape, a HAR, a mitmproxy flow file, a Charles session (.chlsj), a Proxyman log, the output of 'show --json',
+    a log of 'collector --log', or a list of bodies. FILE#SESSION names one of several sessions in a file.
 
     Findings of stored exchanges are those from the time of recording; findings of the whole session, and all findings
     in a file, are determined now. 'sessiontape check' checks everything again. What reports will count is an estimate.
@@ -112,13 +112,12 @@ def _of_store(stack: ExitStack, store_url: str, name: str, at: AsOf, policy: Pol
 
 
 def _of_file(name: str, policy: Policy) -> _Shown:
+    from proxy_addon.cli import sources  # noqa: PLC0415
     from proxy_addon.core.audits.watching import MetricsWatch  # noqa: PLC0415
-    from proxy_addon.core.judging.files import judge_shown  # noqa: PLC0415
-    from proxy_addon.files import sessions  # noqa: PLC0415
+    from proxy_addon.core.judging.files import judge_held  # noqa: PLC0415
 
-    document = sessions.document(name)
-    held = sessions.one(document, name)
-    judgement = judge_shown(held, document, policy)
+    held = sources.held(name)
+    judgement = judge_held(held, policy)
     found: dict[str, list[Finding]] = {}
     whole = list(judgement.of_session)
     for finding in judgement.of_exchanges:

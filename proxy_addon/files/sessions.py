@@ -1,4 +1,4 @@
-"""Sessions in files, and how a command line names them: ``FILE``, or ``FILE#SESSION`` for one of several.
+"""How a command line names sessions in files: ``FILE``, or ``FILE#SESSION`` for one of several.
 
 A name means a file if it contains a slash, ends in one of `SUFFIXES`, or contains a dot and such a file exists.
 
@@ -9,16 +9,14 @@ A name means a file if it contains a slash, ends in one of `SUFFIXES`, or contai
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from proxy_addon.core.fixtures.documents import Document, recognised
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.wording import visible
-from proxy_addon.errors import NotFound, ProtocolError, SettingsError
+from proxy_addon.errors import NotFound
 
-SUFFIXES = (".json", ".jsonl", ".ndjson")
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".har", ".flow", ".flows", ".chlsj", ".zip", ".gz")
 _MOST = 10
 """How many sessions a hint lists at most."""
 
@@ -34,56 +32,13 @@ def path_in(name: str) -> str:
     return _split(name)[0]
 
 
-def document(name: str) -> Document:
-    """Return the document in the file that a name means.
+def named(found: Sequence[HeldSession], name: str) -> Sequence[HeldSession]:
+    """Return the sessions of a file that a name means: all of them, or the one after ``#``.
 
     Raises:
-        SettingsError: The file cannot be read, or holds no sessions.
-    """
-    path = path_in(name)
-    found = recognise(read(path), path)
-    if found is None:
-        raise SettingsError(
-            f"{path} does not hold sessions in a known format",
-            hint="known formats are the output of 'show --json', lines of 'collector --log', and lists of bodies; for one "
-            f"request body: sessiontape check --file {shlex.quote(path)}",
-        )
-    return found
-
-
-def recognise(raw: bytes, path: str) -> Document | None:
-    """Return a file's text as a document that holds sessions; None if it is in no known form.
-
-    Raises:
-        SettingsError: The text is in a known form but broken.
-    """
-    try:
-        return recognised(raw)
-    except ProtocolError as e:
-        raise SettingsError(f"{path}: {e}") from e
-
-
-def _held(document: Document, path: str) -> Sequence[HeldSession]:
-    """Return the sessions in a document, at least one.
-
-    Raises:
-        SettingsError: The document is broken.
-    """
-    try:
-        return document.sessions()
-    except ProtocolError as e:
-        raise SettingsError(f"{path}: {e}") from e
-
-
-def named(document: Document, name: str) -> Sequence[HeldSession]:
-    """Return the sessions in a document that a name means: all of them, or the one after ``#``.
-
-    Raises:
-        SettingsError: The document is broken.
         NotFound: No session or several sessions have the name after ``#``.
     """
     path, wanted = _split(name)
-    found = _held(document, path)
     if wanted is None:
         return found
     if wanted == "last":
@@ -96,33 +51,17 @@ def named(document: Document, name: str) -> Sequence[HeldSession]:
     return fitting
 
 
-def one(document: Document, name: str) -> HeldSession:
-    """Return the one session in a document that a name means.
+def one(found: Sequence[HeldSession], name: str) -> HeldSession:
+    """Return the one session of a file that a name means.
 
     Raises:
-        SettingsError: The document is broken.
         NotFound: The name means no session or several; the hint lists their names.
     """
-    found = named(document, name)
-    if len(found) > 1:
+    chosen = named(found, name)
+    if len(chosen) > 1:
         path = path_in(name)
-        raise NotFound(f"{path} holds {len(found)} sessions", hint=_listed(path, found))
-    return found[0]
-
-
-def read(path: str) -> bytes:
-    """Return a file's bytes.
-
-    Raises:
-        SettingsError: The file cannot be read.
-    """
-    try:
-        return Path(path).read_bytes()
-    except IsADirectoryError as e:
-        raise SettingsError(f"{path} is a directory", hint="name a file in it") from e
-    except (OSError, ValueError) as e:
-        reason = e.strerror if isinstance(e, OSError) else str(e)
-        raise SettingsError(f"cannot read {path}: {reason}", hint="is its name right?") from e
+        raise NotFound(f"{path} holds {len(chosen)} sessions", hint=_listed(path, chosen))
+    return chosen[0]
 
 
 def _split(name: str) -> tuple[str, str | None]:

@@ -48,24 +48,29 @@ class Arrivals:
         if self._latest - _BACKWARDS < at <= self._latest:
             at = self._latest + timedelta(microseconds=1)
         self._latest = at
-        request = flow.request
-        headers = _headers(request.headers)
-        if request.authority and not any(name.lower() == "host" for name, _ in headers):
-            headers = (("host", request.authority), *headers)  # HTTP/2 has it as :authority
-        peer = flow.client_conn.peername
-        return Arrival(
-            # Ids sort by time, so that rows are stored in the order in which they are read.
-            id=f"{(at - _EPOCH) // timedelta(microseconds=1):016x}{secrets.token_hex(8)}",
-            upstream=upstream,
-            received_at=at,
-            client_address=peer[0] if peer else None,
-            request=Request(
-                method=request.data.method.decode("latin-1"),
-                path=request.data.path.decode("latin-1"),
-                http_version=_version(request.http_version),
-                headers=headers,
-            ),
-        )
+        return arrival_of(flow, upstream, at)
+
+
+def arrival_of(flow: HTTPFlow, upstream: str, at: datetime) -> Arrival:
+    """Return a flow's request as it is now, without its body."""
+    request = flow.request
+    headers = headers_of(request.headers)
+    if request.authority and not any(name.lower() == "host" for name, _ in headers):
+        headers = (("host", request.authority), *headers)  # HTTP/2 has it as :authority
+    peer = flow.client_conn.peername
+    return Arrival(
+        # Ids sort by time, so that rows are stored in the order in which they are read.
+        id=f"{(at - _EPOCH) // timedelta(microseconds=1):016x}{secrets.token_hex(8)}",
+        upstream=upstream,
+        received_at=at,
+        client_address=peer[0] if peer else None,
+        request=Request(
+            method=request.data.method.decode("latin-1"),
+            path=request.data.path.decode("latin-1"),
+            http_version=_version(request.http_version),
+            headers=headers,
+        ),
+    )
 
 
 def upstream_url(flow: HTTPFlow, named: ServerUrl | None) -> str:
@@ -114,7 +119,7 @@ def exchange_of(flow: HTTPFlow, arrival: Arrival, outcome: Outcome) -> Exchange:
             status=flow.response.status_code,
             reason=flow.response.data.reason.decode("latin-1"),
             http_version=_version(flow.response.http_version),
-            headers=_headers(flow.response.headers),
+            headers=headers_of(flow.response.headers),
             body=flow.response.raw_content or b"",
         )
         if flow.response.timestamp_end is not None:
@@ -148,7 +153,8 @@ def _reverse_url(mode: ReverseMode) -> ServerUrl:
     return ServerUrl("http" if mode.scheme == "http" else "https", host, port)
 
 
-def _headers(headers: FlowHeaders) -> Headers:
+def headers_of(headers: FlowHeaders) -> Headers:
+    """Return mitmproxy's headers as ours."""
     return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.fields)
 
 

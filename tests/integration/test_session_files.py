@@ -140,6 +140,18 @@ def test_files_and_stored_sessions_may_be_judged_together(folder, tape):
     assert sorted(each["session_id"] or "" for each in document["sessions"]) == ["", SESSION_ID, SESSION_ID]
 
 
+def test_what_cannot_be_read_in_a_file_is_said_and_the_rest_is_judged(folder):
+    whole = (folder / "log.jsonl").read_text(encoding="utf-8")
+    (folder / "cut.jsonl").write_text(whole + "{", encoding="utf-8")
+    done = run("check", "--file", "cut.jsonl", "--json")
+    assert (done.returncode, len(json.loads(done.stdout)["sessions"])) == (1, 2)
+    said = f"cut.jsonl: 1 entry cannot be read\n  line 7, at byte {len(whole.encode())}: not JSON"
+    assert (
+        f"sessiontape: checking cut.jsonl with --as session: it is a collector's log\nsessiontape: {said}"
+        in done.stderr
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -148,7 +160,6 @@ def test_files_and_stored_sessions_may_be_judged_together(folder, tape):
         ("check --file .", ". is a directory\n  name a file in it\n"),
         ("check number.json", "for one request body: sessiontape check --file number.json"),
         ("show empty.json", "empty.json: the session has no events"),
-        ("check --file cut.jsonl", "cut.jsonl: line 7 is not JSON"),
         ("show broken.json", "broken.json: exchange 1: request is null; expected an object"),
         (f"show shown.json#{OTHER_SESSION_ID}", "shown.json has no session called"),
         ("delete shown.json --yes", "shown.json is the name of a file; only sessions in the store can be deleted"),
@@ -158,7 +169,6 @@ def test_files_and_stored_sessions_may_be_judged_together(folder, tape):
 def test_mistakes_in_a_file_are_errors(folder, arguments, says):
     (folder / "number.json").write_text("5", encoding="utf-8")
     (folder / "empty.json").write_text("[]", encoding="utf-8")
-    (folder / "cut.jsonl").write_text((folder / "log.jsonl").read_text(encoding="utf-8") + "{", encoding="utf-8")
     broken = {"session": {"id": "a", "upstream": "x"}, "exchanges": [{"received_at": "2026-03-01"}]}
     (folder / "broken.json").write_text(json.dumps(broken), encoding="utf-8")
     done = run(*arguments.split())

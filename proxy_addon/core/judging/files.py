@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from proxy_addon.core.events import Body, Event, read_body, read_event
 from proxy_addon.core.findings import Finding, Judgement, Place
-from proxy_addon.core.fixtures.documents import Document, Form
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.fixtures.listed import bodies_in, is_listed
 from proxy_addon.core.judging import net
@@ -46,7 +45,12 @@ def judge_file(raw: bytes, what: FileKind, policy: Policy = DEFAULT) -> Judgemen
 
 
 def judge_held(held: HeldSession, policy: Policy = DEFAULT) -> Judgement:
-    """Return what is to be said of a session with its exchanges, out of a file; it counts as over."""
+    """Return what is to be said of a session with its exchanges, out of a file; it counts as over.
+
+    Pointers are into the body of each exchange.
+    """
+    if held.written is not None:
+        return _judge_written(held.written, policy)
     session = held.session
     watch = SessionWatch(session, session.last_event_at, policy, Vocabulary(policy.params), closed=True)
     for _ in watch.judging(held.exchanges):
@@ -54,12 +58,9 @@ def judge_held(held: HeldSession, policy: Policy = DEFAULT) -> Judgement:
     return watch.judgement()
 
 
-def judge_shown(held: HeldSession, document: Document, policy: Policy = DEFAULT) -> Judgement:
-    """Return what is to be said of a session of a document, its pointers into the body of each exchange."""
-    if document.form is not Form.LISTED:
-        return judge_held(held, policy)
-    judgement = judge_file(document.raw, FileKind.SESSION, policy)
-    pointers = [body.pointer for body in bodies_in(document.values[0])]
+def _judge_written(written: bytes, policy: Policy) -> Judgement:
+    judgement = judge_file(written, FileKind.SESSION, policy)
+    pointers = [body.pointer for body in bodies_in(read_body(written).value)]
 
     def below(place: Place) -> Place:
         of_body = pointers[place.seq - 1]
@@ -78,20 +79,14 @@ def judge_shown(held: HeldSession, document: Document, policy: Policy = DEFAULT)
     )
 
 
-def guess(raw: bytes, document: Document | None) -> tuple[FileKind, str]:
-    """Return what a file will be that nobody has said anything about, and why, as a clause.
-
-    Args:
-        document: What it was recognised as.
-    """
-    if document is not None and document.form is not Form.LISTED:
-        return FileKind.SESSION, f"it is {document.form}"
+def guess(raw: bytes, *, is_list: bool) -> tuple[FileKind, str]:
+    """Return what a file with bodies will be that nobody has said anything about, and why, as a clause."""
     reading = read_body(raw)
-    if document is not None:
+    if is_list:
         first = reading.events[0] if reading.is_batch and reading.events else Event()
         if first.params.get("media.downloaded") is True:
             return FileKind.DOWNLOADED, "it is a list of bodies that begins with media.downloaded"
-        return FileKind.SESSION, f"it is {Form.LISTED}"
+        return FileKind.SESSION, "it is a list of bodies"
     if any(event.type == "sessionStart" for event in reading.events):
         return FileKind.SESSIONS, "it is a sessionStart"
     return FileKind.EVENTS, "it is one body, but not a sessionStart" if reading.problem is None else "it is not JSON"
