@@ -35,6 +35,7 @@ COMMANDS = {
     "check": "Check sessions or a file against the rules of the protocol.",
     "rules": "List the rules, or show the page of one rule.",
     "schemas": "List, show, compare and fetch the schemas of upstreams.",
+    "export": "Write sessions to files: fixtures, HAR, NDJSON, CSV, mitmproxy flows.",
     "import": "Store what files hold: fixtures, HAR, mitmproxy flows and more.",
     "delete": "Delete sessions with everything recorded in them.",
     "replay": "Send recorded sessions to another server.",

@@ -1,11 +1,17 @@
-"""The key by which personal values become tokens: random for one output, or kept in a file of the user."""
+"""The key by which personal values become tokens: in a file that the user names, or one of this user's own.
+
+By default, an output has a key of its own, so that its readers cannot tell that somebody is in another output, too. It
+follows from a secret of the user and from what is written, so that the same sessions give the same output each time.
+"""
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets
 import stat
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from proxy_addon.errors import SettingsError
@@ -36,6 +42,25 @@ def key_of(path: Path | None) -> bytes:
             f"cannot make the key file {path}: {e.strerror}", hint="name a file in a folder of yours"
         ) from e
     return _read(path)
+
+
+def of_output(ids: Iterable[str]) -> bytes:
+    """Return the key of one output: the same for the same sessions, and another one for others.
+
+    It follows from a secret in the user's folder for the state of programs. If that cannot be read or made, the key is
+    random.
+
+    Args:
+        ids: What tells the sessions of the output from others, in any order.
+    """
+    try:
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        folder = state / "sessiontape"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        secret = key_of(folder / "key")
+    except (OSError, RuntimeError, SettingsError):
+        return key_of(None)
+    return hmac.digest(secret, "\n".join(sorted(ids)).encode("utf-8", "surrogatepass"), "sha256")
 
 
 def _made(path: Path) -> bytes:

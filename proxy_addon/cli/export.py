@@ -1,0 +1,320 @@
+"""``sessiontape export``: sessions as files, for tests, other tools and other people."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import click
+
+from proxy_addon import __version__
+from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
+from proxy_addon.cli.options import config_option, json_option, store_option
+from proxy_addon.cli.output import while_read
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.sessions import Session
+from proxy_addon.errors import SettingsError
+from proxy_addon.reporting.words import counted
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from proxy_addon.core.fixtures.held import HeldSession
+    from proxy_addon.core.judging.policy import Policy
+    from proxy_addon.core.pseudonyms import Pseudonymiser
+    from storage.filters import Filters
+
+FORMATS = ("fixture", "har", "ndjson", "csv")
+_STDOUT = "-"
+
+
+@click.command()
+@click.argument("names", metavar="[SESSION...]", nargs=-1)
+@all_options
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(FORMATS),
+    required=True,
+    help="fixture: a JSON file for each session, to read, commit and test with. har: for browsers' tools and proxies. "
+    "ndjson: an exchange a line. csv: an event a line, for spreadsheets. flow: for mitmproxy.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="PATH",
+    required=True,
+    help="Where to write: a file, or - for stdout. Fixtures of several sessions go into this folder.",
+)
+@click.option(
+    "--raw",
+    is_flag=True,
+    allow_from_autoenv=False,
+    help="Write personal values as they are. By default, tokens replace them.",
+)
+@click.option(
+    "--key-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Key of the tokens: with the same key, a value has the same token in all exports. It is made if there is none.",
+)
+@filter_options
+@config_option
+@json_option
+@store_option
+def export(
+    *,
+    names: tuple[str, ...],
+    everything: bool,
+    allow_empty: bool,
+    format_name: str,
+    output: str,
+    raw: bool,
+    key_file: Path | None,
+    filters: Filters,
+    config: Path | None,
+    as_json: bool,
+    store_url: str,
+) -> None:
+    """Write sessions to files, without personal values.
+
+    SESSION is an id, a back-end session ID, a unique prefix of either, 'last', or a file (see 'sessiontape show
+    --help'); name several, or use --all with filters.
+
+    Values that say who a viewer is, or which device it was, are replaced by tokens: the same value has the same token
+    within one export. --raw keeps them.
+    """
+    require_selection(names, filters, everything=everything, verb="exported", of_files=True)
+    if raw and key_file is not None:
+        raise click.UsageError("--key-file is the key of tokens, and --raw writes none: use one of them")
+    from proxy_addon.files import settings  # noqa: PLC0415  # --help does without the rules
+
+    with _Sessions(names, filters, settings.load(config), store_url, allow_empty=allow_empty) as sessions:
+        if not raw:
+            sessions.pseudonymise(key_file, config)
+        paths = _WRITERS[format_name](sessions, output)
+        number = sessions.number
+    if as_json and output != _STDOUT:
+        click.echo(json.dumps({"sessions": number, "files": paths}, indent=2))
+    elif output != _STDOUT:
+        where = paths[0] if len(paths) == 1 else output
+        click.echo(f"{counted(number, 'session')} written to {where}", err=True)
+
+
+class _Sessions:
+    """The sessions to export, which may be read several times; a context manager.
+
+    Attributes:
+        policy: By which they are judged, for formats that have findings.
+    """
+
+    def __init__(
+        self, names: Sequence[str], filters: Filters, policy: Policy, store_url: str, *, allow_empty: bool
+    ) -> None:
+        self._names = list(dict.fromkeys(names))
+        self._filters = filters
+        self.policy = policy
+        self._store_url = store_url
+        self._allow_empty = allow_empty
+        self._stack = ExitStack()
+        self._db: Connection | None = None
+        self._sources: list[str | HeldSession] = []  # our id of a stored session, or one of a file
+        self._pseudonymiser: Pseudonymiser | None = None
+
+    def __enter__(self) -> Self:
+        from proxy_addon.cli import sources  # noqa: PLC0415
+        from proxy_addon.files.sessions import is_file_name  # noqa: PLC0415
+        from storage import sessions  # noqa: PLC0415
+        from storage.opening import reading  # noqa: PLC0415
+
+        if not self._names or not all(map(is_file_name, self._names)):
+            self._db = self._stack.enter_context(reading(self._store_url))
+        if not self._names:
+            assert self._db is not None
+            if not self._allow_empty:
+                require_any(self._db, self._filters)
+            found = sessions.newest(self._db, self._filters, now=datetime.now(UTC), oldest_first=True)
+            self._sources = [session.id for session in found]
+        for name in self._names:
+            if is_file_name(name):
+                self._sources += sources.sessions_of(name)
+            else:
+                assert self._db is not None
+                self._sources.append(sessions.find(self._db, name).id)
+        self._sources = list({_id(source): source for source in self._sources}.values())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def number(self) -> int:
+        """How many there are."""
+        return len(self._sources)
+
+    def pseudonymise(self, key_file: Path | None, config: Path | None) -> None:
+        """Replace personal values from now on; sessions that were recorded without them stay as they are."""
+        from proxy_addon.core.pseudonyms import Pseudonymiser  # noqa: PLC0415
+        from proxy_addon.files import keys, settings  # noqa: PLC0415
+
+        key = keys.of_output(map(_id, self._sources)) if key_file is None else keys.key_of(key_file)
+        self._pseudonymiser = Pseudonymiser(key, settings.load_personal(config))
+
+    @property
+    def are_pseudonymised(self) -> bool:
+        """Whether no personal value is left in any of them."""
+        if self._pseudonymiser is not None:
+            return True
+        return all(self._session(source).pseudonymised for source in self._sources)
+
+    def exchanges(self) -> Iterator[Exchange]:
+        """Yield the exchanges of all, session after session."""
+        for each in self:
+            yield from each.exchanges
+
+    def __iter__(self) -> Iterator[_Exported]:
+        for source in self._sources:
+            session, exchanges, compare = self._of(source)
+            with closing(exchanges):  # before the store is closed, even if nobody reads on
+                change = self._pseudonymiser
+                if change is None or session.pseudonymised:
+                    yield _Exported(session, exchanges, compare)
+                    continue
+                address = None if session.client_address is None else change.address(session.client_address)
+                changed = replace(session, pseudonymised=True, client_address=address)
+                yield _Exported(changed, map(change, exchanges), compare)
+
+    def _of(self, source: str | HeldSession) -> tuple[Session, Generator[Exchange], Any]:
+        from storage import exchanges  # noqa: PLC0415
+
+        if not isinstance(source, str):
+            return source.session, (each for each in source.exchanges), source.compare
+        assert self._db is not None
+        return self._session(source), exchanges.of_session(self._db, source), None
+
+    def _session(self, source: str | HeldSession) -> Session:
+        from storage import sessions  # noqa: PLC0415
+
+        if not isinstance(source, str):
+            return source.session
+        assert self._db is not None
+        return sessions.get(self._db, [source])[0]  # in one transaction, so it is still there
+
+
+def _id(source: str | HeldSession) -> str:
+    return source if isinstance(source, str) else source.session.id
+
+
+@dataclass(frozen=True, slots=True)
+class _Exported:
+    """A session as it is written.
+
+    Attributes:
+        exchanges: Consumed once.
+        compare: As in `core.fixtures.held.HeldSession`.
+    """
+
+    session: Session
+    exchanges: Iterator[Exchange]
+    compare: Any
+
+
+def _fixtures(sessions: _Sessions, output: str) -> list[str]:
+    from proxy_addon.core.fixtures import fixture  # noqa: PLC0415
+    from proxy_addon.files import whole  # noqa: PLC0415
+
+    def text(each: _Exported) -> str:
+        return fixture.document(each.session, each.exchanges, version=__version__, compare=each.compare)
+
+    folder = Path(output)
+    if sessions.number == 1 and not output.endswith(("/", os.sep)) and not folder.is_dir():
+        _write_one(output, map(text, sessions))
+        return [output]
+    if output == _STDOUT:
+        raise click.UsageError(
+            f"{counted(sessions.number, 'session')} are as many fixtures: name a folder with --output, or use --format ndjson"
+        )
+    paths = []
+    for each in sessions:
+        path = folder / _file_name(each.session)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise SettingsError(f"cannot make the folder {folder}: {e.strerror}", hint="name another with -o") from e
+        whole.write(path, [text(each).encode()])
+        paths.append(str(path))
+    return paths
+
+
+def _file_name(session: Session) -> str:
+    """Return a name that is the same each time, sorts by time, and tells people what the session is."""
+    about = re.sub(r"[^A-Za-z0-9]+", "-", session.media_id or session.player_name or "session").strip("-")[:40]
+    return f"{session.started_at:%Y%m%dT%H%M%SZ}-{about or 'session'}-{session.id[:8]}.json"
+
+
+def _one_file(pieces: Callable[[_Sessions], Iterable[str | bytes]]) -> Callable[[_Sessions, str], list[str]]:
+    def write(sessions: _Sessions, output: str) -> list[str]:
+        _write_one(output, pieces(sessions))
+        return [output]
+
+    return write
+
+
+def _write_one(output: str, pieces: Iterable[str | bytes]) -> None:
+    from proxy_addon.files import whole  # noqa: PLC0415
+
+    written = (piece.encode() if isinstance(piece, str) else piece for piece in pieces)
+    with closing(written):
+        if output != _STDOUT:
+            whole.write(Path(output), written)
+            return
+        with while_read():
+            sys.stdout.buffer.writelines(written)
+
+
+def _ndjson(sessions: _Sessions) -> Iterator[str]:
+    from proxy_addon.core.fixtures.ndjson import line  # noqa: PLC0415
+    from proxy_addon.core.judging.exchanges import judge_exchange  # noqa: PLC0415
+    from proxy_addon.core.sessions import AsOf  # noqa: PLC0415
+    from proxy_addon.reporting.documents import exchange_document, session_document  # noqa: PLC0415
+
+    for each in sessions:
+        about = session_document(each.session, AsOf(now=each.session.last_event_at))
+        for seq, exchange in enumerate(each.exchanges, 1):
+            document = exchange_document(exchange, seq, judge_exchange(exchange, sessions.policy))
+            yield f"{json.dumps(line(document, about), separators=(',', ':'))}\n"
+
+
+def _csv(sessions: _Sessions) -> Iterator[str]:
+    from proxy_addon.core.fixtures import events_csv  # noqa: PLC0415
+    from proxy_addon.core.judging.exchanges import judge_exchange  # noqa: PLC0415
+
+    columns: set[str] = set()
+    for each in sessions:
+        columns |= events_csv.columns_of(each.exchanges)
+    yield events_csv.header(columns)
+    for each in sessions:
+        judged = ((exchange, judge_exchange(exchange, sessions.policy)) for exchange in each.exchanges)
+        yield from events_csv.lines(each.session, judged, columns)
+
+
+def _har(sessions: _Sessions) -> Iterable[str]:
+    from proxy_addon.core.fixtures import har_writing  # noqa: PLC0415
+
+    return har_writing.document(sessions.exchanges(), version=__version__, pseudonymised=sessions.are_pseudonymised)
+
+
+_WRITERS: Mapping[str, Callable[[_Sessions, str], list[str]]] = {
+    "fixture": _fixtures,
+    "har": _one_file(_har),
+    "ndjson": _one_file(_ndjson),
+    "csv": _one_file(_csv),
+}
