@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from proxy_addon.core.pseudonyms import Pseudonymiser
     from storage.filters import Filters
 
-FORMATS = ("fixture", "har", "ndjson", "csv")
+FORMATS = ("fixture", "har", "ndjson", "csv", "flow")
 _STDOUT = "-"
 
 
@@ -312,9 +312,17 @@ def _har(sessions: _Sessions) -> Iterable[str]:
     return har_writing.document(sessions.exchanges(), version=__version__, pseudonymised=sessions.are_pseudonymised)
 
 
+def _flows(sessions: _Sessions) -> Iterator[bytes]:
+    from proxy_addon.recording import flow_files  # noqa: PLC0415
+
+    for each in sessions:
+        yield from flow_files.pieces(each.session, each.exchanges)
+
+
 _WRITERS: Mapping[str, Callable[[_Sessions, str], list[str]]] = {
     "fixture": _fixtures,
     "har": _one_file(_har),
     "ndjson": _one_file(_ndjson),
     "csv": _one_file(_csv),
+    "flow": _one_file(_flows),
 }

@@ -1,0 +1,231 @@
+"""Sessions leave a store as files and come back as they were."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy_addon.core.exchange import Exchange, Outcome
+from proxy_addon.core.judging.exchanges import judge_exchange
+from storage.engine import Store
+from storage.saving import Judged, RecordingRun, save_batch
+from tests.builders import BEGIN, batch, event, event_dict, preflight, response, start
+from tests.processes import collector, printed, recorder, run
+from tests.sdk_traffic import SdkRequest, load
+
+EXACT = ["fixture", "har", "ndjson", "flow"]
+"""Formats that hold all of a session."""
+PLAIN = [
+    start(id="a1", session_id="aaaa1111"),
+    preflight(id="a2", session_id="aaaa1111", after_s=0.5),
+    event("play", id="a3", session_id="aaaa1111", after_s=1, playhead=0.5, headers=(("X-A", "1"), ("x-a", "\xe4"))),
+    event("ping", id="a4", session_id="aaaa1111", after_s=11.000123, body=b'{"eventType":"ping","ts":1,"ts":2}'),
+    event("ping", id="a5", session_id="aaaa1111", after_s=21, body=gzip.compress(b"{}", mtime=0)),
+    event("ping", id="a6", session_id="aaaa1111", after_s=31, body=b'\xff{"a":1}'),
+    event("ping", id="a7", session_id="aaaa1111", after_s=41, outcome=Outcome.CLIENT_GONE, response=None),
+    event("error", id="a8", session_id="aaaa1111", after_s=42, response=response(500, body=b'{"message": "no"}')),
+    event("sessionEnd", id="a9", session_id="aaaa1111", after_s=43, playhead=2**60),
+]
+OTHERS = [
+    start(id="b1", session_id=None, response=response(500), after_s=100),
+    batch([event_dict("sessionStart"), event_dict("play", playhead=3), event_dict("sessionEnd")], id="c1", after_s=200),
+]
+
+
+def seeded(url: str, exchanges: list[Exchange], name: str = "tape") -> None:
+    assert run("db", "upgrade", "--store", url).returncode == 0
+    with closing(Store(url)) as store:
+        recording = RecordingRun(id=name, name=name, started_at=BEGIN, version="1.0")
+        save_batch(store, recording, [Judged(each, judge_exchange(each)) for each in exchanges])
+
+
+@pytest.fixture
+def url(sqlite_url: str) -> str:
+    seeded(sqlite_url, PLAIN + OTHERS)
+    return sqlite_url
+
+
+@pytest.fixture
+def other_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/other.db"
+
+
+def export(url: str, output: Path, format: str, *options: str) -> bytes:
+    done = run("export", "--all", "--format", format, "-o", str(output), "--store", url, *options)
+    assert done.returncode == 0, done.stderr
+    if output.is_dir():
+        return b"".join(path.read_bytes() for path in sorted(output.iterdir()))
+    return output.read_bytes()
+
+
+def paths(output: Path) -> list[str]:
+    return [str(path) for path in sorted(output.iterdir())] if output.is_dir() else [str(output)]
+
+
+def shown(url: str) -> list[dict[str, Any]]:
+    """Return all sessions as ``show --json`` has them, without what names them here and what a recorder counts."""
+    documents = [printed("show", each["id"], "--store", url) for each in printed("sessions", "--store", url)]
+    for document in documents:
+        del document["session"]["id"], document["session"]["recording"], document["session"]["findings"]
+    return documents
+
+
+@pytest.mark.parametrize("format", EXACT)
+def test_a_raw_export_comes_back_as_it_was(url, other_url, tmp_path, format):
+    written = export(url, first := tmp_path / "first", format, "--raw")
+    imported = printed("import", *paths(first), "--store", other_url)["files"]
+    assert (sum(each["sessions"] for each in imported), sum(each["exchanges"] for each in imported)) == (3, 11)
+    assert all(each["broken"] == each["skipped"] == each["incomplete"] == 0 for each in imported)
+    assert shown(other_url) == shown(url)
+    if format in ("fixture", "ndjson"):
+        second = export(other_url, tmp_path / "second", format, "--raw")
+        assert _without_names(second) == _without_names(written)
+
+
+def _without_names(text: bytes) -> list[bytes]:
+    """Return the lines without our own ids, and sorted, because names of files have them too."""
+    return sorted(line.partition(b'"session_id"')[2] or line for line in text.splitlines())
+
+
+@pytest.mark.parametrize("format", ["fixture", "flow"])
+def test_what_was_recorded_is_counted_alike_when_it_is_imported(sqlite_url, other_url, tmp_path, format):
+    with collector(tmp_path) as upstream, recorder(tmp_path, upstream.url, sqlite_url, "--name", "sdk") as proxy:
+        for requests in _by_playback():
+            new_id = None
+            for request in requests:
+                sent = request if new_id is None else request.with_session_id(new_id)
+                answer = proxy.ask(request.method, sent.path, sent.body, dict(sent.headers))
+                if request.opens:
+                    new_id = (answer.header("Location") or "").rpartition("/")[2]
+    export(sqlite_url, tmp_path / "files", format, "--raw")
+    printed("import", *paths(tmp_path / "files"), "--store", other_url, "--name", "sdk")
+    recorded, imported = (printed("sessions", "--store", url) for url in (sqlite_url, other_url))
+    assert len(recorded) == 2
+    for one, other in zip(recorded, imported, strict=True):
+        del one["id"], other["id"]
+        assert one == other
+
+
+def _by_playback() -> list[list[SdkRequest]]:
+    return [[each for each in load() if each.playback == number] for number in (0, 1)]
+
+
+def test_a_pseudonymised_export_stays_the_same_from_then_on(url, other_url, tmp_path):
+    first = tmp_path / "first.ndjson"
+    text = export(url, first, "ndjson").decode()
+    assert "192.0.2.7" not in text
+    printed("import", str(first), "--store", other_url)
+    assert all(each["pseudonymised"] for each in printed("sessions", "--store", other_url))
+    second = export(other_url, tmp_path / "second.ndjson", "ndjson")
+    assert _without_names(second) == _without_names(text.encode())
+
+
+@pytest.mark.parametrize("options", [(), ("--raw",), ("--key-file", "key")])
+def test_the_same_session_is_the_same_file(url, tmp_path, monkeypatch, options):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    one, two = (export(url, tmp_path / name, "fixture", *options) for name in ("one", "two"))
+    assert one == two
+
+
+def test_a_fixture_needs_no_store(url, tmp_path, monkeypatch):
+    assert run("export", "aaaa1111", "--format", "fixture", "-o", f"{tmp_path}/a.json", "--store", url).returncode == 0
+    (empty := tmp_path / "empty").mkdir()
+    monkeypatch.chdir(empty)
+    document = printed("show", "../a.json")
+    assert next(each["event_type"] for each in document["exchanges"] if each["operation"] == "events") == "play"
+    again = run("export", "../a.json", "--format", "fixture", "-o", "-")
+    assert again.stdout == (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert list(empty.iterdir()) == []
+
+
+def test_a_file_is_imported_once(url, other_url, tmp_path):
+    export(url, tmp_path / "a.ndjson", "ndjson", "--raw")
+    first = printed("import", f"{tmp_path}/a.ndjson", "--store", other_url)["files"][0]
+    again = printed("import", f"{tmp_path}/a.ndjson", "--store", other_url)["files"][0]
+    assert again.pop("remarks") == [
+        "a file with the same content was imported before, as recording 'tape': nothing is stored twice"
+    ]
+    assert again == {name: value for name, value in first.items() if name != "remarks"}
+    assert len(printed("sessions", "--store", other_url)) == 3
+
+
+def test_what_was_recorded_too_is_another_session(url, tmp_path):
+    export(url, tmp_path / "a.ndjson", "ndjson", "--raw")
+    printed("import", f"{tmp_path}/a.ndjson", "--store", url, "--name", "again")
+    sessions = printed("sessions", "--store", url)
+    assert [(each["recording"], each["events"], each["exchanges"]) for each in sessions] == [
+        (name, events, exchanges) for events, exchanges in ((3, 1), (1, 1), (7, 9)) for name in ("again", "tape")
+    ] or len(sessions) == 6
+    assert sorted(each["events"] for each in sessions) == sorted([3, 3, 1, 1, *[_events(PLAIN)] * 2])
+
+
+def _events(exchanges: list[Exchange]) -> int:
+    return sum(len(each.request.reading.events) for each in exchanges if each.request.method == "POST")
+
+
+def test_broken_lines_are_listed_and_the_rest_is_kept(url, other_url, tmp_path):
+    lines = export(url, tmp_path / "a.ndjson", "ndjson", "--raw").splitlines()
+    lines[2] = lines[2][:50]
+    lines[4] = b'{"received_at": 7, "outcome": "answered", "request": {}, "response": null}'
+    (tmp_path / "a.ndjson").write_bytes(b"\n".join(lines))
+    done = run("import", f"{tmp_path}/a.ndjson", "--store", other_url)
+    assert done.returncode == 0
+    assert "broken: line 3" in done.stdout
+    assert "broken: line 5" in done.stdout
+    assert len(printed("sessions", "--store", other_url)) == 3
+
+
+def test_one_file_of_several_that_cannot_be_read_does_not_stop_the_others(url, other_url, tmp_path):
+    export(url, tmp_path / "a.ndjson", "ndjson", "--raw")
+    done = run("import", f"{tmp_path}/none.har", f"{tmp_path}/a.ndjson", "--json", "--store", other_url)
+    assert done.returncode == 0
+    first, second = json.loads(done.stdout)["files"]
+    assert first["remarks"][0].startswith("cannot read ")
+    assert second["sessions"] == 3
+
+
+def test_nothing_imported_is_an_error_and_makes_no_store(tmp_path, other_url):
+    (tmp_path / "a.har").write_text('{"log": {"version": "1.2", "creator": {"name": "x"}, "entries": []}}')
+    done = run("import", f"{tmp_path}/a.har", "--store", other_url)
+    assert done.returncode == 2
+    assert "nothing was imported" in done.stderr
+    assert not (tmp_path / "other.db").exists()
+
+
+def test_filters_that_leave_nothing_are_an_error(url, tmp_path):
+    options = ("export", "--all", "--media", "nothing", "--format", "csv", "-o", f"{tmp_path}/a.csv", "--store", url)
+    done = run(*options)
+    assert done.returncode == 2
+    assert "--media nothing" in done.stderr
+    assert not (tmp_path / "a.csv").exists()
+    assert run(*options, "--allow-empty").returncode == 0
+
+
+def test_several_fixtures_need_a_folder(url):
+    done = run("export", "--all", "--format", "fixture", "-o", "-", "--store", url)
+    assert done.returncode == 2
+    assert "name a folder" in done.stderr
+
+
+def test_an_export_that_fails_leaves_the_old_file(url, tmp_path):
+    (target := tmp_path / "a.csv").write_text("old")
+    done = run("export", "aaaa1111", "b0b0", "--format", "csv", "-o", str(target), "--store", url)
+    assert done.returncode == 2
+    assert target.read_text() == "old"
+    done = run("export", "--all", "--format", "csv", "-o", f"{tmp_path}/no/a.csv", "--store", url)
+    assert done.returncode == 2
+    assert "does its folder exist" in done.stderr
+
+
+@pytest.mark.parametrize("format", ["har", "ndjson"])
+def test_imports_on_postgresql_are_as_on_sqlite(url, postgres_url, other_url, tmp_path, format):
+    export(url, tmp_path / "a", format, "--raw")
+    for store in (postgres_url, other_url):
+        printed("import", *paths(tmp_path / "a"), "--store", store)
+    assert shown(postgres_url) == shown(other_url)
