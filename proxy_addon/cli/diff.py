@@ -6,14 +6,15 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from proxy_addon.cli.options import config_option, json_option, local_option, store_option
+from proxy_addon.cli import sources
+from proxy_addon.cli.options import config_option, given, json_option, local_option, store_option
 from proxy_addon.cli.output import while_read
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.sessions import Session
@@ -22,11 +23,33 @@ from proxy_addon.errors import NotFound
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from proxy_addon.core.personal import Personal
+
 
 @click.command()
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="[B]", required=False)
 @click.option("--run", "run_name", metavar="RUN", help="Instead of B: compare A with its replay in this run.")
+@click.option("--as-test", is_flag=True, help="Compare B as tracking with A, which says what is expected of it.")
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["text", "json", "junit", "github"]),
+    help="With --as-test: how to print the result; 'github' is for annotations in GitHub workflows.  [default: text]",
+)
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="[EVENT:]PLACE",
+    help="With --as-test: accept differences in this place, such as params/media.ad.id, adStart:playhead, or ping:*. "
+    "With '!' before it, the place counts again. May be repeated.",
+)
+@click.option(
+    "--playhead-tolerance",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="With --as-test: how far playheads may be apart.  [default: that of A, or 1]",
+)
 @config_option
 @json_option
 @local_option
@@ -36,6 +59,10 @@ def diff(
     a: str,
     b: str | None,
     run_name: str | None,
+    as_test: bool,
+    format_name: str | None,
+    ignore: tuple[str, ...],
+    playhead_tolerance: float | None,
     config: Path | None,
     as_json: bool,
     local: bool,
@@ -45,6 +72,9 @@ def diff(
 
     A and B are ids, back-end session IDs, unique prefixes of either, 'last' for the newest session, or files (see
     'sessiontape show --help'). With --run RUN, A is compared with what the replay run sent and got.
+
+    With --as-test, events are compared by what they mean: IDs, versions and times differ each time and do not count, and
+    pings are a rhythm. A is the expectation, usually a file that 'sessiontape expect' wrote.
 
     Exit code: 1 if something differs, else 0.
     """
@@ -61,6 +91,19 @@ def diff(
 
     if (b is None) == (run_name is None):
         raise click.UsageError("name two sessions, or one session and --run RUN")
+    if as_test:
+        if b is None:
+            raise click.UsageError("--as-test compares two sessions: name B instead of --run")
+        format_name = "json" if as_json else format_name or "text"
+        asked = _Asked(ignore=ignore, playhead_tolerance_s=playhead_tolerance, personal=settings.load_personal(config))
+        sys.exit(_tested(a, b, store_url, format_name, asked))
+    for name, value in (
+        ("format_name", format_name),
+        ("ignore", ignore or None),
+        ("playhead_tolerance", playhead_tolerance),
+    ):
+        if value is not None:
+            raise click.UsageError(f"{given(name)} is for --as-test: add --as-test, or leave it out")
     at = as_of(datetime.now(UTC), settings.load(config))
     if run_name is not None and is_file_name(a):
         raise click.UsageError(
@@ -103,6 +146,41 @@ def diff(
             )
             click.echo(", ".join(f"{counts[kind]} {kind.value}" for kind in Kind))
     sys.exit(0 if counts.total() == counts[Kind.SAME] else 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What the command line says about comparing as a test."""
+
+    ignore: tuple[str, ...]
+    playhead_tolerance_s: float | None
+    personal: Personal
+
+
+def _tested(a: str, b: str, store_url: str, format_name: str, asked: _Asked) -> int:
+    """Print whether B is tracked as A; return the exit code."""
+    from proxy_addon.core.expectations.compare import Compare  # noqa: PLC0415  # as above
+    from proxy_addon.core.expectations.tracking import compare_tracking  # noqa: PLC0415
+    from proxy_addon.files.sessions import path_in  # noqa: PLC0415
+    from proxy_addon.reporting import tracking  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import print_json  # noqa: PLC0415
+
+    expected, actual = (sources.held_anywhere(name, store_url) for name in (a, b))
+    compare = replace(Compare.parsed(expected.compare, a), personal=asked.personal)
+    compare = compare.with_rules(asked.ignore, "--ignore")
+    if asked.playhead_tolerance_s is not None:
+        compare = replace(compare, playhead_tolerance_s=asked.playhead_tolerance_s)
+    comparison = compare_tracking(actual, expected, compare)
+    with while_read():
+        if format_name == "json":
+            print_json(tracking.document(comparison, expected=a, actual=b))
+        elif format_name == "junit":
+            sys.stdout.write(tracking.suite(comparison, expected=a, actual=b))
+        elif format_name == "github":
+            sys.stdout.write(tracking.annotation_lines(comparison, expected=path_in(a), actual=b))
+        else:
+            click.echo(tracking.text(comparison, expected=a, actual=b))
+    return 0 if comparison.is_same else 1
 
 
 @dataclass(frozen=True, kw_only=True)

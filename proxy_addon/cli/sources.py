@@ -139,3 +139,21 @@ def _why_none(tally: Tally) -> str:
     return "requests to the API have /api/v1/ in their path" + (
         f"; the file has {skipped} other {'entry' if skipped == 1 else 'entries'}" if skipped else ""
     )
+
+
+def held_anywhere(name: str, store_url: str) -> HeldSession:
+    """Return the one session that a name means, in a file or, if it does not name a file, in the store.
+
+    Raises:
+        SettingsError: As `sessions_of` does.
+        NotFound: The name means no session or several; the hint lists their names.
+        StorageError: The store cannot be read.
+    """
+    from storage import exchanges, sessions  # noqa: PLC0415  # as above
+    from storage.opening import reading  # noqa: PLC0415
+
+    if names.is_file_name(name):
+        return held(name)
+    with reading(store_url) as db:
+        found = sessions.find(db, name)
+        return HeldSession(session=found, exchanges=tuple(exchanges.of_session(db, found.id)))

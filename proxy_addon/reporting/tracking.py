@@ -10,8 +10,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from proxy_addon.core.expectations.comparison import Comparison, Difference, Kind, Row
 from proxy_addon.core.expectations.tracked import Tracked
-from proxy_addon.core.expectations.tracking import Comparison, Difference, Kind, Row
 from proxy_addon.core.wording import visible
 from proxy_addon.reporting.github import annotation
 from proxy_addon.reporting.junit import SUITE_END, Problem, case, suite_begin
@@ -84,7 +84,7 @@ def _reach(rows: Sequence[Row], begin: int, step: int) -> list[int]:
     runs = 0
     place = begin + step
     while 0 <= place < len(rows):
-        if not (found and _is_ping(rows[place]) and _is_ping(rows[found[-1]])):
+        if not (found and rows[place].is_ping and rows[found[-1]].is_ping):
             runs += 1
         if runs > _AROUND:
             break
@@ -96,15 +96,11 @@ def _reach(rows: Sequence[Row], begin: int, step: int) -> list[int]:
 def _folded(rows: Sequence[Row], places: Sequence[int]) -> list[tuple[list[Row], bool]]:
     groups: list[list[Row]] = []
     for place in places:
-        if groups and _is_ping(rows[place]) and _is_ping(groups[-1][-1]):
+        if groups and rows[place].is_ping and groups[-1][-1].is_ping:
             groups[-1].append(rows[place])
         else:
             groups.append([rows[place]])
     return [(group, False) for group in groups]
-
-
-def _is_ping(row: Row) -> bool:
-    return {event.type for event in (row.expected, row.actual) if event is not None} == {"ping"}
 
 
 def _row(group: Sequence[Row], *, is_it: bool) -> str:

@@ -28,8 +28,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import translate
+from itertools import pairwise
 from typing import Any
 
+from proxy_addon.core.personal import PERSONAL, Personal
 from proxy_addon.core.protocol import EVENT_TYPES
 from proxy_addon.core.wording import quoted, shown, suggestion
 from proxy_addon.errors import SettingsError
@@ -69,7 +71,8 @@ VOLATILE = (
     "qoeData/media.qoe.framesPerSecond",
     "qoeData/media.qoe.timeToStart",
 )
-"""Places whose values differ each time, or between versions of the same player. Only their presence and type count."""
+"""Places whose values differ each time, or between versions of the same player. Only their presence and type count, as
+in all other places of `core.personal`."""
 IGNORED = ("status",)
 """Places that do not count unless asked for: how upstream answers is not the player's doing."""
 TOLERANCES: Mapping[str, float] = {"params/media.uniqueTimePlayed": DISTANCE_TOLERANCE_S}
@@ -114,6 +117,7 @@ class Compare:
         distance_tolerance_s: By how much the time between two events may differ.
         ping_tolerance_s: By how much a ping may be early or late.
         tolerances: How far numbers in a place may be apart, by rule without ``!``.
+        personal: Members whose values tell who watches, so that only their presence and type count.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -121,6 +125,7 @@ class Compare:
     distance_tolerance_s: float = DISTANCE_TOLERANCE_S
     ping_tolerance_s: float = PING_TOLERANCE_S
     tolerances: tuple[tuple[str, float], ...] = ()
+    personal: Personal = PERSONAL
     _levels: dict[tuple[str | None, str], Level] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -173,8 +178,15 @@ class Compare:
             if len(self._levels) > 10_000:
                 self._levels.clear()
             rules = (rule for rule in reversed((*_DEFAULTS, *self.rules)) if rule.covers(event_type, place))
-            known = self._levels[event_type, place] = next((rule.level for rule in rules), Level.EXACT)
+            known = next((rule.level for rule in rules), None)
+            if known is None:
+                known = Level.ANY_VALUE if self._is_personal(place) else Level.EXACT
+            self._levels[event_type, place] = known
         return known
+
+    def _is_personal(self, place: str) -> bool:
+        names = place.split("/")
+        return any(self.personal.is_member(name, above) for above, name in pairwise(names))
 
     def is_ignored(self, event_type: str | None) -> bool:
         """Whether events of a type do not count at all."""

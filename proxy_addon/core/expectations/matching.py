@@ -22,7 +22,7 @@ Match = tuple[int | None, int | None]
 _MOST_CELLS = 40_000
 """How many pairs of events are weighed at most at a time; longer strands are cut into pieces."""
 _PIECE = 200
-_NEAR_S = 2.0
+NEAR_S = 2.0
 """Within so many seconds, two events of the same kind are in the same place."""
 _FAR_S = 30.0
 _BESIDE_S = 0.05
@@ -106,11 +106,11 @@ def _aligned(expected: Sequence[Tracked], actual: Sequence[Tracked]) -> Iterator
 
 
 def _are_near(one: Tracked, other: Tracked, apart_s: float) -> bool:
-    if one.type != other.type or _identity(one) != _identity(other) or abs(other.at_s - one.at_s - apart_s) > _NEAR_S:
+    if one.type != other.type or _identity(one) != _identity(other) or abs(other.at_s - one.at_s - apart_s) > NEAR_S:
         return False
     if one.playhead_s is None or other.playhead_s is None:
         return one.playhead_s is other.playhead_s
-    return abs(one.playhead_s - other.playhead_s) <= _NEAR_S
+    return abs(one.playhead_s - other.playhead_s) <= NEAR_S
 
 
 def _identity(event: Tracked) -> list[str]:
@@ -204,7 +204,7 @@ def _moved(
 def _key(event: Tracked, is_same: object) -> Hashable:
     if is_same is _is_same_kind:
         return event.type, strand(event), tuple(_identity(event))
-    return event.type if is_same is _is_same_type_there else round(event.at_s / (8 * _NEAR_S))
+    return event.type if is_same is _is_same_type_there else round(event.at_s / (8 * NEAR_S))
 
 
 def _is_same_kind(one: Tracked, other: Tracked) -> bool:
@@ -213,7 +213,7 @@ def _is_same_kind(one: Tracked, other: Tracked) -> bool:
 
 
 def _is_same_type_there(one: Tracked, other: Tracked) -> bool:
-    return abs(one.at_s - other.at_s) <= _NEAR_S
+    return abs(one.at_s - other.at_s) <= NEAR_S
 
 
 def _is_other_type_there(one: Tracked, other: Tracked) -> bool:
@@ -239,4 +239,4 @@ def _is_in_place(
                 min(ours, theirs) > 0 or max(ours, theirs) > _BESIDE_S
             ):
                 return False
-    return bool(around) and abs(expected[one].at_s - actual[other].at_s) <= _NEAR_S
+    return bool(around) and abs(expected[one].at_s - actual[other].at_s) <= NEAR_S

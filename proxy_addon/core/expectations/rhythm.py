@@ -85,12 +85,12 @@ class Off:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """Pings that come at another interval; ``after`` is the place of the first one."""
+    """Pings that come at another interval; ``first`` is the place of the first actual one."""
 
     expected_s: float
     actual_s: float
     in_ad: bool
-    after: int
+    first: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,7 +117,7 @@ def compared(stretches: Sequence[Stretch], tolerance_s: float) -> Rhythm:
         theirs = _intervals((stretch.actual, stretch.in_ad) for stretch in stretches if stretch.in_ad is in_ad)
         if min(len(ours), len(theirs)) >= _INTERVALS and not _is_same_pace(median(ours), median(theirs), tolerance_s):
             first = next(each.actual[0].place for each in stretches if each.in_ad is in_ad and each.actual)
-            found.paces.append(Pace(expected_s=median(ours), actual_s=median(theirs), in_ad=in_ad, after=first))
+            found.paces.append(Pace(expected_s=median(ours), actual_s=median(theirs), in_ad=in_ad, first=first))
         known = [median(each) for each in (ours, theirs) if each]
         intervals[in_ad] = sum(known) / len(known) if known else intervals.get(False, DEFAULT_INTERVAL_S)
     odd = {pace.in_ad for pace in found.paces}

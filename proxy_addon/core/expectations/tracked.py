@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from proxy_addon.core.events import Event
-from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.exchange import Exchange, Request
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.protocol import rank_of
+from proxy_addon.core.pseudonyms import Pseudonymiser
+from proxy_addon.core.replays.comparing import unlike
 from proxy_addon.core.routes import TRACKING
 
 _LIVE = frozenset({"live", "linear", "radio"})
@@ -36,6 +38,7 @@ class Tracked:
         text: A body that is not an event; None for an event.
         status: The status of the answer; None if there was none.
         is_hole: Whether nobody knows what it was, because the file lacks the body.
+        personal: Places whose values a pseudonym would replace; empty if that does not matter.
     """
 
     seq: int
@@ -48,6 +51,7 @@ class Tracked:
     text: str | None = None
     status: int | None = None
     is_hole: bool = False
+    personal: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -79,14 +83,14 @@ class Tracking:
     live_base_s: float | None = None
 
 
-def tracking(held: HeldSession, live: bool | None = None) -> Tracking:
+def tracking(held: HeldSession, *, live: bool, mask: Pseudonymiser | None = None) -> Tracking:
     """Return what a player reported in a session.
 
     Args:
-        live: Whether its playheads are clocks; None to decide it by the content type.
+        live: Whether its playheads are clocks.
+        mask: Finds personal values; None not to look for them.
     """
-    events = _ordered(list(_events(held)))
-    live = is_live(held) if live is None else live
+    events = _ordered(list(_events(held, mask)))
     base_s = next((event.playhead_s - event.at_s for event in events if event.playhead_s), None) if live else None
     if base_s is not None:
         events = [
@@ -106,7 +110,7 @@ def since(playhead_s: float, base_s: float) -> float:
     return (playhead_s - base_s + _DAY_S / 2) % _DAY_S - _DAY_S / 2
 
 
-def _events(held: HeldSession) -> Iterator[tuple[int, Tracked]]:
+def _events(held: HeldSession, mask: Pseudonymiser | None) -> Iterator[tuple[int, Tracked]]:
     """Yield events by arrival, each with its time in milliseconds."""
     begin_ms: int | None = None
     first_at = held.exchanges[0].received_at if held.exchanges else None
@@ -114,7 +118,8 @@ def _events(held: HeldSession) -> Iterator[tuple[int, Tracked]]:
     for seq, exchange in enumerate(_once(held), 1):
         if exchange is None or first_at is None:
             continue
-        for element, event, value, text in _in_body(exchange):
+        masked = [] if mask is None else [value for _, _, value, _ in _in_body(mask.request(exchange.request))]
+        for number, (element, event, value, text) in enumerate(_in_body(exchange.request)):
             if event.ts_ms is not None:
                 begin_ms = event.ts_ms if begin_ms is None else begin_ms
                 at_ms = event.ts_ms - begin_ms
@@ -134,6 +139,7 @@ def _events(held: HeldSession) -> Iterator[tuple[int, Tracked]]:
                     text=text,
                     status=exchange.response.status if answered and exchange.response is not None else None,
                     is_hole=not exchange.request.body_state.is_known,
+                    personal=_changed(value, masked[number]) if len(masked) > number else frozenset(),
                 ),
             )
 
@@ -155,8 +161,12 @@ def _once(held: HeldSession) -> list[Exchange | None]:
     return found
 
 
-def _in_body(exchange: Exchange) -> Iterator[tuple[int | None, Event, Mapping[str, Any], str | None]]:
-    reading = exchange.request.reading
+def _changed(value: Mapping[str, Any], masked: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(where.removeprefix("/") for where, _, _ in unlike("", value, masked))
+
+
+def _in_body(request: Request) -> Iterator[tuple[int | None, Event, Mapping[str, Any], str | None]]:
+    reading = request.reading
     if reading.is_batch and reading.events:
         for element, (event, value) in enumerate(zip(reading.events, reading.value, strict=True)):
             yield element, event, *_content(value)
@@ -165,7 +175,7 @@ def _in_body(exchange: Exchange) -> Iterator[tuple[int | None, Event, Mapping[st
     elif reading.problem is None:
         yield None, Event(), *_content(reading.value)
     else:
-        yield None, Event(), _UNREAD, exchange.request.body.decode("utf-8", "backslashreplace")
+        yield None, Event(), _UNREAD, request.body.decode("utf-8", "backslashreplace")
 
 
 def _content(value: Any) -> tuple[Mapping[str, Any], str | None]:
