@@ -1,1 +1,339 @@
-"""The pytest plugin. Importing it costs nothing: what its fixtures need is imported when they are used."""
+"""The pytest plugin: a stand-in for the real server, a recorder, and assertions on what a player reported to them.
+
+pytest imports this module in every run of everybody who has sessiontape installed. So it imports nothing but pytest
+and has no fixture that works unasked; what a fixture needs is imported inside it. A fixture of the user's replaces ours
+of the same name, and ours do not need each other by names that are likely to be taken.
+
+A setting comes from the first of these that has it: the command line, the marker ``tape``, the ini file, the default.
+Only the command line can ask for expectations to be rewritten.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from proxy_addon.core.fixtures.held import HeldSession
+    from proxy_addon.core.judging.policy import Policy
+    from proxy_addon.core.replays.runs import SessionRun
+    from proxy_addon.testing.expectations import Expectations
+    from proxy_addon.testing.tapes import Collector, Recorder
+
+# ruff: noqa: PLC0415  # importing the plugin has to cost next to nothing
+
+__tracebackhide__ = True  # failures show the line of the test, and none of ours
+
+_SETTINGS: Mapping[str, str] = {
+    "upstream": "URL of the server that recorders forward to; by default the collector of the test",
+    "config": "file with the settings of the rules; by default sessiontape.toml or pyproject.toml in the current folder",
+    "timeout": "how many seconds wait_for waits; 10 by default",
+    "key-file": "file with the key of the tokens that --tape-update writes in place of personal values, as for "
+    "'sessiontape export'; it is made if it is missing",
+}
+"""What the command line, the marker and the ini file can set."""
+_OF_MARKER = frozenset({*(name.replace("-", "_") for name in _SETTINGS), "answers", "faults"})
+"""The arguments of the marker."""
+_WRITTEN = "sessiontape-written"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our options of the command line and the ini file."""
+    group = parser.getgroup("sessiontape")
+    group.addoption(
+        "--tape-update",
+        action="store_true",
+        help="write the files that assert_same_tracking compares with anew, where they differ or are missing",
+    )
+    group.addoption(
+        "--tape-keep", metavar="DIR", help="keep what is recorded in DIR, in one store for each process of the test run"
+    )
+    for name, text in _SETTINGS.items():
+        group.addoption(f"--tape-{name}", metavar=name.upper(), help=text)
+        parser.addini(f"tape_{_in_python(name)}", text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line(
+        "markers",
+        "tape(*, upstream=URL, config=FILE, timeout=SECONDS, key_file=FILE, answers=FILE, faults=[SPEC, …]): how the fixtures of "
+        "sessiontape work in a test; answers and faults are the collector's",
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was written: expectations, and the stores that are kept."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    told = [value for report in reports for name, value in getattr(report, "user_properties", ()) if name == _WRITTEN]
+    for path in sorted(set(told)):
+        terminalreporter.write_line(f"sessiontape: wrote {path}")
+    folder = _kept_in(config)
+    for store in sorted(folder.glob("*.db")) if folder else ():
+        terminalreporter.write_line(f"sessiontape: sessiontape sessions --store sqlite:///{store}")
+
+
+@pytest.fixture
+def collector(tape_collector: Collector) -> Collector:
+    """A stand-in for the real server on a free port, fresh for each test; the same as ``tape_collector``."""
+    return tape_collector
+
+
+@pytest.fixture
+def recorder(tape_recorder: Recorder) -> Recorder:
+    """A recording proxy before the collector or ``tape_upstream``; the same as ``tape_recorder``."""
+    return tape_recorder
+
+
+@pytest.fixture
+def replay(tape_replay: Callable[..., SessionRun]) -> Callable[..., SessionRun]:
+    """A function that sends a session to a server; the same as ``tape_replay``."""
+    return tape_replay
+
+
+@pytest.fixture
+def tape_upstream(request: pytest.FixtureRequest) -> str | None:
+    """URL of the server that recorders forward to; None for the collector. Override it if a fixture knows the URL."""
+    return _setting(request, "upstream")
+
+
+@pytest.fixture
+def tape_collector(request: pytest.FixtureRequest, _tape_files: Expectations) -> Iterator[Collector]:
+    """A stand-in for the real server on a free port, fresh for each test."""
+    with ExitStack() as running:
+        with _plainly():
+            from proxy_addon.testing.tapes import Collector
+
+            marked = _marked(request)
+            collector = Collector(
+                wait_s=_wait_s(request),
+                recorded=_tape_files.read(marked["answers"]) if "answers" in marked else None,
+                faults=marked.get("faults", ()),
+                policy=_policy(request),
+            )
+            running.enter_context(collector)
+        yield collector
+
+
+@pytest.fixture
+def tape_recorder(request: pytest.FixtureRequest, tape_upstream: str | None, _tape_store: str) -> Iterator[Recorder]:
+    """A recording proxy on a free port, fresh for each test; what it warns of is on stderr when the test is over."""
+    upstream = tape_upstream or request.getfixturevalue("tape_collector").url
+    with ExitStack() as running:
+        with _plainly():
+            from proxy_addon.testing.tapes import Recorder
+
+            policy, wait_s = _policy(request), _wait_s(request)
+            recorder = Recorder(upstream, _tape_store, name=request.node.nodeid, policy=policy, wait_s=wait_s)
+            running.enter_context(recorder)
+        yield recorder
+    sys.stderr.writelines(f"{line}\n" for line in recorder.warnings)
+
+
+@pytest.fixture
+def tape_replay(request: pytest.FixtureRequest) -> Callable[..., SessionRun]:
+    """A function that sends a session to a server, and returns what came of each step."""
+
+    def replay(
+        session: HeldSession,
+        *,
+        to: str,
+        speed: float | str = "max",
+        timestamps: str = "now",
+        allow_host: str | Iterable[str] = (),
+    ) -> SessionRun:
+        """Send a session, and return once all of it has been sent.
+
+        Args:
+            to: URL of the server. The collector and the recorder of the test are allowed, and otherwise what
+                ``sessiontape replay`` allows.
+            speed: ``max``, or a multiple of the recorded speed.
+            timestamps: As for ``--timestamps``.
+            allow_host: As for ``--allow-host``.
+        """
+        with _plainly():
+            from proxy_addon.testing.replaying import replayed
+
+            ours = [request.getfixturevalue(name).host for name in _SERVERS if name in request.fixturenames]
+            allowed = [*ours, *([allow_host] if isinstance(allow_host, str) else allow_host)]
+            return replayed(session, to, speed=str(speed), timestamps=timestamps, allowed=allowed)
+
+    return replay
+
+
+@pytest.fixture
+def media_session(_tape_files: Expectations) -> Callable[[str], HeldSession]:
+    """A function that reads a session from a file."""
+
+    def media_session(name: str) -> HeldSession:
+        """Return the session in a file of any form that ``sessiontape show`` reads.
+
+        Args:
+            name: Path of a file in the folder of the test or one above it, up to pytest's rootdir, or in a folder
+                ``fixtures`` or ``tapes`` there; ``FILE#SESSION`` for one of several sessions.
+        """
+        with _plainly():
+            return _tape_files.read(name)
+
+    return media_session
+
+
+@pytest.fixture
+def assert_conforms(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """A function that holds a session to the rules."""
+
+    def assert_conforms(
+        session: HeldSession,
+        *,
+        select: str | Iterable[str] = (),
+        ignore: str | Iterable[str] = (),
+        fail_on: str = "error",
+    ) -> None:
+        """Fail if the rules find something in a session, which counts as over.
+
+        Args:
+            select: Only findings of these rules count.
+            ignore: Findings of these rules do not count.
+            fail_on: The severity from which a finding fails the test: ``error``, ``warning`` or ``info``.
+        """
+        with _plainly():
+            from proxy_addon.testing.conforming import complaint
+
+            told = complaint(
+                session, _policy(request), select=_several(select), ignore=_several(ignore), fail_on=fail_on
+            )
+        if told:
+            raise AssertionError(told)
+
+    return assert_conforms
+
+
+@pytest.fixture
+def assert_same_tracking(request: pytest.FixtureRequest, _tape_files: Expectations) -> Callable[..., None]:
+    """A function that holds what a player did to what it did before."""
+
+    def assert_same_tracking(
+        actual: HeldSession,
+        expected: HeldSession,
+        *,
+        ignore: str | Iterable[str] = (),
+        playhead_tolerance: float | None = None,
+    ) -> None:
+        """Fail if a session does not report the same as another one.
+
+        With ``--tape-update``, an expectation that `media_session` read is written anew instead.
+
+        Args:
+            ignore: What may differ, in addition to what the expectation says under ``compare``.
+            playhead_tolerance: By how many seconds playheads may differ; None for what the expectation says.
+        """
+        with _plainly():
+            told = _tape_files.complaint(actual, expected, _several(ignore), playhead_tolerance)
+            if told and request.config.getoption("--tape-update"):
+                request.node.user_properties.append((_WRITTEN, str(_tape_files.write(actual, expected))))
+                told = ""
+        if told:
+            raise AssertionError(told)
+
+    return assert_same_tracking
+
+
+@pytest.fixture
+def _tape_files(request: pytest.FixtureRequest) -> Expectations:
+    from proxy_addon.testing.expectations import Expectations
+
+    return Expectations(
+        request.path.parent,
+        request.config.rootpath,
+        writes=request.config.getoption("--tape-update"),
+        key_file=_file(request, "key-file"),
+        config=_file(request, "config"),
+    )
+
+
+@pytest.fixture(scope="session")
+def _tape_store(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URL of the store of this process: recorders that find it made start faster, and its recordings are told apart."""
+    from proxy_addon.testing.recorders import prepare
+
+    prepare()  # what takes longest comes first, because it happens in another process
+    folder = _kept_in(pytestconfig) or tmp_path_factory.mktemp("sessiontape")
+    folder.mkdir(parents=True, exist_ok=True)
+    process = getattr(pytestconfig, "workerinput", {}).get("workerid", "tape")  # of pytest-xdist
+    return f"sqlite:///{folder / process}.db"
+
+
+_SERVERS = ("tape_collector", "tape_recorder")
+
+
+def _kept_in(config: pytest.Config) -> Path | None:
+    folder: str | None = config.getoption("--tape-keep")
+    return None if folder is None else config.invocation_params.dir / folder
+
+
+def _setting(request: pytest.FixtureRequest, name: str) -> str | None:
+    """Return a setting from the first place that has it; None if none has."""
+    typed = request.config.getoption(f"--tape-{name}")
+    if typed is not None:
+        return str(typed)
+    marked, name = _marked(request), _in_python(name)
+    return str(marked[name]) if name in marked else request.config.getini(f"tape_{name}") or None
+
+
+def _in_python(name: str) -> str:
+    """Return the name of a setting as the marker and the ini file have it."""
+    return name.replace("-", "_")
+
+
+def _file(request: pytest.FixtureRequest, name: str) -> Path | None:
+    """Return a setting that is a file: typed from the current folder, otherwise from pytest's rootdir."""
+    path = _setting(request, name)
+    typed = request.config.getoption(f"--tape-{name}")
+    folder = request.config.rootpath if typed is None else request.config.invocation_params.dir
+    return None if path is None else folder / path
+
+
+def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the arguments of the markers of a test; those of a function go before those of its class and module."""
+    marked: dict[str, Any] = {}
+    for mark in request.node.iter_markers("tape"):
+        marked = {**mark.kwargs, **marked}
+        if mark.args or not mark.kwargs.keys() <= _OF_MARKER:
+            pytest.fail(f"the marker tape takes {', '.join(sorted(_OF_MARKER))}, each by its name", pytrace=False)
+    return marked
+
+
+def _wait_s(request: pytest.FixtureRequest) -> float:
+    from proxy_addon.testing.collecting import WAIT_S
+
+    text = _setting(request, "timeout")
+    try:
+        return WAIT_S if text is None else float(text)
+    except ValueError:
+        return pytest.fail(f"tape_timeout is {text!r}; expected a number of seconds", pytrace=False)
+
+
+def _policy(request: pytest.FixtureRequest) -> Policy:
+    from proxy_addon.files import settings
+
+    return settings.load(_file(request, "config"))
+
+
+def _several(names: str | Iterable[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Make an error that the user can fix a failure that says so, without a traceback."""
+    from proxy_addon.errors import SessiontapeError
+
+    try:
+        yield
+    except SessiontapeError as e:
+        raise pytest.fail.Exception(f"{e}\n  {e.hint}" if e.hint else str(e), pytrace=False) from None

@@ -1,0 +1,226 @@
+"""Files of sessions that a test is held to: finding, reading, comparing and writing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from proxy_addon import __version__
+from proxy_addon.core import jsontext
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.expectations.compare import Compare
+from proxy_addon.core.expectations.tracking import compare_tracking
+from proxy_addon.core.fixtures import fixture
+from proxy_addon.core.fixtures.captures import Capture, Tally
+from proxy_addon.core.fixtures.held import HeldSession, sessions_in
+from proxy_addon.core.pseudonyms import Pseudonymiser
+from proxy_addon.core.sessions import Session
+from proxy_addon.errors import ProtocolError, SettingsError
+from proxy_addon.files import captures, keys, sessions, settings
+from proxy_addon.files.unpacking import Unpacked, unpacked
+from proxy_addon.files.whole import write
+from proxy_addon.reporting.tracking import text
+
+FOLDERS = ("", "fixtures", "tapes")
+"""Where a file is looked for, in the folder of a test and in each one above it."""
+
+
+class Missing:
+    """What stands for a session whose file is not there yet, and is about to be written."""
+
+    def __init__(self, path: Path) -> None:
+        """Stand for the session in a file that will be at a path."""
+        self.path = path
+
+    def __getattr__(self, name: str) -> Any:
+        """Fail, because there is nothing to look at yet.
+
+        Raises:
+            SettingsError: Whatever is asked for.
+        """
+        if name.startswith("__"):  # Python itself asks, and needs to hear it in its own way
+            raise AttributeError(name)
+        raise SettingsError(
+            f"{_shortened(self.path)} is not there yet",
+            hint="with --tape-update, the test that compares with it writes it; run that one first",
+        )
+
+
+class Expectations:
+    """The files that one test uses."""
+
+    def __init__(
+        self,
+        beside: Path,
+        root: Path,
+        *,
+        writes: bool = False,
+        key_file: Path | None = None,
+        config: Path | None = None,
+    ) -> None:
+        """Use the files around a test.
+
+        Args:
+            beside: The folder of the test.
+            root: The last folder to look in when going up.
+            writes: Whether a file that is missing is about to be written.
+            key_file: File with the key of the tokens that replace personal values in what is written; None for a key
+                that follows from the session.
+            config: The settings file that says what else is personal; None for the one in the current folder.
+        """
+        self._beside = beside
+        self._root = root
+        self._writes = writes
+        self._key_file = key_file
+        self._config = config
+        self._paths: dict[int, tuple[object, Path]] = {}
+
+    def read(self, name: str) -> HeldSession:
+        """Return the session in a file.
+
+        Args:
+            name: Path of the file, in one of `FOLDERS` of a folder; ``FILE#SESSION`` for one of several sessions.
+
+        Raises:
+            SettingsError: There is no such file, or it holds no session.
+            NotFound: It holds several, and the name does not say which, or none with the name.
+        """
+        path, mark, wanted = name.partition("#")
+        found = next(filter(Path.is_file, self._places(path)), None)
+        held: Any
+        if found is not None:
+            where = f"{_shortened(found)}{mark}{wanted}"
+            held = sessions.one(_sessions_in(_shortened(found)), where)
+        elif self._writes and not mark:
+            found = self._new(path)
+            held = Missing(found)
+        else:
+            raise SettingsError(
+                f"there is no {path} in {_shortened(self._beside)} or above, nor in a folder fixtures or tapes there",
+                hint="'pytest --tape-update' writes it, if the test compares with it; 'sessiontape export' makes one, too",
+            )
+        self._paths[id(held)] = (held, found)
+        return held  # type: ignore[no-any-return]
+
+    def _places(self, name: str) -> Iterator[Path]:
+        for folder in (self._beside, *self._beside.parents):
+            yield from (folder / each / name for each in FOLDERS)
+            if folder == self._root:
+                return
+
+    def _new(self, name: str) -> Path:
+        """Return the path at which to write a file that is not there: in the first of `FOLDERS` beside the test that is."""
+        if len(Path(name).parts) > 1:
+            return self._beside / name
+        there = [self._beside / each for each in FOLDERS[1:] if (self._beside / each).is_dir()]
+        return (there[0] if there else self._beside / FOLDERS[1]) / name
+
+    def complaint(
+        self, actual: HeldSession, expected: HeldSession, ignore: Iterable[str], playhead_tolerance_s: float | None
+    ) -> str:
+        """Return where a session does not report what is expected; empty if it does.
+
+        Args:
+            ignore: What may differ, in addition to what the expectation says.
+            playhead_tolerance_s: By how much playheads may differ; None for what the expectation says.
+
+        Raises:
+            SettingsError: A rule of what to ignore names no place, or ``compare`` of the expectation is invalid.
+        """
+        if isinstance(expected, Missing):
+            return f"{_shortened(expected.path)} is not there"
+        path = self._paths.get(id(expected), (None, None))[1]
+        name = "expected" if path is None else _shortened(path)
+        compare = Compare.parsed(expected.compare, name).with_rules(ignore, "ignore")
+        if playhead_tolerance_s is not None:
+            compare = replace(compare, playhead_tolerance_s=playhead_tolerance_s)
+        comparison = compare_tracking(actual, expected, compare)
+        return "" if comparison.is_same else text(comparison, expected=name)
+
+    def write(self, actual: HeldSession, expected: HeldSession) -> Path:
+        """Write what a player did over what was expected of it, keeping how they are compared; return the path.
+
+        Raises:
+            SettingsError: The expectation is not one that `read` returned or its file is no fixture, or it cannot be
+                written.
+        """
+        path = self._paths.get(id(expected), (None, None))[1]
+        if path is None:
+            raise SettingsError(
+                "--tape-update has no file to write: what the test expects does not come from media_session"
+            )
+        if path.exists() and not is_fixture(path.read_bytes()):
+            raise SettingsError(
+                f"--tape-update does not write {_shortened(path)}, because it is no fixture",
+                hint="'sessiontape export FILE --format fixture' makes a fixture of any file with sessions",
+            )
+        compare = None if isinstance(expected, Missing) else expected.compare
+        session, exchanges = _pseudonymised(actual, self._key_file, self._config)
+        written = fixture.document(session, exchanges, version=__version__, compare=compare)
+        with suppress(OSError):  # the next line says what is wrong
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, [written.encode()])
+        return path
+
+
+def _pseudonymised(held: HeldSession, key_file: Path | None, config: Path | None) -> tuple[Session, Sequence[Exchange]]:
+    """Return a session without personal values, for everybody who sees the repository."""
+    session = held.session
+    if session.pseudonymised:
+        return session, held.exchanges
+    key = keys.of_output([session.id]) if key_file is None else keys.key_of(key_file)
+    pseudonymise = Pseudonymiser(key, settings.load_personal(config))
+    address = None if session.client_address is None else pseudonymise.address(session.client_address)
+    changed = replace(session, pseudonymised=True, client_address=address)
+    return changed, [pseudonymise(exchange) for exchange in held.exchanges]
+
+
+def _sessions_in(path: str) -> Sequence[HeldSession]:
+    """Return the sessions in a file, at least one.
+
+    Raises:
+        SettingsError: The file cannot be read, or holds no session in a form that we know.
+    """
+    file = unpacked(path)
+    form = captures.recognised(file)
+    if form is None:
+        raise SettingsError(f"{path} does not hold sessions in a known format")
+    try:
+        if form.is_sessions:
+            tally = Tally()
+            found = captures.sessions(file, form, tally)
+        else:
+            capture = _capture(file, form)
+            tally, found = capture.tally, sessions_in(capture)
+    except ProtocolError as e:
+        raise SettingsError(f"{path}: {e}") from e
+    if tally.broken_count:
+        raise SettingsError(f"{tally.broken[0]}", hint="a test is held to whole files only: mend it, or write it anew")
+    if not found:
+        raise SettingsError(f"{path}: no request in it belongs to a session")
+    return found
+
+
+def _capture(file: Unpacked, form: captures.Form) -> Capture:
+    if form is not captures.Form.FLOWS:
+        return captures.capture(file, form)
+    from proxy_addon.recording import flow_files  # noqa: PLC0415  # it imports mitmproxy, which takes a second
+
+    return flow_files.capture(file.reopen(), file.name)
+
+
+def is_fixture(raw: bytes) -> bool:
+    """Whether a file is a fixture, so that it can be written anew without losing anything else."""
+    try:
+        return fixture.is_fixture(jsontext.loads(raw))
+    except ProtocolError:
+        return False
+
+
+def _shortened(path: Path) -> str:
+    """Return a path as it is from the current folder, if it is below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
