@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
+import re
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +18,12 @@ from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.judging.exchanges import judge_exchange
 from storage.engine import Store
 from storage.saving import Judged, RecordingRun, save_batch
+from tests import personal
 from tests.builders import BEGIN, batch, event, event_dict, preflight, response, start
 from tests.processes import collector, printed, recorder, run
 from tests.sdk_traffic import SdkRequest, load
 
+DAY = timedelta(days=1)
 EXACT = ["fixture", "har", "ndjson", "flow"]
 """Formats that hold all of a session."""
 PLAIN = [
@@ -123,6 +129,36 @@ def test_a_pseudonymised_export_stays_the_same_from_then_on(url, other_url, tmp_
     assert all(each["pseudonymised"] for each in printed("sessions", "--store", other_url))
     second = export(other_url, tmp_path / "second.ndjson", "ndjson")
     assert _without_names(second) == _without_names(text.encode())
+
+
+@pytest.mark.parametrize("format", [*EXACT, "csv"])
+def test_no_personal_value_leaves_by_default(sqlite_url, tmp_path, format):
+    two = [replace(each, id=f"b{n}", received_at=each.received_at + DAY) for n, each in enumerate(personal.playback())]
+    seeded(sqlite_url, [replace(each, id=f"a{n}") for n, each in enumerate(personal.playback())] + two)
+    export(sqlite_url, tmp_path / "out", format)
+    texts = [Path(path).read_bytes() for path in paths(tmp_path / "out")]
+    texts += [base64.b64decode(coded) for text in texts for coded in re.findall(rb'"base64": ?"([^"]*)"', text)]
+    assert texts
+    for text in texts:
+        assert personal.found_in(text) == []
+    assert personal.found_in(export(sqlite_url, tmp_path / "raw", format, "--raw")) != []
+
+
+def test_one_visitor_has_one_token_in_an_export_and_for_ever_with_a_key_file(sqlite_url, tmp_path):
+    two = [replace(each, id=f"b{n}", received_at=each.received_at + DAY) for n, each in enumerate(personal.playback())]
+    seeded(sqlite_url, [replace(each, id=f"a{n}") for n, each in enumerate(personal.playback())] + two)
+
+    def tokens(name: str, *options: str) -> list[str]:
+        export(sqlite_url, tmp_path / name, "fixture", *options)
+        starts = [json.loads(Path(path).read_text())["exchanges"][0] for path in paths(tmp_path / name)]
+        return [each["request"]["body"]["json"]["params"]["analytics.visitorId"] for each in starts]
+
+    one, other = tokens("plain")
+    assert one == other
+    key = ("--key-file", str(tmp_path / "key"))
+    assert len({*tokens("first", *key), *tokens("second", *key)}) == 1
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    assert tokens("third", *key) != [one, other]
 
 
 @pytest.mark.parametrize("options", [(), ("--raw",), ("--key-file", "key")])
