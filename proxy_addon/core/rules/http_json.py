@@ -92,9 +92,10 @@ def content_type_not_json(exchange: Exchange) -> Iterable[Problem]:
     URL, which the server answers.
 
     Known limits: If there are several such headers, only the first one is read. Types that end in `+json` are reported.
-    Other rules check whether the body is JSON.
+    A request without any header comes from a file of a tool that did not keep headers, and is not reported. Other rules
+    check whether the body is JSON.
     """
-    if exchange.route.operation in TRACKING:
+    if exchange.route.operation in TRACKING and exchange.request.headers:
         value = header(exchange.request.headers, "content-type")
         if value is None:
             yield Problem("no Content-Type; expected application/json")

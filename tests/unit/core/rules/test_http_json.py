@@ -46,7 +46,8 @@ def sends(method: str, path: str, body: bytes = b"", status: int = 204, **change
 
 
 def typed(*content_types: str) -> Exchange:
-    return sends("POST", EVENTS_PATH, PLAY, headers=tuple(("Content-type", value) for value in content_types))
+    headers = (("Host", "upstream.example"), *(("Content-type", value) for value in content_types))
+    return sends("POST", EVENTS_PATH, PLAY, headers=headers)
 
 
 def answers(status: int, body: bytes = b"", path: str = EVENTS_PATH, **changes: Any) -> Exchange:
@@ -228,6 +229,7 @@ NEAR = [
     silent("content-type-not-json", typed("Application/JSON ; charset=utf-8")),
     silent("content-type-not-json", typed("application/json", "text/plain")),
     silent("content-type-not-json", sends("OPTIONS", EVENTS_PATH, headers=())),
+    silent("content-type-not-json", sends("POST", EVENTS_PATH, PLAY, headers=())),
     silent("content-type-not-json", sends("GET", "/api/v1/schemas/play", headers=())),
     silent("body-empty", b"0", beside="body-not-object"),
     silent("body-empty", b"\x0b", beside="body-not-json"),
