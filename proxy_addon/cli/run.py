@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +14,17 @@ import click
 from proxy_addon.cli import sources
 from proxy_addon.cli.check import FAIL_ON
 from proxy_addon.cli.options import SERVER_URL, config_option
+from proxy_addon.cli.playbacks import attempts
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.core.wording import visible
+from proxy_addon.errors import SettingsError
 from proxy_addon.process import children
 from proxy_addon.reporting.words import counted
 from storage import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from proxy_addon.core.fixtures.held import HeldSession
-    from proxy_addon.testing.verdicts import Judged
+    from proxy_addon.testing.expected import Recorded
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -29,22 +33,54 @@ if TYPE_CHECKING:
     "--upstream",
     type=SERVER_URL,
     metavar="URL",
-    help="Record what the command's player sends to this server; by default a collector answers.",
+    help="Record what the player sends to this server; by default a collector answers.",
 )
 @click.option(
     "--from",
     "session",
     metavar="SESSION",
-    help="Let the collector give the answers recorded in this session, of the store or of a file.",
+    help="Let the collector answer as production answered this session, of the store or a file.",
 )
-@click.option("--fault", "faults", multiple=True, metavar="WHERE:ACTION[:WHEN]", help="As for 'collector --fault'.")
-@click.option("--check/--no-check", default=True, show_default=True, help="Check what was recorded against the rules.")
+@click.option(
+    "--expect",
+    multiple=True,
+    metavar="FIXTURE",
+    help="Compare what is recorded with the session in this file, as 'diff --as-test' does. May be repeated.",
+)
+@click.option("--check/--no-check", default=True, show_default=True, help="Check what is recorded against the rules.")
 @click.option(
     "--fail-on",
     type=click.Choice(FAIL_ON),
     default="error",
     show_default=True,
     help="Exit with 1 if a finding has this severity or a higher one.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="WHERE:ACTION[:WHEN]",
+    help="Make the collector fail, as with 'collector --fault'. May be repeated.",
+)
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.{json,xml}",
+    help="Write the result to this file, as JSON or as JUnit XML.",
+)
+@click.option(
+    "--update",
+    is_flag=True,
+    allow_from_autoenv=False,
+    help="Write what is recorded to the files of --expect instead of comparing it. Refused where the environment variable "
+    "CI is set.",
+)
+@click.option(
+    "--key-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --update: the key by which personal values become tokens, so that they stay the same from one update to the "
+    "next. Made if it is missing.",
 )
 @config_option
 @click.option(
@@ -60,9 +96,13 @@ def run(
     command: tuple[str, ...],
     upstream: ServerUrl | None,
     session: str | None,
-    faults: tuple[str, ...],
+    expect: tuple[str, ...],
     check: bool,
     fail_on: str,
+    faults: tuple[str, ...],
+    report: Path | None,
+    update: bool,
+    key_file: Path | None,
     config: Path | None,
     store_url: str | None,
 ) -> None:
@@ -72,23 +112,30 @@ def run(
     same without http://. SESSIONTAPE_CONTROL is the address of an HTTP API by which a test waits for sessions and orders
     faults. Input, output and terminal are the command's own; what this command says goes to stderr.
 
-    Exit code: that of COMMAND if it failed, and 128 + N if signal N ended it; else 1 for findings, 2 if nothing was
-    recorded, else 0.
+    Exit code: that of COMMAND if it failed, and 128 + N if signal N ended it; else 2 if nothing was recorded, 1 for
+    findings or differences, else 0.
     """
     # Imported here because --help must not wait for the HTTP library, the database and the rules.
     from proxy_addon.core.findings import Severity  # noqa: PLC0415
-    from proxy_addon.files import settings  # noqa: PLC0415
+    from proxy_addon.files import settings, whole  # noqa: PLC0415
+    from proxy_addon.reporting import trials  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console  # noqa: PLC0415
+    from proxy_addon.testing.expected import Recorded, paired  # noqa: PLC0415
     from proxy_addon.testing.stages import Stage  # noqa: PLC0415
 
     if upstream is not None and (session is not None or faults):
         raise click.UsageError(
             "--from and --fault are for the collector, which --upstream replaces: leave out one of them"
         )
+    _check_update(expect, key_file, update=update)
+    if report is not None:
+        trials.check_path(report)
     program = children.find(command[0])
+    expected = _expected(expect, update=update)
     threshold = None if fail_on == "never" else Severity(fail_on).weight
     stage = Stage(
         upstream=upstream,
-        recorded=None if session is None else _held(store_url or DEFAULT_STORE, session),
+        recorded=() if session is None else attempts(store_url or DEFAULT_STORE, session),
         faults=faults,
         store_url=store_url,
         policy=settings.load(config),
@@ -99,48 +146,115 @@ def run(
         stage.stop()
         if ending.interrupted_by is not None:
             sys.exit(ending.code or 128 + ending.interrupted_by)
-        for line in stage.warnings:
+        for line in stage.remarks:
             _say(line)
-        recorded = stage.sessions()
-    fails = check and _tell_findings(recorded, threshold)
-    if not recorded:
+        judged = stage.sessions()
+        recorded = [Recorded(held=each.held, case=stage.case_of(each)) for each in judged]
+    updated = update and not ending.code and bool(recorded)
+    if updated:
+        _update(expect, expected, recorded, key_file, config)
+        expected = {}
+    pairing = paired(expected, recorded)
+    trial = trials.Trial(
+        command=command,
+        code=ending.code,
+        checked=[each.subject for each in judged] if check else None,
+        threshold=threshold,
+        recorded=len(judged),
+        compared=pairing.compared,
+        unexpected=[each.session for each in pairing.unexpected],
+        is_complete=stage.is_complete,
+    )
+    trials.print_trial(console(stderr=True), trial)
+    if not judged:
         _say("nothing was recorded: let the player report to the address in SESSIONTAPE_URL")
     elif store_url is not None:
-        _say(f"{counted(len(recorded), 'session')} kept: 'sessiontape sessions --name {stage.name}' lists them")
-    if ending.code:
-        sys.exit(ending.code)
-    if not recorded or not stage.is_complete:
-        sys.exit(2)
-    sys.exit(1 if fails else 0)
+        _say(f"{counted(len(judged), 'session')} kept: 'sessiontape sessions --name {stage.name}' lists them")
+    if expected and pairing.aside:
+        _say(f"{counted(len(pairing.aside), 'session')} of other cases not compared: no --expect is for them")
+    if update and not updated:
+        _say("nothing was updated, because the command failed" if ending.code else "nothing was updated")
+    if report is not None:
+        whole.write(report, trials.pieces(report, trial))
+    sys.exit(trial.exit_code)
 
 
-def _tell_findings(recorded: list[Judged], threshold: int | None) -> bool:
-    """Print the findings on stderr; return whether one of them fails the run."""
-    from proxy_addon.reporting.checks import TextReport  # noqa: PLC0415
-    from proxy_addon.reporting.terminal import console  # noqa: PLC0415
+def _check_update(expect: Sequence[str], key_file: Path | None, *, update: bool) -> None:
+    if not update:
+        if key_file is not None:
+            raise click.UsageError("--key-file is for --update, which writes files with tokens")
+        return
+    if not expect:
+        raise click.UsageError("--update needs the file to write: --expect FIXTURE")
+    if os.environ.get("CI", "").lower() not in ("", "0", "false"):
+        raise SettingsError(
+            "--update is refused, because CI is set: a build that writes its own expectations cannot fail",
+            hint="update on your machine, and commit the file; or unset CI for this command",
+        )
 
-    report = TextReport(console(stderr=True))
-    findings = [finding for each in recorded for finding in each.judgement.findings]
-    fails = threshold is not None and any(finding.severity.weight >= threshold for finding in findings)
-    report.begin()
-    for each in recorded:
-        report.add(each.subject)
-    report.end(ok=not fails)
-    return fails
+
+def _expected(names: Sequence[str], *, update: bool) -> Mapping[str, HeldSession]:
+    """Return the expectations by the names of their files; without those that --update will make.
+
+    Raises:
+        SettingsError: A file cannot be read or says how to compare in a way that makes no sense, or --update would overwrite what is no fixture.
+    """
+    from proxy_addon.core.expectations.compare import Compare  # noqa: PLC0415
+
+    found: dict[str, HeldSession] = {}
+    for name in names:
+        if update and not Path(name).exists():
+            continue
+        found[name] = sources.held(name)
+        Compare.parsed(found[name].compare, name)  # so that a mistake is told before the command runs
+        if update and not _is_fixture(name):
+            raise SettingsError(
+                f"{name} is no fixture, and --update writes fixtures",
+                hint=f"'sessiontape expect {name} -o FILE.json' makes one of it",
+            )
+    return found
 
 
-def _held(store_url: str, name: str) -> HeldSession:
-    """Return a session in the store or in a file."""
-    from proxy_addon.core.fixtures.held import HeldSession  # noqa: PLC0415
-    from proxy_addon.files.sessions import is_file_name  # noqa: PLC0415
-    from storage import exchanges, sessions  # noqa: PLC0415
-    from storage.opening import reading  # noqa: PLC0415
+def _is_fixture(name: str) -> bool:
+    from proxy_addon.core.fixtures import fixture  # noqa: PLC0415
 
-    if is_file_name(name):
-        return sources.held(name)
-    with reading(store_url) as db:
-        found = sessions.find(db, name)
-        return HeldSession(session=found, exchanges=tuple(exchanges.of_session(db, found.id)))
+    try:
+        return fixture.is_fixture(json.loads(Path(name).read_bytes()))
+    except (OSError, ValueError):  # FILE#SESSION, or a compressed file
+        return False
+
+
+def _update(
+    names: Sequence[str],
+    expected: Mapping[str, HeldSession],
+    recorded: Sequence[Recorded],
+    key_file: Path | None,
+    config: Path | None,
+) -> None:
+    """Write recorded sessions to the files of expectations: first to those that are there, then to new ones in order.
+
+    Raises:
+        SettingsError: There are not as many sessions as files; nothing was written. Or a file cannot be written.
+    """
+    from proxy_addon.core.pseudonyms import Pseudonymiser  # noqa: PLC0415
+    from proxy_addon.files import keys, settings, whole  # noqa: PLC0415
+    from proxy_addon.testing.expected import as_fixture, paired  # noqa: PLC0415
+
+    pairing = paired(expected, recorded)
+    found = {name: each.actual for name, each in pairing.compared.items() if each is not None}
+    new = [name for name in names if name not in expected]
+    left = [*pairing.unexpected, *(pairing.aside if new else ())]
+    if len(found) < len(expected) or len(left) != len(new):
+        raise SettingsError(
+            f"nothing was updated: {counted(len(recorded), 'session')} recorded for {counted(len(names), 'file')} of "
+            "--expect",
+            hint="repeat --expect so that each session has a file",
+        )
+    found |= dict(zip(new, left, strict=True))
+    pseudonymise = Pseudonymiser(keys.key_of(key_file), settings.load_personal(config))
+    for name, held in found.items():
+        whole.write(Path(name), [as_fixture(held, expected.get(name), pseudonymise).encode()])
+        _say(f"{name} written")
 
 
 def _say(line: str) -> None:

@@ -64,6 +64,24 @@ def suite_begin(
 SUITE_END = "</testsuite>\n</testsuites>\n"
 
 
+def subject_case(subject: Subject, threshold: int | None) -> tuple[str, bool]:
+    """Return the test case of a judged subject, and whether it failed.
+
+    Args:
+        threshold: The weight from which a finding is a failure; None if no finding is. The others are its output.
+    """
+    others = []
+    failures = []
+    for finding in subject.judgement.findings:
+        text = visible(f"{subject.place(finding)} {finding_line(finding)}".strip())
+        if threshold is not None and finding.severity.weight >= threshold:
+            failures.append(Problem(element="failure", kind=finding.rule, message=finding.message, text=text))
+        else:
+            others.append(text)
+    name = " ".join(filter(None, (subject.name, visible(subject.about))))
+    return case("sessiontape", name, failures, out="\n".join(others)), bool(failures)
+
+
 class JUnitReport:
     """A test case for each subject; findings from the threshold on are failures, and the others are its output."""
 
@@ -84,18 +102,10 @@ class JUnitReport:
 
     def add(self, subject: Subject) -> None:
         """Add a test case for a subject."""
-        others = []
-        failures = []
-        for finding in subject.judgement.findings:
-            text = visible(f"{subject.place(finding)} {finding_line(finding)}".strip())
-            if self._threshold is not None and finding.severity.weight >= self._threshold:
-                failures.append(Problem(element="failure", kind=finding.rule, message=finding.message, text=text))
-            else:
-                others.append(text)
-        name = " ".join(filter(None, (subject.name, visible(subject.about))))
-        self._cases.write(case("sessiontape", name, failures, out="\n".join(others)))
+        text, failed = subject_case(subject, self._threshold)
+        self._cases.write(text)
         self._tests += 1
-        self._failures += bool(failures)
+        self._failures += failed
 
     def end(self, *, ok: bool) -> None:  # the failures say it
         """Write the whole document."""

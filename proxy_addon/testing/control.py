@@ -121,7 +121,7 @@ class Control:
         self._policy = policy
         self._threshold = threshold
         self._now = now
-        self._case = _Case(None, now())
+        self._cases = [_Case(None, now())]
         self._news: _News | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._routes: list[tuple[str, re.Pattern[str], _Answering, tuple[str, ...]]] = [
@@ -134,6 +134,14 @@ class Control:
             ("GET", re.compile(r"/verdict"), self._verdict, ()),
             ("GET", re.compile(r"/openapi\.json"), self._document, ()),
         ]
+
+    @property
+    def _case(self) -> _Case:
+        return self._cases[-1]
+
+    def case_of(self, began_at: datetime) -> int:
+        """Return the number of the case in which a session began."""
+        return sum(case.began_at <= began_at for case in self._cases[1:])
 
     def changed(self) -> None:
         """Note that something was stored. May be called from any thread, before and after requests, too."""
@@ -270,7 +278,7 @@ class Control:
         return Response(status=204)
 
     async def _begin(self, call: _Call) -> Response:
-        self._case = _Case(_text(call.body, "name", ("name",)), self._now())
+        self._cases.append(_Case(_text(call.body, "name", ("name",)), self._now()))
         if self._faults is not None:
             self._faults.forgive()
         return _answer(HTTPStatus.CREATED, {"case": self._case.document()})

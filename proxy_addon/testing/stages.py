@@ -36,7 +36,7 @@ class Stage:
         self,
         *,
         upstream: ServerUrl | None,
-        recorded: HeldSession | None,
+        recorded: Sequence[HeldSession],
         faults: Iterable[str],
         store_url: str | None,
         policy: Policy,
@@ -46,7 +46,8 @@ class Stage:
 
         Args:
             upstream: The server to record; None for a collector.
-            recorded: The session that the collector answers from; None for answers by the protocol.
+            recorded: The session that the collector answers from, with all attempts to start it; empty for answers by the
+                protocol.
             faults: Of the collector, from the beginning.
             store_url: Where the recording is kept; None if it is dropped when the context ends.
             policy: How strictly to judge.
@@ -62,6 +63,8 @@ class Stage:
         self._policy = policy
         self._threshold = threshold
         self._recorder: RunningRecorder | None = None
+        self._collector: RunningCollector | None = None
+        self._control: Control | None = None
         self._playing = ExitStack()
         self._all = ExitStack()
 
@@ -83,9 +86,11 @@ class Stage:
             if self._upstream is not None:
                 upstream, faults = self._upstream, None
             else:
-                collector = playing.enter_context(RunningCollector(self._recorded, self._faults, self._policy))
+                self._collector = collector = playing.enter_context(
+                    RunningCollector(self._recorded, self._faults, self._policy)
+                )
                 upstream, faults = collector.url, Faults(order=collector.order, forgive=collector.forgive)
-            control = Control(self._since, faults, policy=self._policy, threshold=self._threshold)
+            self._control = control = Control(self._since, faults, policy=self._policy, threshold=self._threshold)
             self._recorder = RunningRecorder(
                 upstream,
                 store_url,
@@ -117,14 +122,20 @@ class Stage:
         self._playing.close()
 
     @property
-    def warnings(self) -> Sequence[str]:
-        """What the recorder logged as warnings and errors, one line each."""
-        return self._recorder.warnings if self._recorder else ()
+    def remarks(self) -> Sequence[str]:
+        """What recorder and collector have to say, one line each: warnings, and what the answers could not be found for."""
+        warnings = self._recorder.warnings if self._recorder else ()
+        return [*warnings, *(self._collector.remarks if self._collector else ())]
 
     @property
     def is_complete(self) -> bool:
         """Whether all exchanges were stored; known after `stop`."""
         return self._recorder is not None and self._recorder.is_complete
+
+    def case_of(self, judged: Judged) -> int:
+        """Return the number of the case, as the command began them, that a recorded session belongs to."""
+        assert self._control is not None
+        return self._control.case_of(judged.session.started_at)
 
     def sessions(self) -> list[Judged]:
         """Return what was recorded, oldest session first, each judged as over.

@@ -45,12 +45,17 @@ send(where + "/events", event("sessionEnd", 0.2, playhead=-1))
 """
 
 
-def played(how: str, *options: str, then: str = "") -> tuple[int, str, str]:
-    """Run a player under `run`; return its exit code, its output, and what was said on stderr."""
+def played(how: str, *options: str, then: str = "", **variables: str) -> tuple[int, str, str]:
+    """Run a player under `run`; return its exit code, its output, and what was said on stderr.
+
+    Args:
+        then: More of the player, after what it reports.
+        **variables: Of the environment.
+    """
     family = Family()
     done = forking.run(
         [processes.COMMAND, "run", *options, "--", sys.executable, "-c", PLAYER + how + then],
-        env=os.environ | family.mark,
+        env=os.environ | family.mark | variables,
         text=True,
         timeout=60,
     )
@@ -109,6 +114,40 @@ def test_the_collector_answers_from_a_session(tmp_path, sqlite_url):
     first, second = processes.printed("sessions", "--store", sqlite_url)
     shown = [processes.printed("show", each["id"], "--store", sqlite_url)["exchanges"] for each in (first, second)]
     assert [[each["response"]["status"] for each in every] for every in shown] == [[201, 202, 204]] * 2
+
+
+def test_the_tracking_is_held_to_fixtures_which_are_rewritten_on_purpose_only(tmp_path):
+    fixture, report = tmp_path / "visit.json", tmp_path / "report.json"
+    options = ("--expect", str(fixture), "--report", str(report))
+
+    code, _, said = played(WHOLE, *options, "--update", CI="true")
+    assert (code, "CI is set" in said, fixture.exists()) == (2, True, False)
+    assert played(WHOLE, *options)[0] == 2, "there is no such file"
+    assert played(WHOLE, *options, "--update", CI="")[0] == 0
+    made = json.loads(fixture.read_text())
+    assert made["sessiontape"]["pseudonymised"]
+    fixture.write_text(json.dumps({**made, "compare": {"ignore": ["params/media.id"]}}))
+
+    code, _, said = played(WHOLE, *options)
+    assert (code, "same tracking" in said) == (0, True), said
+    code, _, said = played(WHOLE.replace('"play"', '"pauseStart"'), *options)
+    assert (code, "pauseStart" in said) == (1, True), said
+    (expectation,) = json.loads(report.read_text())["expectations"]
+    assert expectation["comparison"]["differences"]
+
+    assert played(WHOLE, *options, "--update", CI="", then="sys.exit(3)")[0] == 3
+    assert played(WHOLE + WHOLE, *options, "--update", CI="")[0] == 2, "two sessions for one file"
+    assert json.loads(fixture.read_text())["exchanges"] == made["exchanges"], "nothing was written"
+    assert played(WHOLE.replace('"play"', '"pauseStart"'), *options, "--update", CI="")[0] == 0
+    again = json.loads(fixture.read_text())
+    assert again["compare"] == {"ignore": ["params/media.id"]}
+    assert "pauseStart" in fixture.read_text()
+    assert list(tmp_path.glob(".*")) == []
+
+    har = tmp_path / "other.json"
+    har.write_text(json.dumps({"log": {"version": "1.2", "creator": {"name": "x", "version": "1"}, "entries": []}}))
+    assert played(WHOLE, "--expect", str(har), "--update", CI="")[0] == 2
+    assert "entries" in har.read_text()
 
 
 @contextmanager
