@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from storage import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from proxy_addon.core.fixtures.held import HeldSession
-    from proxy_addon.testing.expected import Recorded
+    from proxy_addon.testing.pairing import Recorded
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -120,7 +119,7 @@ def run(
     from proxy_addon.files import settings, whole  # noqa: PLC0415
     from proxy_addon.reporting import trials  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console  # noqa: PLC0415
-    from proxy_addon.testing.expected import Recorded, paired  # noqa: PLC0415
+    from proxy_addon.testing.pairing import Recorded, paired  # noqa: PLC0415
     from proxy_addon.testing.stages import Stage  # noqa: PLC0415
 
     if upstream is not None and (session is not None or faults):
@@ -197,31 +196,27 @@ def _expected(names: Sequence[str], *, update: bool) -> Mapping[str, HeldSession
     """Return the expectations by the names of their files; without those that --update will make.
 
     Raises:
-        SettingsError: A file cannot be read or says how to compare in a way that makes no sense, or --update would overwrite what is no fixture.
+        SettingsError: A file cannot be read, it says how to compare in a way that makes no sense, or --update would write
+            over what is no fixture.
     """
     from proxy_addon.core.expectations.compare import Compare  # noqa: PLC0415
+    from proxy_addon.files.sessions import path_in  # noqa: PLC0415
+    from proxy_addon.files.unpacking import read  # noqa: PLC0415
+    from proxy_addon.testing.expectations import is_fixture  # noqa: PLC0415
 
     found: dict[str, HeldSession] = {}
     for name in names:
-        if update and not Path(name).exists():
+        path = path_in(name)
+        if update and not Path(path).exists():
             continue
         found[name] = sources.held(name)
         Compare.parsed(found[name].compare, name)  # so that a mistake is told before the command runs
-        if update and not _is_fixture(name):
+        if update and (name != path or not is_fixture(read(path))):
             raise SettingsError(
-                f"{name} is no fixture, and --update writes fixtures",
-                hint=f"'sessiontape expect {name} -o FILE.json' makes one of it",
+                f"--update does not write {name}, because it is no fixture of one session",
+                hint=f"'sessiontape export {name} --format fixture -o FILE.json' makes one of it",
             )
     return found
-
-
-def _is_fixture(name: str) -> bool:
-    from proxy_addon.core.fixtures import fixture  # noqa: PLC0415
-
-    try:
-        return fixture.is_fixture(json.loads(Path(name).read_bytes()))
-    except (OSError, ValueError):  # FILE#SESSION, or a compressed file
-        return False
 
 
 def _update(
@@ -236,9 +231,9 @@ def _update(
     Raises:
         SettingsError: There are not as many sessions as files; nothing was written. Or a file cannot be written.
     """
-    from proxy_addon.core.pseudonyms import Pseudonymiser  # noqa: PLC0415
-    from proxy_addon.files import keys, settings, whole  # noqa: PLC0415
-    from proxy_addon.testing.expected import as_fixture, paired  # noqa: PLC0415
+    from proxy_addon.files import whole  # noqa: PLC0415
+    from proxy_addon.testing.expectations import as_fixture  # noqa: PLC0415
+    from proxy_addon.testing.pairing import paired  # noqa: PLC0415
 
     pairing = paired(expected, recorded)
     found = {name: each.actual for name, each in pairing.compared.items() if each is not None}
@@ -251,9 +246,8 @@ def _update(
             hint="repeat --expect so that each session has a file",
         )
     found |= dict(zip(new, left, strict=True))
-    pseudonymise = Pseudonymiser(keys.key_of(key_file), settings.load_personal(config))
     for name, held in found.items():
-        whole.write(Path(name), [as_fixture(held, expected.get(name), pseudonymise).encode()])
+        whole.write(Path(name), [as_fixture(held, expected.get(name), key_file=key_file, config=config).encode()])
         _say(f"{name} written")
 
 

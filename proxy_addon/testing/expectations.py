@@ -10,14 +10,12 @@ from typing import Any
 
 from proxy_addon import __version__
 from proxy_addon.core import jsontext
-from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.expectations.compare import Compare
 from proxy_addon.core.expectations.tracking import compare_tracking
 from proxy_addon.core.fixtures import fixture
 from proxy_addon.core.fixtures.captures import Capture, Tally
 from proxy_addon.core.fixtures.held import HeldSession, sessions_in
 from proxy_addon.core.pseudonyms import Pseudonymiser
-from proxy_addon.core.sessions import Session
 from proxy_addon.errors import ProtocolError, SettingsError
 from proxy_addon.files import captures, keys, sessions, settings
 from proxy_addon.files.unpacking import Unpacked, unpacked
@@ -157,25 +155,42 @@ class Expectations:
                 f"--tape-update does not write {_shortened(path)}, because it is no fixture",
                 hint="'sessiontape export FILE --format fixture' makes a fixture of any file with sessions",
             )
-        compare = None if isinstance(expected, Missing) else expected.compare
-        session, exchanges = _pseudonymised(actual, self._key_file, self._config)
-        written = fixture.document(session, exchanges, version=__version__, compare=compare)
+        before = None if isinstance(expected, Missing) else expected
+        written = as_fixture(actual, before, key_file=self._key_file, config=self._config)
         with suppress(OSError):  # the next line says what is wrong
             path.parent.mkdir(parents=True, exist_ok=True)
         write(path, [written.encode()])
         return path
 
 
-def _pseudonymised(held: HeldSession, key_file: Path | None, config: Path | None) -> tuple[Session, Sequence[Exchange]]:
-    """Return a session without personal values, for everybody who sees the repository."""
-    session = held.session
-    if session.pseudonymised:
-        return session, held.exchanges
-    key = keys.of_output([session.id]) if key_file is None else keys.key_of(key_file)
-    pseudonymise = Pseudonymiser(key, settings.load_personal(config))
-    address = None if session.client_address is None else pseudonymise.address(session.client_address)
-    changed = replace(session, pseudonymised=True, client_address=address)
-    return changed, [pseudonymise(exchange) for exchange in held.exchanges]
+def as_fixture(
+    recorded: HeldSession, before: HeldSession | None, *, key_file: Path | None = None, config: Path | None = None
+) -> str:
+    """Return a recorded session as the fixture that takes an expectation's place, for everybody who sees the repository.
+
+    Args:
+        before: The expectation, of which ``"compare"`` is kept, and the names of recording and upstream, because those of
+            a test are new each time; None if there is none.
+        key_file: File with the key of the tokens that replace personal values; None for a key that follows from the
+            session.
+        config: As for `Expectations`.
+
+    Raises:
+        SettingsError: The file with the key or the settings cannot be used.
+    """
+    session, exchanges = recorded.session, recorded.exchanges
+    if not session.pseudonymised:
+        key = keys.of_output([session.id]) if key_file is None else keys.key_of(key_file)
+        pseudonymise = Pseudonymiser(key, settings.load_personal(config))
+        address = None if session.client_address is None else pseudonymise.address(session.client_address)
+        session = replace(session, pseudonymised=True, client_address=address)
+        exchanges = tuple(map(pseudonymise, exchanges))
+    if before is None:
+        session = replace(session, recording=None)
+    else:
+        session = replace(session, recording=before.session.recording, upstream=before.session.upstream)
+    compare = None if before is None else before.compare
+    return fixture.document(session, exchanges, version=__version__, compare=compare)
 
 
 def _sessions_in(path: str) -> Sequence[HeldSession]:

@@ -1,17 +1,14 @@
-"""Which recorded session is held to which expectation, and how an expectation is written anew."""
+"""Which recorded session is held to which expectation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from proxy_addon import __version__
 from proxy_addon.core.expectations.compare import Compare
 from proxy_addon.core.expectations.comparison import Comparison
 from proxy_addon.core.expectations.tracking import compare_tracking
-from proxy_addon.core.fixtures import fixture
 from proxy_addon.core.fixtures.held import HeldSession
-from proxy_addon.core.pseudonyms import Pseudonymiser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,24 +81,3 @@ def paired(expected: Mapping[str, HeldSession], recorded: Sequence[Recorded]) ->
         unexpected=[each.held for each in left if each.case in cases],
         aside=[each.held for each in left if each.case not in cases],
     )
-
-
-def as_fixture(recorded: HeldSession, before: HeldSession | None, pseudonymise: Pseudonymiser) -> str:
-    """Return a recorded session as the fixture that takes an expectation's place.
-
-    Args:
-        before: The expectation, whose ``"compare"`` member and whose names of recording and upstream are kept, because
-            those of a test are new each time; None if there is none.
-        pseudonymise: Replaces personal values, unless they were replaced when the session was recorded.
-    """
-    session, exchanges = recorded.session, recorded.exchanges
-    if not session.pseudonymised:
-        address = None if session.client_address is None else pseudonymise.address(session.client_address)
-        session = replace(session, pseudonymised=True, client_address=address)
-        exchanges = tuple(map(pseudonymise, exchanges))
-    if before is None:
-        session = replace(session, recording=None)
-    else:
-        session = replace(session, recording=before.session.recording, upstream=before.session.upstream)
-    compare = None if before is None else before.compare
-    return fixture.document(session, exchanges, version=__version__, compare=compare)
