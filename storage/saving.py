@@ -14,6 +14,7 @@ from proxy_addon.core import sessions as folding
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Verdict
 from proxy_addon.core.routes import Operation
+from proxy_addon.core.schemas import is_schema
 from proxy_addon.core.sessions import RETRY_WINDOW, Membership, Session, membership, session_id_of
 from proxy_addon.core.wording import visible
 from storage import exchanges as exchange_rows
@@ -321,7 +322,7 @@ def _keep_schema(db: Connection, exchange: Exchange) -> None:
     if exchange.route.operation is not Operation.SCHEMAS or not exchange.is_accepted or exchange.response is None:
         return
     event_type, body = exchange.route.event_type, exchange.response.body
-    if exchange.response.status == 200 and event_type is not None and schemas.is_schema(body, event_type):
+    if exchange.response.status == 200 and event_type is not None and is_schema(body, event_type):
         schemas.keep(db, exchange.upstream, event_type, body, exchange.received_at)
 
 

@@ -18,15 +18,6 @@ from storage.models import SchemaRow
 logger = logging.getLogger(__name__)
 
 
-def is_schema(body: bytes, event_type: str) -> bool:
-    """Whether a body is a readable schema of an event type."""
-    try:
-        read_schema(body, event_type, "")
-    except ProtocolError:
-        return False
-    return True
-
-
 def keep(db: Connection, upstream: str, event_type: str, body: bytes, at: datetime) -> bool:
     """Store a schema, or when it was last seen if it is already stored.
 

@@ -15,7 +15,15 @@ from proxy_addon.cli.options import LISTEN, LISTEN_HELP, SECONDS, SERVER_URL, co
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.process import logs
 from proxy_addon.process.lines import Lines
-from proxy_addon.recording.options import DURABILITIES, DURABILITY_HELP, REJECT_HELP, TIMEOUT_HELP, UPSTREAM_TIMEOUT_S
+from proxy_addon.recording.options import (
+    DURABILITIES,
+    DURABILITY_HELP,
+    KEY_FILE_HELP,
+    PSEUDONYMISE_HELP,
+    REJECT_HELP,
+    TIMEOUT_HELP,
+    UPSTREAM_TIMEOUT_S,
+)
 
 if TYPE_CHECKING:
     from proxy_addon.core.news import News
@@ -61,6 +69,8 @@ logger = logs.logger(__name__)
     show_default=True,
     help="Check requests against the rules while recording, or only record them.",
 )
+@click.option("--pseudonymise", is_flag=True, help=PSEUDONYMISE_HELP)
+@click.option("--key-file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=KEY_FILE_HELP)
 @config_option
 @click.option(
     "--mode",
@@ -101,6 +111,8 @@ def record(
     durability: str,
     reject_invalid: bool,
     check: bool,
+    pseudonymise: bool,
+    key_file: Path | None,
     config: Path | None,
     modes: tuple[str, ...],
     options: tuple[str, ...],
@@ -118,7 +130,9 @@ def record(
     replaced.
     """
     # Imported here because --help must not wait for mitmproxy and the database.
+    from proxy_addon.core.pseudonyms import Pseudonymiser  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
+    from proxy_addon.files.keys import key_of  # noqa: PLC0415
     from proxy_addon.recording.options import RecordOptions  # noqa: PLC0415
     from proxy_addon.recording.proxy import serve  # noqa: PLC0415
     from storage.engine import hide_password  # noqa: PLC0415
@@ -127,6 +141,8 @@ def record(
         raise click.UsageError("name the real server with --upstream URL")
     if reject_invalid and not check:
         raise click.UsageError("--reject-invalid needs the rules: leave out --no-check")
+    if key_file is not None and not pseudonymise:
+        raise click.UsageError("--key-file is the key of tokens: add --pseudonymise")
     recording = RecordOptions(
         upstream=upstream,
         listen=listen,
@@ -140,6 +156,7 @@ def record(
         upstream_timeout_s=upstream_timeout,
         certificate=cert,
         mitmproxy=options,
+        pseudonymiser=Pseudonymiser(key_of(key_file), settings.load_personal(config)) if pseudonymise else None,
     )
     if live is None and not quiet and sys.stdout.isatty():
         live = "text"
@@ -153,6 +170,9 @@ def record(
                         f"anyone who can reach {address.url} can use the proxy; --listen 127.0.0.1:PORT restricts it to "
                         "this machine"
                     )
+            if pseudonymise:
+                same = f"those of every recording with the key in {key_file}" if key_file else "of this recording alone"
+                logger.info(f"tokens stand for personal values in what is stored: {same}")
 
         is_complete = serve(recording, ready, _watching(live, output))
     sys.exit(0 if is_complete else 2)  # the log says what is missing

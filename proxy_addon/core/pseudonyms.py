@@ -33,7 +33,7 @@ from proxy_addon.core.masking import (
     unpacked,
 )
 from proxy_addon.core.personal import ADDRESS_HEADERS, PERSONAL, Personal, is_secret_header
-from proxy_addon.core.routes import Operation
+from proxy_addon.core.schemas import is_schema
 from proxy_addon.core.tokens import Tokens
 from proxy_addon.errors import ProtocolError
 
@@ -128,7 +128,10 @@ class Pseudonymiser:
         answer = exchange.response
         response = None
         if answer is not None:
-            response = _Draft.of_response(answer, is_schema=exchange.route.operation is Operation.SCHEMAS)
+            event_type = exchange.route.event_type
+            response = _Draft.of_response(
+                answer, is_schema=event_type is not None and is_schema(answer.body, event_type)
+            )
             work.fill(response)
             work.echo(response)
         work.echo(request)

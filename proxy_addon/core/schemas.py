@@ -88,6 +88,15 @@ def read_schema(body: bytes, event_type: str, authority: str) -> Expectation:
     )
 
 
+def is_schema(body: bytes, event_type: str) -> bool:
+    """Whether a body is a readable schema of an event type."""
+    try:
+        read_schema(body, event_type, "")
+    except ProtocolError:
+        return False
+    return True
+
+
 def _required(of: Mapping[str, Any]) -> tuple[str, ...]:
     required = of.get("required")
     return tuple(name for name in required if isinstance(name, str)) if isinstance(required, list) else ()

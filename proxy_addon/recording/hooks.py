@@ -30,16 +30,27 @@ from proxy_addon.core.findings import Finding, Verdict
 from proxy_addon.core.judging.exchanges import refusal
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.news import News
+from proxy_addon.core.pseudonyms import Pseudonymiser
 from proxy_addon.core.routes import Operation, parse_route
 from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SessiontapeError, SettingsError, StorageUnavailable
 from proxy_addon.files import settings
+from proxy_addon.files.keys import key_of
 from proxy_addon.process import logs
 from proxy_addon.recording import inside, stream
+from proxy_addon.recording.at_rest import AtRest, NotPseudonymised, is_large
 from proxy_addon.recording.flows import Arrival, Arrivals, address_to_upstream, exchange_of, upstream_url
 from proxy_addon.recording.inspecting import Inspector
 from proxy_addon.recording.live import LiveJudge
-from proxy_addon.recording.options import DURABILITIES, DURABILITY_HELP, REJECT_HELP, TIMEOUT_HELP, UPSTREAM_TIMEOUT_S
+from proxy_addon.recording.options import (
+    DURABILITIES,
+    DURABILITY_HELP,
+    KEY_FILE_HELP,
+    PSEUDONYMISE_HELP,
+    REJECT_HELP,
+    TIMEOUT_HELP,
+    UPSTREAM_TIMEOUT_S,
+)
 from proxy_addon.recording.watching import Watcher
 from proxy_addon.recording.writer import LINGER_S, Writer
 from storage import DEFAULT_STORE, exchanges, migrate, opening, revision, saving
@@ -55,7 +66,11 @@ DRAIN_S = 4.0
 """How much of that requests in flight may take."""
 JUDGE_S = 1.0
 """How much of that is reserved for judging."""
-_FIXED = ("tape_check", "tape_config", "tape_store", "tape_name", "tape_durability", "tape_upstream")
+_FIXED = (
+    *("tape_check", "tape_config", "tape_store", "tape_name", "tape_durability", "tape_upstream"),
+    *("tape_pseudonymise", "tape_key_file"),
+)
+_PERSONAL = frozenset({"tape_pseudonymise", "tape_key_file", "tape_config"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +90,30 @@ class _Recorder:
         watcher: Watcher,
         stored: Callable[[], None] | None,
         *,
+        at_rest: AtRest,
         durable: bool,
     ) -> None:
         self.store = Store(store_url, durable=durable)
         self.inspector = inspector
+        self.at_rest = at_rest
         self._watcher = watcher
         self._stored = stored
         self.marks = inside.Marks(asyncio.get_running_loop())
         self.live = LiveJudge(self.store, inspector, self.marks, watcher)
         self.arrivals = Arrivals()
         self.in_flight: dict[str, _InFlight] = {}
-        self.writer = Writer(self._save, linger_s=0.0 if durable else LINGER_S)
+        self.writer = Writer(self._save, linger_s=0.0 if durable else LINGER_S, name=at_rest.name)
         self._run = saving.RecordingRun(
             id=saving.new_id(),
             name=name or None,
             started_at=datetime.now(UTC),
             version=__version__,
             checks=inspector.is_on,
+            pseudonymised=at_rest.is_on,
         )
 
     def _save(self, batch: Sequence[tuple[Exchange, Verdict]]) -> None:
+        batch = [(self.at_rest.in_thread(exchange), verdict) for exchange, verdict in batch]
         judged = [saving.Judged(exchange, verdict) for exchange, verdict in batch]
         try:
             saved = saving.save_batch(self.store, self._run, judged, findings_due=self.inspector.is_on)
@@ -109,6 +128,7 @@ class _Recorder:
             self.inspector.failures.of_ours("following up what was stored", f"a batch of {len(batch)}", e)
 
     def _follow_up(self, batch: Sequence[tuple[Exchange, Verdict]], saved: saving.Saved) -> None:
+        self.at_rest.stored(exchange.id for exchange, _ in batch)
         self._watcher.stored(batch, saved.touched)
         if self._stored is not None:
             self._stored()
@@ -119,8 +139,13 @@ class _Recorder:
                 self.inspector.learn(self.store, exchange.upstream)
 
     def store_exchange(self, flow: HTTPFlow, exchange: Exchange) -> Future[bool]:
-        """Hand an exchange to the writer, and mark its flow with its findings: now, or later if judging takes long."""
-        verdict = self.inspector.at_once(exchange)
+        """Hand an exchange to the writer, and mark its flow with its findings: now, or later if judging takes long.
+
+        Raises:
+            NotPseudonymised: It must not be stored.
+        """
+        exchange = self.at_rest.at_once(exchange)
+        verdict = None if self.at_rest.is_waiting(exchange) else self.inspector.at_once(exchange)
         self.marks.follow(exchange.id, flow)
         if verdict is not None:
             self.marks.judged(flow, verdict)
@@ -158,6 +183,7 @@ class Tape:
         policy: Policy | None = None,
         watch: Callable[[News], None] | None = None,
         stored: Callable[[], None] | None = None,
+        pseudonymiser: Pseudonymiser | None = None,
     ) -> None:
         """Make the addon.
 
@@ -165,9 +191,11 @@ class Tape:
             policy: How strictly to judge; None to read the settings file (``tape_config``).
             watch: Called with news of sessions, from our threads; it must not block. None if nobody watches.
             stored: Called each time exchanges were stored, like ``watch``.
+            pseudonymiser: Replaces personal values in what is stored. Without a policy, ``tape_pseudonymise`` decides.
         """
         self._watcher = Watcher(watch)
         self._stored = stored
+        self._at_rest = AtRest(pseudonymiser)
         self._recorder: _Recorder | None = None
         self._upstream: ServerUrl | None = None
         self._is_told = policy is not None
@@ -207,6 +235,8 @@ class Tape:
             "",
             "Settings file for the rules; by default sessiontape.toml or pyproject.toml in the current folder.",
         )
+        loader.add_option("tape_pseudonymise", bool, default=False, help=PSEUDONYMISE_HELP)
+        loader.add_option("tape_key_file", str, "", KEY_FILE_HELP)
         loader.add_option(
             "tape_reject_invalid",
             bool,
@@ -249,9 +279,15 @@ class Tape:
             if "tape_upstream_timeout" in updated:
                 parse_seconds(ctx.options.tape_upstream_timeout)
             if "tape_config" in updated and not self._is_told:
-                self._policy = settings.load(Path(ctx.options.tape_config) if ctx.options.tape_config else None)
+                self._policy = settings.load(_path(ctx.options.tape_config))
+            if updated & _PERSONAL and not self._is_told:
+                self._at_rest = AtRest(_pseudonymiser())
         except SettingsError as e:
             raise OptionsError("; ".join(filter(None, (str(e), e.hint)))) from e
+        if ctx.options.tape_key_file and not ctx.options.tape_pseudonymise and not self._is_told:
+            raise OptionsError(
+                "tape_key_file needs tape_pseudonymise: without tokens there is nothing to make with a key"
+            )
         if "tape_durability" in updated and ctx.options.tape_durability not in DURABILITIES:
             raise OptionsError(
                 f"tape_durability is {ctx.options.tape_durability!r}; expected {' or '.join(DURABILITIES)}"
@@ -313,7 +349,7 @@ class Tape:
 
     def _judging(self) -> inside.Judging:
         recorder = self._begin()
-        return inside.Judging(recorder.inspector, recorder.marks, self._upstream)
+        return inside.Judging(recorder.inspector, recorder.marks, self._upstream, recorder.at_rest.told)
 
     def _begin(self) -> _Recorder:
         """Return the recorder, making it on first use: the first connection may come before `running`."""
@@ -327,7 +363,13 @@ class Tape:
             durable = options.tape_durability == "commit"
             inspector = Inspector(self._policy, is_on=options.tape_check)
             self._recorder = _Recorder(
-                options.tape_store, options.tape_name, inspector, self._watcher, self._stored, durable=durable
+                options.tape_store,
+                options.tape_name,
+                inspector,
+                self._watcher,
+                self._stored,
+                at_rest=self._at_rest,
+                durable=durable,
             )
         return self._recorder
 
@@ -408,9 +450,11 @@ class Tape:
             return None
 
     async def _findings(self, exchange: Exchange) -> Sequence[Finding]:
-        inspector = self._begin().inspector
-        verdict = inspector.at_once(exchange)
-        return verdict if verdict is not None else await asyncio.to_thread(inspector.findings, exchange)
+        recorder = self._begin()
+        inspector, at_rest = recorder.inspector, recorder.at_rest
+        if is_large(exchange):
+            return await asyncio.to_thread(lambda: inspector.findings(at_rest.told(exchange)))
+        return inspector.findings(at_rest.told(exchange))
 
     async def _commit(self, stored: Future[bool] | None) -> None:
         if stored is None:
@@ -426,4 +470,27 @@ class Tape:
 
     def _lose(self, flow: HTTPFlow, error: Exception) -> None:
         self._unconverted += 1
-        logger.error(f"lost: {flow.request.method} {flow.request.path} of flow {flow.id}", exc_info=error)
+        at_rest = self._at_rest
+        told = f"lost: {flow.request.method} {at_rest.path(flow.request.path)} of flow {flow.id}"
+        if at_rest.is_on:  # the error may quote what the device sent
+            logger.error(
+                f"{told}: {type(error).__name__} {error if isinstance(error, NotPseudonymised) else ''}".rstrip()
+            )
+        else:
+            logger.error(told, exc_info=error)
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
+def _pseudonymiser() -> Pseudonymiser | None:
+    """Return what replaces personal values, by mitmproxy's options; None if it is not wanted.
+
+    Raises:
+        SettingsError: The key file or the settings file is invalid.
+    """
+    options = ctx.options
+    if not options.tape_pseudonymise:
+        return None
+    return Pseudonymiser(key_of(_path(options.tape_key_file)), settings.load_personal(_path(options.tape_config)))

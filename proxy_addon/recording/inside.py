@@ -178,11 +178,13 @@ class Judging(NamedTuple):
 
     Attributes:
         upstream: The upstream of reverse mode as the user named it; None if it was not named.
+        told: Returns an exchange as it would be stored.
     """
 
     inspector: Inspector
     marks: Marks
     upstream: ServerUrl | None
+    told: Callable[[Exchange], Exchange]
 
 
 class ApiContentview(Contentview):
@@ -257,7 +259,7 @@ class Commands:
         for each in flows:
             exchange = _exchange(each, judging.upstream)
             if exchange is not None:
-                findings = judging.inspector.findings(exchange)
+                findings = judging.inspector.findings(judging.told(exchange))
                 if isinstance(each, HTTPFlow):
                     judging.marks.judged(each, findings)
                 rows += [_row(exchange, finding) for finding in findings]

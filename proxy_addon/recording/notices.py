@@ -25,6 +25,7 @@ from proxy_addon.core.urls import ServerUrl
 from proxy_addon.process import logs
 from proxy_addon.process.sockets import why_unconnected
 from proxy_addon.recording import stream
+from proxy_addon.recording.at_rest import AtRest
 from proxy_addon.recording.flows import upstream_url
 
 logger = logs.logger(__name__)
@@ -157,8 +158,9 @@ def _remedy(reason: str) -> str:
 class Notices:
     """The addon that logs these problems; it must come before the recorder, which rewrites requests."""
 
-    def __init__(self, upstream: ServerUrl | None) -> None:
+    def __init__(self, upstream: ServerUrl | None, at_rest: AtRest) -> None:
         self._upstream = upstream
+        self._at_rest = at_rest
         self._sparing = Sparing(lambda after_s, call: asyncio.get_running_loop().call_later(after_s, call))
         self._outages = Outages()
 
@@ -176,7 +178,7 @@ class Notices:
         """Log requests that are not recorded, and devices that ask for a tunnel."""
         request = flow.request
         if request.method == "CONNECT":  # reaches this hook in reverse mode, where mitmproxy refuses it
-            about = f"from {_peer(flow.client_conn.peername)} to {request.authority[:_CUT]}"
+            about = f"from {self._peer(flow.client_conn.peername)} to {request.authority[:_CUT]}"
             self._sparing.tell(
                 CONNECT,
                 f"a CONNECT {about} was refused: the device uses this address as a forward proxy; set it as "
@@ -184,7 +186,7 @@ class Notices:
                 about,
             )
         elif parse_route(request.method, request.path) is None:
-            about = f"{request.method} {request.path[:_CUT]}"
+            about = f"{request.method} {self._at_rest.path(request.path)[:_CUT]}"
             self._sparing.tell(
                 PASSES_BY,
                 f"{about} is forwarded but not recorded: only paths with /api/v<n>/ in them belong to the API",
@@ -204,7 +206,7 @@ class Notices:
 
     def tls_failed_client(self, data: TlsData) -> None:
         """Log a device whose TLS handshake failed."""
-        peer = _peer(data.context.client.peername)
+        peer = self._peer(data.context.client.peername)
         name = data.context.client.sni or (self._upstream.host if self._upstream is not None else "this address")
         self._sparing.tell(
             HANDSHAKE,
@@ -221,6 +223,9 @@ class Notices:
             self._sparing.tell(WARNING, message, message[:_CUT])
         return False
 
+    def _peer(self, address: tuple[str, int] | None) -> str:
+        return self._at_rest.address(address[0]) if address else "a device"
+
 
 def _why(error: str, name: str) -> str:
     trust = (
@@ -234,10 +239,6 @@ def _why(error: str, name: str) -> str:
     if "unsupported protocol" in error or "version" in error:
         return "it supports only TLS versions that the proxy refuses; --set tls_version_client_min=TLS1 allows old ones"
     return f"{error[:_CUT]}; if it does not trust the certificate for {name}, {trust}"
-
-
-def _peer(address: tuple[str, int] | None) -> str:
-    return address[0] if address else "a device"
 
 
 def _resolve(upstream: ServerUrl) -> None:

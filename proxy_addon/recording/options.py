@@ -13,6 +13,7 @@ from proxy_addon.core.urls import ServerUrl
 
 if TYPE_CHECKING:
     from proxy_addon.core.judging.policy import Policy  # brings the rules, without which --help does
+    from proxy_addon.core.pseudonyms import Pseudonymiser
 
 DURABILITIES = ("commit", "async")
 UPSTREAM_TIMEOUT_S = 30.0
@@ -20,6 +21,14 @@ DURABILITY_HELP = (
     "commit: hold each answer until its exchange is on disk. async: do not wait; a crash can lose the latest exchanges."
 )
 REJECT_HELP = "Do not forward a request in which the rules find an error; answer it with 400."
+PSEUDONYMISE_HELP = (
+    "Replace IDs of people and devices, cookies, credentials and addresses by tokens in all that is stored; what is "
+    "forwarded stays as it is."
+)
+KEY_FILE_HELP = (
+    "Make the tokens with the key in this file, so that several recordings have the same; made on first use. By default a "
+    "random key that is kept nowhere."
+)
 TIMEOUT_HELP = "Answer with 504 if the upstream takes longer than this."
 
 
@@ -34,6 +43,7 @@ class RecordOptions:
         policy: How strictly to judge.
         certificate: PEM file with certificate and key; None for mitmproxy's own CA.
         mitmproxy: Options of mitmproxy as ``OPT=VAL``.
+        pseudonymiser: Replaces personal values in what is stored; None to store them.
     """
 
     upstream: ServerUrl | None
@@ -48,3 +58,4 @@ class RecordOptions:
     reject_invalid: bool
     certificate: Path | None
     mitmproxy: tuple[str, ...]
+    pseudonymiser: Pseudonymiser | None = None

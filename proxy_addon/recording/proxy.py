@@ -31,6 +31,7 @@ from proxy_addon.process import signals
 from proxy_addon.process.logs import TOLD
 from proxy_addon.process.sockets import cannot_listen, in_url
 from proxy_addon.recording.announcing import Announcing
+from proxy_addon.recording.at_rest import AtRest
 from proxy_addon.recording.hooks import Tape
 from proxy_addon.recording.notices import Notices
 from proxy_addon.recording.options import RecordOptions
@@ -94,11 +95,11 @@ async def _serve(
     modes = _modes(options)
     startup = _Startup(lambda: ready(_listening(master, options)))
     startup.install()
-    notices = Notices(options.upstream)
+    notices = Notices(options.upstream, AtRest(options.pseudonymiser))
     connections = logging.getLogger(_CONNECTIONS)
     try:
         master = Master(Options())
-        tape = Tape(options.policy, watch, stored)
+        tape = Tape(options.policy, watch, stored, options.pseudonymiser)
         server = Proxyserver()
         master.addons.add(
             Core(), server, NextLayer(), _TlsConfig(), DisableH2C(), DnsResolver(), notices, tape, Announcing(), startup

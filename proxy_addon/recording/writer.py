@@ -59,6 +59,7 @@ class Writer:
         *,
         linger_s: float = 0.0,
         queue_bytes: int = QUEUE_BYTES,
+        name: Callable[[Exchange], str] | None = None,
     ) -> None:
         """Make a writer; `start` starts its thread.
 
@@ -67,8 +68,10 @@ class Writer:
                 a batch again that may have been committed must do no harm.
             linger_s: How long a batch waits for more exchanges.
             queue_bytes: How many bytes may wait.
+            name: Returns what the log calls an exchange; by default its method and path.
         """
         self._save = save
+        self._name = name or _name
         self._linger_s = linger_s
         self._queue_bytes = queue_bytes
         self._queue: deque[_Waiting] = deque()
@@ -215,7 +218,7 @@ class Writer:
         exchange = waiting.exchange
         if self._settle([waiting], stored=False):
             at = exchange.received_at.isoformat()
-            logger.error(f"lost: {exchange.request.method} {exchange.request.path} of {at}: {reason}")
+            logger.error(f"lost: {self._name(exchange)} of {at}: {reason}")
 
     def _settle(self, batch: list[_Waiting], *, stored: bool) -> bool:
         """Count a batch as stored or lost and set its futures; each exchange is settled only once."""
@@ -233,3 +236,7 @@ class Writer:
             if not waiting.done.cancelled():
                 waiting.done.set_result(stored)
         return bool(settled)
+
+
+def _name(exchange: Exchange) -> str:
+    return f"{exchange.request.method} {exchange.request.path}"

@@ -44,6 +44,7 @@ def sessions_table(found: Sequence[Session], as_of: AsOf, *, local: bool = False
         as_of: Determines which open sessions have expired.
         local: Whether times are local rather than UTC.
     """
+    has_tokens = any(session.pseudonymised for session in found)
     table = Table(
         Column("id", is_id=True),
         Column(f"started ({zone((session.started_at for session in found), local=local)})", dropped=6),
@@ -55,6 +56,7 @@ def sessions_table(found: Sequence[Session], as_of: AsOf, *, local: bool = False
         Column("media", least=12, dropped=3),
         Column("session ID", is_id=True, dropped=2),
         Column("recording", least=12, dropped=1),
+        *([Column("pseudonymised")] if has_tokens else []),
     )
     for session in found:
         state = session.state(as_of)
@@ -69,6 +71,7 @@ def sessions_table(found: Sequence[Session], as_of: AsOf, *, local: bool = False
             printable(session.media_name or session.media_id, "-"),
             printable(session.session_id, "-"),
             printable(session.recording, "-"),
+            *(["yes" if session.pseudonymised else "no"] if has_tokens else []),
         )
     return table
 

@@ -115,6 +115,7 @@ class Timeline:
             ("started", f"{started}, lasted {lasted}"),
             ("upstream", session.upstream or Text("unknown", style="dim")),
             ("recording", session.recording),
+            ("personal", "pseudonymised: tokens stand for personal values" if session.pseudonymised else None),
             ("player", session.player_name),
             ("media", _joined(session.media_name, session.media_id, session.content_type)),
             ("versions", _joined(session.app_version, session.library_version)),

@@ -1,0 +1,97 @@
+"""With ``--pseudonymise``, personal values never reach the store, the log or a finding; what is on the wire stays.
+
+Small exchanges are pseudonymised in their hook. Large ones would keep other devices waiting, so they wait as they are, in
+memory, for the writer's thread. An exchange that cannot be pseudonymised is lost rather than stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.pseudonyms import Pseudonymiser
+
+AT_ONCE = 64 * 1024
+"""Largest exchange, in bytes of both bodies, that is pseudonymised in the event loop."""
+
+
+class NotPseudonymised(Exception):  # a fact, like StorageUnavailable
+    """An exchange could not be pseudonymised. It names the kind of error alone: the message may quote a personal value."""
+
+
+class AtRest:
+    """What becomes of exchanges before they are stored. Thread-safe."""
+
+    def __init__(self, pseudonymiser: Pseudonymiser | None) -> None:
+        """Make one; without a pseudonymiser, everything stays as it is."""
+        self._pseudonymiser = pseudonymiser
+        self._waiting: set[str] = set()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether personal values are replaced."""
+        return self._pseudonymiser is not None
+
+    def told(self, exchange: Exchange) -> Exchange:
+        """Return an exchange as it is to be stored, however long that takes.
+
+        Raises:
+            NotPseudonymised: It must not be stored.
+        """
+        if self._pseudonymiser is None:
+            return exchange
+        try:
+            return self._pseudonymiser(exchange)
+        except Exception as e:  # noqa: BLE001  # it may be anything, and must not be shown
+            raise NotPseudonymised(type(e).__name__) from None
+
+    def at_once(self, exchange: Exchange) -> Exchange:
+        """Return an exchange as it is to be stored; a large one as it is, for `in_thread`.
+
+        Raises:
+            NotPseudonymised: It must not be stored.
+        """
+        if self._pseudonymiser is None or not is_large(exchange):
+            return self.told(exchange)
+        self._waiting.add(exchange.id)
+        return exchange
+
+    def is_waiting(self, exchange: Exchange) -> bool:
+        """Whether an exchange still has its personal values."""
+        return exchange.id in self._waiting
+
+    def in_thread(self, exchange: Exchange) -> Exchange:
+        """Return an exchange as it is to be stored, whether `at_once` has replaced its values or not.
+
+        Raises:
+            NotPseudonymised: It must not be stored.
+        """
+        return self.told(exchange) if exchange.id in self._waiting else exchange
+
+    def stored(self, ids: Iterable[str]) -> None:
+        """Forget exchanges that were stored."""
+        self._waiting.difference_update(ids)
+
+    def name(self, exchange: Exchange) -> str:
+        """Return method and path of an exchange, for the log."""
+        path = exchange.request.path
+        return f"{exchange.request.method} {self.path(path) if exchange.id in self._waiting else path}"
+
+    def path(self, path: str) -> str:
+        """Return a path for the log; without its query if even that fails."""
+        if self._pseudonymiser is None:
+            return path
+        try:
+            return self._pseudonymiser.path(path)
+        except Exception:  # noqa: BLE001  # as above
+            return "(a path that is not shown)"
+
+    def address(self, address: str) -> str:
+        """Return a device's address for the log."""
+        return address if self._pseudonymiser is None else self._pseudonymiser.address(address)
+
+
+def is_large(exchange: Exchange) -> bool:
+    """Whether pseudonymising an exchange would keep other devices waiting."""
+    answer = exchange.response
+    return len(exchange.request.body) + (len(answer.body) if answer else 0) > AT_ONCE
