@@ -144,8 +144,8 @@ def _save_new(db: Connection, recording: RecordingRun, new: Sequence[Judged], *,
             for finding in each.findings or ()
         ]
         _keep_schema(db, each.exchange)
-    _begin(db, recording)
-    _keep_servers(db, [each.exchange for each in new])
+    begin(db, recording)
+    keep_servers(db, [each.exchange for each in new])
     fold.write(findings_due=findings_due)
     db.execute(insert(ExchangeRow), rows)
     finding_rows.add(db, found)
@@ -308,7 +308,7 @@ class _Fold:
         return max(attempts)[1] if attempts else None
 
 
-def _keep_servers(db: Connection, exchanges: Iterable[Exchange]) -> None:
+def keep_servers(db: Connection, exchanges: Iterable[Exchange]) -> None:
     """Store the addresses that exchanges were sent to; nearly always they are stored already."""
     seen = {(e.upstream, *e.server_address) for e in exchanges if e.server_address is not None}
     for upstream, address, port in sorted(seen):
@@ -326,7 +326,7 @@ def _keep_schema(db: Connection, exchange: Exchange) -> None:
         schemas.keep(db, exchange.upstream, event_type, body, exchange.received_at)
 
 
-def _begin(db: Connection, recording: RecordingRun) -> None:
+def begin(db: Connection, recording: RecordingRun) -> None:
     """Add the recording's row with its first exchange; a recorder that saw nothing leaves no recording."""
     if db.execute(select(Recording.id).where(Recording.id == recording.id)).first() is None:
         db.execute(

@@ -7,7 +7,7 @@ import secrets
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from proxy_addon.cli import replay_sources
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
 from proxy_addon.cli.options import config_option, json_option, store_option
 from proxy_addon.cli.output import while_read
@@ -81,8 +82,9 @@ def replay(
 ) -> None:
     """Send recorded sessions to another server and compare its answers with the recorded ones.
 
-    SESSION is an id, a back-end session ID, a unique prefix of either, or 'last' for the newest. A replay goes only to
-    loopback addresses, and never to a recorded upstream, unless --allow-host names the host.
+    SESSION is an id, a back-end session ID, a unique prefix of either, 'last' for the newest, or a file (see
+    'sessiontape show --help'). The run of a file is kept nowhere: use --report. A replay goes only to loopback addresses,
+    and never to a recorded upstream, unless --allow-host names the host.
 
     Exit code: 1 if an answer differs or is missing, else 0.
     """
@@ -93,17 +95,16 @@ def replay(
     from proxy_addon.replay import preparing  # noqa: PLC0415
     from proxy_addon.replay.transport import HttpTransport, tls_context  # noqa: PLC0415
     from proxy_addon.reporting.run_files import check_path  # noqa: PLC0415
-    from storage import revision, runs  # noqa: PLC0415
-    from storage.engine import Store  # noqa: PLC0415
+    from storage import runs  # noqa: PLC0415
 
     for path in reports:
         check_path(path)
     _check_usage(names, filters, options, everything=everything, resume=resume, twice=learn_noise, dry=dry_run)
     tls = tls_context(insecure=options.insecure, ca=options.ca)
-    chosen = preparing.Chosen(names=names, filters=filters)
-    with closing(Store(store_url)) as store:
+    with replay_sources.opened(names, store_url) as source:
+        store = source.store
+        chosen = preparing.Chosen(names=source.names, filters=filters)
         with store.read() as db:
-            revision.require(db, store)
             if everything and not allow_empty:
                 require_any(db, filters)
             run = new_run(options) if resume is None else runs.find(db, resume)
@@ -113,7 +114,9 @@ def replay(
         through = _proxy(url, options.proxy)
         refused: ReplayError | None = None
         try:
-            target, proxy = preparing.checked(store, url, options.allowed, through, host_of(kept.changes))
+            target, proxy = preparing.checked(
+                [store, *source.beside], url, options.allowed, through, host_of(kept.changes)
+            )
         except ReplayError as e:
             if not dry_run:
                 raise
@@ -148,6 +151,7 @@ def replay(
                     transport=transport,
                     reports=reports,
                     resumed=resume is not None,
+                    lasts=source.lasts,
                     as_json=as_json,
                 )
             sys.exit(code)
@@ -163,12 +167,14 @@ def _send(
     transport: HttpTransport,
     reports: tuple[Path, ...],
     resumed: bool,
+    lasts: bool,
     as_json: bool,
 ) -> int:
     """Send the waiting sessions of a run, print the result, and return the exit code.
 
     Args:
         number: How many sessions wait.
+        lasts: Whether the store is there when the command has ended, so that the run can be resumed.
     """
     from proxy_addon.replay import loops  # noqa: PLC0415  # as above
     from proxy_addon.replay.connecting import make_room  # noqa: PLC0415
@@ -203,7 +209,7 @@ def _send(
         if ended.error is not None:
             raise ended.error
         if ended.signal is not None:
-            _tell_what_is_left(run.id, runs.left(db, run.id), list(runs.unsent(db, run.id)))
+            _tell_what_is_left(run.id, runs.left(db, run.id), list(runs.unsent(db, run.id)), lasts=lasts)
         elif not number:
             _tell_why_nothing(run.id, list(runs.never_sent(db, run.id)), resumed=resumed)
     return code
@@ -217,10 +223,12 @@ def _exit_code(ended: Ended, summary: RunSummary) -> int:
     return 1 if summary.verdict in (StepOutcome.DIFFERENT, StepOutcome.FAILED) else 0
 
 
-def _tell_what_is_left(run_id: str, left: int, unsent: Sequence[Unsent]) -> None:
+def _tell_what_is_left(run_id: str, left: int, unsent: Sequence[Unsent], *, lasts: bool) -> None:
     """Say after an interruption what can still be sent, and what never will be sent."""
     told = []
-    if left:
+    if left and not lasts:
+        told.append(f"nothing was sent of {counted(left, 'session')}; a replay of a file cannot be resumed")
+    elif left:
         told.append(
             f"'sessiontape replay --resume {run_id}' sends the {counted(left, 'session')} of which nothing was sent"
         )
@@ -265,7 +273,7 @@ def _check_usage(
     dry: bool,
 ) -> None:
     if resume is None:
-        require_selection(names, filters, everything=everything, verb="replayed")
+        require_selection(names, filters, everything=everything, verb="replayed", of_files=True)
         if options.target is None:
             raise click.UsageError("name the server to send to with --target URL")
         if twice and dry:

@@ -52,11 +52,12 @@ class Chosen:
 
 
 def checked(
-    store: Store, url: ServerUrl, allowed: Sequence[Allowed], proxy: ProxyUrl | None, host: str | None
+    stores: Iterable[Store], url: ServerUrl, allowed: Sequence[Allowed], proxy: ProxyUrl | None, host: str | None
 ) -> tuple[CheckedTarget, Proxy | None]:
     """Return the checked target, and the proxy, which is checked like a target.
 
     Args:
+        stores: Those whose upstreams are refused.
         host: The ``Host`` that the changes set, which is checked like a target too; None if they set none.
 
     Raises:
@@ -64,8 +65,12 @@ def checked(
         TargetUnreachable: The name of either cannot be resolved.
         SettingsError: The proxy cannot reach the target.
     """
-    with store.read() as db:
-        upstreams, servers = sessions.upstreams(db), sessions.servers(db)
+    upstreams: list[str] = []
+    servers: list[tuple[str, str, int]] = []
+    for store in stores:
+        with store.read() as db:
+            upstreams += sessions.upstreams(db)
+            servers += sessions.servers(db)
     judge = functools.partial(
         check_target, upstreams=upstreams, servers=servers, recorders=list(recorders.running()), allowed=allowed
     )

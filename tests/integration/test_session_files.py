@@ -135,6 +135,76 @@ def test_the_collector_gives_the_answers_in_a_file(folder):
     assert (said.returncode, "list.json has requests but no answers" in said.stderr) == (2, True)
 
 
+FORMATS = ("fixture", "har", "ndjson", "flow")
+
+
+@pytest.fixture
+def exported(folder: Path, tape: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the stored session in all formats that come back, and no store."""
+    for name in FORMATS:
+        done = run("export", "last", "--format", name, "--raw", "-o", f"a.{name}", "--store", tape)
+        assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("SESSIONTAPE_STORE", "sqlite:///nowhere.db")
+    return folder
+
+
+def test_every_exported_format_is_the_session_again_for_every_command(exported, tape):
+    stored = printed("show", "last", "--store", tape)
+    with collector(exported, name="target") as target:
+        to = ("--target", target.url, "--speed", "max")
+        plans = (*to, "--timestamps", "keep", "--dry-run", "--json")
+        planned = printed("replay", "last", *plans, "--store", tape)["sessions"]
+        for name in FORMATS:
+            file = f"a.{name}"
+            shown = printed("show", file)
+            assert [each["request"] for each in shown["exchanges"]] == [each["request"] for each in stored["exchanges"]]
+            assert [each["received_at"] for each in shown["exchanges"]] == [
+                each["received_at"] for each in stored["exchanges"]
+            ]
+            assert shown["session"]["session_id"] == SESSION_ID
+            (judged,) = printed("check", file, "--fail-on", "info", code=1)["sessions"]
+            assert rules(judged["findings"]) == [("param-unknown", 2)]
+            assert printed("diff", file, SESSION_ID, "--store", tape)["counts"]["same"] == 3
+            (plan,) = printed("replay", f"{file}#{SESSION_ID[:6]}", *plans)["sessions"]
+            assert plan["steps"] == planned[0]["steps"]
+            report = exported / f"{name}.json"
+            (sent,) = printed("replay", file, *to, "--report", str(report), code=1)["sessions"]
+            # The recorded answer to the unknown param was 204; the collector refuses it.
+            assert [step["outcome"] for step in sent["steps"]] == ["same", "different", "same"]
+            assert json.loads(report.read_text(encoding="utf-8"))["totals"]["sent"] == 3
+    with collector(exported, "--from", "a.flow", name="from-flow") as server:
+        assert server.ask("POST", "/api/v1/sessions", builders.body(BODIES[0])).status == 201
+    assert not (exported / "nowhere.db").exists()
+
+
+def test_a_list_of_bodies_is_replayed_as_one_session_whose_answers_nobody_knows(exported):
+    with collector(exported, name="target") as target:
+        options = ("--target", target.url, "--speed", "max")
+        (sent,) = printed("replay", "list.json", *options)["sessions"]
+    assert [(step["outcome"], step["status"]) for step in sent["steps"]] == [
+        ("same", 201),
+        ("same", 400),
+        ("same", 204),
+    ]
+    assert len(sent["new_session_id"]) == 64
+
+
+def test_a_replay_of_a_file_does_not_go_to_its_upstream_or_to_those_of_the_store(exported, tape):
+    """Both may be production, whichever address they have."""
+    with collector(exported, name="target") as target:
+        text = (exported / "a.fixture").read_text(encoding="utf-8")
+        upstream = json.loads(text)["session"]["upstream"]
+        (exported / "b.json").write_text(text.replace(upstream, target.url), encoding="utf-8")
+        for arguments in (("b.json",), ("a.fixture", "b.json"), (f"b.json#{SESSION_ID}",)):
+            said = run("replay", *arguments, "--target", target.url)
+            assert said.returncode == 2
+            assert f"it is the upstream of recorded sessions ({target.url})" in said.stderr
+        url = fill(f"sqlite:///{exported}/other.db", [builders.start(id="z1", upstream=target.url)])
+        said = run("replay", "a.fixture", "--target", target.url, "--store", url)
+        assert (said.returncode, "it is the upstream of recorded sessions" in said.stderr) == (2, True)
+        assert not target.log.exists() or target.received() == []
+
+
 def test_files_and_stored_sessions_may_be_judged_together(folder, tape):
     document = printed("check", "list.json", SESSION_ID, "./shown.json", "--store", tape, code=1)
     assert sorted(each["session_id"] or "" for each in document["sessions"]) == ["", SESSION_ID, SESSION_ID]
@@ -163,7 +233,8 @@ def test_what_cannot_be_read_in_a_file_is_said_and_the_rest_is_judged(folder):
         ("show broken.json", "broken.json: exchange 1: request is null; expected an object"),
         (f"show shown.json#{OTHER_SESSION_ID}", "shown.json has no session called"),
         ("delete shown.json --yes", "shown.json is the name of a file; only sessions in the store can be deleted"),
-        ("replay shown.json --target http://127.0.0.1:9", "only sessions in the store can be replayed"),
+        ("replay shown.json last --target http://127.0.0.1:9", "shown.json is a file and last is not"),
+        ("replay nowhere.har --target http://127.0.0.1:9", "cannot read nowhere.har: No such file or directory"),
     ],
 )
 def test_mistakes_in_a_file_are_errors(folder, arguments, says):

@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Any
 
 from proxy_addon.core.events import Body, Event
-from proxy_addon.core.exchange import HOP_BY_HOP, Exchange, Headers, Outcome, Request, Response
+from proxy_addon.core.exchange import HOP_BY_HOP, BodyState, Exchange, Headers, Outcome, Request, Response
 from proxy_addon.core.protocol import rank_of
 from proxy_addon.core.replays.runs import AFTER_KILLED, KILLED, Difference, Sent, Step, StepOutcome
 from proxy_addon.core.replays.timestamps import Mode, Timestamps, shift_timestamps
@@ -183,10 +183,11 @@ def plan_session(
             origin = exchange.received_at
         since = exchange.received_at - (origin or exchange.received_at)
         reason = skip or _reason_to_skip(exchange)
-        changed, ts_ms = as_it_is(exchange.request), None
+        recorded = _as_kept(exchange.request)
+        changed, ts_ms = as_it_is(recorded), None
         if reason is None:
             try:
-                changed = change(exchange.request)
+                changed = change(recorded)
             except ProtocolError as e:
                 reason = str(e)
         request = changed.request
@@ -289,7 +290,20 @@ def repeated_starts(sessions: Sequence[Session]) -> dict[str, str]:
     return reasons
 
 
+def _as_kept(request: Request) -> Request:
+    """Return a request without the ``Content-Encoding`` of a body that a tool has kept decompressed."""
+    if request.body_state is not BodyState.DECODED:
+        return request
+    kept = tuple(pair for pair in request.headers if pair[0].lower() != "content-encoding")
+    return replace(request, headers=kept, body_state=BodyState.EXACT)
+
+
 def _reason_to_skip(exchange: Exchange) -> str | None:
+    match exchange.request.body_state:
+        case BodyState.MISSING:
+            return "its body is not in the file that it comes from"
+        case BodyState.DAMAGED:
+            return "its body is damaged in the file that it comes from"
     if exchange.route.operation is Operation.PREFLIGHT:
         return "preflight: browsers make their own"
     if not exchange.request.complete:

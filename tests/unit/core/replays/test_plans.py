@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from proxy_addon.core.exchange import Outcome
+from proxy_addon.core.exchange import BodyState, Outcome
 from proxy_addon.core.replays.plans import plan_session, repeated_starts
 from proxy_addon.core.replays.timestamps import Timestamps
 from tests import builders
@@ -41,6 +41,23 @@ def test_what_overtook_the_start_is_sent_after_it_and_keeps_its_number():
         (1, "play", 0),
         (3, "ping", 3),
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "skip", "headers"),
+    [
+        (BodyState.MISSING, "its body is not in the file that it comes from", ("X-A", "Content-Encoding")),
+        (BodyState.DAMAGED, "its body is damaged in the file that it comes from", ("X-A", "Content-Encoding")),
+        (BodyState.DECODED, None, ("X-A",)),
+        (BodyState.REBUILT, None, ("X-A", "Content-Encoding")),
+    ],
+)
+def test_a_body_is_sent_as_far_as_a_file_has_it(state, skip, headers):
+    """What a tool has decompressed must not be sent as if it were compressed."""
+    exchange = event("play", headers=(("X-A", "b"), ("Content-Encoding", "gzip")))
+    exchange = replace(exchange, request=replace(exchange.request, body_state=state))
+    _, step = plan_session(session(), [start(), exchange]).steps
+    assert (step.skip, tuple(name for name, _ in step.request.headers)) == (skip, headers)
 
 
 @pytest.mark.parametrize(
