@@ -3,9 +3,9 @@
 export const programme = {
   id: "harbour-lights",
   name: "Harbour Lights",
-  length: 24,
+  length: 30,
   ads: [
     { id: "ferry", name: "Take the Ferry", length: 3, at: 0 },
-    { id: "lighthouse", name: "Visit the Lighthouse", length: 3, at: 12 },
+    { id: "lighthouse", name: "Visit the Lighthouse", length: 3, at: 15 },
   ],
 };

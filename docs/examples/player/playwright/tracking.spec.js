@@ -8,9 +8,9 @@ test.beforeEach(async ({ request }, { title }) => {
   await request.post(`${SESSIONTAPE_CONTROL}/cases`, { data: { name: title } });
 });
 
-/** Play the clip to its end, ten times as fast as a viewer would. */
+/** Play the clip to its end, twenty times as fast as a viewer would. */
 async function play(page) {
-  const options = new URLSearchParams({ tracking: SESSIONTAPE_URL, speed: "10" });
+  const options = new URLSearchParams({ tracking: SESSIONTAPE_URL, speed: "20" });
   await page.goto(`/index.html?${options}`);
   await page.getByRole("button", { name: "Play" }).click();
   await expect(page.getByRole("status")).toHaveText("ended", { timeout: 20_000 });

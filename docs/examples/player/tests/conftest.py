@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 PLAYER = Path(__file__).parents[1] / "player"
-SPEED = 10  # the player's clock runs so many times as fast
+SPEED = 20  # the player's clock runs so many times as fast
 
 BROWSERS = (
     "chromium",
