@@ -227,10 +227,12 @@ class _Fold:
         key = session_key(exchange.upstream, entry.session.session_id)
         if key is not None:
             self._newest[key] = entry
+        is_new = entry.session.exchanges == 1
         entry.session = replace(
             entry.session,
             findings=entry.session.findings.plus(judged.findings or ()),
-            pseudonymised=entry.session.pseudonymised or self._recording.pseudonymised,
+            # Not if another recorder stores parts of it as they are: then an export still has to replace them.
+            pseudonymised=self._recording.pseudonymised and (is_new or entry.session.pseudonymised),
             has_holes=entry.session.has_holes or self._recording.has_holes,
         )
         entry.exchanges.append(exchange)

@@ -116,7 +116,7 @@ class Session:
         exchanges: Number of exchanges, including preflights of its events.
         events: Number of tracking events in them, including ``sessionStart`` and each element of a batch.
         has_holes: Whether the file that it was imported from lacks exchanges of it, or bodies of such.
-        pseudonymised: Whether personal values in it were replaced by tokens.
+        pseudonymised: Whether personal values in all of it were replaced by tokens.
     """
 
     id: str

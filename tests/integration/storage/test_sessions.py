@@ -578,3 +578,13 @@ def test_a_session_that_got_events_was_opened_once(store):
 def test_another_playback_is_not_opened_beside(store, other):
     put(store, opened("s1"), replace(opened("s2", 1), **other))
     assert (beside(store, "s1"), beside(store, "s2")) == (None, None)
+
+
+def test_a_session_is_pseudonymised_only_if_all_its_recorders_did_so(store):
+    tokens = RecordingRun(id="r2", name="tokens", started_at=BEGIN, version="1", pseudonymised=True)
+    for number, runs in enumerate([(tokens, tokens), (tokens, RECORDING), (RECORDING, tokens), (RECORDING, RECORDING)]):
+        sid = f"{number}" * 8
+        save(store, start(id=f"{number}a", session_id=sid, after_s=100 * number), recording=runs[0])
+        save(store, event(id=f"{number}b", session_id=sid, after_s=100 * number + 1), recording=runs[1])
+    found = listed(store, now=at(1000))
+    assert [session.pseudonymised for session in found] == [False, False, False, True]
