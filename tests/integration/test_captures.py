@@ -28,7 +28,8 @@ from proxy_addon.core.fixtures.held import HeldSession, sessions_in
 from proxy_addon.core.sessions import Session
 from proxy_addon.errors import SettingsError
 from proxy_addon.files import unpacking
-from tests.processes import COMMAND
+from proxy_addon.recording import flow_files
+from tests.processes import BIN, COMMAND
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "captures"
 COUNTS: dict[str, dict[str, Any]] = json.loads((SAMPLES / "counts.json").read_text(encoding="utf-8"))
@@ -316,3 +317,20 @@ def test_a_flow_whose_body_was_streamed_is_incomplete(tmp_path):
     first, second = opened.exchanges
     assert (first.request.body_state, opened.tally.incomplete) == (BodyState.MISSING, 1)
     assert (second.outcome, second.reason, second.response) == (Outcome.CLIENT_GONE, "Client disconnected.", None)
+
+
+@pytest.mark.parametrize("name", ["mitmproxy-12.3.1-curl.flows", "chromium-156-devtools-http2.har"])
+def test_mitmdump_opens_our_flows_and_writes_what_we_read_again(tmp_path, name):
+    found, _, _ = read(SAMPLES / name)
+    content = b"".join(piece for held in found for piece in flow_files.pieces(held.session, held.exchanges))
+    (tmp_path / "ours.flow").write_bytes(content)
+    options = ["-nr", "ours.flow", "-w", "theirs.flow", "--set", f"confdir={tmp_path}"]
+    done = subprocess.run([BIN / "mitmdump", *options], cwd=tmp_path, capture_output=True, text=True, check=True)
+    number = sum(len(held.exchanges) for held in found)
+    assert (done.stdout.count("/api/v1/"), done.stderr) == (number, "")
+    ours, theirs = (list(sources.capture(str(tmp_path / f"{who}.flow")).exchanges) for who in ("ours", "theirs"))
+    assert (len(ours), theirs) == (number, ours)
+    assert [each.session for each in read(tmp_path / "theirs.flow")[0]] == [
+        replace(held.session, id=again.session.id, retry_of=again.session.retry_of)
+        for held, again in zip(found, read(tmp_path / "ours.flow")[0], strict=True)
+    ]
