@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from proxy_addon.cli import sources
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.errors import SettingsError
+from proxy_addon.files import sessions as names
 
 
 def attempts(store_url: str, name: str) -> Sequence[HeldSession]:
@@ -20,12 +21,11 @@ def attempts(store_url: str, name: str) -> Sequence[HeldSession]:
         StorageError: The store cannot be read.
         NotFound: The name means no session or several; the hint lists candidates.
     """
-    from proxy_addon.files import sessions as files  # noqa: PLC0415  # --help does without
-    from storage import exchanges, sessions  # noqa: PLC0415
+    from storage import exchanges, sessions  # noqa: PLC0415  # --help does without
     from storage.opening import reading  # noqa: PLC0415
 
-    if files.is_file_name(name):
-        return _in_file(name, files.path_in(name))
+    if names.is_file_name(name):
+        return _in_file(name)
     with reading(store_url) as db:
         return [
             HeldSession(session=each, exchanges=tuple(exchanges.of_session(db, each.id)))
@@ -33,14 +33,14 @@ def attempts(store_url: str, name: str) -> Sequence[HeldSession]:
         ]
 
 
-def _in_file(name: str, path: str) -> Sequence[HeldSession]:
-    named = sources.sessions_of(name)
-    firsts = {_first(held) for held in named}
+def _in_file(name: str) -> Sequence[HeldSession]:
+    there = sources.sessions_of(names.path_in(name))
+    meant = names.named(there, name)
+    firsts = {_first(held) for held in meant}
     if len(firsts) > 1:
-        named = [sources.held(name)]  # raises, and lists what could be meant
-    if not any(held.has_answers for held in named):
+        names.one(there, name)  # says what could be meant
+    if not any(held.has_answers for held in meant):
         raise SettingsError(f"{name} has requests but no answers", hint="name a recorded session with --from")
-    there = named if name == path else sources.sessions_of(path)
     return sorted((each for each in there if _first(each) in firsts), key=lambda each: each.session.started_at)
 
 

@@ -19,7 +19,7 @@ from proxy_addon.core.routes import Operation, Route, parse_route
 AS_RECORDED = Speed(1.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Arrival:
     """A request that arrived.
 

@@ -128,9 +128,7 @@ class Fault:
 
     def matches(self, operation: Operation, event_type: str | None = None) -> bool:
         """Whether the fault counts requests of this operation, or with an event of this type."""
-        return self.where in (ANY, operation.value) or (
-            self.where == event_type and operation in (Operation.SESSIONS, Operation.EVENTS)
-        )
+        return self.where in (ANY, operation.value, event_type)
 
     def is_due(self, count: int) -> bool:
         """Whether the fault happens to the matching request with this number, counted from 1."""

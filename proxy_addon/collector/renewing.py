@@ -18,6 +18,8 @@ from proxy_addon.core.locations import renamed
 
 _OF_THE_CONNECTION = HOP_BY_HOP | {"content-length"}
 """Headers about the recorded connection or its framing; the new connection has its own values."""
+_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+"""What can be sent as the name of a header; browsers export those of HTTP/2, such as ``:status``, too."""
 _SHORTEST_ID = 8
 """A shorter session ID is replaced only in ``Location``; elsewhere, the same characters may mean something else."""
 _LARGEST_BODY = 1024 * 1024
@@ -67,7 +69,7 @@ def _headers(headers: Headers, renewal: Renewal, rename: Callable[[bytes], bytes
     new: list[tuple[str, str]] = []
     for name, value in headers:
         lowered = name.lower()
-        if lowered in _OF_THE_CONNECTION:
+        if lowered in _OF_THE_CONNECTION or not _NAME.fullmatch(name):
             continue
         if lowered == "location":
             new.append((name, renamed(value.strip(), renewal.recorded_id, renewal.new_id, renewal.server)))

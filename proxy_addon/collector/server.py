@@ -183,7 +183,10 @@ class Observer(Protocol):
         """
 
     def ended(self, arrival: Arrival, *, answered: bool) -> None:
-        """Take it that the answer was sent to its end, or that the request ended without."""
+        """Take it that a whole answer was sent, or that the client left before.
+
+        Not called for a request that is to get no whole answer, nor if the collector stops.
+        """
 
 
 class Collector:
@@ -231,18 +234,19 @@ class Collector:
         arrival = replace(arrival, request=replace(head, body=bytes(read)))
         decision = self._decide(arrival.request)
         self._note(arrival, decision)
-        answered = False
         try:
             answer = await self._carry_out(request, arrival, decision)
-            if answer is not None:
-                with suppress(ConnectionError):
-                    await answer.prepare(request)
-                    await answer.write_eof()
-                    answered = decision.ending is Ending.ANSWER
-        finally:
-            if self._observer is not None:
-                self._observer.ended(arrival, answered=answered)
-        return answer or _closed(request)
+            if answer is None:
+                return _closed(request)
+            await answer.prepare(request)
+            await answer.write_eof()
+        except (asyncio.CancelledError, ConnectionError):
+            if self._observer is not None and decision.ending in _AWAITED and not self.stopping.is_set():
+                self._observer.ended(arrival, answered=False)
+            raise
+        if self._observer is not None and decision.ending is Ending.ANSWER:
+            self._observer.ended(arrival, answered=True)
+        return answer
 
     async def _carry_out(
         self, request: web.BaseRequest, arrival: Arrival, decision: Decision
@@ -283,6 +287,10 @@ class _TooLarge(Exception):
 
 _UNREADABLE = (web.RequestPayloadError, HttpProcessingError, _TooLarge)
 """What is raised when a body cannot be read to its end although the client is there."""
+
+
+_AWAITED = (Ending.ANSWER, Ending.HANG)
+"""Endings before which a client can leave."""
 
 
 class _Connection(web.RequestHandler):
@@ -349,10 +357,20 @@ def _last(response: Response) -> web.Response:
     return answer
 
 
+class _Answer(web.Response):
+    """A response with the headers that it was given, and otherwise only those about its connection and its ``Date``."""
+
+    async def _prepare_headers(self) -> None:
+        added = {"Server", "Content-Type"} - {name.title() for name in self.headers}
+        await super()._prepare_headers()
+        for name in added:
+            self.headers.popall(name, None)
+
+
 def _to_aiohttp(response: Response) -> web.Response:
-    return web.Response(
+    return _Answer(
         status=response.status,
-        reason=response.reason or None,
+        reason=_wire_value(response.reason) or None,
         headers=_wire_headers(response.headers),
         body=response.body,
     )

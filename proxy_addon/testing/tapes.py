@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.sessions import session_id_of
 from proxy_addon.errors import SettingsError
-from proxy_addon.testing.collecting import WAIT_S, NothingCame, ReceivedEvent, RunningCollector
+from proxy_addon.testing.collecting import WAIT_S, NothingCame, ReceivedEvent, RunningCollector, events_in
 from proxy_addon.testing.recorders import RunningRecorder
 
 __tracebackhide__ = True
@@ -141,7 +140,12 @@ class Recorder:
     def events(self, type: str | None = None) -> list[ReceivedEvent]:
         """Return the events recorded so far, of all types or one, session by session, in order of arrival."""
         exchanges = [exchange for held in self.sessions for exchange in held.exchanges]
-        return [event for exchange in exchanges for event in _events(exchange) if type is None or event.type == type]
+        return [
+            event
+            for exchange in exchanges
+            for event in events_in(exchange, session_id_of(exchange))
+            if type is None or event.type == type
+        ]
 
     def wait_for(self, type: str, timeout: float | None = None, count: int = 1) -> ReceivedEvent:
         """Wait until so many events of a type have been recorded, and return the last of them.
@@ -168,18 +172,3 @@ class Recorder:
             self._stored.wait(left_s)
         came = ", ".join(event.type or "an event without a type" for event in events)
         raise NothingCame(f"no {type} within {timeout:g} s; recorded: {came or 'nothing'}")
-
-
-def _events(exchange: Exchange) -> list[ReceivedEvent]:
-    reading = exchange.request.reading
-    values = reading.value if reading.is_batch else [reading.value]
-    return [
-        ReceivedEvent(
-            event=event,
-            body=value if isinstance(value, dict) else {},
-            session_id=session_id_of(exchange),
-            status=None if exchange.response is None else exchange.response.status,
-            received_at=exchange.received_at,
-        )
-        for event, value in zip(reading.events, values, strict=False)
-    ]

@@ -6,6 +6,8 @@ import asyncio
 import http.client
 import socket
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -13,16 +15,20 @@ import pytest
 
 from proxy_addon.collector.server import Address, serving
 from proxy_addon.core.exchange import Request, Response
-from proxy_addon.testing.collecting import NothingCame, RunningCollector
+from proxy_addon.core.fixtures.held import fold
+from proxy_addon.testing import collecting
+from proxy_addon.testing.collecting import NothingCame, RunningCollector, TooMuchCame
 from proxy_addon.testing.threads import in_thread
-from tests.builders import body, event_dict
+from tests.builders import SESSION_ID, body, event, event_dict, response, start
 
 START = body(event_dict("sessionStart"))
 
 
-def ask(host: str, path: str, sent: bytes, method: str = "POST") -> tuple[int, str | None, bytes]:
+def ask(
+    host: str, path: str, sent: bytes, method: str = "POST", timeout_s: float = 15
+) -> tuple[int, str | None, bytes]:
     """Send one request on a connection of its own; return status, ``Location`` and body."""
-    with closing(http.client.HTTPConnection(host, timeout=15)) as connection:
+    with closing(http.client.HTTPConnection(host, timeout=timeout_s)) as connection:
         connection.request(method, path, sent)
         answer = connection.getresponse()
         return answer.status, answer.getheader("Location"), answer.read()
@@ -57,10 +63,94 @@ def test_a_test_waits_for_an_event_and_is_told_what_came_instead():
             collector.wait_for("ping", timeout=0.01)
         later = threading.Thread(target=lambda: ask(collector.host, path, body(event_dict("ping"))))
         later.start()
-        assert collector.wait_for("ping").status == 204
+        began_s = time.monotonic()
+        assert collector.wait_for("ping", timeout=600).status == 204
+        assert time.monotonic() - began_s < 60
         later.join()
+        with pytest.raises(NothingCame, match=r"^only 1 of 2 ping within 0 s; received: sessionStart, ping$"):
+            collector.wait_for("ping", count=2, timeout=0)
+        with ThreadPoolExecutor() as waiting:
+            for_ever = waiting.submit(collector.wait_for, "sessionEnd", timeout=600)
+            collector.__exit__(None, None, None)
+            assert str(for_ever.exception()).startswith("no sessionEnd before the collector was stopped; ")
 
     assert str(none.value) == "no ping within 0.01 s; received: sessionStart"
+    assert len(collector.events()) == 2
+
+
+def test_the_events_of_a_batch_are_events():
+    sent = [event_dict("sessionStart"), event_dict("ping", customMetadata={"page": "home"}), event_dict("ping"), 7]
+    with RunningCollector() as collector:
+        ask(collector.host, "/api/v1/downloaded", body(sent))
+        assert [event.type for event in collector.events()] == ["sessionStart", "ping", "ping", None]
+        first, second = (collector.wait_for("ping", count=count) for count in (1, 2))
+    assert (first.metadata, second.metadata) == ({"page": "home"}, {})
+
+
+def test_how_a_request_ended_is_kept():
+    with RunningCollector(faults=["play:hang", "pauseStart:drop", "bufferStart:cut"]) as collector:
+        collector.order("ping:delay=60:nth=2")
+        collector.order("ping:delay=0.2:nth=1")
+        path = opened(collector.host)
+        ask(collector.host, path, body(event_dict("ping")))
+        for type in ("pauseStart", "bufferStart"):
+            with pytest.raises((http.client.RemoteDisconnected, http.client.IncompleteRead)):
+                ask(collector.host, path, body(event_dict(type)))
+        for type in ("ping", "play"):
+            with pytest.raises(TimeoutError):
+                ask(collector.host, path, body(event_dict(type)), timeout_s=0.1)
+        # The collector sees that the players left; a new request shows it no later.
+        while len(gone := [each for each in collector.sessions[0].exchanges if each.outcome == "client-gone"]) < 2:
+            ask(collector.host, path, body(event_dict("adStart")))
+        outcomes = [each.outcome for each in collector.sessions[0].exchanges]
+        slow = collector.events("ping")[0].exchange
+
+    assert [each.response for each in gone] == [None, None]
+    assert outcomes[:4] == ["answered", "answered", "upstream-closed", "upstream-closed"]
+    assert slow.duration_us is not None
+    assert slow.duration_us > 200_000
+
+
+def test_many_players_and_threads_at_once():
+    def play(_: int) -> list[int]:
+        path = opened(collector.host)
+        types = ["play", *["ping"] * 20, "sessionEnd"]
+        return [ask(collector.host, path, body(event_dict(type)))[0] for type in types]
+
+    with RunningCollector() as collector, ThreadPoolExecutor(8) as players:
+        running = players.map(play, range(8))
+        for count in range(1, 161):
+            assert collector.wait_for("ping", count=count).type == "ping"
+            collector.order(f"ping:status=500:after={10**6}")
+            assert collector.sessions
+        assert [set(statuses) for statuses in running] == [{204}] * 8
+        assert [held.session.events for held in collector.sessions] == [23] * 8
+        assert len({held.session.session_id for held in collector.sessions}) == 8
+
+
+def test_a_collector_answers_from_a_recorded_session():
+    recorded = fold([start(), event("ping", response=response(500), duration_us=60_000_000)])
+    with RunningCollector(recorded, speed="max") as collector:
+        for _ in range(2):
+            path = opened(collector.host)
+            assert SESSION_ID not in path
+            assert [ask(collector.host, path, body(event_dict("ping")))[0] for _ in range(2)] == [500, 204]
+            assert collector.remarks == ["ping 2 is not in the recording, which has 1: answered by the protocol"]
+            collector.clear()
+
+
+def test_a_collector_that_received_too_much_tells_no_part_of_it(monkeypatch):
+    monkeypatch.setattr(collecting, "MOST_BYTES", 5000)
+    with RunningCollector() as collector:
+        opened(collector.host)
+        assert len(collector.events()) == 1
+        for _ in range(2):
+            opened(collector.host)
+        for look in (collector.events, lambda: collector.sessions, lambda: collector.wait_for("sessionStart")):
+            with pytest.raises(TooMuchCame, match="keeps 0 MiB of requests, and received more"):
+                look()
+        collector.clear()
+        assert collector.sessions == []
 
 
 def test_a_fault_counts_from_when_it_is_ordered_and_is_forgotten_with_all_else():

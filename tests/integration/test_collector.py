@@ -579,7 +579,8 @@ def test_it_answers_as_recorded_and_then_by_itself(collector, store):
     running = collector("--store", store.url, "--from", SESSION_ID[:12], "--fault", "play:status=502")
 
     refused = running.ask("POST", "/api/v1/sessions", START)
-    assert (refused.status, refused.headers["Retry-After"], refused.body) == (503, "1", b"later")
+    assert (refused.status, refused.body) == (503, b"later")
+    assert refused.headers.keys() == {"Retry-After", "Content-Length", "Date"}
     path = running.open()
     id = path.split("/")[-2]
     assert id != SESSION_ID
