@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from rich.text import Text
 
 from proxy_addon.core.audits.metrics import Metrics
 from proxy_addon.core.events import Event
-from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.exchange import BodyState, Exchange
 from proxy_addon.core.findings import Finding, Verdict, element_of
 from proxy_addon.core.routes import TRACKING, Operation
 from proxy_addon.core.sessions import AsOf, FindingCounts, Session
@@ -41,6 +41,8 @@ _STYLES = (
 )
 _LARGE_S = 1e9
 """From this many seconds on, a movement of the playhead is nonsense and shown with few digits."""
+_PLACES_SHOWN = 5
+"""How many exchanges are named for which the same was said."""
 BODY_SHOWN = 20_000
 """How many characters of a body are shown at most; the JSON has all."""
 
@@ -56,7 +58,7 @@ class _Row:
 
 
 class Timeline:
-    """Prints one session: its facts, its timeline, and its findings."""
+    """Prints one session: its facts, its timeline, what was said of its exchanges, and its findings."""
 
     def __init__(self, screen: Screen, session: Session, as_of: AsOf, *, local: bool = False) -> None:
         self._screen = screen
@@ -73,7 +75,7 @@ class Timeline:
         *,
         bodies: bool = False,
     ) -> None:
-        """Print the facts, the timeline, and all findings by place.
+        """Print the facts, the timeline, notes, and all findings by place.
 
         Args:
             exchanges: The exchanges of the session, by time of arrival.
@@ -85,11 +87,14 @@ class Timeline:
         rows: dict[tuple[int, int | None], _Row] = {}
         moments: dict[int, Moment] = {}
         found: list[Finding] = []
+        notes: dict[str, list[int]] = defaultdict(list)
         before = _Before()
         for seq, exchange in enumerate(exchanges, 1):
             at_s = (exchange.received_at - self._session.started_at).total_seconds()
             moments[seq] = moment_of(exchange, self._session.started_at)
             rows |= {(seq, element): row for element, row in _rows(seq, exchange, at_s, before)}
+            for note in filter(None, (exchange.reason, exchange.note)):
+                notes[note].append(seq)
             if bodies:
                 rows[seq, None].bodies = exchange
             verdict = verdicts.get(exchange.id, ())
@@ -99,10 +104,21 @@ class Timeline:
         _mark(rows, found)
         self._print_facts(metrics())
         self._screen.print_table(_table(rows.values()))
+        self._print_notes(notes)
         if found:
             self._screen.print()
             self._screen.print(Text("Findings", style="bold"))
             print_findings(self._screen, found, lambda finding: place_in(finding, moments), otherwise="session")
+
+    def _print_notes(self, notes: Mapping[str, Sequence[int]]) -> None:
+        """Print what was said of exchanges, each sentence once: why there was no answer, and what a file lacks."""
+        if notes:
+            self._screen.print()
+            self._screen.print(Text("Notes", style="bold"))
+        for note, numbers in notes.items():
+            places = ", ".join(f"#{seq}" for seq in numbers[:_PLACES_SHOWN])
+            more = ", …" if len(numbers) > _PLACES_SHOWN else ""
+            self._screen.print_wrapped(Text.assemble((f"  {places}{more}  ", "dim"), printable(note)), hanging=4)
 
     def _print_facts(self, metrics: Metrics) -> None:
         session, state = self._session, self._session.state(self._as_of)
@@ -227,6 +243,8 @@ def _what(exchange: Exchange, *, batch: bool) -> str:
         return "batch"
     if operation is Operation.PREFLIGHT:
         return "preflight"
+    if exchange.request.body_state is BodyState.MISSING:
+        return f"{exchange.request.method}, body not in the file"
     return f"{exchange.request.method}, no event"
 
 

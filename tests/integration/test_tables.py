@@ -181,6 +181,19 @@ def test_places_in_a_batch_are_written_as_its_rows_are_named(tape):
     assert row.rstrip().endswith(("1W", "1I", "1W 1I"))
 
 
+def test_what_a_file_lacks_is_told_once_with_the_exchanges_that_lack_it():
+    file = Path(__file__).parents[1] / "samples" / "captures" / "playwright-1.65-chromium-bodies-missing.har"
+    shown = run("show", str(file)).stdout
+    assert shown.count("POST, body not in the file") == 4
+    notes = shown.partition("\nNotes\n")[2].partition("\n\n")[0].splitlines()
+    assert notes == [
+        "  #1  the tool says net::ERR_ABORTED, although there is an answer",
+        "  #2, #3, #9  its body is not in the file: Chromium does not tell a body that is a Blob or comes from a cloned Request",
+        "  #7  its body is not in the file: Playwright does not keep a body without Content-Type",
+        "  #9  the browser never sent it, because its preflight failed: net::ERR_FAILED",
+    ]
+
+
 def test_times_are_local_where_asked_for_and_the_zone_is_told(tape):
     berlin = {"TZ": "Europe/Berlin", "COLUMNS": "200"}
     for command, utc, local in (
