@@ -65,6 +65,12 @@ def pytest_configure(config: pytest.Config) -> None:
         "tape(*, upstream=URL, config=FILE, timeout=SECONDS, key_file=FILE, answers=FILE, faults=[SPEC, …]): how the fixtures of "
         "sessiontape work in a test; answers and faults are the collector's",
     )
+    folder = _kept_in(config)
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise pytest.UsageError(f"--tape-keep: cannot make the folder {folder}: {e.strerror}") from e
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -263,7 +269,6 @@ def _tape_store(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFa
 
     prepare()  # what takes longest comes first, because it happens in another process
     folder = _kept_in(pytestconfig) or tmp_path_factory.mktemp("sessiontape")
-    folder.mkdir(parents=True, exist_ok=True)
     process = getattr(pytestconfig, "workerinput", {}).get("workerid", "tape")  # of pytest-xdist
     return f"sqlite:///{folder / process}.db"
 

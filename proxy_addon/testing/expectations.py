@@ -97,7 +97,7 @@ class Expectations:
             held = Missing(found)
         else:
             raise SettingsError(
-                f"there is no {path} in {_shortened(self._beside)} or above, nor in a folder fixtures or tapes there",
+                f"there is no {path} in {_shortened(self._beside)} or above it, nor in a folder fixtures or tapes there",
                 hint="'pytest --tape-update' writes it, if the test compares with it; 'sessiontape export' makes one, too",
             )
         self._paths[id(held)] = (held, found)
@@ -236,6 +236,8 @@ def is_fixture(raw: bytes) -> bool:
 
 
 def _shortened(path: Path) -> str:
-    """Return a path as it is from the current folder, if it is below it."""
+    """Return a path for a message: as it is from the current folder, if it is below it."""
     here = Path.cwd()
+    if path == here:
+        return "the current folder"
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -70,8 +70,8 @@ def record(caller: Connection, new_store: bytes) -> None:
     for name in ("mitmproxy", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     threading.Thread(target=_end_with, args=(caller,), name="sessiontape-caller", daemon=True).start()
-    migrate.create(options.store_url, new_store)
     try:
+        migrate.create(options.store_url, new_store)
         tell(Over(is_complete=serve(options, ready, stored=lambda: tell(Stored()))))
     except SessiontapeError as e:
         tell(e)

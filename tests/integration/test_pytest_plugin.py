@@ -67,7 +67,7 @@ def test_a_recorded_session_becomes_the_expectation_that_a_changed_player_fails(
         """
     )
     told = run(project, failed=2)
-    assert "there is no visit.json in" in told
+    assert "there is no visit.json in the current folder or above it" in told
     assert "pytest --tape-update" in told
     assert "expectations.py" not in told
 
@@ -98,9 +98,24 @@ def test_a_recorded_session_becomes_the_expectation_that_a_changed_player_fails(
     told = run(project, passed=1, failed=1)
     assert "adComplete" in told
 
+    document["exchanges"][3]["response"]["status"] = 503
+    (project.path / "outage.json").write_text(json.dumps(document))
+    project.makepyfile(
+        test_outage="""
+        import pytest
+        from player import PlaybackError, play
+
+        @pytest.mark.tape(answers="outage.json")
+        def test_outage(collector):
+            with pytest.raises(PlaybackError, match="play: .* answered 503"):
+                play(collector.url)
+        """
+    )
+    run(project, "test_outage.py", passed=1)
+
     document["exchanges"][3]["request"]["method"] = 7
     path.write_text(json.dumps(document))
-    told = run(project, "-k", "replay", failed=1, deselected=1)
+    told = run(project, "-k", "replay", failed=1, deselected=2)
     assert re.search(r"fixtures/visit.json: exchange 4: request: method is the number 7; expected a string", told)
 
 
