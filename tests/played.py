@@ -190,8 +190,23 @@ def recorded(
     return fold(exchanges)[0]
 
 
-def again(seed: int, cues: Sequence[Cue], *, cumulative: bool = False, **how: Any) -> HeldSession:
-    """Return a playback played another time: pings ±1 s, latencies, other IDs, other quality, whole seconds."""
+def again(
+    seed: int,
+    cues: Sequence[Cue],
+    *,
+    cumulative: bool = False,
+    replayed: Callable[[list[Cue]], list[Cue]] = list,
+    rewritten: Callable[[dict[str, Any]], object] = lambda value: None,
+    **how: Any,
+) -> HeldSession:
+    """Return a playback played another time: pings ±1 s, latencies, other IDs, other quality, whole seconds.
+
+    Args:
+        cumulative: Whether a late ping makes all later ones late.
+        replayed: Changes what is played, pings included.
+        rewritten: Changes each decoded event in place.
+        **how: Of `pinged`.
+    """
     chance = random.Random(seed)
     late: dict[str, Any] = {("drift" if cumulative else "jitter"): lambda: chance.uniform(-1, 1)}
     whole = chance.random() < 0.5
@@ -210,6 +225,7 @@ def again(seed: int, cues: Sequence[Cue], *, cumulative: bool = False, **how: An
                 quality[name] = chance.randrange(1, 5_000_000)
         if whole:
             value["playerTime"]["playhead"] = int(value["playerTime"]["playhead"])
+        rewritten(value)
 
     late_s: dict[float, float] = {0.0: 0.0}  # events of one call stay together
     for cue in cues:
@@ -218,7 +234,7 @@ def again(seed: int, cues: Sequence[Cue], *, cumulative: bool = False, **how: An
     together.sort(key=lambda cue: cue.at_s if cue.type != "sessionEnd" else 1e6)
     together[-1] = replace(together[-1], at_s=max(together[-1].at_s, together[-2].at_s))
     return recorded(
-        pinged(together, **late, **how),
+        replayed(pinged(together, **late, **how)),
         begin_ms=BEGIN_MS + 1000 * chance.randrange(10**6),
         session_id=f"{chance.randrange(16**64):064x}",
         latency=lambda: chance.uniform(0.01, 0.6),

@@ -40,6 +40,7 @@ COMMANDS = {
     "delete": "Delete sessions with everything recorded in them.",
     "replay": "Send recorded sessions to another server.",
     "runs": "List replay runs, or show one of them.",
+    "expect": "Write a session as the expectation of tests.",
     "diff": "Compare two sessions, or a session with its replay.",
     "db": "Create, upgrade and check the store.",
     "demo": "Watch a short tour: record, check and replay a session.",

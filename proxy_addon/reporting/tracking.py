@@ -6,13 +6,16 @@ is what was expected, ``+`` what there is. Its lines fit into `WIDTH` cells.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+from rich.cells import cell_len
+from rich.text import Text
 
 from proxy_addon.core.expectations.comparison import Comparison, Difference, Kind, Row
 from proxy_addon.core.expectations.tracked import Tracked
 from proxy_addon.core.wording import visible
+from proxy_addon.reporting.columns import cut, wrapped
 from proxy_addon.reporting.github import annotation
 from proxy_addon.reporting.junit import SUITE_END, Problem, case, suite_begin
 from proxy_addon.reporting.words import counted
@@ -47,14 +50,14 @@ def _lines(comparison: Comparison, expected: str, actual: str) -> Iterator[str]:
         yield from _wrapped(f"not the same tracking: {differences} between {expected} and {actual} ({compared})")
     for number, difference in enumerate(comparison.differences[:_MOST], 1):
         yield ""
-        yield from _wrapped(f"{number}. {difference.message}", hanging="   ")
+        yield from _wrapped(f"{number}. {difference.message}", hanging=3)
         yield from _excerpt(rows, difference)
     if len(comparison.differences) > _MOST:
         yield ""
         yield f"and {len(comparison.differences) - _MOST} more"
     for remark in comparison.remarks:
         yield ""
-        yield from _wrapped(f"note: {visible(remark)}", hanging="  ")
+        yield from _wrapped(f"note: {visible(remark)}", hanging=2)
 
 
 def _excerpt(rows: Sequence[Row], difference: Difference) -> Iterator[str]:
@@ -106,7 +109,7 @@ def _folded(rows: Sequence[Row], places: Sequence[int]) -> list[tuple[list[Row],
 def _row(group: Sequence[Row], *, is_it: bool) -> str:
     left = _cell([row.expected for row in group if row.expected is not None])
     right = _cell([row.actual for row in group if row.actual is not None])
-    return f"{'  >' if is_it else '   '}   {left:<{_SIDE - 1}} {right}".rstrip()
+    return f"{'  >' if is_it else '   '}   {left}{' ' * (_SIDE - cell_len(left))}{right}".rstrip()
 
 
 def _cell(events: Sequence[Tracked]) -> str:
@@ -128,11 +131,11 @@ def _values(difference: Difference) -> Iterator[str]:
 
 
 def _cut(line: str, room: int) -> str:
-    return line if len(line) <= room else f"{line[: max(room - 1, 0)]}…"
+    return cut(Text(line), room).plain
 
 
-def _wrapped(line: str, hanging: str = "") -> list[str]:
-    return textwrap.wrap(line, WIDTH, subsequent_indent=hanging, break_on_hyphens=False) or [""]
+def _wrapped(line: str, hanging: int = 0) -> Iterator[str]:
+    return (each.plain for each in wrapped(Text(line), WIDTH, hanging))
 
 
 def document(comparison: Comparison, *, expected: str, actual: str) -> dict[str, Any]:

@@ -202,6 +202,34 @@ class Compare:
         return next(fitting, None)
 
 
+def document(
+    value: Mapping[str, Any] | None,
+    *,
+    ignore: Iterable[str] = (),
+    any_value: Iterable[str] = (),
+    playhead_tolerance_s: float | None = None,
+) -> dict[str, Any]:
+    """Return a ``"compare"`` member that names every option, so that people see what they can change.
+
+    Args:
+        value: The member so far; None for the defaults.
+    """
+    made: dict[str, Any] = {
+        "ignore": [],
+        "any_value": [],
+        "playhead_tolerance_s": PLAYHEAD_TOLERANCE_S,
+        "distance_tolerance_s": DISTANCE_TOLERANCE_S,
+        "ping_tolerance_s": PING_TOLERANCE_S,
+        "tolerances": {},
+        **({} if value is None else value),
+    }
+    for name, more in (("ignore", ignore), ("any_value", any_value)):
+        made[name] = list(dict.fromkeys([*made[name], *more]))
+    if playhead_tolerance_s is not None:
+        made["playhead_tolerance_s"] = playhead_tolerance_s
+    return made
+
+
 _DEFAULTS = (
     *(Rule(text, Level.ANY_VALUE) for text in VOLATILE),
     *(Rule(text, Level.IGNORED) for text in IGNORED),

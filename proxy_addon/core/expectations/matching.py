@@ -10,14 +10,13 @@ proportion to the number of events, and to the square of what is left, up to a l
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from math import inf
 
 from proxy_addon.core.expectations.tracked import Tracked
 from proxy_addon.core.protocol import EVENTS
-
-Match = tuple[int | None, int | None]
-"""Places of an expected and an actual event in their sessions; None on the side that has none."""
 
 _MOST_CELLS = 40_000
 """How many pairs of events are weighed at most at a time; longer strands are cut into pieces."""
@@ -27,6 +26,8 @@ NEAR_S = 2.0
 _FAR_S = 30.0
 _BESIDE_S = 0.05
 """The events of one call have the same ts, or are so little apart."""
+_BESIDE = 8
+"""How many events around one are looked at."""
 
 _LINE = frozenset(
     {
@@ -72,9 +73,17 @@ def matched(expected: Sequence[Tracked], actual: Sequence[Tracked]) -> tuple[dic
     missing = [n for places in ours.values() for n in places if n not in in_order]
     taken = set(in_order.values())
     extra = [n for places in theirs.values() for n in places if n not in taken]
-    moved = _moved(expected, actual, sorted(missing), sorted(extra))
+    # Where an actual event would be in the expected session, going by the last one before that both have.
+    pairs = sorted(in_order.items())
+    late = sorted((actual[other].at_s, actual[other].at_s - expected[one].at_s) for one, other in pairs)
+    expected_at_s = {}
+    for other in extra:
+        before = bisect_right(late, (actual[other].at_s, inf)) - 1
+        expected_at_s[other] = actual[other].at_s - (late[before][1] if before >= 0 else 0.0)
+    moved = _elsewhere(expected, actual, missing, expected_at_s)
     for one, other in list(moved.items()):
-        if _is_in_place(expected, actual, one, other, in_order):
+        is_near = abs(expected[one].at_s - expected_at_s[other]) <= NEAR_S
+        if is_near and _is_in_place(expected, actual, (one, other), in_order):
             in_order[one] = moved.pop(one)
     return in_order, moved
 
@@ -177,66 +186,69 @@ def _unlikeness(one: Tracked, other: Tracked) -> float:
     return 0.6 * apart_s / _FAR_S + 0.6 * min(abs(one.playhead_s - other.playhead_s), _FAR_S) / _FAR_S
 
 
-def _moved(
-    expected: Sequence[Tracked], actual: Sequence[Tracked], missing: list[int], extra: list[int]
+def _elsewhere(
+    expected: Sequence[Tracked], actual: Sequence[Tracked], missing: Iterable[int], expected_at_s: Mapping[int, float]
 ) -> dict[int, int]:
-    """Return which missing events are somewhere else: the same kind of event first, then others at the same time."""
+    """Return which missing events are somewhere else: the same kind of event first, then others at the same time.
+
+    Args:
+        expected_at_s: The events that are too many, with their times in the expected session.
+    """
     found: dict[int, int] = {}
-    left = set(extra)
-    for is_same in (_is_same_kind, _is_same_type_there, _is_other_type_there):
-        by_key: dict[Hashable, list[int]] = defaultdict(list)
-        for other in sorted(left):
-            by_key[_key(actual[other], is_same)].append(other)
+    by_kind: dict[Hashable, list[int]] = defaultdict(list)
+    for other in sorted(expected_at_s):
+        by_kind[_kind(actual[other])].append(other)
+    left = set(expected_at_s)
+    missing = sorted(missing)
+    for one in missing:
+        # A play elsewhere is another play: nothing tells that it is the same one.
+        if expected[one].type not in _INTERCHANGEABLE and (others := by_kind.get(_kind(expected[one]))):
+            found[one] = others.pop(0)
+            left.discard(found[one])
+    by_time = sorted((expected_at_s[other], other) for other in left)
+    for is_same in (_is_same_type, _is_mistaken):
         for one in missing:
             if one in found:
                 continue
-            event = expected[one]
-            candidates = [n for n in by_key.get(_key(event, is_same), ())[:_PIECE] if n in left]
-            fitting = [n for n in candidates if is_same(event, actual[n])]
-            if fitting:
-                nearest = min(fitting, key=lambda n: abs(actual[n].at_s - event.at_s))
-                found[one] = nearest
-                left.discard(nearest)
-                by_key[_key(event, is_same)].remove(nearest)
+            at_s = expected[one].at_s
+            first = bisect_left(by_time, (at_s - NEAR_S, -1))
+            for other_at_s, other in by_time[first : first + _BESIDE]:
+                if other_at_s > at_s + NEAR_S:
+                    break
+                if other in left and is_same(expected[one], actual[other]):
+                    found[one] = other
+                    left.discard(other)
+                    break
     return found
 
 
-def _key(event: Tracked, is_same: object) -> Hashable:
-    if is_same is _is_same_kind:
-        return event.type, strand(event), tuple(_identity(event))
-    return event.type if is_same is _is_same_type_there else round(event.at_s / (8 * NEAR_S))
+def _kind(event: Tracked) -> Hashable:
+    return event.type, strand(event), repr(sorted(event.params.items()))
 
 
-def _is_same_kind(one: Tracked, other: Tracked) -> bool:
-    # A play elsewhere is another play: nothing tells that it is the same one.
-    return one.type not in _INTERCHANGEABLE and one.params == other.params
+def _is_same_type(one: Tracked, other: Tracked) -> bool:
+    return one.type == other.type
 
 
-def _is_same_type_there(one: Tracked, other: Tracked) -> bool:
-    return abs(one.at_s - other.at_s) <= NEAR_S
-
-
-def _is_other_type_there(one: Tracked, other: Tracked) -> bool:
+def _is_mistaken(one: Tracked, other: Tracked) -> bool:
     """Whether another type of event is reported for what happened; one of both is probably misspelled or mistaken."""
     related = one.type not in EVENTS or other.type not in EVENTS or strand(one) == strand(other)
-    return related and abs(one.at_s - other.at_s) <= _BESIDE_S * 4 and one.params == other.params
+    return related and one.params == other.params
 
 
 def _is_in_place(
-    expected: Sequence[Tracked], actual: Sequence[Tracked], one: int, other: int, in_order: dict[int, int]
+    expected: Sequence[Tracked], actual: Sequence[Tracked], match: tuple[int, int], in_order: Mapping[int, int]
 ) -> bool:
-    """Whether an event only stands elsewhere among others with the same ts, whose order nobody knows."""
+    """Whether an event only stands elsewhere because its ts is another's, so that the order of arrival has to tell."""
+    one, other = match
     if expected[one].type != actual[other].type:
         return False
-    around = [n for n in range(max(0, one - 6), one + 7) if n in in_order]
-    for n in around:
-        if (n < one) != (in_order[n] < other):
-            ours, theirs = (
-                abs(expected[n].at_s - expected[one].at_s),
-                abs(actual[in_order[n]].at_s - actual[other].at_s),
-            )
-            if strand(expected[n]) == strand(expected[one]) and (
-                min(ours, theirs) > 0 or max(ours, theirs) > _BESIDE_S
-            ):
-                return False
-    return bool(around) and abs(expected[one].at_s - actual[other].at_s) <= NEAR_S
+    for n in range(max(0, one - _BESIDE), min(len(expected), one + _BESIDE)):
+        if n not in in_order or strand(expected[n]) != strand(expected[one]) or (n < one) == (in_order[n] < other):
+            continue
+        sides = ((expected[n], expected[one]), (actual[in_order[n]], actual[other]))
+        apart = [abs(first.at_s - second.at_s) for first, second in sides]
+        arrived = [first.arrival < second.arrival for first, second in sides]
+        if min(apart) > 0 or max(apart) > _BESIDE_S or arrived[0] != arrived[1]:
+            return False
+    return True

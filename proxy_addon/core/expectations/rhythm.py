@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import median
 
 DEFAULT_INTERVAL_S = 10.0
 """Source: Media Collection API, pings, gaps and timeouts."""
+_SHORTEST_S = 0.1
 _PACE = 1.15
 """Timers that are so much slower have another interval: those of the SDKs take 10.0 to 11.5 s."""
 _INTERVALS = 3
@@ -75,12 +76,14 @@ class Off:
         extra: Places of the actual pings that are too many.
         after: Place of the last actual event before.
         interval_s: How often they should come.
+        in_ad: Whether an ad is open.
     """
 
     missing: tuple[int, ...] = ()
     extra: tuple[int, ...] = ()
     after: int
     interval_s: float
+    in_ad: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,14 +115,17 @@ def compared(stretches: Sequence[Stretch], tolerance_s: float) -> Rhythm:
     """Compare the pings of two sessions."""
     found = Rhythm()
     intervals: dict[bool, float] = {}
+    named: dict[bool, float] = {}
     for in_ad in (False, True):
         ours = _intervals((stretch.expected, stretch.in_ad) for stretch in stretches if stretch.in_ad is in_ad)
         theirs = _intervals((stretch.actual, stretch.in_ad) for stretch in stretches if stretch.in_ad is in_ad)
         if min(len(ours), len(theirs)) >= _INTERVALS and not _is_same_pace(median(ours), median(theirs), tolerance_s):
             first = next(each.actual[0].place for each in stretches if each.in_ad is in_ad and each.actual)
             found.paces.append(Pace(expected_s=median(ours), actual_s=median(theirs), in_ad=in_ad, first=first))
-        known = [median(each) for each in (ours, theirs) if each]
-        intervals[in_ad] = sum(known) / len(known) if known else intervals.get(False, DEFAULT_INTERVAL_S)
+        known = [median(each) for each in (ours, theirs) if each and (len(each) >= _INTERVALS or not in_ad)]
+        interval_s = sum(known) / len(known) if known else intervals.get(False, DEFAULT_INTERVAL_S)
+        intervals[in_ad] = max(interval_s, _SHORTEST_S)
+        named[in_ad] = known[0] if known else intervals[in_ad]
     odd = {pace.in_ad for pace in found.paces}
     slips = _Slips(restarts=_restarts(stretches, intervals))
     for stretch in stretches:
@@ -128,6 +134,7 @@ def compared(stretches: Sequence[Stretch], tolerance_s: float) -> Rhythm:
     if not slips.restarts:
         beats = [beat for stretch in stretches for beat in stretch.actual]
         found.offs = [off for off in found.offs if _is_seen(off, beats)]
+    found.offs = [replace(off, interval_s=named[off.in_ad]) for off in found.offs]
     return found
 
 
@@ -223,6 +230,7 @@ def _in_stretch(stretch: Stretch, interval_s: float, tolerance_s: float, slips: 
             extra=tuple(theirs[other].place for other in extra),
             after=theirs[before].place if before >= 0 else stretch.begins[1],
             interval_s=interval_s,
+            in_ad=stretch.in_ad,
         )
 
     for one in _left(matched_ours, len(ours)):
@@ -326,11 +334,11 @@ def _counted(stretch: Stretch, interval_s: float, margin_s: float, found: Rhythm
     if by < -allowed:
         after = theirs[-1].place if theirs else stretch.begins[1]
         missing = tuple(beat.place for beat in ours[few:])
-        found.offs.append(Off(missing=missing, after=after, interval_s=interval_s))
+        found.offs.append(Off(missing=missing, after=after, interval_s=interval_s, in_ad=stretch.in_ad))
     elif by > allowed:
         after = theirs[few - 1].place if few else stretch.begins[1]
         extra = tuple(beat.place for beat in theirs[few:])
-        found.offs.append(Off(extra=extra, after=after, interval_s=interval_s))
+        found.offs.append(Off(extra=extra, after=after, interval_s=interval_s, in_ad=stretch.in_ad))
 
 
 def _runs(numbers: list[int]) -> Iterator[list[int]]:

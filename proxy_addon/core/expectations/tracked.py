@@ -64,6 +64,11 @@ class Tracked:
         return f"#{self.seq}" if self.element is None else f"#{self.seq}/{self.element}"
 
     @property
+    def arrival(self) -> tuple[int, int]:
+        """What events can be sorted by in the order of their arrival."""
+        return self.seq, self.element or 0
+
+    @property
     def params(self) -> Mapping[str, Any]:
         """Its ``params``; empty if it has none."""
         found = self.value.get("params")

@@ -1,22 +1,484 @@
-"""The same tracking passes however often it is played; a change of it does not."""
+"""The same tracking passes however often it is played, and a single change of it does not."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from time import process_time
 from typing import Any
 
 import pytest
 
+from proxy_addon.core.exchange import BodyState, Outcome
+from proxy_addon.core.expectations.compare import Compare
+from proxy_addon.core.expectations.comparison import Kind
 from proxy_addon.core.expectations.tracking import compare_tracking
-from tests.played import again, film, pinged, recorded
+from proxy_addon.core.fixtures.held import HeldSession, fold
+from proxy_addon.core.pseudonyms import Pseudonymiser
+from proxy_addon.errors import SettingsError
+from tests import builders
+from tests.played import Cue, again, film, pinged, recorded
+
+EXPECTED = recorded(pinged(film()))
+LIVE = recorded(pinged(film("live", playhead_s=63_000)))
+
+
+def messages(actual: HeldSession, expected: HeldSession = EXPECTED, **compare: Any) -> list[str]:
+    options = Compare.parsed(compare or None, "expected.json")
+    return [each.message for each in compare_tracking(actual, expected, options).differences]
 
 
 @pytest.mark.parametrize(
     "how",
-    [{}, {"cumulative": True}, {"restarts": False}, {"restarts": False, "cumulative": True}, {"ad_interval_s": 1.0}],
+    [
+        {},
+        {"cumulative": True},  # a late ping makes the next ones late, too
+        {"restarts": False},  # pings on a fixed grid
+        {"restarts": False, "cumulative": True},
+        {"ad_interval_s": 1.0},
+    ],
+    ids=str,
 )
 def test_a_film_that_is_played_50_times_is_tracked_the_same(how: dict[str, Any]):
     timers = {name: value for name, value in how.items() if name != "cumulative"}
     expected = recorded(pinged(film(), **timers))
     for seed in range(50):
-        comparison = compare_tracking(again(seed, film(), **how), expected)
-        assert [each.message for each in comparison.differences] == [], f"seed {seed}"
+        assert messages(again(seed, film(), **how), expected) == [], f"seed {seed}"
+
+
+def test_a_live_stream_that_is_watched_at_other_times_of_the_day_is_tracked_the_same():
+    for seed in range(20):
+        later = again(seed, film("live", playhead_s=(63_000 + seed * 4_321) % 86_400))
+        assert messages(later, LIVE) == [], f"seed {seed}"
+
+
+Rewrite = Callable[[dict[str, Any]], object]
+Replay = Callable[[list[Cue]], list[Cue]]
+
+
+def nothing(value: dict[str, Any]) -> None:
+    """Change nothing."""
+
+
+def on(event_type: str, member: str = "params", /, **values: Any) -> Rewrite:
+    """Return what sets or, for None, removes values in the first event of a type; dots are written as ``__``."""
+    done: list[bool] = []
+
+    def rewrite(value: dict[str, Any]) -> None:
+        if value["eventType"] != event_type or done:
+            return
+        done.append(True)
+        inside = value.setdefault(member, {})
+        for name, new in values.items():
+            key = name.replace("__", ".")
+            if new is None:
+                inside.pop(key)
+            else:
+                inside[key] = new
+
+    return rewrite
+
+
+def typed(event_type: str, new: str) -> Rewrite:
+    return lambda value: value.update(eventType=new) if value["eventType"] == event_type else None
+
+
+def without(is_gone: Callable[[int, Cue], bool]) -> Replay:
+    return lambda cues: [cue for number, cue in enumerate(cues) if not is_gone(number, cue)]
+
+
+def number_of(cues: list[Cue], event_type: str, nth: int = 1) -> int:
+    return [number for number, cue in enumerate(cues) if cue.type == event_type][nth - 1]
+
+
+def dropped(event_type: str, nth: int = 1) -> Replay:
+    return lambda cues: [cue for number, cue in enumerate(cues) if number != number_of(cues, event_type, nth)]
+
+
+def doubled(event_type: str, after_s: float, nth: int = 1) -> Replay:
+    def replay(cues: list[Cue]) -> list[Cue]:
+        cue = cues[number_of(cues, event_type, nth)]
+        return sorted([*cues, replace(cue, at_s=cue.at_s + after_s)], key=lambda each: each.at_s)
+
+    return replay
+
+
+def moved(is_it: Callable[[Cue], bool], by_s: float, playhead_s: float = 0.0) -> Replay:
+    def replay(cues: list[Cue]) -> list[Cue]:
+        start, *rest = (
+            replace(cue, at_s=cue.at_s + by_s, playhead_s=cue.playhead_s + playhead_s) if is_it(cue) else cue
+            for cue in cues
+        )
+        return [start, *sorted(rest, key=lambda cue: cue.at_s)]
+
+    return replay
+
+
+def in_second_break(cue: Cue) -> bool:
+    return abs(cue.playhead_s - 118.6) < 0.5 and cue.type != "ping"
+
+
+def swapped(cues: list[Cue]) -> list[Cue]:
+    """Report the ad before its break, a millisecond apart."""
+    at = number_of(cues, "adBreakStart", 2)
+    first, second = cues[at], cues[at + 1]
+    pair = [replace(second, at_s=first.at_s - 0.001), first]
+    return [*cues[:at], *pair, *cues[at + 2 :]]
+
+
+def late_ads(cues: list[Cue]) -> list[Cue]:
+    """Play the second ad break after the seek."""
+    ads = [cue for cue in cues if in_second_break(cue)]
+    later = [replace(cue, at_s=cue.at_s + 80) for cue in ads]
+    return sorted([*(cue for cue in cues if cue not in ads), *later], key=lambda cue: cue.at_s)
+
+
+def slow(cues: list[Cue]) -> list[Cue]:
+    """Ping half as often in content."""
+    seen = [number for number, cue in enumerate(cues) if cue.type == "ping"]
+    return [cue for number, cue in enumerate(cues) if number not in set(seen[1::2])]
+
+
+MUTATIONS: dict[str, tuple[Rewrite, Replay, str]] = {
+    "a param has another value": (
+        on("adStart", media__ad__name="Other"), list,
+        r'^adStart #\d+: params/media\.ad\.name is "Other", expected "Spot 1\.1"$',
+    ),
+    "a param is missing": (
+        on("sessionStart", media__channel=None), list,
+        r'^sessionStart #1: params/media\.channel is missing, expected "Sports"$',
+    ),
+    "a param is new": (
+        on("play", media__extra=1), list, r"^play #\d+: params/media\.extra is 1, expected none$",
+    ),
+    "a param is spelled differently": (
+        lambda value: value["params"].update({"media.ID": value["params"].pop("media.id")})
+        if value["eventType"] == "sessionStart" else None,
+        list, r'^sessionStart #1: params/media\.id is missing, expected "video-123"$',
+    ),
+    "a number becomes a string": (
+        on("chapterStart", media__chapter__index="1"), list,
+        r'^chapterStart #\d+: params/media\.chapter\.index is "1", expected 1$',
+    ),
+    "a length changes by one": (
+        on("adStart", media__ad__length=16), list, r"^adStart #\d+: params/media\.ad\.length is 16, expected 15$",
+    ),
+    "a visitor ID is missing": (
+        on("sessionStart", visitor__marketingCloudUserId=None), list,
+        r"^sessionStart #1: params/visitor\.marketingCloudUserId is missing",
+    ),
+    "metadata has another value": (
+        on("sessionStart", "customMetadata", plan="silver"), list,
+        r'^sessionStart #1: customMetadata/plan is "silver", expected "gold"$',
+    ),
+    "metadata is missing": (
+        on("chapterStart", "customMetadata", part=None), list,
+        r'^chapterStart #\d+: customMetadata/part is missing, expected "1"$',
+    ),
+    "an error has another ID": (
+        on("error", "qoeData", media__qoe__errorID="drm-8"), list,
+        r'^error #\d+: qoeData/media\.qoe\.errorID is "drm-8", expected "drm-7"$',
+    ),
+    "quality data is missing": (
+        on("bitrateChange", "qoeData", media__qoe__bitrate=None), list,
+        r"^bitrateChange #\d+: qoeData/media\.qoe\.bitrate is missing, expected 3200000$",
+    ),
+    "quality data has another type": (
+        on("bitrateChange", "qoeData", media__qoe__bitrate="3200"), list,
+        r'^bitrateChange #\d+: qoeData/media\.qoe\.bitrate is "3200", expected 3200000$',
+    ),
+    "a playhead is off": (
+        on("bitrateChange", "playerTime", playhead=29.6), list,
+        r"^bitrateChange #\d+: playhead is 29\.6, expected 24\.6 \(5 s ahead\)$",
+    ),
+    "a playhead is a string": (
+        on("bitrateChange", "playerTime", playhead="24.6"), list,
+        r'^bitrateChange #\d+: playerTime/playhead is "24\.6", expected 24\.6$',
+    ),
+    "a ts is missing": (
+        on("stateStart", "playerTime", ts=None), list, r"^stateStart #\d+: playerTime/ts is missing, expected \d+$",
+    ),
+    "an event has a wrong type": (
+        typed("error", "failure"), list, r'^failure #\d+: eventType is "failure", expected "error"$',
+    ),
+    "an event is missing": (
+        nothing, dropped("pauseStart"), r"^pauseStart is missing: expected as #22, 25\.0 s after stateStart #18$",
+    ),
+    "the end is missing": (
+        nothing, dropped("sessionEnd"), r"^sessionEnd is missing: expected as #73, 0\.1 s after sessionComplete #72$",
+    ),
+    "an event is sent twice": (
+        nothing, doubled("adComplete", 0.02), r"^adComplete #\d+ is not expected, 0\.0 s after ",
+    ),
+    "an ad is missing": (
+        nothing, without(lambda _, cue: in_second_break(cue)),
+        r"^adBreakStart is missing: expected as #33, .* after stateEnd #28; so are adStart, play, adComplete, .* and 1 more",
+    ),
+    "an ad break comes four seconds late": (
+        nothing, moved(in_second_break, 4, 4), r"^adBreakStart #\d+ comes [34]\.\d s late: 4[12]\.\d s after stateEnd #\d+, expected 38\.0 s$",
+    ),
+    "an ad is reported before its break": (
+        nothing, swapped, r"^(adStart #\d+ comes before adBreakStart|adBreakStart #\d+ comes after adStart) #\d+, expected ",
+    ),
+    "an ad break comes after a seek": (
+        nothing, late_ads, r"^adBreakStart #\d+ comes (79|80)\.\d s late: 1\d\d\.\d s after stateEnd #\d+, expected 38\.0 s$",
+    ),
+    "a pause takes longer": (
+        nothing, moved(lambda cue: cue.at_s > 125, 6), r"^play #\d+ comes [56]\.\d s late: .* after pauseStart #\d+, expected 34\.0 s$",
+    ),
+    "a state has another name": (
+        on("stateStart", media__state__name="mute"), list,
+        r'^stateStart #\d+: params/media\.state\.name is "mute", expected "fullScreen"$',
+    ),
+    "a ping is missing": (
+        nothing, dropped("ping", 20), r"^ping every \d+\.\d s: a gap of (18|19|2\d)\.\d s after (play )?#\d+, 1 ping is missing$",
+    ),
+    "a ping is too many": (
+        nothing, doubled("ping", 4.5, 20), r"^ping every \d+\.\d s: #\d+ is one too many, [3-6]\.\d s after #\d+$",
+    ),
+    "pings are half as frequent": (
+        nothing, slow, r"^ping every (19|2\d)\.\d s \(from #\d+ on\), expected every 10\.0 s$",
+    ),
+    "a ping has params": (
+        on("ping", media__id="video-123"), list, r'^ping #\d+: params/media\.id is "video-123", expected none$',
+    ),
+    "a ping stands still": (
+        lambda value: value["playerTime"].update(playhead=466.0)
+        if value["eventType"] == "ping" and value["playerTime"]["playhead"] > 500 else None,
+        list, r"^ping #\d+: playhead is 466, expected \d+\.?\d* \([\d.]+ s behind\)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_single_change_is_told_with_event_and_param(name: str):
+    """Also in a playback that differs naturally."""
+    rewritten, replayed, told = MUTATIONS[name]
+    for seed in (None, 3, 4):
+        if isinstance(rewritten, type(nothing)) and (cells := rewritten.__closure__):
+            for cell in cells:  # the first event of each playback is changed
+                if isinstance(cell.cell_contents, list):
+                    cell.cell_contents.clear()
+        if seed is None:
+            actual = recorded(replayed(pinged(film())), changed=rewritten)
+        else:
+            actual = again(seed, film(), replayed=replayed, rewritten=rewritten)
+        found = messages(actual)
+        assert [message for message in found if re.search(told, message)], (seed, found)
+
+
+def test_a_message_is_about_what_happened_and_not_about_what_follows():
+    """A playhead that stays off is told once, and so are events that are missing together."""
+    actual = recorded(moved(lambda cue: cue.at_s > 263, 0, 10)(pinged(film())))
+    found = compare_tracking(actual, EXPECTED).differences
+    assert [each.kind for each in found] == [Kind.PLAYHEAD]
+    assert re.search(
+        r"^play #48: playhead is 410, expected 400 \(10 s ahead\); so in the \d\d events after it$", found[0].message
+    )
+    [lost] = compare_tracking(
+        recorded(without(lambda _, cue: 97 < cue.at_s < 133)(pinged(film()))), EXPECTED
+    ).differences[:1]
+    assert lost.event_type == "ping"
+
+
+def played(*events: tuple[float, str] | tuple[float, str, dict[str, Any]]) -> list[Cue]:
+    """Return cues from times, types and params."""
+    return [
+        Cue(at_s=0, type="sessionStart", params=builders.START_PARAMS),
+        *(Cue(at_s=at_s, type=type, params=params[0] if params else {}) for at_s, type, *params in events),
+    ]
+
+
+def test_ads_that_are_played_elsewhere_have_moved():
+    pauses = [(at_s, type) for n in range(4) for at_s, type in ((20 + 10 * n, "pauseStart"), (25 + 10 * n, "play"))]
+    ads = {"media.ad.podIndex": 1, "media.ad.podSecond": 0}
+    one = recorded(played((1, "play"), (10, "adBreakStart", ads), (12, "adBreakComplete"), *pauses, (70, "sessionEnd")))
+    other = recorded(
+        played((1, "play"), *pauses, (60, "adBreakStart", ads), (62, "adBreakComplete"), (70, "sessionEnd"))
+    )
+    assert messages(other, one) == [
+        "adBreakStart #11 moved, 50.0 s later: 60.0 s after the start, expected 10.0 s",
+        "adBreakComplete #12 moved, 50.0 s later: 62.0 s after the start, expected 12.0 s",
+    ]
+    assert [each.kind for each in compare_tracking(one, other).differences] == [Kind.MOVED, Kind.MOVED]
+
+
+def test_events_with_the_same_ts_have_no_order_and_independent_ones_none_within_the_tolerance():
+    name = {"media.state.name": "mute"}
+    chapter = {"media.chapter.index": 1, "media.chapter.offset": 0, "media.chapter.length": 60}
+    one = recorded(played((1, "play"), (1, "chapterStart", chapter), (9, "stateStart", name), (9.2, "bitrateChange")))
+    other = recorded(played((1, "chapterStart", chapter), (1, "play"), (9, "bitrateChange"), (9.1, "stateStart", name)))
+    apart = recorded(
+        played((1, "chapterStart", chapter), (1.1, "play"), (9, "bitrateChange"), (9.1, "stateStart", name))
+    )
+    assert messages(other, one) == messages(one, other) == messages(apart, one) == []
+    pause = recorded(played((1, "play"), (2, "pauseStart"), (2.01, "play"), (9, "sessionEnd")))
+    play = recorded(played((1, "play"), (2, "play"), (2.01, "pauseStart"), (9, "sessionEnd")))
+    assert messages(play, pause), "playing is not being paused"
+
+
+def test_what_comes_after_the_end_is_not_what_comes_before_it():
+    one = recorded(played((1, "play"), (9, "chapterComplete"), (9, "sessionEnd")))
+    other = recorded(played((1, "play"), (9, "sessionEnd"), (9.2, "chapterComplete")))
+    assert messages(other, one) == ["chapterComplete #4 comes after sessionEnd #3, expected before it"]
+
+
+def test_events_that_arrive_in_another_order_are_the_same():
+    exchanges = list(EXPECTED.exchanges)
+    exchanges[10:13] = reversed(exchanges[10:13])
+    assert messages(replace(EXPECTED, exchanges=tuple(exchanges))) == []
+
+
+def test_an_attempt_that_was_not_answered_does_not_count_and_one_that_was_does():
+    again = [*EXPECTED.exchanges[:5], EXPECTED.exchanges[4], *EXPECTED.exchanges[5:]]
+    assert messages(replace(EXPECTED, exchanges=tuple(again))) == [
+        "ping every 10.0 s: #6 is one too many, 0.0 s after #5"
+    ]
+    again[4] = replace(again[4], response=None, outcome=Outcome.CLIENT_GONE)
+    assert messages(replace(EXPECTED, exchanges=tuple(again))) == []
+    again[4] = replace(again[4], response=builders.response(500), outcome=Outcome.ANSWERED)
+    beside = [builders.preflight(), *again]
+    assert messages(replace(EXPECTED, exchanges=tuple(beside))) == []
+
+
+def test_a_batch_is_compared_with_the_same_playback_sent_live():
+    values = [exchange.request.reading.value for exchange in EXPECTED.exchanges]
+    [batch] = fold([builders.batch(values)])
+    assert messages(batch) == []
+    del values[21]
+    [batch] = fold([builders.batch(values)])
+    assert messages(batch) == ["pauseStart is missing: expected as #22, 25.0 s after stateStart #18"]
+
+
+def test_what_a_file_lacks_is_said_and_is_no_difference():
+    for place in (21, 23):  # a pause and a ping
+        hole = replace(
+            EXPECTED.exchanges[place],
+            request=replace(EXPECTED.exchanges[place].request, body=b"", body_state=BodyState.MISSING),
+        )
+        exchanges = (*EXPECTED.exchanges[:place], hole, *EXPECTED.exchanges[place + 1 :])
+        for comparison in (
+            compare_tracking(replace(EXPECTED, exchanges=exchanges), EXPECTED),
+            compare_tracking(EXPECTED, replace(EXPECTED, exchanges=exchanges)),
+        ):
+            assert [each.message for each in comparison.differences] == []
+            assert re.search(
+                rf"^1 (expected|recorded) body is not in the file, .*: #{place + 1}$", comparison.remarks[0]
+            )
+
+
+def test_tokens_are_what_they_stand_for():
+    """An email address in metadata is replaced, too, although nothing in its name says that it is personal."""
+    cues = film()
+    cues[0] = replace(cues[0], metadata={"contact": "somebody@example.com", "plan": "gold", "deviceId": "d-1"})
+    raw = recorded(pinged(cues))
+    change = Pseudonymiser(b"key")
+    told = HeldSession(session=replace(raw.session, pseudonymised=True), exchanges=tuple(map(change, raw.exchanges)))
+    assert b"somebody" not in told.exchanges[0].request.body
+    assert messages(raw, told) == messages(told, raw) == messages(told, told) == []
+    cues[0] = replace(cues[0], metadata={"plan": "silver", "deviceId": "d-2"})
+    assert messages(recorded(pinged(cues)), told) == [
+        'sessionStart #1: customMetadata/contact is missing, expected "' + value_of(told, "contact") + '"',
+        'sessionStart #1: customMetadata/plan is "silver", expected "gold"',
+    ]
+
+
+def value_of(held: HeldSession, name: str) -> str:
+    return str(held.exchanges[0].request.reading.value["customMetadata"][name])
+
+
+def test_rules_say_what_counts():
+    other = recorded(
+        dropped("bitrateChange")(pinged(film())),
+        changed=lambda value: (
+            value.get("params", {}).update({"media.ad.id": "ad-9"}) if value["eventType"] == "adStart" else None
+        ),
+    )
+    assert len(messages(other)) == 4
+    assert messages(other, ignore=["params/media.ad.id"]) == [
+        "bitrateChange is missing: expected as #16, 24.6 s after play #12"
+    ]
+    assert messages(other, ignore=["bitrateChange:*", "*:params/media.ad.*"]) == []
+    assert messages(other, ignore=["bitrateChange:*"], any_value=["adStart:params/media.ad.id"]) == []
+    version = recorded(
+        pinged(film()),
+        changed=lambda value: (
+            value.get("params", {}).update({"media.sdkVersion": "9"}) if value["eventType"] == "sessionStart" else None
+        ),
+    )
+    assert messages(version) == []
+    assert messages(version, ignore=["!params/media.sdkVersion"]) == [
+        'sessionStart #1: params/media.sdkVersion is "9", expected "app-1.2"'
+    ]
+    refused = replace(
+        EXPECTED, exchanges=(*EXPECTED.exchanges[:-1], replace(EXPECTED.exchanges[-1], response=builders.response(500)))
+    )
+    assert messages(refused) == []
+    assert messages(refused, ignore=["!status"]) == ["sessionEnd #73: status is 500, expected 204"]
+
+
+def test_tolerances_can_be_set():
+    other = recorded(
+        [
+            replace(cue, at_s=cue.at_s + 3, playhead_s=cue.playhead_s + 3) if cue.type == "error" else cue
+            for cue in pinged(film())
+        ]
+    )
+    assert len(messages(other)) == 3  # later after the event before, the next one sooner after it, and another playhead
+    assert len(messages(other, playhead_tolerance_s=3)) == 2
+    assert messages(other, playhead_tolerance_s=3, distance_tolerance_s=3) == []
+    length = recorded(
+        pinged(film()),
+        changed=lambda value: (
+            value["params"].update({"media.length": 601}) if value["eventType"] == "sessionStart" else None
+        ),
+    )
+    assert len(messages(length)) == 1
+    assert messages(length, tolerances={"params/media.length": 1}) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([], 'f.json: "compare" must be an object, not an array'),
+        ({"ignored": []}, "f.json: unknown member 'ignored' in \"compare\"; did you mean ignore?"),
+        ({"ignore": "qoeData"}, 'f.json: "compare" member ignore must be a list of strings, such as ["qoeData"]'),
+        ({"ignore": ["media.ad.id"]}, "f.json: \"compare\" member ignore: 'media.ad.id' names no member of an event"),
+        ({"ignore": ["ping"]}, "f.json: \"compare\" member ignore: 'ping' is a type of event, not a place"),
+        ({"ignore": ["ping:"]}, "f.json: \"compare\" member ignore: 'ping:' names no place"),
+        ({"ignore": ["parms"]}, "f.json: \"compare\" member ignore: 'parms' names no member of an event; did you mean params?"),
+        ({"playhead_tolerance_s": -1}, 'f.json: "compare" member playhead_tolerance_s must be a number from 0 on, not the number -1'),
+        ({"tolerances": {"params/media.length": "1"}}, "f.json: \"compare\" member tolerances/params/media.length must be a number from 0 on, not the string '1'"),
+    ],
+)  # fmt: skip
+def test_what_a_fixture_says_wrongly_is_told(value: Any, message: str):
+    with pytest.raises(SettingsError) as caught:
+        Compare.parsed(value, "f.json")
+    assert str(caught.value) == message
+
+
+def test_sessions_of_thousands_of_events_are_compared_in_a_second():
+    """Also if hardly anything in them agrees. It takes a tenth of what is allowed here."""
+    pings = recorded(
+        [
+            Cue(at_s=0, type="sessionStart"),
+            *(Cue(at_s=10.0 * n, type="ping", playhead_s=10.0 * n) for n in range(1, 5_000)),
+        ]
+    )
+    plays = recorded(
+        [
+            Cue(at_s=0, type="sessionStart"),
+            *(Cue(at_s=n, type=("play", "pauseStart", "bufferStart")[n % 3]) for n in range(1, 5_000)),
+        ]
+    )
+    odd = recorded(
+        [
+            Cue(at_s=0, type="sessionStart"),
+            *(Cue(at_s=7.0 * n, type=("play", "adStart", f"x{n}")[n % 3], playhead_s=n * 3) for n in range(1, 5_000)),
+        ]
+    )
+    for one, other in ((pings, pings), (plays, odd), (odd, plays)):
+        began = process_time()
+        compare_tracking(one, other)
+        assert process_time() - began < 5
