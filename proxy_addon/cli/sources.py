@@ -63,8 +63,11 @@ def recognised(path: str) -> tuple[Unpacked, Form | None]:
     """
     from proxy_addon.files import captures, unpacking  # noqa: PLC0415  # --help does without
 
-    file = unpacking.unpacked(path)
-    return file, captures.recognised(file)
+    try:
+        file = unpacking.unpacked(path)
+        return file, captures.recognised(file)
+    except ProtocolError as e:
+        raise SettingsError(f"{path}: {e}", hint="copy or export it again") from e
 
 
 def _opened(path: str) -> tuple[Unpacked, Form]:
@@ -105,15 +108,15 @@ def sessions_in_file(file: Unpacked, form: Form) -> Sequence[HeldSession]:
     """
     from proxy_addon.files import captures  # noqa: PLC0415  # as above
 
-    if form.is_sessions:
-        tally = Tally()
-        try:
+    try:
+        if form.is_sessions:
+            tally = Tally()
             found = captures.sessions(file, form, tally)
-        except ProtocolError as e:
-            raise SettingsError(f"{file.name}: {e}") from e
-    else:
-        opened = _capture(file, form)
-        found, tally = sessions_in(opened), opened.tally
+        else:
+            opened = _capture(file, form)
+            found, tally = sessions_in(opened), opened.tally
+    except ProtocolError as e:
+        raise SettingsError(f"{file.name}: {e}") from e
     _tell(file.name, tally)
     if not found:
         raise SettingsError(f"{file.name}: no request in it belongs to a session", hint=_why_none(tally))

@@ -113,7 +113,10 @@ class JsonStream:
             self._at += 1
             return
         while True:
-            yield self.value()
+            raw = self.value()
+            if raw.text[:1] not in (b"{", b"[", b'"') and not self.peek():
+                raise self._unexpected("the rest of a value")  # 1 may be the beginning of 12
+            yield raw
             if self._next(b"]"):
                 return
 

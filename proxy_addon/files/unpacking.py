@@ -372,8 +372,8 @@ def _archive(file: Unpacked) -> Iterator[zipfile.ZipFile]:
 
 
 def _part(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    with archive.open(info) as member:
-        found = _checked(member, LARGEST_ATTACHED + 1)
+    with _intact(), archive.open(info) as member:
+        found = member.read(LARGEST_ATTACHED + 1)
     if len(found) > LARGEST_ATTACHED:
         raise ProtocolError(f"larger than {LARGEST_ATTACHED // 1024**2} MiB")
     return found
@@ -390,10 +390,11 @@ class _Member(io.RawIOBase):
     """A file in a zip file, up to the size that we unpack."""
 
     def __init__(self, file: Unpacked, info: zipfile.ZipInfo) -> None:
-        self._open = ExitStack()
-        archive = self._open.enter_context(_archive(file))
-        self._file = self._open.enter_context(archive.open(info))
         self._unpacked = 0
+        with ExitStack() as opening, _intact():
+            archive = opening.enter_context(_archive(file))
+            self._file = opening.enter_context(archive.open(info))
+            self._open = opening.pop_all()
 
     def readable(self) -> bool:
         return True
@@ -416,10 +417,17 @@ def _checked(file: IO[bytes], size: int = CHUNK) -> bytes:
     Raises:
         ProtocolError: It is damaged.
     """
-    try:
+    with _intact():
         return file.read(size)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as e:
-        raise ProtocolError(f"the compressed data are damaged: {e}") from e
+
+
+@contextmanager
+def _intact() -> Iterator[None]:
+    """Raise `ProtocolError` for what zipfile and zlib raise for damaged files."""
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError) as e:
+        raise ProtocolError(f"the data are damaged: {e}") from e
 
 
 def _beginning(file: BinaryIO, size: int) -> bytes:
