@@ -141,6 +141,8 @@ _CREDENTIAL = re.compile(r"auth|cookie|credential|key|passw|secret|session|signa
 _DIGEST = re.compile(r"digest|md5|sha(?:1|256|512)|checksum|hmac")
 """Headers with a hash of the body: whoever guesses its personal values could check the guess."""
 _NOT_CREDENTIALS = re.compile(r"access-control-|www-authenticate|proxy-authenticate|sec-websocket-|surrogate-|want-")
+_MOST_KNOWN = 10_000
+"""How many names are remembered with whether they are personal."""
 _APART = re.compile(r"[-_\s]+")
 
 
@@ -169,6 +171,7 @@ class Personal:
     _beginnings: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _last_parts: frozenset[str] = field(init=False, repr=False, compare=False)
     _header_names: frozenset[str] = field(init=False, repr=False, compare=False)
+    _known: dict[tuple[str, str], bool] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         names = {normal(name) for name in self.members}
@@ -190,8 +193,14 @@ class Personal:
         Args:
             above: Name of the member whose value it is in: ``{"analytics": {"aid": …}}`` is ``analytics.aid``.
         """
-        name = normal(name)
-        return self._has(name) or (bool(above) and self._has(f"{normal(above)}.{name}"))
+        found = self._known.get((name, above))
+        if found is None:
+            plain = normal(name)
+            found = self._has(plain) or (bool(above) and self._has(f"{normal(above)}.{plain}"))
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[name, above] = found
+        return found
 
     def is_in(self, path: str) -> bool:
         """Whether a part of a path is the name of a personal member, so that the next one may be its value."""

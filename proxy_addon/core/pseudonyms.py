@@ -67,6 +67,9 @@ _KEPT_HEADERS = frozenset(
 )
 _KEPT_FAMILIES = ("access-control-", "sec-ch-", "sec-fetch-", "www-authenticate", "proxy-authenticate")
 _UNREADABLE = b"(%d bytes that sessiontape cannot read were left out)"
+_SESSION = re.compile(r"(/sessions/[^/?#\s]+)")
+"""The session ID in a path, which stays even if a header repeats it: without it, exchanges belong to no session."""
+_DELIMITERS = re.compile(r"([/?&=;,\s])")
 _SAFE_IN_PATH, _SAFE_IN_QUERY = "/@:!$&'()*+,;=~", "/@:!$'()*,~?"
 
 
@@ -114,6 +117,7 @@ class Pseudonymiser:
         self.personal = personal
         self.tokens = Tokens(key)
         self.names: dict[bytes, bool] = {}
+        self.lines: dict[tuple[str, str, bool], tuple[str, dict[str, str]]] = {}
         self._ways: dict[str, _Way] = {}
 
     def __call__(self, exchange: Exchange) -> Exchange:
@@ -170,6 +174,8 @@ class Pseudonymiser:
 
 
 _MOST_NAMES = 10_000
+_MOST_LINES, _LONGEST_KEPT = 4096, 1024
+"""How many paths and headers are remembered with what was replaced in them, and how long they may be."""
 
 
 def _way_of(name: str, personal: Personal) -> _Way:
@@ -263,6 +269,7 @@ class _Work:
         self._tokens = own.tokens
         self._names = own.names
         self._way = own.way
+        self._lines = own.lines
         self._echoes: dict[str, str] = {}
 
     # Values ----------------------------------------------------------------------------------------------------------
@@ -443,10 +450,27 @@ class _Work:
         """Replace the values of a message, and remember them."""
         self._body(draft)
         if draft.is_request:
-            draft.line = self._of_wire(draft.line)
+            draft.line = self._once("", draft.line, is_request=True)
+        way, is_request = self._way, draft.is_request
         draft.headers = tuple(
-            (name, self._header(name, value, is_request=draft.is_request)) for name, value in draft.headers
+            header if way(header[0]) is _Way.KEPT else (header[0], self._once(*header, is_request=is_request))
+            for header in draft.headers
         )
+
+    def _once(self, name: str, line: str, *, is_request: bool) -> str:
+        """Return a header, or without a name a path, with its values replaced: devices send the same ones all the time."""
+        key = (name, line, is_request)
+        known = self._lines.get(key)
+        if known is None:
+            before, self._echoes = self._echoes, {}
+            new = self._header(name, line, is_request=is_request) if name else self._of_wire(line)
+            known, self._echoes = (new, self._echoes), before
+            if len(line) <= _LONGEST_KEPT:
+                if len(self._lines) >= _MOST_LINES:
+                    self._lines.clear()
+                self._lines[key] = known
+        self._echoes.update(known[1])
+        return known[0]
 
     def _of_wire(self, line: str) -> str:
         text = _text_of(line)
@@ -458,42 +482,40 @@ class _Work:
         if not self._echoes:
             return
         draft.line = self._echoed_line(draft.line) if draft.is_request else self.echoed(draft.line)
+        way = self._way
         draft.headers = tuple(
-            (name, value if self._way(name) is _Way.KEPT else self._echoed_line(value)) for name, value in draft.headers
+            header if way(header[0]) is _Way.KEPT else (header[0], self._echoed_line(header[1]))
+            for header in draft.headers
         )
         if draft.body:
             draft.body = self._echoed_body(draft.body, is_json=bool(draft.is_json))
 
     def echoed(self, text: str) -> str:
         """Return text with the remembered values in it replaced."""
-        for value in sorted((each for each in self._echoes if each in text), key=len, reverse=True):
-            token = self._echoes[value]
-            text = re.sub(rf"(?<![0-9A-Za-z]){re.escape(value)}(?![0-9A-Za-z])", lambda _: token, text)  # noqa: B023
+        found = [value for value in self._echoes if value in text]
+        for value in sorted(found, key=len, reverse=True):
+            alone = rf"(?<![0-9A-Za-z]){re.escape(value)}(?![0-9A-Za-z])"
+            text = re.sub(alone, self._echoes[value].replace("\\", r"\\"), text)
         return text
 
     def _echoed_line(self, line: str) -> str:
         """Return a path, URL or header with the remembered values replaced, but not the session ID in it."""
-        return "/".join(
-            part if part == before == "" else self._echoed_part(part) if before != "sessions" else self._but_id(part)
-            for before, part in zip(["", *line.split("/")], line.split("/"), strict=False)
-        )
+        if "%" not in line and line.isascii() and not any(value in line for value in self._echoes):
+            return line
+        text = _text_of(line)
+        new = "".join(part if _SESSION.match(part) else self._echoed_part(part) for part in _SESSION.split(text))
+        return line if new == text else _wire_of(new)
 
-    def _but_id(self, part: str) -> str:
-        end = len(re.split(r"[?#]", part, maxsplit=1)[0])
-        return part[:end] + self._echoed_part(part[end:])
-
-    def _echoed_part(self, part: str) -> str:
-        if not part:
-            return part
-        new = self.echoed(_text_of(part))
-        if new != _text_of(part):
-            return _wire_of(new)
-        if "%" in part:
-            text = _unquoted(part)
-            new = self.echoed(text)
-            if new != text:
-                return _quoted(new, _SAFE_IN_PATH + "?")
-        return part
+    def _echoed_part(self, text: str) -> str:
+        text = self.echoed(text)
+        if "%" not in text:
+            return text
+        parts = _DELIMITERS.split(text)
+        for place, part in enumerate(parts):
+            plain = _unquoted(part)
+            if (new := self.echoed(plain)) != plain:
+                parts[place] = _quoted(new, "")
+        return "".join(parts)
 
     def _echoed_body(self, body: bytes, *, is_json: bool) -> bytes:
         if b"\\" not in body and not any(value.encode("utf-8", "surrogatepass") in body for value in self._echoes):
