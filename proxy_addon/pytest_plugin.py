@@ -10,6 +10,7 @@ Only the command line can ask for expectations to be rewritten.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -65,6 +66,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "tape(*, upstream=URL, config=FILE, timeout=SECONDS, key_file=FILE, answers=FILE, faults=[SPEC, …]): how the fixtures of "
         "sessiontape work in a test; answers and faults are the collector's",
     )
+    if config.getoption("--tape-update") and os.environ.get("CI", "").lower() not in ("", "0", "false"):
+        raise pytest.UsageError(
+            "--tape-update is refused, because CI is set: a build that writes its own expectations "
+            "cannot fail; update on your machine, and commit the files"
+        )
     folder = _kept_in(config)
     if folder is not None:
         try:

@@ -31,8 +31,8 @@ def play(url, forget=(), **renamed):
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder with a player, in which pytest runs as if it were alone."""
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    for name in ("CI", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"):
+        monkeypatch.delenv(name, raising=False)
     pytester.makepyfile(player=PLAYER)
     pytester.makeini("[pytest]\npythonpath = .\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
     return pytester
@@ -215,7 +215,7 @@ def test_the_rules_are_applied_with_the_settings_of_the_project(project):
     assert told.count("conforming.py") == 0
 
 
-def test_a_setting_comes_from_the_command_line_then_the_marker_then_the_ini_file(project):
+def test_a_setting_comes_from_the_command_line_then_the_marker_then_the_ini_file(project, monkeypatch):
     project.makepyfile(
         test_settings="""
         import pytest
