@@ -76,7 +76,7 @@ def conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnEl
         found.append(or_(*(_in_state(state, timed_out) for state in sorted(filters.states))))
     if filters.with_findings:
         has_findings = SessionRow.has_findings.is_(True)
-        found.append(or_(has_findings, _has_run_out(timed_out)) if filters.unclosed_is_found else has_findings)
+        found.append(or_(has_findings, _is_unclosed(timed_out)) if filters.unclosed_is_found else has_findings)
     for wanted, columns in (
         (filters.player, (SessionRow.player_name,)),
         (filters.media, (SessionRow.media_id, SessionRow.media_name)),
@@ -90,10 +90,10 @@ def conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnEl
     return found
 
 
-def _has_run_out(timed_out: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return `Session.has_run_out`, for sessions with events, as a condition."""
+def _is_unclosed(timed_out: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return whether `Session.finding_counts` adds what is found in a session that was never closed, as a condition."""
     never_closed = and_(SessionRow.ended.is_(False), SessionRow.completed.is_(False), SessionRow.failed.is_(False))
-    return and_(never_closed, SessionRow.events > 0, timed_out)
+    return and_(never_closed, SessionRow.has_holes.is_(False), SessionRow.events > 0, timed_out)
 
 
 def _in_state(state: SessionState, timed_out: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ import click
 
 from proxy_addon.cli.options import config_option, json_option, local_option, store_option
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import Finding, Verdict
+from proxy_addon.core.findings import Finding, Judgement, Verdict
 from proxy_addon.core.sessions import AsOf, FindingCounts, Session
 from proxy_addon.files import settings
 
@@ -42,7 +42,12 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, local: 
     # Imported here because --help must not wait for the database.
     from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
     from proxy_addon.files.sessions import is_file_name  # noqa: PLC0415
-    from proxy_addon.reporting.documents import exchange_documents, finding_document, session_document  # noqa: PLC0415
+    from proxy_addon.reporting.documents import (  # noqa: PLC0415
+        exchange_documents,
+        finding_document,
+        holes_document,
+        session_document,
+    )
     from proxy_addon.reporting.metrics import metrics_document  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console, print_json  # noqa: PLC0415
     from proxy_addon.reporting.timeline import Timeline  # noqa: PLC0415
@@ -58,17 +63,19 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, local: 
             shown = _of_store(stack, store_url, name, at, policy)
         if as_json:
             exchanges = list(exchange_documents(shown.exchanges, shown.findings))
+            judgement = shown.judgement()
             print_json(
                 {
                     "session": session_document(shown.session, at),
                     "exchanges": exchanges,
-                    "findings": [finding_document(finding) for finding in shown.of_session()],
+                    "findings": [finding_document(finding) for finding in judgement.of_session],
+                    "holes": holes_document(judgement.holes),
                     "metrics": metrics_document(shown.metrics()),
                 }
             )
         else:
             timeline = Timeline(console(), shown.session, at, local=local)
-            timeline.print(shown.exchanges, shown.findings, shown.of_session, shown.metrics, bodies=bodies)
+            timeline.print(shown.exchanges, shown.findings, shown.judgement, shown.metrics, bodies=bodies)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,16 +83,16 @@ class _Shown:
     """A session to show.
 
     Attributes:
-        exchanges: Must be consumed, once, before `of_session` and `metrics` are called.
+        exchanges: Must be consumed, once, before `judgement` and `metrics` are called.
         findings: The findings of exchanges, by exchange id.
-        of_session: Returns the findings of the session as a whole.
+        judgement: Returns the judgement of the session as a whole.
         metrics: Returns what reports will count.
     """
 
     session: Session
     exchanges: Iterable[Exchange]
     findings: Mapping[str, Verdict]
-    of_session: Callable[[], Sequence[Finding]]
+    judgement: Callable[[], Judgement]
     metrics: Callable[[], Metrics]
 
 
@@ -106,7 +113,7 @@ def _of_store(stack: ExitStack, store_url: str, name: str, at: AsOf, policy: Pol
         session=session,
         exchanges=stack.enter_context(closing(watch.judging(counted, bodies=False))),
         findings=findings.of_exchanges(db, session.id),
-        of_session=lambda: watch.judgement().of_session,
+        judgement=watch.judgement,
         metrics=lambda: counting.metrics(is_over=session.is_over(at)),
     )
 
@@ -130,6 +137,6 @@ def _of_file(name: str, policy: Policy) -> _Shown:
         session=replace(held.session, findings=FindingCounts().plus(judgement.findings)),
         exchanges=counting.watching(held.exchanges),
         findings=found,
-        of_session=lambda: whole,
+        judgement=lambda: replace(judgement, of_session=tuple(whole)),
         metrics=lambda: counting.metrics(is_over=True),
     )

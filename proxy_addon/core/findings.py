@@ -165,16 +165,33 @@ def worst(findings: Iterable[Finding]) -> Severity | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Holes:
+    """What is not known of a session, because the file that it comes from does not have it.
+
+    Attributes:
+        bodies: How many of its requests lack their body. If it is 0, the file lacks requests that were not answered.
+        requests: How many requests with events it has.
+        rules: Ids of the rules that were not applied, because what is not known may explain what they would report.
+    """
+
+    bodies: int
+    requests: int
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """All findings of a session.
 
     Attributes:
         of_exchanges: Findings of single exchanges, with their ``seq``, in the order of arrival.
         of_session: Findings of the session as a whole.
+        holes: What could not be judged; None if everything was.
     """
 
     of_exchanges: tuple[Finding, ...] = ()
     of_session: tuple[Finding, ...] = ()
+    holes: Holes | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:

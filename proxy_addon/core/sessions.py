@@ -178,7 +178,8 @@ class Session:
 
     def finding_counts(self, as_of: AsOf) -> FindingCounts:
         """The counts at a given time."""
-        return self.findings + as_of.unclosed if self.events and self.has_run_out(as_of) else self.findings
+        is_unclosed = self.events and self.has_run_out(as_of) and not self.has_holes
+        return self.findings + as_of.unclosed if is_unclosed else self.findings
 
     def _timed_out(self, as_of: AsOf) -> bool:
         idle, stalled = as_of.now - self.last_event_at, as_of.now - self.playhead_moved_at

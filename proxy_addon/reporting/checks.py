@@ -6,16 +6,18 @@ import json
 from collections import Counter
 from collections.abc import Callable
 
+from rich.text import Text
+
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.folding import in_order
-from proxy_addon.reporting.documents import finding_document
+from proxy_addon.reporting.documents import finding_document, holes_document
 from proxy_addon.reporting.findings import print_findings
 from proxy_addon.reporting.github import GitHubReport
 from proxy_addon.reporting.judged import Report, Subject
 from proxy_addon.reporting.junit import JUnitReport
 from proxy_addon.reporting.sarif import SarifReport
 from proxy_addon.reporting.terminal import Screen, console, printable, session_heading
-from proxy_addon.reporting.words import counted
+from proxy_addon.reporting.words import counted, not_applied
 
 _FOR_MACHINES: dict[str, Callable[[Callable[[str], object], int | None], Report]] = {
     "json": lambda write, _threshold: JsonReport(write),
@@ -61,8 +63,9 @@ class TextReport:
         self._total += 1
         findings = subject.findings
         self._counts.update(finding.severity for finding in findings)
-        if not findings:
-            self._clean += 1
+        holes = subject.judgement.holes
+        self._clean += not findings
+        if not findings and holes is None:
             return
         session, state = subject.session, subject.state
         if session is not None and state is not None:
@@ -70,6 +73,8 @@ class TextReport:
         else:
             self._screen.print_line(printable(subject.name))
         print_findings(self._screen, findings, subject.place, otherwise="session" if session is not None else "")
+        if holes is not None:
+            self._screen.print_wrapped(Text(f"  not applied: {not_applied(holes)}", style="dim"))
         self._screen.print()
 
     def end(self, *, ok: bool) -> None:
@@ -99,6 +104,7 @@ class JsonReport:
             "id": subject.session.id if subject.session is not None and subject.file is None else None,
             "session_id": None if subject.session is None else subject.session.session_id,
             "findings": [finding_document(finding) for finding in findings],
+            "holes": holes_document(subject.judgement.holes),
         }
         self._write(f"{'' if self._first else ','}\n  {json.dumps(document)}")
         self._first = False

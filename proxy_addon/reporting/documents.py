@@ -11,7 +11,7 @@ from typing import Any
 
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Headers
-from proxy_addon.core.findings import Finding, Verdict
+from proxy_addon.core.findings import Finding, Holes, Verdict
 from proxy_addon.core.jsonforms import body_document, iso
 from proxy_addon.core.replays.aligning import Pair
 from proxy_addon.core.replays.altered import told
@@ -92,6 +92,13 @@ def finding_document(finding: Finding) -> Document:
         "lowered_by": finding.lowered_by,
         "authority": finding.authority,
     }
+
+
+def holes_document(holes: Holes | None) -> Document | None:
+    """Return what could not be judged, as in ``show --json`` and ``check --json``; None if everything was."""
+    if holes is None:
+        return None
+    return {"missing_bodies": holes.bodies, "requests": holes.requests, "rules_not_applied": list(holes.rules)}
 
 
 def exchange_document(exchange: Exchange, seq: int, verdict: Verdict) -> Document:

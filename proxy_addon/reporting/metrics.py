@@ -38,6 +38,7 @@ def metrics_document(metrics: Metrics) -> dict[str, Any]:
         "late": len(metrics.late),
         "dropped": len(metrics.dropped),
         "refused": metrics.refused,
+        "unknown": metrics.unknown,
         "is_partial": metrics.is_partial,
         "late_events": [{"seq": event.seq, "pointer": event.pointer or None} for event in metrics.late[:MOST_PLACES]],
         "dropped_events": [
@@ -118,5 +119,7 @@ def _doubts(metrics: Metrics) -> Iterator[str]:
         yield f"{counted(len(metrics.late), 'event')} came too late to be sorted"
     for reason, number in Counter(reason for _, reason in metrics.dropped).items():
         yield f"{counted(number, 'event')} dropped {_LOST[reason]}"
+    if metrics.unknown:
+        yield f"{counted(metrics.unknown, 'request')} without a body in the file not counted"
     if metrics.refused:
         yield f"{counted(metrics.refused, 'event')} not taken by the server"

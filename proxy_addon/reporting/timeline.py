@@ -18,7 +18,7 @@ from rich.text import Text
 from proxy_addon.core.audits.metrics import Metrics
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import BodyState, Exchange
-from proxy_addon.core.findings import Finding, Verdict, element_of
+from proxy_addon.core.findings import Finding, Holes, Judgement, Verdict, element_of
 from proxy_addon.core.routes import TRACKING, Operation
 from proxy_addon.core.sessions import AsOf, FindingCounts, Session
 from proxy_addon.core.wording import visible
@@ -27,7 +27,17 @@ from proxy_addon.reporting.findings import print_findings
 from proxy_addon.reporting.judged import Moment, moment_of, place_in
 from proxy_addon.reporting.metrics import metrics_facts
 from proxy_addon.reporting.terminal import STATE_STYLES, Screen, answer, printable
-from proxy_addon.reporting.words import NOT_JUDGED, clock, counted, duration, finding_counts, moment, took_ms, zone
+from proxy_addon.reporting.words import (
+    NOT_JUDGED,
+    clock,
+    counted,
+    duration,
+    finding_counts,
+    moment,
+    not_applied,
+    took_ms,
+    zone,
+)
 
 _STYLES = (
     (("session",), "bold cyan"),
@@ -70,7 +80,7 @@ class Timeline:
         self,
         exchanges: Iterable[Exchange],
         verdicts: Mapping[str, Verdict],
-        of_session: Callable[[], Iterable[Finding]],
+        of_session: Callable[[], Judgement],
         metrics: Callable[[], Metrics],
         *,
         bodies: bool = False,
@@ -80,7 +90,8 @@ class Timeline:
         Args:
             exchanges: The exchanges of the session, by time of arrival.
             verdicts: The findings of exchanges, by exchange id.
-            of_session: Returns the findings of the session as a whole; called after all exchanges were consumed.
+            of_session: Returns the judgement of the session, whose findings of exchanges do not count; called after all
+                exchanges were consumed.
             metrics: Returns what reports will count; called like ``of_session``.
             bodies: Whether bodies are shown too.
         """
@@ -100,9 +111,10 @@ class Timeline:
             verdict = verdicts.get(exchange.id, ())
             rows[seq, None].is_judged = verdict is not None
             found += [replace(finding, seq=seq) for finding in verdict or ()]
-        found += of_session()
+        judgement = of_session()
+        found += judgement.of_session
         _mark(rows, found)
-        self._print_facts(metrics())
+        self._print_facts(metrics(), judgement.holes)
         self._screen.print_table(_table(rows.values()))
         self._print_notes(notes)
         if found:
@@ -120,7 +132,7 @@ class Timeline:
             more = ", …" if len(numbers) > _PLACES_SHOWN else ""
             self._screen.print_wrapped(Text.assemble((f"  {places}{more}  ", "dim"), printable(note)), hanging=4)
 
-    def _print_facts(self, metrics: Metrics) -> None:
+    def _print_facts(self, metrics: Metrics, holes: Holes | None) -> None:
         session, state = self._session, self._session.state(self._as_of)
         lasted = duration((session.last_event_at - session.started_at).total_seconds())
         started = f"{moment(session.started_at, local=self._local)} {zone([session.started_at], local=self._local)}"
@@ -138,6 +150,7 @@ class Timeline:
             ("device", _joined(session.client_address, session.user_agent)),
             ("exchanges", f"{session.exchanges}, with {counted(session.events, 'event')}"),
             ("findings", finding_counts(session.finding_counts(self._as_of)) or None),
+            ("not applied", None if holes is None else not_applied(holes)),
             *metrics_facts(metrics),
         ]
         for name, fact in facts:

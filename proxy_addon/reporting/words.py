@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.findings import Holes
 from proxy_addon.core.replays.altered import told
 from proxy_addon.core.replays.runs import Difference, RunChange
 from proxy_addon.core.sessions import FindingCounts
@@ -77,6 +78,30 @@ def _in_zone(when: datetime, *, local: bool) -> datetime:
 def short(id: str | None) -> str | None:
     """Return the first characters of a long id, or all of a short one."""
     return f"{id[:ID_SHOWN]}…" if id is not None and len(id) > ID_SHOWN + 1 else id
+
+
+_RULES_NAMED = 3
+"""How many rules a line names; the JSON names all."""
+
+
+def not_applied(holes: Holes) -> str:
+    """Return which rules were not applied to a session, and why.
+
+    >>> not_applied(Holes(bodies=2, requests=9, rules=("ping-gap",)))
+    'rule ping-gap, because the file lacks 2 of 9 bodies'
+    >>> not_applied(Holes(bodies=0, requests=9, rules=("a", "b", "c", "d")))
+    '4 rules (--json names them), because the file lacks requests that were not answered'
+    """
+    if len(holes.rules) > _RULES_NAMED:
+        rules = f"{len(holes.rules)} rules (--json names them)"
+    else:
+        rules = f"{'rule' if len(holes.rules) == 1 else 'rules'} {', '.join(holes.rules)}"
+    lacks = (
+        f"{holes.bodies} of {counted(holes.requests, 'body', 'bodies')}"
+        if holes.bodies
+        else "requests that were not answered"
+    )
+    return f"{rules}, because the file lacks {lacks}"
 
 
 NOT_JUDGED = "not judged"

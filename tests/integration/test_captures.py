@@ -25,11 +25,12 @@ from proxy_addon.cli import sources
 from proxy_addon.core.exchange import BodyState, Outcome
 from proxy_addon.core.fixtures.captures import Tally
 from proxy_addon.core.fixtures.held import HeldSession, sessions_in
+from proxy_addon.core.judging.files import judge_held
 from proxy_addon.core.sessions import Session
 from proxy_addon.errors import SettingsError
 from proxy_addon.files import unpacking
 from proxy_addon.recording import flow_files
-from tests.processes import BIN, COMMAND
+from tests.processes import BIN, COMMAND, printed, run
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "captures"
 COUNTS: dict[str, dict[str, Any]] = json.loads((SAMPLES / "counts.json").read_text(encoding="utf-8"))
@@ -334,3 +335,50 @@ def test_mitmdump_opens_our_flows_and_writes_what_we_read_again(tmp_path, name):
         replace(held.session, id=again.session.id, retry_of=again.session.retry_of)
         for held, again in zip(found, read(tmp_path / "ours.flow")[0], strict=True)
     ]
+
+
+HOLES = {
+    "playwright-1.65-chromium-bodies-missing.har": [(4, 9)],
+    "hand-proxyman-5.har": [(2, 7)],
+    "hand-safari-17.har": [(1, 6)],
+    "hand-browserup-2.1.har": [(1, 8)],
+    "chrome-har-1.3-cdp.har": [(0, 3), (0, 1)],
+    "firefox-153-devtools-refused.har": [(1, 1), None],
+    "chromium-156-devtools-http1.har": [None, None],
+    "hand-charles-4.6.har": [None],
+}
+
+
+@pytest.mark.parametrize("name", HOLES)
+def test_a_player_is_not_blamed_for_what_its_tool_did_not_keep(name):
+    found = sources.sessions_of(str(SAMPLES / name))
+    judged = [judge_held(held) for held in found]
+    holes = [judgement.holes for judgement in judged]
+    assert [each and (each.bodies, each.requests) for each in holes] == HOLES[name]
+    for held, judgement in zip(found, judged, strict=True):
+        assert held.session.has_holes is (judgement.holes is not None)
+        if judgement.holes is not None:
+            assert not judgement.of_session
+            known = {"stream-type-missing", "content-type-not-json", "upstream-failed", "upstream-session-lost"}
+            assert {finding.rule for finding in judgement.of_exchanges} <= known
+    if not any(holes):
+        assert any(judgement.of_session for judgement in judged)  # what is complete is judged as ever
+
+
+def test_commands_say_what_was_not_judged(tmp_path, sqlite_url):
+    file = str(SAMPLES / "hand-proxyman-5.har")
+    line = "34 rules (--json names them), because the file lacks 2 of 7 bodies"
+    assert run("import", file, "--store", sqlite_url).returncode == 0
+    for name in (file, "last"):
+        assert f"not applied {line}" in run("show", name, "--store", sqlite_url).stdout
+        assert f"not applied: {line}" in run("check", name, "--store", sqlite_url).stdout
+        (checked,) = printed("check", name, "--store", sqlite_url)["sessions"]
+        shown = printed("show", name, "--store", sqlite_url)
+        assert checked["holes"] == shown["holes"]
+        assert (shown["holes"]["missing_bodies"], shown["holes"]["requests"]) == (2, 7)
+        assert "ping-gap" in shown["holes"]["rules_not_applied"]
+        assert shown["metrics"]["unknown"] == 2
+    (listed,) = printed("sessions", "--store", sqlite_url)
+    assert (listed["has_holes"], listed["findings"]) == (True, {"error": 0, "warning": 0, "info": 2})
+    only = run("check", file, "--select", "ping-gap").stdout
+    assert "not applied: rule ping-gap, because the file lacks 2 of 7 bodies" in only

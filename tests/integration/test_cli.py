@@ -109,7 +109,7 @@ def test_filters_leave_what_they_say(tape, options, expected):
 
 def test_show_has_every_member_in_order_of_arrival(tape):
     shown = printed("show", "aaaa1", "--store", tape)
-    assert list(shown) == ["session", "exchanges", "findings", "metrics"]
+    assert list(shown) == ["session", "exchanges", "findings", "holes", "metrics"]
     assert [list(each) for each in shown["exchanges"]] == [EXCHANGE_KEYS] * 4
     assert [(e["seq"], e["operation"], e["event_type"]) for e in shown["exchanges"]] == [
         (1, "sessions", "sessionStart"),

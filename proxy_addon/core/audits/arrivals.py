@@ -75,7 +75,8 @@ def arrivals_of(exchange: Exchange, seq: int) -> Iterator[Arrival]:
     """Yield the events in an exchange that the back end got.
 
     Left out is what it did not get or refused: requests that the proxy rejected, that did not arrive completely, and
-    those answered with anything but 2xx. What was sent and whose answer was not seen counts.
+    those answered with anything but 2xx. What was sent and whose answer was not seen counts. Of a body that the file
+    does not have, nothing is known but the time.
     """
     if exchange.route.operation not in TRACKING or not exchange.request.complete:
         return
@@ -85,6 +86,8 @@ def arrivals_of(exchange: Exchange, seq: int) -> Iterator[Arrival]:
         return
     reading = exchange.request.reading
     arrived_us = (exchange.received_at - _EPOCH) // timedelta(microseconds=1)
+    if not reading.events and not exchange.request.body_state.is_known:
+        yield Arrival(seq=seq, type=None, arrived_us=arrived_us, ts_ms=None)  # shows that the session is alive
     for index, event in enumerate(reading.events):
         yield arrival(event, seq=seq, pointer=f"/{index}" if reading.is_batch else "", arrived_us=arrived_us)
 

@@ -49,6 +49,7 @@ class Metrics:
         closed_by: None while the session is open. Then all values but media starts and ad starts are so far.
         is_partial: Whether its start is not known, so that what depends on it is None.
         refused: How many events the back end refused, so that they do not count.
+        unknown: How many requests do not count because the file that they come from lacks their body.
         late: Events that were taken although they are older than one before them.
         dropped: Events that were not taken, and why.
     """
@@ -58,12 +59,13 @@ class Metrics:
     closed_by: ClosedBy | None
     is_partial: bool
     refused: int = 0
+    unknown: int = 0
     late: tuple[Arrival, ...] = ()
     dropped: tuple[tuple[Arrival, Lost], ...] = ()
 
 
 def metrics_of(
-    arrivals: Sequence[Arrival], *, is_batch: bool = False, is_over: bool = True, refused: int = 0, opened: bool = True
+    arrivals: Sequence[Arrival], *, is_batch: bool = False, is_over: bool = True, opened: bool = True
 ) -> Metrics:
     """Return the metrics of the events of one session. Never fails, whatever the events are.
 
@@ -71,8 +73,7 @@ def metrics_of(
         arrivals: The events that the back end got, in the order of arrival.
         is_batch: Whether they are downloaded playback.
         is_over: Whether no event will follow.
-        refused: How many events the back end refused.
-        opened: False if the start of the session is among them, so that reports count nothing.
+        opened: False if the back end refused the start of the session, so that reports count nothing.
     """
     order = ordered(arrivals, is_batch=is_batch)
     walk = walked(order.taken)
@@ -88,7 +89,6 @@ def metrics_of(
         },
         closed_by=closed_by,
         is_partial=walk.start is None and opened,
-        refused=refused,
         late=tuple(order.late),
         dropped=order.dropped,
     )

@@ -10,10 +10,12 @@ Sources: Adobe's docs, `mc-api-ctrl-order.md`, `mc-api-timeout.md`, `session-sta
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain, pairwise
+from operator import itemgetter
 
 from proxy_addon.core.audits.arrivals import Arrival
 from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT
@@ -39,7 +41,6 @@ class Taken:
     """An event as the back end takes it.
 
     Attributes:
-        event: It has a ``ts``; one that it lacked is the highest so far.
         passed_ms: How far the event moves the clock on; the clock begins with the first event after ``sessionStart``.
         is_late: Whether it is older than an event before it; its playhead is not used.
     """
@@ -105,33 +106,30 @@ def _until_silence(arrivals: Sequence[Arrival]) -> int:
 
 
 def _forward(arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
-    """Yield the events with times of arrival that never go back, and with a ``ts`` each."""
+    """Yield the events with times of arrival that never go back."""
     arrived_us: int | None = None
-    highest_ms: int | None = None
     for event in arrivals:
         arrived_us = event.arrived_us if arrived_us is None else max(arrived_us, event.arrived_us)
-        ts_ms = event.ts_ms
-        if ts_ms is None:
-            ts_ms = arrived_us // 1000 if highest_ms is None else highest_ms
-        else:
-            highest_ms = ts_ms if highest_ms is None else max(highest_ms, ts_ms)
-        is_same = (arrived_us, ts_ms) == (event.arrived_us, event.ts_ms)
-        yield event if is_same else replace(event, arrived_us=arrived_us, ts_ms=ts_ms)
+        yield event if arrived_us == event.arrived_us else replace(event, arrived_us=arrived_us)
 
 
 def _windows(events: Iterable[Arrival]) -> Iterator[tuple[Arrival, ...]]:
-    window: list[Arrival] = []
+    window: list[tuple[float, Arrival]] = []
+    highest_ms = -math.inf
     for event in events:
-        if window and (len(window) == WINDOW_EVENTS or event.arrived_us - window[0].arrived_us >= WINDOW_US):
-            yield _by_ts(window)
+        if window and (len(window) == WINDOW_EVENTS or event.arrived_us - window[0][1].arrived_us >= WINDOW_US):
+            yield _sorted(window)
             window = []
-        window.append(event)
+        if event.ts_ms is not None:
+            highest_ms = max(highest_ms, event.ts_ms)
+        # Without a ts, an event stays where it arrived.
+        window.append((highest_ms if event.ts_ms is None else event.ts_ms, event))
     if window:
-        yield _by_ts(window)
+        yield _sorted(window)
 
 
-def _by_ts(window: list[Arrival]) -> tuple[Arrival, ...]:
-    return tuple(sorted(window, key=lambda event: event.ts_ms or 0))
+def _sorted(window: list[tuple[float, Arrival]]) -> tuple[Arrival, ...]:
+    return tuple(event for _, event in sorted(window, key=itemgetter(0)))
 
 
 def _taken(events: Iterable[Arrival], windows: tuple[tuple[Arrival, ...], ...], *, is_batch: bool) -> Order:
@@ -148,10 +146,9 @@ def _taken(events: Iterable[Arrival], windows: tuple[tuple[Arrival, ...], ...], 
         if lost is not None:
             dropped.append((event, lost))
             continue
-        assert event.ts_ms is not None
-        behind_ms = 0 if clock_ms is None else clock_ms - event.ts_ms
+        behind_ms = 0 if clock_ms is None or event.ts_ms is None else clock_ms - event.ts_ms
         is_late = 0 < behind_ms <= CLOCK_SET_BACK_MS
-        if event.start is None and not is_late:
+        if event.start is None and event.ts_ms is not None and not is_late:
             clock_ms = event.ts_ms
         taken.append(Taken(event=event, passed_ms=max(0, -behind_ms), is_late=is_late))
         if event.playhead_s is not None and not is_late and event.playhead_s != playhead_s:

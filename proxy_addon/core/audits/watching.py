@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from dataclasses import replace
 
 from proxy_addon.core.audits.arrivals import Arrival, arrivals_of
 from proxy_addon.core.audits.metrics import Metrics, metrics_of
@@ -17,7 +18,7 @@ class MetricsWatch:
     def __init__(self) -> None:
         self._arrivals: list[Arrival] = []
         self._is_batch = False
-        self._refused = 0
+        self._refused = self._unknown = 0
         self._start_refused = False
 
     def watching(self, exchanges: Iterable[Exchange]) -> Generator[Exchange]:
@@ -29,6 +30,7 @@ class MetricsWatch:
     def _take(self, exchange: Exchange, seq: int) -> None:
         arrived = list(arrivals_of(exchange, seq))
         self._arrivals += arrived
+        self._unknown += exchange.route.operation in TRACKING and not exchange.request.body_state.is_known
         self._is_batch = self._is_batch or (bool(arrived) and is_batch(exchange))
         if not arrived and exchange.route.operation in TRACKING:
             events = exchange.request.reading.events
@@ -42,6 +44,5 @@ class MetricsWatch:
             is_over: Whether no event will follow.
         """
         opened = not self._start_refused or any(event.start is not None for event in self._arrivals)
-        return metrics_of(
-            self._arrivals, is_batch=self._is_batch, is_over=is_over, refused=self._refused, opened=opened
-        )
+        metrics = metrics_of(self._arrivals, is_batch=self._is_batch, is_over=is_over, opened=opened)
+        return replace(metrics, refused=self._refused, unknown=self._unknown)

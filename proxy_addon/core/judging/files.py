@@ -76,6 +76,7 @@ def _judge_written(written: bytes, policy: Policy) -> Judgement:
     return Judgement(
         of_exchanges=tuple(moved(finding) for finding in judgement.of_exchanges),
         of_session=tuple(moved(finding) for finding in judgement.of_session),
+        holes=judgement.holes,
     )
 
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import Finding, Judgement
+from proxy_addon.core.findings import Finding, Holes, Judgement
 from proxy_addon.core.judging.exchanges import judge_exchange
 from proxy_addon.core.judging.policy import DEFAULT, Policy
-from proxy_addon.core.judging.sessions import SessionJudge, as_of, events_of, facts_of, is_batch
+from proxy_addon.core.judging.sessions import SessionJudge, as_of, events_of, facts_of, is_batch, withheld
+from proxy_addon.core.routes import TRACKING
 from proxy_addon.core.rules.body_views import Vocabulary
 from proxy_addon.core.sessions import Session
 
@@ -44,6 +45,8 @@ class SessionWatch:
         self._opened_beside = opened_beside
         self._judge: SessionJudge | None = None
         self._found: list[Finding] = []
+        self._requests = self._unknown = 0
+        self._is_batch = False
 
     def judging(self, exchanges: Iterable[Exchange], *, bodies: bool = True) -> Generator[Exchange]:
         """Yield a session's exchanges, which must come in the order of arrival, and judge them.
@@ -55,9 +58,13 @@ class SessionWatch:
             if bodies:
                 findings = judge_exchange(exchange, self._policy, self._vocabulary)
                 self._found += [replace(finding, seq=seq) for finding in findings]
+            if exchange.route.operation in TRACKING:
+                self._requests += 1
+                self._unknown += not exchange.request.body_state.is_known
             for event in events_of(exchange, seq):
                 if self._judge is None:
-                    facts = facts_of(self._session, is_batch=is_batch(exchange), opened_beside=self._opened_beside)
+                    self._is_batch = is_batch(exchange)
+                    facts = facts_of(self._session, is_batch=self._is_batch, opened_beside=self._opened_beside)
                     self._judge = SessionJudge(facts, self._policy)
                 self._judge.add(event)
             yield exchange
@@ -65,4 +72,10 @@ class SessionWatch:
     def judgement(self) -> Judgement:
         """Return all findings; call it when all exchanges were yielded."""
         of_session = self._judge.findings(is_over=self._is_over) if self._judge else []
-        return Judgement(of_exchanges=tuple(self._found), of_session=tuple(of_session))
+        return Judgement(of_exchanges=tuple(self._found), of_session=tuple(of_session), holes=self._holes())
+
+    def _holes(self) -> Holes | None:
+        if not self._session.has_holes or self._is_batch:
+            return None
+        rules = withheld(self._policy)
+        return Holes(bodies=self._unknown, requests=self._requests, rules=rules) if rules else None

@@ -35,6 +35,8 @@ def events_of(exchange: Exchange, seq: int) -> Iterator[SessionEvent]:
         return
     if exchange.outcome is Outcome.REJECTED:
         return  # the upstream never saw it, so it is not part of the reported playback
+    if not exchange.request.body_state.is_known:
+        return
     reading = exchange.request.reading
     arrived_s = exchange.received_at.timestamp()
     starts = any(event.type == "sessionStart" for event in reading.events)
@@ -61,6 +63,7 @@ class SessionFacts:
             time; None if there is none, or if this session got further events.
         by_arrival: Whether gaps are measured by arrival instead of ``ts``.
         has_clock: Whether the arrival is a time of day that ``ts`` can be compared with.
+        has_holes: Whether requests or bodies of it are not known, so that only what is certain despite that is reported.
     """
 
     is_batch: bool = False
@@ -69,6 +72,7 @@ class SessionFacts:
     opened_beside: str | None = None
     by_arrival: bool = True
     has_clock: bool = True
+    has_holes: bool = False
 
 
 def facts_of(session: Session, *, is_batch: bool, opened_beside: str | None = None) -> SessionFacts:
@@ -82,6 +86,7 @@ def facts_of(session: Session, *, is_batch: bool, opened_beside: str | None = No
         start_missing=not session.start_seen,
         retry_of=session.retry_of,
         opened_beside=opened_beside,
+        has_holes=session.has_holes and not is_batch,  # a batch is there as a whole, or not at all
     )
 
 
@@ -92,6 +97,12 @@ def as_of(now: datetime, policy: Policy) -> AsOf:
     found = [] if severity is None else [Finding(rule=rule.id, severity=severity, message="")]
     idle_timeout = timedelta(seconds=min(policy.limits.idle_timeout_s, _A_CENTURY_S))
     return AsOf(now=now, idle_timeout=idle_timeout, unclosed=FindingCounts().plus(policy.kept(found)))
+
+
+def withheld(policy: Policy) -> tuple[str, ...]:
+    """Return the ids of the rules that a policy asks for, but that are not applied to a session with holes."""
+    rules = (rule for rule in RULES.values() if not rule.despite_holes)
+    return tuple(rule.id for rule in rules if policy.severity(rule) is not None and policy.asks_for(rule))
 
 
 _A_CENTURY_S = 100 * 365 * 86_400
@@ -268,7 +279,9 @@ class SessionJudge:
     def _findings(self, *, is_over: bool) -> list[Finding]:
         if self.is_behind:
             self._catch_up()
-        best = min(self._as_arrived.state, self._as_meant.state, key=lambda walk: walk.tally.weight)
+        has_holes = self.facts.has_holes
+        walks = self._as_arrived.state, self._as_meant.state
+        best = min(walks, key=lambda walk: walk.tally.weight(has_holes=has_holes))
         tally = Tally({**best.tally, **self._arrivals.state.tally, **self._gaps.state.tally})
         if self._events:
             last = self._events[-1]
@@ -281,6 +294,8 @@ class SessionJudge:
             rule = RULES[key.rule]
             severity = self._policy.severity(rule)
             if severity is None or (key.has_failed and not self._policy.asks_for(rule)):
+                continue
+            if self.facts.has_holes and not rule.despite_holes:
                 continue
             places = tally[key]
             (_, first, message), *others = places.first

@@ -129,11 +129,18 @@ class Tally(dict[Tallied, Places]):
         else:
             del self[key]
 
-    @property
-    def weight(self) -> int:
-        """Its weight when two orders of the events are compared."""
+    def weight(self, *, has_holes: bool) -> int:
+        """Return its weight when two orders of the events are compared.
+
+        Args:
+            has_holes: Whether only what is certain despite holes counts.
+        """
         weighing = ((RULES[key.rule], places) for key, places in self.items() if not key.has_failed)
-        return sum(rule.severity.weight * places.count for rule, places in weighing if rule.weighs)
+        return sum(
+            rule.severity.weight * places.count
+            for rule, places in weighing
+            if rule.weighs and (rule.despite_holes or not has_holes)
+        )
 
 
 @dataclass(slots=True)

@@ -249,7 +249,7 @@ def ad_pod_second_suspect(before: Playback, event: SessionEvent) -> str | None:
     return f"podSecond is {second_s:.15g}; expected the playhead of the ad break, {event.playhead_s:.15g}"
 
 
-@session_rule("ad-pod-index-repeated", INFO, on="adBreakStart", weighs=True)
+@session_rule("ad-pod-index-repeated", INFO, on="adBreakStart", weighs=True, despite_holes=True)
 def ad_pod_index_repeated(before: Playback, event: SessionEvent) -> str | None:
     """Two different ad breaks have the same `media.ad.podIndex`.
 

@@ -140,7 +140,7 @@ def state_not_active(before: Playback, event: SessionEvent) -> str | None:
     return None
 
 
-@session_rule("state-limit", WARNING, on=_STATE_EVENTS, weighs=True)
+@session_rule("state-limit", WARNING, on=_STATE_EVENTS, weighs=True, despite_holes=True)
 def state_limit(before: Playback, event: SessionEvent) -> str | None:
     """A session uses more than ten different names of player states.
 
@@ -171,7 +171,7 @@ def state_limit(before: Playback, event: SessionEvent) -> str | None:
     return f"state {quoted(new[place])} is state name number {len(known) + place + 1} of the session; only {most} count"
 
 
-@session_rule("state-name-case-mix", INFO, on=_STATE_EVENTS, weighs=True)
+@session_rule("state-name-case-mix", INFO, on=_STATE_EVENTS, weighs=True, despite_holes=True)
 def state_name_case_mix(before: Playback, event: SessionEvent) -> str | None:
     """A player state is spelled in two ways within a session.
 

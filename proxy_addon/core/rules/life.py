@@ -33,7 +33,7 @@ def session_start_first(before: Arrivals, event: SessionEvent) -> str | None:
     return None
 
 
-@session_rule("events-before-start", INFO, weighs=True)
+@session_rule("events-before-start", INFO, weighs=True, despite_holes=True)
 def events_before_start(before: Playback, event: SessionEvent) -> str | None:
     """An event is up to five seconds older than its `sessionStart`.
 
@@ -56,7 +56,7 @@ def events_before_start(before: Playback, event: SessionEvent) -> str | None:
     return _older_than_start(before, event, is_long=False)
 
 
-@session_rule("events-long-before-start", WARNING, weighs=True)
+@session_rule("events-long-before-start", WARNING, weighs=True, despite_holes=True)
 def events_long_before_start(before: Playback, event: SessionEvent) -> str | None:
     """An event is more than five seconds older than its `sessionStart`.
 
@@ -171,7 +171,7 @@ def session_opened_twice(now: Playback) -> str | None:
     return f"the same device also opened session {now.opened_beside} for this content; this one got no event"
 
 
-@session_rule("session-start-duplicate", ERROR, on="sessionStart", weighs=True, after_end=True)
+@session_rule("session-start-duplicate", ERROR, on="sessionStart", weighs=True, after_end=True, despite_holes=True)
 def session_start_duplicate(before: Playback, event: SessionEvent) -> str | None:
     """A session contains a second `sessionStart`.
 
@@ -196,7 +196,7 @@ def session_start_duplicate(before: Playback, event: SessionEvent) -> str | None
     return None
 
 
-@session_rule("session-start-retried", INFO, on="sessionStart", weighs=True, after_end=True)
+@session_rule("session-start-retried", INFO, on="sessionStart", weighs=True, after_end=True, despite_holes=True)
 def session_start_retried(before: Playback, event: SessionEvent) -> str | None:
     """The same `sessionStart` was posted again.
 
@@ -237,7 +237,7 @@ def _is_repetition(before: Playback, event: SessionEvent) -> bool:
     return event.arrived_s - first.arrived_s <= before.limits.retry_window_s
 
 
-@session_rule("event-after-session-end", WARNING, weighs=True, after_end=True)
+@session_rule("event-after-session-end", WARNING, weighs=True, after_end=True, despite_holes=True)
 def event_after_session_end(before: Playback, event: SessionEvent) -> str | None:
     """An event follows `sessionEnd`.
 
@@ -261,7 +261,7 @@ def event_after_session_end(before: Playback, event: SessionEvent) -> str | None
     return None
 
 
-@session_rule("session-end-duplicate", INFO, on="sessionEnd", weighs=True, after_end=True)
+@session_rule("session-end-duplicate", INFO, on="sessionEnd", weighs=True, after_end=True, despite_holes=True)
 def session_end_duplicate(before: Playback, _: SessionEvent) -> str | None:
     """A session contains a second `sessionEnd`.
 

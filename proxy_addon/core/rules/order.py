@@ -7,7 +7,7 @@ from proxy_addon.core.rules.rule import INFO, WARNING, arrival_rule
 from proxy_addon.core.rules.session_view import SessionEvent
 
 
-@arrival_rule("ts-equal", INFO)
+@arrival_rule("ts-equal", INFO, despite_holes=True)
 def ts_equal(before: Arrivals, event: SessionEvent) -> str | None:
     """Two events of a session have the same `ts`.
 
@@ -34,7 +34,7 @@ def ts_equal(before: Arrivals, event: SessionEvent) -> str | None:
     return f"{event.name} has the same ts as an earlier event, {event.ts_ms}"
 
 
-@arrival_rule("ts-out-of-order", INFO)
+@arrival_rule("ts-out-of-order", INFO, despite_holes=True)
 def ts_out_of_order(before: Arrivals, event: SessionEvent) -> str | None:
     """An event arrives after one that happened up to 5 seconds later.
 
@@ -62,7 +62,7 @@ def ts_out_of_order(before: Arrivals, event: SessionEvent) -> str | None:
     return f"ts of {event.name} lies {late_ms} ms below the highest so far"
 
 
-@arrival_rule("ts-backwards", WARNING)
+@arrival_rule("ts-backwards", WARNING, despite_holes=True)
 def ts_backwards(before: Arrivals, event: SessionEvent) -> str | None:
     """An event arrives after one that happened more than 5 seconds later.
 
@@ -90,7 +90,7 @@ def ts_backwards(before: Arrivals, event: SessionEvent) -> str | None:
     return f"ts of {event.name} lies {late_s:.15g} s below the highest so far; the back end sorts within {window_s:g} s"
 
 
-@arrival_rule("ts-clock-skew", INFO)
+@arrival_rule("ts-clock-skew", INFO, despite_holes=True)
 def ts_clock_skew(before: Arrivals, event: SessionEvent) -> str | None:
     """The device's clock and the time of arrival differ by more than 5 minutes.
 

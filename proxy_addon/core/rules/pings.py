@@ -163,7 +163,7 @@ def session_timeout_playhead(before: Playback, event: SessionEvent) -> str | Non
     )
 
 
-@session_rule("session-over-24h", INFO)
+@session_rule("session-over-24h", INFO, despite_holes=True)
 def session_over_24h(before: Playback, event: SessionEvent) -> str | None:
     """A session lasts longer than 24 hours.
 

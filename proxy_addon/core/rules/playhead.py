@@ -9,7 +9,7 @@ from proxy_addon.core.rules.session_view import SessionEvent
 _DAY_S = 86_400
 
 
-@session_rule("playhead-live-range", WARNING)
+@session_rule("playhead-live-range", WARNING, despite_holes=True)
 def playhead_live_range(before: Playback, event: SessionEvent) -> str | None:
     """The playhead of live content is not the second of the day.
 
@@ -37,7 +37,7 @@ def playhead_live_range(before: Playback, event: SessionEvent) -> str | None:
     return f"playhead {event.playhead_s:.15g} s of live content; expected the second of the day, below {_DAY_S}"
 
 
-@session_rule("playhead-beyond-length", WARNING)
+@session_rule("playhead-beyond-length", WARNING, despite_holes=True)
 def playhead_beyond_length(before: Playback, event: SessionEvent) -> str | None:
     """The playhead lies beyond the end of the content.
 
@@ -196,7 +196,7 @@ def resume_flag_suspect(before: Playback, event: SessionEvent) -> str | None:
     return None if begins_s < 1 else f"content begins at {begins_s:.15g} s; expected media.resume true"
 
 
-@session_rule("dropped-frames-decreased", INFO)
+@session_rule("dropped-frames-decreased", INFO, despite_holes=True)
 def dropped_frames_decreased(before: Playback, event: SessionEvent) -> str | None:
     """The number of dropped frames decreases.
 
@@ -220,7 +220,7 @@ def dropped_frames_decreased(before: Playback, event: SessionEvent) -> str | Non
     return f"media.qoe.droppedFrames fell from {last} to {now}; it is a running total"
 
 
-@session_rule("time-to-start-changed", INFO)
+@session_rule("time-to-start-changed", INFO, despite_holes=True)
 def time_to_start_changed(before: Playback, event: SessionEvent) -> str | None:
     """The time to start changes after it was first sent.
 

@@ -32,6 +32,11 @@ SECTIONS = ("What it checks", "Why it matters", "Source", "Example", "How to fix
 """The sections of every page, in this order."""
 _SECTION = re.compile(rf"^({'|'.join(SECTIONS)}): ")
 
+_NOT_DESPITE_HOLES = (
+    "The rule is not applied to a session from a file that lacks requests or bodies of it, because they may explain what "
+    "the rule would report."
+)
+
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 
 
@@ -92,6 +97,8 @@ class Rule:
         after_end: Whether it also looks at events after ``sessionEnd``, which the back end drops.
         extent: For a rule whose finding has an extent: called for each event after the first place, until it returns
             False. It gets the state before the event, and the event.
+        despite_holes: Whether its findings are certain even if requests or bodies of the session are not known. Other
+            rules are not applied to such a session, because what is not known may explain what they would report.
     """
 
     id: str
@@ -104,6 +111,7 @@ class Rule:
     member: str = ""
     after_end: bool = False
     extent: Extent | None = None
+    despite_holes: bool = True
 
     @cached_property
     def summary(self) -> str:
@@ -121,6 +129,8 @@ class Rule:
                 sections[name] = paragraph[match.end() :]
             else:
                 sections[name] = f"{sections[name]}\n\n{paragraph}"
+        if not self.despite_holes:
+            sections[SECTIONS[-1]] += f" {_NOT_DESPITE_HOLES}"
         return sections
 
     @cached_property
@@ -176,6 +186,7 @@ def session_rule[C: SessionCheck](
     weighs: bool = False,
     after_end: bool = False,
     extent: Extent | None = None,
+    despite_holes: bool = False,
 ) -> Callable[[C], C]:
     """Make a function ``(before: Playback, event: SessionEvent) -> str | Withdrawn | None`` a rule.
 
@@ -183,14 +194,29 @@ def session_rule[C: SessionCheck](
         on: Event types it looks at, separated by blanks.
         after_end: Whether it also looks at events after ``sessionEnd``. They do not change the state machine.
         extent: Returns whether what was found continues at an event.
+        despite_holes: Whether what it finds is certain whatever else was sent.
     """
-    types = frozenset(on.split())
-    return _adder(id, severity, Scope.SESSION, weighs=weighs, on=types, after_end=after_end, extent=extent)
+    return _adder(
+        id,
+        severity,
+        Scope.SESSION,
+        weighs=weighs,
+        on=frozenset(on.split()),
+        after_end=after_end,
+        extent=extent,
+        despite_holes=despite_holes,
+    )
 
 
-def arrival_rule[C: Callable[[Any, Any], str | None]](id: str, severity: Severity) -> Callable[[C], C]:
-    """Make a function ``(before: Arrivals, event: SessionEvent) -> str | None`` a rule."""
-    return _adder(id, severity, Scope.ARRIVAL)
+def arrival_rule[C: Callable[[Any, Any], str | None]](
+    id: str, severity: Severity, *, despite_holes: bool = False
+) -> Callable[[C], C]:
+    """Make a function ``(before: Arrivals, event: SessionEvent) -> str | None`` a rule.
+
+    Args:
+        despite_holes: Whether what it finds is certain whatever else was sent.
+    """
+    return _adder(id, severity, Scope.ARRIVAL, despite_holes=despite_holes)
 
 
 def gap_rule[C: Callable[[Any, Any], str | None]](id: str, severity: Severity) -> Callable[[C], C]:
@@ -198,7 +224,7 @@ def gap_rule[C: Callable[[Any, Any], str | None]](id: str, severity: Severity) -
 
     It finds a silence, and reports it at the event that ends it.
     """
-    return _adder(id, severity, Scope.GAP, extent=_is_over)
+    return _adder(id, severity, Scope.GAP, extent=_is_over, despite_holes=False)
 
 
 def _is_over(_before: Any, _event: Any) -> bool:
@@ -207,11 +233,11 @@ def _is_over(_before: Any, _event: Any) -> bool:
 
 def standing_rule[C: Callable[[Any], str | None]](id: str, severity: Severity) -> Callable[[C], C]:
     """Make a function ``(now: Playback) -> str | None``, called for a session at any moment, a rule."""
-    return _adder(id, severity, Scope.STANDING)
+    return _adder(id, severity, Scope.STANDING, despite_holes=False)
 
 
 def closing_rule[C: Callable[[Any], str | None]](
     id: str, severity: Severity, *, weighs: bool = False
 ) -> Callable[[C], C]:
     """Make a function ``(end: Playback) -> str | None``, called for a session that is over, a rule."""
-    return _adder(id, severity, Scope.CLOSING, weighs=weighs)
+    return _adder(id, severity, Scope.CLOSING, weighs=weighs, despite_holes=False)
