@@ -39,7 +39,8 @@ def read(log: dict[str, Any], tally: Tally) -> tuple[Exchange, ...]:
 def test_our_har_holds_all_of_a_session(exchanges, pseudonymised):
     log, tally = written(exchanges, pseudonymised=pseudonymised)["log"], Tally()
     assert read(log, tally) == exchanges
-    assert (tally.broken, tally.remarks, har.pseudonymised(log)) == ([], [], pseudonymised)
+    assert (tally.broken, har.pseudonymised(log)) == ([], pseudonymised)
+    assert len(tally.remarks) == any(each.request.body_state is BodyState.DAMAGED for each in exchanges)
     assert tally.incomplete == sum(each.request.body_state is BodyState.MISSING for each in exchanges)
 
 

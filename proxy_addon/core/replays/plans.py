@@ -309,7 +309,7 @@ def _reason_to_skip(exchange: Exchange) -> str | None:
     if not exchange.request.complete:
         return "the device disconnected during its request; the upstream never saw it"
     if exchange.outcome is Outcome.REJECTED:
-        return "the proxy refused it while recording; the upstream never saw it"
+        return "it was refused before it was sent on; the upstream never saw it"
     return None
 
 
