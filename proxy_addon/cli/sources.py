@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def capture(path: str) -> Capture:
-    """Open a file of any form that we read, found by its content.
+    """Open a file of exchanges, of any form that we read, found by its content.
 
     Args:
         path: ``-`` for stdin.
@@ -29,7 +29,14 @@ def capture(path: str) -> Capture:
     Raises:
         SettingsError: The file cannot be read, or is in no form that we read; the hint says what to do.
     """
+    from proxy_addon.files import captures  # noqa: PLC0415  # --help does without
+
     file, form = _opened(path)
+    if form in (captures.Form.LISTED, captures.Form.BODIES):
+        raise SettingsError(
+            f"{file.name} is {form}: requests without answers, which are no recording",
+            hint="'sessiontape check', 'show' and 'replay' take it as it is",
+        )
     return _capture(file, form)
 
 

@@ -35,6 +35,9 @@ from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import ProtocolError, SettingsError
 from proxy_addon.recording.flows import arrival_of, exchange_of, headers_of, upstream_url
 
+_LARGE_FLOW = 1024**2
+"""Of what is larger, such as a picture, nothing is decoded unless it may be of the API, in bytes."""
+_FOREIGN = "not the API"
 LARGEST_FLOW = 256 * 1024**2
 """A larger flow is not read, in bytes."""
 _META = "sessiontape"
@@ -45,7 +48,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Frame:
-    """One netstring: where it begins in the file, and what is in it or why that cannot be read."""
+    """One netstring: where it begins in the file, and what is in it or why that cannot be read; neither if it is foreign."""
 
     number: int
     offset: int
@@ -97,7 +100,10 @@ def _exchanges(file: BinaryIO, frames: Iterable[_Frame], tally: Tally) -> Iterat
     with closing(file):
         for frame in frames:
             if frame.state is None:
-                tally.refuse(frame.where, frame.problem)
+                if frame.problem:
+                    tally.refuse(frame.where, frame.problem)
+                else:
+                    tally.skip(_FOREIGN)
                 continue
             try:
                 flow = Flow.from_state(compat.migrate_flow(frame.state))
@@ -127,12 +133,15 @@ def _frames(file: BinaryIO) -> Iterator[_Frame]:
         begin, offset = offset, offset + size[1] + size[0]
         if data is None:
             yield _Frame(number=number, offset=begin, problem=f"larger than {LARGEST_FLOW // 1024**2} MiB")
+        elif len(data) > _LARGE_FLOW and b"/api/v" not in data:
+            yield _Frame(number=number, offset=begin)
         else:
             yield _decoded(data, number, begin)
+        data = None
         number += 1
 
 
-def _decoded(data: bytes, number: int, offset: int) -> _Frame:
+def _decoded(data: bytearray, number: int, offset: int) -> _Frame:
     try:
         state = tnetstring.parse(data[-1], memoryview(data)[:-1])
     except (ValueError, TypeError, IndexError, RecursionError) as e:
@@ -154,7 +163,7 @@ def _size(file: BinaryIO) -> tuple[int, int] | None:
     return int(digits) + 1, len(digits) + 1
 
 
-def _read(file: BinaryIO, size: int) -> bytes | None:
+def _read(file: BinaryIO, size: int) -> bytearray | None:
     """Return the next bytes; None if they are too many, which are then passed over."""
     found = bytearray()
     left = size
@@ -165,7 +174,7 @@ def _read(file: BinaryIO, size: int) -> bytes | None:
         left -= len(piece)
         if size <= LARGEST_FLOW:
             found += piece
-    return bytes(found) if size <= LARGEST_FLOW else None
+    return found if size <= LARGEST_FLOW else None
 
 
 def _exchange(flow: Flow, tally: Tally) -> Exchange | None:
@@ -179,7 +188,7 @@ def _exchange(flow: Flow, tally: Tally) -> Exchange | None:
         tally.skip("CONNECT" if method == "CONNECT" else "WebSocket")
         return None
     if parse_route(method, path) is None:
-        tally.skip("not the API")
+        tally.skip(_FOREIGN)
         return None
     meta = _meta(flow.metadata)
     if meta:

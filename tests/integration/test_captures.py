@@ -288,12 +288,22 @@ def measured(*arguments: str) -> tuple[str, float]:
 def test_flows_that_are_not_requests_of_the_api_are_counted_by_kind(tmp_path):
     connect = tflow.tflow()
     connect.request.method = "CONNECT"
-    flows = [tflow.ttcpflow(), tflow.tudpflow(), tflow.tdnsflow(), tflow.twebsocketflow(), connect, tflow.tflow()]
+    large = tflow.tflow(resp=True)
+    large.response.raw_content = bytes(2_000_000)
+    api = tflow.tflow(resp=True)
+    api.request.path, api.response.raw_content = "/api/v1/schemas/play", bytes(2_000_000)
+    flows = [tflow.ttcpflow(), tflow.tudpflow(), tflow.tdnsflow(), tflow.twebsocketflow(), connect, large, api]
     content = b"".join(tnetstring.dumps(flow.get_state()) for flow in flows)
     (tmp_path / "a.flow").write_bytes(content + (SAMPLES / "mitmproxy-12.3.1-http2.flows").read_bytes())
     _, tally, number = read(tmp_path / "a.flow")
     kinds = {"TCP": 1, "UDP": 1, "DNS": 1, "WebSocket": 1, "CONNECT": 1, "not the API": 1}
-    assert (tally.skipped, number) == (Counter(kinds), 10)
+    assert (tally.skipped, number) == (Counter(kinds), 11)
+
+
+def test_a_list_of_bodies_is_no_recording(tmp_path):
+    (tmp_path / "a.json").write_text('[{"eventType": "play"}]', encoding="utf-8")
+    with pytest.raises(SettingsError, match="is a list of bodies: requests without answers"):
+        sources.capture(str(tmp_path / "a.json"))
 
 
 def test_flows_of_a_newer_mitmproxy_are_refused_with_the_version_that_is_needed(tmp_path):
