@@ -289,8 +289,10 @@ def test_flows_that_are_not_requests_of_the_api_are_counted_by_kind(tmp_path):
     connect = tflow.tflow()
     connect.request.method = "CONNECT"
     large = tflow.tflow(resp=True)
+    assert large.response is not None
     large.response.raw_content = bytes(2_000_000)
     api = tflow.tflow(resp=True)
+    assert api.response is not None
     api.request.path, api.response.raw_content = "/api/v1/schemas/play", bytes(2_000_000)
     flows = [tflow.ttcpflow(), tflow.tudpflow(), tflow.tdnsflow(), tflow.twebsocketflow(), connect, large, api]
     content = b"".join(tnetstring.dumps(flow.get_state()) for flow in flows)
