@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -164,7 +165,8 @@ def run(
         unexpected=[each.session for each in pairing.unexpected],
         is_complete=stage.is_complete,
     )
-    trials.print_trial(console(stderr=True), trial)
+    with suppress(BrokenPipeError):  # the exit code counts even if nobody reads the rest
+        trials.print_trial(console(stderr=True), trial)
     if not judged:
         _say("nothing was recorded: let the player report to the address in SESSIONTAPE_URL")
     elif store_url is not None:
@@ -252,4 +254,5 @@ def _update(
 
 
 def _say(line: str) -> None:
-    click.echo(f"sessiontape: {visible(line)}", err=True)
+    with suppress(BrokenPipeError):
+        click.echo(f"sessiontape: {visible(line)}", err=True)

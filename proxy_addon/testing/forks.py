@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -20,6 +21,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from proxy_addon.errors import RecorderError, SessiontapeError
 from proxy_addon.process import logs
@@ -53,10 +55,13 @@ def main() -> None:
 def record(caller: Connection, new_store: bytes) -> None:
     """Be a recorder until the caller closes the connection.
 
-    The caller sends `RecordOptions`. It gets `Ready` once connections are accepted, then `Stored` and `Warned` as that
-    happens, and at last `Over`, or the error for which there is no recorder.
+    The caller sends `RecordOptions`, and the temporary folder to remove if it is killed, or None. It gets `Ready` once
+    connections are accepted, then `Stored` and `Warned` as that happens, and at last `Over`, or the error for which there
+    is no recorder.
     """
-    options: RecordOptions = caller.recv()
+    options: RecordOptions
+    folder: Path | None
+    options, folder = caller.recv()
     lock = threading.Lock()
 
     def tell(what: object) -> None:
@@ -69,7 +74,8 @@ def record(caller: Connection, new_store: bytes) -> None:
     logging.getLogger().addHandler(_Log(tell))
     for name in ("mitmproxy", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    threading.Thread(target=_end_with, args=(caller,), name="sessiontape-caller", daemon=True).start()
+    ordered = threading.Event()
+    threading.Thread(target=_end_with, args=(caller, ordered), name="sessiontape-caller", daemon=True).start()
     try:
         migrate.create(options.store_url, new_store)
         tell(Over(is_complete=serve(options, ready, stored=lambda: tell(Stored()))))
@@ -77,12 +83,15 @@ def record(caller: Connection, new_store: bytes) -> None:
         tell(e)
     except Exception as e:  # noqa: BLE001  # the caller has to hear of everything that ends this process
         tell(RecorderError(f"the recorder failed: {e!r}"))
+    if folder is not None and not ordered.is_set():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end_with(caller: Connection) -> None:
-    """End this process in good order when the caller closes its end of the connection, or says so."""
+def _end_with(caller: Connection, ordered: threading.Event) -> None:
+    """End this process in good order when the caller says so, or closes its end of the connection."""
     with suppress(OSError, EOFError):
         caller.recv()
+        ordered.set()
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -7,12 +7,15 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -76,6 +79,7 @@ class RunningRecorder:
         policy: Policy = DEFAULT,
         check: bool = True,
         stored: Callable[[], object] = lambda: None,
+        folder: Path | None = None,
     ) -> None:
         """Describe a recorder; entering the context starts it.
 
@@ -86,6 +90,8 @@ class RunningRecorder:
             policy: How strictly to judge while recording.
             check: Whether to judge while recording, so that findings are in the store.
             stored: Called each time something was stored, from a thread of ours; it must not block.
+            folder: A temporary folder that the caller removes, with the store in it; if the caller is killed before it
+                has ended the recorder, the recorder removes it.
 
         Raises:
             SettingsError: The upstream is not the URL of a server.
@@ -107,8 +113,9 @@ class RunningRecorder:
             policy=policy,
             upstream_timeout_s=UPSTREAM_TIMEOUT_S,
             certificate=None,
-            mitmproxy=(),
+            mitmproxy=_authority(),
         )
+        self._folder = folder
         self._stored = stored
         self._process: Connection | None = None
         self._reader: threading.Thread | None = None
@@ -121,7 +128,7 @@ class RunningRecorder:
         """
         process = _connect()
         try:
-            process.send(self._options)
+            process.send((self._options, self._folder))
             self._await_ready(process)
         except BaseException:
             process.close()
@@ -201,6 +208,25 @@ def _messages(process: Connection) -> Iterator[Any]:
             yield process.recv()
 
 
+@cache
+def _authority() -> tuple[str, ...]:
+    """Return the options of mitmproxy that say where its CA is.
+
+    It is where other recorders of this user have it, so that devices which trust it trust this one, too. Where that folder
+    cannot be made, as for a user without a home, tests get a CA that lasts as long as this process.
+    """
+    usual = Path(CONF_DIR).expanduser()
+    if os.access(next(each for each in (usual, *usual.parents) if each.exists()), os.W_OK | os.X_OK):
+        return ()
+    folder = tempfile.TemporaryDirectory(prefix="sessiontape-")
+    atexit.register(folder.cleanup)
+    return (f"confdir={folder.name}",)
+
+
+CONF_DIR = "~/.mitmproxy"
+"""Where mitmproxy has its CA; its own constant is not read, because that would import mitmproxy."""
+
+
 class _Forks:
     """The process that recorders are forked from (`proxy_addon.testing.forks`)."""
 
@@ -235,7 +261,13 @@ _forks: dict[int, _Forks] = {}
 
 
 def prepare() -> None:
-    """Start to import what recorders need, in a process beside this one, so that the first one is ready sooner."""
+    """Start to import what recorders need, in a process beside this one, so that the first one is ready sooner.
+
+    Raises:
+        RecorderError: This system cannot fork.
+    """
+    if not hasattr(os, "fork"):
+        raise RecorderError("a test can have a recorder only on a system that can fork, such as Linux or macOS")
     with _lock:
         if os.getpid() not in _forks:
             _forks[os.getpid()] = forks = _Forks()

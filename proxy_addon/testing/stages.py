@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -76,11 +77,11 @@ class Stage:
         """
         recorders.prepare()
         with ExitStack() as building:
-            if self._store_url is None:
-                folder = building.enter_context(tempfile.TemporaryDirectory(prefix="sessiontape-"))
+            folder = None
+            store_url = self._store_url
+            if store_url is None:
+                folder = Path(building.enter_context(tempfile.TemporaryDirectory(prefix="sessiontape-")))
                 store_url = f"sqlite:///{folder}/run.db"
-            else:
-                store_url = self._store_url
             playing = building.enter_context(ExitStack())
             upstream: ServerUrl | str
             if self._upstream is not None:
@@ -98,6 +99,7 @@ class Stage:
                 policy=self._policy,
                 check=self._store_url is not None,  # otherwise nobody reads the findings that it would store
                 stored=control.changed,
+                folder=folder,
             )
             playing.enter_context(self._recorder)
             address = playing.enter_context(

@@ -116,6 +116,20 @@ def test_the_collector_answers_from_a_session(tmp_path, sqlite_url):
     assert [[each["response"]["status"] for each in every] for every in shown] == [[201, 202, 204]] * 2
 
 
+def test_a_user_without_a_home_can_run_it_and_the_verdict_stands_if_nobody_reads_it(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = forking.Popen(
+        [processes.COMMAND, "run", "--fault", "events:status=204", "--", sys.executable, "-c", PLAYER + BROKEN],
+        env=os.environ | {"HOME": "/dev/null"},
+        stdin=subprocess.DEVNULL,
+        stdout=writing,
+        stderr=writing,
+    )
+    os.close(writing)
+    assert process.wait(60) == 1
+
+
 def test_the_tracking_is_held_to_fixtures_which_are_rewritten_on_purpose_only(tmp_path):
     fixture, report = tmp_path / "visit.json", tmp_path / "report.json"
     options = ("--expect", str(fixture), "--report", str(report))
@@ -151,12 +165,12 @@ def test_the_tracking_is_held_to_fixtures_which_are_rewritten_on_purpose_only(tm
 
 
 @contextmanager
-def running(how: str, *, terminal: bool = False):
+def running(how: str, *, terminal: bool = False, **variables: str):
     """Start a player under `run`, on a terminal of its own or without one; yield the process, its family, its output."""
     family = Family()
     parent, child = pty.openpty() if terminal else os.pipe()
     command = [processes.COMMAND, "run", "--", sys.executable, "-c", PLAYER + how]
-    env = os.environ | family.mark
+    env = os.environ | family.mark | variables
     process: subprocess.Popen[bytes] | forking.Popen
     if terminal:
         # The interpreter of this one makes the terminal its own before it becomes the command.
@@ -172,9 +186,9 @@ def running(how: str, *, terminal: bool = False):
             start_new_session=True,
         )
     else:
-        process = forking.Popen(
-            command, env=env, stdin=subprocess.DEVNULL, stdout=child, stderr=child, start_new_session=True
-        )
+        # A forked process would keep the folder for temporary files that it was forked with.
+        make = subprocess.Popen if variables else forking.Popen
+        process = make(command, env=env, stdin=subprocess.DEVNULL, stdout=child, stderr=child, start_new_session=True)
     os.close(child)
     output = os.fdopen(parent, "rb", buffering=0)
     try:
@@ -245,13 +259,17 @@ class TestEndings:
             assert process.wait(10) == 128 + signal.SIGKILL
             assert not family.survivors()
 
-    def test_nothing_of_ours_survives_when_it_is_killed_itself(self):
-        with running(SLEEPS) as (process, family, output, _):
+    def test_nothing_of_ours_survives_when_it_is_killed_itself(self, tmp_path):
+        temporary = tmp_path / "temporary"
+        temporary.mkdir()
+        with running(SLEEPS, TMPDIR=str(temporary)) as (process, family, output, _):
             pid = int(read_until(output, b"\n").split()[1])
+            assert list(temporary.glob("*/run.db"))
             process.kill()
             process.wait()
             os.kill(pid, signal.SIGKILL)  # the command is not ours
             assert not family.survivors()
+            assert list(temporary.iterdir()) == [], "nor does the recording"
 
     def test_what_the_command_leaves_running_keeps_nobody_waiting(self):
         daemon = "import subprocess\nsubprocess.Popen(['sleep', '60'], start_new_session=True)\n"
