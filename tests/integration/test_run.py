@@ -367,8 +367,10 @@ def test_the_control_api_tells_of_sessions_and_orders_faults(control):
     assert {each["rule"] for each in verdict["sessions"][0]["findings"]} > {"upstream-failed"}
     assert verdict["counts"] == session["findings"]
 
+    api("POST", "/faults", status=201, fault="any:status=500")
     api("POST", "/cases", status=201)
     assert api("GET", "/verdict")["sessions"] == []
+    assert post("/api/v1/schemas/play", {}).status_code == 405, "the fault went with its case"
     api("GET", f"/sessions/{session['id']}", status=404)
 
     assert api("GET", "/openapi.json") == api.description
