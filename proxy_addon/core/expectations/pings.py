@@ -46,13 +46,14 @@ def stretches(
         found.append(
             rhythm.Stretch(
                 begins=(one, other),
+                begins_s=(expected[one].at_s, actual[other].at_s),
                 lengths_s=(inf, inf)
                 if is_last
                 else (expected[ends[0]].at_s - expected[one].at_s, actual[ends[1]].at_s - actual[other].at_s),
                 in_ad=in_ad,
                 restarts=type in _RESTARTS,
                 is_open=is_last and type not in ENDS,
-                is_over=type in ENDS,
+                is_over=is_last and type in ENDS,
                 expected=_beats(expected, one, ends[0]),
                 actual=_beats(actual, other, ends[1]),
             )
@@ -85,7 +86,7 @@ def rhythm_differences(
     for off in found.offs:
         if off.missing:
             row = laid.of_expected.get(id(expected[off.missing[0]]))
-            message = _gap(actual, off)
+            message = _gap(actual, off) if off.is_timed else _lack(expected, off)
         else:
             row = laid.of_actual.get(id(actual[off.extra[0]]))
             message = _excess(actual, off)
@@ -103,6 +104,14 @@ def _gap(actual: Sequence[Tracked], off: rhythm.Off) -> str:
     if after is None:
         return f"{every}: none after {_short(before)}, {lacking}"
     return f"{every}: a gap of {seconds(actual[after].at_s - before.at_s)} after {_short(before)}, {lacking}"
+
+
+def _lack(expected: Sequence[Tracked], off: rhythm.Off) -> str:
+    """Return the message on pings that are not part of a rhythm."""
+    place = off.missing[0]
+    first, before = expected[place], expected[place - 1]
+    more = "" if len(off.missing) == 1 else f", and so are the {len(off.missing) - 1} after it"
+    return f"ping is missing: expected as {first.number}, {seconds(first.at_s - before.at_s)} after {before.name}{more}"
 
 
 def _sets_beat(event: Tracked) -> bool:

@@ -22,8 +22,11 @@ _PACE = 1.15
 _INTERVALS = 3
 """How many intervals a pace needs."""
 _REGULAR = 0.25
+_EXACT = 0.05
 _MANY = 8
 """Pings that come so fast that the tolerance could swap them are told apart if so many intervals are this regular."""
+_DRIFT = 0.15
+"""By which share the number of pings may differ if they come so fast that only their number counts."""
 _GAP = 1.5
 _CLOSE = 0.65
 """Intervals in which a ping is missing, and those in which one is too many, as shares of the usual one."""
@@ -50,6 +53,7 @@ class Stretch:
 
     Attributes:
         begins: Places of the expected and the actual event at its begin.
+        begins_s: When they come, in seconds since the start.
         lengths_s: How long it is in each session; infinite for the last one.
         in_ad: Whether an ad is open.
         restarts: Whether the event at its begin restarts the timers of SDKs.
@@ -58,6 +62,7 @@ class Stretch:
     """
 
     begins: tuple[int, int]
+    begins_s: tuple[float, float]
     lengths_s: tuple[float, float]
     in_ad: bool = False
     restarts: bool = False
@@ -77,6 +82,7 @@ class Off:
         after: Place of the last actual event before.
         interval_s: How often they should come.
         in_ad: Whether an ad is open.
+        is_timed: Whether the first of them comes about an interval after the ping or event before, as timers have it.
     """
 
     missing: tuple[int, ...] = ()
@@ -84,6 +90,7 @@ class Off:
     after: int
     interval_s: float
     in_ad: bool
+    is_timed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +188,7 @@ class _Slips:
         extra: Actual ones.
         free: Further pings on each side that may have.
         drift_s: How late the timer was at the end of the stretch before.
+        begun_s: When the timers began to run, in seconds since the start.
     """
 
     restarts: bool
@@ -188,6 +196,7 @@ class _Slips:
     extra: list[Off] = field(default_factory=list)
     free: list[int] = field(default_factory=lambda: [0, 0])
     drift_s: float = 0.0
+    begun_s: list[float] = field(default_factory=lambda: [0.0, 0.0])
 
     def takes(self, side: int) -> bool:
         """Take an actual ping (0) or an expected one (1) for one that slipped out; return whether there was one."""
@@ -200,19 +209,23 @@ class _Slips:
             return False
         return True
 
-    def settle(self, found: Rhythm) -> None:
-        """Report what slipped out of the stretch before and came nowhere."""
-        if not self.restarts:
-            found.offs += [*self.missing, *self.extra]
+    def settle(self, found: Rhythm, *, is_over: bool = False) -> None:
+        """Report what slipped out of the stretches before and came nowhere, unless the timer explains that."""
+        ends = self.restarts or is_over
+        found.offs += [off for off in (*self.missing, *self.extra) if not (ends and off.is_timed)]
         self.missing, self.extra = [], []
 
 
 def _in_stretch(stretch: Stretch, interval_s: float, tolerance_s: float, slips: _Slips, found: Rhythm) -> None:
+    begun_s = list(stretch.begins_s) if stretch.restarts else slips.begun_s
+    slips.begun_s = [
+        beats[-1].since_start_s if beats else begin_s
+        for beats, begin_s in zip((stretch.expected, stretch.actual), begun_s, strict=True)
+    ]
     margin_s = 2 * tolerance_s
+    interval_s = _usual(stretch, interval_s)
     if interval_s < 4 * tolerance_s and not _is_regular(stretch, interval_s):
-        _counted(stretch, interval_s, margin_s, found)
-        slips.missing, slips.extra = [], []
-        slips.free = [round(margin_s / interval_s)] * 2
+        _counted(stretch, interval_s, margin_s, slips, found)
         return
     margin_s = min(margin_s, 0.5 * interval_s)
     ours, theirs = stretch.expected, stretch.actual
@@ -224,6 +237,9 @@ def _in_stretch(stretch: Stretch, interval_s: float, tolerance_s: float, slips: 
     excess: list[Off] = []
 
     def off(missing: Sequence[int] = (), extra: Sequence[int] = ()) -> Off:
+        beats, first = (ours, missing[0]) if missing else (theirs, extra[0])
+        begin_s = beats[first - 1].since_start_s if first else begun_s[not missing]
+        since_s = beats[first].since_start_s - begin_s
         before = _before(matched_ours, matched_theirs, missing[0], -1) if missing else extra[0] - 1
         return Off(
             missing=tuple(ours[one].place for one in missing),
@@ -231,6 +247,7 @@ def _in_stretch(stretch: Stretch, interval_s: float, tolerance_s: float, slips: 
             after=theirs[before].place if before >= 0 else stretch.begins[1],
             interval_s=interval_s,
             in_ad=stretch.in_ad,
+            is_timed=since_s >= interval_s * (1 - _REGULAR),
         )
 
     for one in _left(matched_ours, len(ours)):
@@ -261,6 +278,7 @@ def _in_stretch(stretch: Stretch, interval_s: float, tolerance_s: float, slips: 
     found.offs += [off(missing=group) for group in _runs(late)]
     found.offs += [off(extra=group) for group in _runs(early)]
     if stretch.is_over:
+        slips.settle(found, is_over=True)
         return
     is_short = max(stretch.lengths_s) <= margin_s
     if not is_short:
@@ -314,31 +332,58 @@ def _is_end(place: int, matches: list[tuple[int, int]], side: int) -> bool:
     return not matches or place > matches[-1][side]
 
 
+def _usual(stretch: Stretch, interval_s: float) -> float:
+    """Return how far the pings of a stretch are apart if that is much less than usual, as in ads."""
+    gaps = _intervals(iter([(stretch.expected, True), (stretch.actual, True)]))
+    return max(median(gaps), _SHORTEST_S) if len(gaps) > 1 and median(gaps) < interval_s / 2 else interval_s
+
+
 def _is_regular(stretch: Stretch, interval_s: float) -> bool:
-    """Whether all intervals but two, those around a ping too many, are about equal on both sides."""
+    """Whether the intervals on both sides are so equal that even pings that come fast can be told apart.
+
+    One or two may differ, those around a ping that is missing or too many.
+    """
     for beats in (stretch.expected, stretch.actual):
         off = sorted(abs(gap - interval_s) for gap in _intervals(iter([(beats, True)])))
-        if len(off) < _MANY or off[-3] > _REGULAR * interval_s:
+        is_exact = len(off) >= _INTERVALS and off[-2] <= _EXACT * interval_s
+        if not is_exact and (len(off) < _MANY or off[-3] > _REGULAR * interval_s):
             return False
     return True
 
 
-def _counted(stretch: Stretch, interval_s: float, margin_s: float, found: Rhythm) -> None:
+def _counted(stretch: Stretch, interval_s: float, margin_s: float, slips: _Slips, found: Rhythm) -> None:
     """Compare only the number of pings that come so fast that they cannot be told apart."""
     ours, theirs = stretch.expected, stretch.actual
     few = min(len(ours), len(theirs))
-    allowed = 2 * margin_s / interval_s + 0.1 * max(len(ours), len(theirs))
-    by = len(theirs) - len(ours)
     for one, other in zip(ours[:few], theirs[:few], strict=True):
         found.matches[one.place] = other.place
-    if by < -allowed:
-        after = theirs[-1].place if theirs else stretch.begins[1]
-        missing = tuple(beat.place for beat in ours[few:])
-        found.offs.append(Off(missing=missing, after=after, interval_s=interval_s, in_ad=stretch.in_ad))
-    elif by > allowed:
-        after = theirs[few - 1].place if few else stretch.begins[1]
-        extra = tuple(beat.place for beat in theirs[few:])
-        found.offs.append(Off(extra=extra, after=after, interval_s=interval_s, in_ad=stretch.in_ad))
+    missing = [beat.place for beat in ours[few:]]
+    extra = [beat.place for beat in theirs[few:]]
+    while missing and slips.takes(1):
+        missing.pop(0)
+    while extra and slips.takes(0):
+        extra.pop(0)
+    slips.settle(found)
+    drifted = round(_DRIFT * max(len(ours), len(theirs)))
+    slips.free = [drifted, drifted]
+    after = theirs[few - 1].place if few else stretch.begins[1]
+
+    def off(missing: Sequence[int] = (), extra: Sequence[int] = ()) -> Off:
+        return Off(
+            missing=tuple(missing),
+            extra=tuple(extra),
+            after=after,
+            interval_s=interval_s,
+            in_ad=stretch.in_ad,
+            is_timed=False,
+        )
+
+    # Those that may have slipped out at the end have to turn up in the next stretch.
+    slipping = round(margin_s / interval_s)
+    missing, extra = missing[drifted:], extra[drifted:]
+    found.offs += [off(missing=missing)] * (len(missing) > slipping) + [off(extra=extra)] * (len(extra) > slipping)
+    slips.missing = [off(missing=[place]) for place in missing] if len(missing) <= slipping else []
+    slips.extra = [off(extra=[place]) for place in extra] if len(extra) <= slipping else []
 
 
 def _runs(numbers: list[int]) -> Iterator[list[int]]:

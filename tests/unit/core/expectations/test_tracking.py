@@ -304,6 +304,13 @@ def test_ads_that_are_played_elsewhere_have_moved():
     assert [each.kind for each in compare_tracking(one, other).differences] == [Kind.MOVED, Kind.MOVED]
 
 
+def test_a_ping_of_a_playback_that_is_too_short_for_a_rhythm_counts_too():
+    cues = played((1, "play"), (1.5, "ping"), (2, "pauseStart"), (3, "play"), (3.5, "ping"), (4, "sessionEnd"))
+    for place, told in ((2, "#3, 0.5 s after play #2"), (5, "#6, 0.5 s after play #5")):
+        actual = recorded(cues[:place] + cues[place + 1 :])
+        assert messages(actual, recorded(cues)) == [f"ping is missing: expected as {told}"]
+
+
 def test_events_with_the_same_ts_have_no_order_and_independent_ones_none_within_the_tolerance():
     name = {"media.state.name": "mute"}
     chapter = {"media.chapter.index": 1, "media.chapter.offset": 0, "media.chapter.length": 60}
