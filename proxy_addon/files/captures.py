@@ -194,6 +194,7 @@ def _har(file: Unpacked, form: Form, log: Mapping[str, Any], entries: Iterable[E
         exchanges=har.exchanges(entries, log, tally, file.attached),
         tally=tally,
         lacks_failures=har.lacks_failures(log),
+        pseudonymised=har.pseudonymised(log),
     )
 
 
@@ -221,7 +222,7 @@ def _har_log(file: Unpacked) -> dict[str, Any]:
             for inner in stream.members():
                 if inner == "entries" and "creator" in found:
                     return found
-                if inner in ("creator", "browser", "version", "comment"):
+                if inner in ("creator", "browser", "version", "comment", "_sessiontape"):
                     found[inner] = jsontext.loads(stream.value().text)
                 else:
                     stream.skip()

@@ -121,13 +121,14 @@ def _by_playback() -> list[list[SdkRequest]]:
     return [[each for each in load() if each.playback == number] for number in (0, 1)]
 
 
-def test_a_pseudonymised_export_stays_the_same_from_then_on(url, other_url, tmp_path):
-    first = tmp_path / "first.ndjson"
-    text = export(url, first, "ndjson").decode()
+@pytest.mark.parametrize("format", ["har", "ndjson"])
+def test_a_pseudonymised_export_stays_the_same_from_then_on(url, other_url, tmp_path, format):
+    first = tmp_path / f"first.{format}"
+    text = export(url, first, format).decode()
     assert "192.0.2.7" not in text
     printed("import", str(first), "--store", other_url)
     assert all(each["pseudonymised"] for each in printed("sessions", "--store", other_url))
-    second = export(other_url, tmp_path / "second.ndjson", "ndjson")
+    second = export(other_url, tmp_path / f"second.{format}", format)
     assert _without_names(second) == _without_names(text.encode())
 
 
