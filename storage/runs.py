@@ -188,7 +188,9 @@ def options(db: Connection, run_id: str) -> RunOptions:
     """Return the options that `begin` stored; options that the run's version did not store have their defaults."""
     kept: dict[str, Any] = json.loads(db.execute(select(RunRow.settings).where(RunRow.id == run_id)).scalar_one())
     known = {each.name for each in fields(RunOptions)}  # a later version may have stored more
-    lists: dict[str, Any] = {name: tuple(kept[name]) for name in ("ignore", "changes") if name in kept}
+    lists: dict[str, Any] = {
+        name: tuple(kept[name]) for name in ("ignore", "changes", "members", "headers") if name in kept
+    }
     return RunOptions(**{name: value for name, value in {**kept, **lists}.items() if name in known})
 
 

@@ -71,6 +71,7 @@ def replay(
     names: tuple[str, ...],
     everything: bool,
     allow_empty: bool,
+    config: Path | None,
     options: Options,
     dry_run: bool,
     learn_noise: bool,
@@ -108,7 +109,7 @@ def replay(
             if everything and not allow_empty:
                 require_any(db, filters)
             run = new_run(options) if resume is None else runs.find(db, resume)
-            kept = run_options(options) if resume is None else runs.options(db, run.id)
+            kept = run_options(options, config) if resume is None else runs.options(db, run.id)
         kept = replace(kept, key=kept.key or secrets.token_hex(32))
         url = parse_server_url(run.target)
         through = _proxy(url, options.proxy)

@@ -261,18 +261,27 @@ def new_run(options: Options) -> ReplayRun:
     )
 
 
-def run_options(options: Options) -> RunOptions:
+def run_options(options: Options, config: Path | None) -> RunOptions:
     """Return the options that are stored with a run for ``--resume``.
 
+    Args:
+        config: The settings file, which may say what else is personal; None for the one in the current folder.
+
     Raises:
-        SettingsError: A file of changes cannot be read, or is invalid.
+        SettingsError: A file of changes or the settings file cannot be read, or is invalid.
     """
+    from proxy_addon.core.personal import PERSONAL  # noqa: PLC0415
+    from proxy_addon.files import settings  # noqa: PLC0415
+
+    personal = settings.load_personal(config)
     return RunOptions(
         spread_equal_ts=options.spread_equal_ts,
         ignore=options.ignored,
         safe=options.safe,
         changes=tuple(_changes(options)),
         key=secrets.token_hex(32),
+        members=tuple(sorted(personal.members - PERSONAL.members)),
+        headers=tuple(sorted(personal.headers - PERSONAL.headers)),
     )
 
 

@@ -38,10 +38,11 @@ from proxy_addon.core.tokens import Tokens
 from proxy_addon.errors import ProtocolError
 
 _TELLING = re.compile(
-    r"(?<![0-9A-Za-z])(?:[0-9]{38}|[0-9A-Fa-f]{24}@AdobeOrg|[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+)(?![0-9A-Za-z])"
+    r"(?<![0-9A-Za-z])(?:[0-9]{38}(?![0-9A-Za-z])|[0-9A-Fa-f]{24}@AdobeOrg(?![0-9A-Za-z]))"
+    r"|(?<![\w.+%-])[\w.+%-]++@[\w-]++(?:\.[\w-]++)++"
 )
 """Values that tell by themselves what they are: an ECID, the ID of an organisation, an email address."""
-_MAY_TELL = re.compile(rb"""[@?]|\\u00[46]0|\\"|[0-9]{38}""")
+_MAY_TELL = re.compile(rb"""[@?]|\\u00|\\"|[0-9]{38}""")
 """A quick test for JSON text that may have such values, or URLs or JSON in its strings."""
 _SHORTEST_ECHO = 5
 """Shorter values are not looked for elsewhere in the exchange, because they are words like any other."""
@@ -55,7 +56,7 @@ _SCHEME = re.compile(r"(?P<scheme>basic|bearer|digest|negotiate|ntlm|token|apike
 _AUTHORITY = re.compile(r"(?P<scheme>(?:[A-Za-z][A-Za-z0-9+.-]*:)?//)(?:(?P<user>[^/?#]*)@)?(?P<host>[^/?#]*)")
 _SECRET_LIKE = re.compile(
     r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-    r"|(?=[A-Za-z+/_.-]*[0-9])(?=[0-9+/_.-]*[A-Za-z])[0-9A-Za-z+/_.-]{16,}={0,2})(?![0-9A-Za-z])"
+    r"|(?=[A-Za-z+/_.-]{0,99}[0-9])(?=[0-9+/_.-]{0,99}[A-Za-z])[0-9A-Za-z+/_.-]{16,}={0,2})(?![0-9A-Za-z])"
 )
 """What looks like an ID or a key in a header that nobody knows."""
 _KEPT_HEADERS = frozenset(
@@ -292,7 +293,7 @@ class _Work:
 
     def text(self, text: str) -> str:
         """Return text with those values in it replaced that tell by themselves what they are, in URLs and JSON, too."""
-        if text[:1] in ("{", "["):
+        if text.lstrip()[:1] in ("{", "["):
             raw = text.encode("utf-8", "surrogatepass")
             if _is_json(raw):
                 return self.json(raw).decode("utf-8", "surrogatepass")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from proxy_addon.core.personal import PERSONAL
 from proxy_addon.core.replays.changing import SAFE, Changer
 from proxy_addon.core.replays.plans import SessionPlan, cut_short, plan_session, repeated_starts
 from proxy_addon.core.replays.runs import ReplayRun, RunChange, RunOptions, Step, run_changes
@@ -94,7 +95,9 @@ def planning_of(options: RunOptions, *, is_safe: bool) -> Planning:
         is_safe: Whether the safe profile is on if the options do not say.
     """
     safe = SAFE if (is_safe if options.safe is None else options.safe) else ()
-    changer = Changer([*safe, *options.changes], key=bytes.fromhex(options.key), profile=len(safe))
+    personal = PERSONAL.with_more(members=options.members, headers=options.headers)
+    key = bytes.fromhex(options.key)
+    changer = Changer([*safe, *options.changes], key=key, profile=len(safe), personal=personal)
     return Planning(changer=changer, spreads_equal_ts=options.spread_equal_ts)
 
 

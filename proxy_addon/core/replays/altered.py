@@ -40,17 +40,23 @@ _NUMBER = re.compile(r"/[0-9]+(?=/|\Z)")
 
 
 def differences(
-    recorded: Request, sent: Request, *, hidden: Collection[Location] = (), hidden_headers: Collection[str] = ()
+    recorded: Request,
+    sent: Request,
+    *,
+    hidden: Collection[Location] = (),
+    hidden_places: Collection[str] = (),
+    hidden_headers: Collection[str] = (),
 ) -> tuple[Difference, ...]:
     """Return where a request differs from the recorded one: at most `MOST` places, the last of which counts the rest.
 
     Args:
         hidden: Places in the body whose recorded values are hidden, with everything around and inside them.
+        hidden_places: More of them, as JSON Pointers.
         hidden_headers: Names, in lower case, of headers whose recorded values are hidden.
     """
     found = list(_headers(recorded.headers, sent.headers, hidden_headers))
     if recorded.body != sent.body:
-        found += _body(recorded, sent, {_pattern(_pointer(location)) for location in hidden})
+        found += _body(recorded, sent, {_pattern(each) for each in (*map(_pointer, hidden), *hidden_places)})
     if len(found) > MOST:
         more = f"{len(found) - MOST + 1} more places"
         found[MOST - 1 :] = [Difference(where="…", a=more, b=more)]

@@ -39,8 +39,10 @@ from proxy_addon.core.jsonspans import (
     replacements,
     spans,
 )
-from proxy_addon.core.personal import CREDENTIAL_HEADERS, SENDER_HEADERS, VISITOR_IDS, VISITOR_PARAMS
+from proxy_addon.core.personal import CREDENTIAL_HEADERS, PERSONAL, Personal
+from proxy_addon.core.pseudonyms import Pseudonymiser
 from proxy_addon.core.replays.altered import differences
+from proxy_addon.core.replays.comparing import unlike
 from proxy_addon.core.replays.plans import NOT_FORWARDED, Changed
 from proxy_addon.core.replays.runs import PROFILE
 from proxy_addon.core.tokens import number_pseudonym, pseudonym
@@ -71,26 +73,30 @@ _LAST = re.compile(r"""(?P<above>.+?)(?:\.(?P<plain>[^\W\d]\w*)|\[(?P<quoted>"[^
 _PLAIN_NAMES = re.compile(r"""\.([^\W\d]\w*)|\[["']([^"'\\]*)["']\]""")
 
 
+_ROUTING: Mapping[str, str] = MappingProxyType(
+    {
+        "analytics.reportSuite": "sessiontape-replay",
+        "analytics.trackingServer": "replay.invalid",
+        "visitor.marketingCloudOrgId": "000000000000000000000000@AdobeOrg",
+    }
+)
+"""The params that say whose reports a playback is in, and what the safe profile puts there."""
+
+
 def _safe() -> tuple[Change, ...]:
     changes: list[Change] = []
     for event in ("$", "$[*]"):  # a live event, or each of a batch
         params = f"{event}.params"
-        for name, value in (
-            ("analytics.reportSuite", "sessiontape-replay"),
-            ("analytics.trackingServer", "replay.invalid"),
-            ("visitor.marketingCloudOrgId", "000000000000000000000000@AdobeOrg"),
-        ):
+        for name, value in _ROUTING.items():
             changes.append({"do": "set", "path": f"{params}['{name}']", "value": value, "only": "present"})
-        changes += [{"do": "pseudonym", "path": f"{params}['{name}']"} for name in VISITOR_PARAMS]
-        changes.append({"do": "pseudonym", "path": f"{params}['{VISITOR_IDS}'].*.id"})
     changes += [{"do": "drop-header", "name": name} for name in CREDENTIAL_HEADERS]
-    changes += [{"do": "pseudonym-header", "name": name} for name in SENDER_HEADERS]
     return tuple(changes)
 
 
+_DROPPED = frozenset(name.lower() for name in CREDENTIAL_HEADERS)
 SAFE = _safe()
-"""Keep a replay away from real reports and real people: report suite, org ID and tracking server are replaced, visitor
-IDs become pseudonyms, credentials are dropped. Source of the params: Media Collection API, params of ``sessionStart``.
+"""Keep a replay away from real reports: report suite, org ID and tracking server are replaced, credentials are dropped. A
+`Changer` that begins with these also replaces personal values. Source: Media Collection API, params of ``sessionStart``.
 """
 
 
@@ -290,18 +296,22 @@ class Changer:
     Attributes:
         changes: Changes as `checked` returns them.
         key: Key of pseudonyms: with the same key, the same value gets the same pseudonym.
-        profile: How many of the first changes belong to the safe profile rather than to what the user asked for.
+        profile: How many of the first changes belong to the safe profile rather than to what the user asked for. With
+            a profile, personal values become pseudonyms before any change is made.
+        personal: What is personal.
     """
 
     changes: Sequence[Change]
     key: bytes = b""
     profile: int = 0
+    personal: Personal = PERSONAL
 
     def __post_init__(self) -> None:
         numbered = list(enumerate(self.changes))
         self._of_bodies = [(n, _BodyChange(change)) for n, change in numbered if "path" in change]
         self._of_headers = [(n, change) for n, change in numbered if "path" not in change]
         self._host = host_of(self.changes)
+        self._pseudonymise = Pseudonymiser(self.key, self.personal)
 
     def __call__(self, request: Request) -> Changed:
         """Return the request to send, with what was changed in it and a remark, if any.
@@ -312,7 +322,8 @@ class Changer:
         if not self.changes:
             return Changed(request=request)
         made = _Made()
-        sent = self._with_headers(request, made)
+        sent = self._with_pseudonyms(request, made) if self.profile else request
+        sent = self._with_headers(sent, made)
         sent, remark = self._with_body(sent, made)
         places: Counter[int] = Counter()
         for number, count in made.places.items():
@@ -322,10 +333,41 @@ class Changer:
             remark=remark,
             host=self._host,
             places=dict(places),
-            differences=differences(request, sent, hidden=made.hidden, hidden_headers=made.hidden_headers)
+            differences=differences(
+                request, sent, hidden=made.hidden, hidden_places=made.hidden_places, hidden_headers=made.hidden_headers
+            )
             if places
             else (),
         )
+
+    def _with_pseudonyms(self, request: Request, made: _Made) -> Request:
+        """Return a request without personal values.
+
+        Raises:
+            ProtocolError: Its body cannot be read, so nobody knows what is personal in it.
+        """
+        self._require_readable(request)
+        told = self._pseudonymise.request(request)
+        if told is request:
+            return request
+        for (name, before), (_, after) in zip(request.headers, told.headers, strict=True):
+            if before != after and name.lower() not in NOT_FORWARDED | _DROPPED:
+                made.places[PROFILE] += 1
+                made.hidden_headers.add(name.lower())
+        made.places[PROFILE] += told.path != request.path
+        for place, _, _ in unlike("", request.reading.value, told.reading.value):
+            made.places[PROFILE] += place.rpartition("/")[2] not in _ROUTING  # those are set, too
+            made.hidden_places.append(place)
+        return told
+
+    def _require_readable(self, request: Request) -> None:
+        if not request.body:
+            return
+        if request.reading.problem is not None:
+            raise ProtocolError(f"its body is not JSON, {_UNSAFE}")
+        if any(name not in _TIMES for _, name in jsontext.repeated_members(request.reading.value, 0)):
+            # Paths lead to the last of them, but a server may read the first.
+            raise ProtocolError(f"its body has the same member twice, {_UNSAFE}")
 
     def _with_headers(self, request: Request, made: _Made) -> Request:
         headers = request.headers
@@ -344,12 +386,7 @@ class Changer:
         if not self._of_bodies or not request.body:
             return request, None
         if request.reading.problem is not None:
-            if self.profile:
-                raise ProtocolError(f"its body is not JSON, {_UNSAFE}")
             return request, "its body is not JSON, so nothing was changed in it"
-        if self.profile and any(name not in _TIMES for _, name in jsontext.repeated_members(request.reading.value, 0)):
-            # Paths lead to the last of them, but a server may read the first.
-            raise ProtocolError(f"its body has the same member twice, {_UNSAFE}")
         remark = None
         for number, change in self._of_bodies:
             if not change.may_be_in(request.body):
@@ -371,7 +408,7 @@ class Changer:
         return request, remark
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Changer, (list(self.changes), self.key, self.profile)
+        return Changer, (list(self.changes), self.key, self.profile, self.personal)
 
 
 @dataclass(slots=True)
@@ -381,11 +418,13 @@ class _Made:
     Attributes:
         places: Number of changed places, by the index of the change.
         hidden: Places in the body whose recorded values must be hidden.
+        hidden_places: More of them, as JSON Pointers.
         hidden_headers: Names, in lower case, of headers whose recorded values must be hidden.
     """
 
     places: Counter[int] = field(default_factory=Counter)
     hidden: list[Location] = field(default_factory=list)
+    hidden_places: list[str] = field(default_factory=list)
     hidden_headers: set[str] = field(default_factory=set)
 
 

@@ -189,6 +189,8 @@ class RunOptions:
         safe: Whether the safe profile is on; None to let the target decide.
         changes: Changes of requests, as `changing.checked` returns them.
         key: Key of pseudonyms in hexadecimal digits; empty if an older version began the run.
+        members: Names of members that the settings file calls personal.
+        headers: Names of headers that it calls personal.
     """
 
     spread_equal_ts: bool = False
@@ -196,6 +198,8 @@ class RunOptions:
     safe: bool | None = None
     changes: tuple[Mapping[str, Any], ...] = ()
     key: str = ""
+    members: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
 
 
 PROFILE = 0

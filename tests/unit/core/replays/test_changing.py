@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
 
 import pytest
 
 from proxy_addon.core.exchange import Request
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.judging.exchanges import judge_body
+from proxy_addon.core.personal import PERSONAL
 from proxy_addon.core.replays import changing as changes
 from proxy_addon.core.replays.changing import SAFE, Change, Changer
 from proxy_addon.core.replays.comparing import MOST
@@ -269,6 +271,19 @@ def test_the_safe_profile_leaves_no_value_that_identifies_people_or_a_report_sui
         assert [name for name, _ in safe.headers] == ["X-Forwarded-For", "Accept"]
     found = judge_body(changed(body(start), *SAFE), Operation.SESSIONS)
     assert [finding.rule for finding in found if finding.severity is Severity.ERROR] == []
+
+
+def test_the_safe_profile_leaves_nothing_that_the_settings_call_personal():
+    params = {**START_PARAMS, "loyalty": "secret-1"}
+    sent = body(event_dict("sessionStart", params=params, customMetadata={"user_id": "secret-2", "plan": "told"}))
+    headers = (("X-Tenant", "secret-3"), ("X-Api-Key", "secret-4"), ("Content-Length", str(len(sent))))
+    request = Request(method="POST", path="/?uid=secret-5", headers=headers, body=sent)
+    personal = PERSONAL.with_more(members=["loyalty"], headers=["X-Tenant"])
+    made = Changer(SAFE, key=KEY, profile=len(SAFE), personal=personal)(request)
+    assert "secret" not in repr((made.request, made.differences))
+    assert made.places == {PROFILE: 8}
+    again = pickle.loads(pickle.dumps(Changer(SAFE, key=KEY, profile=len(SAFE), personal=personal)))
+    assert again(request).request == made.request
 
 
 @pytest.mark.parametrize("sent", [gzip.compress(body(event_dict("play")), mtime=0), b'{"params": {', b"\xff", b"a=b"])
