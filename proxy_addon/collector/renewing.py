@@ -50,10 +50,21 @@ class Renewal:
 def renewed(response: Response, renewal: Renewal) -> Response:
     """Return a recorded answer for the new session."""
     rename = _renaming(renewal)
-    body = response.body
+    headers, body = response.headers, response.body
+    if _is_text(body):
+        # Other tools decompress what they write to files, and keep the header that says it is compressed.
+        headers = tuple(pair for pair in headers if pair[0].lower() != "content-encoding")
     if rename is not None and body:
-        body = _renamed_body(body, (header(response.headers, "Content-Encoding") or "").strip().lower(), rename)
-    return replace(response, headers=_headers(response.headers, renewal, rename), body=body)
+        body = _renamed_body(body, (header(headers, "Content-Encoding") or "").strip().lower(), rename)
+    return replace(response, headers=_headers(headers, renewal, rename), body=body)
+
+
+def _is_text(body: bytes) -> bool:
+    """Whether a body is text, which the output of no compression is: it has bytes that are not UTF-8."""
+    try:
+        return bool(body.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _renaming(renewal: Renewal) -> Callable[[bytes], bytes] | None:

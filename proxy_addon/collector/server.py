@@ -37,7 +37,7 @@ _MAX_HEAD_BYTES = 64 * 1024
 _SHUTDOWN_S = 0.5
 """How long a request in progress may continue after the collector was told to stop."""
 _ACCEPTING_TAKES = 3
-"""Rounds of the event loop from accepting a connection until the manager, which closes it, knows of it."""
+"""Rounds of the event loop from accepting a connection until the manager, which closes it, knows of it; at most."""
 _log = logging.getLogger(__name__)
 
 
@@ -148,15 +148,27 @@ async def _listening(
     try:
         yield address.url(server.sockets[0].getsockname()[1])
     finally:
+        await _stop_accepting(server)
         server.close()
-        for _ in range(_ACCEPTING_TAKES):
-            await asyncio.sleep(0)
         manager.pre_shutdown()
         await manager.shutdown(_SHUTDOWN_S)
         # A client that does not read keeps its connection open; do not wait for it.
         with suppress(TimeoutError):
             async with asyncio.timeout(_SHUTDOWN_S):
                 await server.wait_closed()
+
+
+async def _stop_accepting(server: asyncio.Server) -> None:
+    """Accept no more connections, and finish accepting those that are begun.
+
+    asyncio loses a connection that is half accepted when its server is closed: nobody closes it then.
+    """
+    loop = asyncio.get_running_loop()
+    with suppress(NotImplementedError):  # on Windows, whose loop accepts in another way
+        for listening in server.sockets:
+            loop.remove_reader(listening.fileno())
+    for _ in range(_ACCEPTING_TAKES):
+        await asyncio.sleep(0)
 
 
 def _tls_context(certificate: Path) -> ssl.SSLContext:

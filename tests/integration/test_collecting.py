@@ -186,6 +186,16 @@ def test_nothing_stays_behind():
         ask(collector.host, path, b"")
 
 
+def test_a_connection_that_is_just_being_accepted_is_closed_like_the_others():
+    for _ in range(20):
+        with RunningCollector() as collector:
+            address = ("127.0.0.1", int(collector.host.rpartition(":")[2]))
+            begun = [socket.create_connection(address, timeout=5) for _ in range(3)]
+        for connection in begun:
+            with closing(connection), suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+
+
 def test_another_handler_can_be_served():
     async def echo(request: Request) -> Response:
         await asyncio.sleep(0)
