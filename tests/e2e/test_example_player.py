@@ -84,7 +84,7 @@ def test_playwright_orders_faults_and_asserts_without_python(tmp_path):
     except subprocess.SubprocessError as e:
         pytest.skip(f"Playwright cannot be installed: {e}")
     done = subprocess.run(
-        [COMMAND, "run", "--", "npx", "playwright", "test"],
+        [COMMAND, "run", "--expect", "tests/fixtures/visit.json", "--", "npx", "playwright", "test"],
         cwd=project,
         env=variables,
         capture_output=True,
@@ -94,3 +94,4 @@ def test_playwright_orders_faults_and_asserts_without_python(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
+    assert "reports what tests/fixtures/visit.json expects" in " ".join(done.stderr.split())

@@ -1,4 +1,4 @@
-// sessiontape run -- npx playwright test
+// sessiontape run --expect tests/fixtures/visit.json -- npx playwright test
 
 import { expect, test } from "@playwright/test";
 
