@@ -39,12 +39,13 @@ _HEAD = 64 * 1024
 _LAYERS = 3
 """How many times a file may be packed: a HAR in gzip in a zip."""
 
+_CHARLES = "in Charles, save it as a JSON session file (.chlsj) or as HAR"
 _PACKETS = "what is in the packets is encrypted; record with a proxy or in the browser instead"
 _FOREIGN = (
     (
         b"\xac\xed\x00\x05",
         "a session of Charles (.chls)",
-        "in Charles, save it as a JSON session file (.chlsj) or as HAR",
+        _CHARLES,
     ),
     (b"\xd4\xc3\xb2\xa1", "a packet capture", _PACKETS),
     (b"\xa1\xb2\xc3\xd4", "a packet capture", _PACKETS),
@@ -160,7 +161,9 @@ def unpacked(path: str) -> Unpacked:
 def foreign(file: Unpacked) -> tuple[str, str] | None:
     """Return what a file of another kind is, and how to get its content to us; None if we do not know it either."""
     with file.reopen() as opened:
-        begin = _beginning(opened, 64)
+        begin = _beginning(opened, 512)
+    if b"<charles-session" in begin:
+        return "a session of Charles in XML (.chlsx)", _CHARLES
     if begin.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         return "XML or HTML", "open it in the program that wrote it, and export the session as HAR"
     return next(((what, way_out) for magic, what, way_out in _FOREIGN if begin.startswith(magic)), None)
