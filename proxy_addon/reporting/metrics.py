@@ -34,6 +34,7 @@ def metrics_document(metrics: Metrics) -> dict[str, Any]:
     return {
         "values": metrics.values,
         "other_readings": metrics.other_readings,
+        "ties_by_rank": metrics.ties_by_rank,
         "closed_by": None if metrics.closed_by is None else metrics.closed_by.value,
         "late": len(metrics.late),
         "dropped": len(metrics.dropped),
@@ -115,6 +116,8 @@ def _doubts(metrics: Metrics) -> Iterator[str]:
         parts = [part for part in _parts(metrics.other_readings.get(reading, {})) if part]
         if parts:
             yield f"{' · '.join(parts)} {why}"
+    if ties := [part for part in _parts(metrics.ties_by_rank) if part]:
+        yield f"{' · '.join(ties)} if events with equal ts are taken in another order than they arrived in"
     if metrics.late:
         yield f"{counted(len(metrics.late), 'event')} came too late to be sorted"
     for reason, number in Counter(reason for _, reason in metrics.dropped).items():

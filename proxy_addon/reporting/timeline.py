@@ -235,7 +235,11 @@ def _rows(seq: int, exchange: Exchange, at_s: float, before: _Before) -> Iterato
 def _bodies(exchange: Exchange | None) -> Iterator[Text]:
     if exchange is None:
         return
-    bodies = [("request", exchange.request.body)]
+    request = exchange.request
+    if request.body_state is BodyState.MISSING:
+        yield Text("request  not in the file", style="dim")
+    is_exact = request.body_state is BodyState.EXACT
+    bodies = [("request" if is_exact else f"request, {request.body_state}", request.body)]
     if exchange.response is not None:
         bodies.append(("answer", exchange.response.body))
     for name, body in bodies:

@@ -185,6 +185,7 @@ def test_what_a_file_lacks_is_told_once_with_the_exchanges_that_lack_it():
     file = Path(__file__).parents[1] / "samples" / "captures" / "playwright-1.65-chromium-bodies-missing.har"
     shown = run("show", str(file)).stdout
     assert shown.count("POST, body not in the file") == 4
+    assert run("show", str(file), "--bodies").stdout.count("    request  not in the file\n") == 4
     notes = shown.partition("\nNotes\n")[2].partition("\n\n")[0].splitlines()
     assert notes == [
         "  #1  the tool says net::ERR_ABORTED, although there is an answer",

@@ -16,7 +16,7 @@ from typing import Any
 
 from proxy_addon.core.audits.arrivals import Arrival, Start
 from proxy_addon.core.audits.ordering import Lost, Order, ordered
-from proxy_addon.core.audits.viewing import DAY_S, Viewed, viewed
+from proxy_addon.core.audits.viewing import DAY_S, viewed
 from proxy_addon.core.audits.walking import Ad, Walk, walked
 from proxy_addon.core.sessions import IDLE_TIMEOUT
 
@@ -46,6 +46,8 @@ class Metrics:
         values: By the ids of docs/metrics.md: counts and flags (0 or 1) are integers, times are seconds that are exact
             to the millisecond, and what is not reported is None.
         other_readings: By the name of another reading of the sources: the values that differ under it.
+        ties_by_rank: The values that differ if events with equal ``ts`` are taken in the order that SDKs mean, instead of
+            that of arrival. The back end promises neither.
         closed_by: None while the session is open. Then all values but media starts and ad starts are so far.
         is_partial: Whether its start is not known, so that what depends on it is None.
         refused: How many events the back end refused, so that they do not count.
@@ -56,6 +58,7 @@ class Metrics:
 
     values: Values
     other_readings: Mapping[str, Values]
+    ties_by_rank: Values
     closed_by: ClosedBy | None
     is_partial: bool
     refused: int = 0
@@ -76,19 +79,20 @@ def metrics_of(
         opened: False if the back end refused the start of the session, so that reports count nothing.
     """
     order = ordered(arrivals, is_batch=is_batch)
-    walk = walked(order.taken)
-    start = walk.start or Start()
-    seen = viewed(order.taken, walk.stretches, length_s=start.length_s, is_live=start.is_live)
-    closed_by = _closed_by(order, walk, is_batch=is_batch, is_over=is_over)
-    count = _Count(order, walk, seen, closed_by, is_batch=is_batch, opened=opened)
+    count = _Count(order, is_batch=is_batch, is_over=is_over, opened=opened)
     values = count.values()
+    by_rank = ordered(arrivals, is_batch=is_batch, by_rank=True)
+    ties: Values = {}
+    if by_rank.taken != order.taken:
+        ties = _differing(values, _Count(by_rank, is_batch=is_batch, is_over=is_over, opened=opened).values())
     return Metrics(
         values=values,
         other_readings={
             name: differing for name, other in count.readings() if (differing := _differing(values, other))
         },
-        closed_by=closed_by,
-        is_partial=walk.start is None and opened,
+        ties_by_rank=ties,
+        closed_by=count.closed_by,
+        is_partial=not count.has_start and opened,
         late=tuple(order.late),
         dropped=order.dropped,
     )
@@ -115,13 +119,14 @@ def _closed_by(order: Order, walk: Walk, *, is_batch: bool, is_over: bool) -> Cl
 class _Count:
     """Turns what the events of a session did into the values of reports."""
 
-    def __init__(
-        self, order: Order, walk: Walk, seen: Viewed, closed_by: ClosedBy | None, *, is_batch: bool, opened: bool
-    ) -> None:
+    def __init__(self, order: Order, *, is_batch: bool, is_over: bool, opened: bool) -> None:
+        walk = walked(order.taken)
+        start = walk.start or Start()
         self._order = order
         self._walk = walk
-        self._seen = seen
-        self._closed_by = closed_by
+        self._seen = viewed(order.taken, walk.stretches, length_s=start.length_s, is_live=start.is_live)
+        self.closed_by = _closed_by(order, walk, is_batch=is_batch, is_over=is_over)
+        self.has_start = walk.start is not None
         self._is_batch = is_batch
         self._start = walk.start
         self._unknown = None if opened else 0  # what is told of a session without a start
@@ -220,7 +225,7 @@ class _Count:
         return [event.playhead_s for event in events if event.playhead_s is not None]
 
     def _since_last_call(self) -> float | None:
-        match self._closed_by:
+        match self.closed_by:
             case None:
                 return None
             case ClosedBy.TIMEOUT_IDLE:
@@ -319,7 +324,7 @@ class _Count:
             },
         )
         yield "pause-until-play", {"pause_time_s": _seconds(walk.until_play_ms)}
-        if self._closed_by is ClosedBy.SESSION_COMPLETE:
+        if self.closed_by is ClosedBy.SESSION_COMPLETE:
             yield "complete-stays-open", {"seconds_since_last_call_s": round(IDLE_TIMEOUT.total_seconds())}
 
     def _by_position(self, begin: int) -> Values:

@@ -18,6 +18,7 @@ from itertools import chain, pairwise
 from operator import itemgetter
 
 from proxy_addon.core.audits.arrivals import Arrival
+from proxy_addon.core.protocol import rank_of
 from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT
 
 WINDOW_US = 5_000_000
@@ -77,18 +78,19 @@ class Order:
         return any(why is reason for _, why in self.dropped)
 
 
-def ordered(arrivals: Sequence[Arrival], *, is_batch: bool = False) -> Order:
+def ordered(arrivals: Sequence[Arrival], *, is_batch: bool = False, by_rank: bool = False) -> Order:
     """Return the events of a session as the back end takes them.
 
     Args:
         arrivals: In the order of arrival; a time of arrival that is below the one before it counts as that one.
         is_batch: Whether they are downloaded playback, which is taken as it is listed and knows no timeouts.
+        by_rank: Whether events with equal ``ts`` are taken in the order that SDKs mean, instead of that of arrival.
     """
     arrivals = list(_forward(arrivals))
     alive = len(arrivals) if is_batch else _until_silence(arrivals)
     start = next((event for event in arrivals[:alive] if event.start is not None), None)
     events = [event for event in arrivals[:alive] if event.start is None]  # a further start is ignored
-    windows = (tuple(events),) if is_batch else tuple(_windows(events))
+    windows = (tuple(events),) if is_batch else tuple(_windows(events, by_rank=by_rank))
     in_order = chain(() if start is None else (start,), chain.from_iterable(windows))
     order = _taken(in_order, windows, is_batch=is_batch)
     silent = ((event, Lost.TIMEOUT_IDLE) for event in arrivals[alive:])
@@ -113,23 +115,24 @@ def _forward(arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
         yield event if arrived_us == event.arrived_us else replace(event, arrived_us=arrived_us)
 
 
-def _windows(events: Iterable[Arrival]) -> Iterator[tuple[Arrival, ...]]:
-    window: list[tuple[float, Arrival]] = []
+def _windows(events: Iterable[Arrival], *, by_rank: bool) -> Iterator[tuple[Arrival, ...]]:
+    window: list[tuple[float, int, Arrival]] = []
     highest_ms = -math.inf
     for event in events:
-        if window and (len(window) == WINDOW_EVENTS or event.arrived_us - window[0][1].arrived_us >= WINDOW_US):
+        if window and (len(window) == WINDOW_EVENTS or event.arrived_us - window[0][-1].arrived_us >= WINDOW_US):
             yield _sorted(window)
             window = []
         if event.ts_ms is not None:
             highest_ms = max(highest_ms, event.ts_ms)
         # Without a ts, an event stays where it arrived.
-        window.append((highest_ms if event.ts_ms is None else event.ts_ms, event))
+        time_ms = highest_ms if event.ts_ms is None else event.ts_ms
+        window.append((time_ms, rank_of(event.type) if by_rank else 0, event))
     if window:
         yield _sorted(window)
 
 
-def _sorted(window: list[tuple[float, Arrival]]) -> tuple[Arrival, ...]:
-    return tuple(event for _, event in sorted(window, key=itemgetter(0)))
+def _sorted(window: list[tuple[float, int, Arrival]]) -> tuple[Arrival, ...]:
+    return tuple(event for _, _, event in sorted(window, key=itemgetter(0, 1)))
 
 
 def _taken(events: Iterable[Arrival], windows: tuple[tuple[Arrival, ...], ...], *, is_batch: bool) -> Order:

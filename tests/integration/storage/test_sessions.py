@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.judging.policy import DEFAULT
+from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT, AsOf, Session, SessionState
 from proxy_addon.errors import NotFound
 from storage import exchanges, findings, saving, sessions
@@ -183,6 +185,16 @@ def test_sessions_with_findings_are_those_with_any(store):
     counts = [FindingCounts(), FindingCounts(error=1), FindingCounts(warning=1), FindingCounts(info=1)]
     put(store, *(a_session(id=f"s{n}", started_at=at(n), findings=value) for n, value in enumerate(counts)))
     assert ids(listed(store, Filters(with_findings=True))) == ["s3", "s2", "s1"]
+
+
+def test_sessions_that_ran_out_have_a_finding_unless_what_is_missing_may_have_closed_them(store):
+    put(store, a_session(id="whole"), a_session(id="holes", has_holes=True))
+    later = as_of(at(86_400), DEFAULT)
+    with store.read() as db:
+        found = list(sessions.newest(db, Filters(with_findings=True), now=later.now))
+        everything = list(sessions.newest(db, Filters(), now=later.now))
+    assert ids(found) == ["whole"]
+    assert {each.id: bool(each.finding_counts(later)) for each in everything} == {"whole": True, "holes": False}
 
 
 def test_recordings_of_the_same_name_are_listed_together(store):

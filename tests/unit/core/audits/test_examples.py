@@ -23,6 +23,15 @@ def test_the_metrics_of_a_session(example):
     assert (metrics.closed_by, len(metrics.dropped)) == (example["closed_by"], example["dropped"])
 
 
+def test_ties_that_arrived_in_the_wrong_order_would_count_otherwise_in_the_order_that_sdks_mean():
+    swapped, kept = (
+        metrics_of(arrivals_in(next(each["events"] for each in EXAMPLES["sessions"] if each["name"] == name)))
+        for name in ("equal-ts-swapped", "equal-ts")
+    )
+    assert {**swapped.values, **swapped.ties_by_rank} == kept.values
+    assert kept.ties_by_rank == {}
+
+
 @pytest.mark.parametrize("example", EXAMPLES["order"], ids=lambda example: example["name"])
 def test_the_order_in_which_events_are_taken(example):
     names = [arrival["id"] for arrival in example["arrivals"]]
