@@ -131,7 +131,7 @@ class Place:
             check=False,
         )
         refused = any(shown.startswith("sessiontape: refused") for shown in command.shown)
-        differs = any(re.search(r"\b[1-9][0-9]* changed", shown) for shown in command.shown)
+        differs = any(re.search(r"\b[1-9][0-9]* changed|^not the same tracking", shown) for shown in command.shown)
         assert done.returncode == (2 if refused else 1 if differs else 0), f"{command.line}: {done.stderr}"
         if command.document is not None:
             printed_members, shown_members = members(json.loads(done.stdout)), members(command.document)
