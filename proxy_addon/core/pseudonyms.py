@@ -48,7 +48,8 @@ _SHORTEST_ECHO = 5
 """Shorter values are not looked for elsewhere in the exchange, because they are words like any other."""
 _FEWEST_DIGITS = 6
 """The same for values that consist of digits."""
-_FORM = re.compile(rb"""[^\s=&{\["'<]++=[^\s&]*+(?:&[^\s=&]++=[^\s&]*+)*+\s*+\Z""")
+_FORM = re.compile(rb"""[\w.%+\[\]$-]{1,64}=(?!=*\s*\Z)[^\s&]*+(?:&[\w.%+\[\]$-]{1,64}=[^\s&]*+)*+\s*+\Z""", re.ASCII)
+"""Names with values, as of a form. What ends with its only equals sign is Base64."""
 _PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?P<port>:[0-9]+)\Z")
 _FORWARDED = re.compile(r"""(?P<name>\b(?:for|by)\s*=\s*)(?P<value>"[^"]*"|[^;,\s]*)""", re.IGNORECASE)
 _VIA = re.compile(r"(?P<version>\s*[^\s,]+\s+)(?P<by>[^\s,]+)[^,]*")
@@ -158,7 +159,7 @@ class Pseudonymiser:
 
     def path(self, path: str) -> str:
         """Return a request's path with the personal values in it and in its query replaced, for messages."""
-        return _Work(self).url(path)
+        return _Work(self).url(path, is_own=True)
 
     def address(self, text: str) -> str:
         """Return the token of an IP address: one that is reserved for documentation."""
@@ -328,7 +329,8 @@ class _Work:
         elif body != draft.read or not body.strip():
             return
         elif _FORM.match(body):
-            draft.body = self._pairs(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+            form = self._pairs(body.decode("utf-8", "surrogateescape"), is_own=True)
+            draft.body = form.encode("utf-8", "surrogateescape")
         elif draft.is_request or body.lstrip()[:1] in (b"{", b"["):
             draft.body = self.json(body)
         else:
@@ -337,10 +339,11 @@ class _Work:
 
     # URLs ------------------------------------------------------------------------------------------------------------
 
-    def url(self, url: str, *, is_page: bool = False) -> str:
+    def url(self, url: str, *, is_own: bool = False, is_page: bool = False) -> str:
         """Return a URL or path with personal values replaced.
 
         Args:
+            is_own: Whether it is that of the request: what looks like an ID or a key in its query is replaced, too.
             is_page: Whether it is the address of a page: nobody knows what its query means, so all of it is replaced.
         """
         rest, mark, fragment = url.partition("#")
@@ -351,7 +354,7 @@ class _Work:
             user = match["user"] and f"{_quoted(self.told(_unquoted(match['user'])), '')}@"
             authority = f"{match['scheme']}{user or ''}{match['host']}"
         return (
-            f"{authority}{self._path(head)}{question}{self._pairs(query, all_values=is_page)}"
+            f"{authority}{self._path(head)}{question}{self._pairs(query, is_own=is_own, all_values=is_page)}"
             f"{mark}{self._pairs(fragment, all_values=is_page)}"
         )
 
@@ -368,27 +371,32 @@ class _Work:
             before = text
         return "/".join(parts)
 
-    def _pairs(self, query: str, *, all_values: bool = False) -> str:
+    def _pairs(self, query: str, *, is_own: bool = False, all_values: bool = False) -> str:
         if not query:
             return query
-        return "".join(
-            part if part in ("&", ";") else self._pair(part, is_personal=all_values)
-            for part in re.split("([&;])", query)
-        )
+        pairs = re.split("([&;])", query)
+        pairs[::2] = [self._pair(pair, is_own=is_own, is_personal=all_values) for pair in pairs[::2]]
+        return "".join(pairs)
 
-    def _pair(self, pair: str, *, is_personal: bool) -> str:
+    def _pair(self, pair: str, *, is_own: bool, is_personal: bool) -> str:
         name, equals, value = pair.partition("=")
         name_text, value_text = _unquoted(name, plus=True), _unquoted(value, plus=True)
-        is_named = self._personal.is_parameter(name_text)
         if not equals:
             new = self.told(name_text, repeats=False) if is_personal else self.text(name_text)
             return pair if new == name_text else _quoted(new, _SAFE_IN_QUERY)
         new_name = self._telling(name_text)
+        is_named = self._personal.is_parameter(name_text)
         new = self.told(value_text, repeats=is_named) if is_personal or is_named else self.text(value_text)
+        if is_own and new == value_text:
+            new = self._unnamed(value_text)
         return (
             f"{name if new_name == name_text else _quoted(new_name, _SAFE_IN_QUERY)}"
             f"={value if new == value_text else _quoted(new, _SAFE_IN_QUERY)}"
         )
+
+    def _unnamed(self, text: str) -> str:
+        """Return text with that replaced which looks like an ID or a key."""
+        return _SECRET_LIKE.sub(lambda match: self.told(match[0], repeats=False), text)
 
     # Headers ---------------------------------------------------------------------------------------------------------
 
@@ -422,7 +430,7 @@ class _Work:
             case _:
                 new = self.text(text)
                 if is_request and new == text:
-                    new = _SECRET_LIKE.sub(lambda match: self.told(match[0], repeats=False), text)
+                    new = self._unnamed(text)
         return value if new == text else _wire_of(new)
 
     def _cookie(self, pair: str) -> str:
@@ -475,7 +483,7 @@ class _Work:
 
     def _of_wire(self, line: str) -> str:
         text = _text_of(line)
-        new = self.url(text)
+        new = self.url(text, is_own=True)
         return line if new == text else _wire_of(new)
 
     def echo(self, draft: _Draft) -> None:

@@ -18,7 +18,6 @@ from uuid import UUID
 
 from proxy_addon.core.protocol import STAND_INS
 
-_ECID = re.compile(r"[0-9]{38}\Z")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _ORGANISATION = re.compile(r"[0-9A-Fa-f]{24}@AdobeOrg\Z")
 _DIGITS = re.compile(r"[0-9]{1,100}\Z")
@@ -41,15 +40,14 @@ _MOST_DIGITS = 100
 def pseudonym(text: str, key: bytes) -> str:
     """Return a pseudonym for a text: the same for the same text and key, and of the same form.
 
-    An ECID becomes 38 digits, digits become as many digits, a UUID another UUID, an email address another one, an ID of
+    Digits, such as an ECID, become as many digits, a UUID another UUID in the same case, an email address another one, an ID of
     an organisation another one, and an IP address one that is reserved for documentation. Any other text becomes 16
     hexadecimal digits.
     """
     digest = _digest(text, key)
-    if _ECID.match(text):
-        return f"{int.from_bytes(digest) % 10**38:038}"
     if _UUID.match(text):
-        return str(UUID(bytes=digest[:16], version=4))
+        token = str(UUID(bytes=_digest(text.lower(), key)[:16], version=4))
+        return token if text.islower() else token.upper()
     if _ORGANISATION.match(text):
         return f"{digest[:12].hex().upper()}@AdobeOrg"
     if _DIGITS.match(text):

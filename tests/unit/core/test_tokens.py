@@ -70,6 +70,13 @@ def test_an_address_has_one_token_however_it_is_spelled():
     assert tokens.address("2001:0470:0::0001") == tokens.address("2001:470::1")
 
 
+def test_a_number_and_a_text_and_both_cases_of_a_uuid_have_one_token():
+    for digits in ("4711", "12345678901234567890123456789012345678"):
+        assert pseudonym(digits, KEY) == number_pseudonym(digits, KEY)
+    upper = "3D9F3E6A-1B2C-4D5E-8F90-A1B2C3D4E5F6"
+    assert pseudonym(upper, KEY) == pseudonym(upper.lower(), KEY).upper()
+
+
 def test_only_the_latest_tokens_are_remembered():
     tokens = Tokens(KEY)
     first = tokens.text("value 0")
