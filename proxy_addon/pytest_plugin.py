@@ -10,7 +10,9 @@ Only the command line can ask for expectations to be rewritten.
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from proxy_addon.core.fixtures.held import HeldSession
     from proxy_addon.core.judging.policy import Policy
     from proxy_addon.core.replays.runs import SessionRun
+    from proxy_addon.errors import SessiontapeError
     from proxy_addon.testing.expectations import Expectations
     from proxy_addon.testing.tapes import Collector, Recorder
 
@@ -151,6 +154,7 @@ def tape_recorder(request: pytest.FixtureRequest, tape_upstream: str | None, _ta
 def tape_replay(request: pytest.FixtureRequest) -> Callable[..., SessionRun]:
     """A function that sends a session to a server, and returns what came of each step."""
 
+    @_plain
     def replay(
         session: HeldSession,
         *,
@@ -162,18 +166,30 @@ def tape_replay(request: pytest.FixtureRequest) -> Callable[..., SessionRun]:
         """Send a session, and return once all of it has been sent.
 
         Args:
-            to: URL of the server. The collector and the recorder of the test are allowed, and otherwise what
-                ``sessiontape replay`` allows.
+            to: URL of the server: the collector or the recorder of the test, or what ``sessiontape replay`` allows.
             speed: ``max``, or a multiple of the recorded speed.
             timestamps: As for ``--timestamps``.
             allow_host: As for ``--allow-host``.
         """
-        with _plainly():
-            from proxy_addon.testing.replaying import replayed
+        from proxy_addon.errors import TargetRefused
+        from proxy_addon.files import settings
+        from proxy_addon.testing.replaying import replayed
 
-            ours = [request.getfixturevalue(name).host for name in _SERVERS if name in request.fixturenames]
-            allowed = [*ours, *([allow_host] if isinstance(allow_host, str) else allow_host)]
-            return replayed(session, to, speed=str(speed), timestamps=timestamps, allowed=allowed)
+        names = request.fixturenames
+        stand_ins = [request.getfixturevalue("tape_collector").url] if "tape_collector" in names else []
+        try:
+            return replayed(
+                session,
+                to,
+                speed=str(speed),
+                timestamps=timestamps,
+                allowed=_several(allow_host),
+                stand_ins=stand_ins,
+                personal=settings.load_personal(_file(request, "config")),
+            )
+        except TargetRefused as e:
+            hint = re.sub(r"--allow-host (\S+)", r'allow_host="\1"', e.hint)
+            raise TargetRefused(str(e), hint=hint) from None
 
     return replay
 
@@ -182,6 +198,7 @@ def tape_replay(request: pytest.FixtureRequest) -> Callable[..., SessionRun]:
 def media_session(_tape_files: Expectations) -> Callable[[str], HeldSession]:
     """A function that reads a session from a file."""
 
+    @_plain
     def media_session(name: str) -> HeldSession:
         """Return the session in a file of any form that ``sessiontape show`` reads.
 
@@ -189,8 +206,7 @@ def media_session(_tape_files: Expectations) -> Callable[[str], HeldSession]:
             name: Path of a file in the folder of the test or one above it, up to pytest's rootdir, or in a folder
                 ``fixtures`` or ``tapes`` there; ``FILE#SESSION`` for one of several sessions.
         """
-        with _plainly():
-            return _tape_files.read(name)
+        return _tape_files.read(name)
 
     return media_session
 
@@ -199,6 +215,7 @@ def media_session(_tape_files: Expectations) -> Callable[[str], HeldSession]:
 def assert_conforms(request: pytest.FixtureRequest) -> Callable[..., None]:
     """A function that holds a session to the rules."""
 
+    @_plain
     def assert_conforms(
         session: HeldSession,
         *,
@@ -213,12 +230,9 @@ def assert_conforms(request: pytest.FixtureRequest) -> Callable[..., None]:
             ignore: Findings of these rules do not count.
             fail_on: The severity from which a finding fails the test: ``error``, ``warning`` or ``info``.
         """
-        with _plainly():
-            from proxy_addon.testing.conforming import complaint
+        from proxy_addon.testing.conforming import complaint
 
-            told = complaint(
-                session, _policy(request), select=_several(select), ignore=_several(ignore), fail_on=fail_on
-            )
+        told = complaint(session, _policy(request), select=_several(select), ignore=_several(ignore), fail_on=fail_on)
         if told:
             raise AssertionError(told)
 
@@ -229,6 +243,7 @@ def assert_conforms(request: pytest.FixtureRequest) -> Callable[..., None]:
 def assert_same_tracking(request: pytest.FixtureRequest, _tape_files: Expectations) -> Callable[..., None]:
     """A function that holds what a player did to what it did before."""
 
+    @_plain
     def assert_same_tracking(
         actual: HeldSession,
         expected: HeldSession,
@@ -244,12 +259,10 @@ def assert_same_tracking(request: pytest.FixtureRequest, _tape_files: Expectatio
             ignore: What may differ, in addition to what the expectation says under ``compare``.
             playhead_tolerance: By how many seconds playheads may differ; None for what the expectation says.
         """
-        with _plainly():
-            told = _tape_files.complaint(actual, expected, _several(ignore), playhead_tolerance)
-            if told and request.config.getoption("--tape-update"):
-                request.node.user_properties.append((_WRITTEN, str(_tape_files.write(actual, expected))))
-                told = ""
-        if told:
+        told = _tape_files.complaint(actual, expected, _several(ignore), playhead_tolerance)
+        if told and request.config.getoption("--tape-update"):
+            request.node.user_properties.append((_WRITTEN, str(_tape_files.write(actual, expected))))
+        elif told:
             raise AssertionError(told)
 
     return assert_same_tracking
@@ -277,9 +290,6 @@ def _tape_store(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFa
     folder = _kept_in(pytestconfig) or tmp_path_factory.mktemp("sessiontape")
     process = getattr(pytestconfig, "workerinput", {}).get("workerid", "tape")  # of pytest-xdist
     return f"sqlite:///{folder / process}.db"
-
-
-_SERVERS = ("tape_collector", "tape_recorder")
 
 
 def _kept_in(config: pytest.Config) -> Path | None:
@@ -339,12 +349,31 @@ def _several(names: str | Iterable[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
+def _plain[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+    """Make an error that the user can fix a failure of the test, at its line that calls the function."""
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        from proxy_addon.errors import SessiontapeError
+
+        try:
+            return function(*args, **kwargs)
+        except SessiontapeError as e:
+            raise pytest.fail.Exception(_message(e)) from None
+
+    return called
+
+
 @contextmanager
 def _plainly() -> Iterator[None]:
-    """Make an error that the user can fix a failure that says so, without a traceback."""
+    """Make an error that the user can fix a failure of the set-up, without a traceback: no line of the test is in it."""
     from proxy_addon.errors import SessiontapeError
 
     try:
         yield
     except SessiontapeError as e:
-        raise pytest.fail.Exception(f"{e}\n  {e.hint}" if e.hint else str(e), pytrace=False) from None
+        raise pytest.fail.Exception(_message(e), pytrace=False) from None
+
+
+def _message(e: SessiontapeError) -> str:
+    return f"{e}\n  {e.hint}" if e.hint else str(e)

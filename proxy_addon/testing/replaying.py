@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+import secrets
+from collections.abc import AsyncGenerator, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from proxy_addon.core.fixtures.held import HeldSession
+from proxy_addon.core.personal import PERSONAL, Personal
+from proxy_addon.core.replays.changing import SAFE, Changer
 from proxy_addon.core.replays.pacing import Speed
 from proxy_addon.core.replays.plans import SessionPlan, plan_session
 from proxy_addon.core.replays.runs import SessionRun, Step
@@ -28,6 +31,8 @@ def replayed(
     speed: str = "max",
     timestamps: str = "now",
     allowed: Iterable[str] = (),
+    stand_ins: Collection[str] = (),
+    personal: Personal = PERSONAL,
 ) -> SessionRun:
     """Send a session to a server, and return what came of each step, once all of it has been sent.
 
@@ -37,7 +42,9 @@ def replayed(
         target: URL of the server.
         speed: As for ``--speed``.
         timestamps: As for ``--timestamps``.
-        allowed: As for ``--allow-host``.
+        allowed: As for ``--allow-host``; what is sent to such a server is changed as by ``--safe``.
+        stand_ins: URLs of collectors of the caller's, to which a session may be sent again although they were its upstream.
+        personal: What ``--safe`` replaces.
 
     Raises:
         SettingsError: One of these cannot be understood.
@@ -45,7 +52,7 @@ def replayed(
         TargetUnreachable: No connection succeeded.
     """
     url = parse_server_url(target)
-    upstreams = {held.session.upstream, *(exchange.upstream for exchange in held.exchanges)} - {""}
+    upstreams = {held.session.upstream, *(exchange.upstream for exchange in held.exchanges)} - {"", *stand_ins}
     checked = check_target(
         url,
         upstreams=upstreams,
@@ -55,7 +62,9 @@ def replayed(
     options = SendingOptions(
         target=str(url), speed=Speed.parse(speed), timestamps=Timestamps.parse(timestamps), concurrency=1
     )
-    plan = plan_session(held.session, held.exchanges)
+    safe = SAFE if checked.needed_leave else ()
+    changer = Changer(safe, key=secrets.token_bytes(), profile=len(safe), personal=personal)
+    plan = plan_session(held.session, held.exchanges, change=changer)
 
     async def send() -> SessionRun:
         ledger = _Results()

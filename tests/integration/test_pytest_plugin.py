@@ -299,6 +299,45 @@ def test_a_fixture_of_the_project_replaces_ours_and_ours_do_not_use_it(project):
     run(project, passed=3)
 
 
+def test_a_replay_goes_to_a_recorded_server_only_if_the_test_allows_it(project):
+    project.makepyfile(
+        test_replays="""
+        import pytest
+        from player import play
+        from proxy_addon.testing.collecting import RunningCollector
+
+        @pytest.fixture
+        def production():
+            with RunningCollector() as server:
+                yield server
+
+        @pytest.fixture
+        def tape_upstream(production):
+            return production.url
+
+        @pytest.fixture
+        def session(recorder):
+            play(recorder.url)
+            return recorder.sessions[0]
+
+        def test_allowed(session, production, replay):
+            assert replay(session, to=production.url, allow_host=production.host).verdict == "same"
+            recorded, sent = [event.params["analytics.reportSuite"] for event in production.events("sessionStart")]
+            assert recorded == "demo" != sent, "the safe profile is on"
+
+        def test_refused(session, production, replay):
+            replay(session, to=production.url)
+
+        def test_refused_behind_the_recorder(session, recorder, replay):
+            replay(session, to=recorder.url)
+        """
+    )
+    told = run(project, passed=1, failed=2)
+    assert len(re.findall(r"Failed: refused to replay to http://127\.0\.0\.1:[0-9]+: ", told)) == 2
+    assert re.search(r'allow_host="127\.0\.0\.1:[0-9]+"', told)
+    assert len(re.findall(r"^test_replays\.py:\d+: Failed", told, re.MULTILINE)) == 2
+
+
 def test_it_works_under_xdist_in_coroutines_and_in_classes_of_unittest(project):
     project.makepyfile(
         test_everywhere="""
