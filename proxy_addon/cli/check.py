@@ -238,11 +238,12 @@ def _of_file(path: str, kind: str | None, policy: Policy) -> Iterator[Subject]:
     from proxy_addon.core.judging.files import FileKind, guess, judge_file  # noqa: PLC0415
     from proxy_addon.files.captures import Form  # noqa: PLC0415
     from proxy_addon.files.unpacking import read  # noqa: PLC0415
+    from proxy_addon.recording.captures import recognised  # noqa: PLC0415
     from proxy_addon.reporting.judged import Subject  # noqa: PLC0415
 
     raw: bytes | None = None
     if kind in (None, FileKind.SESSION):
-        file, form = sources.recognised(path)
+        file, form = recognised(path)
         if form is None or form is Form.LISTED:
             raw = file.all()
         why = f"it is {form}"

@@ -13,13 +13,12 @@ from proxy_addon.core import jsontext
 from proxy_addon.core.expectations.compare import Compare
 from proxy_addon.core.expectations.tracking import compare_tracking
 from proxy_addon.core.fixtures import fixture
-from proxy_addon.core.fixtures.captures import Capture, Tally
-from proxy_addon.core.fixtures.held import HeldSession, sessions_in
+from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.pseudonyms import Pseudonymiser
 from proxy_addon.errors import ProtocolError, SettingsError
-from proxy_addon.files import captures, keys, sessions, settings
-from proxy_addon.files.unpacking import Unpacked, unpacked
+from proxy_addon.files import keys, sessions, settings
 from proxy_addon.files.whole import write
+from proxy_addon.recording import captures
 from proxy_addon.reporting.tracking import text
 
 FOLDERS = ("", "fixtures", "tapes")
@@ -199,32 +198,10 @@ def _sessions_in(path: str) -> Sequence[HeldSession]:
     Raises:
         SettingsError: The file cannot be read, or holds no session in a form that we know.
     """
-    file = unpacked(path)
-    form = captures.recognised(file)
-    if form is None:
-        raise SettingsError(f"{path} does not hold sessions in a known format")
-    try:
-        if form.is_sessions:
-            tally = Tally()
-            found = captures.sessions(file, form, tally)
-        else:
-            capture = _capture(file, form)
-            tally, found = capture.tally, sessions_in(capture)
-    except ProtocolError as e:
-        raise SettingsError(f"{path}: {e}") from e
+    found, tally = captures.sessions(*captures.opened(path))
     if tally.broken_count:
         raise SettingsError(f"{tally.broken[0]}", hint="a test is held to whole files only: mend it, or write it anew")
-    if not found:
-        raise SettingsError(f"{path}: no request in it belongs to a session")
     return found
-
-
-def _capture(file: Unpacked, form: captures.Form) -> Capture:
-    if form is not captures.Form.FLOWS:
-        return captures.capture(file, form)
-    from proxy_addon.recording import flow_files  # noqa: PLC0415  # it imports mitmproxy, which takes a second
-
-    return flow_files.capture(file.reopen(), file.name)
 
 
 def is_fixture(raw: bytes) -> bool:
