@@ -51,6 +51,9 @@ def metrics_document(metrics: Metrics) -> dict[str, Any]:
 
 def metrics_facts(metrics: Metrics) -> Iterator[tuple[str, str]]:
     """Yield what people look for, and what is doubtful about it, each as a name and a line."""
+    if metrics.is_empty:
+        yield "reports", "estimate: nothing, because the server took no event"
+        return
     parts = [part for part in _parts(metrics.values) if part]
     if metrics.is_partial:
         parts.append("the start is not known")
@@ -61,7 +64,7 @@ def metrics_facts(metrics: Metrics) -> Iterator[tuple[str, str]]:
 
 def _parts(values: Values) -> Iterator[str]:
     """Yield what values say, in words; values that are not there say nothing."""
-    if "media_starts" in values:
+    if values.get("media_starts") is not None:
         yield _start(values)
     if "content_starts" in values:
         yield "content started" if values["content_starts"] else "content not started (no play outside of ads)"
@@ -100,7 +103,7 @@ def _ads(values: Values) -> str:
 
 
 def _lasting(values: Values, name: str) -> str:
-    return f" {_time(values[name])}" if name in values else ""
+    return f" ({_time(values[name])})" if name in values else ""
 
 
 def _time(seconds: float) -> str:

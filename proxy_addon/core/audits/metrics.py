@@ -50,6 +50,7 @@ class Metrics:
             that of arrival. The back end promises neither.
         closed_by: None while the session is open. Then all values but media starts and ad starts are so far.
         is_partial: Whether its start is not known, so that what depends on it is None.
+        is_empty: Whether the back end took no event, so that reports count nothing.
         refused: How many events the back end refused, so that they do not count.
         unknown: How many requests do not count because the file that they come from lacks their body.
         late: Events that were taken although they are older than one before them.
@@ -61,6 +62,7 @@ class Metrics:
     ties_by_rank: Values
     closed_by: ClosedBy | None
     is_partial: bool
+    is_empty: bool
     refused: int = 0
     unknown: int = 0
     late: tuple[Arrival, ...] = ()
@@ -93,6 +95,7 @@ def metrics_of(
         ties_by_rank=ties,
         closed_by=count.closed_by,
         is_partial=not count.has_start and opened,
+        is_empty=not order.taken,
         late=tuple(order.late),
         dropped=order.dropped,
     )

@@ -211,7 +211,7 @@ def test_only_what_the_back_end_took_counts():
 def test_a_start_that_was_refused_counts_nothing():
     metrics = watched(builders.start(response=builders.response(500)))
     values = metrics.values
-    assert (metrics.closed_by, metrics.is_partial, metrics.refused) == (None, False, 1)
+    assert (metrics.closed_by, metrics.is_partial, metrics.is_empty, metrics.refused) == (None, False, True, 1)
     assert {name for name, value in values.items() if value} == set()
     assert (values["media_starts"], values["drops_before_start"], values["estimated_streams"]) == (0, 0, 0)
 
