@@ -8,6 +8,7 @@ from proxy_addon.core.findings import Severity
 from proxy_addon.core.folding import fold
 from proxy_addon.core.wording import visible
 from proxy_addon.reporting.judged import Subject
+from proxy_addon.reporting.words import not_applied
 
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}
 
@@ -22,7 +23,7 @@ class GitHubReport:
         """Write nothing."""
 
     def add(self, subject: Subject) -> None:
-        """Write one line for each finding of a subject, however many places it has."""
+        """Write one line for each finding of a subject, however many places it has, and one for what was not applied."""
         name = f"{subject.name} {subject.about}," if subject.about else subject.name
         told = fold(subject.findings)
         for each in (one for cause in told for one in (cause, *cause.consequences)):
@@ -30,6 +31,9 @@ class GitHubReport:
             place = " ".join(filter(None, (name, subject.place(finding), pointer)))
             text = f"{finding.message} ({'; '.join(filter(None, (place, each.elsewhere)))})"
             self._write(annotation(_LEVELS[finding.severity], text, title=finding.rule, file=subject.file))
+        if (holes := subject.judgement.holes) is not None:
+            text = f"{name.removesuffix(',')}: {not_applied(holes)}"
+            self._write(annotation("notice", text, title="not applied", file=subject.file))
 
     def end(self, *, ok: bool) -> None:
         """Write nothing."""

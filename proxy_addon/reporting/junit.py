@@ -14,7 +14,7 @@ from proxy_addon.core.replays.comparing import untold
 from proxy_addon.core.replays.runs import RunSummary, SessionRun, Step, StepOutcome
 from proxy_addon.core.wording import visible
 from proxy_addon.reporting.judged import Subject
-from proxy_addon.reporting.words import change_line, difference_line, legal, places
+from proxy_addon.reporting.words import change_line, difference_line, legal, not_applied, places
 
 _HELD_BYTES = 2**20
 _STEPS_TOLD = 50
@@ -78,6 +78,8 @@ def subject_case(subject: Subject, threshold: int | None) -> tuple[str, bool]:
             failures.append(Problem(element="failure", kind=finding.rule, message=finding.message, text=text))
         else:
             others.append(text)
+    if subject.judgement.holes is not None:
+        others.append(f"not applied: {not_applied(subject.judgement.holes)}")
     name = " ".join(filter(None, (subject.name, visible(subject.about))))
     return case("sessiontape", name, failures, out="\n".join(others)), bool(failures)
 

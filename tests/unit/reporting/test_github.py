@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from proxy_addon.core.findings import Finding, Judgement, Severity
+from proxy_addon.core.findings import Finding, Holes, Judgement, Severity
 from proxy_addon.reporting.github import GitHubReport
 from proxy_addon.reporting.judged import Subject
 
 
-def lines_of(*findings: Finding, file: str | None = None) -> list[str]:
+def lines_of(*findings: Finding, file: str | None = None, holes: Holes | None = None) -> list[str]:
     written: list[str] = []
     report = GitHubReport(written.append)
     report.begin()
-    report.add(Subject(judgement=Judgement(of_exchanges=findings), file=file))
+    report.add(Subject(judgement=Judgement(of_exchanges=findings, holes=holes), file=file))
     report.end(ok=not findings)
     return "".join(written).splitlines()
 
@@ -39,3 +39,10 @@ def test_what_a_device_sent_acts_on_no_terminal_and_makes_no_line():
 def test_a_finding_on_many_exchanges_is_one_annotation():
     findings = [Finding(rule="r", severity=Severity.ERROR, message="m", seq=seq) for seq in range(1, 97)]
     assert lines_of(*findings) == ["::error title=r::m (stdin #1; 96 times: #1, #2, #3, #4, #5, …)"]
+
+
+def test_rules_that_were_not_applied_are_a_notice():
+    holes = Holes(bodies=1, requests=3, rules=("ping-gap",))
+    assert lines_of(holes=holes) == [
+        "::notice title=not applied::stdin: rule ping-gap, because the file lacks 1 of 3 bodies"
+    ]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from proxy_addon.core.findings import Finding, Judgement, Severity
+from proxy_addon.core.findings import Finding, Holes, Judgement, Severity
 from proxy_addon.reporting.judged import Subject
 from proxy_addon.reporting.junit import JUnitReport
 from tests.builders import session
 
 
-def suite(*findings: Finding, threshold: int | None = Severity.ERROR.weight) -> ET.Element:
+def suite(*findings: Finding, threshold: int | None = Severity.ERROR.weight, holes: Holes | None = None) -> ET.Element:
     written: list[str] = []
     report = JUnitReport(written.append, threshold)
     report.begin()
     assert written == [], "the counts come first and are known last"
-    report.add(Subject(judgement=Judgement(of_exchanges=findings), file="f.json"))
+    report.add(Subject(judgement=Judgement(of_exchanges=findings, holes=holes), file="f.json"))
     report.end(ok=not findings)
     return ET.fromstring("".join(written))[0]
 
@@ -52,3 +52,10 @@ def test_media_and_player_stand_beside_the_id_and_forge_nothing():
     report.add(Subject(judgement=Judgement(), session=session(media_name="a\nb", player_name="\x1b[2K")))
     report.end(ok=True)
     assert ET.fromstring("".join(written))[0][0].get("name") == f"{session().id} a\\nb · \\x1b[2K"
+
+
+def test_rules_that_were_not_applied_are_output_of_a_case_that_passes():
+    found = suite(holes=Holes(bodies=0, requests=3, rules=("ping-gap",)))
+    ((output,),) = found
+    assert (found.get("failures"), output.tag) == ("0", "system-out")
+    assert output.text == "not applied: rule ping-gap, because the file lacks requests that were not answered"
