@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.pseudonyms import Pseudonymiser
 
-AT_ONCE = 64 * 1024
+AT_ONCE = 16 * 1024
 """Largest exchange, in bytes of both bodies, that is pseudonymised in the event loop."""
 
 

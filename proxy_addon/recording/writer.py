@@ -17,6 +17,7 @@ from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding
 from proxy_addon.errors import StorageUnavailable
 from proxy_addon.process import logs
+from proxy_addon.recording.at_rest import NotPseudonymised
 
 logger = logs.logger(__name__)
 
@@ -199,7 +200,9 @@ class Writer:
     def _write_singly(self, batch: list[_Waiting], error: Exception) -> None:
         """Write each exchange by itself, so that only the one that the store refuses is lost."""
         if len(batch) == 1:
-            self._lose(batch[0], f"the store refuses it: {error!r}")
+            is_personal = isinstance(error, NotPseudonymised)
+            why = "its personal values cannot be replaced" if is_personal else "the store refuses it"
+            self._lose(batch[0], f"{why}: {error!r}")
             return
         for waiting in batch:
             self._write([waiting])
