@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 
-from proxy_addon.core.expectations import rhythm
+from proxy_addon.core.expectations.beats import Beat, Off, Rhythm, Stretch
 from proxy_addon.core.expectations.compare import Compare, Level
 from proxy_addon.core.expectations.comparison import Difference, Kind, Laid, difference, seconds, value_message
 from proxy_addon.core.expectations.contents import kind, leaves, told
@@ -22,9 +22,7 @@ ENDS = frozenset({"sessionComplete", "sessionEnd"})
 """Events after which nothing is reported any more."""
 
 
-def stretches(
-    expected: Sequence[Tracked], actual: Sequence[Tracked], in_order: Mapping[int, int]
-) -> list[rhythm.Stretch]:
+def stretches(expected: Sequence[Tracked], actual: Sequence[Tracked], in_order: Mapping[int, int]) -> list[Stretch]:
     """Return the pings of both sessions, cut at the events of playback and ads that both have.
 
     Args:
@@ -36,7 +34,7 @@ def stretches(
     for one, other in sorted(in_order.items()):
         if strand(expected[one]) == LINE and one > bounds[-1][0] and other > bounds[-1][1]:
             bounds.append((one, other))
-    found: list[rhythm.Stretch] = []
+    found: list[Stretch] = []
     in_ad = False
     for number, (one, other) in enumerate(bounds):
         is_last = number + 1 == len(bounds)
@@ -44,7 +42,7 @@ def stretches(
         type = expected[one].type
         in_ad = type == "adStart" or (in_ad and type not in _AD_ENDS)
         found.append(
-            rhythm.Stretch(
+            Stretch(
                 begins=(one, other),
                 begins_s=(expected[one].at_s, actual[other].at_s),
                 lengths_s=(inf, inf)
@@ -61,17 +59,17 @@ def stretches(
     return found
 
 
-def _beats(events: Sequence[Tracked], begin: int, end: int) -> list[rhythm.Beat]:
+def _beats(events: Sequence[Tracked], begin: int, end: int) -> list[Beat]:
     begin_s = events[begin].at_s
     return [
-        rhythm.Beat(place=place, at_s=events[place].at_s - begin_s, since_start_s=events[place].at_s)
+        Beat(place=place, at_s=events[place].at_s - begin_s, since_start_s=events[place].at_s)
         for place in range(begin, end)
         if events[place].type == "ping"
     ]
 
 
 def rhythm_differences(
-    expected: Sequence[Tracked], actual: Sequence[Tracked], found: rhythm.Rhythm, laid: Laid
+    expected: Sequence[Tracked], actual: Sequence[Tracked], found: Rhythm, laid: Laid
 ) -> Iterator[Difference]:
     """Yield what came of comparing the rhythm."""
     for pace in found.paces:
@@ -95,7 +93,7 @@ def rhythm_differences(
             yield difference(Kind.PINGS, row, ("ping", "rhythm"), message, rows=rows)
 
 
-def _gap(actual: Sequence[Tracked], off: rhythm.Off) -> str:
+def _gap(actual: Sequence[Tracked], off: Off) -> str:
     before = actual[off.after]
     number = len(off.missing)
     lacking = "1 ping is missing" if number == 1 else f"{number} pings are missing"
@@ -106,7 +104,7 @@ def _gap(actual: Sequence[Tracked], off: rhythm.Off) -> str:
     return f"{every}: a gap of {seconds(actual[after].at_s - before.at_s)} after {_short(before)}, {lacking}"
 
 
-def _lack(expected: Sequence[Tracked], off: rhythm.Off) -> str:
+def _lack(expected: Sequence[Tracked], off: Off) -> str:
     """Return the message on pings that are not part of a rhythm."""
     place = off.missing[0]
     first, before = expected[place], expected[place - 1]
@@ -118,7 +116,7 @@ def _sets_beat(event: Tracked) -> bool:
     return event.type == "ping" or strand(event) == LINE
 
 
-def _excess(actual: Sequence[Tracked], off: rhythm.Off) -> str:
+def _excess(actual: Sequence[Tracked], off: Off) -> str:
     before, first = actual[off.after], actual[off.extra[0]]
     number = len(off.extra)
     many = "is one too many" if number == 1 else f"and the {number - 1} after it are too many"

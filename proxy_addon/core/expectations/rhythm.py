@@ -9,113 +9,32 @@ the end of a stretch may be on either side of it.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import median
 
+from proxy_addon.core.expectations.beats import Beat, Off, Pace, Rhythm, Stretch
+
 DEFAULT_INTERVAL_S = 10.0
 """Source: Media Collection API, pings, gaps and timeouts."""
 _SHORTEST_S = 0.1
+"""No timer is faster, whatever a broken player sends."""
 _PACE = 1.15
 """Timers that are so much slower have another interval: those of the SDKs take 10.0 to 11.5 s."""
 _INTERVALS = 3
 """How many intervals a pace needs."""
 _REGULAR = 0.25
+"""By which share of an interval a timer is off, at most."""
 _EXACT = 0.05
+"""The same for one that is not off at all."""
 _MANY = 8
-"""Pings that come so fast that the tolerance could swap them are told apart if so many intervals are this regular."""
+"""How many intervals show that a timer is regular."""
 _DRIFT = 0.15
 """By which share the number of pings may differ if they come so fast that only their number counts."""
 _GAP = 1.5
 _CLOSE = 0.65
 """Intervals in which a ping is missing, and those in which one is too many, as shares of the usual one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beat:
-    """A ping.
-
-    Attributes:
-        place: Its place in the session.
-        at_s: Seconds since the begin of the stretch.
-        since_start_s: Seconds since the start.
-    """
-
-    place: int
-    at_s: float
-    since_start_s: float
-
-
-@dataclass(slots=True, kw_only=True)
-class Stretch:
-    """What lies between two events that both sessions have.
-
-    Attributes:
-        begins: Places of the expected and the actual event at its begin.
-        begins_s: When they come, in seconds since the start.
-        lengths_s: How long it is in each session; infinite for the last one.
-        in_ad: Whether an ad is open.
-        restarts: Whether the event at its begin restarts the timers of SDKs.
-        is_open: Whether it is the last one of a session that was not closed.
-        is_over: Whether the event at its begin ends the session.
-    """
-
-    begins: tuple[int, int]
-    begins_s: tuple[float, float]
-    lengths_s: tuple[float, float]
-    in_ad: bool = False
-    restarts: bool = False
-    is_open: bool = False
-    is_over: bool = False
-    expected: list[Beat] = field(default_factory=list)
-    actual: list[Beat] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Off:
-    """Pings that are missing or too many in one place.
-
-    Attributes:
-        missing: Places of the expected pings that are missing.
-        extra: Places of the actual pings that are too many.
-        after: Place of the last actual event before.
-        interval_s: How often they should come.
-        in_ad: Whether an ad is open.
-        is_timed: Whether the first of them comes about an interval after the ping or event before, as timers have it.
-    """
-
-    missing: tuple[int, ...] = ()
-    extra: tuple[int, ...] = ()
-    after: int
-    interval_s: float
-    in_ad: bool
-    is_timed: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """Pings that come at another interval; ``first`` is the place of the first actual one."""
-
-    expected_s: float
-    actual_s: float
-    in_ad: bool
-    first: int
-
-
-@dataclass(slots=True, kw_only=True)
-class Rhythm:
-    """What came of comparing.
-
-    Attributes:
-        matches: Actual place by expected place, of pings that belong together.
-        shifts_s: By expected place, how much later than the expected one the ping came.
-    """
-
-    matches: dict[int, int] = field(default_factory=dict)
-    shifts_s: dict[int, float] = field(default_factory=dict)
-    offs: list[Off] = field(default_factory=list)
-    paces: list[Pace] = field(default_factory=list)
 
 
 def compared(stretches: Sequence[Stretch], tolerance_s: float) -> Rhythm:
@@ -124,8 +43,8 @@ def compared(stretches: Sequence[Stretch], tolerance_s: float) -> Rhythm:
     intervals: dict[bool, float] = {}
     named: dict[bool, float] = {}
     for in_ad in (False, True):
-        ours = _intervals((stretch.expected, stretch.in_ad) for stretch in stretches if stretch.in_ad is in_ad)
-        theirs = _intervals((stretch.actual, stretch.in_ad) for stretch in stretches if stretch.in_ad is in_ad)
+        ours = _intervals(stretch.expected for stretch in stretches if stretch.in_ad is in_ad)
+        theirs = _intervals(stretch.actual for stretch in stretches if stretch.in_ad is in_ad)
         if min(len(ours), len(theirs)) >= _INTERVALS and not _is_same_pace(median(ours), median(theirs), tolerance_s):
             first = next(each.actual[0].place for each in stretches if each.in_ad is in_ad and each.actual)
             found.paces.append(Pace(expected_s=median(ours), actual_s=median(theirs), in_ad=in_ad, first=first))
@@ -174,8 +93,8 @@ def _is_same_pace(one_s: float, other_s: float, tolerance_s: float) -> bool:
     return high <= low * _PACE or high - low <= tolerance_s / 2
 
 
-def _intervals(stretches: Iterator[tuple[list[Beat], bool]]) -> list[float]:
-    return [after.at_s - beat.at_s for beats, _ in stretches for beat, after in pairwise(beats)]
+def _intervals(stretches: Iterable[Sequence[Beat]]) -> list[float]:
+    return [after.at_s - beat.at_s for beats in stretches for beat, after in pairwise(beats)]
 
 
 @dataclass(slots=True)
@@ -222,82 +141,108 @@ def _in_stretch(stretch: Stretch, interval_s: float, tolerance_s: float, slips: 
         beats[-1].since_start_s if beats else begin_s
         for beats, begin_s in zip((stretch.expected, stretch.actual), begun_s, strict=True)
     ]
-    margin_s = 2 * tolerance_s
     interval_s = _usual(stretch, interval_s)
-    if interval_s < 4 * tolerance_s and not _is_regular(stretch, interval_s):
+    margin_s = 2 * tolerance_s  # both sessions have tolerances
+    if interval_s < 2 * margin_s and not _is_regular(stretch, interval_s):
         _counted(stretch, interval_s, margin_s, slips, found)
         return
-    margin_s = min(margin_s, 0.5 * interval_s)
-    ours, theirs = stretch.expected, stretch.actual
-    matches = list(_walked(stretch, interval_s, slips.drift_s))
-    matched_ours, matched_theirs = [one for one, _ in matches], [other for _, other in matches]
-    drifts = [theirs[other].at_s - ours[one].at_s for one, other in matches]
-    late, early = [], []
-    missed: list[Off] = []
-    excess: list[Off] = []
+    _matched(_Matching(stretch, interval_s, min(margin_s, 0.5 * interval_s), begun_s, slips.drift_s), slips, found)
 
-    def off(missing: Sequence[int] = (), extra: Sequence[int] = ()) -> Off:
-        beats, first = (ours, missing[0]) if missing else (theirs, extra[0])
-        begin_s = beats[first - 1].since_start_s if first else begun_s[not missing]
-        since_s = beats[first].since_start_s - begin_s
-        before = _before(matched_ours, matched_theirs, missing[0], -1) if missing else extra[0] - 1
+
+class _Matching:
+    """The pings of a stretch, as far as they belong together."""
+
+    def __init__(
+        self, stretch: Stretch, interval_s: float, margin_s: float, begun_s: Sequence[float], drift_s: float
+    ) -> None:
+        self.stretch = stretch
+        self.interval_s = interval_s
+        self.margin_s = margin_s
+        self._begun_s = begun_s
+        self._drift_s = drift_s
+        self.beats = (stretch.expected, stretch.actual)
+        pairs = list(_walked(stretch, interval_s, drift_s))
+        self.matched = ([one for one, _ in pairs], [other for _, other in pairs])
+        self.drifts = [stretch.actual[other].at_s - stretch.expected[one].at_s for one, other in pairs]
+
+    @property
+    def pairs(self) -> Iterator[tuple[Beat, Beat]]:
+        """Expected and actual pings that belong together."""
+        for one, other in zip(*self.matched, strict=True):
+            yield self.stretch.expected[one], self.stretch.actual[other]
+
+    def left(self, side: int) -> list[int]:
+        """Return the pings of a side, 0 for the expected, that have no counterpart."""
+        matched = set(self.matched[side])
+        return [number for number in range(len(self.beats[side])) if number not in matched]
+
+    def due_s(self, side: int, number: int) -> tuple[float, float]:
+        """Return between when and when the other session would have a ping."""
+        drift_s = _before(self.matched[side], self.drifts, number, self._drift_s)
+        at_s = self.beats[side][number].at_s
+        other_at_s = at_s - drift_s if side else at_s + drift_s
+        return min(at_s, other_at_s), max(at_s, other_at_s)
+
+    def may_have_slipped(self, side: int, number: int) -> bool:
+        """Whether the other session may have a ping in the next stretch."""
+        last = self.matched[side][-1] if self.matched[side] else -1
+        return number > last and self.due_s(side, number)[1] > self.stretch.lengths_s[1 - side] - self.margin_s
+
+    def off(self, side: int, numbers: Sequence[int]) -> Off:
+        """Return pings that are missing (0) or too many (1)."""
+        beats, first = self.beats[side], numbers[0]
+        begin_s = beats[first - 1].since_start_s if first else self._begun_s[side]
+        before = first - 1 if side else _before(*self.matched, first, -1)
+        places = tuple(beats[number].place for number in numbers)
         return Off(
-            missing=tuple(ours[one].place for one in missing),
-            extra=tuple(theirs[other].place for other in extra),
-            after=theirs[before].place if before >= 0 else stretch.begins[1],
-            interval_s=interval_s,
-            in_ad=stretch.in_ad,
-            is_timed=since_s >= interval_s * (1 - _REGULAR),
+            missing=() if side else places,
+            extra=places if side else (),
+            after=self.stretch.actual[before].place if before >= 0 else self.stretch.begins[1],
+            interval_s=self.interval_s,
+            in_ad=self.stretch.in_ad,
+            is_timed=beats[first].since_start_s - begin_s >= self.interval_s * (1 - _REGULAR),
         )
 
-    for one in _left(matched_ours, len(ours)):
-        drift_s = _before(matched_ours, drifts, one, slips.drift_s)
-        due_s = ours[one].at_s
-        if min(due_s, due_s + drift_s) <= margin_s and slips.takes(1):
-            continue
-        if max(due_s, due_s + drift_s) > stretch.lengths_s[1] - margin_s and one > max(matched_ours, default=-1):
-            missed.append(off(missing=[one]))
-        else:
-            late.append(one)
-    for other in _left(matched_theirs, len(theirs)):
-        drift_s = _before(matched_theirs, drifts, other, slips.drift_s)
-        due_s = theirs[other].at_s
-        if min(due_s, due_s - drift_s) <= margin_s and slips.takes(0):
-            continue
-        if max(due_s, due_s - drift_s) > stretch.lengths_s[0] - margin_s and other > max(matched_theirs, default=-1):
-            excess.append(off(extra=[other]))
-        else:
-            early.append(other)
-    if stretch.is_open:
-        # Nothing says when an unclosed session ends, so one ping more or less at its end means nothing.
-        late = late[:-1] if late and late[-1] == len(ours) - 1 else late
-        early = early[:-1] if early and early[-1] == len(theirs) - 1 else early
-    for one, other in matches:
-        found.matches[ours[one].place] = theirs[other].place
-        found.shifts_s[ours[one].place] = theirs[other].at_s - ours[one].at_s
-    found.offs += [off(missing=group) for group in _runs(late)]
-    found.offs += [off(extra=group) for group in _runs(early)]
+    def next_is_due_at_the_end(self, side: int) -> bool:
+        """Whether the next ping would be due just before the end of the stretch, or just after it."""
+        beats = self.beats[side]
+        next_s = (beats[-1].at_s if beats else 0.0) + self.interval_s
+        return abs(next_s - self.stretch.lengths_s[side]) <= 2 * self.margin_s
+
+
+def _matched(matching: _Matching, slips: _Slips, found: Rhythm) -> None:
+    stretch = matching.stretch
+    for expected, actual in matching.pairs:
+        found.matches[expected.place] = actual.place
+        found.shifts_s[expected.place] = actual.at_s - expected.at_s
+    slipped: list[list[Off]] = [[], []]
+    for side in (0, 1):
+        certain = []
+        for number in matching.left(side):
+            if matching.due_s(side, number)[0] <= matching.margin_s and slips.takes(1 - side):
+                continue
+            if matching.may_have_slipped(side, number):
+                slipped[side].append(matching.off(side, [number]))
+            else:
+                certain.append(number)
+        if stretch.is_open and certain and certain[-1] == len(matching.beats[side]) - 1:
+            del certain[
+                -1
+            ]  # nothing says when an unclosed session ends, so one ping more or less at its end means nothing
+        found.offs += [matching.off(side, run) for run in _runs(certain)]
     if stretch.is_over:
         slips.settle(found, is_over=True)
         return
-    is_short = max(stretch.lengths_s) <= margin_s
+    is_short = max(stretch.lengths_s) <= matching.margin_s
     if not is_short:
         slips.settle(found)
         slips.free = [0, 0]
-    slips.missing += missed
-    slips.extra += excess
-    for side, beats in enumerate((ours, theirs)):
-        next_s = (beats[-1].at_s if beats else 0.0) + interval_s
-        # It may have been due just before the end, or just after it.
-        if slips.restarts and abs(next_s - stretch.lengths_s[side]) <= 2 * margin_s:
-            slips.free[side] = 1
-    if not is_short or drifts:
-        slips.drift_s = drifts[-1] if drifts else 0.0
-
-
-def _left(taken: list[int], count: int) -> list[int]:
-    known = set(taken)
-    return [n for n in range(count) if n not in known]
+    slips.missing += slipped[0]
+    slips.extra += slipped[1]
+    if slips.restarts:
+        slips.free = [max(free, matching.next_is_due_at_the_end(side)) for side, free in enumerate(slips.free)]
+    if not is_short or matching.drifts:
+        slips.drift_s = matching.drifts[-1] if matching.drifts else 0.0
 
 
 def _walked(stretch: Stretch, interval_s: float, drift_s: float) -> Iterator[tuple[int, int]]:
@@ -328,13 +273,9 @@ def _before[T, U](places: list[int], values: list[T], place: int, otherwise: U) 
     return values[index - 1] if index else otherwise
 
 
-def _is_end(place: int, matches: list[tuple[int, int]], side: int) -> bool:
-    return not matches or place > matches[-1][side]
-
-
 def _usual(stretch: Stretch, interval_s: float) -> float:
     """Return how far the pings of a stretch are apart if that is much less than usual, as in ads."""
-    gaps = _intervals(iter([(stretch.expected, True), (stretch.actual, True)]))
+    gaps = _intervals([stretch.expected, stretch.actual])
     return max(median(gaps), _SHORTEST_S) if len(gaps) > 1 and median(gaps) < interval_s / 2 else interval_s
 
 
@@ -344,7 +285,7 @@ def _is_regular(stretch: Stretch, interval_s: float) -> bool:
     One or two may differ, those around a ping that is missing or too many.
     """
     for beats in (stretch.expected, stretch.actual):
-        off = sorted(abs(gap - interval_s) for gap in _intervals(iter([(beats, True)])))
+        off = sorted(abs(gap - interval_s) for gap in _intervals([beats]))
         is_exact = len(off) >= _INTERVALS and off[-2] <= _EXACT * interval_s
         if not is_exact and (len(off) < _MANY or off[-3] > _REGULAR * interval_s):
             return False

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from proxy_addon.core.expectations import rhythm
+from proxy_addon.core.expectations.beats import Rhythm
 from proxy_addon.core.expectations.compare import START_TOLERANCE_S, Compare, Level
 from proxy_addon.core.expectations.comparison import (
     Comparison,
@@ -124,7 +125,7 @@ class _Comparing:
     laid: Laid
     in_order: Mapping[int, int]
     moved: Mapping[int, int]
-    beats: rhythm.Rhythm
+    beats: Rhythm
 
     def differences(self) -> Iterator[Difference]:
         expected, actual = self.ours.events, self.theirs.events
