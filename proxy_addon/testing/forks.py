@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from proxy_addon.errors import RecorderError, SessiontapeError
-from proxy_addon.process import logs
+from proxy_addon.process import logs, signals
 from proxy_addon.recording.options import RecordOptions
 from proxy_addon.recording.proxy import Listening, serve
 from proxy_addon.testing.recorders import Over, Ready, Stored, Warned
@@ -34,6 +34,7 @@ from storage import migrate
 def main() -> None:
     """Fork for whoever asks, until nobody can ask any more."""
     orders = socket.socket(fileno=int(sys.argv[1]))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for recorders: the end of the connection tells enough
     new_store = migrate.new_file()
     gc.collect()
@@ -74,17 +75,19 @@ def record(caller: Connection, new_store: bytes) -> None:
     logging.getLogger().addHandler(_Log(tell))
     for name in ("mitmproxy", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    signals.raise_on_signals()  # a recorder that is still starting ends in good order, too
     ordered = threading.Event()
-    threading.Thread(target=_end_with, args=(caller, ordered), name="sessiontape-caller", daemon=True).start()
     try:
+        threading.Thread(target=_end_with, args=(caller, ordered), name="sessiontape-caller", daemon=True).start()
         migrate.create(options.store_url, new_store)
         tell(Over(is_complete=serve(options, ready, stored=lambda: tell(Stored()))))
     except SessiontapeError as e:
         tell(e)
     except Exception as e:  # noqa: BLE001  # the caller has to hear of everything that ends this process
         tell(RecorderError(f"the recorder failed: {e!r}"))
-    if folder is not None and not ordered.is_set():
-        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        if folder is not None and not ordered.is_set():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end_with(caller: Connection, ordered: threading.Event) -> None:

@@ -252,6 +252,7 @@ class _Forks:
     def end(self) -> None:
         """End the process; recorders go on until their connections are closed."""
         self._orders.close()
+        self._process.terminate()  # it may still be importing
         self._process.wait()
 
 

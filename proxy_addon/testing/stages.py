@@ -77,20 +77,20 @@ class Stage:
         """
         recorders.prepare()
         with ExitStack() as building:
+            upstream: ServerUrl | str
+            if self._upstream is not None:
+                upstream, faults = self._upstream, None
+            else:
+                self._collector = collector = building.enter_context(
+                    RunningCollector(self._recorded, self._faults, self._policy)
+                )
+                upstream, faults = collector.url, Faults(order=collector.order, forgive=collector.forgive)
             folder = None
             store_url = self._store_url
             if store_url is None:
                 folder = Path(building.enter_context(tempfile.TemporaryDirectory(prefix="sessiontape-")))
                 store_url = f"sqlite:///{folder}/run.db"
             playing = building.enter_context(ExitStack())
-            upstream: ServerUrl | str
-            if self._upstream is not None:
-                upstream, faults = self._upstream, None
-            else:
-                self._collector = collector = playing.enter_context(
-                    RunningCollector(self._recorded, self._faults, self._policy)
-                )
-                upstream, faults = collector.url, Faults(order=collector.order, forgive=collector.forgive)
             self._control = control = Control(self._since, faults, policy=self._policy, threshold=self._threshold)
             self._recorder = RunningRecorder(
                 upstream,
@@ -120,7 +120,7 @@ class Stage:
         self._all.close()
 
     def stop(self) -> None:
-        """Store what is in flight, and stop everything; the recording can still be read."""
+        """Store what is in flight, and stop recorder and control; the recording can still be read."""
         self._playing.close()
 
     @property
