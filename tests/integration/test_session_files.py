@@ -246,3 +246,13 @@ def test_mistakes_in_a_file_are_errors(folder, arguments, says):
     assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("format", ["fixture", "har", "ndjson", "flow"])
+def test_an_exported_session_counts_and_is_judged_as_in_the_store(tape, tmp_path, format):
+    path = tmp_path / f"session.{format}"
+    assert run("export", "last", "--format", format, "-o", str(path), "--store", tape).returncode == 0
+    stored, exported = (printed("show", name, "--store", tape) for name in ("last", str(path)))
+    for member in ("findings", "holes", "metrics"):
+        assert exported[member] == stored[member]
+    assert stored["metrics"]["values"]["media_starts"] == 1
