@@ -131,7 +131,13 @@ def capture(file: Unpacked, form: Form) -> Capture:
             return fixture.read(_document(file), file.name)
         case Form.SHOWN | Form.LISTED | Form.BODIES:
             found = sessions(file, form, tally)
-            return Capture(form=str(form), exchanges=(each for held in found for each in held.exchanges), tally=tally)
+            return Capture(
+                form=str(form),
+                exchanges=(each for held in found for each in held.exchanges),
+                tally=tally,
+                pseudonymised=all(held.session.pseudonymised for held in found),
+                recording=found[0].session.recording,
+            )
         case Form.EXCHANGES:
             about = _session_of_first_line(file)
             name = about.get("recording")

@@ -19,7 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO, BinaryIO, cast
@@ -28,9 +28,13 @@ from proxy_addon.errors import ProtocolError, SettingsError
 
 CHUNK = 256 * 1024
 MOST_UNPACKED = 8 * 1024**3
-"""A compressed file that becomes larger than this is refused, in bytes."""
+"""A compressed file is not read further than this, in bytes."""
+SUSPICIOUS, MOST_TIMES = 64 * 1024**2, 100
+"""Nor is one that becomes larger than this, in bytes, and so many times as large as it is: captures do not."""
 LARGEST_ATTACHED = 64 * 1024**2
 """A larger file beside a HAR is not read, in bytes."""
+MOST_ATTACHED = 256 * 1024**2
+"""Nor is any more of them when so much has been read, in bytes."""
 LARGEST_WHOLE = 256 * 1024**2
 """A larger file is not read if it must be in memory as a whole, in bytes."""
 MOST_PARTS = 100_000
@@ -42,11 +46,7 @@ _LAYERS = 3
 _CHARLES = "in Charles, save it as a JSON session file (.chlsj) or as HAR"
 _PACKETS = "what is in the packets is encrypted; record with a proxy or in the browser instead"
 _FOREIGN = (
-    (
-        b"\xac\xed\x00\x05",
-        "a session of Charles (.chls)",
-        _CHARLES,
-    ),
+    (b"\xac\xed\x00\x05", "a session of Charles (.chls)", _CHARLES),
     (b"\xd4\xc3\xb2\xa1", "a packet capture", _PACKETS),
     (b"\xa1\xb2\xc3\xd4", "a packet capture", _PACKETS),
     (b"\x4d\x3c\xb2\xa1", "a packet capture", _PACKETS),
@@ -151,7 +151,7 @@ def unpacked(path: str) -> Unpacked:
         for _ in range(_LAYERS):
             inner = _without_layer(file)
             if inner is None:
-                return file
+                return replace(file, attached=_up_to(MOST_ATTACHED, file.attached))
             file = inner
     except (OSError, ValueError) as e:
         raise _unreadable(path, e) from e
@@ -264,11 +264,10 @@ class _Inflated(io.RawIOBase):
     """The content of a gzip file, also of several in one, or of a zlib stream."""
 
     def __init__(self, file: Unpacked) -> None:
-        self._name = file.name
         self._file = file.reopen()
         self._decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
         self._waiting = b""
-        self._unpacked = 0
+        self._packed = self._unpacked = 0
 
     def readable(self) -> bool:
         return True
@@ -277,7 +276,7 @@ class _Inflated(io.RawIOBase):
         while True:
             if self._decoder.eof and not self._next_member():
                 return 0
-            packed = self._waiting or self._file.read(CHUNK)
+            packed = self._waiting or self._read()
             if not packed:
                 return 0  # cut off; what it holds ends too early as well
             try:
@@ -288,12 +287,17 @@ class _Inflated(io.RawIOBase):
             if found:
                 break
         self._unpacked += len(found)
-        _check_size(self._unpacked)
+        _check_size(self._unpacked, self._packed)
         buffer[: len(found)] = found
         return len(found)
 
+    def _read(self) -> bytes:
+        found = self._file.read(CHUNK)
+        self._packed += len(found)
+        return found
+
     def _next_member(self) -> bool:
-        rest = self._decoder.unused_data or self._file.read(CHUNK)
+        rest = self._decoder.unused_data or self._read()
         if not rest.startswith(b"\x1f\x8b"):
             return False
         self._decoder, self._waiting = zlib.decompressobj(zlib.MAX_WBITS | 32), rest
@@ -304,9 +308,11 @@ class _Inflated(io.RawIOBase):
         super().close()
 
 
-def _check_size(unpacked_bytes: int) -> None:
+def _check_size(unpacked_bytes: int, packed_bytes: int) -> None:
     if unpacked_bytes > MOST_UNPACKED:
         raise ProtocolError(f"unpacked, it is larger than {MOST_UNPACKED // 1024**3} GiB")
+    if unpacked_bytes > max(SUSPICIOUS, MOST_TIMES * packed_bytes):
+        raise ProtocolError(f"unpacked, it is more than {MOST_TIMES} times as large, as no capture is")
 
 
 def _in_zip(file: Unpacked) -> Unpacked:
@@ -393,7 +399,7 @@ class _Member(io.RawIOBase):
     """A file in a zip file, up to the size that we unpack."""
 
     def __init__(self, file: Unpacked, info: zipfile.ZipInfo) -> None:
-        self._unpacked = 0
+        self._packed, self._unpacked = info.compress_size, 0
         with ExitStack() as opening, _intact():
             archive = opening.enter_context(_archive(file))
             self._file = opening.enter_context(archive.open(info))
@@ -405,7 +411,7 @@ class _Member(io.RawIOBase):
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         found = _checked(self._file, len(buffer))
         self._unpacked += len(found)
-        _check_size(self._unpacked)
+        _check_size(self._unpacked, self._packed)
         buffer[: len(found)] = found
         return len(found)
 
@@ -443,6 +449,19 @@ def _beginning(file: BinaryIO, size: int) -> bytes:
 def is_plain(name: str) -> bool:
     """Whether a name is that of a file in the same folder, and of nothing else."""
     return bool(name) and name not in (".", "..") and not re.search(r"[/\\\0:]", name)
+
+
+def _up_to(most: int, attached: Callable[[str], bytes | None]) -> Callable[[str], bytes | None]:
+    """Return what reads files as another function does, but not more than so many bytes of them."""
+    left = most
+
+    def read(name: str) -> bytes | None:
+        nonlocal left
+        found = attached(name) if left > 0 else None
+        left -= len(found or b"")
+        return found
+
+    return read
 
 
 def _beside(folder: Path) -> Callable[[str], bytes | None]:

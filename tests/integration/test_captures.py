@@ -218,7 +218,7 @@ def test_an_encrypted_zip_is_refused(tmp_path):
 ATTACHED = SAMPLES / "playwright-1.65-chromium-attach"
 
 
-def test_only_plain_files_beside_a_har_are_read(tmp_path):
+def test_only_plain_files_beside_a_har_are_read(tmp_path, monkeypatch):
     """What is in a file that names others is somebody else's word: it must not make us read what it likes."""
     body = next(path for path in ATTACHED.glob("*.json") if b"sessionStart" in path.read_bytes())
     text = (ATTACHED / "session.har").read_text(encoding="utf-8")
@@ -234,6 +234,10 @@ def test_only_plain_files_beside_a_har_are_read(tmp_path):
         _, tally, _ = read(folder / "a.har")
         others = 4 if name == "there.json" else 5  # none of the other bodies was copied
         assert tally.incomplete == others, name
+    (folder / "a.har").write_text(text.replace(body.name, "there.json"), encoding="utf-8")
+    monkeypatch.setattr(unpacking, "MOST_ATTACHED", 0)
+    assert read(folder / "a.har")[1].incomplete == 5
+    monkeypatch.undo()
     link = zipfile.ZipInfo("linked.json")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     packed = io.BytesIO()
@@ -248,15 +252,19 @@ def test_only_plain_files_beside_a_har_are_read(tmp_path):
 
 
 def test_what_unpacks_to_too_much_is_not_read_to_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(unpacking, "MOST_UNPACKED", 10_000_000)
+    limits = {
+        "MOST_UNPACKED": "unpacked, it is larger than 0 GiB; what is behind it is not read",
+        "SUSPICIOUS": "unpacked, it is more than 100 times as large, as no capture is; what is behind it is not read",
+    }
     bomb = COMPACT[:-3] + b" " * 50_000_000 + COMPACT[-3:]
     for packed in (gzip.compress(bomb), zipped({"a.har": bomb})):
-        (tmp_path / "a").write_bytes(packed)
-        _, tally, number = read(tmp_path / "a")
-        assert number == COUNTS[HAR.name]["exchanges"]
-        assert [re.sub(".*: ", "", each) for each in tally.broken] == [
-            "unpacked, it is larger than 0 GiB; what is behind it is not read"
-        ]
+        for limit, says in limits.items():
+            (tmp_path / "a").write_bytes(packed)
+            with monkeypatch.context() as patched:
+                patched.setattr(unpacking, limit, 10_000_000)
+                _, tally, number = read(tmp_path / "a")
+            assert number == COUNTS[HAR.name]["exchanges"]
+            assert [re.sub(".*: ", "", each) for each in tally.broken] == [says]
 
 
 PICTURE = json.dumps(
