@@ -56,7 +56,7 @@ _VIA = re.compile(r"(?P<version>\s*[^\s,]+\s+)(?P<by>[^\s,]+)[^,]*")
 _SCHEME = re.compile(r"(?P<scheme>basic|bearer|digest|negotiate|ntlm|token|apikey|hawk|oauth|jwt|key) +", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<scheme>(?:[A-Za-z][A-Za-z0-9+.-]*:)?//)(?:(?P<user>[^/?#]*)@)?(?P<host>[^/?#]*)")
 _SECRET_LIKE = re.compile(
-    r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]{14,}"
     r"|(?=[A-Za-z+/_.-]{0,99}[0-9])(?=[0-9+/_.-]{0,99}[A-Za-z])[0-9A-Za-z+/_.-]{16,}={0,2})(?![0-9A-Za-z])"
 )
 """What looks like an ID or a key in a header that nobody knows."""
@@ -365,7 +365,8 @@ class _Work:
         before = ""
         for place, part in enumerate(parts):
             text = _unquoted(part)
-            new = self.told(text) if before and self._personal.is_member(before) else self._telling(text)
+            is_named = before and part != "api" and self._personal.is_member(before)  # /login/api/… is a prefix
+            new = self.told(text) if is_named else self._telling(text)
             if new != text:
                 parts[place] = _quoted(new, _SAFE_IN_PATH)
             before = text
@@ -407,7 +408,9 @@ class _Work:
         text = _text_of(value)
         match way:
             case _Way.COOKIE:
-                new = "; ".join(self._cookie(pair) for pair in re.split(r"; ?", text))
+                pairs = re.split(r"(; *)", text)
+                pairs[::2] = [self._cookie(pair) for pair in pairs[::2]]
+                new = "".join(pairs)
             case _Way.SET_COOKIE:
                 pair, semicolon, attributes = text.partition(";")
                 new = self._cookie(pair) + semicolon + attributes
