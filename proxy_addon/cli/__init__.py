@@ -99,7 +99,7 @@ def _name_variables(command: click.Command, prefix: str) -> None:
 _EPILOG = """\
 Every option can also be set by an environment variable SESSIONTAPE_<COMMAND>_<OPTION>, for example
 SESSIONTAPE_RECORD_LISTEN; --store is set by SESSIONTAPE_STORE. Options that name a target or remove a protection
-have to be typed: --target, --allow-host, --proxy, --insecure, --safe and --yes.
+have to be typed: --target, --allow-host, --proxy, --insecure, --raw, --safe and --yes.
 
 \b
 Exit codes:
