@@ -66,13 +66,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
     config.addinivalue_line(
         "markers",
-        "tape(*, upstream=URL, config=FILE, timeout=SECONDS, key_file=FILE, answers=FILE, faults=[SPEC, …]): how the fixtures of "
-        "sessiontape work in a test; answers and faults are the collector's",
+        "tape(*, upstream=URL, config=FILE, timeout=SECONDS, key_file=FILE, answers=FILE, faults=[SPEC, …]): "
+        "how the fixtures of sessiontape work in a test; answers and faults are the collector's",
     )
     if config.getoption("--tape-update") and os.environ.get("CI", "").lower() not in ("", "0", "false"):
         raise pytest.UsageError(
-            "--tape-update is refused, because CI is set: a build that writes its own expectations "
-            "cannot fail; update on your machine, and commit the files"
+            "--tape-update is refused, because CI is set: a build that writes its own expectations cannot fail; "
+            "update on your machine, and commit the files"
         )
     folder = _kept_in(config)
     if folder is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,8 @@ from storage import exchanges, sessions  # noqa: F401
 from tests import processes
 
 pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).resolve().parents[2]
 
 PLAYER = """
 from dataclasses import replace
@@ -378,6 +381,20 @@ def test_it_works_under_xdist_in_coroutines_and_in_classes_of_unittest(project):
     functions = [f"test_everywhere.py::test_function[{number}]" for number in range(2)]
     others = ["test_everywhere.py::test_coroutine", "test_everywhere.py::TestOfUnittest::test_method"]
     assert sorted(names) == sorted([*functions, *others])
+
+
+def test_each_option_and_fixture_is_documented(project):
+    text = (ROOT / "docs" / "pytest.md").read_text(encoding="utf-8")
+    options = set(re.findall(r"--tape-[a-z-]+", project.runpytest_inprocess("--help").stdout.str()))
+    ours = (
+        run(project, "--fixtures")
+        .partition("fixtures defined from proxy_addon.pytest_plugin")[2]
+        .partition("\n----")[0]
+    )
+    fixtures = re.findall(r"^(\w+) -- ", ours, re.MULTILINE)
+    assert len(options) == 6
+    assert len(fixtures) == 10
+    assert [name for name in (*options, *fixtures) if name not in text] == []
 
 
 def test_the_plugin_can_be_left_out_and_imports_nothing_before_it_is_used(project):
