@@ -80,10 +80,14 @@ def sessions(file: Unpacked, form: Form) -> tuple[list[HeldSession], Tally]:
     except ProtocolError as e:
         raise SettingsError(f"{file.name}: {e}") from e
     if not found:
-        number = tally.skipped.total()
-        others = f"; the file has {number} other {'entry' if number == 1 else 'entries'}" if number else ""
-        raise SettingsError(
-            f"{file.name}: no request in it belongs to a session",
-            hint=f"requests to the API have /api/v1/ in their path{others}",
-        )
+        raise SettingsError(f"{file.name}: no request in it belongs to a session", hint=_why_none(tally))
     return found, tally
+
+
+def _why_none(tally: Tally) -> str:
+    told = ["requests to the API have /api/v1/ in their path"]
+    if number := tally.skipped.total():
+        told.append(f"the file has {number} other {'entry' if number == 1 else 'entries'}")
+    if tally.broken:
+        told.append(f"what cannot be read begins with {tally.broken[0]}")
+    return "; ".join(told)

@@ -18,6 +18,9 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 BODIES = [event_dict("sessionStart"), PLAY, event_dict("sessionEnd", ts=BEGIN_MS + 9000)]
 
 
+NONE = '{"log": {"entries": [{"request": {"method": "GET", "url": "http://x/"}}, {"a'
+
+
 @pytest.fixture
 def tape(sqlite_url: str) -> str:
     return fill(
@@ -230,6 +233,10 @@ def test_what_cannot_be_read_in_a_file_is_said_and_the_rest_is_judged(folder):
         ("check --file .", ". is a directory\n  name a file in it\n"),
         ("check number.json", "for one request body: sessiontape check --file number.json"),
         ("show empty.json", "empty.json: the session has no events"),
+        (
+            "show none.har",
+            "the file has 1 other entry; what cannot be read begins with entry 1: the file ends at byte 76",
+        ),
         ("show broken.json", "broken.json: exchange 1: request is null; expected an object"),
         (f"show shown.json#{OTHER_SESSION_ID}", "shown.json has no session called"),
         ("delete shown.json --yes", "shown.json is the name of a file; only sessions in the store can be deleted"),
@@ -240,6 +247,7 @@ def test_what_cannot_be_read_in_a_file_is_said_and_the_rest_is_judged(folder):
 def test_mistakes_in_a_file_are_errors(folder, arguments, says):
     (folder / "number.json").write_text("5", encoding="utf-8")
     (folder / "empty.json").write_text("[]", encoding="utf-8")
+    (folder / "none.har").write_text(NONE, encoding="utf-8")
     broken = {"session": {"id": "a", "upstream": "x"}, "exchanges": [{"received_at": "2026-03-01"}]}
     (folder / "broken.json").write_text(json.dumps(broken), encoding="utf-8")
     done = run(*arguments.split())
