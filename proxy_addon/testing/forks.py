@@ -1,8 +1,7 @@
 """The process that recorders are forked from.
 
 mitmproxy takes most of a second to import. This process imports it once, then forks for each recorder that is asked
-for, so that a test gets a recorder of its own, with nothing left over from another, within a few hundredths of a
-second. It runs as ``python -m proxy_addon.testing.forks FD``; `proxy_addon.testing.recorders` is the other end.
+for, so that a test gets a recorder of its own, with nothing left over from another, in less than a tenth of a second. `proxy_addon.testing.recorders` starts it, and is the other end of its socket.
 
 Each recorder has a connection to whoever asked for it, and ends when that is closed, however it came about: none
 outlives a caller that was killed. This process ends when nobody can ask it any more.
@@ -37,8 +36,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for recorders: the end of the connection tells enough
     new_store = migrate.new_file()
-    gc.collect()
     gc.freeze()  # what was imported stays in memory that all recorders share
+    gc.enable()  # `recorders` has disabled it
     while True:
         ask, files, _, _ = socket.recv_fds(orders, 1, 1)
         if not ask:
@@ -108,7 +107,3 @@ class _Log(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if not getattr(record, logs.TOLD, False):
             self._tell(Warned(logs.text_line(record)))
-
-
-if __name__ == "__main__":
-    main()

@@ -227,6 +227,10 @@ CONF_DIR = "~/.mitmproxy"
 """Where mitmproxy has its CA; its own constant is not read, because that would import mitmproxy."""
 
 
+_BECOME_FORKS = "import gc; gc.disable(); from proxy_addon.testing.forks import main; main()"
+"""Nothing becomes garbage during imports; looking for it would take a sixth of their time."""
+
+
 class _Forks:
     """The process that recorders are forked from (`proxy_addon.testing.forks`)."""
 
@@ -235,7 +239,7 @@ class _Forks:
         with theirs:
             # In a session of its own, so that Ctrl-C on the terminal reaches the caller alone, which ends recorders.
             self._process = subprocess.Popen(  # noqa: S603  # our own module
-                [sys.executable, "-P", "-m", "proxy_addon.testing.forks", str(theirs.fileno())],
+                [sys.executable, "-P", "-c", _BECOME_FORKS, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
