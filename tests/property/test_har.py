@@ -87,6 +87,7 @@ def test_others_find_in_our_har_what_har_has_room_for(exchanges):
 
 ANYTHING = (
     JSON_TEXTS.map(str.encode).map(jsontext.loads)
+    | st.text(max_size=3)
     | st.floats()
     | st.sampled_from(["", "\udcfc", "\ud83c", "\ufffd", "\xff" * 3, "base64", "0001-01-01T00:00:00+23:59", -1, 2**200])
     | st.sampled_from([[], {}, [None], {"name": None}, [["a"]], "http://[", "https://h:99999/api/v1/sessions", "\0"])
@@ -98,23 +99,26 @@ def samples() -> list[Sample]:
     return [sample(name) for name in NAMES]
 
 
+INTERESTING = ("request", "response", "postData", "headers", "content", "params", "timings", "times", "header", "body")
+
+
 @st.composite
 def mutated(draw: st.DrawFn) -> tuple[Sample, list[Any]]:
-    """Return a sample and its values, in some of which members are gone or have become anything."""
+    """Return a sample and some of its entries, in which members are gone or have become anything."""
     of = draw(st.sampled_from(samples()))
-    values = list(of.values)
-    for _ in range(draw(st.integers(1, 3))):
-        index = draw(st.integers(0, len(values) - 1))
-        values[index] = copy.deepcopy(values[index])
+    values = copy.deepcopy(draw(st.lists(st.sampled_from(of.values), min_size=1, max_size=4)))
+    for _ in range(draw(st.integers(1, 12))):
         place: Any = values
-        name: Any = index
+        name: Any = draw(st.integers(0, len(values) - 1))
         while isinstance(place[name], dict | list) and place[name] and draw(st.integers(0, 5)):
             place = place[name]
-            name = draw(st.sampled_from(list(place) if isinstance(place, dict) else range(len(place))))
-        if isinstance(place, dict) and draw(st.booleans()):
+            names = list(place) if isinstance(place, dict) else list(range(len(place)))
+            interesting = [each for each in names if each in INTERESTING]
+            name = draw(st.sampled_from(interesting if interesting and draw(st.booleans()) else names))
+        if isinstance(place, dict) and draw(st.integers(0, 3)) == 0:
             del place[name]
         else:
-            place[name] = draw(ANYTHING)
+            place[name] = copy.deepcopy(draw(ANYTHING))
     return of, values
 
 
