@@ -32,6 +32,8 @@ _MANY = 8
 """How many intervals show that a timer is regular."""
 _DRIFT = 0.15
 """By which share the number of pings may differ if they come so fast that only their number counts."""
+_SLACK = 0.1
+"""Which part of a tolerance is for what is not known exactly, such as the interval."""
 _GAP = 1.5
 _CLOSE = 0.65
 """Intervals in which a ping is missing, and those in which one is too many, as shares of the usual one."""
@@ -45,7 +47,7 @@ def compared(stretches: Sequence[Stretch], tolerance_s: float) -> Rhythm:
     for in_ad in (False, True):
         ours = _intervals(stretch.expected for stretch in stretches if stretch.in_ad is in_ad)
         theirs = _intervals(stretch.actual for stretch in stretches if stretch.in_ad is in_ad)
-        if min(len(ours), len(theirs)) >= _INTERVALS and not _is_same_pace(median(ours), median(theirs), tolerance_s):
+        if not _is_same_pace(ours, theirs, tolerance_s):
             first = next(each.actual[0].place for each in stretches if each.in_ad is in_ad and each.actual)
             found.paces.append(Pace(expected_s=median(ours), actual_s=median(theirs), in_ad=in_ad, first=first))
         known = [median(each) for each in (ours, theirs) if each and (len(each) >= _INTERVALS or not in_ad)]
@@ -88,9 +90,13 @@ def _restarts(stretches: Sequence[Stretch], intervals: Mapping[bool, float]) -> 
     return 2 * sum(first_s > interval_s * (1 - _REGULAR) for first_s, interval_s in firsts) >= len(firsts)
 
 
-def _is_same_pace(one_s: float, other_s: float, tolerance_s: float) -> bool:
-    low, high = sorted((one_s, other_s))
-    return high <= low * _PACE or high - low <= tolerance_s / 2
+def _is_same_pace(ours: Sequence[float], theirs: Sequence[float], tolerance_s: float) -> bool:
+    """Whether two timers may be the same. The more intervals there are, the less tolerances matter."""
+    fewer = min(len(ours), len(theirs))
+    if fewer < _INTERVALS:
+        return True
+    low_s, high_s = sorted((median(ours), median(theirs)))
+    return high_s - low_s <= max(low_s * (_PACE - 1) + 4 * tolerance_s / fewer, tolerance_s / 2)
 
 
 def _intervals(stretches: Iterable[Sequence[Beat]]) -> list[float]:
@@ -186,7 +192,16 @@ class _Matching:
     def may_have_slipped(self, side: int, number: int) -> bool:
         """Whether the other session may have a ping in the next stretch."""
         last = self.matched[side][-1] if self.matched[side] else -1
-        return number > last and self.due_s(side, number)[1] > self.stretch.lengths_s[1 - side] - self.margin_s
+        latest_s = self.due_s(side, number)[1] + self._lateness_s(side, number)
+        return number > last and latest_s > self.stretch.lengths_s[1 - side]
+
+    def _lateness_s(self, side: int, number: int) -> float:
+        """Return how much later than a ping its counterpart may be: more if the ping was early, less if it was late."""
+        beats, begun_s = self.beats[side], self._begun_s[side]
+        at_s = beats[number].since_start_s
+        before_s = beats[number - 1].since_start_s if number else begun_s
+        early_s = max(before_s + self.interval_s - at_s, begun_s + (number + 1) * self.interval_s - at_s)
+        return min(max(_SLACK + 0.5 + early_s / self.margin_s, _SLACK), 1.0) * self.margin_s if self.margin_s else 0.0
 
     def off(self, side: int, numbers: Sequence[int]) -> Off:
         """Return pings that are missing (0) or too many (1)."""

@@ -47,6 +47,14 @@ def test_a_film_that_is_played_50_times_is_tracked_the_same(how: dict[str, Any])
         assert messages(again(seed, film(), **how), expected) == [], f"seed {seed}"
 
 
+@pytest.mark.parametrize("how", [{}, {"cumulative": True}, {"restarts": False}], ids=str)
+def test_so_it_is_if_the_expectation_was_recorded_with_a_jitter_of_its_own(how: dict[str, Any]):
+    for base in range(100, 103):
+        expected = again(base, film(), **how)
+        for seed in range(15):
+            assert messages(again(seed, film(), **how), expected) == [], f"seeds {base} and {seed}"
+
+
 def test_a_live_stream_that_is_watched_at_other_times_of_the_day_is_tracked_the_same():
     for seed in range(20):
         later = again(seed, film("live", playhead_s=(63_000 + seed * 4_321) % 86_400))
