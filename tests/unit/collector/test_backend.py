@@ -127,6 +127,20 @@ def test_an_event_gets_the_answer_to_the_recorded_one_of_its_type_and_position()
     assert asked.said == []
 
 
+@pytest.mark.parametrize("missing", range(3))
+@pytest.mark.parametrize("more", range(3))
+def test_a_ping_more_or_less_moves_no_other_answer(missing, more):
+    """Each break has another refusal; a player whose pings fall elsewhere gets them at the same events all the same."""
+    breaks = [[("ping", 204)] * 2 + [("adStart", 400 + n), ("adComplete", 410 + n)] for n in range(3)]
+    asked = Asked(recorded=[recorded_session(*(each for one in breaks for each in one))])
+    asked.start()
+    played = [each for n, one in enumerate(breaks) for each in one[n == missing :] + [("ping", 204)] * (n == more)]
+
+    expected = [(type, code) for type, code in played if type != "ping"]
+    given = [(type, status(asked.event(type))) for type, _ in played]
+    assert [each for each in given if each[0] != "ping"] == expected
+
+
 def test_players_at_once_have_sessions_of_their_own():
     asked = Asked(recorded=[recorded_session(("ping", 204), ("ping", 500))])
     first, second = asked.start(), asked.start()
