@@ -112,9 +112,10 @@ def mutated(draw: st.DrawFn) -> tuple[Sample, list[Any]]:
         name: Any = draw(st.integers(0, len(values) - 1))
         while isinstance(place[name], dict | list) and place[name] and draw(st.integers(0, 5)):
             place = place[name]
-            names = list(place) if isinstance(place, dict) else list(range(len(place)))
+            names: list[Any] = list(place) if isinstance(place, dict) else list(range(len(place)))
             interesting = [each for each in names if each in INTERESTING]
-            name = draw(st.sampled_from(interesting if interesting and draw(st.booleans()) else names))
+            prefers_these = draw(st.booleans()) and interesting
+            name = draw(st.sampled_from(interesting if prefers_these else names))
         if isinstance(place, dict) and draw(st.integers(0, 3)) == 0:
             del place[name]
         else:
