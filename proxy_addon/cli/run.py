@@ -142,7 +142,8 @@ def run(
         threshold=threshold,
     )
     with stage:
-        ending = children.run([program, *command[1:]], {**os.environ, **stage.variables})
+        env = {**os.environ, **stage.variables}
+        ending = children.run([program, *command[1:]], env, mark="SESSIONTAPE_CONTROL")
         stage.stop()
         if ending.interrupted_by is not None:
             sys.exit(ending.code or 128 + ending.interrupted_by)

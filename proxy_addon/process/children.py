@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +58,7 @@ def find(name: str) -> str:
     )
 
 
-def run(command: Sequence[str], env: Mapping[str, str]) -> Ending:
+def run(command: Sequence[str], env: Mapping[str, str], mark: str) -> Ending:
     """Run a command to its end. Call it in the main thread.
 
     The command reads and writes our streams itself, so that it finds the terminal that it expects, and whatever it
@@ -65,6 +67,12 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> Ending:
     Ctrl-C on a terminal reaches the command as it reaches us, and what follows is up to it: a debugger goes on. Twice
     within `_AGAIN_S`, it ends the command. Any other signal that tells us to end is passed on; a command that has not
     ended after `GRACE_S`, or when the next signal comes, is killed.
+
+    A command that a signal ended could not end what it had started, so on Linux that is ended, too. What a command leaves
+    running when it ends by itself is left alone.
+
+    Args:
+        mark: Name of a variable in ``env`` with a value of its own, by which what the command started is found.
 
     Raises:
         SettingsError: The command cannot be started.
@@ -80,7 +88,41 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> Ending:
         relay.begin(process)
         code = process.wait()
         relay.end()
+        if code < 0 or relay.interrupted_by is not None:
+            _end_strays(f"{mark}={env[mark]}\0".encode())
     return Ending(code if code >= 0 else 128 - code, relay.interrupted_by)
+
+
+def _end_strays(mark: bytes) -> None:
+    """End the processes with this in their environment: they get a second to end by themselves, then are told to."""
+    for number, wait_s in ((None, 1.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 1.0)):
+        strays = _strays(mark)
+        if number is not None:
+            for each in strays:
+                with suppress(OSError):
+                    os.kill(each, number)
+        _await_end(strays, wait_s)
+
+
+def _strays(mark: bytes) -> list[int]:
+    found = []
+    if sys.platform == "linux":
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended, or belongs to another user
+                if mark in (folder / "environ").read_bytes():
+                    found.append(int(folder.name))
+    return found
+
+
+def _await_end(processes: Iterable[int], timeout_s: float) -> None:
+    until_s = time.monotonic() + timeout_s
+    for each in processes:
+        with suppress(OSError, AttributeError):  # it has ended; or there are no such descriptors here
+            file = os.pidfd_open(each)
+            try:
+                select.select([file], [], [], max(0.0, until_s - time.monotonic()))
+            finally:
+                os.close(file)
 
 
 class _Relay:

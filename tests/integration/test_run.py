@@ -253,11 +253,12 @@ class TestEndings:
             assert not family.survivors()
 
     def test_it_notices_that_its_command_was_killed(self):
-        with running(SLEEPS) as (process, family, output, _):
+        child = "import subprocess\nsubprocess.Popen(['sh', '-c', 'trap : TERM; sleep 60 & wait; wait'])\n"
+        with running(child + SLEEPS) as (process, family, output, _):
             pid = int(read_until(output, b"\n").split()[1])
             os.kill(pid, signal.SIGKILL)
-            assert process.wait(10) == 128 + signal.SIGKILL
-            assert not family.survivors()
+            assert process.wait(20) == 128 + signal.SIGKILL
+            assert not family.survivors(0), "nor does what the command has started"
 
     def test_nothing_of_ours_survives_when_it_is_killed_itself(self, tmp_path):
         temporary = tmp_path / "temporary"
