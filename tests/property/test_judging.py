@@ -307,6 +307,7 @@ _ABOUT_TIMES = {
     "ts-clock-skew",
     "events-before-start",
     "events-long-before-start",
+    "session-over-24h",
 }
 """Which one it is depends on the start and on the latest time before; that a time is wrong does not."""
 
