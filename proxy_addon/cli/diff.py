@@ -23,7 +23,7 @@ from proxy_addon.errors import NotFound
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from proxy_addon.core.personal import Personal
+    from proxy_addon.core.pseudonyms.personal import Personal
 
 
 @click.command()

@@ -118,7 +118,7 @@ def _compare_in(path: Path) -> Any:
 
 
 def _pseudonymised(held: HeldSession, key_file: Path | None, config: Path | None) -> HeldSession:
-    from proxy_addon.core.pseudonyms import Pseudonymiser  # noqa: PLC0415  # as above
+    from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser  # noqa: PLC0415  # as above
     from proxy_addon.files import keys, settings  # noqa: PLC0415
 
     if held.session.pseudonymised:

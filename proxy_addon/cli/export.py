@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from proxy_addon.core.fixtures.held import HeldSession
     from proxy_addon.core.judging.policy import Policy
-    from proxy_addon.core.pseudonyms import Pseudonymiser
+    from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
     from storage.filters import Filters
 
 FORMATS = ("fixture", "har", "ndjson", "csv", "flow")
@@ -162,7 +162,7 @@ class _Sessions:
 
     def pseudonymise(self, key_file: Path | None, config: Path | None) -> None:
         """Replace personal values from now on; sessions that were recorded without them stay as they are."""
-        from proxy_addon.core.pseudonyms import Pseudonymiser  # noqa: PLC0415
+        from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser  # noqa: PLC0415
         from proxy_addon.files import keys, settings  # noqa: PLC0415
 
         key = keys.of_output(map(_id, self._sources)) if key_file is None else keys.key_of(key_file)

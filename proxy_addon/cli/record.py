@@ -130,7 +130,7 @@ def record(
     replaced.
     """
     # Imported here because --help must not wait for mitmproxy and the database.
-    from proxy_addon.core.pseudonyms import Pseudonymiser  # noqa: PLC0415
+    from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
     from proxy_addon.files.keys import key_of  # noqa: PLC0415
     from proxy_addon.recording.options import RecordOptions  # noqa: PLC0415

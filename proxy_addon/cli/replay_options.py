@@ -270,7 +270,7 @@ def run_options(options: Options, config: Path | None) -> RunOptions:
     Raises:
         SettingsError: A file of changes or the settings file cannot be read, or is invalid.
     """
-    from proxy_addon.core.personal import PERSONAL  # noqa: PLC0415
+    from proxy_addon.core.pseudonyms.personal import PERSONAL  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
 
     personal = settings.load_personal(config)

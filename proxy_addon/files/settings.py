@@ -34,8 +34,8 @@ from typing import Any
 from proxy_addon.core import protocol
 from proxy_addon.core.findings import CHECKER_FAILED, Severity
 from proxy_addon.core.judging.policy import DEFAULT, Policy
-from proxy_addon.core.personal import PERSONAL, Personal
 from proxy_addon.core.protocol import Key
+from proxy_addon.core.pseudonyms.personal import PERSONAL, Personal
 from proxy_addon.core.rules import RULES
 from proxy_addon.core.rules.limits import Limits
 from proxy_addon.core.wording import close_to

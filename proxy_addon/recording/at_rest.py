@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.pseudonyms import Pseudonymiser
+from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 
 AT_ONCE = 16 * 1024
 """Largest exchange, in bytes of both bodies, that is pseudonymised in the event loop."""

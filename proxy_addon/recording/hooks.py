@@ -30,7 +30,7 @@ from proxy_addon.core.findings import Finding, Verdict
 from proxy_addon.core.judging.exchanges import refusal
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.news import News
-from proxy_addon.core.pseudonyms import Pseudonymiser
+from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.routes import Operation, parse_route
 from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import SessiontapeError, SettingsError, StorageUnavailable

@@ -13,7 +13,7 @@ from proxy_addon.core.urls import ServerUrl
 
 if TYPE_CHECKING:
     from proxy_addon.core.judging.policy import Policy  # brings the rules, without which --help does
-    from proxy_addon.core.pseudonyms import Pseudonymiser
+    from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 
 DURABILITIES = ("commit", "async")
 UPSTREAM_TIMEOUT_S = 30.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from proxy_addon.core.personal import PERSONAL
+from proxy_addon.core.pseudonyms.personal import PERSONAL
 from proxy_addon.core.replays.changing import SAFE, Changer
 from proxy_addon.core.replays.plans import SessionPlan, cut_short, plan_session, repeated_starts
 from proxy_addon.core.replays.runs import ReplayRun, RunChange, RunOptions, Step, run_changes

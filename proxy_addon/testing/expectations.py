@@ -14,7 +14,7 @@ from proxy_addon.core.expectations.compare import Compare
 from proxy_addon.core.expectations.tracking import compare_tracking
 from proxy_addon.core.fixtures import fixture
 from proxy_addon.core.fixtures.held import HeldSession
-from proxy_addon.core.pseudonyms import Pseudonymiser
+from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.errors import ProtocolError, SettingsError
 from proxy_addon.files import keys, sessions, settings
 from proxy_addon.files.whole import write

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from proxy_addon.core.fixtures.held import HeldSession
-from proxy_addon.core.personal import PERSONAL, Personal
+from proxy_addon.core.pseudonyms.personal import PERSONAL, Personal
 from proxy_addon.core.replays.changing import SAFE, Changer
 from proxy_addon.core.replays.pacing import Speed
 from proxy_addon.core.replays.plans import SessionPlan, plan_session

@@ -16,7 +16,7 @@ from proxy_addon.core.exchange import Exchange, Request
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.exchanges import judge_body, judge_exchange
 from proxy_addon.core.judging.sessions import SessionJudge, events_of, facts_of
-from proxy_addon.core.pseudonyms import Pseudonymiser
+from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.routes import Operation
 from tests import personal, sdk_traffic
 from tests.builders import batch, event, event_dict, exchange, request, response, start

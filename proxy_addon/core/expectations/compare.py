@@ -31,8 +31,8 @@ from fnmatch import translate
 from itertools import pairwise
 from typing import Any
 
-from proxy_addon.core.personal import PERSONAL, Personal
 from proxy_addon.core.protocol import EVENT_TYPES
+from proxy_addon.core.pseudonyms.personal import PERSONAL, Personal
 from proxy_addon.core.wording import quoted, shown, suggestion
 from proxy_addon.errors import SettingsError
 
@@ -72,7 +72,7 @@ VOLATILE = (
     "qoeData/media.qoe.timeToStart",
 )
 """Places whose values differ each time, or between versions of the same player. Only their presence and type count, as
-in all other places of `core.personal`."""
+in all other places of `core.pseudonyms.personal`."""
 IGNORED = ("status",)
 """Places that do not count unless asked for: how upstream answers is not the player's doing."""
 TOLERANCES: Mapping[str, float] = {"params/media.uniqueTimePlayed": DISTANCE_TOLERANCE_S}

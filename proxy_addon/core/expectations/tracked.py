@@ -14,7 +14,7 @@ from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Request
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.protocol import rank_of
-from proxy_addon.core.pseudonyms import Pseudonymiser
+from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.replays.comparing import unlike
 from proxy_addon.core.routes import TRACKING
 

@@ -30,7 +30,7 @@ from proxy_addon.core.expectations.matching import LINE, NEAR_S, matched, strand
 from proxy_addon.core.expectations.pings import ENDS, content_differences, rhythm_differences, stretches
 from proxy_addon.core.expectations.tracked import Tracked, Tracking, is_live, tracking
 from proxy_addon.core.fixtures.held import HeldSession
-from proxy_addon.core.pseudonyms import Pseudonymiser
+from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 
 _HOLE_S = 15.0
 """How far an event may be from a hole in a session to be what is missing there."""

@@ -15,7 +15,7 @@ from typing import Any
 from proxy_addon.core.exchange import Headers, Request
 from proxy_addon.core.jsonspans import Location
 from proxy_addon.core.jsontext import escaped
-from proxy_addon.core.personal import (
+from proxy_addon.core.pseudonyms.personal import (
     CREDENTIAL_HEADERS,
     SENDER_HEADERS,
     VISITOR_IDS,

@@ -39,13 +39,13 @@ from proxy_addon.core.jsonspans import (
     replacements,
     spans,
 )
-from proxy_addon.core.personal import CREDENTIAL_HEADERS, PERSONAL, Personal
-from proxy_addon.core.pseudonyms import Pseudonymiser
+from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
+from proxy_addon.core.pseudonyms.personal import CREDENTIAL_HEADERS, PERSONAL, Personal
+from proxy_addon.core.pseudonyms.tokens import number_pseudonym, pseudonym
 from proxy_addon.core.replays.altered import differences
 from proxy_addon.core.replays.comparing import unlike
 from proxy_addon.core.replays.plans import NOT_FORWARDED, Changed
 from proxy_addon.core.replays.runs import PROFILE
-from proxy_addon.core.tokens import number_pseudonym, pseudonym
 from proxy_addon.core.urls import parse_host
 from proxy_addon.core.wording import close_to
 from proxy_addon.errors import ProtocolError, SettingsError

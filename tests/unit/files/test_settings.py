@@ -9,7 +9,7 @@ import pytest
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.judging.exchanges import judge_body
 from proxy_addon.core.judging.policy import DEFAULT
-from proxy_addon.core.personal import PERSONAL
+from proxy_addon.core.pseudonyms.personal import PERSONAL
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules.body_views import Vocabulary
 from proxy_addon.errors import SettingsError

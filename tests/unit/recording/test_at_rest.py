@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from proxy_addon.core.pseudonyms import Pseudonymiser
+from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.recording.at_rest import AT_ONCE, AtRest, NotPseudonymised
 from tests import personal
 from tests.builders import exchange, response

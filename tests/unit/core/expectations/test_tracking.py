@@ -15,7 +15,7 @@ from proxy_addon.core.expectations.compare import Compare
 from proxy_addon.core.expectations.comparison import Kind
 from proxy_addon.core.expectations.tracking import compare_tracking
 from proxy_addon.core.fixtures.held import HeldSession, fold
-from proxy_addon.core.pseudonyms import Pseudonymiser
+from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.errors import SettingsError
 from tests import builders
 from tests.played import Cue, again, film, pinged, recorded

@@ -11,14 +11,14 @@ import pytest
 from proxy_addon.core.exchange import Request
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.judging.exchanges import judge_body
-from proxy_addon.core.personal import PERSONAL
+from proxy_addon.core.pseudonyms.personal import PERSONAL
+from proxy_addon.core.pseudonyms.tokens import pseudonym
 from proxy_addon.core.replays import changing as changes
 from proxy_addon.core.replays.changing import SAFE, Change, Changer
 from proxy_addon.core.replays.comparing import MOST
 from proxy_addon.core.replays.plans import Changed
 from proxy_addon.core.replays.runs import PROFILE
 from proxy_addon.core.routes import Operation
-from proxy_addon.core.tokens import pseudonym
 from proxy_addon.errors import ProtocolError, SettingsError
 from tests.builders import START_PARAMS, body, event_dict
 

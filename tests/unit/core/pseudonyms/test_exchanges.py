@@ -13,8 +13,8 @@ from proxy_addon.core.events import read_body
 from proxy_addon.core.exchange import header
 from proxy_addon.core.fixtures.held import fold
 from proxy_addon.core.judging.exchanges import judge_exchange
-from proxy_addon.core.personal import PERSONAL
-from proxy_addon.core.pseudonyms import Pseudonymiser
+from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
+from proxy_addon.core.pseudonyms.personal import PERSONAL
 from tests import personal
 from tests.builders import batch, event, event_dict, exchange, request, response, start
 

@@ -4,7 +4,7 @@ Only the bytes of personal values are rewritten. In JSON, everything that is rea
 From the first byte where it is not, nobody can tell what is a name and what a value, so there every letter becomes ``x``
 and every digit ``0``, except in words of the protocol. Parsers then stop at the same place as before.
 
->>> from proxy_addon.core.personal import PERSONAL
+>>> from proxy_addon.core.pseudonyms.personal import PERSONAL
 >>> tell = lambda value, *, is_number: "42" if is_number else "TOKEN"
 >>> masked_json(b'{"userId": "me", "n": {"ip": [1, "x"]}, "t": "kept"}', PERSONAL, tell, str)
 b'{"userId": "TOKEN", "n": {"ip": [42, "TOKEN"]}, "t": "kept"}'
@@ -23,7 +23,7 @@ from typing import Protocol
 
 from proxy_addon.core import protocol
 from proxy_addon.core.jsontext import text_of
-from proxy_addon.core.personal import AUTH_STATE, Personal, normal
+from proxy_addon.core.pseudonyms.personal import AUTH_STATE, Personal, normal
 
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],:]|[^\s{}\[\],:"]++|"', re.DOTALL)
 """The tokens of JSON text; a quotation mark alone begins a string that does not end."""

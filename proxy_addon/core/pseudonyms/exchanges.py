@@ -1,6 +1,6 @@
 r"""Replace the personal values in exchanges by tokens, so that others may see them.
 
-Personal values are those of the members, parameters and headers in `core.personal`, addresses of devices, and what tells
+Personal values are those of the members, parameters and headers in `core.pseudonyms.personal`, addresses of devices, and what tells
 by itself what it is: email addresses, ECIDs and IDs of organisations. The same value gets the same token wherever it
 stands, as long as the key is the same. Where a value that was replaced is repeated elsewhere in the same exchange, for
 example in the message of an answer, it is replaced as well. All other bytes stay as they are.
@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from proxy_addon.core import jsontext
 from proxy_addon.core.exchange import Exchange, Headers, Request, Response, header
-from proxy_addon.core.masking import (
+from proxy_addon.core.pseudonyms.masking import (
     KNOWN_WORDS,
     STRING,
     Unpacked,
@@ -32,9 +32,9 @@ from proxy_addon.core.masking import (
     string_of,
     unpacked,
 )
-from proxy_addon.core.personal import ADDRESS_HEADERS, PERSONAL, Personal, is_secret_header
+from proxy_addon.core.pseudonyms.personal import ADDRESS_HEADERS, PERSONAL, Personal, is_secret_header
+from proxy_addon.core.pseudonyms.tokens import Tokens
 from proxy_addon.core.schemas import is_schema
-from proxy_addon.core.tokens import Tokens
 from proxy_addon.errors import ProtocolError
 
 _TELLING = re.compile(

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from proxy_addon.core.tokens import Tokens, number_pseudonym, pseudonym
+from proxy_addon.core.pseudonyms.tokens import Tokens, number_pseudonym, pseudonym
 
 KEY = b"k"
 DOCUMENTATION = r"(192\.0\.2|198\.51\.100|203\.0\.113)\.[0-9]{1,3}"
