@@ -166,8 +166,7 @@ def _tested(a: str, b: str, store_url: str, format_name: str, asked: _Asked) -> 
     from proxy_addon.reporting.terminal import print_json  # noqa: PLC0415
 
     expected, actual = (sources.held_anywhere(name, store_url) for name in (a, b))
-    compare = replace(Compare.parsed(expected.compare, a), personal=asked.personal)
-    compare = compare.with_rules(asked.ignore, "--ignore")
+    compare = Compare.parsed(expected.compare, a, asked.personal).with_rules(asked.ignore, "--ignore")
     if asked.playhead_tolerance_s is not None:
         compare = replace(compare, playhead_tolerance_s=asked.playhead_tolerance_s)
     comparison = compare_tracking(actual, expected, compare)

@@ -155,7 +155,7 @@ def run(
     if updated:
         _update(expect, expected, recorded, key_file, config)
         expected = {}
-    pairing = paired(expected, recorded)
+    pairing = paired(expected, recorded, settings.load_personal(config))
     trial = trials.Trial(
         command=command,
         code=ending.code,
@@ -234,11 +234,11 @@ def _update(
     Raises:
         SettingsError: There are not as many sessions as files; nothing was written. Or a file cannot be written.
     """
-    from proxy_addon.files import whole  # noqa: PLC0415
+    from proxy_addon.files import settings, whole  # noqa: PLC0415
     from proxy_addon.testing.expectations import as_fixture  # noqa: PLC0415
     from proxy_addon.testing.pairing import paired  # noqa: PLC0415
 
-    pairing = paired(expected, recorded)
+    pairing = paired(expected, recorded, settings.load_personal(config))
     found = {name: each.actual for name, each in pairing.compared.items() if each is not None}
     new = [name for name in names if name not in expected]
     left = [*pairing.unexpected, *(pairing.aside if new else ())]

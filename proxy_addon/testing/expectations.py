@@ -131,7 +131,9 @@ class Expectations:
             return f"{_shortened(expected.path)} is not there"
         path = self._paths.get(id(expected), (None, None))[1]
         name = "expected" if path is None else _shortened(path)
-        compare = Compare.parsed(expected.compare, name).with_rules(ignore, "ignore")
+        compare = Compare.parsed(expected.compare, name, settings.load_personal(self._config)).with_rules(
+            ignore, "ignore"
+        )
         if playhead_tolerance_s is not None:
             compare = replace(compare, playhead_tolerance_s=playhead_tolerance_s)
         comparison = compare_tracking(actual, expected, compare)

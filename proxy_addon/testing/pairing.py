@@ -9,6 +9,7 @@ from proxy_addon.core.expectations.compare import Compare
 from proxy_addon.core.expectations.comparison import Comparison
 from proxy_addon.core.expectations.tracking import compare_tracking
 from proxy_addon.core.fixtures.held import HeldSession
+from proxy_addon.core.pseudonyms.personal import PERSONAL, Personal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Pairing:
     aside: Sequence[HeldSession]
 
 
-def paired(expected: Mapping[str, HeldSession], recorded: Sequence[Recorded]) -> Pairing:
+def paired(expected: Mapping[str, HeldSession], recorded: Sequence[Recorded], personal: Personal = PERSONAL) -> Pairing:
     """Hold recorded sessions to expectations.
 
     A session belongs to an expectation with the same media id; of several, the one with the fewest differences, then the
@@ -48,11 +49,12 @@ def paired(expected: Mapping[str, HeldSession], recorded: Sequence[Recorded]) ->
 
     Args:
         expected: By name.
+        personal: Which members tell who watches, so that their values do not count.
 
     Raises:
         SettingsError: An expectation says how to compare in a way that makes no sense.
     """
-    compare = {name: Compare.parsed(held.compare, name) for name, held in expected.items()}
+    compare = {name: Compare.parsed(held.compare, name, personal) for name, held in expected.items()}
 
     def comparison(name: str, number: int) -> Comparison:
         return compare_tracking(recorded[number].held, expected[name], compare[name])

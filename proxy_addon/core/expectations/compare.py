@@ -129,17 +129,18 @@ class Compare:
     _levels: dict[tuple[str | None, str], Level] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
-    def parsed(cls, value: Any, where: str) -> Compare:
+    def parsed(cls, value: Any, where: str, personal: Personal = PERSONAL) -> Compare:
         """Return the options in the ``"compare"`` member of a fixture; the defaults for None.
 
         Args:
             where: The file, for messages.
+            personal: As the attribute.
 
         Raises:
             SettingsError: A member is unknown or has a value that makes no sense.
         """
         if value is None:
-            return cls()
+            return cls(personal=personal)
         if not isinstance(value, dict):
             raise SettingsError(f'{where}: "compare" must be an object, not {shown(value)}')
         for name in value:
@@ -148,7 +149,7 @@ class Compare:
                     f'{where}: unknown member {quoted(name)} in "compare"{suggestion(name, _MEMBERS)}',
                     hint=f"it may have {', '.join(_MEMBERS)}",
                 )
-        made = cls()
+        made = cls(personal=personal)
         for name in ("any_value", "ignore"):
             made = made.with_rules(_texts(value, name, where), f'{where}: "compare" member {name}', _LEVELS[name])
         seconds: dict[str, Any] = {name: _seconds(value[name], name, where) for name in _SECONDS if name in value}
