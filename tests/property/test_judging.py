@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from proxy_addon.core import protocol
@@ -286,6 +286,7 @@ def test_the_film_has_nothing_but_equal_times_and_two_spellings():
     assert events_of(FILM)[0].ts_ms == BEGIN_MS
 
 
+@settings(derandomize=True)  # what is assumed may not be all: new examples belong to a search, not to every run
 @given(disturbed(), FACTS, st.data())
 def test_what_is_not_known_of_a_session_blames_nobody(events: list[Played], facts: dict[str, Any], data: st.DataObject):
     everything = events_of(events)
