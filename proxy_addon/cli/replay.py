@@ -177,11 +177,12 @@ def _send(
         number: How many sessions wait.
         lasts: Whether the store is there when the command has ended, so that the run can be resumed.
     """
-    from proxy_addon.replay import loops  # noqa: PLC0415  # as above
+    from proxy_addon.files import whole  # noqa: PLC0415  # as above
+    from proxy_addon.replay import loops  # noqa: PLC0415
     from proxy_addon.replay.connecting import make_room  # noqa: PLC0415
     from proxy_addon.replay.run import carry_out  # noqa: PLC0415
     from proxy_addon.reporting.progress import RunProgress  # noqa: PLC0415
-    from proxy_addon.reporting.run_files import write  # noqa: PLC0415
+    from proxy_addon.reporting.run_files import pieces  # noqa: PLC0415
     from storage import runs  # noqa: PLC0415
 
     make_room(sending.concurrency)
@@ -205,7 +206,7 @@ def _send(
         with while_read():  # reports and the exit code count even if nobody reads this
             _print(summary, runs.sessions(db, run.id), as_json=as_json)
         for path in reports:
-            write(path, summary, lambda: runs.sessions(db, run.id))
+            whole.write(path, pieces(path, summary, lambda: runs.sessions(db, run.id)))
         _warn_of_unused(summary.changes if summary.totals.sent else ())
         if ended.error is not None:
             raise ended.error

@@ -1,4 +1,4 @@
-"""Reports of replay runs as files: an HTML page, JSON, or JUnit XML. A file appears only once it is complete."""
+"""Reports of replay runs: an HTML page, JSON, or JUnit XML."""
 
 from __future__ import annotations
 
@@ -41,21 +41,6 @@ def check_path(path: Path) -> None:
         raise SettingsError(f"cannot write {path}", hint="does its folder exist, and may you write there?")
 
 
-def write(path: Path, of: RunSummary, sessions: Sessions) -> None:
-    """Write a report in the format that its name says. An existing file is replaced once the report is complete.
-
-    Raises:
-        SettingsError: The file cannot be written.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            with part.open("w", encoding="utf-8", newline="") as file:
-                file.writelines(_FORMATS[path.suffix.lower()](of, sessions))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as e:
-        raise SettingsError(
-            f"cannot write {path}: {e.strerror}", hint="is there space left, and may you write there?"
-        ) from e
+def pieces(path: Path, of: RunSummary, sessions: Sessions) -> Iterator[bytes]:
+    """Yield a report in the format that its name says."""
+    return map(str.encode, _FORMATS[path.suffix.lower()](of, sessions))

@@ -27,7 +27,8 @@ from proxy_addon.core.replays.runs import (
     percentiles,
 )
 from proxy_addon.errors import SettingsError
-from proxy_addon.reporting.run_files import check_path, write
+from proxy_addon.files import whole
+from proxy_addon.reporting.run_files import check_path, pieces
 from tests.builders import at
 from tests.e2e.test_verdicts import CHROMIUM
 
@@ -83,7 +84,7 @@ def report(
 ) -> str:
     tmp_path.mkdir(exist_ok=True)
     path = tmp_path / name
-    write(path, summary(sessions, changes), lambda: sessions)
+    whole.write(path, pieces(path, summary(sessions, changes), lambda: sessions))
     assert [each.name for each in tmp_path.iterdir() if each.is_file()] == [name]
     return path.read_text(encoding="utf-8")
 
@@ -225,7 +226,7 @@ def test_a_long_run_needs_no_more_memory_than_its_chart(tmp_path, name):
                 yield session
 
         tracemalloc.start()
-        write(tmp_path / name, summary([session]), sessions)
+        whole.write(tmp_path / name, pieces(tmp_path / name, summary([session]), sessions))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return peak
@@ -248,7 +249,8 @@ def test_a_report_that_fails_leaves_what_was_there(tmp_path):
         yield SESSIONS[0]
         raise ZeroDivisionError
 
+    path = tmp_path / "run.json"
     with pytest.raises(ZeroDivisionError):
-        write(tmp_path / "run.json", summary(SESSIONS), broken)
-    assert (tmp_path / "run.json").read_text() == "before"
+        whole.write(path, pieces(path, summary(SESSIONS), broken))
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["before"]
     assert [each.name for each in tmp_path.iterdir()] == ["run.json"]
