@@ -272,7 +272,7 @@ def _entries(file: Unpacked, raws: Iterator[Raw], stream: JsonStream, tally: Tal
     except CutOff as e:
         tally.refuse(f"entry {number}", f"{e}; the file is cut off")
     except ProtocolError as e:
-        tally.refuse(f"entry {number}", f"{e}; what is behind it is not read")
+        tally.refuse(f"entry {number}", f"{e}; the rest of the file is not read")
 
 
 def _decoded(file: Unpacked, raw: Raw) -> Any:
@@ -293,7 +293,7 @@ def _entries_of_lines(file: Unpacked, tally: Tally) -> Iterator[Entry]:
         except StopIteration:
             return
         except ProtocolError as e:
-            tally.refuse(f"line {number + 1}", f"{e}; what is behind it is not read")
+            tally.refuse(f"line {number + 1}", f"{e}; the rest of the file is not read")
             return
         where = f"line {number}"
         if len(line) > LONGEST_STRING and not _MAY_BE_API.search(line):

@@ -39,7 +39,7 @@ def key_of(path: Path | None) -> bytes:
         pass
     except OSError as e:
         raise SettingsError(
-            f"cannot make the key file {path}: {e.strerror}", hint="name a file in a folder of yours"
+            f"cannot make the key file {path}: {e.strerror}", hint="name a file in a folder that you can write to"
         ) from e
     return _read(path)
 
@@ -97,7 +97,7 @@ def _read(path: Path) -> bytes:
         raise SettingsError(f"cannot read the key file {path}: {e.strerror}", hint="is its name right?") from e
     if sys.platform != "win32" and stat.S_IMODE(mode) & 0o077:
         raise SettingsError(
-            f"others can read the key file {path}, and so could try out values",
+            f"others can read the key file {path}, and could find out values with it",
             hint=f"keep it to yourself: chmod 600 {path}",
         )
     try:
@@ -107,6 +107,6 @@ def _read(path: Path) -> bytes:
     if len(key) < _BYTES // 2:
         raise SettingsError(
             f"{path} does not hold a key",
-            hint="name another file, or one that is not there yet: it is made on first use",
+            hint="name another file, or a new one: it is created on first use",
         )
     return key

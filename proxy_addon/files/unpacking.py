@@ -312,7 +312,7 @@ def _check_size(unpacked_bytes: int, packed_bytes: int) -> None:
     if unpacked_bytes > MOST_UNPACKED:
         raise ProtocolError(f"unpacked, it is larger than {MOST_UNPACKED // 1024**3} GiB")
     if unpacked_bytes > max(SUSPICIOUS, MOST_TIMES * packed_bytes):
-        raise ProtocolError(f"unpacked, it is more than {MOST_TIMES} times as large, as no capture is")
+        raise ProtocolError(f"unpacked, it is more than {MOST_TIMES} times as large, which no capture is")
 
 
 def _in_zip(file: Unpacked) -> Unpacked:
@@ -339,7 +339,8 @@ def _in_zip(file: Unpacked) -> Unpacked:
             )
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise SettingsError(
-                f"{file.name} is compressed in a way that few programs know", hint="unpack it, and name what was in it"
+                f"{file.name} is compressed with a method that sessiontape does not know",
+                hint="unpack it, and name what was in it",
             )
 
     requests = [name for name in infos if _PROXYMAN_PART.fullmatch(name)]

@@ -42,7 +42,7 @@ def opened(path: str) -> tuple[Unpacked, Form]:
         raise SettingsError(f"{file.name} is {what}, which sessiontape does not read", hint=way_out)
     raise SettingsError(
         f"{file.name} does not hold sessions in a known format",
-        hint="known formats are fixtures and other exports of sessiontape, HAR, mitmproxy flows, Charles sessions "
+        hint="known formats are fixtures and other exports of sessiontape except CSV, HAR, mitmproxy flows, Charles sessions "
         "(.chlsj), Proxyman logs, lines of 'collector --log', and lists of bodies; for one request body: "
         f"sessiontape check --file {shlex.quote(path)}",
     )
@@ -89,5 +89,5 @@ def _why_none(tally: Tally) -> str:
     if number := tally.skipped.total():
         told.append(f"the file has {number} other {'entry' if number == 1 else 'entries'}")
     if tally.broken:
-        told.append(f"what cannot be read begins with {tally.broken[0]}")
+        told.append(f"the first part that cannot be read is {tally.broken[0]}")
     return "; ".join(told)

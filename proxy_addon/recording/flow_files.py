@@ -159,7 +159,9 @@ def _size(file: BinaryIO) -> tuple[int, int] | None:
     if not digits and not byte:
         return None
     if byte != b":" or not digits:
-        raise ProtocolError("the file is cut off" if not byte else "no flow begins here; what is behind it is not read")
+        raise ProtocolError(
+            "the file is cut off" if not byte else "no flow begins here; the rest of the file is not read"
+        )
     return int(digits) + 1, len(digits) + 1
 
 

@@ -176,7 +176,7 @@ def test_broken_entries_are_listed_and_the_rest_is_kept(tmp_path):
         (b"\x0a\x0d\x0d\x0a" + bytes(20), "a packet capture", "record with a proxy"),
         (zipped({"raw/1_c.txt": b"", "raw/1_s.txt": b"", "_index.htm": b""}), "(.saz)", "HTTPArchive"),
         (zipped({"a.har": PLAIN, "b.har": PLAIN}), "holds 2 files that are HARs", "unpack it"),
-        (zipped({"a.har": PLAIN}, zipfile.ZIP_LZMA), "a way that few programs know", "unpack it"),
+        (zipped({"a.har": PLAIN}, zipfile.ZIP_LZMA), "a method that sessiontape does not know", "unpack it"),
         (zipped({"a.har": PLAIN})[:-30], "damaged or cut off", "copy or export it again"),
         (b"SQLite format 3\0" + bytes(90), "a database", "--store sqlite:///FILE"),
         (gzip.compress(gzip.compress(gzip.compress(gzip.compress(b"{}")))), "packed more than", "unpack it"),
@@ -253,8 +253,8 @@ def test_only_plain_files_beside_a_har_are_read(tmp_path, monkeypatch):
 
 def test_what_unpacks_to_too_much_is_not_read_to_its_end(tmp_path, monkeypatch):
     limits = {
-        "MOST_UNPACKED": "unpacked, it is larger than 0 GiB; what is behind it is not read",
-        "SUSPICIOUS": "unpacked, it is more than 100 times as large, as no capture is; what is behind it is not read",
+        "MOST_UNPACKED": "unpacked, it is larger than 0 GiB; the rest of the file is not read",
+        "SUSPICIOUS": "unpacked, it is more than 100 times as large, which no capture is; the rest of the file is not read",
     }
     bomb = COMPACT[:-3] + b" " * 50_000_000 + COMPACT[-3:]
     for packed in (gzip.compress(bomb), zipped({"a.har": bomb})):
@@ -335,7 +335,7 @@ def test_flows_that_are_not_requests_of_the_api_are_counted_by_kind(tmp_path):
 
 def test_a_list_of_bodies_is_no_recording(tmp_path):
     (tmp_path / "a.json").write_text('[{"eventType": "play"}]', encoding="utf-8")
-    with pytest.raises(SettingsError, match="is a list of bodies: requests without answers"):
+    with pytest.raises(SettingsError, match="is a list of bodies: it has requests but no answers"):
         sources.capture(str(tmp_path / "a.json"))
 
 

@@ -235,7 +235,7 @@ def test_what_cannot_be_read_in_a_file_is_said_and_the_rest_is_judged(folder):
         ("show empty.json", "empty.json: the session has no events"),
         (
             "show none.har",
-            "the file has 1 other entry; what cannot be read begins with entry 1: the file ends at byte 76",
+            "the file has 1 other entry; the first part that cannot be read is entry 1: the file ends at byte 76",
         ),
         ("show broken.json", "broken.json: exchange 1: request is null; expected an object"),
         (f"show shown.json#{OTHER_SESSION_ID}", "shown.json has no session called"),

@@ -189,7 +189,7 @@ def test_what_a_file_lacks_is_told_once_with_the_exchanges_that_lack_it():
     notes = shown.partition("\nNotes\n")[2].partition("\n\n")[0].splitlines()
     assert notes == [
         "  #1  the tool says net::ERR_ABORTED, although there is an answer",
-        "  #2, #3, #9  its body is not in the file: Chromium does not tell a body that is a Blob or comes from a cloned Request",
+        "  #2, #3, #9  its body is not in the file: Chromium does not report a body that is a Blob or comes from a cloned Request",
         "  #7  its body is not in the file: Playwright does not keep a body without Content-Type",
         "  #9  the browser never sent it, because its preflight failed: net::ERR_FAILED",
     ]

@@ -97,7 +97,7 @@ def _without_holes(rows: list[Row], ours: Tracking, theirs: Tracking) -> tuple[l
         rows = [row for number, row in enumerate(rows) if number not in filled]
         numbers = ", ".join(hole.number for hole in holes[:_LISTED]) + (", …" if len(holes) > _LISTED else "")
         bodies = "body is" if len(holes) == 1 else "bodies are"
-        remarks.append(f"{len(holes)} {whose} {bodies} not in the file, so that nothing is compared there: {numbers}")
+        remarks.append(f"{len(holes)} {whose} {bodies} not in the file, so nothing is compared there: {numbers}")
     return rows, remarks
 
 
