@@ -38,7 +38,7 @@ _SETTINGS: Mapping[str, str] = {
     "config": "file with the settings of the rules; by default sessiontape.toml or pyproject.toml in the current folder",
     "timeout": "how many seconds wait_for waits; 10 by default",
     "key-file": "file with the key of the tokens that --tape-update writes in place of personal values, as for "
-    "'sessiontape export'; it is made if it is missing",
+    "'sessiontape export'; created if it does not exist",
 }
 """What the command line, the marker and the ini file can set."""
 _OF_MARKER = frozenset({*(name.replace("-", "_") for name in _SETTINGS), "answers", "faults"})
@@ -52,7 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--tape-update",
         action="store_true",
-        help="write the files that assert_same_tracking compares with anew, where they differ or are missing",
+        help="rewrite the files that assert_same_tracking compares with, if they differ or are missing",
     )
     group.addoption(
         "--tape-keep", metavar="DIR", help="keep what is recorded in DIR, in one store for each process of the test run"
@@ -325,7 +325,7 @@ def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
     for mark in request.node.iter_markers("tape"):
         marked = {**mark.kwargs, **marked}
         if mark.args or not mark.kwargs.keys() <= _OF_MARKER:
-            pytest.fail(f"the marker tape takes {', '.join(sorted(_OF_MARKER))}, each by its name", pytrace=False)
+            pytest.fail(f"the marker tape takes only keyword arguments: {', '.join(sorted(_OF_MARKER))}", pytrace=False)
     return marked
 
 

@@ -171,7 +171,7 @@ class _Received:
         if self._bytes > MOST_BYTES:
             raise TooMuchCame(
                 f"a collector keeps {MOST_BYTES // 1024**2} MiB of requests, and received more",
-                hint="clear() it between the parts of a test",
+                hint="call clear() between the parts of a test",
             )
 
 

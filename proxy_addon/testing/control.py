@@ -190,7 +190,7 @@ class Control:
     async def _sessions(self, call: _Call) -> Response:
         wanted = call.query.get("wait")
         if wanted not in (None, "started", "ended"):
-            raise _Refused(HTTPStatus.BAD_REQUEST, f"wait={wanted}: sessions are waited for as started or ended")
+            raise _Refused(HTTPStatus.BAD_REQUEST, f"wait={wanted}; expected started or ended")
         number = _whole(call.query, "count", 1)
 
         def is_there(found: Sequence[Judged]) -> bool:
@@ -469,7 +469,7 @@ def _body(raw: bytes) -> dict[str, Any]:
     except ValueError as e:
         raise _Refused(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {e}") from e
     if not isinstance(value, dict):
-        raise _Refused(HTTPStatus.BAD_REQUEST, "the body is no JSON object")
+        raise _Refused(HTTPStatus.BAD_REQUEST, "the body is not a JSON object")
     return value
 
 
@@ -479,7 +479,7 @@ def _text(body: Mapping[str, Any], name: str, names: Sequence[str]) -> str | Non
             raise _Refused(HTTPStatus.BAD_REQUEST, f"unknown member {each!r}", hint=f"known are {', '.join(names)}")
     value = body.get(name)
     if value is not None and not isinstance(value, str):
-        raise _Refused(HTTPStatus.BAD_REQUEST, f"{name} is no string")
+        raise _Refused(HTTPStatus.BAD_REQUEST, f"{name} is not a string")
     return value
 
 

@@ -41,7 +41,7 @@ class Missing:
         if name.startswith("__"):  # Python itself asks, and needs to hear it in its own way
             raise AttributeError(name)
         raise SettingsError(
-            f"{_shortened(self.path)} is not there yet",
+            f"{_shortened(self.path)} does not exist yet",
             hint="with --tape-update, the test that compares with it writes it; run that one first",
         )
 
@@ -153,7 +153,7 @@ class Expectations:
             )
         if path.exists() and not is_fixture(path.read_bytes()):
             raise SettingsError(
-                f"--tape-update does not write {_shortened(path)}, because it is no fixture",
+                f"--tape-update does not write {_shortened(path)}, because it is not a fixture",
                 hint="'sessiontape export FILE --format fixture' makes a fixture of any file with sessions",
             )
         before = None if isinstance(expected, Missing) else expected
@@ -202,7 +202,9 @@ def _sessions_in(path: str) -> Sequence[HeldSession]:
     """
     found, tally = captures.sessions(*captures.opened(path))
     if tally.broken_count:
-        raise SettingsError(f"{tally.broken[0]}", hint="a test is held to whole files only: mend it, or write it anew")
+        raise SettingsError(
+            f"{tally.broken[0]}", hint="tests need a file that can be read completely: repair it, or write it again"
+        )
     return found
 
 

@@ -68,7 +68,10 @@ def _answers(status: str, description: str, schema: Schema | None, **errors: str
         **errors: Why it is refused, by ``s`` and the status.
     """
     fine = {"description": description, **({} if schema is None else {"content": _json(schema)})}
-    others = {"s403": "The request comes from a page or under a name that is not of this machine.", **errors}
+    others = {
+        "s403": "The request comes from a page that was not served from this machine, or its Host does not name this machine.",
+        **errors,
+    }
     refused = {
         name[1:]: {"description": text, "content": _json(_ref("Error"))} for name, text in sorted(others.items())
     }
@@ -152,14 +155,14 @@ _SCHEMAS: Schema = {
     ),
     "Event": _object(
         {
-            "session": {"type": "string", "description": "The id of its session."},
+            "session": {"type": "string", "description": "The id of the event's session."},
             "session_id": _or_null("string"),
             "seq": {"type": "integer", "description": "The number of its exchange within the session."},
             "event_type": _or_null("string"),
             "playhead_s": _or_null("number"),
             "ts_ms": _or_null("integer"),
             "received_at": _TIME,
-            "status": {"type": ["integer", "null"], "description": "Of the answer; null if there was none."},
+            "status": {"type": ["integer", "null"], "description": "The status of the answer; null if there was none."},
             "outcome": _one_of(Outcome),
             "body": {"description": "The event as it was sent; null if a number in it is too large for JSON readers."},
         }
@@ -228,7 +231,7 @@ _PATHS: Schema = {
                 _parameter("type", "Only events of this type, such as ping.", _TEXT),
                 _parameter("session", "Only events of the session with this id or session_id.", _TEXT),
                 _MEDIA,
-                _parameter("wait", "Wait until there are so many of these events.", {**_WHOLE, "default": 0}),
+                _parameter("wait", "Wait until there are this many such events.", {**_WHOLE, "default": 0}),
                 _TIMEOUT,
             ],
             "responses": _answers(
@@ -270,7 +273,9 @@ _PATHS: Schema = {
         "delete": {
             "operationId": "forgetFaults",
             "summary": "Forget the faults that were ordered; those of the command line stay",
-            "responses": _answers("204", "Done.", None, s409="There is no collector, as above."),
+            "responses": _answers(
+                "204", "Done.", None, s409="There is no collector, because the run records a real upstream."
+            ),
         },
     },
     "/cases": {

@@ -259,7 +259,7 @@ def test_a_setting_comes_from_the_command_line_then_the_marker_then_the_ini_file
         project, "-o", "tape_timeout=soon", "-k", "plain", errors=1, deselected=2
     )
     project.makepyfile(test_settings="import pytest\n@pytest.mark.tape(upsteam=1)\ndef test_misspelt(recorder): pass\n")
-    assert "the marker tape takes answers, config, faults, key_file, timeout, upstream, each by its name" in run(
+    assert "the marker tape takes only keyword arguments: answers, config, faults, key_file, timeout, upstream" in run(
         project, errors=1
     )
 
