@@ -27,7 +27,7 @@ from proxy_addon.process import signals
 COMMANDS = {
     "record": "Run a proxy that records what players send.",
     "addon-path": "Print the path of the addon file for 'mitmdump -s'.",
-    "collector": "Run a stand-in for the back end.",
+    "collector": "Run a stand-in for the real server.",
     "run": "Run a test command, record what its player reports, and judge it.",
     "sessions": "List recorded sessions, newest first.",
     "exchanges": "List exchanges that belong to no session.",
@@ -40,7 +40,7 @@ COMMANDS = {
     "delete": "Delete sessions with everything recorded in them.",
     "replay": "Send recorded sessions to another server.",
     "runs": "List replay runs, or show one of them.",
-    "expect": "Write a session as the expectation of tests.",
+    "expect": "Write a session to a file with which tests compare.",
     "diff": "Compare two sessions, or a session with its replay.",
     "db": "Create, upgrade and check the store.",
     "demo": "Watch a short tour: record, check and replay a session.",

@@ -33,7 +33,7 @@ from proxy_addon.reporting.words import counted
     metavar="N|max",
     default="1",
     show_default=True,
-    help="With --from: delay answers by the recorded time divided by N, or with max not at all.",
+    help="With --from: delay each answer by the recorded time divided by N; max does not delay them.",
 )
 @click.option(
     "--fault",
@@ -70,7 +70,7 @@ def collector(
     config: Path | None,
     store_url: str,
 ) -> None:
-    """Run a stand-in for the back end, to develop and test against.
+    """Run a stand-in for the real server, to develop and test against.
 
     The collector opens sessions, accepts their events and refuses what the protocol does not allow. It keeps nothing
     after it ends. Stop it with Ctrl-C.

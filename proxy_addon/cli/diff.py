@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="[B]", required=False)
 @click.option("--run", "run_name", metavar="RUN", help="Instead of B: compare A with its replay in this run.")
-@click.option("--as-test", is_flag=True, help="Compare B as tracking with A, which says what is expected of it.")
+@click.option(
+    "--as-test", is_flag=True, help="Compare only what was tracked, as a test does: A is the expectation, B is tested."
+)
 @click.option(
     "--format",
     "format_name",

@@ -55,7 +55,7 @@ from proxy_addon.reporting.words import counted
     "--key-file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Key of the tokens: with the same key, a value has the same token in all files. It is made if there is none.",
+    help="File with the key of the tokens: with the same key, a value gets the same token in all files. Created if it does not exist.",
 )
 @config_option
 @store_option
@@ -72,28 +72,28 @@ def expect(
     config: Path | None,
     store_url: str,
 ) -> None:
-    """Write a session as the expectation of tests.
+    """Write a session to a file with which tests compare.
 
     SESSION is an id, a back-end session ID, a unique prefix of either, 'last', or a file (see 'sessiontape show
-    --help'). The expectation is a fixture whose "compare" member says how 'sessiontape diff --as-test', 'sessiontape run
-    --expect' and the pytest plugin compare with it. Read it, change it, and commit it.
+    --help'). The expectation is a fixture whose "compare" member says what may differ when 'sessiontape diff --as-test',
+    'sessiontape run --expect' and the pytest plugin compare with it. Read it, change it, and commit it.
     """
     from proxy_addon.core.expectations.compare import Compare, document  # noqa: PLC0415  # --help does without
     from proxy_addon.core.fixtures import fixture  # noqa: PLC0415
     from proxy_addon.files import whole  # noqa: PLC0415
 
     if raw and key_file is not None:
-        raise click.UsageError("--key-file is the key of tokens, and --raw writes none: use one of them")
+        raise click.UsageError("--raw writes no tokens, so --key-file has no effect: leave out one of them")
     if output.exists() and not force:
         raise SettingsError(
-            f"{output} is there already",
-            hint='--force replaces it, and keeps its "compare" member; or name another file',
+            f"{output} already exists",
+            hint='--force replaces it and keeps its "compare" member; or name another file',
         )
     held = sources.held_anywhere(session, store_url)
     if not held.has_answers:
         raise SettingsError(
-            f"{session} has no answers, and a fixture is made of requests with their answers",
-            hint=f"'sessiontape diff --as-test {session} SESSION' takes it as it is",
+            f"{session} has no answers, which a fixture needs",
+            hint=f"'sessiontape diff --as-test {session} SESSION' compares with it as it is",
         )
     Compare().with_rules(ignore, given("ignore"))
     Compare().with_rules(any_value, given("any_value"))

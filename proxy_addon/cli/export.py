@@ -45,14 +45,14 @@ _STDOUT = "-"
     type=click.Choice(FORMATS),
     required=True,
     help="fixture: a JSON file for each session, to read, commit and test with. har: for browsers' tools and proxies. "
-    "ndjson: an exchange a line. csv: an event a line, for spreadsheets. flow: for mitmproxy.",
+    "ndjson: one exchange per line. csv: one event per line, for spreadsheets. flow: for mitmproxy.",
 )
 @click.option(
     "-o",
     "--output",
     metavar="PATH",
     required=True,
-    help="Where to write: a file, or - for stdout. Fixtures of several sessions go into this folder.",
+    help="Where to write: a file, or - for stdout. For fixtures of several sessions, a folder, which gets a file for each.",
 )
 @click.option(
     "--raw",
@@ -64,7 +64,7 @@ _STDOUT = "-"
     "--key-file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Key of the tokens: with the same key, a value has the same token in all exports. It is made if there is none.",
+    help="File with the key of the tokens: with the same key, a value gets the same token in all exports. Created if it does not exist.",
 )
 @filter_options
 @config_option
@@ -94,7 +94,7 @@ def export(
     """
     require_selection(names, filters, everything=everything, verb="exported", of_files=True)
     if raw and key_file is not None:
-        raise click.UsageError("--key-file is the key of tokens, and --raw writes none: use one of them")
+        raise click.UsageError("--raw writes no tokens, so --key-file has no effect: leave out one of them")
     from proxy_addon.files import settings  # noqa: PLC0415  # --help does without the rules
 
     with _Sessions(names, filters, settings.load(config), store_url, allow_empty=allow_empty) as sessions:
@@ -240,7 +240,7 @@ def _fixtures(sessions: _Sessions, output: str) -> list[str]:
         return [output]
     if output == _STDOUT:
         raise click.UsageError(
-            f"{counted(sessions.number, 'session')} are as many fixtures: name a folder with --output, or use --format ndjson"
+            f"{counted(sessions.number, 'session')} need a fixture file each: name a folder with --output, or use --format ndjson"
         )
     paths = []
     for each in sessions:

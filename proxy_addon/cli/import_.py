@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 @click.command("import")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.option("--name", metavar="NAME", help="Name of the recording; by default that in the file, or the file's name.")
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="Name of the recording. By default, it is taken from the file, or is the file's name.",
+)
 @config_option
 @json_option
 @store_option
@@ -72,7 +76,7 @@ def import_(*, files: tuple[str, ...], name: str | None, config: Path | None, as
         if len(done) == 1:
             raise SettingsError(
                 f"nothing was imported from {done[0].path}: it has no request to the Media Collection API",
-                hint="requests to it have /api/v1/ in their path",
+                hint="requests to the API have /api/v1/ in their path",
             )
         click.echo("sessiontape: nothing was imported", err=True)
         sys.exit(2)
@@ -119,10 +123,7 @@ class _File:
             kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(self.tally.skipped.items()))
             yield f"  skipped {counted(self.tally.skipped.total(), 'entry', 'entries')}: {kinds}"
         if self.tally.incomplete:
-            yield (
-                f"  {counted(self.tally.incomplete, 'exchange')} without the body of the request, which the file does "
-                "not have"
-            )
+            yield f"  {counted(self.tally.incomplete, 'exchange')} whose request body is not in the file"
         for remark in self.tally.remarks:
             yield f"  {remark}"
         for broken in self._broken():

@@ -57,7 +57,7 @@ def opened(names: Sequence[str], store_url: str) -> Iterator[ReplaySource]:
     if of_files and len(of_files) < len(dict.fromkeys(names)):
         stored = next(name for name in names if name not in of_files)
         raise click.UsageError(
-            f"{of_files[0]} is a file and {stored} is not: replay sessions of files and of the store one after the other"
+            f"{of_files[0]} is a file and {stored} is not: replay files and stored sessions in separate commands"
         )
     found, chosen = _in_files(of_files)
     with ExitStack() as stack:

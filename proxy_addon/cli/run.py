@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     "--from",
     "session",
     metavar="SESSION",
-    help="Let the collector answer as production answered this session, of the store or a file.",
+    help="Let the collector answer as production answered this session, from the store or a file.",
 )
 @click.option(
     "--expect",
@@ -72,15 +72,15 @@ if TYPE_CHECKING:
     "--update",
     is_flag=True,
     allow_from_autoenv=False,
-    help="Write what is recorded to the files of --expect instead of comparing it. Refused where the environment variable "
+    help="Write what is recorded to the files of --expect instead of comparing it. Refused if the environment variable "
     "CI is set.",
 )
 @click.option(
     "--key-file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="With --update: the key by which personal values become tokens, so that they stay the same from one update to the "
-    "next. Made if it is missing.",
+    help="With --update: file with the key of the tokens that replace personal values, so that tokens stay the same from one "
+    "update to the next. Created if it does not exist.",
 )
 @config_option
 @click.option(
@@ -89,7 +89,7 @@ if TYPE_CHECKING:
     metavar="URL",
     envvar="SESSIONTAPE_STORE",
     show_envvar=True,
-    help="Keep the recording in this store; by default it is dropped at the end. --from looks here, too.",
+    help="Keep the recording in this store; by default it is dropped at the end. --from also finds its SESSION here.",
 )
 def run(
     *,
@@ -108,12 +108,12 @@ def run(
 ) -> None:
     """Run a test command, record what its player reports, and judge it.
 
-    The command finds in its environment where the player has to report to: SESSIONTAPE_URL, and SESSIONTAPE_HOST, the
-    same without http://. SESSIONTAPE_CONTROL is the address of an HTTP API by which a test waits for sessions and orders
-    faults. Input, output and terminal are the command's own; what this command says goes to stderr.
+    Let the player report to the address in the environment variable SESSIONTAPE_URL; SESSIONTAPE_HOST is the same without
+    http://. SESSIONTAPE_CONTROL is the address of an HTTP API with which a test waits for sessions and orders faults.
+    COMMAND has the terminal to itself; sessiontape prints its result on stderr.
 
-    Exit code: that of COMMAND if it failed, and 128 + N if signal N ended it; else 2 if nothing was recorded, 1 for
-    findings or differences, else 0.
+    Exit code: that of COMMAND if it failed, and 128 + N if signal N ended it; else 2 if nothing was recorded or not all
+    could be stored, 1 for findings or differences, else 0.
     """
     # Imported here because --help must not wait for the HTTP library, the database and the rules.
     from proxy_addon.core.findings import Severity  # noqa: PLC0415
@@ -171,9 +171,15 @@ def run(
     if not judged:
         _say("nothing was recorded: let the player report to the address in SESSIONTAPE_URL")
     elif store_url is not None:
-        _say(f"{counted(len(judged), 'session')} kept: 'sessiontape sessions --name {stage.name}' lists them")
+        them = "it" if len(judged) == 1 else "them"
+        _say(
+            f"{counted(len(judged), 'session')} kept: with the same --store, 'sessiontape sessions --name {stage.name}' "
+            f"lists {them}"
+        )
     if expected and pairing.aside:
-        _say(f"{counted(len(pairing.aside), 'session')} of other cases not compared: no --expect is for them")
+        _say(
+            f"{counted(len(pairing.aside), 'session')} of other cases not compared: --expect names no file for these cases"
+        )
     if update and not updated:
         _say("nothing was updated, because the command failed" if ending.code else "nothing was updated")
     if report is not None:
@@ -184,7 +190,7 @@ def run(
 def _check_update(expect: Sequence[str], key_file: Path | None, *, update: bool) -> None:
     if not update:
         if key_file is not None:
-            raise click.UsageError("--key-file is for --update, which writes files with tokens")
+            raise click.UsageError("--key-file needs --update, which writes the files with tokens")
         return
     if not expect:
         raise click.UsageError("--update needs the file to write: --expect FIXTURE")
@@ -216,7 +222,7 @@ def _expected(names: Sequence[str], *, update: bool) -> Mapping[str, HeldSession
         Compare.parsed(found[name].compare, name)  # so that a mistake is told before the command runs
         if update and (name != path or not is_fixture(read(path))):
             raise SettingsError(
-                f"--update does not write {name}, because it is no fixture of one session",
+                f"--update does not write {name}, because it is not a fixture with one session",
                 hint=f"'sessiontape export {name} --format fixture -o FILE.json' makes one of it",
             )
     return found
@@ -244,9 +250,9 @@ def _update(
     left = [*pairing.unexpected, *(pairing.aside if new else ())]
     if len(found) < len(expected) or len(left) != len(new):
         raise SettingsError(
-            f"nothing was updated: {counted(len(recorded), 'session')} recorded for {counted(len(names), 'file')} of "
-            "--expect",
-            hint="repeat --expect so that each session has a file",
+            f"nothing was updated: {counted(len(recorded), 'session')} recorded, but --expect names "
+            f"{counted(len(names), 'file')}",
+            hint="give --expect once for each session",
         )
     found |= dict(zip(new, left, strict=True))
     for name, held in found.items():

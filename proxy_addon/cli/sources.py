@@ -34,7 +34,7 @@ def capture(path: str) -> Capture:
     file, form = captures.opened(path)
     if form in (Form.LISTED, Form.BODIES):
         raise SettingsError(
-            f"{file.name} is {form}: requests without answers, which are no recording",
+            f"{file.name} is {form}: it has requests but no answers, so it is not a recording",
             hint="'sessiontape check', 'show' and 'replay' take it as it is",
         )
     return captures.capture(file, form)
@@ -85,7 +85,7 @@ def _tell(name: str, tally: Tally) -> None:
     """Say what a file lacks, so that nobody takes what is left for all."""
     told = list(tally.remarks)
     if tally.incomplete:
-        told.append(f"{counted(tally.incomplete, 'request')} without a body, because the file does not have it")
+        told.append(f"{counted(tally.incomplete, 'request')} whose body is not in the file")
     if tally.broken_count:
         entries = "1 entry cannot" if tally.broken_count == 1 else f"{tally.broken_count} entries cannot"
         told.append(f"{entries} be read")

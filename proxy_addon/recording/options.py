@@ -26,8 +26,8 @@ PSEUDONYMISE_HELP = (
     "forwarded stays as it is."
 )
 KEY_FILE_HELP = (
-    "Make the tokens with the key in this file, so that several recordings have the same; made on first use. By default a "
-    "random key that is kept nowhere."
+    "File with the key of the tokens, so that several recordings have the same tokens. Created if it does not exist. By "
+    "default, the key is random and not kept."
 )
 TIMEOUT_HELP = "Answer with 504 if the upstream takes longer than this."
 

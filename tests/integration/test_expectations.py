@@ -82,7 +82,7 @@ def test_an_expectation_is_replaced_on_purpose_only_and_keeps_how_it_is_compared
     before = path.read_bytes()
     refused = run(*write)
     assert (refused.returncode, path.read_bytes()) == (2, before)
-    assert "is there already" in refused.stderr
+    assert "already exists" in refused.stderr
     assert run(*write, "--force", "--raw", "--ignore", "qoeData").returncode == 0
     document = json.loads(path.read_bytes())
     assert document["compare"]["any_value"] == ["params/media.id"]
