@@ -1,4 +1,4 @@
-"""The key by which personal values become tokens: in a file that the user names, or one of this user's own.
+"""The key of the tokens that replace personal values: from a file that the user names, or from a secret of this user.
 
 By default, an output has a key of its own, so that its readers cannot tell that somebody is in another output, too. It
 follows from a secret of the user and from what is written, so that the same sessions give the same output each time.

@@ -1,4 +1,4 @@
-"""Open a file of other people's making: taken out of gzip, zlib or zip, in UTF-8 without a byte order mark.
+"""Open a file that any program wrote: unpacked from gzip, zlib or zip, in UTF-8 without a byte order mark.
 
 Nothing is unpacked to disk, and never more than a piece of a file is in memory. What a file becomes when it is unpacked
 is bounded, and so are the files beside it that it may name.
@@ -28,17 +28,17 @@ from proxy_addon.errors import ProtocolError, SettingsError
 
 CHUNK = 256 * 1024
 MOST_UNPACKED = 8 * 1024**3
-"""A compressed file is not read further than this, in bytes."""
+"""How many bytes of a compressed file are read at most, once it is unpacked."""
 SUSPICIOUS, MOST_TIMES = 64 * 1024**2, 100
-"""Nor is one that becomes larger than this, in bytes, and so many times as large as it is: captures do not."""
+"""A file that unpacks to more than so many bytes, and to so many times its size, is not read: no capture does that."""
 LARGEST_ATTACHED = 64 * 1024**2
-"""A larger file beside a HAR is not read, in bytes."""
+"""The largest file beside a HAR that is read, in bytes."""
 MOST_ATTACHED = 256 * 1024**2
-"""Nor is any more of them when so much has been read, in bytes."""
+"""How many bytes of the files beside a HAR are read in all."""
 LARGEST_WHOLE = 256 * 1024**2
-"""A larger file is not read if it must be in memory as a whole, in bytes."""
+"""The largest file that is read if all of it must be in memory, in bytes."""
 MOST_PARTS = 100_000
-"""A zip file with more files in it is refused."""
+"""How many files a zip file may hold."""
 _HEAD = 64 * 1024
 _LAYERS = 3
 """How many times a file may be packed: a HAR in gzip in a zip."""
@@ -159,7 +159,7 @@ def unpacked(path: str) -> Unpacked:
 
 
 def foreign(file: Unpacked) -> tuple[str, str] | None:
-    """Return what a file of another kind is, and how to get its content to us; None if we do not know it either."""
+    """Return what a file that we cannot read is, and what to do instead; None if we do not know."""
     with file.reopen() as opened:
         begin = _beginning(opened, 512)
     if b"<charles-session" in begin:

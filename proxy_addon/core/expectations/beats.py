@@ -78,7 +78,7 @@ class Pace:
 
 @dataclass(slots=True, kw_only=True)
 class Rhythm:
-    """What came of comparing.
+    """The result of comparing pings.
 
     Attributes:
         matches: Actual place by expected place, of pings that belong together.

@@ -41,9 +41,9 @@ PLAYHEAD_TOLERANCE_S = 1.0
 DISTANCE_TOLERANCE_S = 1.5
 """The SDKs look at the clock every 0.5 to 1.5 s. Source: Media Collection API, pings, gaps and timeouts."""
 PING_TOLERANCE_S = 1.0
-"""How much sooner or later than due a ping may be, for timers are not exact."""
+"""How early or late a ping may be, because timers are not exact."""
 START_TOLERANCE_S = 5.0
-"""How much longer it may take from the start to the next event: what a player waits for is the network. The SDKs give
+"""How much the time from the start to the next event may differ, because the player waits for the network. The SDKs give
 up on an answer after this time. Source: Media Collection API, timeouts."""
 
 
@@ -74,7 +74,7 @@ VOLATILE = (
 """Places whose values differ each time, or between versions of the same player. Only their presence and type count, as
 in all other places of `core.pseudonyms.personal`."""
 IGNORED = ("status",)
-"""Places that do not count unless asked for: how upstream answers is not the player's doing."""
+"""Places that do not count unless asked for: the player does not decide how upstream answers."""
 TOLERANCES: Mapping[str, float] = {"params/media.uniqueTimePlayed": DISTANCE_TOLERANCE_S}
 """Numbers that measure time."""
 

@@ -1,4 +1,4 @@
-"""What came of comparing two sessions as tracking."""
+"""The result of comparing two sessions as tracking."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _SHOWN = 60
 
 
 class Kind(StrEnum):
-    """In what a difference consists."""
+    """The kinds of differences."""
 
     VALUE = "value"
-    """A member is missing, too many, or has another value or type."""
+    """A member is missing or not expected, or has another value or type."""
     MISSING = "missing"
     """An event is missing."""
     EXTRA = "extra"
-    """An event is too many."""
+    """An event is not expected."""
     MOVED = "moved"
-    """An event comes at another time, beyond other events."""
+    """An event comes at another time, and has passed other events."""
     ORDER = "order"
     """Events that depend on each other come in another order."""
     PLAYHEAD = "playhead"
@@ -145,7 +145,7 @@ def laid_out(
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What came of comparing two sessions.
+    """The result of comparing two sessions.
 
     Attributes:
         rows: All events of both, in order.

@@ -19,13 +19,13 @@ from proxy_addon.core.expectations.tracked import Tracked
 from proxy_addon.core.protocol import EVENTS
 
 _MOST_CELLS = 40_000
-"""How many pairs of events are weighed at most at a time; longer strands are cut into pieces."""
+"""How many pairs of events are compared at a time; longer strands are cut into pieces."""
 _PIECE = 200
 NEAR_S = 2.0
-"""Within so many seconds, two events of the same kind are in the same place."""
+"""Two events of the same kind that are at most this far apart, in seconds, are in the same place."""
 _FAR_S = 30.0
 _BESIDE_S = 0.05
-"""The events of one call have the same ts, or are so little apart."""
+"""How far the events of one call are apart at most, in seconds."""
 _BESIDE = 8
 """How many events around one are looked at."""
 

@@ -14,7 +14,7 @@ from proxy_addon.core.expectations.matching import LINE, strand
 from proxy_addon.core.expectations.tracked import Tracked
 
 _ALWAYS = 5
-"""So many pings must have a member before its absence from one means anything."""
+"""How many pings must have a member before its absence from another one is a difference."""
 _RESTARTS = frozenset({"play", "pauseStart", "bufferStart"})
 """Events that restart the timer of SDKs. Source: Media Collection API, pings, gaps and timeouts."""
 _AD_ENDS = frozenset({"adComplete", "adSkip", "adBreakStart", "adBreakComplete", "sessionComplete", "sessionEnd"})

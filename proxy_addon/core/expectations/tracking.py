@@ -1,7 +1,7 @@
 """Compare what a player reported with what it is expected to report.
 
 Events are matched by type and order, then compared: members and values, playheads, and the time since the event before.
-A difference is told once, where it begins; what follows from it, such as all later playheads, is only counted.
+A difference is reported once, where it begins; what follows from it, such as all later playheads, is only counted.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 
 _HOLE_S = 15.0
-"""How far an event may be from a hole in a session to be what is missing there."""
+"""How near, in seconds, an event must be to a hole to count as what is missing there."""
 _LISTED = 4
 _CROSSED = 50
-"""How many events before and after one are searched for one that it has crossed."""
+"""How many events before and after a moved one are searched for the one that it has passed."""
 _WAITS = frozenset({"sessionStart", "bufferStart"})
 """Events after which a player waits for the network."""
 _DEFAULT = Compare()
@@ -168,7 +168,7 @@ class _Comparing:
                     yield difference(Kind.VALUE, number, (about, place), message, (one, other))
 
     def _playheads(self) -> Iterator[Difference]:
-        """Compare playheads. One that is off by as much as the one before is not told again."""
+        """Compare playheads. One that is off by as much as the one before is not reported again."""
         places = {id(event): place for place, event in enumerate(self.ours.events)}
         tolerance_s = self.compare.playhead_tolerance_s
         offset: _Offset | None = None
@@ -232,7 +232,7 @@ class _Comparing:
             before = ours, theirs
 
     def _alone(self) -> Iterator[Difference]:
-        """Tell of events that have no counterpart, neighbours together."""
+        """Report events that have no counterpart, neighbours together."""
         run: list[int] = []
         before: list[Tracked | None] = [None, None]
         before_run: list[Tracked | None] = [None, None]
@@ -267,7 +267,7 @@ class _Comparing:
         return difference(kind, run[0], (first.type, "event"), message, rows=run[-1] - run[0] + 1)
 
     def _beyond_the_end(self) -> Iterator[Difference]:
-        """Tell of events that fall behind the end of the session, whatever strand they are in."""
+        """Report events that come after the end of the session, whatever strand they are in."""
         expected, actual = self.ours.events, self.theirs.events
         ends = [(one, other) for one, other in sorted(self.in_order.items()) if expected[one].type in ENDS]
         firsts: list[int] = []  # the first of the ends from each on, as the player reported them
@@ -285,7 +285,7 @@ class _Comparing:
                 yield difference(Kind.ORDER, row, (expected[one].type, "order"), message)
 
     def _moves(self) -> Iterator[Difference]:
-        """Tell of events that are elsewhere."""
+        """Report events that have moved."""
         expected, actual = self.ours.events, self.theirs.events
         for one, other in sorted(self.moved.items()):
             ours, theirs = expected[one], actual[other]
