@@ -101,7 +101,7 @@ def collector(tape_collector: Collector) -> Collector:
 
 @pytest.fixture
 def recorder(tape_recorder: Recorder) -> Recorder:
-    """A recording proxy before the collector or ``tape_upstream``; the same as ``tape_recorder``."""
+    """A recording proxy in front of the collector or ``tape_upstream``; the same as ``tape_recorder``."""
     return tape_recorder
 
 
@@ -137,7 +137,7 @@ def tape_collector(request: pytest.FixtureRequest, _tape_files: Expectations) ->
 
 @pytest.fixture
 def tape_recorder(request: pytest.FixtureRequest, tape_upstream: str | None, _tape_store: str) -> Iterator[Recorder]:
-    """A recording proxy on a free port, fresh for each test; what it warns of is on stderr when the test is over."""
+    """A recording proxy on a free port, fresh for each test; its warnings are printed on stderr after the test."""
     upstream = tape_upstream or request.getfixturevalue("tape_collector").url
     with ExitStack() as running:
         with _plainly():
@@ -213,7 +213,7 @@ def media_session(_tape_files: Expectations) -> Callable[[str], HeldSession]:
 
 @pytest.fixture
 def assert_conforms(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """A function that holds a session to the rules."""
+    """A function that fails the test if the rules find an error in a session."""
 
     @_plain
     def assert_conforms(
@@ -223,7 +223,7 @@ def assert_conforms(request: pytest.FixtureRequest) -> Callable[..., None]:
         ignore: str | Iterable[str] = (),
         fail_on: str = "error",
     ) -> None:
-        """Fail if the rules find something in a session, which counts as over.
+        """Fail if the rules find something in a session, which is judged as if it were over.
 
         Args:
             select: Only findings of these rules count.
@@ -241,7 +241,7 @@ def assert_conforms(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 @pytest.fixture
 def assert_same_tracking(request: pytest.FixtureRequest, _tape_files: Expectations) -> Callable[..., None]:
-    """A function that holds what a player did to what it did before."""
+    """A function that fails the test if a session does not report what is expected."""
 
     @_plain
     def assert_same_tracking(
@@ -253,7 +253,7 @@ def assert_same_tracking(request: pytest.FixtureRequest, _tape_files: Expectatio
     ) -> None:
         """Fail if a session does not report the same as another one.
 
-        With ``--tape-update``, an expectation that `media_session` read is written anew instead.
+        With ``--tape-update``, rewrite the file that `media_session` read instead.
 
         Args:
             ignore: What may differ, in addition to what the expectation says under ``compare``.
@@ -283,7 +283,7 @@ def _tape_files(request: pytest.FixtureRequest) -> Expectations:
 
 @pytest.fixture(scope="session")
 def _tape_store(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """URL of the store of this process: recorders that find it made start faster, and its recordings are told apart."""
+    """URL of the store of this process, shared by its recorders: they start faster if the store exists."""
     from proxy_addon.testing.recorders import prepare
 
     prepare()  # what takes longest comes first, because it happens in another process
@@ -312,7 +312,7 @@ def _in_python(name: str) -> str:
 
 
 def _file(request: pytest.FixtureRequest, name: str) -> Path | None:
-    """Return a setting that is a file: typed from the current folder, otherwise from pytest's rootdir."""
+    """Return a setting that is a file: relative to the current folder if typed, otherwise to pytest's rootdir."""
     path = _setting(request, name)
     typed = request.config.getoption(f"--tape-{name}")
     folder = request.config.rootpath if typed is None else request.config.invocation_params.dir
@@ -320,7 +320,7 @@ def _file(request: pytest.FixtureRequest, name: str) -> Path | None:
 
 
 def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Return the arguments of the markers of a test; those of a function go before those of its class and module."""
+    """Return the arguments of the markers of a test; those of a function override those of its class and module."""
     marked: dict[str, Any] = {}
     for mark in request.node.iter_markers("tape"):
         marked = {**mark.kwargs, **marked}
@@ -350,7 +350,7 @@ def _several(names: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _plain[**P, R](function: Callable[P, R]) -> Callable[P, R]:
-    """Make an error that the user can fix a failure of the test, at its line that calls the function."""
+    """Turn an error that the user can fix into a failure of the test, at the line that calls the function."""
 
     @functools.wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -366,7 +366,7 @@ def _plain[**P, R](function: Callable[P, R]) -> Callable[P, R]:
 
 @contextmanager
 def _plainly() -> Iterator[None]:
-    """Make an error that the user can fix a failure of the set-up, without a traceback: no line of the test is in it."""
+    """Turn an error that the user can fix into a failure of the set-up, without a traceback: no line of the test is in it."""
     from proxy_addon.errors import SessiontapeError
 
     try:

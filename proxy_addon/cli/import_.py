@@ -1,4 +1,4 @@
-"""``sessiontape import``: what files of other tools, and fixtures, hold."""
+"""``sessiontape import``: store what files of other tools and fixtures hold."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from proxy_addon.reporting.words import counted
 def complaint(
     held: HeldSession, policy: Policy, *, select: Iterable[str] = (), ignore: Iterable[str] = (), fail_on: str = "error"
 ) -> str:
-    """Return what the rules find in a session, which counts as over, as ``check`` prints it; empty if it passes.
+    """Return what the rules find in a session, judged as over, as ``check`` prints it; empty if it passes.
 
     Args:
         select: Only findings of these rules count; empty for all.

@@ -39,7 +39,7 @@ from proxy_addon.testing.verdicts import Judged
 
 LONGEST_WAIT_S = 600.0
 _WAIT_S = 10.0
-"""How long a request that waits does so, unless it says."""
+"""How long a request waits if it does not say how long."""
 _LOCAL = {"127.0.0.1", "localhost", "::1"}
 _JSON = "application/json"
 _CLOSED = (SessionState.ENDED, SessionState.COMPLETED)

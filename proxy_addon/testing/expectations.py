@@ -1,4 +1,4 @@
-"""Files of sessions that a test is held to: finding, reading, comparing and writing them."""
+"""Files with the sessions that a test expects: finding, reading, comparing and writing them."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Expectations:
                 return
 
     def _new(self, name: str) -> Path:
-        """Return the path at which to write a file that is not there: in the first of `FOLDERS` beside the test that is."""
+        """Return the path for a new file: in the first of `FOLDERS` that exists beside the test."""
         if len(Path(name).parts) > 1:
             return self._beside / name
         there = [self._beside / each for each in FOLDERS[1:] if (self._beside / each).is_dir()]
@@ -140,7 +140,7 @@ class Expectations:
         return "" if comparison.is_same else text(comparison, expected=name)
 
     def write(self, actual: HeldSession, expected: HeldSession) -> Path:
-        """Write what a player did over what was expected of it, keeping how they are compared; return the path.
+        """Replace what was expected by what a player did, keep ``compare``, and return the path.
 
         Raises:
             SettingsError: The expectation is not one that `read` returned or its file is no fixture, or it cannot be
@@ -209,7 +209,7 @@ def _sessions_in(path: str) -> Sequence[HeldSession]:
 
 
 def is_fixture(raw: bytes) -> bool:
-    """Whether a file is a fixture, so that it can be written anew without losing anything else."""
+    """Whether a file is a fixture, so that it can be rewritten without losing anything else."""
     try:
         return fixture.is_fixture(jsontext.loads(raw))
     except ProtocolError:

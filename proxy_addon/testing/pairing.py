@@ -1,4 +1,4 @@
-"""Which recorded session is held to which expectation."""
+"""Which recorded session is compared with which expectation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Pairing:
 
 
 def paired(expected: Mapping[str, HeldSession], recorded: Sequence[Recorded], personal: Personal = PERSONAL) -> Pairing:
-    """Hold recorded sessions to expectations.
+    """Match recorded sessions with expectations.
 
     A session belongs to an expectation with the same media id; of several, the one with the fewest differences, then the
     first. If as many expectations as sessions remain, they belong together in order, because then a media id has changed.

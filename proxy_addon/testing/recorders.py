@@ -58,7 +58,7 @@ class Over:
 
 
 class RunningRecorder:
-    """A recording proxy on a free port of this machine, before an upstream; a context manager.
+    """A recording proxy on a free port of this machine, in front of an upstream; a context manager.
 
     It stores an exchange before it passes the answer on, so that what was answered is always among `sessions`.
 
@@ -202,7 +202,7 @@ class RunningRecorder:
 
 
 def _messages(process: Connection) -> Iterator[Any]:
-    """Yield what a recorder tells until it has ended."""
+    """Yield the messages of a recorder until it has ended."""
     with suppress(OSError, EOFError):
         while True:
             yield process.recv()

@@ -125,7 +125,7 @@ class Stage:
 
     @property
     def remarks(self) -> Sequence[str]:
-        """What recorder and collector have to say, one line each: warnings, and what the answers could not be found for."""
+        """Warnings of the recorder, and requests that the collector found no recorded answer for, one per line."""
         warnings = self._recorder.warnings if self._recorder else ()
         return [*warnings, *(self._collector.remarks if self._collector else ())]
 

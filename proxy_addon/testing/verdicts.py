@@ -1,4 +1,4 @@
-"""What a recording holds, judged like by `sessiontape check`."""
+"""The sessions of a recording, judged as by `sessiontape check`."""
 
 from __future__ import annotations
 
