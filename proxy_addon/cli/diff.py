@@ -76,7 +76,7 @@ def diff(
     'sessiontape show --help'). With --run RUN, A is compared with what the replay run sent and got.
 
     With --as-test, events are compared by what they mean: IDs, versions and times differ each time and do not count, and
-    pings are a rhythm. A is the expectation, usually a file that 'sessiontape expect' wrote.
+    pings are compared as a rhythm. A is the expectation, usually a file that 'sessiontape expect' wrote.
 
     Exit code: 1 if something differs, else 0.
     """

@@ -44,7 +44,7 @@ from proxy_addon.reporting.words import counted
     metavar="SECONDS",
     help="How far playheads may be apart.  [default: 1]",
 )
-@click.option("--force", is_flag=True, help='Replace an expectation that is there, and keep its "compare" member.')
+@click.option("--force", is_flag=True, help='Replace FILE if it exists, and keep its "compare" member.')
 @click.option(
     "--raw",
     is_flag=True,
@@ -92,8 +92,8 @@ def expect(
     held = sources.held_anywhere(session, store_url)
     if not held.has_answers:
         raise SettingsError(
-            f"{session} has no answers, which a fixture needs",
-            hint=f"'sessiontape diff --as-test {session} SESSION' compares with it as it is",
+            f"{session} has requests but no answers, so it cannot become an expectation",
+            hint=f"'sessiontape diff --as-test {session} SESSION' compares with it directly",
         )
     Compare().with_rules(ignore, given("ignore"))
     Compare().with_rules(any_value, given("any_value"))

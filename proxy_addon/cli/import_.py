@@ -42,8 +42,8 @@ def import_(*, files: tuple[str, ...], name: str | None, config: Path | None, as
     """Import sessions from files, as if they had been recorded.
 
     FILE is a fixture or NDJSON file of 'sessiontape export', a HAR file of a browser or a proxy, a mitmproxy flow file, a
-    Charles session (.chlsj), a Proxyman log, or any other file that 'sessiontape show' reads. What it is follows from
-    its content. Requests to other servers than the Media Collection API are skipped and counted.
+    Charles session (.chlsj), a Proxyman log, or any other file with answers that 'sessiontape show' reads.
+    sessiontape recognises it by its content. Requests to other servers than the Media Collection API are skipped and counted.
 
     Importing a file again stores nothing twice.
 

@@ -35,7 +35,7 @@ def capture(path: str) -> Capture:
     if form in (Form.LISTED, Form.BODIES):
         raise SettingsError(
             f"{file.name} is {form}: it has requests but no answers, so it is not a recording",
-            hint="'sessiontape check', 'show' and 'replay' take it as it is",
+            hint="'sessiontape check', 'show' and 'replay' take it directly",
         )
     return captures.capture(file, form)
 
