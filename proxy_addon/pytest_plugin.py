@@ -90,7 +90,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"sessiontape: wrote {path}")
     folder = _kept_in(config)
     for store in sorted(folder.glob("*.db")) if folder else ():
-        terminalreporter.write_line(f"sessiontape: sessiontape sessions --store sqlite:///{store}")
+        terminalreporter.write_line(
+            f"sessiontape: to list what was recorded: sessiontape sessions --store sqlite:///{store}"
+        )
 
 
 @pytest.fixture
