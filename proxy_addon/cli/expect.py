@@ -92,7 +92,7 @@ def expect(
     held = sources.held_anywhere(session, store_url)
     if not held.has_answers:
         raise SettingsError(
-            f"{session} has requests but no answers, so it cannot become an expectation",
+            f"{session} has no answers, so it cannot become an expectation",
             hint=f"'sessiontape diff --as-test {session} SESSION' compares with it directly",
         )
     Compare().with_rules(ignore, given("ignore"))
