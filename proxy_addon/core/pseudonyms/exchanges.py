@@ -52,7 +52,6 @@ _FORM = re.compile(rb"""[\w.%+\[\]$-]{1,64}=(?!=*\s*\Z)[^\s&]*+(?:&[\w.%+\[\]$-]
 """Names with values, as of a form. What ends with its only equals sign is Base64."""
 _PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?P<port>:[0-9]+)\Z")
 _FORWARDED = re.compile(r"""(?P<name>\b(?:for|by)\s*=\s*)(?P<value>"[^"]*"|[^;,\s]*)""", re.IGNORECASE)
-_VIA = re.compile(r"(?P<version>\s*[^\s,]+\s+)(?P<by>[^\s,]+)[^,]*")
 _SCHEME = re.compile(r"(?P<scheme>basic|bearer|digest|negotiate|ntlm|token|apikey|hawk|oauth|jwt|key) +", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<scheme>(?:[A-Za-z][A-Za-z0-9+.-]*:)?//)(?:(?P<user>[^/?#]*)@)?(?P<host>[^/?#]*)")
 _SECRET_LIKE = re.compile(
@@ -423,7 +422,7 @@ class _Work:
             case _Way.FORWARDED:
                 new = _FORWARDED.sub(lambda match: match["name"] + self._listed_address(match["value"]), text)
             case _Way.VIA:
-                new = _VIA.sub(lambda match: match["version"] + self.told(match["by"]), text) if is_request else text
+                new = ",".join(map(self._proxy, text.split(","))) if is_request else text
             case _Way.PAGE:
                 new = self.url(text, is_page=True)
             case _Way.URL:
@@ -448,6 +447,14 @@ class _Work:
         told_name = self._telling(_unquoted(name))
         kept_name = name if told_name == _unquoted(name) else _quoted(told_name, "")
         return f"{kept_name}={value if new == quoted else mark + _quoted(new, '@') + mark}"
+
+    def _proxy(self, text: str) -> str:
+        """Return an element of ``Via`` with the name of the proxy replaced: version, name, perhaps a comment."""
+        words = text.split(None, 2)
+        if len(words) < 2:
+            return text
+        begin = text.index(words[1], text.index(words[0]) + len(words[0]))
+        return text[:begin] + self.told(words[1])
 
     def _listed_address(self, text: str) -> str:
         bare = text.strip().strip('"')
