@@ -34,13 +34,13 @@ class Imported:
     """How much was imported so far. What a file holds that was imported from it before counts, too.
 
     Attributes:
-        outside: How many of the exchanges belong to no session.
+        elsewhere: How many of the sessions the store has from elsewhere, too: recorded, or from another file.
     """
 
     sessions: int = 0
     events: int = 0
     exchanges: int = 0
-    outside: int = 0
+    elsewhere: int = 0
 
 
 def earlier(db: Connection, file_sha256: str) -> RecordingRun | None:
@@ -83,9 +83,7 @@ def store_file(
         judged = [Judged(each, tuple(judge_exchange(each))) for each in sorted(batch, key=attrgetter("received_at"))]
         saved = save_batch(store, run, judged)
         touched |= dict.fromkeys(each.session.id for each in saved.touched)
-        inside = sum(len(each.exchanges) for each in saved.touched)
         done.exchanges += len(batch)
-        done.outside += len(batch) - inside
         yield done
     for some in batched(touched, AT_ONCE):
         _judge(store, some, judge_session, done)
@@ -100,6 +98,7 @@ def _judge(store: Store, ids: Sequence[str], judge: JudgeSession, done: Imported
             found.append((session.id, judge(session, beside, exchanges.of_session(db, session.id))))
             done.sessions += 1
             done.events += session.events
+        done.elsewhere += sessions.number_stored_twice(db, [id for id, _ in found])
     with store.write() as db:
         for id, of_session in found:
             findings.replace_of_session(db, id, of_session)

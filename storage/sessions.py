@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from itertools import batched
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, distinct, func, or_, select, update
 
 from proxy_addon.core.sessions import (
     BESIDE_WINDOW,
@@ -124,6 +124,14 @@ def get(db: Connection, ids: Sequence[str]) -> list[Session]:
     """Return the sessions with these ids of ours, in the order of the ids; missing ones are left out."""
     found = {session.id: session for session in _named(db, SessionRow.id.in_(ids), limit=len(ids))}
     return [found[name] for name in ids if name in found]
+
+
+def number_stored_twice(db: Connection, ids: Sequence[str]) -> int:
+    """Return how many of these sessions another recording has, too: with the same upstream and back-end ID."""
+    mine, other = SessionRow.__table__.alias("mine"), SessionRow.__table__.alias("other")
+    same = and_(other.c.session_key == mine.c.session_key, other.c.recording_id != mine.c.recording_id)
+    query = select(func.count(distinct(mine.c.id))).join_from(mine, other, same).where(mine.c.id.in_(ids))
+    return int(db.execute(query).scalar_one())
 
 
 def opened_beside(db: Connection, session: Session) -> str | None:

@@ -6,10 +6,11 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,7 +22,7 @@ from proxy_addon.cli.options import config_option, json_option, store_option
 from proxy_addon.cli.output import while_read
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.sessions import Session
-from proxy_addon.errors import SettingsError
+from proxy_addon.errors import ProtocolError, SettingsError
 from proxy_addon.reporting.words import counted
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("fixture", "har", "ndjson", "csv", "flow")
 _STDOUT = "-"
+_SLASHES = ("/", os.sep)
 
 
 @click.command()
@@ -169,6 +171,17 @@ class _Sessions:
         self._pseudonymiser = Pseudonymiser(key, settings.load_personal(config))
 
     @property
+    def are_raw(self) -> bool:
+        """Whether personal values are written as they are."""
+        return self._pseudonymiser is None
+
+    @property
+    def recording(self) -> str | None:
+        """The name of the recording, if all are of one."""
+        names = {self._session(source).recording for source in self._sources}
+        return names.pop() if len(names) == 1 else None
+
+    @property
     def are_pseudonymised(self) -> bool:
         """Whether no personal value is left in any of them."""
         if self._pseudonymiser is not None:
@@ -231,69 +244,105 @@ def _fixtures(sessions: _Sessions, output: str) -> list[str]:
     from proxy_addon.core.fixtures import fixture  # noqa: PLC0415
     from proxy_addon.files import whole  # noqa: PLC0415
 
-    def text(each: _Exported) -> str:
-        return fixture.document(each.session, each.exchanges, version=__version__, compare=each.compare)
+    def text(each: _Exported, path: Path) -> str:
+        compare = each.compare if each.compare is not None else _compare_in(path)
+        return fixture.document(each.session, each.exchanges, version=__version__, compare=compare)
 
     folder = Path(output)
-    if sessions.number == 1 and not output.endswith(("/", os.sep)) and not folder.is_dir():
-        _write_one(output, map(text, sessions))
+    if sessions.number == 1 and not output.endswith(_SLASHES) and not folder.is_dir():
+        _write_one(output, (text(each, folder) for each in sessions), raw=sessions.are_raw)
         return [output]
     if output == _STDOUT:
         raise click.UsageError(
             f"{counted(sessions.number, 'session')} need a fixture file each: name a folder with --output, or use --format ndjson"
         )
-    paths = []
+    paths: list[str] = []
     for each in sessions:
-        path = folder / _file_name(each.session)
+        path = _free(folder / _file_name(each.session), paths)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise SettingsError(f"cannot make the folder {folder}: {e.strerror}", hint="name another with -o") from e
-        whole.write(path, [text(each).encode()])
+        whole.write(path, [text(each, path).encode()], is_private=sessions.are_raw)
         paths.append(str(path))
     return paths
 
 
+def _compare_in(path: Path) -> Any:
+    """Return the ``"compare"`` member of a fixture that is about to be replaced, because people have reviewed it."""
+    from proxy_addon.core import jsontext  # noqa: PLC0415
+    from proxy_addon.core.fixtures import fixture  # noqa: PLC0415
+
+    try:
+        value = jsontext.loads(path.read_bytes()) if path.is_file() else None
+    except (OSError, ProtocolError):
+        return None
+    if value is None or not fixture.is_fixture(value) or value.get("compare") is None:
+        return None
+    click.echo(f'sessiontape: the "compare" member of {path} is kept', err=True)
+    return value["compare"]
+
+
 def _file_name(session: Session) -> str:
     """Return a name that is the same each time, sorts by time, and tells people what the session is."""
-    about = re.sub(r"[^A-Za-z0-9]+", "-", session.media_id or session.player_name or "session").strip("-")[:40]
-    return f"{session.started_at:%Y%m%dT%H%M%SZ}-{about or 'session'}-{session.id[:8]}.json"
+    about = _plain(session.media_id or session.player_name or "session")[:40]
+    id = _plain(session.session_id or session.id)[:8]
+    return f"{session.started_at:%Y%m%dT%H%M%SZ}-{about or 'session'}-{id or session.id[:8]}.json"
 
 
-def _one_file(pieces: Callable[[_Sessions], Iterable[str | bytes]]) -> Callable[[_Sessions, str], list[str]]:
+def _plain(text: str) -> str:
+    """Return text of a device as a part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
+
+
+def _free(path: Path, taken: Sequence[str]) -> Path:
+    """Return a path under which this export has not written a session yet."""
+    names = chain([path], (path.with_stem(f"{path.stem}-{number}") for number in count(2)))
+    return next(each for each in names if str(each) not in taken)
+
+
+Pieces = Generator[str] | Generator[bytes]
+
+
+def _one_file(pieces: Callable[[_Sessions], Pieces]) -> Callable[[_Sessions, str], list[str]]:
     def write(sessions: _Sessions, output: str) -> list[str]:
-        _write_one(output, pieces(sessions))
+        if output.endswith(_SLASHES) or Path(output).is_dir():
+            raise click.UsageError(f"{output} is a folder, but this format is one file: name a file with --output")
+        _write_one(output, pieces(sessions), raw=sessions.are_raw)
         return [output]
 
     return write
 
 
-def _write_one(output: str, pieces: Iterable[str | bytes]) -> None:
+def _write_one(output: str, pieces: Pieces, *, raw: bool) -> None:
     from proxy_addon.files import whole  # noqa: PLC0415
 
-    written = (piece.encode() if isinstance(piece, str) else piece for piece in pieces)
-    with closing(written):
+    with closing(pieces):  # before the store is closed, even if nobody reads on
+        written = (piece.encode() if isinstance(piece, str) else piece for piece in pieces)
         if output != _STDOUT:
-            whole.write(Path(output), written)
+            whole.write(Path(output), written, is_private=raw)
             return
         with while_read():
             sys.stdout.buffer.writelines(written)
 
 
-def _ndjson(sessions: _Sessions) -> Iterator[str]:
+def _ndjson(sessions: _Sessions) -> Generator[str]:
     from proxy_addon.core.fixtures.ndjson import line  # noqa: PLC0415
     from proxy_addon.core.judging.exchanges import judge_exchange  # noqa: PLC0415
     from proxy_addon.core.sessions import AsOf  # noqa: PLC0415
     from proxy_addon.reporting.documents import exchange_document, session_document  # noqa: PLC0415
 
+    are_pseudonymised = sessions.are_pseudonymised
     for each in sessions:
-        about = session_document(each.session, AsOf(now=each.session.last_event_at))
+        # The first line speaks for the file: readers need to know before they have read it all.
+        session = replace(each.session, pseudonymised=are_pseudonymised)
+        about = session_document(session, AsOf(now=session.last_event_at))
         for seq, exchange in enumerate(each.exchanges, 1):
             document = exchange_document(exchange, seq, judge_exchange(exchange, sessions.policy))
             yield f"{json.dumps(line(document, about), separators=(',', ':'))}\n"
 
 
-def _csv(sessions: _Sessions) -> Iterator[str]:
+def _csv(sessions: _Sessions) -> Generator[str]:
     from proxy_addon.core.fixtures import events_csv  # noqa: PLC0415
     from proxy_addon.core.judging.exchanges import judge_exchange  # noqa: PLC0415
 
@@ -306,17 +355,23 @@ def _csv(sessions: _Sessions) -> Iterator[str]:
         yield from events_csv.lines(each.session, judged, columns)
 
 
-def _har(sessions: _Sessions) -> Iterable[str]:
+def _har(sessions: _Sessions) -> Generator[str]:
     from proxy_addon.core.fixtures import har_writing  # noqa: PLC0415
 
-    return har_writing.document(sessions.exchanges(), version=__version__, pseudonymised=sessions.are_pseudonymised)
+    yield from har_writing.document(
+        sessions.exchanges(),
+        version=__version__,
+        pseudonymised=sessions.are_pseudonymised,
+        recording=sessions.recording,
+    )
 
 
-def _flows(sessions: _Sessions) -> Iterator[bytes]:
+def _flows(sessions: _Sessions) -> Generator[bytes]:
     from proxy_addon.recording import flow_files  # noqa: PLC0415
 
+    are_pseudonymised = sessions.are_pseudonymised  # as in _ndjson
     for each in sessions:
-        yield from flow_files.pieces(each.session, each.exchanges)
+        yield from flow_files.pieces(replace(each.session, pseudonymised=are_pseudonymised), each.exchanges)
 
 
 _WRITERS: Mapping[str, Callable[[_Sessions, str], list[str]]] = {

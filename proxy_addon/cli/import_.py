@@ -97,7 +97,6 @@ class _File:
     sessions: int = 0
     events: int = 0
     exchanges: int = 0
-    outside: int = 0
     error: str | None = None
 
     def document(self) -> dict[str, object]:
@@ -154,7 +153,12 @@ def _import(file: _File, name: str | None, policy: Policy, store_url: str) -> No
         run = _run_of(store, file, name, capture)
         for done in _stored(store, run, chain([first], found), policy):
             file.sessions, file.events = done.sessions, done.events
-            file.exchanges, file.outside = done.exchanges, done.outside
+            file.exchanges = done.exchanges
+        if done.elsewhere:
+            file.tally.remark(
+                f"{counted(done.elsewhere, 'session')} of it {'is' if done.elsewhere == 1 else 'are'} in the store once "
+                "more, recorded or from another file"
+            )
 
 
 def _run_of(store: Store, file: _File, name: str | None, capture: Capture) -> RecordingRun:
@@ -167,13 +171,12 @@ def _run_of(store: Store, file: _File, name: str | None, capture: Capture) -> Re
     with store.read() as db:
         before = earlier(db, sha256)
     if before is not None:
-        capture.tally.remark(
-            f"a file with the same content was imported before, as recording {before.name!r}: nothing is stored twice"
-        )
+        called = "" if before.name is None else f", as recording {before.name!r}"
+        capture.tally.remark(f"a file with the same content was imported before{called}: nothing is stored twice")
         return before
     return RecordingRun(
         id=sha256[:16],
-        name=name or capture.recording or Path(file.path).name,
+        name=name or capture.recording or (None if capture.is_ours else Path(file.path).name),
         started_at=datetime.now(UTC),
         version=__version__,
         pseudonymised=capture.pseudonymised,

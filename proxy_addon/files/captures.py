@@ -140,12 +140,14 @@ def capture(file: Unpacked, form: Form) -> Capture:
             )
         case Form.EXCHANGES:
             about = _session_of_first_line(file)
-            name = about.get("recording")
+            name, pseudonymised = about.get("recording"), about.get("pseudonymised") is True
+            lines = _entries_of_lines(file, tally)
             return Capture(
                 form=str(form),
-                exchanges=ndjson.exchanges(_entries_of_lines(file, tally), tally),
+                exchanges=ndjson.exchanges(lines, tally, pseudonymised=pseudonymised),
                 tally=tally,
-                pseudonymised=about.get("pseudonymised") is True,
+                is_ours=True,
+                pseudonymised=pseudonymised,
                 recording=name if isinstance(name, str) else None,
             )
         case Form.LOGGED:
@@ -199,8 +201,10 @@ def _har(file: Unpacked, form: Form, log: Mapping[str, Any], entries: Iterable[E
         form=har.form(log) if log else str(form),
         exchanges=har.exchanges(entries, log, tally, file.attached),
         tally=tally,
+        is_ours=har.is_ours(log),
         lacks_failures=har.lacks_failures(log),
         pseudonymised=har.pseudonymised(log),
+        recording=har.recording(log),
     )
 
 

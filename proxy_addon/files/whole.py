@@ -9,8 +9,11 @@ from pathlib import Path
 from proxy_addon.errors import SettingsError
 
 
-def write(path: Path, pieces: Iterable[bytes]) -> None:
+def write(path: Path, pieces: Iterable[bytes], *, is_private: bool = False) -> None:
     """Write a file. What is no regular file, such as a pipe, is written as it comes.
+
+    Args:
+        is_private: Whether a new file is for its owner alone.
 
     Raises:
         SettingsError: The file cannot be written.
@@ -18,7 +21,8 @@ def write(path: Path, pieces: Iterable[bytes]) -> None:
     part = path if path.exists() and not path.is_file() else path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         try:
-            with part.open("wb") as file:
+            mode = 0o600 if is_private else 0o666
+            with open(part, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
                 file.writelines(pieces)
             if part != path:
                 part.replace(path)

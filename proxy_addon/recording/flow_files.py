@@ -84,14 +84,26 @@ def capture(file: BinaryIO, name: str) -> Capture:
         )
     tally = Tally()
     meta = _meta_of(first)
-    recording = meta.get("recording")
+    recording, pseudonymised = meta.get("recording"), meta.get("pseudonymised") is True
+    frames = chain([] if first is None else [first], frames)
     return Capture(
         form="a mitmproxy flow file" if number is None else f"a mitmproxy flow file of format {number}",
-        exchanges=_exchanges(file, chain([] if first is None else [first], frames), tally),
+        exchanges=_exchanges(file, _all_pseudonymised(frames) if pseudonymised else frames, tally),
         tally=tally,
-        pseudonymised=meta.get("pseudonymised") is True,
+        is_ours=bool(meta),
+        pseudonymised=pseudonymised,
         recording=recording if isinstance(recording, str) else None,
     )
+
+
+def _all_pseudonymised(frames: Iterable[_Frame]) -> Iterator[_Frame]:
+    """Yield frames; those that may have personal values as broken, because an export would take them to have none."""
+    for frame in frames:
+        if frame.state is not None and _meta_of(frame).get("pseudonymised") is not True:
+            problem = "has personal values, unlike the first flow: import it from a file of its own"
+            yield replace(frame, state=None, problem=problem)
+        else:
+            yield frame
 
 
 def _exchanges(file: BinaryIO, frames: Iterable[_Frame], tally: Tally) -> Iterator[Exchange]:
@@ -271,30 +283,33 @@ def _own(flow: HTTPFlow, meta: Members) -> Exchange:
 
 def pieces(session: Session, exchanges: Iterable[Exchange]) -> Iterator[bytes]:
     """Yield a session as a flow file in pieces, the same for the same session. Several may stand behind each other."""
+    name = (
+        f"{session.upstream} {session.session_id} {session.started_at.isoformat()}"  # not our id: imports get a new one
+    )
     for number, exchange in enumerate(exchanges, 1):
-        yield tnetstring.dumps(_flow(exchange, session, f"{session.id} {number}").get_state())
+        yield tnetstring.dumps(_flow(exchange, session, name, number).get_state())
 
 
-def _flow(exchange: Exchange, session: Session, name: str) -> HTTPFlow:
+def _flow(exchange: Exchange, session: Session, name: str, number: int) -> HTTPFlow:
     url = _server(exchange.upstream)
     begin = (exchange.received_at - _EPOCH) / timedelta(seconds=1)
     end = begin + (exchange.duration_us or 0) / 1_000_000
     flow = HTTPFlow(
         Client(
-            id=_id(f"{session.id} {exchange.client_address}"),
+            id=_id(f"{name} {exchange.client_address}"),
             peername=(exchange.client_address or "", 0),
             sockname=("", 0),
             timestamp_start=begin,
             proxy_mode=ProxyMode.parse(f"reverse:{url.origin}"),
         ),
         Server(
-            id=_id(f"{session.id} {exchange.upstream}"),
+            id=_id(f"{name} {exchange.upstream}"),
             address=(url.host, url.port),
             peername=exchange.server_address,
             tls=url.scheme == "https",
         ),
     )
-    flow.id, flow.timestamp_created = _id(name), begin
+    flow.id, flow.timestamp_created = _id(f"{name} {number}"), begin
     flow.request = _request(exchange.request, url, begin)
     answer = exchange.response
     if answer is not None:

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import re
+import subprocess
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +21,7 @@ from storage.engine import Store
 from storage.saving import Judged, RecordingRun, save_batch
 from tests import personal
 from tests.builders import BEGIN, batch, event, event_dict, preflight, response, start
-from tests.processes import collector, printed, recorder, run
+from tests.processes import COMMAND, collector, printed, recorder, run
 from tests.sdk_traffic import SdkRequest, load
 
 DAY = timedelta(days=1)
@@ -43,10 +44,11 @@ OTHERS = [
 ]
 
 
-def seeded(url: str, exchanges: list[Exchange], name: str = "tape") -> None:
+def seeded(url: str, exchanges: list[Exchange], name: str | None = "tape", *, pseudonymised: bool = False) -> None:
     assert run("db", "upgrade", "--store", url).returncode == 0
     with closing(Store(url)) as store:
-        recording = RecordingRun(id=name, name=name, started_at=BEGIN, version="1.0")
+        id = f"{name} {pseudonymised}"
+        recording = RecordingRun(id=id, name=name, started_at=BEGIN, version="1.0", pseudonymised=pseudonymised)
         save_batch(store, recording, [Judged(each, judge_exchange(each)) for each in exchanges])
 
 
@@ -82,20 +84,15 @@ def shown(url: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("format", EXACT)
-def test_a_raw_export_comes_back_as_it_was(url, other_url, tmp_path, format):
+@pytest.mark.parametrize("name", ["tape", None])
+def test_a_raw_export_comes_back_as_it_was(sqlite_url, other_url, tmp_path, format, name):
+    seeded(url := sqlite_url, PLAIN + OTHERS, name)
     written = export(url, first := tmp_path / "first", format, "--raw")
     imported = printed("import", *paths(first), "--store", other_url)["files"]
     assert (sum(each["sessions"] for each in imported), sum(each["exchanges"] for each in imported)) == (3, 11)
     assert all(each["broken"] == each["skipped"] == each["incomplete"] == 0 for each in imported)
     assert shown(other_url) == shown(url)
-    if format in ("fixture", "ndjson"):
-        second = export(other_url, tmp_path / "second", format, "--raw")
-        assert _without_names(second) == _without_names(written)
-
-
-def _without_names(text: bytes) -> list[bytes]:
-    """Return the lines without our own ids, and sorted, because names of files have them too."""
-    return sorted(line.partition(b'"session_id"')[2] or line for line in text.splitlines())
+    assert export(other_url, tmp_path / "second", format, "--raw") == written
 
 
 @pytest.mark.parametrize("format", ["fixture", "flow"])
@@ -129,7 +126,7 @@ def test_a_pseudonymised_export_stays_the_same_from_then_on(url, other_url, tmp_
     printed("import", str(first), "--store", other_url)
     assert all(each["pseudonymised"] for each in printed("sessions", "--store", other_url))
     second = export(other_url, tmp_path / f"second.{format}", format)
-    assert _without_names(second) == _without_names(text.encode())
+    assert second == text.encode()
 
 
 @pytest.mark.parametrize("format", [*EXACT, "csv"])
@@ -181,6 +178,51 @@ def test_a_fixture_needs_no_store(url, tmp_path, monkeypatch):
     assert list(empty.iterdir()) == []
 
 
+@pytest.mark.parametrize("format", ["ndjson", "flow"])
+def test_lines_with_personal_values_do_not_hide_behind_others(url, sqlite_url, other_url, tmp_path, format):
+    raw = export(url, tmp_path / "raw", format, "--raw")
+    (tmp_path / "both").write_bytes(export(url, tmp_path / "tokens", format) + raw)
+    (file,) = printed("import", f"{tmp_path}/both", "--store", other_url)["files"]
+    assert (file["exchanges"], file["broken"]) == (11, 11)
+    assert "has personal values, unlike the first" in file["remarks"][0]
+    assert len(printed("sessions", "--store", other_url)) == 3
+
+
+def test_an_export_replaces_a_fixture_but_not_what_people_said_about_comparing(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ("export", "aaaa1111", "--format", "fixture", "-o", "a.json", "--store", url)
+    assert run(*command).returncode == 0
+    document = json.loads(Path("a.json").read_text(encoding="utf-8"))
+    Path("a.json").write_text(json.dumps(document | {"compare": {"ignore": ["qoeData"]}}), encoding="utf-8")
+    done = run(*command)
+    assert 'the "compare" member of a.json is kept' in done.stderr
+    assert json.loads(Path("a.json").read_text(encoding="utf-8"))["compare"] == {"ignore": ["qoeData"]}
+
+
+@pytest.mark.parametrize("format", ["fixture", "csv"])
+def test_raw_values_are_for_the_owner_of_the_file_alone(url, tmp_path, format):
+    target = tmp_path / "out"
+    command = ("export", "aaaa1111", "--format", format, "-o", str(target), "--store", url)
+    assert run(*command).returncode == 0
+    assert target.stat().st_mode & 0o077 != 0
+    assert run(*command, "--raw").returncode == 0
+    assert target.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("format", ["har", "ndjson", "flow", "csv"])
+def test_a_reader_that_leaves_early_is_no_error(url, format):
+    command = f"'{COMMAND}' export --all --format {format} -o - --store '{url}' --raw | head -c 10 >/dev/null"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+
+
+def test_one_file_is_not_written_to_a_folder(url, tmp_path):
+    for output in (f"{tmp_path}/new/", str(tmp_path)):
+        done = run("export", "--all", "--format", "har", "-o", output, "--store", url)
+        assert done.returncode == 2
+        assert "is a folder, but this format is one file" in done.stderr
+
+
 def test_a_file_is_imported_once(url, other_url, tmp_path):
     export(url, tmp_path / "a.ndjson", "ndjson", "--raw")
     first = printed("import", f"{tmp_path}/a.ndjson", "--store", other_url)["files"][0]
@@ -194,7 +236,8 @@ def test_a_file_is_imported_once(url, other_url, tmp_path):
 
 def test_what_was_recorded_too_is_another_session(url, tmp_path):
     export(url, tmp_path / "a.ndjson", "ndjson", "--raw")
-    printed("import", f"{tmp_path}/a.ndjson", "--store", url, "--name", "again")
+    (file,) = printed("import", f"{tmp_path}/a.ndjson", "--store", url, "--name", "again")["files"]
+    assert file["remarks"] == ["1 session of it is in the store once more, recorded or from another file"]
     sessions = printed("sessions", "--store", url)
     assert [(each["recording"], each["events"], each["exchanges"]) for each in sessions] == [
         (name, events, exchanges) for events, exchanges in ((3, 1), (1, 1), (7, 9)) for name in ("again", "tape")
