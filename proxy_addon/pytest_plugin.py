@@ -129,7 +129,7 @@ def tape_collector(request: pytest.FixtureRequest, _tape_files: Expectations) ->
             marked = _marked(request)
             collector = Collector(
                 wait_s=_wait_s(request),
-                recorded=_tape_files.read(marked["answers"]) if "answers" in marked else None,
+                recorded=_tape_files.read(marked["answers"], is_compared=False) if "answers" in marked else None,
                 faults=marked.get("faults", ()),
                 policy=_policy(request),
             )
@@ -263,7 +263,7 @@ def assert_same_tracking(request: pytest.FixtureRequest, _tape_files: Expectatio
         """
         told = _tape_files.complaint(actual, expected, _several(ignore), playhead_tolerance)
         if told and request.config.getoption("--tape-update"):
-            request.node.user_properties.append((_WRITTEN, str(_tape_files.write(actual, expected))))
+            request.node.user_properties.append((_WRITTEN, _tape_files.write(actual, expected)))
         elif told:
             raise AssertionError(told)
 

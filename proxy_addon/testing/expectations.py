@@ -75,11 +75,12 @@ class Expectations:
         self._config = config
         self._paths: dict[int, tuple[object, Path]] = {}
 
-    def read(self, name: str) -> HeldSession:
+    def read(self, name: str, *, is_compared: bool = True) -> HeldSession:
         """Return the session in a file.
 
         Args:
             name: Path of the file, in one of `FOLDERS` of a folder; ``FILE#SESSION`` for one of several sessions.
+            is_compared: Whether a test can be about to write the file, because it compares with it.
 
         Raises:
             SettingsError: There is no such file, or it holds no session.
@@ -91,13 +92,15 @@ class Expectations:
         if found is not None:
             where = f"{_shortened(found)}{mark}{wanted}"
             held = sessions.one(_sessions_in(_shortened(found)), where)
-        elif self._writes and not mark:
+        elif self._writes and is_compared and not mark:
             found = self._new(path)
             held = Missing(found)
         else:
+            updating = "'pytest --tape-update' writes it, if the test compares with it; "
+            makes = f"'sessiontape export SESSION -o {path}' makes one from a recording"
             raise SettingsError(
                 f"there is no {path} in {_shortened(self._beside)} or above it, nor in a folder fixtures or tapes there",
-                hint="'pytest --tape-update' writes it, if the test compares with it; 'sessiontape export' makes one, too",
+                hint=f"{updating if is_compared else ''}{makes}",
             )
         self._paths[id(held)] = (held, found)
         return held  # type: ignore[no-any-return]
@@ -139,8 +142,11 @@ class Expectations:
         comparison = compare_tracking(actual, expected, compare)
         return "" if comparison.is_same else text(comparison, expected=name)
 
-    def write(self, actual: HeldSession, expected: HeldSession) -> Path:
-        """Replace what was expected by what a player did, keep ``compare``, and return the path.
+    def write(self, actual: HeldSession, expected: HeldSession) -> str:
+        """Replace what was expected by what a player did, and keep ``compare``.
+
+        Returns:
+            The path for a message: from the current folder, if it is below it.
 
         Raises:
             SettingsError: The expectation is not one that `read` returned or its file is no fixture, or it cannot be
@@ -161,7 +167,7 @@ class Expectations:
         with suppress(OSError):  # the next line says what is wrong
             path.parent.mkdir(parents=True, exist_ok=True)
         write(path, [written.encode()])
-        return path
+        return _shortened(path)
 
 
 def as_fixture(

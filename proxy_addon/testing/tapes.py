@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+from proxy_addon.collector.faults import When
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.sessions import session_id_of
@@ -61,6 +62,7 @@ class Collector(RunningCollector):
 
         Raises:
             SettingsError: There is no such fault.
+            TypeError: There is no such argument.
         """
         self.order(_fault(where, f"status={status}", when))
 
@@ -77,6 +79,12 @@ class Collector(RunningCollector):
 
 
 def _fault(where: str, action: str, when: dict[str, int]) -> str:
+    known = [each.value for each in When if each is not When.ALWAYS]
+    for name in when.keys() - known:
+        raise TypeError(
+            f"unknown argument {name!r}: requests are chosen by {', '.join(known)}; to fail in another way, "
+            f'write .order("{where}:drop") or any other fault of --fault'
+        )
     return ":".join((where, action, *(f"{name}={number}" for name, number in when.items())))
 
 

@@ -76,7 +76,7 @@ def test_a_recorded_session_becomes_the_expectation_that_a_changed_player_fails(
 
     told = run(project, "--tape-update", passed=2)
     path = project.path / "fixtures" / "visit.json"
-    assert f"sessiontape: wrote {path}" in told
+    assert f"sessiontape: wrote {path.relative_to(project.path)}" in told
     written = path.read_text()
     kept = ("--tape-keep", "kept")  # a store that has the sessions of an earlier run of the same test
     assert "sessiontape sessions --store sqlite:///" in run(project, *kept, passed=2)
@@ -113,13 +113,19 @@ def test_a_recorded_session_becomes_the_expectation_that_a_changed_player_fails(
         def test_outage(collector):
             with pytest.raises(PlaybackError, match="play: .* answered 503"):
                 play(collector.url)
+
+        @pytest.mark.tape(answers="outgae.json")
+        def test_misspelt(collector): ...
         """
     )
-    run(project, "test_outage.py", passed=1)
+    for update in ((), ("--tape-update",)):
+        told = run(project, "test_outage.py", *update, passed=1, errors=1)
+        assert re.search(r"there is no outgae.json in .*\n.* 'sessiontape export SESSION -o outgae.json' makes", told)
+        assert "--tape-update" not in told, "which does not write it"
 
     document["exchanges"][3]["request"]["method"] = 7
     path.write_text(json.dumps(document))
-    told = run(project, "-k", "replay", failed=1, deselected=2)
+    told = run(project, "-k", "replay", failed=1, deselected=3)
     assert re.search(r"fixtures/visit.json: exchange 4: request: method is the number 7; expected a string", told)
 
 
@@ -167,13 +173,17 @@ def test_a_collector_can_be_told_to_fail_and_forgets_it_with_the_test(project):
         def test_unknown(collector):
             collector.fail("event")
 
+        def test_unknown_argument(collector):
+            collector.fail("sessions", drop=True)
+
         @pytest.mark.tape(faults=["sessions:status=404"])
         def test_marked(collector):
             with pytest.raises(PlaybackError, match="sessionStart: .* answered 404"):
                 play(collector.url)
         """
     )
-    told = run(project, passed=5, failed=3)
+    told = run(project, passed=5, failed=4)
+    assert "unknown argument 'drop': requests are chosen by every, nth, after, first; to fail in another way" in told
     assert "no sessionEnd within 0.1 s; received: sessionStart, adBreakStart, " in told
     assert "no sessionEnd within 0.1 s; recorded: nothing" in told
     assert "fault 'event:status=500': unknown" in told
@@ -181,6 +191,7 @@ def test_a_collector_can_be_told_to_fail_and_forgets_it_with_the_test(project):
         ("test_faults.py", "NothingCame"),
         ("test_faults.py", "NothingCame"),
         ("test_faults.py", "SettingsError"),
+        ("test_faults.py", "TypeError"),
     ], "each traceback has one frame: the line of the test"
 
 
