@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -64,9 +65,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--report",
+    "reports",
+    multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE.{json,xml}",
-    help="Write the result to this file, as JSON or as JUnit XML.",
+    help="Write the result to this file, as JSON or as JUnit XML. May be repeated.",
 )
 @click.option(
     "--update",
@@ -100,7 +103,7 @@ def run(
     check: bool,
     fail_on: str,
     faults: tuple[str, ...],
-    report: Path | None,
+    reports: tuple[Path, ...],
     update: bool,
     key_file: Path | None,
     config: Path | None,
@@ -128,8 +131,8 @@ def run(
             "--from and --fault are for the collector, which --upstream replaces: leave out one of them"
         )
     _check_update(expect, key_file, update=update)
-    if report is not None:
-        trials.check_path(report)
+    for path in reports:
+        trials.check_path(path)
     program = children.find(command[0])
     expected = _expected(expect, update=update)
     threshold = None if fail_on == "never" else Severity(fail_on).weight
@@ -171,20 +174,29 @@ def run(
     if not judged:
         _say("nothing was recorded: let the player report to the address in SESSIONTAPE_URL")
     elif store_url is not None:
-        them = "it" if len(judged) == 1 else "them"
-        _say(
-            f"{counted(len(judged), 'session')} kept: with the same --store, 'sessiontape sessions --name {stage.name}' "
-            f"lists {them}"
-        )
+        _say(f"{counted(len(judged), 'session')} kept; to list: {_listing(stage.name, store_url)}")
     if expected and pairing.aside:
         _say(
             f"{counted(len(pairing.aside), 'session')} of other cases not compared: --expect names no file for these cases"
         )
     if update and not updated:
         _say("nothing was updated, because the command failed" if ending.code else "nothing was updated")
-    if report is not None:
-        whole.write(report, trials.pieces(report, trial))
+    for path in reports:
+        whole.write(path, trials.pieces(path, trial))
     sys.exit(trial.exit_code)
+
+
+def _listing(name: str, store_url: str) -> str:
+    """Return the command that lists the sessions of a recording, as one types it in a shell.
+
+    >>> _listing("run-1", "postgresql://me:secret@db/tape?sslmode=require")
+    "sessiontape sessions --name run-1 --store 'postgresql://me@db/tape?sslmode=require' (add the password to the URL)"
+    """
+    from storage.engine import hide_password  # noqa: PLC0415  # as above
+
+    label = hide_password(store_url)
+    remark = "" if label == store_url else " (add the password to the URL)"
+    return f"sessiontape sessions --name {name} --store {shlex.quote(label)}{remark}"
 
 
 def _check_update(expect: Sequence[str], key_file: Path | None, *, update: bool) -> None:
@@ -216,8 +228,12 @@ def _expected(names: Sequence[str], *, update: bool) -> Mapping[str, HeldSession
     found: dict[str, HeldSession] = {}
     for name in names:
         path = path_in(name)
-        if update and not Path(path).exists():
-            continue
+        if name == path != "-" and not Path(path).exists():
+            if update:
+                continue
+            raise SettingsError(
+                f"there is no {name}", hint="is its name right? To write what is recorded to it, add --update"
+            )
         found[name] = sources.held(name)
         Compare.parsed(found[name].compare, name)  # so that a mistake is told before the command runs
         if update and (name != path or not is_fixture(read(path))):

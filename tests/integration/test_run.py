@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import jsonschema_rs
@@ -17,6 +18,8 @@ from tests import builders, forking, processes
 from tests.leftovers import Family
 
 START = builders.body(builders.event_dict("sessionStart", ts=builders.BEGIN_MS)).decode()
+ON_PATH = os.environ | {"PATH": f"{Path(processes.COMMAND).parent}:{os.environ['PATH']}"}
+"""The environment of a shell in which `sessiontape` is found."""
 PLAYER = f"""
 import json, os, sys, time, urllib.request
 url = os.environ["SESSIONTAPE_URL"]
@@ -104,7 +107,8 @@ def test_an_upstream_is_recorded_instead_and_the_store_is_kept(tmp_path, sqlite_
         assert (code, len(upstream.received())) == (0, 3)
     (session,) = processes.printed("sessions", "--store", sqlite_url)
     assert (session["state"], session["upstream"]) == ("ended", upstream.url)
-    assert f"--name {session['recording']}" in said
+    listing = said.rpartition("1 session kept; to list: ")[2]
+    assert session["id"][:8] in subprocess.check_output(listing, shell=True, text=True, env=ON_PATH)
 
 
 def test_the_collector_answers_from_a_session(tmp_path, sqlite_url):
@@ -131,12 +135,13 @@ def test_a_user_without_a_home_can_run_it_and_the_verdict_stands_if_nobody_reads
 
 
 def test_the_tracking_is_held_to_fixtures_which_are_rewritten_on_purpose_only(tmp_path):
-    fixture, report = tmp_path / "visit.json", tmp_path / "report.json"
-    options = ("--expect", str(fixture), "--report", str(report))
+    fixture, report, junit = tmp_path / "visit.json", tmp_path / "report.json", tmp_path / "report.xml"
+    options = ("--expect", str(fixture), "--report", str(report), "--report", str(junit))
 
     code, _, said = played(WHOLE, *options, "--update", CI="true")
     assert (code, "CI is set" in said, fixture.exists()) == (2, True, False)
-    assert played(WHOLE, *options)[0] == 2, "there is no such file"
+    code, _, said = played(WHOLE, *options)
+    assert (code, f"there is no {fixture}" in said, "add --update" in said) == (2, True, True), said
     assert played(WHOLE, *options, "--update", CI="")[0] == 0
     made = json.loads(fixture.read_text())
     assert made["sessiontape"]["pseudonymised"]
@@ -148,6 +153,7 @@ def test_the_tracking_is_held_to_fixtures_which_are_rewritten_on_purpose_only(tm
     assert (code, "pauseStart" in said) == (1, True), said
     (expectation,) = json.loads(report.read_text())["expectations"]
     assert expectation["comparison"]["differences"]
+    assert "pauseStart" in junit.read_text()
 
     assert played(WHOLE, *options, "--update", CI="", then="sys.exit(3)")[0] == 3
     assert played(WHOLE + WHOLE, *options, "--update", CI="")[0] == 2, "two sessions for one file"
