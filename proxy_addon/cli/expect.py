@@ -98,13 +98,14 @@ def expect(
     Compare().with_rules(ignore, given("ignore"))
     Compare().with_rules(any_value, given("any_value"))
     before = _compare_in(output) if output.exists() else None
+    kept = held.compare if before is None else before
+    Compare.parsed(kept, session if before is None else str(output))
     compare = document(
-        held.compare if before is None else before,
+        kept,
         ignore=ignore,
         any_value=any_value,
         playhead_tolerance_s=playhead_tolerance,
     )
-    Compare.parsed(compare, session if before is None else str(output))
     if not raw:
         held = _pseudonymised(held, key_file, config)
     text = fixture.document(held.session, held.exchanges, version=__version__, compare=compare)

@@ -6,10 +6,13 @@ r"""Values in messages: short, with their JSON type, and without line breaks.
 'media.channel'
 >>> print(visible("red \x1b[31m, a new\nline, and \u202esdrawkcab"))
 red \x1b[31m, a new\nline, and \u202esdrawkcab
+>>> print(json_text({"street": "Straße\u202e"}))
+{"street":"Straße\u202e"}
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from difflib import get_close_matches
 from unicodedata import category
@@ -60,6 +63,18 @@ def visible(text: str) -> str:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def json_text(value: object) -> str:
+    """Return a value as compact JSON text for people: letters of all scripts as they are, the rest `visible`.
+
+    Values that differ have different texts.
+
+    Raises:
+        ValueError: A number in it is beyond any float.
+        RecursionError: It is nested too deeply.
+    """
+    return visible(json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
 
 
 def ascii_safe(text: str) -> str:

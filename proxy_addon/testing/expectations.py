@@ -10,7 +10,7 @@ from typing import Any
 
 from proxy_addon import __version__
 from proxy_addon.core import jsontext
-from proxy_addon.core.expectations.compare import Compare
+from proxy_addon.core.expectations.compare import Compare, document
 from proxy_addon.core.expectations.tracking import compare_tracking
 from proxy_addon.core.fixtures import fixture
 from proxy_addon.core.fixtures.held import HeldSession
@@ -177,7 +177,7 @@ def as_fixture(
 
     Args:
         before: The expectation, of which ``"compare"`` is kept, and the names of recording and upstream, because those of
-            a test are new each time; None if there is none.
+            a test are new each time; None if there is none. Without a ``"compare"`` it gets the one with the defaults.
         key_file: File with the key of the tokens that replace personal values; None for a key that follows from the
             session.
         config: As for `Expectations`.
@@ -196,7 +196,7 @@ def as_fixture(
         session = replace(session, recording=None)
     else:
         session = replace(session, recording=before.session.recording, upstream=before.session.upstream)
-    compare = None if before is None else before.compare
+    compare = document(None if before is None else before.compare)
     return fixture.document(session, exchanges, version=__version__, compare=compare)
 
 

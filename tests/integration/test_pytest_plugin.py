@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy_addon.core.expectations import compare
+
 # Loaded here so that they stay: pytester forgets what a run in this process has imported, down to its recorders.
 from proxy_addon.testing import conforming, expectations, recorders, replaying, tapes  # noqa: F401
 from storage import exchanges, sessions  # noqa: F401
@@ -84,6 +86,7 @@ def test_a_recorded_session_becomes_the_expectation_that_a_changed_player_fails(
     assert path.read_text() == written
 
     document = json.loads(written)
+    assert document["compare"] == compare.document(None), "all that can be changed is there"
     document["compare"] = {"ignore": ["params/media.channel"]}
     path.write_text(json.dumps(document))
     test = project.path / "test_player.py"

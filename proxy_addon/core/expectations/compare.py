@@ -33,7 +33,7 @@ from typing import Any
 
 from proxy_addon.core.protocol import EVENT_TYPES
 from proxy_addon.core.pseudonyms.personal import PERSONAL, Personal
-from proxy_addon.core.wording import quoted, shown, suggestion
+from proxy_addon.core.wording import close_to, meant, quoted, shown, suggestion, visible
 from proxy_addon.errors import SettingsError
 
 PLAYHEAD_TOLERANCE_S = 1.0
@@ -210,22 +210,29 @@ def document(
     any_value: Iterable[str] = (),
     playhead_tolerance_s: float | None = None,
 ) -> dict[str, Any]:
-    """Return a ``"compare"`` member that names every option, so that people see what they can change.
+    """Return the ``"compare"`` member to write.
 
     Args:
-        value: The member so far; None for the defaults.
+        value: The member so far, valid, which is kept; None for one that names every option, so that people see what
+            they can change.
+        ignore, any_value: Rules to add.
+        playhead_tolerance_s: Replaces the one there is; None keeps it.
     """
-    made: dict[str, Any] = {
-        "ignore": [],
-        "any_value": [],
-        "playhead_tolerance_s": PLAYHEAD_TOLERANCE_S,
-        "distance_tolerance_s": DISTANCE_TOLERANCE_S,
-        "ping_tolerance_s": PING_TOLERANCE_S,
-        "tolerances": {},
-        **({} if value is None else value),
-    }
-    for name, more in (("ignore", ignore), ("any_value", any_value)):
-        made[name] = list(dict.fromkeys([*made[name], *more]))
+    made: dict[str, Any]
+    if value is None:
+        made = {
+            "ignore": [],
+            "any_value": [],
+            "playhead_tolerance_s": PLAYHEAD_TOLERANCE_S,
+            "distance_tolerance_s": DISTANCE_TOLERANCE_S,
+            "ping_tolerance_s": PING_TOLERANCE_S,
+            "tolerances": {},
+        }
+    else:
+        made = dict(value)
+    for name, more in (("ignore", tuple(ignore)), ("any_value", tuple(any_value))):
+        if more:
+            made[name] = list(dict.fromkeys([*made.get(name, []), *more]))
     if playhead_tolerance_s is not None:
         made["playhead_tolerance_s"] = playhead_tolerance_s
     return made
@@ -266,8 +273,13 @@ def _checked(text: str, where: str) -> str:
     if len(parts) == 1 and "." in parts[0]:
         member = "qoeData" if parts[0].startswith("media.qoe.") else "params"
         raise SettingsError(f"{where}: {quoted(text)} names no member of an event", hint=f"write '{member}/{parts[0]}'")
-    if len(parts) == 1 and "*" not in parts[0] and parts[0] not in _TOP and (meant := suggestion(parts[0], _TOP)):
-        raise SettingsError(f"{where}: {quoted(text)} names no member of an event{meant}", hint=_HINT)
+    if event is not None and event not in EVENT_TYPES and "*" not in event and (near := close_to(event, EVENT_TYPES)):
+        raise SettingsError(
+            f"{where}: {quoted(text)} names no known type of event{meant(near)}",
+            hint=f"if it is a type of your own, write '{'!' * text.startswith('!')}{visible(event)}*:{visible(place)}'",
+        )
+    if "*" not in parts[0] and parts[0] not in _TOP and (suggested := suggestion(parts[0], _TOP)):
+        raise SettingsError(f"{where}: {quoted(text)} names no member of an event{suggested}", hint=_HINT)
     return text
 
 

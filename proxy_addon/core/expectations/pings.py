@@ -100,8 +100,8 @@ def _gap(actual: Sequence[Tracked], off: Off) -> str:
     after = next((n for n in range(off.after + 1, len(actual)) if _sets_beat(actual[n])), None)
     every = f"ping every {seconds(off.interval_s)}"
     if after is None:
-        return f"{every}: none after {_short(before)}, {lacking}"
-    return f"{every}: a gap of {seconds(actual[after].at_s - before.at_s)} after {_short(before)}, {lacking}"
+        return f"{every}: none after {before.name}, {lacking}"
+    return f"{every}: a gap of {seconds(actual[after].at_s - before.at_s)} after {before.name}, {lacking}"
 
 
 def _lack(expected: Sequence[Tracked], off: Off) -> str:
@@ -120,13 +120,8 @@ def _excess(actual: Sequence[Tracked], off: Off) -> str:
     before, first = actual[off.after], actual[off.extra[0]]
     number = len(off.extra)
     many = "is one too many" if number == 1 else f"and the {number - 1} after it are too many"
-    after = f"{seconds(first.at_s - before.at_s)} after {_short(before)}"
+    after = f"{seconds(first.at_s - before.at_s)} after {before.name}"
     return f"ping every {seconds(off.interval_s)}: {first.number} {many}, {after}"
-
-
-def _short(event: Tracked) -> str:
-    """Return how messages about pings name an event: pings by number alone."""
-    return event.number if event.type == "ping" else event.name
 
 
 def content_differences(

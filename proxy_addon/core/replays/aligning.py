@@ -15,13 +15,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from proxy_addon.core import jsontext
 from proxy_addon.core.events import Event, read_event
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.jsontext import escaped
 from proxy_addon.core.replays.runs import Difference, Sent, SessionRun, StepOutcome
 from proxy_addon.core.routes import TRACKING
-from proxy_addon.core.wording import ascii_safe
+from proxy_addon.core.wording import ascii_safe, json_text
 
 TOLERANCE_S = 1.0
 """Times and playheads that differ by less are the same, because two players never agree to the millisecond."""
@@ -132,7 +131,7 @@ def _is_read(name: str, value: Any) -> bool:
 
 def _text_of(value: Any) -> str:
     try:
-        return jsontext.text_of(value).decode()
+        return json_text(value)
     except (ValueError, RecursionError):
         return ascii_safe(str(value))
 

@@ -27,7 +27,7 @@ from proxy_addon.core.exchange import Headers, Outcome, Response, header
 from proxy_addon.core.jsontext import escaped
 from proxy_addon.core.locations import find_location, location_shape
 from proxy_addon.core.replays.runs import Difference
-from proxy_addon.core.wording import ascii_safe
+from proxy_addon.core.wording import ascii_safe, json_text
 from proxy_addon.errors import ProtocolError, SettingsError
 
 MOST = 20
@@ -156,7 +156,7 @@ def untold(reason: str | None, differences: Iterable[Difference]) -> str | None:
     if reason is None or _SAID not in reason:
         return reason
     remark, _, message = reason.partition(_SAID)
-    written = (message, jsontext.text_of(message).decode()[1:-1])
+    written = (message, json_text(message)[1:-1])
     bodies = [str(each.b) for each in differences if each.where.startswith("body")]
     if any(text in body for text in written for body in bodies):
         return remark.removesuffix("; ") or None
@@ -305,7 +305,7 @@ def shown(value: Any) -> str | None:
     if value is ABSENT:
         return None
     try:
-        return _cut(jsontext.text_of(value).decode())
+        return _cut(json_text(value))
     except (ValueError, RecursionError):  # a number beyond any float, or nested too deeply
         return _cut(ascii_safe(str(value)))
 

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from proxy_addon.core.exchange import BodyState, Outcome
-from proxy_addon.core.expectations.compare import Compare
+from proxy_addon.core.expectations.compare import Compare, Level
 from proxy_addon.core.expectations.comparison import Kind
 from proxy_addon.core.expectations.tracking import compare_tracking
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.errors import SettingsError
+from proxy_addon.reporting.tracking import text
 from tests import builders
 from tests.played import Cue, again, film, pinged, recorded
 
@@ -240,10 +241,10 @@ MUTATIONS: dict[str, tuple[Rewrite, Replay, str]] = {
         r'^stateStart #\d+: params/media\.state\.name is "mute", expected "fullScreen"$',
     ),
     "a ping is missing": (
-        nothing, dropped("ping", 20), r"^ping every \d+\.\d s: a gap of (18|19|2\d)\.\d s after (play )?#\d+, 1 ping is missing$",
+        nothing, dropped("ping", 20), r"^ping every \d+\.\d s: a gap of (18|19|2\d)\.\d s after (play|ping) #\d+, 1 ping is missing$",
     ),
     "a ping is too many": (
-        nothing, doubled("ping", 4.5, 20), r"^ping every \d+\.\d s: #\d+ is one too many, [3-6]\.\d s after #\d+$",
+        nothing, doubled("ping", 4.5, 20), r"^ping every \d+\.\d s: #\d+ is one too many, [3-6]\.\d s after ping #\d+$",
     ),
     "pings are half as frequent": (
         nothing, slow, r"^ping every (19|2\d)\.\d s \(from #\d+ on\), expected every 10\.0 s$",
@@ -348,7 +349,7 @@ def test_events_that_arrive_in_another_order_are_the_same():
 def test_an_attempt_that_was_not_answered_does_not_count_and_one_that_was_does():
     again = [*EXPECTED.exchanges[:5], EXPECTED.exchanges[4], *EXPECTED.exchanges[5:]]
     assert messages(replace(EXPECTED, exchanges=tuple(again))) == [
-        "ping every 10.0 s: #6 is one too many, 0.0 s after #5"
+        "ping every 10.0 s: #6 is one too many, 0.0 s after ping #5"
     ]
     again[4] = replace(again[4], response=None, outcome=Outcome.CLIENT_GONE)
     assert messages(replace(EXPECTED, exchanges=tuple(again))) == []
@@ -463,6 +464,9 @@ def test_tolerances_can_be_set():
         ({"ignore": ["ping"]}, "f.json: \"compare\" member ignore: 'ping' is a type of event, not a place"),
         ({"ignore": ["ping:"]}, "f.json: \"compare\" member ignore: 'ping:' names no place"),
         ({"ignore": ["parms"]}, "f.json: \"compare\" member ignore: 'parms' names no member of an event; did you mean params?"),
+        ({"ignore": ["qeoData/x"]}, "f.json: \"compare\" member ignore: 'qeoData/x' names no member of an event; did you mean qoeData?"),
+        ({"ignore": ["!adStrt:params/x"]}, "f.json: \"compare\" member ignore: '!adStrt:params/x' names no known type of event; did you mean adStart?"),
+        ({"tolerances": {"pong:playhead": 1}}, "f.json: \"compare\" member tolerances: 'pong:playhead' names no known type of event; did you mean ping?"),
         ({"playhead_tolerance_s": -1}, 'f.json: "compare" member playhead_tolerance_s must be a number from 0 on, not the number -1'),
         ({"tolerances": {"params/media.length": "1"}}, "f.json: \"compare\" member tolerances/params/media.length must be a number from 0 on, not the string '1'"),
     ],
@@ -471,6 +475,29 @@ def test_what_a_fixture_says_wrongly_is_told(value: Any, message: str):
     with pytest.raises(SettingsError) as caught:
         Compare.parsed(value, "f.json")
     assert str(caught.value) == message
+
+
+def test_types_of_events_of_ones_own_can_be_named():
+    compare = Compare.parsed({"ignore": ["rebuffer:params/x", "adStarted*:playhead", "*:qoeData"]}, "f.json")
+    assert [
+        compare.level(*each) for each in (("rebuffer", "params/x"), ("adStarted", "playhead"), ("any", "qoeData"))
+    ] == [Level.IGNORED] * 3
+    with pytest.raises(SettingsError) as caught:
+        compare.with_rules(["!adStarted:playhead"], "--ignore")
+    assert caught.value.hint == "if it is a type of your own, write '!adStarted*:playhead'"
+
+
+def test_text_of_all_scripts_is_shown_as_it_is():
+    names = {"media.name": "Straße", "media.channel": "a\u202eb\x7f\n漢字 \u00a0\ud800"}
+    other = recorded(
+        pinged(film()),
+        changed=lambda value: value["params"].update(names) if value["eventType"] == "sessionStart" else None,
+    )
+    assert messages(other) == [
+        'sessionStart #1: params/media.name is "Straße", expected "A film"',
+        'sessionStart #1: params/media.channel is "a\\u202eb\\x7f\\n漢字 \u00a0\\ud800", expected "Sports"',
+    ]
+    assert "Stra\\u" not in text(compare_tracking(other, EXPECTED))
 
 
 def test_four_times_as_many_events_take_little_more_than_four_times_as_many_steps():
