@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy_addon.core.events import read_body
 from proxy_addon.core.exchange import Exchange, Request
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.exchanges import judge_body, judge_exchange
@@ -19,7 +20,7 @@ from proxy_addon.core.judging.sessions import SessionJudge, events_of, facts_of
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.routes import Operation
 from tests import personal, sdk_traffic
-from tests.builders import batch, event, event_dict, exchange, request, response, start
+from tests.builders import START_PARAMS, batch, event, event_dict, exchange, request, response, start
 from tests.property.strategies import JSON_TEXTS, PATHS, spelled_strings
 from tests.property.test_any_input import BODIES, METHODS
 
@@ -38,6 +39,7 @@ HEADERS = st.lists(
 VALUES = st.text(alphabet="abcdefghijkmnopqrstuvwxyzABC123456789-_äß", min_size=10, max_size=20).filter(
     lambda text: any(character.isdigit() for character in text) and any(character.isalpha() for character in text)
 )
+VALUE_OF_ANOTHER = "device-of-jane-4711"
 PLACES: dict[str, Callable[[str, str], Exchange]] = {
     "a param": lambda value, spelled: start(body=f'{{"params": {{"analytics.visitorId": {spelled}}}}}'.encode()),
     "a list": lambda value, spelled: start(body=f'[{{"visitor": {{"x": [{{"y": {spelled}}}]}}}}]'.encode()),
@@ -124,6 +126,30 @@ def test_the_rules_find_the_same_in_any_value(name: str, spelled: str):
     made = pseudonymise.request(request(body=sent.encode()))
     before, after = (judge_body(each, Operation.SESSIONS) for each in (sent.encode(), made.body))
     assert [(found.rule, found.severity) for found in before] == [(found.rule, found.severity) for found in after]
+
+
+BROKEN_STRINGS = st.lists(
+    st.sampled_from([b"\t", b"\n", b"\x01", b"\xe9", b"\xff", b"\xed\xa0\xbd", b"\xe2\x82"])
+    | st.text(alphabet='abcdXYZ019@._-/ \u00e9"\\', max_size=12).map(lambda text: json.dumps(text)[1:-1].encode())
+    | st.sampled_from(["\u00e9\u20ac\U0001f600".encode(), b"jane@shop.example", VALUE_OF_ANOTHER.encode(), b"/?uid=a&b"]),
+    min_size=1,
+    max_size=8,
+).map(b"".join)  # fmt: skip
+
+
+@given(BROKEN_STRINGS, st.sampled_from(["analytics.visitorId", "visitor.customerIDs", "media.name", "userId", "x"]))
+def test_a_string_that_is_not_json_stays_so_at_the_same_place(inside: bytes, name: str):
+    sent = event_dict("sessionStart", params={**START_PARAMS, name: "MARK"}, customMetadata={name: "MARK"})
+    body = json.dumps(sent).encode().replace(b"MARK", inside)
+    raw = start(body=body, headers=(("X-User-Id", VALUE_OF_ANOTHER),), response=response(400, body=body))
+    made = pseudonymise(raw)
+    assert made.request.reading.problem == raw.request.reading.problem
+    before, after = (judge_exchange(each) for each in (raw, made))
+    assert [(each.rule, each.severity, each.pointer) for each in before] == (
+        [(each.rule, each.severity, each.pointer) for each in after]
+    )
+    assert made.response is not None
+    assert (read_body(made.response.body).problem is None) == (read_body(body).problem is None)
 
 
 def played() -> list[list[Exchange]]:

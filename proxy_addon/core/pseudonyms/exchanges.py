@@ -29,6 +29,7 @@ from proxy_addon.core.pseudonyms.masking import (
     has_personal_names,
     is_readable,
     masked_json,
+    respelled,
     string_of,
     unpacked,
 )
@@ -50,6 +51,8 @@ _FEWEST_DIGITS = 6
 """The same for values that consist of digits."""
 _FORM = re.compile(rb"""[\w.%+\[\]$-]{1,64}=(?!=*\s*\Z)[^\s&]*+(?:&[\w.%+\[\]$-]{1,64}=[^\s&]*+)*+\s*+\Z""", re.ASCII)
 """Names with values, as of a form. What ends with its only equals sign is Base64."""
+_JSON_BEGINS = (b"{", b"[", b"\xef")
+"""How a body begins that is meant as JSON: also with a byte order mark."""
 _PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?P<port>:[0-9]+)\Z")
 _FORWARDED = re.compile(r"""(?P<name>\b(?:for|by)\s*=\s*)(?P<value>"[^"]*"|[^;,\s]*)""", re.IGNORECASE)
 _SCHEME = re.compile(r"(?P<scheme>basic|bearer|digest|negotiate|ntlm|token|apikey|hawk|oauth|jwt|key) +", re.IGNORECASE)
@@ -330,7 +333,7 @@ class _Work:
         elif _FORM.match(body):
             form = self._pairs(body.decode("utf-8", "surrogateescape"), is_own=True)
             draft.body = form.encode("utf-8", "surrogateescape")
-        elif draft.is_request or body.lstrip()[:1] in (b"{", b"["):
+        elif draft.is_request or body.lstrip()[:1] in _JSON_BEGINS:
             draft.body = self.json(body)
         else:
             text = body.decode("utf-8", "surrogateescape")
@@ -539,15 +542,17 @@ class _Work:
     def _echoed_body(self, body: bytes, *, is_json: bool) -> bytes:
         if b"\\" not in body and not any(value.encode("utf-8", "surrogatepass") in body for value in self._echoes):
             return body
-        if is_json:
+        if is_json or body.lstrip()[:1] in _JSON_BEGINS:
             return STRING.sub(self._echoed_string, body)
         text = body.decode("utf-8", "surrogateescape")
         return self.echoed(text).encode("utf-8", "surrogateescape")
 
     def _echoed_string(self, match: re.Match[bytes]) -> bytes:
-        value = string_of(b'"%b"' % match[1])
-        new = value if value is None else self.echoed(value)
-        return match[0] if new == value else jsontext.text_of(new) + (match[2] or b"")
+        token = b'"%b"' % match[1]
+        value = string_of(token)
+        if value is None or (new := self.echoed(value)) == value:
+            return match[0]
+        return respelled(token, value, new) + (match[2] or b"")
 
 
 _NOTHING = Personal(members=frozenset(), headers=frozenset())

@@ -29,6 +29,9 @@ _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],:]|[^\s{}\[\],:"]++|"
 """The tokens of JSON text; a quotation mark alone begins a string that does not end."""
 STRING = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"(\s*+:)?', re.DOTALL)
 """A string in JSON text, and the colon behind it if it is the name of a member."""
+_BROKEN = re.compile(rb"[\x00-\x1f]")
+"""Bytes that must not stand in a JSON string."""
+_BROKEN_PART = re.compile(rb"[^\x00-\x1f]++")
 _NUMBER = re.compile(rb"-?[0-9][0-9.]*(?:[eE][-+]?[0-9]+)?\Z")
 _CONSTANTS = frozenset({b"true", b"false", b"null", b"NaN", b"Infinity", b"-Infinity", b"undefined", b"None"})
 _WORD = re.compile(rb"[A-Za-z0-9_.\x80-\xff]+")
@@ -169,8 +172,7 @@ class _Walk:
                 return None
             if not is_personal:
                 return self._shown(token, value)
-            new = self._told(value, is_number=False)
-            return token if new == value else text_of(new)
+            return respelled(token, value, self._told(value, is_number=False))
         if _NUMBER.match(token):
             return self._told(token.decode(), is_number=True).encode() if is_personal else token
         return token if token in _CONSTANTS else None
@@ -179,8 +181,42 @@ class _Walk:
         return top.is_object and self._personal.is_member(top.name, top.above)
 
     def _shown(self, token: bytes, value: str) -> bytes:
-        new = self._text(value)
-        return token if new == value else text_of(new)
+        return respelled(token, value, self._text(value))
+
+
+def respelled(token: bytes, value: str, new: str) -> bytes:
+    """Return a JSON string that has another value; one that is not well-formed stays so, at the same byte.
+
+    Args:
+        token: The string with its quotation marks.
+        value: What `string_of` found in it.
+    """
+    if new == value:
+        return token
+    is_utf8 = _is_utf8(token)
+    if is_utf8 and not _BROKEN.search(token):
+        return text_of(new)
+    return b'"%b"' % _BROKEN_PART.sub(_masked_characters if is_utf8 else _masked_bytes, token[1:-1])
+
+
+def _masked_characters(part: re.Match[bytes]) -> bytes:
+    return b"x" * len(part[0].decode())
+
+
+def _masked_bytes(part: re.Match[bytes]) -> bytes:
+    try:
+        part[0].decode()
+    except UnicodeDecodeError as e:  # parsers stop here; which bytes they were could tell what they mean
+        return b"x" * e.start + b"\xff" * (len(part[0]) - e.start)
+    return b"x" * len(part[0])
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def string_of(token: bytes) -> str | None:
@@ -204,10 +240,11 @@ def _masked(word: bytes) -> bytes:
     if masked.isascii():
         return masked
     try:
-        masked.decode()
-    except UnicodeDecodeError:
-        return masked  # parsers stop at these bytes, and say so
-    return bytes(byte if byte < 0x80 else ord("x") for byte in masked)
+        word.decode()
+        valid = len(word)
+    except UnicodeDecodeError as e:
+        valid = e.start
+    return bytes(byte if byte < 0x80 else ord("x") if at < valid else 0xFF for at, byte in enumerate(masked))
 
 
 @dataclass(frozen=True, slots=True)
