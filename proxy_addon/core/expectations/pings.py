@@ -164,13 +164,16 @@ def content_differences(
             )
             yield told_of(place, event, None, told(other))
         else:
-            is_any = level is Level.ANY_VALUE or any(place in event.personal for event in (*ours, *theirs))
-            shape = kind if is_any else told
-            usual = {shape(each[place]) for each in inside_ours if place in each}
+            shape = kind if level is Level.ANY_VALUE else told
+            usual = {
+                shape(event.masked.get(place, each[place]))
+                for event, each in zip(ours, inside_ours, strict=True)
+                if place in each
+            }
             odd = (
                 (event, each[place])
                 for event, each in zip(theirs, inside_theirs, strict=True)
-                if place in each and shape(each[place]) not in usual
+                if place in each and shape(event.masked.get(place, each[place])) not in usual
             )
             if len(usual) == 1 and (event_and_value := next(odd, None)):
                 yield told_of(place, event_and_value[0], told(first), told(event_and_value[1]))

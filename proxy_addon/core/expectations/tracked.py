@@ -38,7 +38,7 @@ class Tracked:
         text: A body that is not an event; None for an event.
         status: The status of the answer; None if there was none.
         is_hole: Whether nobody knows what it was, because the file lacks the body.
-        personal: Places whose values a pseudonym would replace; empty if that does not matter.
+        masked: Values that are personal or contain something personal, by place, without it; empty if that does not matter.
     """
 
     seq: int
@@ -51,7 +51,7 @@ class Tracked:
     text: str | None = None
     status: int | None = None
     is_hole: bool = False
-    personal: frozenset[str] = frozenset()
+    masked: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -93,7 +93,7 @@ def tracking(held: HeldSession, *, live: bool, mask: Pseudonymiser | None = None
 
     Args:
         live: Whether its playheads are clocks.
-        mask: Finds personal values; None not to look for them.
+        mask: Replaces all personal values by the same token; None not to look for them.
     """
     events = _ordered(list(_events(held, mask)))
     base_s = next((event.playhead_s - event.at_s for event in events if event.playhead_s), None) if live else None
@@ -123,7 +123,7 @@ def _events(held: HeldSession, mask: Pseudonymiser | None) -> Iterator[tuple[int
     for seq, exchange in enumerate(_once(held), 1):
         if exchange is None or first_at is None:
             continue
-        masked = [] if mask is None else [value for _, _, value, _ in _in_body(mask.request(exchange.request))]
+        masked = [] if mask is None else [value for _, _, value, _ in _in_body(mask(exchange).request)]
         for number, (element, event, value, text) in enumerate(_in_body(exchange.request)):
             if event.ts_ms is not None:
                 begin_ms = event.ts_ms if begin_ms is None else begin_ms
@@ -144,7 +144,7 @@ def _events(held: HeldSession, mask: Pseudonymiser | None) -> Iterator[tuple[int
                     text=text,
                     status=exchange.response.status if answered and exchange.response is not None else None,
                     is_hole=not exchange.request.body_state.is_known,
-                    personal=_changed(value, masked[number]) if len(masked) > number else frozenset(),
+                    masked=_changed(value, masked[number]) if len(masked) > number else {},
                 ),
             )
 
@@ -166,8 +166,8 @@ def _once(held: HeldSession) -> list[Exchange | None]:
     return found
 
 
-def _changed(value: Mapping[str, Any], masked: Mapping[str, Any]) -> frozenset[str]:
-    return frozenset(where.removeprefix("/") for where, _, _ in unlike("", value, masked))
+def _changed(value: Mapping[str, Any], masked: Mapping[str, Any]) -> dict[str, Any]:
+    return {where.removeprefix("/"): new for where, _, new in unlike("", value, masked)}
 
 
 def _in_body(request: Request) -> Iterator[tuple[int | None, Event, Mapping[str, Any], str | None]]:

@@ -31,6 +31,7 @@ from proxy_addon.core.expectations.pings import ENDS, content_differences, rhyth
 from proxy_addon.core.expectations.tracked import Tracked, Tracking, is_live, tracking
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
+from proxy_addon.core.pseudonyms.tokens import OneToken
 
 _HOLE_S = 15.0
 """How near, in seconds, an event must be to a hole to count as what is missing there."""
@@ -45,14 +46,10 @@ _DEFAULT = Compare()
 def compare_tracking(actual: HeldSession, expected: HeldSession, compare: Compare = _DEFAULT) -> Comparison:
     """Compare what a player reported with what is expected of it. Never fails, whatever the sessions hold."""
     live = is_live(expected)
-    # Where only one of both has tokens for personal values, those of the other cannot be compared with them.
+    # Where only one of both has tokens for personal values, only what is beside them can be compared.
     is_mixed = actual.session.pseudonymised != expected.session.pseudonymised
-    masks = [Pseudonymiser(b"any", compare.personal) if is_mixed and not held.session.pseudonymised else None
-             for held in (expected, actual)]  # fmt: skip
-    ours, theirs = (
-        _counting(tracking(held, live=live, mask=mask), compare)
-        for held, mask in zip((expected, actual), masks, strict=True)
-    )
+    mask = Pseudonymiser(b"", compare.personal, tokens=OneToken()) if is_mixed else None
+    ours, theirs = (_counting(tracking(held, live=live, mask=mask), compare) for held in (expected, actual))
     in_order, moved = matched(ours.events, theirs.events)
     beats = rhythm.compared(stretches(ours.events, theirs.events, in_order), compare.ping_tolerance_s)
     rows = list(laid_out(ours.events, theirs.events, in_order | beats.matches, moved))

@@ -111,15 +111,16 @@ _WAYS = {
 class Pseudonymiser:
     """Replaces the personal values in exchanges. What it returns depends on the key, the table and the exchange alone."""
 
-    def __init__(self, key: bytes, personal: Personal = PERSONAL) -> None:
+    def __init__(self, key: bytes, personal: Personal = PERSONAL, *, tokens: Tokens | None = None) -> None:
         """Make one.
 
         Args:
             key: With the same key, the same value gets the same token; without it, nobody can find the value.
             personal: Which members and headers hold personal values.
+            tokens: What makes the tokens; by default, they are made with the key.
         """
         self.personal = personal
-        self.tokens = Tokens(key)
+        self.tokens = tokens or Tokens(key)
         self.names: dict[bytes, bool] = {}
         self.lines: dict[tuple[str, str, bool], tuple[str, dict[str, str]]] = {}
         self._ways: dict[str, _Way] = {}

@@ -120,6 +120,20 @@ class Tokens:
         return token
 
 
+class OneToken(Tokens):
+    """Gives all values the same token, so that texts can be compared without the personal values in them."""
+
+    def __init__(self) -> None:
+        super().__init__(b"")
+
+    def _text(self, text: str) -> str:
+        return "anybody"
+
+    def number(self, text: str) -> str:
+        """Return the one number."""
+        return "0"
+
+
 def _digest(text: str, key: bytes) -> bytes:
     return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")
 

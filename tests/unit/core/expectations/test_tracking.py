@@ -400,6 +400,35 @@ def test_tokens_are_what_they_stand_for():
     ]
 
 
+@pytest.mark.parametrize(
+    ("one", "alike", "other"),
+    [
+        ("/v?token=abc&c=7", "/v?token=xyz&c=7", "/v?token=xyz&c=8"),
+        ("https://cdn/?uid=1", "https://cdn/?uid=2", "https://elsewhere/?uid=1"),
+        ("seen by d-4711-ab", "seen by d-4712-ab", "bought by d-4711-ab"),
+        ("ask a@shop.example", "ask b@shop.example", "ask b@shop.example now"),
+        ('{"uid": "a", "n": 1}', '{"uid": "b", "n": 1}', '{"uid": "a", "n": 2}'),
+    ],
+)
+def test_beside_a_token_the_rest_of_a_text_counts(one, alike, other):
+    def played(text: str, device: str, *places: int) -> HeldSession:
+        cues = pinged(film())
+        for place in places:
+            cues[place] = replace(cues[place], metadata={"text": text, "deviceId": device})
+        return recorded(cues)
+
+    cues = pinged(film())
+    pings = [place for place, cue in enumerate(cues) if cue.type == "ping"]
+    for places in ([0], pings):
+        raw = played(one, "d-4711-ab", *places)
+        exchanges = tuple(map(Pseudonymiser(b"key"), raw.exchanges))
+        told = HeldSession(session=replace(raw.session, pseudonymised=True), exchanges=exchanges)
+        assert messages(played(alike, "d-4712-ab" if "4712" in alike else "d-4711-ab", *places), told) == []
+        found = messages(played(other, "d-4711-ab", *places), told)
+        assert len(found) == 1
+        assert "customMetadata/text is " in found[0]
+
+
 def value_of(held: HeldSession, name: str) -> str:
     return str(held.exchanges[0].request.reading.value["customMetadata"][name])
 
