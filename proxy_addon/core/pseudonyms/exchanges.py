@@ -38,12 +38,19 @@ from proxy_addon.core.pseudonyms.tokens import Tokens
 from proxy_addon.core.schemas import is_schema
 from proxy_addon.errors import ProtocolError
 
+_FILES = "aac|avif|bmp|css|gif|html?|ico|jpe?g|js|json|m4[asv]|mjs|mov|mp[34]|mpd|pdf|php|png|srt|svg|ts|ttml|txt|vtt|webm|webp|xml"
 _TELLING = re.compile(
-    r"(?<![0-9A-Za-z])(?:[0-9]{38}(?![0-9A-Za-z])|[0-9A-Fa-f]{24}@AdobeOrg(?![0-9A-Za-z]))"
-    r"|(?<![\w.+%-])[\w.+%-]++@[\w-]++(?:\.[\w-]++)++"
+    r"(?:(?<![0-9A-Za-z])|(?<=%[0-9A-Fa-f]{2}))"
+    r"(?:[0-9]{38}(?![0-9A-Za-z])|[0-9A-Fa-f]{24}(?:@|%40)AdobeOrg(?![0-9A-Za-z]))"
+    r"|(?<![\w.+%-])(?:[\w.+-]|%(?!40))(?:[\w.+'-]|%(?!40)){0,127}+(?:@|%40)(?:[\w-]++\.)+"
+    rf"(?!(?i:{_FILES})(?![\w-]))(?:xn--[\w-]++|[^\W\d_]{{2,24}}(?![\w-]))"
 )
-"""Values that tell by themselves what they are: an ECID, the ID of an organisation, an email address."""
-_MAY_TELL = re.compile(rb"""[@?]|\\u00|\\"|[0-9]{38}""")
+"""Values that tell by themselves what they are: an ECID, the ID of an organisation, an email address.
+
+Some are percent-encoded. ``banner@2x.png`` and ``player@4.2.1`` are no addresses: their last label is that of a file, or has
+digits.
+"""
+_MAY_TELL = re.compile(rb"""[@?]|%40|\\u00|\\"|[0-9]{38}""")
 """A quick test for JSON text that may have such values, or URLs or JSON in its strings."""
 _SHORTEST_ECHO = 5
 """Shorter values are not looked for elsewhere in the exchange, because they are words like any other."""
@@ -306,9 +313,14 @@ class _Work:
         return self._telling(text)
 
     def _telling(self, text: str) -> str:
-        if "@" not in text and len(text) < 38:
+        if "@" not in text and "%40" not in text and len(text) < 38:
             return text
-        return _TELLING.sub(lambda match: self.told(match[0]), text)
+        return _TELLING.sub(self._told_by_itself, text)
+
+    def _told_by_itself(self, match: re.Match[str]) -> str:
+        if "%40" not in match[0]:
+            return self.told(match[0])
+        return _quoted(self.told(_unquoted(match[0])), "")
 
     # Bodies ----------------------------------------------------------------------------------------------------------
 

@@ -216,6 +216,28 @@ def test_a_schema_keeps_the_names_of_personal_members():
     assert made.response == answer
 
 
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("https://cdn.example/banner@2x.png", None),
+        ("player@4.2.1, video.js@8.6.1, lib@2.0.js", None),
+        ("News@10.30", None),
+        ("by jane@shop.example.", r"by [0-9a-f]{16}@example\.invalid\."),
+        ("o'brien+tv@mail.shop.example", r"[0-9a-f]{16}@example\.invalid"),
+        ("'jane@xn--mnchen-3ya.xn--p1ai'", r"'[0-9a-f]{16}@example\.invalid'"),
+        ("to=jane%40shop.example&x", r"to=[0-9a-f]{16}%40example\.invalid&x"),
+        (f"MCMID%7C{personal.ECID}%7CMCAID", r"MCMID%7C[0-9]{38}%7CMCAID"),
+        ("ACCE55C0DE1234567890ABCD%40AdobeOrg", r"[0-9A-F]{24}%40AdobeOrg"),
+    ],
+)
+def test_what_tells_by_itself_is_found_and_what_looks_like_it_is_not(text, pattern):
+    import re
+
+    made = json.loads(body_of(json.dumps({"customMetadata": {"x": text}}).encode()))["customMetadata"]["x"]
+    assert re.fullmatch(pattern or re.escape(text), made), made
+    assert (made == text) == (pattern is None)
+
+
 # Headers, queries and paths ------------------------------------------------------------------------------------------
 
 
