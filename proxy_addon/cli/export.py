@@ -176,6 +176,14 @@ class _Sessions:
         return self._pseudonymiser is None
 
     @property
+    def have_holes(self) -> bool:
+        """Whether one of them lacks exchanges. That bodies are missing, the exchanges say themselves."""
+        return any(
+            self._session(source).has_holes and all(each.request.body_state.is_known for each in self._of(source)[1])
+            for source in self._sources
+        )
+
+    @property
     def recording(self) -> str | None:
         """The name of the recording, if all are of one."""
         names = {self._session(source).recording for source in self._sources}
@@ -187,6 +195,16 @@ class _Sessions:
         if self._pseudonymiser is not None:
             return True
         return all(self._session(source).pseudonymised for source in self._sources)
+
+    def alike(self) -> Iterator[_Exported]:
+        """Yield all, with what holds for each of them: readers of one file need to know it before they have read it all."""
+        common: dict[str, Any] = {
+            "pseudonymised": self.are_pseudonymised,
+            "has_holes": self.have_holes,
+            "recording": self.recording,
+        }
+        for each in self:
+            yield replace(each, session=replace(each.session, **common))
 
     def exchanges(self) -> Iterator[Exchange]:
         """Yield the exchanges of all, session after session."""
@@ -332,10 +350,8 @@ def _ndjson(sessions: _Sessions) -> Generator[str]:
     from proxy_addon.core.sessions import AsOf  # noqa: PLC0415
     from proxy_addon.reporting.documents import exchange_document, session_document  # noqa: PLC0415
 
-    are_pseudonymised = sessions.are_pseudonymised
-    for each in sessions:
-        # The first line speaks for the file: readers need to know before they have read it all.
-        session = replace(each.session, pseudonymised=are_pseudonymised)
+    for each in sessions.alike():
+        session = each.session
         about = session_document(session, AsOf(now=session.last_event_at))
         for seq, exchange in enumerate(each.exchanges, 1):
             document = exchange_document(exchange, seq, judge_exchange(exchange, sessions.policy))
@@ -362,6 +378,7 @@ def _har(sessions: _Sessions) -> Generator[str]:
         sessions.exchanges(),
         version=__version__,
         pseudonymised=sessions.are_pseudonymised,
+        has_holes=sessions.have_holes,
         recording=sessions.recording,
     )
 
@@ -369,9 +386,8 @@ def _har(sessions: _Sessions) -> Generator[str]:
 def _flows(sessions: _Sessions) -> Generator[bytes]:
     from proxy_addon.recording import flow_files  # noqa: PLC0415
 
-    are_pseudonymised = sessions.are_pseudonymised  # as in _ndjson
-    for each in sessions:
-        yield from flow_files.pieces(replace(each.session, pseudonymised=are_pseudonymised), each.exchanges)
+    for each in sessions.alike():
+        yield from flow_files.pieces(each.session, each.exchanges)
 
 
 _WRITERS: Mapping[str, Callable[[_Sessions, str], list[str]]] = {

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -23,6 +22,7 @@ from proxy_addon.reporting.words import counted
 
 if TYPE_CHECKING:
     from proxy_addon.core.judging.policy import Policy
+    from proxy_addon.files.unpacking import Unpacked
     from storage.engine import Store
     from storage.importing import Imported
     from storage.saving import RecordingRun
@@ -143,14 +143,14 @@ def _import(file: _File, name: str | None, policy: Policy, store_url: str) -> No
     from proxy_addon.cli import sources  # noqa: PLC0415  # as above
     from storage.opening import writing  # noqa: PLC0415
 
-    capture = sources.capture(file.path)
+    opened, capture = sources.opened(file.path)
     file.form, file.tally = capture.form, capture.tally
     found = iter(capture.exchanges)
     first = next(found, None)
     if first is None:
         return  # and no store was made for it
     with writing(store_url) as store:
-        run = _run_of(store, file, name, capture)
+        run = _run_of(store, opened, name, capture)
         for done in _stored(store, run, chain([first], found), policy):
             file.sessions, file.events = done.sessions, done.events
             file.exchanges = done.exchanges
@@ -161,26 +161,25 @@ def _import(file: _File, name: str | None, policy: Policy, store_url: str) -> No
             )
 
 
-def _run_of(store: Store, file: _File, name: str | None, capture: Capture) -> RecordingRun:
+def _run_of(store: Store, file: Unpacked, name: str | None, capture: Capture) -> RecordingRun:
     """Return the recording that a file becomes: that of the earlier import if the same file was imported before."""
     from storage.importing import earlier  # noqa: PLC0415  # as above
     from storage.saving import RecordingRun  # noqa: PLC0415
 
-    with Path(file.path).open("rb") as content:
-        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    sha256 = file.sha256()
     with store.read() as db:
         before = earlier(db, sha256)
     if before is not None:
         called = "" if before.name is None else f", as recording {before.name!r}"
         capture.tally.remark(f"a file with the same content was imported before{called}: nothing is stored twice")
-        return before
+        return replace(before, has_holes=capture.lacks_failures)
     return RecordingRun(
         id=sha256[:16],
-        name=name or capture.recording or (None if capture.is_ours else Path(file.path).name),
+        name=name or capture.recording or (None if capture.is_ours else Path(file.name).name),
         started_at=datetime.now(UTC),
         version=__version__,
         pseudonymised=capture.pseudonymised,
-        imported_from=Path(file.path).name,
+        imported_from=Path(file.name).name,
         file_sha256=sha256,
         has_holes=capture.lacks_failures,
     )

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def capture(path: str) -> Capture:
-    """Open a file of exchanges, of any form that we read, found by its content.
+    """Return what a file of exchanges holds; see `opened`."""
+    return opened(path)[1]
+
+
+def opened(path: str) -> tuple[Unpacked, Capture]:
+    """Open a file of exchanges, of any form that we read, found by its content; return the file, and what it holds.
 
     Args:
         path: ``-`` for stdin.
@@ -37,7 +42,7 @@ def capture(path: str) -> Capture:
             f"{file.name} is {form}: it has requests but no answers, so it is not a recording",
             hint="'sessiontape check', 'show' and 'replay' take it directly",
         )
-    return captures.capture(file, form)
+    return file, captures.capture(file, form)
 
 
 def sessions_of(name: str) -> Sequence[HeldSession]:

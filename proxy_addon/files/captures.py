@@ -128,7 +128,7 @@ def capture(file: Unpacked, form: Form) -> Capture:
     tally = Tally()
     match form:
         case Form.FIXTURE:
-            return fixture.read(_document(file), file.name)
+            return fixture.read(_document(file))
         case Form.SHOWN | Form.LISTED | Form.BODIES:
             found = sessions(file, form, tally)
             return Capture(
@@ -147,6 +147,7 @@ def capture(file: Unpacked, form: Form) -> Capture:
                 exchanges=ndjson.exchanges(lines, tally, pseudonymised=pseudonymised),
                 tally=tally,
                 is_ours=True,
+                lacks_failures=about.get("has_holes") is True,
                 pseudonymised=pseudonymised,
                 recording=name if isinstance(name, str) else None,
             )
@@ -202,7 +203,7 @@ def _har(file: Unpacked, form: Form, log: Mapping[str, Any], entries: Iterable[E
         exchanges=har.exchanges(entries, log, tally, file.attached),
         tally=tally,
         is_ours=har.is_ours(log),
-        lacks_failures=har.lacks_failures(log),
+        lacks_failures=har.lacks_failures(log) or har.has_holes(log),
         pseudonymised=har.pseudonymised(log),
         recording=har.recording(log),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import functools
+import hashlib
 import io
 import os
 import re
@@ -119,6 +120,22 @@ class Unpacked:
             )
             for piece in pieces:
                 yield decoder.decode(piece).encode("utf-8", "surrogatepass")
+
+    def sha256(self) -> str:
+        """Return the hash of what is in it, as hexadecimal digits; of a damaged file, of what can be read."""
+        digest = hashlib.sha256()
+        try:
+            if self.parts is not None:
+                for name, part in self.parts():
+                    digest.update(f"{name}\0".encode("utf-8", "surrogatepass"))
+                    digest.update(part())
+            else:
+                with self.reopen() as file:
+                    for piece in iter(lambda: _checked(file), b""):
+                        digest.update(piece)
+        except ProtocolError:
+            pass  # whoever reads the entries says so
+        return digest.hexdigest()
 
     def all(self) -> bytes:
         """Return all its bytes, with a byte order mark if it has one.

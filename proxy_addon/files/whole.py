@@ -18,6 +18,8 @@ def write(path: Path, pieces: Iterable[bytes], *, is_private: bool = False) -> N
     Raises:
         SettingsError: The file cannot be written.
     """
+    if path.is_symlink():
+        path = path.resolve()  # the file that it leads to is replaced
     part = path if path.exists() and not path.is_file() else path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         try:

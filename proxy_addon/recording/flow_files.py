@@ -91,6 +91,7 @@ def capture(file: BinaryIO, name: str) -> Capture:
         exchanges=_exchanges(file, _all_pseudonymised(frames) if pseudonymised else frames, tally),
         tally=tally,
         is_ours=bool(meta),
+        lacks_failures=meta.get("has_holes") is True,
         pseudonymised=pseudonymised,
         recording=recording if isinstance(recording, str) else None,
     )
@@ -363,6 +364,7 @@ def _told(exchange: Exchange, session: Session) -> dict[str, object]:
         "response_version": None if exchange.response is None else exchange.response.http_version,
         "recording": session.recording,
         "pseudonymised": session.pseudonymised,
+        "has_holes": session.has_holes,
     }
 
 

@@ -309,3 +309,57 @@ def test_imports_on_postgresql_are_as_on_sqlite(url, postgres_url, other_url, tm
     for store in (postgres_url, other_url):
         printed("import", *paths(tmp_path / "a"), "--store", store)
     assert shown(postgres_url) == shown(other_url)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"started_at": "9999-12-31T23:59:59.999Z"}, "started_at is the string '9999"),
+        ({"started_at": "0001-01-01T00:00:00Z"}, "started_at is the string '0001"),
+        ({"duration_ms": 1e300}, "exchange 1: duration_ms is"),
+        ({"at_s": 1e300}, "exchange 1: at_s is"),
+    ],
+)
+def test_numbers_out_of_this_world_are_told_in_a_sentence(url, other_url, tmp_path, change, says):
+    path = tmp_path / "a.json"
+    assert run("export", "aaaa1111", "--format", "fixture", "-o", str(path), "--store", url).returncode == 0
+    document = json.loads(path.read_text(encoding="utf-8"))
+    place = document["session"] if "started_at" in change else document["exchanges"][0]
+    place.update(change)
+    path.write_text(json.dumps(document), encoding="utf-8")
+    done = run("import", str(path), "--store", other_url)
+    assert says in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (2 if "started_at" in change else 0)
+
+
+def test_what_comes_from_pipes_is_told_apart(url, other_url, tmp_path):
+    for name, options in (("tokens", ()), ("raw", ("--raw",))):
+        export(url, tmp_path / name, "ndjson", *options)
+    done = [
+        subprocess.run(
+            ["/bin/bash", "-c", f"'{COMMAND}' import --json --store '{other_url}' <(cat '{tmp_path / name}')"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        for name in ("tokens", "raw")
+    ]
+    assert [json.loads(each.stdout)["files"][0]["exchanges"] for each in done] == [11, 11]
+    assert sorted(each["pseudonymised"] for each in printed("sessions", "--store", other_url)) == [
+        *[False] * 3,
+        *[True] * 3,
+    ]
+
+
+@pytest.mark.parametrize("format", EXACT)
+def test_what_a_tool_left_out_is_remembered_in_all_formats(sqlite_url, other_url, tmp_path, format):
+    capture = Path(__file__).parents[1] / "samples" / "captures" / "chrome-har-1.3-cdp.har"
+    printed("import", str(capture), "--store", sqlite_url)
+    assert run("delete", "--all", "--yes", "--store", sqlite_url).returncode == 0
+    printed("import", str(capture), "--store", sqlite_url)  # what was imported before is as it was
+    export(sqlite_url, tmp_path / "files", format)
+    printed("import", *paths(tmp_path / "files"), "--store", other_url)
+    for store in (sqlite_url, other_url):
+        assert all(each["has_holes"] for each in printed("sessions", "--store", store)), store

@@ -19,7 +19,7 @@ from tests.property.strategies import JSON_TEXTS
 def test_a_fixture_holds_all_of_a_session(exchanges, pseudonymised):
     session = replace(opened(exchanges[0], id="s1", recording="r"), pseudonymised=pseudonymised)
     text = fixture.document(session, exchanges, version="1.0", compare={"ignore": []})
-    capture = fixture.read(jsontext.loads(text.encode()), "a.json")
+    capture = fixture.read(jsontext.loads(text.encode()))
     read = tuple(capture.exchanges)
     assert capture.tally.broken == []
     assert read == exchanges

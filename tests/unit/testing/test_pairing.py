@@ -82,7 +82,7 @@ def test_an_expectation_is_written_anew_without_personal_values_and_keeps_how_to
     text = as_fixture(recorded, before)
     assert "192.0.2.7" not in text
     assert builders.START_PARAMS["visitor.marketingCloudOrgId"] not in text
-    capture = fixture.read(json.loads(text), "a.json")
+    capture = fixture.read(json.loads(text))
     exchanges = list(capture.exchanges)
     assert (capture.compare, capture.pseudonymised, capture.recording) == (before.compare, True, "first")
     assert [each.upstream for each in exchanges] == ["https://first.example"] * 3
