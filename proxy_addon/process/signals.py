@@ -8,9 +8,11 @@ stays ignored.
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +26,8 @@ ENDING = tuple(
 
 SAME_S = 0.3
 """How long after the first signal another one counts as the same."""
+_AGAIN_S = 0.01
+"""How long after a signal was lost it is sent again; the finalizer that lost it has ended by then."""
 
 
 class Ended(BaseException):
@@ -43,6 +47,16 @@ def raise_on_signals() -> None:
     for number in _wanted():
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _raise)
+    sys.unraisablehook = functools.partial(_raise_later, sys.unraisablehook)
+
+
+def _raise_later(otherwise: Callable[[sys.UnraisableHookArgs], object], lost: sys.UnraisableHookArgs) -> None:
+    """Send a signal again that came while Python ran a finalizer, which no exception can leave."""
+    if isinstance(lost.exc_value, Ended):
+        signal.signal(lost.exc_value.number, _raise)
+        threading.Timer(_AGAIN_S, os.kill, (os.getpid(), lost.exc_value.number)).start()
+    else:
+        otherwise(lost)
 
 
 def _raise(number: int, _: FrameType | None) -> None:
@@ -57,6 +71,8 @@ def calling_on_signals(stop: Callable[[], object]) -> Iterator[list[int]]:
     Yields:
         A list that gets the number of the signal. If no signal arrives, the previous handlers are restored at the end.
     """
+    import asyncio  # noqa: PLC0415  # most commands do without
+
     received: list[int] = []
     loop = asyncio.get_running_loop()
 

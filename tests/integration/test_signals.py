@@ -36,6 +36,27 @@ def test_a_server_ends_well(number: signal.Signals, tmp_path: Path, sqlite_url: 
     assert len(processes.printed("sessions", "--store", sqlite_url)) == 1
 
 
+def test_a_signal_during_a_finalizer_is_not_lost() -> None:
+    code = """
+import os, time
+from proxy_addon.process import signals
+
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), 2)
+        time.sleep(0)
+
+signals.raise_on_signals()
+try:
+    Finalized()
+    time.sleep(30)
+except signals.Ended as e:
+    print(e)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=WITHIN_S, check=True)
+    assert (done.stdout, done.stderr) == ("2\n", "")
+
+
 @every_signal
 def test_a_command_that_waits_for_its_input_ends(number: signal.Signals, tmp_path: Path) -> None:
     pipe = tmp_path / "body"
