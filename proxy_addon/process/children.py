@@ -89,12 +89,13 @@ def run(command: Sequence[str], env: Mapping[str, str], mark: str) -> Ending:
         code = process.wait()
         relay.end()
         if code < 0 or relay.interrupted_by is not None:
-            _end_strays(f"{mark}={env[mark]}\0".encode())
+            end_marked(mark, env[mark])
     return Ending(code if code >= 0 else 128 - code, relay.interrupted_by)
 
 
-def _end_strays(mark: bytes) -> None:
-    """End the processes with this in their environment: they get a second to end by themselves, then are told to."""
+def end_marked(variable: str, value: str) -> None:
+    """End the processes with this in their environment, on Linux: they get a second to end by themselves, then are told to."""
+    mark = f"{variable}={value}\0".encode()
     for number, wait_s in ((None, 1.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 1.0)):
         strays = _strays(mark)
         if number is not None:

@@ -20,13 +20,12 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from proxy_addon.errors import RecorderError, SessiontapeError
-from proxy_addon.process import logs, signals
+from proxy_addon.process import children, logs, signals
 from proxy_addon.recording.options import RecordOptions
 from proxy_addon.recording.proxy import Listening, serve
-from proxy_addon.testing.recorders import Over, Ready, Stored, Warned
+from proxy_addon.testing.recorders import Legacy, Over, Ready, Stored, Warned
 from storage import migrate
 
 
@@ -55,29 +54,32 @@ def main() -> None:
 def record(caller: Connection, new_store: bytes) -> None:
     """Be a recorder until the caller closes the connection.
 
-    The caller sends `RecordOptions`, and the temporary folder to remove if it is killed, or None. It gets `Ready` once
+    The caller sends `RecordOptions`, and the `Legacy` to clear away if it is killed, or None. It gets `Ready` once
     connections are accepted, then `Stored` and `Warned` as that happens, and at last `Over`, or the error for which there
     is no recorder.
     """
     options: RecordOptions
-    folder: Path | None
-    options, folder = caller.recv()
+    legacy: Legacy | None
+    options, legacy = caller.recv()
     lock = threading.Lock()
+    url = ""
 
     def tell(what: object) -> None:
         with lock, suppress(OSError):  # if the caller has gone, this process ends, too
             caller.send(what)
 
     def ready(listening: list[Listening]) -> None:
-        tell(Ready(listening[0].url))
+        nonlocal url
+        url = listening[0].url
+        tell(Ready(url))
 
     logging.getLogger().addHandler(_Log(tell))
     for name in ("mitmproxy", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     signals.raise_on_signals()  # a recorder that is still starting ends in good order, too
-    ordered = threading.Event()
+    orphaned = threading.Event()
     try:
-        threading.Thread(target=_end_with, args=(caller, ordered), name="sessiontape-caller", daemon=True).start()
+        threading.Thread(target=_end_with, args=(caller, orphaned), name="sessiontape-caller", daemon=True).start()
         migrate.create(options.store_url, new_store)
         tell(Over(is_complete=serve(options, ready, stored=lambda: tell(Stored()))))
     except SessiontapeError as e:
@@ -85,15 +87,23 @@ def record(caller: Connection, new_store: bytes) -> None:
     except Exception as e:  # noqa: BLE001  # the caller has to hear of everything that ends this process
         tell(RecorderError(f"the recorder failed: {e!r}"))
     finally:
-        if folder is not None and not ordered.is_set():
-            shutil.rmtree(folder, ignore_errors=True)
+        if legacy is not None and orphaned.is_set():
+            _clear(legacy, url)
 
 
-def _end_with(caller: Connection, ordered: threading.Event) -> None:
-    """End this process in good order when the caller says so, or closes its end of the connection."""
-    with suppress(OSError, EOFError):
+def _clear(legacy: Legacy, url: str) -> None:
+    if url:
+        children.end_marked(legacy.variable, url)
+    if legacy.folder is not None:
+        shutil.rmtree(legacy.folder, ignore_errors=True)
+
+
+def _end_with(caller: Connection, orphaned: threading.Event) -> None:
+    """End this process in good order when the caller says so, or its end of the connection is closed."""
+    try:
         caller.recv()
-        ordered.set()
+    except (OSError, EOFError):
+        orphaned.set()
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -32,6 +32,20 @@ STOP_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class Legacy:
+    """What a caller leaves behind if it is killed, for its recorder to clear away.
+
+    Attributes:
+        folder: A temporary folder, with the store in it; None if there is none.
+        variable: Name of the environment variable that has the recorder's URL in the processes that the caller has
+            started; they are ended on Linux.
+    """
+
+    folder: Path | None
+    variable: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """A recorder accepts connections."""
 
@@ -79,7 +93,7 @@ class RunningRecorder:
         policy: Policy = DEFAULT,
         check: bool = True,
         stored: Callable[[], object] = lambda: None,
-        folder: Path | None = None,
+        legacy: Legacy | None = None,
     ) -> None:
         """Describe a recorder; entering the context starts it.
 
@@ -90,8 +104,7 @@ class RunningRecorder:
             policy: How strictly to judge while recording.
             check: Whether to judge while recording, so that findings are in the store.
             stored: Called each time something was stored, from a thread of ours; it must not block.
-            folder: A temporary folder that the caller removes, with the store in it; if the caller is killed before it
-                has ended the recorder, the recorder removes it.
+            legacy: What the recorder clears away if the caller is killed before it has ended the recorder.
 
         Raises:
             SettingsError: The upstream is not the URL of a server.
@@ -115,7 +128,7 @@ class RunningRecorder:
             certificate=None,
             mitmproxy=_authority(),
         )
-        self._folder = folder
+        self._legacy = legacy
         self._stored = stored
         self._process: Connection | None = None
         self._reader: threading.Thread | None = None
@@ -128,7 +141,7 @@ class RunningRecorder:
         """
         process = _connect()
         try:
-            process.send((self._options, self._folder))
+            process.send((self._options, self._legacy))
             self._await_ready(process)
         except BaseException:
             process.close()

@@ -18,7 +18,7 @@ from proxy_addon.core.urls import ServerUrl
 from proxy_addon.testing import recorders, verdicts
 from proxy_addon.testing.collecting import RunningCollector
 from proxy_addon.testing.control import Control, Faults
-from proxy_addon.testing.recorders import RunningRecorder
+from proxy_addon.testing.recorders import Legacy, RunningRecorder
 from proxy_addon.testing.threads import in_thread
 from proxy_addon.testing.verdicts import Judged
 from storage.filters import Filters
@@ -99,7 +99,7 @@ class Stage:
                 policy=self._policy,
                 check=self._store_url is not None,  # otherwise nobody reads the findings that it would store
                 stored=control.changed,
-                folder=folder,
+                legacy=Legacy(folder, variable="SESSIONTAPE_URL"),
             )
             playing.enter_context(self._recorder)
             address = playing.enter_context(

@@ -268,16 +268,16 @@ class TestEndings:
             assert process.wait(20) == 128 + signal.SIGKILL
             assert not family.survivors(0), "nor does what the command has started"
 
-    def test_nothing_of_ours_survives_when_it_is_killed_itself(self, tmp_path):
+    def test_nothing_survives_when_it_is_killed_itself(self, tmp_path):
         temporary = tmp_path / "temporary"
         temporary.mkdir()
-        with running(SLEEPS, TMPDIR=str(temporary)) as (process, family, output, _):
-            pid = int(read_until(output, b"\n").split()[1])
+        child = "import subprocess\nsubprocess.Popen(['sleep', '60'])\n"
+        with running(child + SLEEPS, TMPDIR=str(temporary)) as (process, family, output, _):
+            read_until(output, b"\n")
             assert list(temporary.glob("*/run.db"))
             process.kill()
             process.wait()
-            os.kill(pid, signal.SIGKILL)  # the command is not ours
-            assert not family.survivors()
+            assert not family.survivors(), "nor does the command, or what it has started"
             assert list(temporary.iterdir()) == [], "nor does the recording"
 
     def test_what_the_command_leaves_running_keeps_nobody_waiting(self):
