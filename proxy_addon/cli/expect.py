@@ -10,7 +10,7 @@ import click
 
 from proxy_addon import __version__
 from proxy_addon.cli import sources
-from proxy_addon.cli.options import config_option, given, store_option
+from proxy_addon.cli.options import config_option, given, store_option, token_options
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.errors import SettingsError
 from proxy_addon.reporting.words import counted
@@ -45,18 +45,7 @@ from proxy_addon.reporting.words import counted
     help="How far playheads may be apart.  [default: 1]",
 )
 @click.option("--force", is_flag=True, help='Replace FILE if it exists, and keep its "compare" member.')
-@click.option(
-    "--raw",
-    is_flag=True,
-    allow_from_autoenv=False,
-    help="Write personal values as they are. By default, tokens replace them.",
-)
-@click.option(
-    "--key-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="File with the key of the tokens: with the same key, a value gets the same token in all files. Created if it does not exist.",
-)
+@token_options
 @config_option
 @store_option
 def expect(
@@ -82,8 +71,6 @@ def expect(
     from proxy_addon.core.fixtures import fixture  # noqa: PLC0415
     from proxy_addon.files import whole  # noqa: PLC0415
 
-    if raw and key_file is not None:
-        raise click.UsageError("--raw writes no tokens, so --key-file has no effect: leave out one of them")
     if output.exists() and not force:
         raise SettingsError(
             f"{output} already exists",
@@ -109,7 +96,7 @@ def expect(
     if not raw:
         held = _pseudonymised(held, key_file, config)
     text = fixture.document(held.session, held.exchanges, version=__version__, compare=compare)
-    whole.write(output, [text.encode()])
+    whole.write(output, [text.encode()], is_private=raw)
     click.echo(f"{output} expects {counted(held.session.events, 'event')}", err=True)
 
 

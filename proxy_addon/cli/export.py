@@ -18,7 +18,7 @@ import click
 
 from proxy_addon import __version__
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
-from proxy_addon.cli.options import config_option, json_option, store_option
+from proxy_addon.cli.options import config_option, json_option, store_option, token_options
 from proxy_addon.cli.output import while_read
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.sessions import Session
@@ -56,18 +56,7 @@ _SLASHES = ("/", os.sep)
     required=True,
     help="Where to write: a file, or - for stdout. For fixtures of several sessions, a folder, which gets a file for each.",
 )
-@click.option(
-    "--raw",
-    is_flag=True,
-    allow_from_autoenv=False,
-    help="Write personal values as they are. By default, tokens replace them.",
-)
-@click.option(
-    "--key-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="File with the key of the tokens: with the same key, a value gets the same token in all exports. Created if it does not exist.",
-)
+@token_options
 @filter_options
 @config_option
 @json_option
@@ -95,8 +84,6 @@ def export(
     within one export. --raw keeps them.
     """
     require_selection(names, filters, everything=everything, verb="exported", of_files=True)
-    if raw and key_file is not None:
-        raise click.UsageError("--raw writes no tokens, so --key-file has no effect: leave out one of them")
     from proxy_addon.files import settings  # noqa: PLC0415  # --help does without the rules
 
     with _Sessions(names, filters, settings.load(config), store_url, allow_empty=allow_empty) as sessions:

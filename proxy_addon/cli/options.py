@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -144,3 +145,29 @@ def local_option[F: Callable[..., Any]](command: F) -> F:
     return click.option("--local", is_flag=True, help="Show local times instead of UTC; JSON is always in UTC.")(
         command
     )
+
+
+def token_options[F: Callable[..., Any]](command: F) -> F:
+    """Add ``--raw`` and ``--key-file`` to a command, which gets ``raw`` and ``key_file``, a path or None; never both."""
+
+    @functools.wraps(command)
+    def checked(*args: Any, raw: bool, key_file: Path | None, **kwargs: Any) -> Any:
+        if raw and key_file is not None:
+            raise click.UsageError("--raw writes no tokens, so --key-file has no effect: leave out one of them")
+        return command(*args, raw=raw, key_file=key_file, **kwargs)
+
+    decorated: Any = checked
+    decorated = click.option(
+        "--key-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="File with the key of the tokens: with the same key, a value gets the same token in all files. Created if it "
+        "does not exist.",
+    )(decorated)
+    decorated = click.option(
+        "--raw",
+        is_flag=True,
+        allow_from_autoenv=False,
+        help="Write personal values as they are. By default, tokens replace them.",
+    )(decorated)
+    return decorated  # type: ignore[no-any-return]  # click sees a different signature
