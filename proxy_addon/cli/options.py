@@ -164,10 +164,9 @@ def token_options[F: Callable[..., Any]](command: F) -> F:
         help="File with the key of the tokens: with the same key, a value gets the same token in all files. Created if it "
         "does not exist.",
     )(decorated)
-    decorated = click.option(
+    return click.option(  # type: ignore[no-any-return]  # click sees a different signature
         "--raw",
         is_flag=True,
         allow_from_autoenv=False,
         help="Write personal values as they are. By default, tokens replace them.",
     )(decorated)
-    return decorated  # type: ignore[no-any-return]  # click sees a different signature
