@@ -41,12 +41,19 @@ def _is_marked(item: pytest.Item) -> bool:
     return item.get_closest_marker("every_version") is not None
 
 
+@pytest.fixture(scope="session")
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what programs remember of a user."""
+    return tmp_path_factory.mktemp("state")
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove environment variables that would change what the product or libpq does."""
+def clean_environment(monkeypatch: pytest.MonkeyPatch, state_folder: Path) -> None:
+    """Remove environment variables that would change what the product or libpq does; leave the user's secret alone."""
     for name in os.environ:
         if name.startswith(("SESSIONTAPE_", "PG", "PYTHON")) or name.lower().endswith("_proxy") or name in _COLOUR:
             monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(state_folder))
 
 
 _COLOUR = {"NO_COLOR", "FORCE_COLOR", "COLUMNS"}
