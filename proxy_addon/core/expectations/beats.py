@@ -52,6 +52,7 @@ class Off:
     Attributes:
         missing: Places of the expected pings that are missing.
         extra: Places of the actual pings that are too many.
+        among: Places of the first and the last ping that it may be; None if it is known which they are.
         after: Place of the last actual event before.
         interval_s: How often they should come.
         in_ad: Whether an ad is open.
@@ -60,6 +61,7 @@ class Off:
 
     missing: tuple[int, ...] = ()
     extra: tuple[int, ...] = ()
+    among: tuple[int, int] | None = None
     after: int
     interval_s: float
     in_ad: bool

@@ -76,7 +76,7 @@ def rhythm_differences(
         where = " in ads" if pace.in_ad else ""
         first = actual[pace.first]
         message = (
-            f"ping every {seconds(pace.actual_s)}{where} (from {first.number} on), "
+            f"pings{where} come every {seconds(pace.actual_s)} from {first.name} on, "
             f"expected every {seconds(pace.expected_s)}"
         )
         values = (seconds(pace.expected_s), seconds(pace.actual_s))
@@ -84,7 +84,7 @@ def rhythm_differences(
     for off in found.offs:
         if off.missing:
             row = laid.of_expected.get(id(expected[off.missing[0]]))
-            message = _gap(actual, off) if off.is_timed else _lack(expected, off)
+            message = _gap(actual, off) if off.is_timed else _lack(expected, actual, off)
         else:
             row = laid.of_actual.get(id(actual[off.extra[0]]))
             message = _excess(actual, off)
@@ -95,21 +95,33 @@ def rhythm_differences(
 
 def _gap(actual: Sequence[Tracked], off: Off) -> str:
     before = actual[off.after]
-    number = len(off.missing)
-    lacking = "1 ping is missing" if number == 1 else f"{number} pings are missing"
     after = next((n for n in range(off.after + 1, len(actual)) if _sets_beat(actual[n])), None)
-    every = f"ping every {seconds(off.interval_s)}"
-    if after is None:
-        return f"{every}: none after {before.name}, {lacking}"
-    return f"{every}: a gap of {seconds(actual[after].at_s - before.at_s)} after {before.name}, {lacking}"
+    gap = "none" if after is None else f"none for {seconds(actual[after].at_s - before.at_s)}"
+    return f"{_lacking(len(off.missing))}: {gap} after {before.name}, expected every {seconds(off.interval_s)}"
 
 
-def _lack(expected: Sequence[Tracked], off: Off) -> str:
+def _lacking(number: int) -> str:
+    return "ping is missing" if number == 1 else f"{number} pings are missing"
+
+
+def _lack(expected: Sequence[Tracked], actual: Sequence[Tracked], off: Off) -> str:
     """Return the message on pings that are not part of a rhythm."""
-    place = off.missing[0]
+    number, place = len(off.missing), off.missing[0]
+    if off.among is not None:
+        return f"{_lacking(number)}: {_of(expected, off.among, number)}, expected after {actual[off.after].name}"
     first, before = expected[place], expected[place - 1]
-    more = "" if len(off.missing) == 1 else f", and so are the {len(off.missing) - 1} after it"
-    return f"ping is missing: expected as {first.number}, {seconds(first.at_s - before.at_s)} after {before.name}{more}"
+    places = f"as {first.number}" if number == 1 else f"from {first.number} to {expected[off.missing[-1]].number}"
+    return f"{_lacking(number)}: expected {places}, {seconds(first.at_s - before.at_s)} after {before.name}"
+
+
+def _of(events: Sequence[Tracked], among: tuple[int, int], number: int) -> str:
+    """Return which pings some are of: ``one of #11-13``."""
+    first, last = (events[place] for place in among)
+    return f"{'one' if number == 1 else number} of {first.number}-{last.number.removeprefix('#')}"
+
+
+def _others(number: int) -> str:
+    return "is the ping" if number == 1 else f"are the {number} pings"
 
 
 def _sets_beat(event: Tracked) -> bool:
@@ -119,9 +131,12 @@ def _sets_beat(event: Tracked) -> bool:
 def _excess(actual: Sequence[Tracked], off: Off) -> str:
     before, first = actual[off.after], actual[off.extra[0]]
     number = len(off.extra)
-    many = "is one too many" if number == 1 else f"and the {number - 1} after it are too many"
-    after = f"{seconds(first.at_s - before.at_s)} after {before.name}"
-    return f"ping every {seconds(off.interval_s)}: {first.number} {many}, {after}"
+    every = f"expected every {seconds(off.interval_s)}"
+    if off.among is not None:
+        too_many = "ping is one too many" if number == 1 else f"{number} pings are too many"
+        return f"{too_many}: {_of(actual, off.among, number)}, after {before.name}, {every}"
+    too_many = "is one too many" if number == 1 else f"is too many, and so {_others(number - 1)} after it"
+    return f"{first.name} {too_many}: {seconds(first.at_s - before.at_s)} after {before.name}, {every}"
 
 
 def content_differences(

@@ -15,6 +15,7 @@ from itertools import pairwise
 from statistics import median
 
 from proxy_addon.core.expectations.beats import Beat, Off, Pace, Rhythm, Stretch
+from proxy_addon.core.nearest import in_pairs
 
 DEFAULT_INTERVAL_S = 10.0
 """Source: Media Collection API, pings, gaps and timeouts."""
@@ -26,7 +27,7 @@ _INTERVALS = 3
 """How many intervals a pace needs."""
 _REGULAR = 0.25
 """By which share of an interval a timer is off, at most."""
-_EXACT = 0.05
+_EXACT = 0.1
 """The same for one that is not off at all."""
 _MANY = 8
 """How many intervals show that a timer is regular."""
@@ -53,7 +54,8 @@ def compared(stretches: Sequence[Stretch], tolerance_s: float) -> Rhythm:
         known = [median(each) for each in (ours, theirs) if each and (len(each) >= _INTERVALS or not in_ad)]
         interval_s = sum(known) / len(known) if known else intervals.get(False, DEFAULT_INTERVAL_S)
         intervals[in_ad] = max(interval_s, _SHORTEST_S)
-        named[in_ad] = known[0] if known else intervals[in_ad]
+        if known:
+            named[in_ad] = known[0]
     odd = {pace.in_ad for pace in found.paces}
     slips = _Slips(restarts=_restarts(stretches, intervals))
     for stretch in stretches:
@@ -62,8 +64,28 @@ def compared(stretches: Sequence[Stretch], tolerance_s: float) -> Rhythm:
     if not slips.restarts:
         beats = [beat for stretch in stretches for beat in stretch.actual]
         found.offs = [off for off in found.offs if _is_seen(off, beats)]
-    found.offs = [replace(off, interval_s=named[off.in_ad]) for off in found.offs]
+    found.offs = [replace(off, interval_s=named.get(off.in_ad, off.interval_s)) for off in _joined(found.offs)]
     return found
+
+
+def _joined(offs: Iterable[Off]) -> Iterator[Off]:
+    """Yield what is off, with pings of a stretch that were only counted together: missing neighbours, or some of many."""
+    last: Off | None = None
+    for off in offs:
+        if last is not None and not last.is_timed and not off.is_timed and _are_one(last, off):
+            last = replace(last, missing=(*last.missing, *off.missing), extra=(*last.extra, *off.extra))
+            continue
+        if last is not None:
+            yield last
+        last = off
+    if last is not None:
+        yield last
+
+
+def _are_one(one: Off, other: Off) -> bool:
+    if one.among is not None or other.among is not None:
+        return one.among == other.among and bool(one.missing) == bool(other.missing)
+    return bool(one.missing and other.missing) and one.missing[-1] + 1 == other.missing[0]
 
 
 def _is_seen(off: Off, beats: Sequence[Beat]) -> bool:
@@ -299,9 +321,16 @@ def _is_regular(stretch: Stretch, interval_s: float) -> bool:
 
     One or two may differ, those around a ping that is missing or too many.
     """
-    for beats in (stretch.expected, stretch.actual):
-        off = sorted(abs(gap - interval_s) for gap in _intervals([beats]))
+    sides = [_intervals([beats]) for beats in (stretch.expected, stretch.actual)]
+    if max(map(len, sides)) < _INTERVALS:
+        return False
+    for gaps in sides:
+        off = sorted(abs(gap - interval_s) for gap in gaps)
         is_exact = len(off) >= _INTERVALS and off[-2] <= _EXACT * interval_s
+        # Few are exact only if all of them are, as far as no ping is missing in between.
+        is_exact |= len(off) > 1 and all(
+            abs(gap - max(round(gap / interval_s), 1) * interval_s) <= _EXACT * interval_s for gap in gaps
+        )
         if not is_exact and (len(off) < _MANY or off[-3] > _REGULAR * interval_s):
             return False
     return True
@@ -309,26 +338,32 @@ def _is_regular(stretch: Stretch, interval_s: float) -> bool:
 
 def _counted(stretch: Stretch, interval_s: float, margin_s: float, slips: _Slips, found: Rhythm) -> None:
     """Compare only the number of pings that come so fast that they cannot be told apart."""
-    ours, theirs = stretch.expected, stretch.actual
-    few = min(len(ours), len(theirs))
-    for one, other in zip(ours[:few], theirs[:few], strict=True):
-        found.matches[one.place] = other.place
-    missing = [beat.place for beat in ours[few:]]
-    extra = [beat.place for beat in theirs[few:]]
+    sides = stretch.expected, stretch.actual
+    pairs = in_pairs(*([beat.at_s for beat in beats] for beats in sides))
+    for one, other in pairs:
+        found.matches[stretch.expected[one].place] = stretch.actual[other].place
+    matched = [set(numbers) for numbers in zip(*pairs, strict=True)] if pairs else [set(), set()]
+    missing, extra = (
+        [number for number in range(len(beats)) if number not in matched[side]] for side, beats in enumerate(sides)
+    )
     while missing and slips.takes(1):
         missing.pop(0)
     while extra and slips.takes(0):
         extra.pop(0)
     slips.settle(found)
-    drifted = round(_DRIFT * max(len(ours), len(theirs)))
+    drifted = round(_DRIFT * max(map(len, sides)))
     slips.free = [drifted, drifted]
-    after = theirs[few - 1].place if few else stretch.begins[1]
+    is_known = not drifted and _is_together(stretch, pairs, interval_s)
 
-    def off(missing: Sequence[int] = (), extra: Sequence[int] = ()) -> Off:
+    def off(side: int, numbers: Sequence[int]) -> Off:
+        beats = sides[side]
+        before = numbers[0] - 1 if side else _before([one for one, _ in pairs], [n for _, n in pairs], numbers[0], -1)
+        places = tuple(beats[number].place for number in numbers)
         return Off(
-            missing=tuple(missing),
-            extra=tuple(extra),
-            after=after,
+            missing=() if side else places,
+            extra=places if side else (),
+            among=None if is_known else (beats[0].place, beats[-1].place),
+            after=stretch.actual[before].place if is_known and before >= 0 else stretch.begins[1],
             interval_s=interval_s,
             in_ad=stretch.in_ad,
             is_timed=False,
@@ -336,10 +371,20 @@ def _counted(stretch: Stretch, interval_s: float, margin_s: float, slips: _Slips
 
     # Those that may have slipped out at the end have to turn up in the next stretch.
     slipping = round(margin_s / interval_s)
-    missing, extra = missing[drifted:], extra[drifted:]
-    found.offs += [off(missing=missing)] * (len(missing) > slipping) + [off(extra=extra)] * (len(extra) > slipping)
-    slips.missing = [off(missing=[place]) for place in missing] if len(missing) <= slipping else []
-    slips.extra = [off(extra=[place]) for place in extra] if len(extra) <= slipping else []
+    for side, left in enumerate((missing[drifted:], extra[drifted:])):
+        is_slip = len(left) <= slipping
+        found.offs += [] if is_slip else [off(side, left)]
+        slipped = [off(side, [number]) for number in left] if is_slip else []
+        if side:
+            slips.extra = slipped
+        else:
+            slips.missing = slipped
+
+
+def _is_together(stretch: Stretch, pairs: Sequence[tuple[int, int]], interval_s: float) -> bool:
+    """Whether the pings of a stretch belong together as they are paired, and not otherwise."""
+    late_s = (stretch.actual[other].at_s - stretch.expected[one].at_s for one, other in pairs)
+    return all(abs(each_s) <= _REGULAR * interval_s for each_s in late_s)
 
 
 def _runs(numbers: list[int]) -> Iterator[list[int]]:

@@ -10,7 +10,7 @@ import hashlib
 import re
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from proxy_addon.core.events import Event, read_event
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.jsontext import escaped
+from proxy_addon.core.nearest import in_pairs
 from proxy_addon.core.replays.runs import Difference, Sent, SessionRun, StepOutcome
 from proxy_addon.core.routes import TRACKING
 from proxy_addon.core.wording import ascii_safe, json_text
@@ -138,7 +139,7 @@ def _text_of(value: Any) -> str:
 
 def align(a: Sequence[Entry], b: Sequence[Entry]) -> list[Pair]:
     """Return each event of both sessions once: in the order of ``a``, with those that only ``b`` has in between."""
-    partner = _by_key(range(len(a)), range(len(b)), lambda n: _key(a[n]), lambda n: _key(b[n]))
+    partner = _by_key((range(len(a)), range(len(b))), (a, b), (lambda n: _key(a[n]), lambda n: _key(b[n])))
     in_order = _longest_rise(partner)
     rest_a = [n for n in range(len(a)) if n not in partner]
     taken = set(partner.values())
@@ -147,10 +148,12 @@ def align(a: Sequence[Entry], b: Sequence[Entry]) -> list[Pair]:
     anchors_a = sorted(in_order)
     anchors_b = [partner[n] for n in anchors_a]
     changed = _by_key(
-        rest_a,
-        rest_b,
-        lambda n: (a[n].event_type, bisect_left(anchors_a, n)),
-        lambda n: (b[n].event_type, bisect_left(anchors_b, n)),
+        (rest_a, rest_b),
+        (a, b),
+        (
+            lambda n: (a[n].event_type, bisect_left(anchors_a, n)),
+            lambda n: (b[n].event_type, bisect_left(anchors_b, n)),
+        ),
     )
     partner |= changed
     in_order |= changed.keys()
@@ -197,19 +200,29 @@ def _key(entry: Entry) -> Hashable:
     return entry.event_type, place, digest
 
 
-def _by_key(places_a: Iterable[int], places_b: Iterable[int], key_a: Any, key_b: Any) -> dict[int, int]:
-    """Pair the first element with a key in one list with the first with that key in the other, and so on."""
-    waiting: dict[Hashable, list[int]] = defaultdict(list)
-    for place in places_b:
-        waiting[key_b(place)].append(place)
-    next_of: dict[Hashable, int] = defaultdict(int)
-    found = {}
-    for place in places_a:
-        key = key_a(place)
-        if next_of[key] < len(waiting.get(key, ())):
-            found[place] = waiting[key][next_of[key]]
-            next_of[key] += 1
+def _by_key(
+    places: tuple[Iterable[int], Iterable[int]],
+    sides: tuple[Sequence[Entry], Sequence[Entry]],
+    keys: tuple[Callable[[int], Hashable], Callable[[int], Hashable]],
+) -> dict[int, int]:
+    """Pair entries with the same key, in order; if one side has more of them, those at the most similar times."""
+    ours, theirs = (_grouped(*each) for each in zip(places, keys, strict=True))
+    found: dict[int, int] = {}
+    for key, ones in ours.items():
+        others = theirs.get(key, [])
+        times = [[entries[n].at_s for n in group] for entries, group in zip(sides, (ones, others), strict=True)]
+        known_s = [[at_s for at_s in each if at_s is not None] for each in times]
+        is_timed = known_s == times
+        pairs = in_pairs(*known_s) if is_timed else [(n, n) for n in range(min(len(ones), len(others)))]
+        found |= {ones[one]: others[other] for one, other in pairs}
     return found
+
+
+def _grouped(places: Iterable[int], key: Callable[[int], Hashable]) -> Mapping[Hashable, list[int]]:
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for place in places:
+        groups[key(place)].append(place)
+    return groups
 
 
 def _longest_rise(partner: Mapping[int, int]) -> set[int]:

@@ -241,13 +241,13 @@ MUTATIONS: dict[str, tuple[Rewrite, Replay, str]] = {
         r'^stateStart #\d+: params/media\.state\.name is "mute", expected "fullScreen"$',
     ),
     "a ping is missing": (
-        nothing, dropped("ping", 20), r"^ping every \d+\.\d s: a gap of (18|19|2\d)\.\d s after (play|ping) #\d+, 1 ping is missing$",
+        nothing, dropped("ping", 20), r"^ping is missing: none for (18|19|2\d)\.\d s after (play|ping) #\d+, expected every 10\.0 s$",
     ),
     "a ping is too many": (
-        nothing, doubled("ping", 4.5, 20), r"^ping every \d+\.\d s: #\d+ is one too many, [3-6]\.\d s after ping #\d+$",
+        nothing, doubled("ping", 4.5, 20), r"^ping #\d+ is one too many: [3-6]\.\d s after ping #\d+, expected every 10\.0 s$",
     ),
     "pings are half as frequent": (
-        nothing, slow, r"^ping every (19|2\d)\.\d s \(from #\d+ on\), expected every 10\.0 s$",
+        nothing, slow, r"^pings come every (19|2\d)\.\d s from ping #\d+ on, expected every 10\.0 s$",
     ),
     "a ping has params": (
         on("ping", media__id="video-123"), list, r'^ping #\d+: params/media\.id is "video-123", expected none$',
@@ -320,6 +320,42 @@ def test_a_ping_of_a_playback_that_is_too_short_for_a_rhythm_counts_too():
         assert messages(actual, recorded(cues)) == [f"ping is missing: expected as {told}"]
 
 
+SHORT_AD = (1.05, 2.12, 3.21)
+"""When pings come in an ad of four seconds."""
+
+
+def with_ad(*pings_s: float) -> HeldSession:
+    """Return a playback whose ad has pings so long after its begin."""
+    params = {"media.ad.id": "ad-1", "media.ad.podPosition": 1}
+    pings = [(15 + after_s, "ping") for after_s in pings_s]
+    events = [(15, "adBreakStart"), (15, "adStart", params), *pings, (19, "adComplete"), (19, "adBreakComplete")]
+    return recorded(played((0.1, "play"), (10.1, "ping"), *events, (19, "play"), (24, "sessionEnd")))  # type: ignore[arg-type]
+
+
+def test_a_ping_that_is_missing_in_a_short_ad_is_told_where_it_is_missing():
+    """Its pings come every second, give or take some hundredths."""
+    expected = with_ad(*SHORT_AD)
+    for place, told in enumerate(("#6, 1.1 s after adStart #5", "#7, 1.1 s after ping #6", "#8, 1.1 s after ping #7")):
+        rest = [*SHORT_AD[:place], *SHORT_AD[place + 1 :]]
+        assert messages(with_ad(*rest), expected) == [f"ping is missing: expected as {told}"]
+    assert messages(with_ad(1.05), expected) == ["2 pings are missing: expected from #7 to #8, 1.1 s after ping #6"]
+    four = with_ad(0.2, *(each + 0.2 for each in SHORT_AD))
+    for place in range(4):
+        rest = [0.2, *(each + 0.2 for each in SHORT_AD)]
+        del rest[place]
+        (told,) = messages(with_ad(*rest), four)
+        assert told.startswith("ping is missing: none for "), told
+        assert f" s after {'ping' if place else 'adStart'} #{5 + place}, expected every 1.1 s" in told, (place, told)
+
+
+def test_which_ping_is_missing_is_left_open_if_their_times_do_not_tell():
+    expected = with_ad(0.4, 2.2, 3.2)
+    assert messages(with_ad(1.4, 2.7), expected) == ["ping is missing: one of #6-8, expected after adStart #5"]
+    assert messages(expected, with_ad(1.4, 2.7)) == [
+        "ping is one too many: one of #6-8, after adStart #5, expected every 1.3 s"
+    ]
+
+
 def test_events_with_the_same_ts_have_no_order_and_independent_ones_none_within_the_tolerance():
     name = {"media.state.name": "mute"}
     chapter = {"media.chapter.index": 1, "media.chapter.offset": 0, "media.chapter.length": 60}
@@ -349,7 +385,7 @@ def test_events_that_arrive_in_another_order_are_the_same():
 def test_an_attempt_that_was_not_answered_does_not_count_and_one_that_was_does():
     again = [*EXPECTED.exchanges[:5], EXPECTED.exchanges[4], *EXPECTED.exchanges[5:]]
     assert messages(replace(EXPECTED, exchanges=tuple(again))) == [
-        "ping every 10.0 s: #6 is one too many, 0.0 s after ping #5"
+        "ping #6 is one too many: 0.0 s after ping #5, expected every 10.0 s"
     ]
     again[4] = replace(again[4], response=None, outcome=Outcome.CLIENT_GONE)
     assert messages(replace(EXPECTED, exchanges=tuple(again))) == []

@@ -45,6 +45,14 @@ def test_what_one_has_and_the_other_has_not_is_shown_where_it_stands():
     assert kinds(FILM, []) == [(n, None, "only-a") for n in range(1, 8)]
 
 
+def test_of_equal_events_the_one_that_is_missing_is_shown_where_it_is_missing():
+    pings = [replace(entry(n), at_s=1.05 * n) for n in range(1, 4)]
+    for missing in pings:
+        assert (missing.seq, None, "only-a") in kinds(pings, [each for each in pings if each is not missing])
+    untimed = [replace(each, at_s=None) for each in pings]
+    assert kinds(untimed, untimed[1:])[-1] == (3, None, "only-a")
+
+
 def test_what_stands_elsewhere_has_moved():
     moved = [*FILM[:1], *FILM[2:5], FILM[1], *FILM[5:]]
     found = kinds(FILM, moved)
