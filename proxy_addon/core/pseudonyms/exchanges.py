@@ -27,6 +27,7 @@ from proxy_addon.core.pseudonyms.masking import (
     STRING,
     Unpacked,
     has_personal_names,
+    is_of_protocol,
     is_readable,
     masked_json,
     respelled,
@@ -52,10 +53,16 @@ digits.
 """
 _MAY_TELL = re.compile(rb"""[@?]|%40|\\u00|\\"|[0-9]{38}""")
 """A quick test for JSON text that may have such values, or URLs or JSON in its strings."""
-_SHORTEST_ECHO = 5
-"""Shorter values are not looked for elsewhere in the exchange, because they are words like any other."""
-_FEWEST_DIGITS = 6
-"""The same for values that consist of digits."""
+_ID_LIKE = re.compile(
+    r"(?=[^A-Za-z]*[A-Za-z])(?=[^0-9]*[0-9])\S{6,}\Z"
+    r"|(?:[^\sA-Za-z0-9]*+[0-9]){6,}[^\sA-Za-z0-9]*+\Z"
+    r"|\S+@\S+\Z"
+    r"|(?!.*[a-z]{5})(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])\S{16,}\Z"
+)
+"""What is looked for elsewhere in the exchange, because it looks like an ID: with digits, or letters in no order.
+
+Words such as ``guest``, ``premium`` or the name of a host may stand there for other reasons.
+"""
 _FORM = re.compile(rb"""[\w.%+\[\]$-]{1,64}=(?!=*\s*\Z)[^\s&]*+(?:&[\w.%+\[\]$-]{1,64}=[^\s&]*+)*+\s*+\Z""", re.ASCII)
 """Names with values, as of a form. What ends with its only equals sign is Base64."""
 _JSON_BEGINS = (b"{", b"[", b"\xef")
@@ -129,6 +136,7 @@ class Pseudonymiser:
         self.personal = personal
         self.tokens = tokens or Tokens(key)
         self.names: dict[bytes, bool] = {}
+        self.fixed: dict[bytes, bool] = {}
         self.lines: dict[tuple[str, str, bool], tuple[str, dict[str, str]]] = {}
         self._ways: dict[str, _Way] = {}
 
@@ -149,6 +157,8 @@ class Pseudonymiser:
                 answer, is_schema=event_type is not None and is_schema(answer.body, event_type)
             )
             work.fill(response)
+        work.keep_sessions(exchange)
+        if response is not None:
             work.echo(response)
         work.echo(request)
         return replace(
@@ -280,6 +290,7 @@ class _Work:
         self._personal = own.personal
         self._tokens = own.tokens
         self._names = own.names
+        self._fixed = own.fixed
         self._way = own.way
         self._lines = own.lines
         self._echoes: dict[str, str] = {}
@@ -470,7 +481,7 @@ class _Work:
         if len(words) < 2:
             return text
         begin = text.index(words[1], text.index(words[0]) + len(words[0]))
-        return text[:begin] + self.told(words[1])
+        return text[:begin] + self.told(words[1], repeats=False)
 
     def _listed_address(self, text: str) -> str:
         bare = text.strip().strip('"')
@@ -512,6 +523,14 @@ class _Work:
         new = self.url(text, is_own=True)
         return line if new == text else _wire_of(new)
 
+    def keep_sessions(self, exchange: Exchange) -> None:
+        """Do not look for the session's ID, which is no personal value, wherever it stands."""
+        answer = exchange.response
+        location = header(answer.headers, "location") if answer else None
+        for line in (exchange.request.path, location or ""):
+            for found in _SESSION.findall(line):
+                self._echoes.pop(_unquoted(found.rpartition("/")[2]), None)
+
     def echo(self, draft: _Draft) -> None:
         """Replace what repeats the remembered values in a message."""
         if not self._echoes:
@@ -519,7 +538,9 @@ class _Work:
         draft.line = self._echoed_line(draft.line) if draft.is_request else self.echoed(draft.line)
         way = self._way
         draft.headers = tuple(
-            header if way(header[0]) is _Way.KEPT else (header[0], self._echoed_line(header[1]))
+            header
+            if way(header[0]) is _Way.KEPT or header[0].lower() == "origin"
+            else (header[0], self._echoed_line(header[1]))
             for header in draft.headers
         )
         if draft.body:
@@ -556,9 +577,32 @@ class _Work:
         if b"\\" not in body and not any(value.encode("utf-8", "surrogatepass") in body for value in self._echoes):
             return body
         if is_json or body.lstrip()[:1] in _JSON_BEGINS:
-            return STRING.sub(self._echoed_string, body)
+            return self._echoed_strings(body)
         text = body.decode("utf-8", "surrogateescape")
         return self.echoed(text).encode("utf-8", "surrogateescape")
+
+    def _echoed_strings(self, body: bytes) -> bytes:
+        """Return JSON text with the remembered values replaced, but not in members that describe the content."""
+        is_fixed = False
+
+        def told(match: re.Match[bytes]) -> bytes:
+            nonlocal is_fixed
+            if match[2]:
+                is_fixed = self._is_fixed(match[1])
+            elif is_fixed:
+                return match[0]
+            return self._echoed_string(match)
+
+        return STRING.sub(told, body)
+
+    def _is_fixed(self, name: bytes) -> bool:
+        found = self._fixed.get(name)
+        if found is None:
+            if len(self._fixed) >= _MOST_NAMES:
+                self._fixed.clear()
+            text = string_of(b'"%b"' % name) or ""
+            found = self._fixed[name] = is_of_protocol(text) and not self._personal.may_be_member(text)
+        return found
 
     def _echoed_string(self, match: re.Match[bytes]) -> bytes:
         token = b'"%b"' % match[1]
@@ -572,9 +616,7 @@ _NOTHING = Personal(members=frozenset(), headers=frozenset())
 
 
 def _is_worth_looking_for(value: str) -> bool:
-    if len(value) < _SHORTEST_ECHO or (value.isdigit() and len(value) < _FEWEST_DIGITS):
-        return False
-    return value.encode("utf-8", "surrogatepass") not in KNOWN_WORDS
+    return _ID_LIKE.match(value) is not None and value.encode("utf-8", "surrogatepass") not in KNOWN_WORDS
 
 
 def _is_loopback(text: str) -> bool:

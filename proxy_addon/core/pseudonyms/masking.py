@@ -47,6 +47,8 @@ KNOWN_WORDS = frozenset(
     )
 )
 """Words of the protocol, which say nothing about people."""
+_NAMES = frozenset((*protocol.PARAMS, *protocol.QUALITY, *protocol.MEMBERS, *protocol.PLAYER_TIME_MEMBERS))
+_FAMILIES = ("media.", "a.media.", "analytics.")
 _AUTH_STATES = re.compile(rb'[0-9.]{1,3}\Z|"[0-9]?"\Z')
 _LARGEST = 64 * 2**20
 """Most bytes that a compressed body is unpacked to; a larger one is not read."""
@@ -69,6 +71,11 @@ class _Open:
     name: str = ""
     wants: str = "value"
     """What comes next: a name, a colon, a value, or a comma."""
+
+
+def is_of_protocol(name: str) -> bool:
+    """Whether a member is one of the protocol, or named like one."""
+    return name in _NAMES or name.startswith(_FAMILIES)
 
 
 def has_personal_names(body: bytes, personal: Personal, known: dict[bytes, bool]) -> bool:

@@ -318,6 +318,40 @@ def test_a_session_id_stays_even_where_a_header_repeats_it():
     assert fold([pseudonymise(opening), made])[0].session.events == 2
 
 
+def test_repetitions_of_words_and_what_describes_the_content_stay():
+    session_id = "5e5510aa" * 8
+    sent = {
+        "eventType": "play",
+        "params": {
+            "media.name": "visitor-4711-ab guest premium",
+            "media.id": "123456",
+            "analytics.trackingServer": "proxy.example.com",
+            "analytics.reportSuite": "rsid-prod-2",
+            "analytics.visitorId": "visitor-4711-ab",
+            "visitor.x": "123456",
+        },
+        "customMetadata": {"login": "guest", "plan": "premium guest", "s": session_id, "by": "visitor-4711-ab"},
+    }
+    headers = (
+        ("Via", "1.1 proxy.example.com"),
+        ("X-Api-Key", "rsid-prod-2"),
+        ("Cookie", "token=premium; session=proxy.example.com"),
+        ("X-Session-Id", session_id),
+        ("Origin", "https://rsid-prod-2"),
+        ("X-Host", "proxy.example.com"),
+    )
+    made = pseudonymise(event("play", session_id=session_id, body=json.dumps(sent).encode(), headers=headers))
+    left = json.loads(made.request.body)
+    token = left["params"].pop("analytics.visitorId")
+    number = left["params"].pop("visitor.x")
+    assert left["params"] == {name: sent["params"][name] for name in left["params"]}
+    assert left["customMetadata"] == {**sent["customMetadata"], "login": left["customMetadata"]["login"], "by": token}
+    assert "guest" != left["customMetadata"]["login"]
+    assert number != "123456"
+    assert header(made.request.headers, "origin") == "https://rsid-prod-2"
+    assert header(made.request.headers, "x-host") == "proxy.example.com"
+
+
 def test_the_settings_add_members_and_headers():
     more = Pseudonymiser(KEY, PERSONAL.with_more(members=["loyalty", "shop.*"], headers=["X-Tenant"]))
     sent = request(
