@@ -34,7 +34,7 @@ from proxy_addon.core.pseudonyms.masking import (
     string_of,
     unpacked,
 )
-from proxy_addon.core.pseudonyms.personal import ADDRESS_HEADERS, PERSONAL, Personal, is_secret_header
+from proxy_addon.core.pseudonyms.personal import PERSONAL, Personal, is_address_header, is_secret_header
 from proxy_addon.core.pseudonyms.tokens import Tokens
 from proxy_addon.core.schemas import is_schema
 from proxy_addon.errors import ProtocolError
@@ -69,8 +69,19 @@ _JSON_BEGINS = (b"{", b"[", b"\xef")
 """How a body begins that is meant as JSON: also with a byte order mark."""
 _PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?P<port>:[0-9]+)\Z")
 _FORWARDED = re.compile(r"""(?P<name>\b(?:for|by)\s*=\s*)(?P<value>"[^"]*"|[^;,\s]*)""", re.IGNORECASE)
+_SET_COOKIES = re.compile(r"(\n|, *(?=[^\s;,=]+=))")
+"""What is between several cookies that are set in one header; dates have a comma, too."""
+_ATTRIBUTE = re.compile(
+    r"\s*(?:(?:path|domain|expires|max-age|samesite|priority|version)\s*=.*|(?:secure|httponly|partitioned)?\s*)\Z",
+    re.IGNORECASE | re.DOTALL,
+)
 _SCHEME = re.compile(r"(?P<scheme>basic|bearer|digest|negotiate|ntlm|token|apikey|hawk|oauth|jwt|key) +", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<scheme>(?:[A-Za-z][A-Za-z0-9+.-]*:)?//)(?:(?P<user>[^/?#]*)@)?(?P<host>[^/?#]*)")
+_IP_ADDRESS = re.compile(
+    r"(?<![\w.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![\w.])"
+    r"|(?<![\w:.])(?=[0-9A-Fa-f]*:[0-9A-Fa-f]*:)[0-9A-Fa-f:]{2,40}(?:\.[0-9]{1,3}){0,3}(?![\w:])"
+)
+"""What may be an IP address."""
 _SECRET_LIKE = re.compile(
     r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]{14,}"
     r"|(?=[A-Za-z+/_.-]{0,99}[0-9])(?=[0-9+/_.-]{0,99}[A-Za-z])[0-9A-Za-z+/_.-]{16,}={0,2})(?![0-9A-Za-z])"
@@ -203,7 +214,7 @@ _MOST_LINES, _LONGEST_KEPT = 4096, 1024
 def _way_of(name: str, personal: Personal) -> _Way:
     if name in _WAYS:
         return _WAYS[name]
-    if name in ADDRESS_HEADERS:
+    if is_address_header(name):
         return _Way.ADDRESSES
     if personal.is_header(name):
         return _Way.WHOLE
@@ -438,8 +449,9 @@ class _Work:
                 pairs[::2] = [self._cookie(pair) for pair in pairs[::2]]
                 new = "".join(pairs)
             case _Way.SET_COOKIE:
-                pair, semicolon, attributes = text.partition(";")
-                new = self._cookie(pair) + semicolon + attributes
+                parts = _SET_COOKIES.split(text)
+                parts[::2] = [self._set_cookie(each) for each in parts[::2]]
+                new = "".join(parts)
             case _Way.AUTHORIZATION:
                 scheme = _SCHEME.match(text)
                 start = scheme.end() if scheme else 0
@@ -447,7 +459,7 @@ class _Work:
             case _Way.ADDRESSES:
                 new = ",".join(self._listed_address(each) for each in text.split(","))
             case _Way.FORWARDED:
-                new = _FORWARDED.sub(lambda match: match["name"] + self._listed_address(match["value"]), text)
+                new = self._forwarded(text)
             case _Way.VIA:
                 new = ",".join(map(self._proxy, text.split(","))) if is_request else text
             case _Way.PAGE:
@@ -457,15 +469,23 @@ class _Work:
             case _Way.WHOLE:
                 new = self.told(text)
             case _:
-                new = self.text(text)
+                may_have = is_request and "version" not in name.lower()  # 1.2.3.4 is a version, too
+                new = self.text(self._addresses(text) if may_have else text)
                 if is_request and new == text:
                     new = self._unnamed(text)
         return value if new == text else _wire_of(new)
 
+    def _set_cookie(self, text: str) -> str:
+        pair, *rest = text.split(";")
+        kept = (each if _ATTRIBUTE.match(each) else self._cookie(each) for each in rest)
+        return ";".join([self._cookie(pair), *kept])
+
     def _cookie(self, pair: str) -> str:
         name, equals, value = pair.partition("=")
-        if not equals:
-            return self.told(pair, repeats=False)
+        if not pair.strip():
+            return pair
+        if not equals or not value.strip():  # nobody knows whether it is a name or a value
+            return self.told(name, repeats=False) + equals + value
         text = _unquoted(value.strip())
         quoted = text.strip('"')
         is_named = self._personal.is_parameter(name.strip()) or is_secret_header(name.lower())
@@ -482,6 +502,17 @@ class _Work:
             return text
         begin = text.index(words[1], text.index(words[0]) + len(words[0]))
         return text[:begin] + self.told(words[1], repeats=False)
+
+    def _forwarded(self, text: str) -> str:
+        new, end = "", 0
+        for match in _FORWARDED.finditer(text):
+            new += self._addresses(text[end : match.start()]) + match["name"] + self._listed_address(match["value"])
+            end = match.end()
+        return new + self._addresses(text[end:])
+
+    def _addresses(self, text: str) -> str:
+        """Return text with the IP addresses in it replaced."""
+        return _IP_ADDRESS.sub(lambda match: self.address(match[0]) if _is_ip(match[0]) else match[0], text)
 
     def _listed_address(self, text: str) -> str:
         bare = text.strip().strip('"')
@@ -617,6 +648,14 @@ _NOTHING = Personal(members=frozenset(), headers=frozenset())
 
 def _is_worth_looking_for(value: str) -> bool:
     return _ID_LIKE.match(value) is not None and value.encode("utf-8", "surrogatepass") not in KNOWN_WORDS
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_loopback(text: str) -> bool:

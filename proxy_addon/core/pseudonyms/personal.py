@@ -40,6 +40,11 @@ _MEMBERS = (
         "visitorId",
         "customerIDs",
         "identityMap",
+        "analytics.vid",
+        "analytics.fid",
+        "analytics.mid",
+        "s_vi",
+        "s_fid",
         "ecid",
         "mcid",
         "mcmid",
@@ -96,8 +101,12 @@ _MEMBERS = (
         "imei",
         "imsi",
     ),
+    *("clientId", "anonymousId", "adid", "maid", "oaid", "ifa", "vaid", "guid", "user.id", "device.id", "dob"),
+    *("tel", "mobile"),
     *("iccid", "udid", "macAddress", "ip", "ipAddress", "clientIp", "userIp", "remoteAddr", "uidh", "callingLineId"),
 )
+_PARAMETERS = frozenset({"vid", "aid", "fid", "mid"})
+"""Names that Adobe's libraries give to IDs of visitors in URLs; in bodies, anything may be called so."""
 _CREDENTIALS = (
     *("password", "passwd", "pwd", "secret", "clientSecret", "token", "accessToken", "authToken", "idToken", "jwt"),
     *(
@@ -129,6 +138,7 @@ _ADDRESS_HEADERS = (
 )
 _PERSONAL_HEADERS = (
     "From",
+    "Baggage",
     "X-UIDH",
     "X-ACR",
     "X-WAP-Network-Client-IP",
@@ -137,6 +147,13 @@ _PERSONAL_HEADERS = (
     "X-User",
     "X-Visitor",
 )
+_ADDRESS_NAME = re.compile(
+    r"(?:client|connecting|connection|originating|original|real|remote|source|src|socket|user|viewer|peer)(?:ip(?:v[46])?|addr(?:ess)?)\Z"
+    r"|forward(?:ed)?for(?:ip)?\Z"
+)
+"""Ends of such names, as `normal` returns them."""
+_PERSONAL_NAME = re.compile(r"userid|device|subscriber|account|msisdn|visitor|imsi|imei|idfa|advertising")
+"""Parts of names of headers with an ID of a person or device, as `normal` returns them."""
 _CREDENTIAL = re.compile(r"auth|cookie|credential|key|passw|secret|session|signature|token")
 _DIGEST = re.compile(r"digest|md5|sha(?:1|256|512)|checksum|hmac")
 """Headers with a hash of the body: whoever guesses its personal values could check the guess."""
@@ -176,7 +193,7 @@ class Personal:
     def __post_init__(self) -> None:
         names = {normal(name) for name in self.members}
         beginnings = tuple(sorted(name[:-1] for name in names if name.endswith("*")))
-        names = {name for name in names if not name.endswith("*")}
+        names = {name.removesuffix("*").rstrip(".") for name in names}
         last_parts = {name.rpartition(".")[2] for name in names if "." in name}
         object.__setattr__(self, "_names", frozenset(names))
         object.__setattr__(self, "_beginnings", beginnings)
@@ -222,18 +239,28 @@ class Personal:
 
     def is_parameter(self, name: str) -> bool:
         """Whether the value of a parameter in a query or form is personal: ``user[email]`` is ``user.email`` there."""
-        return self.is_member(name.replace("[", ".").replace("]", ""))
+        return name.lower() in _PARAMETERS or self.is_member(name.replace("[", ".").replace("]", ""))
 
     def is_header(self, name: str) -> bool:
         """Whether the value of a header is an ID of a person or device."""
         name = normal(name)
-        return name in self._header_names or self._has(name) or self._has(name.removeprefix("x"))
+        return (
+            name in self._header_names
+            or self._has(name)
+            or self._has(name.removeprefix("x"))
+            or (_PERSONAL_NAME.search(name) is not None and not name.startswith(("secch", "accesscontrol")))
+        )
 
 
 PERSONAL = Personal(members=frozenset({*_MEMBERS, *_CREDENTIALS}), headers=frozenset(_PERSONAL_HEADERS))
 """What is personal unless the settings file adds more."""
-ADDRESS_HEADERS = frozenset(name.lower() for name in _ADDRESS_HEADERS)
-"""Headers, in lower case, that list addresses of devices and of the proxies on their way."""
+_ADDRESS_NAMES = frozenset(normal(name) for name in _ADDRESS_HEADERS)
+
+
+def is_address_header(name: str) -> bool:
+    """Whether a header lists addresses of devices and of the proxies on their way."""
+    name = normal(name)
+    return name in _ADDRESS_NAMES or _ADDRESS_NAME.search(name) is not None
 
 
 def is_secret_header(name: str) -> bool:

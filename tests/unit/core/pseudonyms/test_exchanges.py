@@ -5,6 +5,7 @@ import gzip
 import json
 import zlib
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from proxy_addon.core.pseudonyms.personal import PERSONAL
 from tests import personal
 from tests.builders import batch, event, event_dict, exchange, request, response, start
 
+DOCUMENTATION = r"(?:192\.0\.2|198\.51\.100|203\.0\.113)\.\d+"
 KEY = b"a key of the tests"
 pseudonymise = Pseudonymiser(KEY)
 
@@ -57,6 +59,15 @@ def test_one_value_has_one_token_in_bodies_headers_queries_and_answers():
     other = Pseudonymiser(b"another key")(personal.playback()[0])
     assert personal.found_in(repr(other)) == []
     assert token not in repr(other)
+
+
+def test_an_address_has_one_token_in_all_headers():
+    address = "81.2.69.142"
+    values = [address, f"for={address};host={address}", f"a {address}"]
+    headers = tuple(zip(("X-Real-IP", "Forwarded", "X-Peer"), values, strict=True))
+    made = dict(pseudonymise.request(request(headers=headers)).headers)
+    token = made["X-Real-IP"]
+    assert made == {"X-Real-IP": token, "Forwarded": f"for={token};host={token}", "X-Peer": f"a {token}"}
 
 
 def test_what_identifies_nobody_stays_as_it_is():
@@ -270,6 +281,23 @@ def test_what_tells_by_itself_is_found_and_what_looks_like_it_is_not(text, patte
         ("Digest", "sha-256=abc", r"[0-9a-f]{16}"),
         ("Accept-Language", "de-DE", "de-DE"),
         ("X-MSISDN", "491701234567", r"[1-9][0-9]{11}"),
+        ("X_Forwarded_For", "81.2.69.142", DOCUMENTATION),
+        ("X-Acme-Client-IP", "81.2.69.142:80", rf"{DOCUMENTATION}:80"),
+        ("Forwarded", "81.2.69.142", DOCUMENTATION),
+        ("X-Peer", "from 81.2.69.142, 2a02:8108::5", rf"from {DOCUMENTATION}, 2001:db8:[0-9a-f:]+"),
+        ("X-Player-Version", "1.2.3.4", "1.2.3.4"),
+        ("X-Time", "12:30:45", "12:30:45"),
+        ("X-Forwarded-Host", "81.2.69.142", "81.2.69.142"),
+        ("X-Acme-User-Id", "joe", r"[0-9a-f]{16}"),
+        ("x_device_model", "tv", r"[0-9a-f]{16}"),
+        ("Baggage", "userId=joe", r"[0-9a-f]{16}"),
+        (
+            "Set-Cookie",
+            "a=b; Path=/; Expires=Wed, 21 Oct 2015 07:28:00 GMT, c=d; secure; x=y",
+            r"a=[0-9a-f]{16}; Path=/; Expires=Wed, 21 Oct 2015 07:28:00 GMT, c=[0-9a-f]{16}; secure; x=[0-9a-f]{16}",
+        ),
+        ("Set-Cookie", "a=b\nc=d; Path=/", r"a=[0-9a-f]{16}\nc=[0-9a-f]{16}; Path=/"),
+        ("Cookie", "joe=; =joe; joe", r"[0-9a-f]{16}=; =[0-9a-f]{16}; [0-9a-f]{16}"),
         ("X-Name", "J\xc3\xb6rg joerg@shop.example", r"J\xc3\xb6rg [0-9a-f]{16}@example\.invalid"),
     ],
 )
@@ -299,6 +327,10 @@ def test_a_header_keeps_its_form(name, value, form):
             "/api/v1/sessions?x=0af7651916cd43dd8448eb211c80319c&v=js-3.1.0",
             r"/api/v1/sessions\?x=[0-9a-f]{16}&v=js-3\.1\.0",
         ),
+        (
+            "/api/v1/sessions?mid=joe&vid=joe&clientId=joe",
+            r"/api/v1/sessions\?mid=([0-9a-f]{16})&vid=\1&clientId=\1",
+        ),
         ("/api/v1/sessions?joe@shop.example", r"/api/v1/sessions\?[0-9a-f]{16}@example\.invalid"),
     ],
 )
@@ -320,7 +352,7 @@ def test_a_session_id_stays_even_where_a_header_repeats_it():
 
 def test_repetitions_of_words_and_what_describes_the_content_stay():
     session_id = "5e5510aa" * 8
-    sent = {
+    sent: dict[str, Any] = {
         "eventType": "play",
         "params": {
             "media.name": "visitor-4711-ab guest premium",
@@ -346,7 +378,7 @@ def test_repetitions_of_words_and_what_describes_the_content_stay():
     number = left["params"].pop("visitor.x")
     assert left["params"] == {name: sent["params"][name] for name in left["params"]}
     assert left["customMetadata"] == {**sent["customMetadata"], "login": left["customMetadata"]["login"], "by": token}
-    assert "guest" != left["customMetadata"]["login"]
+    assert left["customMetadata"]["login"] != "guest"
     assert number != "123456"
     assert header(made.request.headers, "origin") == "https://rsid-prod-2"
     assert header(made.request.headers, "x-host") == "proxy.example.com"
@@ -359,7 +391,7 @@ def test_the_settings_add_members_and_headers():
     )
     made = more.request(sent)
     assert header(made.headers, "x-tenant") != "acme" == header(made.headers, "x-other")
-    assert {k: len(v) for k, v in json.loads(made.body).items()} == {"Loyalty": 16, "shop.id": 16, "shop": 1}
+    assert {k: len(v) for k, v in json.loads(made.body).items()} == {"Loyalty": 16, "shop.id": 16, "shop": 16}
 
 
 # Rules ---------------------------------------------------------------------------------------------------------------
