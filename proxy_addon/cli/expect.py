@@ -117,5 +117,5 @@ def _pseudonymised(held: HeldSession, key_file: Path | None, config: Path | None
     return replace(
         held,
         session=replace(held.session, pseudonymised=True, client_address=address),
-        exchanges=tuple(map(change, held.exchanges)),
+        exchanges=tuple(change.session(held.exchanges)),
     )

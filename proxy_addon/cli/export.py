@@ -208,7 +208,7 @@ class _Sessions:
                     continue
                 address = None if session.client_address is None else change.address(session.client_address)
                 changed = replace(session, pseudonymised=True, client_address=address)
-                yield _Exported(changed, map(change, exchanges), compare)
+                yield _Exported(changed, change.session(exchanges), compare)
 
     def _of(self, source: str | HeldSession) -> tuple[Session, Generator[Exchange], Any]:
         from storage import exchanges  # noqa: PLC0415

@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
+from proxy_addon.core.pseudonyms.exchanges import Memory, Pseudonymiser
+from proxy_addon.core.sessions import session_id_of
 
 AT_ONCE = 16 * 1024
 """Largest exchange, in bytes of both bodies, that is pseudonymised in the event loop."""
+
+MOST_SESSIONS = 500
+"""How many sessions, the latest, have their values remembered."""
 
 
 class NotPseudonymised(Exception):  # a fact, like StorageUnavailable
@@ -26,6 +30,7 @@ class AtRest:
         """Make one; without a pseudonymiser, everything stays as it is."""
         self._pseudonymiser = pseudonymiser
         self._waiting: set[str] = set()
+        self._memories: dict[str, Memory] = {}
 
     @property
     def is_on(self) -> bool:
@@ -41,9 +46,19 @@ class AtRest:
         if self._pseudonymiser is None:
             return exchange
         try:
-            return self._pseudonymiser(exchange)
+            return self._pseudonymiser(exchange, self._memory(exchange))
         except Exception as e:  # noqa: BLE001  # it may be anything, and must not be shown
             raise NotPseudonymised(type(e).__name__) from None
+
+    def _memory(self, exchange: Exchange) -> Memory | None:
+        session_id = session_id_of(exchange)
+        if session_id is None:
+            return None
+        memory = self._memories.pop(session_id, None) or Memory()
+        self._memories[session_id] = memory  # behind the others
+        while len(self._memories) > MOST_SESSIONS:
+            self._memories.pop(next(iter(self._memories)), None)
+        return memory
 
     def at_once(self, exchange: Exchange) -> Exchange:
         """Return an exchange as it is to be stored; a large one as it is, for `in_thread`.

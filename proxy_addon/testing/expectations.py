@@ -191,7 +191,7 @@ def as_fixture(
         pseudonymise = Pseudonymiser(key, settings.load_personal(config))
         address = None if session.client_address is None else pseudonymise.address(session.client_address)
         session = replace(session, pseudonymised=True, client_address=address)
-        exchanges = tuple(map(pseudonymise, exchanges))
+        exchanges = tuple(pseudonymise.session(exchanges))
     if before is None:
         session = replace(session, recording=None)
     else:

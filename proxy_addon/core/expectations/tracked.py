@@ -120,10 +120,11 @@ def _events(held: HeldSession, mask: Pseudonymiser | None) -> Iterator[tuple[int
     begin_ms: int | None = None
     first_at = held.exchanges[0].received_at if held.exchanges else None
     at_ms = 0
+    told = [] if mask is None else list(mask.session(held.exchanges))
     for seq, exchange in enumerate(_once(held), 1):
         if exchange is None or first_at is None:
             continue
-        masked = [] if mask is None else [value for _, _, value, _ in _in_body(mask(exchange).request)]
+        masked = [value for _, _, value, _ in _in_body(told[seq - 1].request)] if told else []
         for number, (element, event, value, text) in enumerate(_in_body(exchange.request)):
             if event.ts_ms is not None:
                 begin_ms = event.ts_ms if begin_ms is None else begin_ms

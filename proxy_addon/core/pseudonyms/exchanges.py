@@ -14,10 +14,12 @@ example in the message of an answer, it is replaced as well. All other bytes sta
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from functools import partial
 from ipaddress import ip_address
+from itertools import islice
 from urllib.parse import quote, unquote_to_bytes
 
 from proxy_addon.core import jsontext
@@ -133,6 +135,24 @@ _WAYS = {
 }
 
 
+class Memory:
+    """The values that were replaced in earlier exchanges of a session, to find them in later ones. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        """Values and their tokens; never changed, only replaced."""
+
+    def add(self, values: dict[str, str]) -> None:
+        """Remember more values, as far as there is room; of a session the first are the most telling."""
+        if len(self.values) < MOST_REMEMBERED and not values.keys() <= self.values.keys():
+            short = {value: token for value, token in values.items() if len(value) <= _LONGEST_REMEMBERED}
+            self.values = dict(islice({**self.values, **short}.items(), MOST_REMEMBERED))
+
+
+MOST_REMEMBERED, _LONGEST_REMEMBERED = 100, 200
+"""How many values of a session are remembered, and how long they may be."""
+
+
 class Pseudonymiser:
     """Replaces the personal values in exchanges. What it returns depends on the key, the table and the exchange alone."""
 
@@ -151,12 +171,20 @@ class Pseudonymiser:
         self.lines: dict[tuple[str, str, bool], tuple[str, dict[str, str]]] = {}
         self._ways: dict[str, _Way] = {}
 
-    def __call__(self, exchange: Exchange) -> Exchange:
+    def session(self, exchanges: Iterable[Exchange]) -> Iterator[Exchange]:
+        """Yield the exchanges of a session with their personal values replaced, also where later ones repeat them."""
+        memory = Memory()
+        return (self(exchange, memory) for exchange in exchanges)
+
+    def __call__(self, exchange: Exchange, memory: Memory | None = None) -> Exchange:
         """Return an exchange with its personal values replaced.
 
         Do not call it for a session that was pseudonymised before: tokens would get tokens.
+
+        Args:
+            memory: What was replaced in earlier exchanges of the same session; what is replaced in this one is added.
         """
-        work = _Work(self)
+        work = _Work(self, memory)
         client = exchange.client_address and work.address(exchange.client_address)
         request = _Draft.of_request(exchange.request)
         work.fill(request)
@@ -169,6 +197,8 @@ class Pseudonymiser:
             )
             work.fill(response)
         work.keep_sessions(exchange)
+        if memory is not None:
+            memory.add(work.echoes)
         if response is not None:
             work.echo(response)
         work.echo(request)
@@ -297,14 +327,14 @@ class _Draft:
 class _Work:
     """Replaces the values of one exchange, and remembers which: what repeats them is replaced as well."""
 
-    def __init__(self, own: Pseudonymiser) -> None:
+    def __init__(self, own: Pseudonymiser, memory: Memory | None = None) -> None:
         self._personal = own.personal
         self._tokens = own.tokens
         self._names = own.names
         self._fixed = own.fixed
         self._way = own.way
         self._lines = own.lines
-        self._echoes: dict[str, str] = {}
+        self.echoes: dict[str, str] = {} if memory is None else dict(memory.values)
 
     # Values ----------------------------------------------------------------------------------------------------------
 
@@ -317,7 +347,7 @@ class _Work:
         """
         token = self._tokens.number(value) if is_number else self._tokens.text(value)
         if repeats and token != value and _is_worth_looking_for(value):
-            self._echoes[value] = token
+            self.echoes[value] = token
         return token
 
     def address(self, value: str) -> str:
@@ -539,14 +569,14 @@ class _Work:
         key = (name, line, is_request)
         known = self._lines.get(key)
         if known is None:
-            before, self._echoes = self._echoes, {}
+            before, self.echoes = self.echoes, {}
             new = self._header(name, line, is_request=is_request) if name else self._of_wire(line)
-            known, self._echoes = (new, self._echoes), before
+            known, self.echoes = (new, self.echoes), before
             if len(line) <= _LONGEST_KEPT:
                 if len(self._lines) >= _MOST_LINES:
                     self._lines.clear()
                 self._lines[key] = known
-        self._echoes.update(known[1])
+        self.echoes.update(known[1])
         return known[0]
 
     def _of_wire(self, line: str) -> str:
@@ -560,11 +590,11 @@ class _Work:
         location = header(answer.headers, "location") if answer else None
         for line in (exchange.request.path, location or ""):
             for found in _SESSION.findall(line):
-                self._echoes.pop(_unquoted(found.rpartition("/")[2]), None)
+                self.echoes.pop(_unquoted(found.rpartition("/")[2]), None)
 
     def echo(self, draft: _Draft) -> None:
         """Replace what repeats the remembered values in a message."""
-        if not self._echoes:
+        if not self.echoes:
             return
         draft.line = self._echoed_line(draft.line) if draft.is_request else self.echoed(draft.line)
         way = self._way
@@ -579,15 +609,15 @@ class _Work:
 
     def echoed(self, text: str) -> str:
         """Return text with the remembered values in it replaced."""
-        found = [value for value in self._echoes if value in text]
+        found = [value for value in self.echoes if value in text]
         for value in sorted(found, key=len, reverse=True):
             alone = rf"(?<![0-9A-Za-z]){re.escape(value)}(?![0-9A-Za-z])"
-            text = re.sub(alone, self._echoes[value].replace("\\", r"\\"), text)
+            text = re.sub(alone, self.echoes[value].replace("\\", r"\\"), text)
         return text
 
     def _echoed_line(self, line: str) -> str:
         """Return a path, URL or header with the remembered values replaced, but not the session ID in it."""
-        if "%" not in line and line.isascii() and not any(value in line for value in self._echoes):
+        if "%" not in line and line.isascii() and not any(value in line for value in self.echoes):
             return line
         text = _text_of(line)
         new = "".join(part if _SESSION.match(part) else self._echoed_part(part) for part in _SESSION.split(text))
@@ -605,7 +635,7 @@ class _Work:
         return "".join(parts)
 
     def _echoed_body(self, body: bytes, *, is_json: bool) -> bytes:
-        if b"\\" not in body and not any(value.encode("utf-8", "surrogatepass") in body for value in self._echoes):
+        if b"\\" not in body and not any(value.encode("utf-8", "surrogatepass") in body for value in self.echoes):
             return body
         if is_json or body.lstrip()[:1] in _JSON_BEGINS:
             return self._echoed_strings(body)

@@ -6,16 +6,16 @@ from typing import cast
 import pytest
 
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
-from proxy_addon.recording.at_rest import AT_ONCE, AtRest, NotPseudonymised
+from proxy_addon.recording.at_rest import AT_ONCE, MOST_SESSIONS, AtRest, NotPseudonymised
 from tests import personal
-from tests.builders import exchange, response
+from tests.builders import event, exchange, response, start
 
 SMALL = exchange(path="/api/v1/x?uid=alice-1", body=b'{"uid": "alice-1"}')
 LARGE = replace(SMALL, id="x2", response=response(200, body=b" " * AT_ONCE))
 
 
 class Broken:
-    def __call__(self, sent: object) -> object:
+    def __call__(self, sent: object, *_: object) -> object:
         raise KeyError("alice-1")
 
     path = address = __call__
@@ -32,6 +32,22 @@ def test_a_small_exchange_is_told_at_once_and_a_large_one_in_the_thread():
     at_rest.stored([small.id, large.id])
     assert not at_rest.is_waiting(large)
     assert at_rest.name(small) == f"POST {small.request.path}"
+
+
+def test_what_later_answers_repeat_is_found_within_bounds():
+    at_rest = AtRest(Pseudonymiser(b"k"))
+
+    def quoted(session: str) -> bool:
+        answer = response(400, body=b'{"message": "no alice-1"}')
+        return "alice" in repr(at_rest.at_once(event("ping", session_id=session, response=answer)))
+
+    at_rest.at_once(start(session_id="s1", body=b'{"uid": "alice-1"}'))
+    assert not quoted("s1")
+    assert quoted("s2")
+    for number in range(MOST_SESSIONS):
+        at_rest.at_once(event("ping", session_id=f"x{number}"))
+    assert quoted("s1")
+    assert len(at_rest._memories) == MOST_SESSIONS
 
 
 def test_without_a_pseudonymiser_everything_stays():

@@ -14,7 +14,7 @@ from proxy_addon.core.events import read_body
 from proxy_addon.core.exchange import header
 from proxy_addon.core.fixtures.held import fold
 from proxy_addon.core.judging.exchanges import judge_exchange
-from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
+from proxy_addon.core.pseudonyms.exchanges import MOST_REMEMBERED, Memory, Pseudonymiser
 from proxy_addon.core.pseudonyms.personal import PERSONAL
 from tests import personal
 from tests.builders import batch, event, event_dict, exchange, request, response, start
@@ -348,6 +348,23 @@ def test_a_session_id_stays_even_where_a_header_repeats_it():
     assert made.route.session_id == "session-0815"
     opening = start(session_id="session-0815", headers=(("X-Session-Id", "session-0815"),))
     assert fold([pseudonymise(opening), made])[0].session.events == 2
+
+
+def test_later_exchanges_of_a_session_repeat_values_of_earlier_ones():
+    opening = start(body=b'{"params": {"visitor.x": "alice-1"}}')
+    answer = response(404, body=b"no alice-1 here")
+    ping = event("ping", response=answer)
+    one, two = pseudonymise.session([opening, ping])
+    assert (one, pseudonymise(ping).response) == (pseudonymise(opening), answer)
+    token = json.loads(one.request.body)["params"]["visitor.x"]
+    assert two.response is not None
+    assert two.response.body == f"no {token} here".encode()
+    many = start(
+        client_address=None, body=json.dumps({"visitor": [f"person-{number}" for number in range(200)]}).encode()
+    )
+    memory = Memory()
+    pseudonymise(many, memory)
+    assert list(memory.values) == [f"person-{number}" for number in range(MOST_REMEMBERED)]
 
 
 def test_repetitions_of_words_and_what_describes_the_content_stay():
