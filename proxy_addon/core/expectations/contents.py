@@ -16,7 +16,7 @@ Unlike = tuple[str, Any, Any]
 """A place, and the expected and the actual value there; `ABSENT` for none."""
 _HOLDERS = ("params", "customMetadata", "qoeData")
 """Objects that may as well be left out as be empty."""
-_PLAYHEADS = frozenset({"params/media.ad.podSecond", "params/media.chapter.offset"})
+PLAYHEADS = frozenset({"params/media.ad.podSecond", "params/media.chapter.offset"})
 """Params that are playheads, so that in live content they are seconds of the day as well."""
 
 
@@ -50,7 +50,7 @@ def differing(
             continue
         tolerance = compare.tolerance(type, place)
         apart = _apart(one, other)
-        if place in _PLAYHEADS and None not in bases_s and apart is not None:
+        if place in PLAYHEADS and None not in bases_s and apart is not None:
             apart = abs(since(float(one), bases_s[0] or 0) - since(float(other), bases_s[1] or 0))
             tolerance = compare.playhead_tolerance_s if tolerance is None else tolerance
         if tolerance is None or apart is None or round(apart, 6) > tolerance:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 from proxy_addon.core.expectations import rhythm
 from proxy_addon.core.expectations.beats import Rhythm
-from proxy_addon.core.expectations.compare import START_TOLERANCE_S, Compare, Level
+from proxy_addon.core.expectations.blocks import Block, Step, blocks
+from proxy_addon.core.expectations.compare import PLAYHEAD_TOLERANCE_S, START_TOLERANCE_S, Compare, Level
 from proxy_addon.core.expectations.comparison import (
     Comparison,
     Difference,
@@ -25,13 +27,14 @@ from proxy_addon.core.expectations.comparison import (
     value,
     value_message,
 )
-from proxy_addon.core.expectations.contents import differing, told
+from proxy_addon.core.expectations.contents import PLAYHEADS, differing, told
 from proxy_addon.core.expectations.matching import LINE, NEAR_S, matched, strand
 from proxy_addon.core.expectations.pings import ENDS, content_differences, rhythm_differences, stretches
 from proxy_addon.core.expectations.tracked import Tracked, Tracking, is_live, tracking
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.pseudonyms.tokens import OneToken
+from proxy_addon.core.wording import visible
 
 _HOLE_S = 15.0
 """How near, in seconds, an event must be to a hole to count as what is missing there."""
@@ -104,6 +107,8 @@ class _Offset:
 
     by_s: float
     found: Difference
+    last: int
+    """Number of the last row."""
     events: int = 1
 
     def told(self) -> Difference:
@@ -126,9 +131,7 @@ class _Comparing:
 
     def differences(self) -> Iterator[Difference]:
         expected, actual = self.ours.events, self.theirs.events
-        yield from self._contents()
-        yield from self._playheads()
-        yield from self._distances()
+        yield from self._in_both()
         yield from self._alone()
         yield from self._beyond_the_end()
         yield from self._moves()
@@ -138,6 +141,33 @@ class _Comparing:
 
     def _counts(self, event_type: str | None, place: str) -> bool:
         return self.compare.level(event_type, place) is not Level.IGNORED
+
+    def _in_both(self) -> Iterator[Difference]:
+        """Compare events that both have. What follows from an event's having moved is told with it."""
+        contents, offsets = list(self._contents()), list(self._playheads())
+        shifts_s = {each.row: shift_s for each in contents if (shift_s := _shift_s(each)) is not None}
+        shifts_s |= {offset.found.row: offset.by_s for offset in offsets}
+        found = [(run, list(blocks(run, shifts_s, self.compare.distance_tolerance_s))) for run in self._runs_of_steps()]
+        block_of = {row: block for _, each in found for block in each for row in block.rows}
+        clauses: dict[int, list[Difference]] = {}
+        for whole, short, last, shift_s in (
+            *((each, each, each.row, _shift_s(each)) for each in contents),
+            *((offset.told(), offset.found, offset.last, offset.by_s) for offset in offsets),
+        ):
+            block = block_of.get(whole.row)
+            if (
+                block is None
+                or last not in block.rows
+                or shift_s is None
+                or abs(shift_s - block.first.by_s) > PLAYHEAD_TOLERANCE_S
+            ):
+                yield whole
+            else:
+                clauses.setdefault(block.first.row, []).append(short)
+        for run, moved in found:
+            yield from (_moved_block(block, clauses.get(block.first.row, [])) for block in moved)
+            followed = {row for block in moved for row in range(block.first.row, block.back.row + 1)}
+            yield from (_distance(step) for step in run if step.is_off and step.row not in followed)
 
     def _contents(self) -> Iterator[Difference]:
         bases = (self.ours.live_base_s, self.theirs.live_base_s)
@@ -164,7 +194,7 @@ class _Comparing:
                     message = value_message(theirs.name, place, one, other)
                     yield difference(Kind.VALUE, number, (about, place), message, (one, other))
 
-    def _playheads(self) -> Iterator[Difference]:
+    def _playheads(self) -> Iterator[_Offset]:
         """Compare playheads. One that is off by as much as the one before is not reported again."""
         places = {id(event): place for place, event in enumerate(self.ours.events)}
         tolerance_s = self.compare.playhead_tolerance_s
@@ -182,16 +212,17 @@ class _Comparing:
             by_s = theirs.playhead_s - ours.playhead_s
             if low_s <= round(by_s, 6) <= high_s:
                 if offset is not None and not row.is_ping:
-                    yield offset.told()
+                    yield offset
                     offset = None
             elif offset is not None and low_s <= round(by_s - offset.by_s, 6) <= high_s:
                 offset.events += 1
+                offset.last = number
             else:
                 if offset is not None:
-                    yield offset.told()
-                offset = _Offset(by_s, self._playhead(number, ours, theirs))
+                    yield offset
+                offset = _Offset(by_s, self._playhead(number, ours, theirs), number)
         if offset is not None:
-            yield offset.told()
+            yield offset
 
     def _playhead(self, number: int, ours: Tracked, theirs: Tracked) -> Difference:
         assert ours.playhead_s is not None
@@ -205,28 +236,27 @@ class _Comparing:
             message = f"{theirs.name}: playhead is {by} of the live clock"
         return difference(Kind.PLAYHEAD, number, (ours.type, "playhead"), message, values)
 
-    def _distances(self) -> Iterator[Difference]:
-        """Compare the time from each event to the next, pings aside, if nothing else is wrong in between."""
+    def _runs_of_steps(self) -> Iterator[list[Step]]:
+        """Yield the steps from each event to the next, pings aside, as far as nothing else is wrong in between."""
         places = {id(event): place for place, event in enumerate(self.ours.events)}
         before: tuple[Tracked, Tracked] | None = None
+        run: list[Step] = []
         for number, row in enumerate(self.laid.rows):
             if row.is_ping or any(event.is_hole for event in row.events):
                 continue
             ours, theirs = row.expected, row.actual
             if ours is None or theirs is None or places[id(ours)] in self.moved:
                 before = None
+                yield run
+                run = []
                 continue
-            if before is not None and self._counts(ours.type, "distance"):
-                one_s, other_s = ours.at_s - before[0].at_s, theirs.at_s - before[1].at_s
-                tolerance_s = self.compare.distance_tolerance_s
+            if before is not None:
+                tolerance_s = self.compare.distance_tolerance_s if self._counts(ours.type, "distance") else inf
                 if before[0].type in _WAITS:
                     tolerance_s = max(tolerance_s, START_TOLERANCE_S)
-                if round(abs(other_s - one_s), 6) > tolerance_s:
-                    by = f"{seconds(abs(other_s - one_s))} {'late' if other_s > one_s else 'early'}"
-                    after = f"{seconds(other_s)} after {before[1].name}, expected {seconds(one_s)}"
-                    about, values = (ours.type, "distance"), (seconds(one_s), seconds(other_s))
-                    yield difference(Kind.DISTANCE, number, about, f"{theirs.name} comes {by}: {after}", values)
+                run.append(Step(row=number, before=before, expected=ours, actual=theirs, tolerance_s=tolerance_s))
             before = ours, theirs
+        yield run
 
     def _alone(self) -> Iterator[Difference]:
         """Report events that have no counterpart, neighbours together."""
@@ -318,3 +348,42 @@ class _Comparing:
             and (place < one) != (self.in_order[place] < other)
         ]
         return min(crossed, key=lambda place: abs(place - one), default=None)
+
+
+def _shift_s(found: Difference) -> float | None:
+    """Return how far a param that is a playhead is off; None for other differences."""
+    if found.place not in PLAYHEADS or found.expected is None or found.actual is None:
+        return None
+    try:
+        return float(found.actual) - float(found.expected)
+    except ValueError:
+        return None
+
+
+def _distance(step: Step) -> Difference:
+    by = f"{seconds(abs(step.by_s))} {'late' if step.by_s > 0 else 'early'}"
+    one, other = map(seconds, step.lengths_s)
+    message = f"{step.actual.name} comes {by}: {other} after {step.before[1].name}, expected {one}"
+    return difference(Kind.DISTANCE, step.row, (step.expected.type, "distance"), message, (one, other))
+
+
+def _moved_block(block: Block, clauses: Sequence[Difference]) -> Difference:
+    """Return the difference that tells of a block.
+
+    Args:
+        clauses: What else differs in it because it has moved.
+    """
+    found = _distance(block.first)
+    message = found.message
+    last = block.steps[-1].actual
+    others = len(block.steps) - 1
+    if block.unit is not None:
+        message += f"; the {block.unit} moved as a whole, up to {last.name}"
+    elif others:
+        after = "the event" if others == 1 else f"the {others} events"
+        message += f"; so {'does' if others == 1 else 'do'} {after} after it, up to {last.name}"
+    name = visible(f"{block.first.actual.name}: ")
+    first = next((each for each in clauses if each.kind is Kind.PLAYHEAD), None)
+    for each in (each for each in clauses if each.kind is not Kind.PLAYHEAD or each is first):
+        message += f"; {each.message.removeprefix(name)}"
+    return replace(found, message=visible(message), rows=block.steps[-1].row - block.first.row + 1)
