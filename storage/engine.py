@@ -259,11 +259,11 @@ class Store:
         try:
             yield
         except exc.DBAPIError as e:
-            if isinstance(e.orig, postgres.TOO_LARGE):
+            if postgres.state(e.orig) == postgres.TOO_LARGE:
                 raise
             is_away = e.connection_invalidated or postgres.is_broken_off(e.orig)
             is_away = is_away or isinstance(e, exc.OperationalError | exc.InterfaceError)
-            if is_away or isinstance(e.orig, postgres.NO_RIGHT):
+            if is_away or postgres.state(e.orig) in postgres.NO_RIGHT:
                 hint = "may you read and write there?" if self.is_sqlite else postgres.hint(str(e.orig))
             elif type(e.orig) is sqlite3.DatabaseError:
                 hint = "is it a SQLite file?"

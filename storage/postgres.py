@@ -4,17 +4,23 @@ A database or role may have other defaults, so settings are made. They are made 
 connection, because behind a pooler that shares connections (PgBouncer with ``pool_mode = transaction``) each
 transaction may run on a different connection, which other programs use too. For the same reason there are no prepared
 statements and no session-level locks.
+
+The driver is imported when the first URL of a PostgreSQL database comes, because that takes a tenth of a second.
 """
+
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 
 import codecs
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
+
+if TYPE_CHECKING:
+    import psycopg
 
 LOCK_TIMEOUT_S = 30
 """How long a writer waits for others; another process's migration may take that long."""
@@ -26,11 +32,11 @@ CONNECT_TIMEOUT_S = 5
 WRITER_LOCK = 0x5E5510
 """Key of the advisory lock by which writers take turns; an arbitrary number."""
 
-NO_RIGHT = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)
-"""Errors that another user or another server would not raise."""
+NO_RIGHT = {"42501", "25006"}
+"""SQLSTATEs of errors that another user or another server would not raise: no privilege, a read-only transaction."""
 
-TOO_LARGE = psycopg.errors.ProgramLimitExceeded
-"""The error for a value that is too large for an index; trying again does not help."""
+TOO_LARGE = "54000"
+"""The SQLSTATE for a value that is too large for an index; trying again does not help."""
 
 _PINNED = {
     "client_encoding": "UTF8",
@@ -54,6 +60,8 @@ def is_url(url: str) -> bool:
     """Whether a text is a URL of a PostgreSQL database that libpq understands."""
     if not _SCHEME.match(url):
         return False
+    import psycopg
+
     try:
         port = _conninfo(url).get("port", "")
     except psycopg.ProgrammingError:  # not passed on: its text may quote a piece of the password
@@ -63,6 +71,7 @@ def is_url(url: str) -> bool:
 
 def make_engine(url: str, durable: bool) -> Engine:
     """Return an engine for a database, without connecting to it."""
+    import psycopg
 
     def connect() -> psycopg.Connection[Any]:
         parameters = _conninfo(url)
@@ -102,10 +111,14 @@ def try_lock(db: Connection, key: int) -> bool:
     return bool(db.exec_driver_sql("SELECT pg_try_advisory_xact_lock(%s)", (key,)).scalar())
 
 
+def state(error: BaseException | None) -> str:
+    """Return the SQLSTATE of an error of the driver; empty if it has none, as errors of other drivers."""
+    return getattr(error, "sqlstate", None) or ""
+
+
 def is_broken_off(error: BaseException | None) -> bool:
     """Whether an error says that the server has ended the connection or the transaction."""
-    state = error.sqlstate if isinstance(error, psycopg.Error) else None
-    return state is not None and _BROKEN_OFF.match(state) is not None
+    return _BROKEN_OFF.match(state(error)) is not None
 
 
 def codec_for(encoding: str) -> str:
@@ -162,4 +175,6 @@ def _given_search_path(db: psycopg.Connection[Any]) -> str:
 
 def _conninfo(url: str) -> dict[str, Any]:
     # libpq reads the URL itself: sockets, several hosts and TLS settings mean what they mean everywhere.
-    return psycopg.conninfo.conninfo_to_dict(_SCHEME.sub("postgresql://", url))
+    from psycopg.conninfo import conninfo_to_dict
+
+    return conninfo_to_dict(_SCHEME.sub("postgresql://", url))

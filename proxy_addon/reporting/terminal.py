@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.text import Text
 
 from proxy_addon.core.exchange import Exchange, Outcome
@@ -128,6 +127,8 @@ def print_pieces(pieces: Iterable[str]) -> None:
 
 def print_markdown(text: str) -> None:
     """Print Markdown for people on stdout."""
+    from rich.markdown import Markdown  # noqa: PLC0415  # its parser takes long to import, and few commands need it
+
     console().print(Markdown(text))
 
 

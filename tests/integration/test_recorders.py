@@ -83,3 +83,8 @@ def test_a_recorder_ends_when_its_caller_was_killed(tmp_path, number):
         os.kill(caller.pid, number)
         caller.wait(10)
         assert not family.survivors()
+
+
+def test_the_process_that_they_are_forked_from_imports_only_what_all_of_them_need() -> None:
+    code = "import sys, proxy_addon.testing.forks; print({'aiohttp', 'psycopg', 'rich'} & sys.modules.keys())"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
