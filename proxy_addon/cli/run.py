@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import sys
@@ -118,7 +119,17 @@ def run(
     Exit code: that of COMMAND if it failed, and 128 + N if signal N ended it; else 2 if nothing was recorded or not all
     could be stored, 1 for findings or differences, else 0.
     """
+    if upstream is not None and (session is not None or faults):
+        raise click.UsageError(
+            "--from and --fault are for the collector, which --upstream replaces: leave out one of them"
+        )
+    _check_update(expect, key_file, update=update)
+    program = children.find(command[0])
     # Imported here because --help must not wait for the HTTP library, the database and the rules.
+    gc.disable()  # nothing becomes garbage during imports
+    from proxy_addon.testing import recorders  # noqa: PLC0415
+
+    recorders.prepare()  # what takes longest comes first, because it happens in another process
     from proxy_addon.core.findings import Severity  # noqa: PLC0415
     from proxy_addon.files import settings, whole  # noqa: PLC0415
     from proxy_addon.reporting import trials  # noqa: PLC0415
@@ -126,14 +137,10 @@ def run(
     from proxy_addon.testing.pairing import Recorded, paired  # noqa: PLC0415
     from proxy_addon.testing.stages import Stage  # noqa: PLC0415
 
-    if upstream is not None and (session is not None or faults):
-        raise click.UsageError(
-            "--from and --fault are for the collector, which --upstream replaces: leave out one of them"
-        )
-    _check_update(expect, key_file, update=update)
+    gc.freeze()  # nor later: to look for it at the end would take a tenth of a second
+    gc.enable()
     for path in reports:
         trials.check_path(path)
-    program = children.find(command[0])
     expected = _expected(expect, update=update)
     threshold = None if fail_on == "never" else Severity(fail_on).weight
     stage = Stage(

@@ -32,7 +32,7 @@ from storage import migrate
 def main() -> None:
     """Fork for whoever asks, until nobody can ask any more."""
     orders = socket.socket(fileno=int(sys.argv[1]))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for recorders: the end of the connection tells enough
     new_store = migrate.new_file()
     gc.freeze()  # what was imported stays in memory that all recorders share

@@ -15,7 +15,7 @@ from proxy_addon.collector.server import Address, serving
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.urls import ServerUrl
-from proxy_addon.testing import recorders, verdicts
+from proxy_addon.testing import verdicts
 from proxy_addon.testing.collecting import RunningCollector
 from proxy_addon.testing.control import Control, Faults
 from proxy_addon.testing.recorders import Legacy, RunningRecorder
@@ -75,7 +75,6 @@ class Stage:
         Raises:
             SessiontapeError: A part of it cannot start.
         """
-        recorders.prepare()
         with ExitStack() as building:
             upstream: ServerUrl | str
             if self._upstream is not None:
