@@ -153,7 +153,7 @@ def run(
     )
     with stage:
         env = {**os.environ, **stage.variables}
-        ending = children.run([program, *command[1:]], env, mark="SESSIONTAPE_CONTROL")
+        ending = children.run([program, *command[1:]], env)
         stage.stop()
         if ending.interrupted_by is not None:
             sys.exit(ending.code or 128 + ending.interrupted_by)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import select
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from proxy_addon.errors import SettingsError
+from proxy_addon.process import strays
 from proxy_addon.process.signals import ENDING, SAME_S
 
 GRACE_S = 5.0
@@ -58,72 +57,34 @@ def find(name: str) -> str:
     )
 
 
-def run(command: Sequence[str], env: Mapping[str, str], mark: str) -> Ending:
-    """Run a command to its end. Call it in the main thread.
+def run(command: Sequence[str], env: Mapping[str, str]) -> Ending:
+    """Run a command to its end, and then, on Linux, end what it has started and left running.
 
-    The command reads and writes our streams itself, so that it finds the terminal that it expects, and whatever it
-    leaves running cannot keep us waiting.
+    Call it in the main thread. The command reads and writes our streams itself, so that it finds the terminal that it
+    expects.
 
     Ctrl-C on a terminal reaches the command as it reaches us, and what follows is up to it: a debugger goes on. Twice
     within `_AGAIN_S`, it ends the command. Any other signal that tells us to end is passed on; a command that has not
     ended after `GRACE_S`, or when the next signal comes, is killed.
 
-    A command that a signal ended could not end what it had started, so on Linux that is ended, too. What a command leaves
-    running when it ends by itself is left alone.
-
-    Args:
-        mark: Name of a variable in ``env`` with a value of its own, by which what the command started is found.
-
     Raises:
         SettingsError: The command cannot be started.
     """
     relay = _Relay()
-    with relay.handling():
+    descendants = strays.Descendants()
+    with relay.handling(), descendants.adopted():
         try:
             process = subprocess.Popen(command, env=env)  # noqa: S603  # the user's own command
         except OSError as e:
             raise SettingsError(
                 f"cannot run {command[0]}: {e.strerror}", hint="a script needs a first line like #!/bin/sh"
             ) from e
+        descendants.reap(process.pid)
         relay.begin(process)
         code = process.wait()
         relay.end()
-        if code < 0 or relay.interrupted_by is not None:
-            end_marked(mark, env[mark])
+        strays.end(descendants.running, at_once=relay.has_killed)
     return Ending(code if code >= 0 else 128 - code, relay.interrupted_by)
-
-
-def end_marked(variable: str, value: str) -> None:
-    """End the processes with this in their environment, on Linux: they get a second to end by themselves, then are told to."""
-    mark = f"{variable}={value}\0".encode()
-    for number, wait_s in ((None, 1.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 1.0)):
-        strays = _strays(mark)
-        if number is not None:
-            for each in strays:
-                with suppress(OSError):
-                    os.kill(each, number)
-        _await_end(strays, wait_s)
-
-
-def _strays(mark: bytes) -> list[int]:
-    found = []
-    if sys.platform == "linux":
-        for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # it has ended, or belongs to another user
-                if mark in (folder / "environ").read_bytes():
-                    found.append(int(folder.name))
-    return found
-
-
-def _await_end(processes: Iterable[int], timeout_s: float) -> None:
-    until_s = time.monotonic() + timeout_s
-    for each in processes:
-        with suppress(OSError, AttributeError):  # it has ended; or there are no such descriptors here
-            file = os.pidfd_open(each)
-            try:
-                select.select([file], [], [], max(0.0, until_s - time.monotonic()))
-            finally:
-                os.close(file)
 
 
 class _Relay:
@@ -131,6 +92,7 @@ class _Relay:
 
     def __init__(self) -> None:
         self.interrupted_by: int | None = None
+        self.has_killed = False
         self._process: subprocess.Popen[bytes] | None = None
         self._first_s = 0.0
         self._pressed_s = float("-inf")
@@ -176,6 +138,7 @@ class _Relay:
 
     def _kill(self) -> None:
         if self._process is not None:
+            self.has_killed = True
             self._process.kill()
 
 

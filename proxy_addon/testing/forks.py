@@ -1,7 +1,8 @@
 """The process that recorders are forked from.
 
 mitmproxy takes most of a second to import. This process imports it once, then forks for each recorder that is asked
-for, so that a test gets a recorder of its own, with nothing left over from another, in less than a tenth of a second. `proxy_addon.testing.recorders` starts it, and is the other end of its socket.
+for, so that a test gets a recorder of its own, with nothing left over from another, in less than a tenth of a second.
+`proxy_addon.testing.recorders` starts it, and is the other end of its socket.
 
 Each recorder has a connection to whoever asked for it, and ends when that is closed, however it came about: none
 outlives a caller that was killed. This process ends when nobody can ask it any more.
@@ -22,7 +23,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from proxy_addon.errors import RecorderError, SessiontapeError
-from proxy_addon.process import children, logs, signals
+from proxy_addon.process import logs, signals, strays
 from proxy_addon.recording.options import RecordOptions
 from proxy_addon.recording.proxy import Listening, serve
 from proxy_addon.testing.recorders import Legacy, Over, Ready, Stored, Warned
@@ -93,7 +94,7 @@ def record(caller: Connection, new_store: bytes) -> None:
 
 def _clear(legacy: Legacy, url: str) -> None:
     if url:
-        children.end_marked(legacy.variable, url)
+        strays.end_marked(legacy.variable, url)
     if legacy.folder is not None:
         shutil.rmtree(legacy.folder, ignore_errors=True)
 

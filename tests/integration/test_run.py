@@ -230,16 +230,20 @@ class TestEndings:
             assert process.wait(10) == 5
             assert not family.survivors()
 
-    def test_a_command_that_does_not_end_is_killed(self):
-        deaf = "import signal\nsignal.signal(15, signal.SIG_IGN)\n"
+    @pytest.mark.parametrize("repeated", [False, True])
+    def test_a_command_that_does_not_end_is_killed_with_all_that_it_has_started(self, repeated):
+        deaf = "import signal, subprocess\nsignal.signal(15, signal.SIG_IGN)\nsubprocess.Popen(['env', '-i', 'sleep', '60'])\n"
         with running(deaf + SLEEPS) as (process, family, output, _):
-            read_until(output, b"playing")
+            pid = int(read_until(output, b"\n").split()[1])
+            (child,) = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
             began_s = time.monotonic()
             process.send_signal(signal.SIGTERM)
-            time.sleep(0.4)  # later than what counts as the same signal
-            process.send_signal(signal.SIGTERM)
+            if repeated:
+                time.sleep(0.4)  # later than what counts as the same signal
+                process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 128 + signal.SIGKILL
-            assert time.monotonic() - began_s < 4, "it is killed by the second signal"
+            assert (time.monotonic() - began_s < 4) == repeated, "killed by the second signal, or after five seconds"
+            assert not Path(f"/proc/{child}").exists()
             assert not family.survivors()
 
     def test_ctrl_c_ends_both(self):
@@ -280,12 +284,22 @@ class TestEndings:
             assert not family.survivors(), "nor does the command, or what it has started"
             assert list(temporary.iterdir()) == [], "nor does the recording"
 
-    def test_what_the_command_leaves_running_keeps_nobody_waiting(self):
-        daemon = "import subprocess\nsubprocess.Popen(['sleep', '60'], start_new_session=True)\n"
-        with running(WHOLE + daemon) as (process, family, _, _):
+    def test_what_the_command_leaves_running_is_ended(self):
+        # In a session and with an environment of its own, it ignores SIGTERM, and its parent has ended.
+        hides = "exec env -i sh -c 'trap \"\" TERM; echo $$ > /dev/stderr; sleep 60 & wait'"
+        daemon = f"import subprocess\nsubprocess.Popen(['sh', '-c', {f'({hides}) & :'!r}], start_new_session=True)\n"
+        with running(WHOLE + daemon + "sys.exit(4)\n") as (process, family, output, _):
+            pid = int(read_until(output, b"\n"))
+            assert process.wait(20) == 4
+            assert not Path(f"/proc/{pid}").exists()
+            assert not family.survivors(0)
+
+    def test_the_command_sees_what_it_has_started_end(self):
+        ends = "pid=$(sleep 60 > /dev/null & echo $!); kill $pid; while kill -0 $pid; do sleep 0.05; done; echo gone"
+        shell = f"import subprocess\nsubprocess.run({ends!r}, shell=True)\n"
+        with running(WHOLE + shell) as (process, _, output, _):
+            read_until(output, b"gone")
             assert process.wait(20) == 0
-            (pid,) = family.members()
-            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
