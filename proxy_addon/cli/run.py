@@ -156,15 +156,20 @@ def run(
         ending = children.run([program, *command[1:]], env)
         stage.stop()
         if ending.interrupted_by is not None:
+            _say("interrupted, so there is no verdict")
             sys.exit(ending.code or 128 + ending.interrupted_by)
         for line in stage.remarks:
             _say(line)
         judged = stage.sessions()
         recorded = [Recorded(held=each.held, case=stage.case_of(each)) for each in judged]
+    problem: SettingsError | None = None
     updated = update and not ending.code and bool(recorded)
     if updated:
-        _update(expect, expected, recorded, key_file, config)
-        expected = {}
+        try:
+            _update(expect, expected, recorded, key_file, config)
+            expected = {}
+        except SettingsError as e:
+            problem = e  # raised when all that is known about the recording has been told
     pairing = paired(expected, recorded, settings.load_personal(config))
     trial = trials.Trial(
         command=command,
@@ -175,6 +180,7 @@ def run(
         compared=pairing.compared,
         unexpected=[each.session for each in pairing.unexpected],
         is_complete=stage.is_complete,
+        problem=None if problem is None else str(problem),
     )
     with suppress(BrokenPipeError):  # the exit code counts even if nobody reads the rest
         trials.print_trial(console(stderr=True), trial)
@@ -190,6 +196,8 @@ def run(
         _say("nothing was updated, because the command failed" if ending.code else "nothing was updated")
     for path in reports:
         whole.write(path, trials.pieces(path, trial))
+    if problem is not None:
+        raise problem
     sys.exit(trial.exit_code)
 
 

@@ -30,8 +30,8 @@ class Ending:
 
     Attributes:
         code: Its exit code; 128 + N if signal N ended it, as in a shell.
-        interrupted_by: The number of the signal that told us to end it; None if it ended by itself, or by a signal that
-            its terminal sent to it and to us alike.
+        interrupted_by: The number of the signal that told us to end it, or SIGINT if it failed after Ctrl-C on its
+            terminal; None if it ended by itself.
     """
 
     code: int
@@ -84,7 +84,8 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> Ending:
         code = process.wait()
         relay.end()
         strays.end(descendants.running, at_once=relay.has_killed)
-    return Ending(code if code >= 0 else 128 - code, relay.interrupted_by)
+    interrupted_by = signal.SIGINT if code and relay.was_pressed else relay.interrupted_by
+    return Ending(code if code >= 0 else 128 - code, interrupted_by)
 
 
 class _Relay:
@@ -111,6 +112,11 @@ class _Relay:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    @property
+    def was_pressed(self) -> bool:
+        """Whether Ctrl-C reached the command from its terminal."""
+        return self._pressed_s > float("-inf")
 
     def begin(self, process: subprocess.Popen[bytes]) -> None:
         """Pass signals on to this process, also one that came while it was started."""

@@ -35,6 +35,7 @@ class Trial:
         compared: By expectation; None where no session was recorded for it.
         unexpected: Sessions that should have had an expectation.
         is_complete: Whether everything was stored.
+        problem: Why expectations could not be updated; None if they were, or were not to be.
     """
 
     command: Sequence[str]
@@ -45,6 +46,7 @@ class Trial:
     compared: Mapping[str, Comparison | None]
     unexpected: Sequence[Session]
     is_complete: bool = True
+    problem: str | None = None
 
     @property
     def fails(self) -> bool:
@@ -56,11 +58,16 @@ class Trial:
         )
 
     @property
+    def error(self) -> str | None:
+        """Why there is no result that can be relied on; None if there is one."""
+        if not self.recorded:
+            return "nothing was recorded"
+        return self.problem if self.is_complete else "not everything was recorded; stderr says why"
+
+    @property
     def exit_code(self) -> int:
-        """What it all comes to: the command's exit code if it failed, else 2 if nothing was recorded or not all, else 1."""
-        if self.code:
-            return self.code
-        return 2 if not self.recorded or not self.is_complete else int(self.fails)
+        """What it all comes to: the command's exit code if it failed, else 2 for an error, else 1 for what fails."""
+        return self.code or (int(self.fails) if self.error is None else 2)
 
 
 def print_trial(screen: Screen, trial: Trial) -> None:
@@ -97,6 +104,7 @@ def _json(trial: Trial) -> Iterator[str]:
         {
             "ok": trial.exit_code == 0,
             "exit_code": trial.exit_code,
+            "error": trial.error,
             "command": {"arguments": list(trial.command), "exit_code": trial.code},
             "recorded": trial.recorded,
             "counts": {severity.value: counts[severity] for severity in Severity},
@@ -146,7 +154,7 @@ def _junit(trial: Trial) -> Iterator[str]:
         problem = Problem(element="failure", message=visible(_unexpected(session)), kind="unexpected")
         cases.append(case("sessiontape", session.id, [problem]))
         failures += 1
-    errors = int(not trial.recorded or not trial.is_complete)
+    errors = int(trial.error is not None)
     yield suite_begin("sessiontape run", tests=len(cases), failures=failures, errors=errors)
     yield from cases
     yield SUITE_END
@@ -155,10 +163,9 @@ def _junit(trial: Trial) -> Iterator[str]:
 def _of_command(trial: Trial) -> Iterator[Problem]:
     if trial.code:
         yield Problem(element="failure", message=f"it ended with exit code {trial.code}", kind="command-failed")
-    if not trial.recorded:
-        yield Problem(element="error", message="nothing was recorded", kind="nothing-recorded")
-    elif not trial.is_complete:
-        yield Problem(element="error", message="not everything was recorded; stderr says why", kind="incomplete")
+    if trial.error is not None:
+        kind = "nothing-recorded" if not trial.recorded else "incomplete" if not trial.is_complete else "not-updated"
+        yield Problem(element="error", message=visible(trial.error), kind=kind)
 
 
 FORMATS: Mapping[str, Callable[[Trial], Iterator[str]]] = {".json": _json, ".xml": _junit}

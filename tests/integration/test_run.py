@@ -158,7 +158,13 @@ def test_the_tracking_is_held_to_fixtures_which_are_rewritten_on_purpose_only(tm
     assert "pauseStart" in junit.read_text()
 
     assert played(WHOLE, *options, "--update", CI="", then="sys.exit(3)")[0] == 3
-    assert played(WHOLE + WHOLE, *options, "--update", CI="")[0] == 2, "two sessions for one file"
+    code, _, said = played(BROKEN + BROKEN, *options, "--fault", "events:status=204", "--update", CI="")
+    assert (code, "2 sessions recorded, but --expect names 1 file" in said) == (2, True), said
+    assert "media.nmae" in said, "what the rules find is told nevertheless"
+    document = json.loads(report.read_text())
+    assert (document["ok"], document["exit_code"], len(document["sessions"])) == (False, 2, 2)
+    assert document["error"].startswith("nothing was updated")
+    assert 'type="not-updated"' in junit.read_text()
     assert json.loads(fixture.read_text())["exchanges"] == made["exchanges"], "nothing was written"
     assert played(WHOLE.replace('"play"', '"pauseStart"'), *options, "--update", CI="")[0] == 0
     again = json.loads(fixture.read_text())
@@ -250,6 +256,8 @@ class TestEndings:
         with running(SLEEPS, terminal=True) as (process, family, output, terminal):
             assert b"True" in read_until(output, b"\n"), "the command has the terminal"
             os.write(terminal, b"\x03")
+            told = read_until(output, b"sessiontape: interrupted, so there is no verdict")
+            assert b"nothing was recorded" not in told
             assert process.wait(10) == 130
             assert not family.survivors()
 

@@ -57,6 +57,7 @@ DIFFERENT = {"a.json": compare_tracking(OTHER, EXPECTED)}
         (trial(unexpected=[SESSION]), 1),
         (trial(recorded=0, checked=[], compared={"a.json": None}), 2),
         (trial(is_complete=False), 2),
+        (trial(problem="nothing was updated"), 2),
         (trial(Severity.ERROR, code=7), 7),
         (trial(recorded=0, code=130), 130),
     ],
