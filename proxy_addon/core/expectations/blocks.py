@@ -86,13 +86,13 @@ class Block:
         """Its rows, with the pings in between and after it."""
         return range(self.first.row, self.back.row)
 
-    @property
-    def unit(self) -> str | None:
-        """What it is, such as ``ad break``; None for single events, or for events that are no whole."""
-        name, ends = _UNITS.get(self.first.expected.type or "", (None, frozenset()))
-        found = [place for place, step in enumerate(self.steps) if step.expected.type in ends]
-        # What follows the end is the play that goes on.
-        return name if len(found) == 1 and found[0] >= len(self.steps) - 2 else None
+
+def unit(events: Sequence[Tracked]) -> str | None:
+    """Return what events are together, such as ``ad break``; None if they are no whole."""
+    name, ends = _UNITS.get(events[0].type or "", (None, frozenset()))
+    found = [place for place, event in enumerate(events) if event.type in ends]
+    # What follows the end is the play that goes on.
+    return name if len(found) == 1 and found[0] >= len(events) - 2 else None
 
 
 def blocks(run: Sequence[Step], shifts_s: Mapping[int, float], tolerance_s: float) -> Iterator[Block]:

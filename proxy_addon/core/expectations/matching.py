@@ -13,6 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from math import inf
 
 from proxy_addon.core.expectations.tracked import Tracked
@@ -85,7 +86,31 @@ def matched(expected: Sequence[Tracked], actual: Sequence[Tracked]) -> tuple[dic
         is_near = abs(expected[one].at_s - expected_at_s[other]) <= NEAR_S
         if is_near and _is_in_place(expected, actual, (one, other), in_order):
             in_order[one] = moved.pop(one)
+    _follow(expected, actual, (ours, theirs), in_order, moved)
     return in_order, moved
+
+
+def _follow(
+    expected: Sequence[Tracked],
+    actual: Sequence[Tracked],
+    strands: tuple[Mapping[Hashable, Sequence[int]], Mapping[Hashable, Sequence[int]]],
+    in_order: Mapping[int, int],
+    moved: dict[int, int],
+) -> None:
+    """Add the events without a counterpart that come right after one that moved, and moved with it, such as its play."""
+    taken = {*in_order.values(), *moved.values()}
+    next_of = {before: after for places in strands[1].values() for before, after in pairwise(places)}
+    for before, one in (pair for places in strands[0].values() for pair in pairwise(places)):
+        other = next_of.get(moved[before]) if before in moved else None
+        if one in in_order or one in moved or other is None or other in taken:
+            continue
+        shift_s, before_s = (
+            actual[there].at_s - expected[here].at_s for here, there in ((one, other), (before, moved[before]))
+        )
+        has_moved = abs(shift_s) > NEAR_S and abs(shift_s - before_s) <= NEAR_S
+        if expected[one].type == actual[other].type and has_moved:
+            moved[one] = other
+            taken.add(other)
 
 
 def _strands(events: Sequence[Tracked]) -> dict[Hashable, list[int]]:

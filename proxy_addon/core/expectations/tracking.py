@@ -13,7 +13,7 @@ from math import inf
 
 from proxy_addon.core.expectations import rhythm
 from proxy_addon.core.expectations.beats import Rhythm
-from proxy_addon.core.expectations.blocks import Block, Step, blocks
+from proxy_addon.core.expectations.blocks import Block, Step, blocks, unit
 from proxy_addon.core.expectations.compare import PLAYHEAD_TOLERANCE_S, START_TOLERANCE_S, Compare, Level
 from proxy_addon.core.expectations.comparison import (
     Comparison,
@@ -132,11 +132,14 @@ class _Comparing:
     def differences(self) -> Iterator[Difference]:
         expected, actual = self.ours.events, self.theirs.events
         yield from self._in_both()
-        yield from self._alone()
+        alone = list(self._alone())
+        yield from alone
         yield from self._beyond_the_end()
         yield from self._moves()
         if self._counts("ping", "rhythm"):
-            yield from rhythm_differences(expected, actual, self.beats, self.laid)
+            for found in rhythm_differences(expected, actual, self.beats, self.laid):
+                if not any(self._is_part(found, each) for each in alone):
+                    yield found
         yield from content_differences(expected, actual, self.compare, self.laid)
 
     def _counts(self, event_type: str | None, place: str) -> bool:
@@ -277,6 +280,12 @@ class _Comparing:
         if run:
             yield self._told_alone(run, before_run)
 
+    def _is_part(self, pings: Difference, events: Difference) -> bool:
+        """Whether pings are missing with the events around them, or too many with them."""
+        is_missing = self.laid.rows[pings.row].actual is None
+        is_inside = events.row < pings.row and pings.row + pings.rows <= events.row + events.rows
+        return is_inside and is_missing == (events.kind is Kind.MISSING)
+
     def _told_alone(self, run: Sequence[int], before: Sequence[Tracked | None]) -> Difference:
         is_missing = self.laid.rows[run[0]].expected is not None
         events = [event for number in run for event in self.laid.rows[number].events]
@@ -312,8 +321,10 @@ class _Comparing:
                 yield difference(Kind.ORDER, row, (expected[one].type, "order"), message)
 
     def _moves(self) -> Iterator[Difference]:
-        """Report events that have moved."""
+        """Tell of events that are elsewhere, those that moved together in one message."""
         expected, actual = self.ours.events, self.theirs.events
+        run: list[int] = []
+        run_by_s = 0.0
         for one, other in sorted(self.moved.items()):
             ours, theirs = expected[one], actual[other]
             if (
@@ -322,19 +333,39 @@ class _Comparing:
                 or id(ours) not in self.laid.of_expected
             ):
                 continue
-            row, about = self.laid.of_expected[id(ours)], (ours.type, "order")
             by_s = theirs.at_s - ours.at_s
+            if run and not (abs(by_s - run_by_s) <= NEAR_S and self._are_neighbours(run[-1], one)):
+                yield self._moved(run)
+                run = []
             if abs(by_s) > NEAR_S:
-                by = f"{seconds(abs(by_s))} {'later' if by_s > 0 else 'earlier'}"
-                at = f"{seconds(theirs.at_s)} after the start, expected {seconds(ours.at_s)}"
-                values = seconds(ours.at_s), seconds(theirs.at_s)
-                yield difference(Kind.MOVED, row, about, f"{theirs.name} moved, {by}: {at}", values)
+                run_by_s = run_by_s if run else by_s
+                run.append(one)
             elif (crossed := self._crossed(one, other)) is not None:
                 is_before = other < self.in_order[crossed]
                 words = ("before", "after") if is_before else ("after", "before")
                 other_name = actual[self.in_order[crossed]].name
                 message = f"{theirs.name} comes {words[0]} {other_name}, expected {words[1]} it"
-                yield difference(Kind.ORDER, row, about, message)
+                yield difference(Kind.ORDER, self.laid.of_expected[id(ours)], (ours.type, "order"), message)
+        if run:
+            yield self._moved(run)
+
+    def _are_neighbours(self, one: int, other: int) -> bool:
+        """Whether nothing of the same strand stands between two expected events, but what is missing there."""
+        own = strand(self.ours.events[one])
+        return strand(self.ours.events[other]) == own and not any(
+            place in self.in_order and strand(self.ours.events[place]) == own for place in range(one + 1, other)
+        )
+
+    def _moved(self, run: Sequence[int]) -> Difference:
+        pairs = [(self.ours.events[one], self.theirs.events[self.moved[one]]) for one in run]
+        ours, theirs = pairs[0]
+        by_s = theirs.at_s - ours.at_s
+        by = f"{seconds(abs(by_s))} {'later' if by_s > 0 else 'earlier'}"
+        values = seconds(ours.at_s), seconds(theirs.at_s)
+        message = f"{theirs.name} moved, {by}: {values[1]} after the start, expected {values[0]}{_together(pairs)}"
+        rows = [self.laid.of_expected[id(each)] for each, _ in pairs]
+        about = (ours.type, "order")
+        return difference(Kind.MOVED, rows[0], about, message, values, rows=rows[-1] - rows[0] + 1)
 
     def _crossed(self, one: int, other: int) -> int | None:
         """Return the nearest event of the same strand that an event has changed places with; None if there is none."""
@@ -374,16 +405,21 @@ def _moved_block(block: Block, clauses: Sequence[Difference]) -> Difference:
         clauses: What else differs in it because it has moved.
     """
     found = _distance(block.first)
-    message = found.message
-    last = block.steps[-1].actual
-    others = len(block.steps) - 1
-    if block.unit is not None:
-        message += f"; the {block.unit} moved as a whole, up to {last.name}"
-    elif others:
-        after = "the event" if others == 1 else f"the {others} events"
-        message += f"; so {'does' if others == 1 else 'do'} {after} after it, up to {last.name}"
+    message = found.message + _together([(step.expected, step.actual) for step in block.steps])
     name = visible(f"{block.first.actual.name}: ")
     first = next((each for each in clauses if each.kind is Kind.PLAYHEAD), None)
     for each in (each for each in clauses if each.kind is not Kind.PLAYHEAD or each is first):
         message += f"; {each.message.removeprefix(name)}"
     return replace(found, message=visible(message), rows=block.steps[-1].row - block.first.row + 1)
+
+
+def _together(pairs: Sequence[tuple[Tracked, Tracked]]) -> str:
+    """Return the end of a message on the first of some events that is about all of them."""
+    last = pairs[-1][1].name
+    others = len(pairs) - 1
+    if not others:
+        return ""
+    if (name := unit([expected for expected, _ in pairs])) is not None:
+        return f"; the {name} moved as a whole, up to {last}"
+    after = "does the event" if others == 1 else f"do the {others} events"
+    return f"; so {after} after it, up to {last}"

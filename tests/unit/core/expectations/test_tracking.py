@@ -303,15 +303,22 @@ def played(*events: tuple[float, str] | tuple[float, str, dict[str, Any]]) -> li
 def test_ads_that_are_played_elsewhere_have_moved():
     pauses = [(at_s, type) for n in range(4) for at_s, type in ((20 + 10 * n, "pauseStart"), (25 + 10 * n, "play"))]
     ads = {"media.ad.podIndex": 1, "media.ad.podSecond": 0}
-    one = recorded(played((1, "play"), (10, "adBreakStart", ads), (12, "adBreakComplete"), *pauses, (70, "sessionEnd")))
-    other = recorded(
-        played((1, "play"), *pauses, (60, "adBreakStart", ads), (62, "adBreakComplete"), (70, "sessionEnd"))
-    )
-    assert messages(other, one) == [
-        "adBreakStart #11 moved, 50.0 s later: 60.0 s after the start, expected 10.0 s",
-        "adBreakComplete #12 moved, 50.0 s later: 62.0 s after the start, expected 12.0 s",
-    ]
-    assert [each.kind for each in compare_tracking(one, other).differences] == [Kind.MOVED, Kind.MOVED]
+
+    def break_at(at_s: float) -> list[Any]:
+        return [
+            *((at_s, "adBreakStart", ads), (at_s, "adStart"), (at_s, "play")),
+            *((at_s + 2, "adComplete"), (at_s + 2, "adBreakComplete"), (at_s + 2, "play")),
+        ]
+
+    one = recorded(played((1, "play"), *break_at(10), *pauses, (70, "sessionEnd")))
+    other = recorded(played((1, "play"), *pauses, *break_at(60), (70, "sessionEnd")))
+    for actual, expected, told in (
+        (other, one, "#11 moved, 50.0 s later: 60.0 s after the start, expected 10.0 s"),
+        (one, other, "#3 moved, 50.0 s earlier: 10.0 s after the start, expected 60.0 s"),
+    ):
+        (difference,) = compare_tracking(actual, expected).differences
+        assert difference.message.startswith(f"adBreakStart {told}; the ad break moved as a whole, up to play #")
+        assert (difference.kind, difference.rows) == (Kind.MOVED, 6)
 
 
 def with_break(
@@ -384,6 +391,13 @@ def test_a_ping_of_a_playback_that_is_too_short_for_a_rhythm_counts_too():
     for place, told in ((2, "#3, 0.5 s after play #2"), (5, "#6, 0.5 s after play #5")):
         actual = recorded(cues[:place] + cues[place + 1 :])
         assert messages(actual, recorded(cues)) == [f"ping is missing: expected as {told}"]
+
+
+def test_pings_of_an_ad_that_is_missing_are_missing_with_it():
+    expected, actual = with_ad(*SHORT_AD), recorded(played((0.1, "play"), (10.1, "ping"), (24, "sessionEnd")))
+    rest = "14.9 s after play #2; so are adStart, adComplete, adBreakComplete, play after it"
+    assert messages(actual, expected) == [f"adBreakStart is missing: expected as #4, {rest}"]
+    assert messages(expected, actual) == [f"adBreakStart #4 is not expected, {rest}"]
 
 
 SHORT_AD = (1.05, 2.12, 3.21)
