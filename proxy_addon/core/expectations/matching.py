@@ -16,6 +16,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import inf
 
+from proxy_addon.core.expectations.contents import PLAYHEADS
 from proxy_addon.core.expectations.tracked import Tracked
 from proxy_addon.core.protocol import EVENTS
 
@@ -248,7 +249,8 @@ def _elsewhere(
 
 
 def _kind(event: Tracked) -> Hashable:
-    return event.type, strand(event), repr(sorted(event.params.items()))
+    inside = sorted((name, value) for name, value in event.params.items() if f"params/{name}" not in PLAYHEADS)
+    return event.type, strand(event), repr(inside)
 
 
 def _is_same_type(one: Tracked, other: Tracked) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import inf
 
 from proxy_addon.core.expectations import rhythm
@@ -128,6 +129,13 @@ class _Comparing:
     in_order: Mapping[int, int]
     moved: Mapping[int, int]
     beats: Rhythm
+    with_moves: list[Difference] = field(default_factory=list)
+    """What is told together with an event that moved."""
+
+    @cached_property
+    def places(self) -> Mapping[int, int]:
+        """The place of each expected event, by the event's ``id()``."""
+        return {id(event): place for place, event in enumerate(self.ours.events)}
 
     def differences(self) -> Iterator[Difference]:
         expected, actual = self.ours.events, self.theirs.events
@@ -148,6 +156,7 @@ class _Comparing:
     def _in_both(self) -> Iterator[Difference]:
         """Compare events that both have. What follows from an event's having moved is told with it."""
         contents, offsets = list(self._contents()), list(self._playheads())
+        contents = [each for each in contents if not self._has_moved_with_event(each)]
         shifts_s = {each.row: shift_s for each in contents if (shift_s := _shift_s(each)) is not None}
         shifts_s |= {offset.found.row: offset.by_s for offset in offsets}
         found = [(run, list(blocks(run, shifts_s, self.compare.distance_tolerance_s))) for run in self._runs_of_steps()]
@@ -199,18 +208,17 @@ class _Comparing:
 
     def _playheads(self) -> Iterator[_Offset]:
         """Compare playheads. One that is off by as much as the one before is not reported again."""
-        places = {id(event): place for place, event in enumerate(self.ours.events)}
         tolerance_s = self.compare.playhead_tolerance_s
         offset: _Offset | None = None
         for number, row in enumerate(self.laid.rows):
             ours, theirs = row.expected, row.actual
             if ours is None or theirs is None or ours.playhead_s is None or theirs.playhead_s is None:
                 continue
-            if not self._counts(ours.type, "playhead") or places[id(ours)] in self.moved:
+            if not self._counts(ours.type, "playhead") or self.places[id(ours)] in self.moved:
                 continue
             low_s, high_s = -tolerance_s, tolerance_s
             if row.is_ping:  # one that comes later is further on, unless the playhead stands still
-                shift_s = self.beats.shifts_s.get(places[id(ours)], 0.0)
+                shift_s = self.beats.shifts_s.get(self.places[id(ours)], 0.0)
                 low_s, high_s = 2 * low_s + min(shift_s, 0.0), 2 * high_s + max(shift_s, 0.0)
             by_s = theirs.playhead_s - ours.playhead_s
             if low_s <= round(by_s, 6) <= high_s:
@@ -241,14 +249,13 @@ class _Comparing:
 
     def _runs_of_steps(self) -> Iterator[list[Step]]:
         """Yield the steps from each event to the next, pings aside, as far as nothing else is wrong in between."""
-        places = {id(event): place for place, event in enumerate(self.ours.events)}
         before: tuple[Tracked, Tracked] | None = None
         run: list[Step] = []
         for number, row in enumerate(self.laid.rows):
             if row.is_ping or any(event.is_hole for event in row.events):
                 continue
             ours, theirs = row.expected, row.actual
-            if ours is None or theirs is None or places[id(ours)] in self.moved:
+            if ours is None or theirs is None or self.places[id(ours)] in self.moved:
                 before = None
                 yield run
                 run = []
@@ -349,6 +356,26 @@ class _Comparing:
         if run:
             yield self._moved(run)
 
+    def _moved_s(self, one: int) -> float | None:
+        """Return how much later an expected event comes elsewhere; None if that is not told."""
+        ours = self.ours.events[one]
+        if one not in self.moved or id(ours) not in self.laid.of_expected or not self._counts(ours.type, "order"):
+            return None
+        theirs = self.theirs.events[self.moved[one]]
+        by_s = theirs.at_s - ours.at_s
+        return by_s if ours.type == theirs.type and abs(by_s) > NEAR_S else None
+
+    def _has_moved_with_event(self, found: Difference) -> bool:
+        """Whether a param is off because its event has moved, so that it is told with that."""
+        ours, shift_s = self.laid.rows[found.row].expected, _shift_s(found)
+        if ours is None or shift_s is None:
+            return False
+        moved_s = self._moved_s(self.places[id(ours)])
+        if moved_s is None or abs(moved_s - shift_s) > PLAYHEAD_TOLERANCE_S:
+            return False
+        self.with_moves.append(found)
+        return True
+
     def _are_neighbours(self, one: int, other: int) -> bool:
         """Whether nothing of the same strand stands between two expected events, but what is missing there."""
         own = strand(self.ours.events[one])
@@ -364,6 +391,7 @@ class _Comparing:
         values = seconds(ours.at_s), seconds(theirs.at_s)
         message = f"{theirs.name} moved, {by}: {values[1]} after the start, expected {values[0]}{_together(pairs)}"
         rows = [self.laid.of_expected[id(each)] for each, _ in pairs]
+        message += _clauses(theirs, [each for each in self.with_moves if each.row in rows])
         about = (ours.type, "order")
         return difference(Kind.MOVED, rows[0], about, message, values, rows=rows[-1] - rows[0] + 1)
 
@@ -406,10 +434,9 @@ def _moved_block(block: Block, clauses: Sequence[Difference]) -> Difference:
     """
     found = _distance(block.first)
     message = found.message + _together([(step.expected, step.actual) for step in block.steps])
-    name = visible(f"{block.first.actual.name}: ")
     first = next((each for each in clauses if each.kind is Kind.PLAYHEAD), None)
-    for each in (each for each in clauses if each.kind is not Kind.PLAYHEAD or each is first):
-        message += f"; {each.message.removeprefix(name)}"
+    told = [each for each in clauses if each.kind is not Kind.PLAYHEAD or each is first]
+    message += _clauses(block.first.actual, told)
     return replace(found, message=visible(message), rows=block.steps[-1].row - block.first.row + 1)
 
 
@@ -423,3 +450,9 @@ def _together(pairs: Sequence[tuple[Tracked, Tracked]]) -> str:
         return f"; the {name} moved as a whole, up to {last}"
     after = "does the event" if others == 1 else f"do the {others} events"
     return f"; so {after} after it, up to {last}"
+
+
+def _clauses(event: Tracked, found: Sequence[Difference]) -> str:
+    """Return the end of a message on an event that tells what else differs."""
+    name = visible(f"{event.name}: ")
+    return "".join(f"; {each.message.removeprefix(name)}" for each in found)

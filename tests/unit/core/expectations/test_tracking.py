@@ -302,9 +302,9 @@ def played(*events: tuple[float, str] | tuple[float, str, dict[str, Any]]) -> li
 
 def test_ads_that_are_played_elsewhere_have_moved():
     pauses = [(at_s, type) for n in range(4) for at_s, type in ((20 + 10 * n, "pauseStart"), (25 + 10 * n, "play"))]
-    ads = {"media.ad.podIndex": 1, "media.ad.podSecond": 0}
 
     def break_at(at_s: float) -> list[Any]:
+        ads = {"media.ad.podIndex": 1, "media.ad.podSecond": at_s}
         return [
             *((at_s, "adBreakStart", ads), (at_s, "adStart"), (at_s, "play")),
             *((at_s + 2, "adComplete"), (at_s + 2, "adBreakComplete"), (at_s + 2, "play")),
@@ -318,6 +318,7 @@ def test_ads_that_are_played_elsewhere_have_moved():
     ):
         (difference,) = compare_tracking(actual, expected).differences
         assert difference.message.startswith(f"adBreakStart {told}; the ad break moved as a whole, up to play #")
+        assert re.search(r"; params/media\.ad\.podSecond is \d0, expected \d0$", difference.message)
         assert (difference.kind, difference.rows) == (Kind.MOVED, 6)
 
 
