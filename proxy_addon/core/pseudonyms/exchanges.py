@@ -14,6 +14,7 @@ example in the message of an answer, it is replaced as well. All other bytes sta
 from __future__ import annotations
 
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
@@ -26,7 +27,7 @@ from proxy_addon.core import jsontext
 from proxy_addon.core.exchange import Exchange, Headers, Request, Response, header
 from proxy_addon.core.pseudonyms.masking import (
     KNOWN_WORDS,
-    STRING,
+    STRING_OR_NUMBER,
     Unpacked,
     has_personal_names,
     is_of_protocol,
@@ -36,7 +37,7 @@ from proxy_addon.core.pseudonyms.masking import (
     string_of,
     unpacked,
 )
-from proxy_addon.core.pseudonyms.personal import PERSONAL, Personal, is_address_header, is_secret_header
+from proxy_addon.core.pseudonyms.personal import PERSONAL, Personal, is_address_header, is_secret_header, needs_digit
 from proxy_addon.core.pseudonyms.tokens import Tokens
 from proxy_addon.core.schemas import is_schema
 from proxy_addon.errors import ProtocolError
@@ -53,7 +54,15 @@ _TELLING = re.compile(
 Some are percent-encoded. ``banner@2x.png`` and ``player@4.2.1`` are no addresses: their last label is that of a file, or has
 digits.
 """
-_MAY_TELL = re.compile(rb"""[@?]|%40|\\u00|\\"|[0-9]{38}""")
+_MAY_HOLD = re.compile(r"""[@?#={\["%<:]|[0-9]{38}|eyJ|W3s""")
+"""A quick test for text that may have such values, or others in a form that is known."""
+_URL_LIKE = re.compile(r"\A\s*(?:[A-Za-z][A-Za-z0-9+.-]{0,20}:)?//?[^\s/]|[?#][^\s=?#&]{1,200}=")
+_URL_IN_TEXT = re.compile(r"""(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s"'<>]+""")
+_QUOTED_JSON = re.compile(r"(?i)%(?:7B|5B)")
+_BASE64_JSON = re.compile(r"(?<![\w+/.])(?:eyJ|eyA|W3s)[0-9A-Za-z+/]{8,}={0,2}(?![\w.])")
+_NAMED = re.compile(r"""(?<![\w.-])([A-Za-z][\w.\[\]-]{1,63})(["']?\s{0,3}[=:]\s{0,3}["']?|>)([^\s"'<>&;,{}()\[\]]+)""")
+"""A name and its value, as in ``userId=x``, ``<userId>x``, or JSON that is broken."""
+_MAY_TELL = re.compile(rb"""[@?#=%<]|\w:|//|eyJ|W3s|\\u00|\\"|[0-9]{38}""")
 """A quick test for JSON text that may have such values, or URLs or JSON in its strings."""
 _ID_LIKE = re.compile(
     r"(?=[^A-Za-z]*[A-Za-z])(?=[^0-9]*[0-9])\S{6,}\Z"
@@ -100,7 +109,7 @@ _KEPT_FAMILIES = ("access-control-", "sec-ch-", "sec-fetch-", "www-authenticate"
 _UNREADABLE = b"(%d bytes that sessiontape cannot read were left out)"
 _SESSION = re.compile(r"(/sessions/[^/?#\s]+)")
 """The session ID in a path, which stays even if a header repeats it: without it, exchanges belong to no session."""
-_DELIMITERS = re.compile(r"([/?&=;,\s])")
+_DELIMITERS = re.compile(r"""([/?&=;,:"'<>(){}\s])""")
 _SAFE_IN_PATH, _SAFE_IN_QUERY = "/@:!$&'()*+,;=~", "/@:!$'()*,~?"
 
 
@@ -199,9 +208,10 @@ class Pseudonymiser:
         work.keep_sessions(exchange)
         if memory is not None:
             memory.add(work.echoes)
-        if response is not None:
-            work.echo(response)
         work.echo(request)
+        if response is not None:
+            work.find_lost()
+            work.echo(response)
         return replace(
             exchange,
             client_address=client,
@@ -236,6 +246,9 @@ class Pseudonymiser:
         return way
 
 
+_WORD = re.compile(r"[\w@.+-]{6,200}")
+_MOST_LOST = 200
+"""How many words of a broken body are remembered."""
 _MOST_NAMES = 10_000
 _MOST_LINES, _LONGEST_KEPT = 4096, 1024
 """How many paths and headers are remembered with what was replaced in them, and how long they may be."""
@@ -334,6 +347,7 @@ class _Work:
         self._fixed = own.fixed
         self._way = own.way
         self._lines = own.lines
+        self._lost: dict[str, str] = {}
         self.echoes: dict[str, str] = {} if memory is None else dict(memory.values)
 
     # Values ----------------------------------------------------------------------------------------------------------
@@ -354,15 +368,49 @@ class _Work:
         """Return the token of an address; this machine's own is not looked for in the rest of the exchange."""
         return self.told(value, repeats=not _is_loopback(value))
 
-    def text(self, text: str) -> str:
-        """Return text with those values in it replaced that tell by themselves what they are, in URLs and JSON, too."""
-        if text.lstrip()[:1] in ("{", "["):
+    def text(self, text: str, *, is_fixed: bool = False) -> str:
+        """Return text with the personal values in it replaced: those in URLs and JSON, named ones, and telling ones.
+
+        Args:
+            is_fixed: Whether it describes the content, so that it has personal values only in URLs or if they tell.
+        """
+        if _MAY_HOLD.search(text) is None:
+            return text
+        if is_fixed and text.isdigit():
+            return text
+        begin = text.lstrip()[:1]
+        if begin in ("{", "[", '"'):
             raw = text.encode("utf-8", "surrogatepass")
             if _is_json(raw):
                 return self.json(raw).decode("utf-8", "surrogatepass")
-        if "?" in text and "=" in text:
+        elif begin == "%" and _QUOTED_JSON.match(text):
+            plain = _unquoted(text)
+            new = self.text(plain)
+            return text if new == plain else _quoted(new, "")
+        if _URL_LIKE.search(text):
             return self.url(text)
-        return self._telling(text)
+        text = _URL_IN_TEXT.sub(lambda match: self.url(match[0]), text)
+        return self._telling(text) if is_fixed else self._named(text)
+
+    def _named(self, text: str) -> str:
+        """Return text that is no URL with the values in it replaced that have a personal name before them, or tell."""
+        text = _BASE64_JSON.sub(self._base64, text)
+        return self._telling(_NAMED.sub(self._told_by_name, text))
+
+    def _told_by_name(self, match: re.Match[str]) -> str:
+        name, between, value = match.groups()
+        is_certain = ":" not in between or '"' in between or "'" in between
+        if not self._personal.is_parameter(name) or not (is_certain or _ID_LIKE.match(value)):
+            return match[0]
+        return f"{name}{between}{self.told(value)}"
+
+    def _base64(self, match: re.Match[str]) -> str:
+        try:
+            raw = b64decode(match[0] + "=" * (-len(match[0]) % 4), validate=True)
+        except ValueError:
+            return match[0]
+        new = self.json(raw) if _is_json(raw) else raw
+        return match[0] if new == raw else b64encode(new).decode()
 
     def _telling(self, text: str) -> str:
         if "@" not in text and "%40" not in text and len(text) < 38:
@@ -378,7 +426,13 @@ class _Work:
 
     def json(self, body: bytes, *, personal: Personal | None = None) -> bytes:
         """Return JSON text with personal values replaced; from where it is no JSON, nothing of it is left but its shape."""
-        return masked_json(body, personal or self._personal, self.told, self.text)
+        return masked_json(body, personal or self._personal, self.told, self.text, self._lose)
+
+    def _lose(self, rest: bytes) -> None:
+        """Remember what looks like an ID in a broken body, of which nobody can say what it is: answers may quote it."""
+        for word in islice(dict.fromkeys(_WORD.findall(rest.decode("utf-8", "surrogateescape"))), _MOST_LOST):
+            if _is_worth_looking_for(word):
+                self._lost[word] = self._tokens.text(word)
 
     def _body(self, draft: _Draft) -> None:
         if not draft.body:
@@ -402,7 +456,7 @@ class _Work:
             draft.body = self.json(body)
         else:
             text = body.decode("utf-8", "surrogateescape")
-            draft.body = self._telling(text).encode("utf-8", "surrogateescape")
+            draft.body = self._named(text).encode("utf-8", "surrogateescape")
 
     # URLs ------------------------------------------------------------------------------------------------------------
 
@@ -422,19 +476,35 @@ class _Work:
             authority = f"{match['scheme']}{user or ''}{match['host']}"
         return (
             f"{authority}{self._path(head)}{question}{self._pairs(query, is_own=is_own, all_values=is_page)}"
-            f"{mark}{self._pairs(fragment, all_values=is_page)}"
+            f"{mark}{self._fragment(fragment, is_page=is_page)}"
         )
 
+    def _fragment(self, fragment: str, *, is_page: bool) -> str:
+        if is_page or not fragment.startswith(("/", "!/")):
+            return self._pairs(fragment, all_values=is_page)
+        head, question, query = fragment.partition("?")  # the path of a page within the page
+        return f"{self._path(head)}{question}{self._pairs(query)}"
+
     def _path(self, path: str) -> str:
-        if "@" not in path and "%40" not in path and len(path) < 38 and not self._personal.is_in(path):
+        if (
+            "@" not in path
+            and "=" not in path
+            and "%40" not in path
+            and len(path) < 38
+            and not self._personal.is_in(path)
+        ):
             return path
         parts = path.split("/")
         before = ""
         for place, part in enumerate(parts):
             text = _unquoted(part)
-            is_named = before and part != "api" and self._personal.is_member(before)  # /login/api/… is a prefix
+            is_named = (
+                before and self._personal.is_member(before) and _ID_LIKE.match(text)
+            )  # /login/v1/api/… is a prefix
             new = self.told(text) if is_named else self._telling(text)
-            if new != text:
+            if "=" in part:
+                parts[place] = self._pairs(part)
+            elif new != text:
                 parts[place] = _quoted(new, _SAFE_IN_PATH)
             before = text
         return "/".join(parts)
@@ -451,9 +521,13 @@ class _Work:
         name_text, value_text = _unquoted(name, plus=True), _unquoted(value, plus=True)
         if not equals:
             new = self.told(name_text, repeats=False) if is_personal else self.text(name_text)
+            new = self._unnamed(new) if is_own and new == name_text else new
             return pair if new == name_text else _quoted(new, _SAFE_IN_QUERY)
         new_name = self._telling(name_text)
-        is_named = self._personal.is_parameter(name_text)
+        plain_name = name_text.rpartition("?")[2]
+        is_named = self._personal.is_parameter(plain_name) and not (
+            needs_digit(plain_name) and not any(map(str.isdigit, value_text))
+        )
         new = self.told(value_text, repeats=is_named) if is_personal or is_named else self.text(value_text)
         if is_own and new == value_text:
             new = self._unnamed(value_text)
@@ -501,7 +575,7 @@ class _Work:
             case _:
                 may_have = is_request and "version" not in name.lower()  # 1.2.3.4 is a version, too
                 new = self.text(self._addresses(text) if may_have else text)
-                if is_request and new == text:
+                if may_have and new == text:
                     new = self._unnamed(text)
         return value if new == text else _wire_of(new)
 
@@ -590,7 +664,13 @@ class _Work:
         location = header(answer.headers, "location") if answer else None
         for line in (exchange.request.path, location or ""):
             for found in _SESSION.findall(line):
-                self.echoes.pop(_unquoted(found.rpartition("/")[2]), None)
+                session_id = _unquoted(found.rpartition("/")[2])
+                self.echoes.pop(session_id, None)
+                self._lost.pop(session_id, None)
+
+    def find_lost(self) -> None:
+        """Look, from now on, for what stood in the broken part of the request as well."""
+        self.echoes = {**self._lost, **self.echoes}
 
     def echo(self, draft: _Draft) -> None:
         """Replace what repeats the remembered values in a message."""
@@ -635,12 +715,16 @@ class _Work:
         return "".join(parts)
 
     def _echoed_body(self, body: bytes, *, is_json: bool) -> bytes:
-        if b"\\" not in body and not any(value.encode("utf-8", "surrogatepass") in body for value in self.echoes):
+        if (
+            b"\\" not in body
+            and b"%" not in body
+            and not any(value.encode("utf-8", "surrogatepass") in body for value in self.echoes)
+        ):
             return body
         if is_json or body.lstrip()[:1] in _JSON_BEGINS:
             return self._echoed_strings(body)
         text = body.decode("utf-8", "surrogateescape")
-        return self.echoed(text).encode("utf-8", "surrogateescape")
+        return self._echoed_part(text).encode("utf-8", "surrogateescape")
 
     def _echoed_strings(self, body: bytes) -> bytes:
         """Return JSON text with the remembered values replaced, but not in members that describe the content."""
@@ -648,13 +732,17 @@ class _Work:
 
         def told(match: re.Match[bytes]) -> bytes:
             nonlocal is_fixed
+            if match[1] is None:  # a number
+                number = match[0].decode()
+                token = None if is_fixed else self.echoes.get(number)
+                return match[0] if token is None or not token.isdigit() else token.encode()
             if match[2]:
                 is_fixed = self._is_fixed(match[1])
             elif is_fixed:
                 return match[0]
             return self._echoed_string(match)
 
-        return STRING.sub(told, body)
+        return STRING_OR_NUMBER.sub(told, body)
 
     def _is_fixed(self, name: bytes) -> bool:
         found = self._fixed.get(name)
@@ -668,7 +756,7 @@ class _Work:
     def _echoed_string(self, match: re.Match[bytes]) -> bytes:
         token = b'"%b"' % match[1]
         value = string_of(token)
-        if value is None or (new := self.echoed(value)) == value:
+        if value is None or (new := self._echoed_part(value)) == value:
             return match[0]
         return respelled(token, value, new) + (match[2] or b"")
 

@@ -6,9 +6,10 @@ and every digit ``0``, except in words of the protocol. Parsers then stop at the
 
 >>> from proxy_addon.core.pseudonyms.personal import PERSONAL
 >>> tell = lambda value, *, is_number: "42" if is_number else "TOKEN"
->>> masked_json(b'{"userId": "me", "n": {"ip": [1, "x"]}, "t": "kept"}', PERSONAL, tell, str)
+>>> show = lambda text, *, is_fixed: text
+>>> masked_json(b'{"userId": "me", "n": {"ip": [1, "x"]}, "t": "kept"}', PERSONAL, tell, show)
 b'{"userId": "TOKEN", "n": {"ip": [42, "TOKEN"]}, "t": "kept"}'
->>> masked_json(b'{"userId": "me", "t": "kept", eventType: play, name: Jo\xc3\xabl 7}', PERSONAL, tell, str)
+>>> masked_json(b'{"userId": "me", "t": "kept", eventType: play, name: Jo\xc3\xabl 7}', PERSONAL, tell, show)
 b'{"userId": "TOKEN", "t": "kept", eventType: play, xxxx: xxxxx 0}'
 """
 
@@ -23,12 +24,14 @@ from typing import Protocol
 
 from proxy_addon.core import protocol
 from proxy_addon.core.jsontext import text_of
-from proxy_addon.core.pseudonyms.personal import AUTH_STATE, Personal, normal
+from proxy_addon.core.pseudonyms.personal import AUTH_STATE, Personal, needs_digit, normal
 
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],:]|[^\s{}\[\],:"]++|"', re.DOTALL)
 """The tokens of JSON text; a quotation mark alone begins a string that does not end."""
 STRING = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"(\s*+:)?', re.DOTALL)
 """A string in JSON text, and the colon behind it if it is the name of a member."""
+STRING_OR_NUMBER = re.compile(rb"%b|(?<![\w.+-])[0-9]{6,}(?![\w.])" % STRING.pattern, re.DOTALL)
+"""The same, or a whole number that is long enough for an ID."""
 _BROKEN = re.compile(rb"[\x00-\x1f]")
 """Bytes that must not stand in a JSON string."""
 _BROKEN_PART = re.compile(rb"[^\x00-\x1f]++")
@@ -49,6 +52,7 @@ KNOWN_WORDS = frozenset(
 """Words of the protocol, which say nothing about people."""
 _NAMES = frozenset((*protocol.PARAMS, *protocol.QUALITY, *protocol.MEMBERS, *protocol.PLAYER_TIME_MEMBERS))
 _FAMILIES = ("media.", "a.media.", "analytics.")
+_DIGIT = re.compile(rb"[0-9]")
 _AUTH_STATES = re.compile(rb'[0-9.]{1,3}\Z|"[0-9]?"\Z')
 _LARGEST = 64 * 2**20
 """Most bytes that a compressed body is unpacked to; a larger one is not read."""
@@ -59,6 +63,17 @@ class Told(Protocol):
 
     def __call__(self, value: str, *, is_number: bool) -> str:
         """Return the token of a string, or of the JSON text of a number."""
+
+
+class Shown(Protocol):
+    """Returns texts that are shown, with the personal values in them replaced."""
+
+    def __call__(self, text: str, *, is_fixed: bool) -> str:
+        """Return a text.
+
+        Args:
+            is_fixed: Whether it is the value of a member of the protocol that is not personal.
+        """
 
 
 @dataclass(slots=True)
@@ -96,12 +111,15 @@ def has_personal_names(body: bytes, personal: Personal, known: dict[bytes, bool]
     return False
 
 
-def masked_json(body: bytes, personal: Personal, told: Told, text: Callable[[str], str]) -> bytes:
+def masked_json(
+    body: bytes, personal: Personal, told: Told, text: Shown, lost: Callable[[bytes], None] = lambda _: None
+) -> bytes:
     """Return JSON text with personal values replaced.
 
     Args:
         told: Returns the tokens of the values of personal members.
         text: Returns any other string, and any name, with the personal values in it replaced.
+        lost: Is told what is not JSON, of which only the shape is left.
     """
     walk = _Walk(personal, told, text)
     pieces: list[bytes] = []
@@ -110,6 +128,7 @@ def masked_json(body: bytes, personal: Personal, told: Told, text: Callable[[str
         new = walk.step(token[0])
         if new is None:
             rest = token.start()
+            lost(body[rest:])
             return b"".join([*pieces, body[end:rest], masked_text(body[rest:])])
         if new is not token[0]:
             pieces += [body[end : token.start()], new]
@@ -120,7 +139,7 @@ def masked_json(body: bytes, personal: Personal, told: Told, text: Callable[[str
 class _Walk:
     """Reads JSON token by token."""
 
-    def __init__(self, personal: Personal, told: Told, text: Callable[[str], str]) -> None:
+    def __init__(self, personal: Personal, told: Told, text: Shown) -> None:
         self._personal = personal
         self._told = told
         self._text = text
@@ -167,18 +186,21 @@ class _Walk:
         if name is None:
             return None
         top.name, top.wants = name, "colon"
-        return self._shown(token, name)
+        return respelled(token, name, self._text(name, is_fixed=False))
 
     def _value(self, top: _Open, token: bytes) -> bytes | None:
         is_personal = top.is_personal or self._is_personal(top)
         if is_personal and normal(top.name) == AUTH_STATE and _AUTH_STATES.match(token):
+            is_personal = False
+        if is_personal and not top.is_personal and needs_digit(top.name) and not _DIGIT.search(token):
             is_personal = False
         if token.startswith(b'"'):
             value = string_of(token)
             if value is None:
                 return None
             if not is_personal:
-                return self._shown(token, value)
+                is_fixed = top.is_object and is_of_protocol(top.name)
+                return respelled(token, value, self._text(value, is_fixed=is_fixed))
             return respelled(token, value, self._told(value, is_number=False))
         if _NUMBER.match(token):
             return self._told(token.decode(), is_number=True).encode() if is_personal else token
@@ -186,9 +208,6 @@ class _Walk:
 
     def _is_personal(self, top: _Open) -> bool:
         return top.is_object and self._personal.is_member(top.name, top.above)
-
-    def _shown(self, token: bytes, value: str) -> bytes:
-        return respelled(token, value, self._text(value))
 
 
 def respelled(token: bytes, value: str, new: str) -> bytes:

@@ -154,10 +154,14 @@ _ADDRESS_NAME = re.compile(
 """Ends of such names, as `normal` returns them."""
 _PERSONAL_NAME = re.compile(r"userid|device|subscriber|account|msisdn|visitor|imsi|imei|idfa|advertising")
 """Parts of names of headers with an ID of a person or device, as `normal` returns them."""
-_CREDENTIAL = re.compile(r"auth|cookie|credential|key|passw|secret|session|signature|token")
+_CREDENTIAL = re.compile(
+    r"auth(?!ors?\b|ority\b)|cookie|credential|passw|secret|session|signature|token"
+    r"|(?:\b|_|api|access|app|client|license|private|public|subscription)key(?![a-z])(?![-_]?frame)"
+)
 _DIGEST = re.compile(r"digest|md5|sha(?:1|256|512)|checksum|hmac")
 """Headers with a hash of the body: whoever guesses its personal values could check the guess."""
 _NOT_CREDENTIALS = re.compile(r"access-control-|www-authenticate|proxy-authenticate|sec-websocket-|surrogate-|want-")
+_NEED_DIGITS = frozenset({"ip", "mobile", "phone", "tel"})
 _MOST_KNOWN = 10_000
 """How many names are remembered with whether they are personal."""
 _APART = re.compile(r"[-_\s]+")
@@ -166,6 +170,11 @@ _APART = re.compile(r"[-_\s]+")
 def normal(name: str) -> str:
     """Return a name as names are compared: in lower case, without hyphens, underscores and blanks."""
     return _APART.sub("", name).lower()
+
+
+def needs_digit(name: str) -> bool:
+    """Whether a value of this name is personal only if it has a digit: ``"phone": "iPhone"`` is not."""
+    return normal(name) in _NEED_DIGITS
 
 
 def is_credential_header(name: str) -> bool:

@@ -6,6 +6,7 @@ import json
 import zlib
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -227,6 +228,89 @@ def test_a_schema_keeps_the_names_of_personal_members():
     assert made.response == answer
 
 
+def _metadata(text: str) -> str:
+    sent = json.dumps({"customMetadata": {"x": text}}).encode()
+    return str(json.loads(body_of(sent))["customMetadata"]["x"])
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("https://joe:pw@h/p", r"https://T@h/p"),
+        ("https://h/p#uid=joe", r"https://h/p#uid=T"),
+        ("/x#!/p/uid=joe?uid=joe", r"/x#!/p/uid=T\?uid=T"),
+        ("https://h/userId/joe-4711/v", r"https://h/userId/T/v"),
+        ("https://h/token/v1/film", None),
+        ("uid=joe&film=7", r"uid=T&film=7"),
+        ("<userId>joe</userId> <b>7</b>", r"<userId>T</userId> <b>7</b>"),
+        ('{"userId": "joe", "x"', r'{"userId": "T", "x"'),
+        ("token: joe-4711, login: joe", r"token: T, login: joe"),
+        (json.dumps('{"uid":"joe"}'), r'"{\\"uid\\":\\"T\\"}"'),
+        (quote('{"uid":"joe"}'), r"%7B%22uid%22%3A%22T%22%7D"),
+        ("Who? What=That & film=fun", None),
+    ],
+)
+def test_what_has_a_personal_name_is_found_in_all_forms(text, pattern):
+    import re
+
+    made = _metadata(text)
+    form = re.escape(text) if pattern is None else pattern.replace("T", "[0-9a-f]{16}")
+    assert re.fullmatch(form, made), made
+    assert (made == text) == (pattern is None)
+    answer = response(400, body=text.encode())
+    if pattern and "uid=joe&" not in text and "%7B" not in text and "//" not in text and "/x#" not in text:
+        told = pseudonymise(event("ping", response=answer)).response
+        assert told is not None
+        assert b"joe" not in told.body.replace(b"login: joe", b"")
+
+
+def test_base64_is_read_as_json_if_it_is():
+    coded = base64.b64encode(b'{"uid":"joe","film":7}').decode()
+    assert json.loads(base64.b64decode(_metadata(coded)))["uid"] != "joe"
+    kept = base64.b64encode(b'{"film":7,"x":"abcdef"}').decode()
+    assert _metadata(kept) == kept
+
+
+def test_repetitions_are_found_as_numbers_and_percent_encoded_and_of_what_was_broken():
+    sent = b'{"params": {"visitor.n": 9988776655, "visitor.x": "joe-4711-a"}}'
+    answer = response(400, body=b'{"seen": 9988776655, "ts": 9988776655, "url": "/?a=jo%65-4711-a&b=1"}')
+    made = pseudonymise(event("ping", body=sent, response=answer))
+    params = json.loads(made.request.body)["params"]
+    assert made.response is not None
+    assert json.loads(made.response.body) == {
+        "seen": params["visitor.n"],
+        "ts": 9988776655,
+        "url": f"/?a={params['visitor.x']}&b=1",
+    }
+    quoted = response(400, body=b'{"message": "cannot parse joe-4711-a in media.id"}')
+    for broken in (b'{"userId":"joe-4711-a', b"{userId: joe-4711-a, media.id: 5}", b"<u>joe-4711-a</u>"):
+        made = pseudonymise(event("ping", body=broken, response=quoted))
+        assert made.response is not None
+        assert b"joe" not in made.response.body
+        assert made.response.body.endswith(b' in media.id"}')
+
+
+def test_what_only_looks_personal_stays():
+    digits = "1" * 38
+    sent = {
+        "params": {"media.id": digits, "media.name": "token=fun"},
+        "customMetadata": {"phone": "iPhone", "ip": "Marvel"},
+    }
+    assert json.loads(body_of(json.dumps(sent).encode())) == sent
+    for name in ("X-Author", "X-Monkey", "X-Media-Keywords", "X-Key-Frame", "X-Hotkey"):
+        assert one_of(name, "some words") == "some words"
+    for name in (
+        "X-Api-Key",
+        "apikey",
+        "X-Key",
+        "X-Auth",
+        "X-Authorization",
+        "Ocp-Apim-Subscription-Key",
+        "X_Access_Key",
+    ):
+        assert one_of(name, "some words") != "some words"
+
+
 @pytest.mark.parametrize(
     ("text", "pattern"),
     [
@@ -316,7 +400,8 @@ def test_a_header_keeps_its_form(name, value, form):
         ("/tv//api/v1/sessions/4a0f/events?x=1&y", r"/tv//api/v1/sessions/4a0f/events\?x=1&y"),
         ("/login/api/v1/sessions", "/login/api/v1/sessions"),
         ("/u/joe@shop.example/api/v1/sessions", r"/u/[0-9a-f]{16}@example\.invalid/api/v1/sessions"),
-        ("/user-id/joe/api/v1/sessions", r"/user-id/[0-9a-f]{16}/api/v1/sessions"),
+        ("/user-id/joe-4711/api/v1/sessions", r"/user-id/[0-9a-f]{16}/api/v1/sessions"),
+        ("/collect/token/v1/api/v1/sessions", "/collect/token/v1/api/v1/sessions"),
         ("/api/v1/sessions?%75id=j%6fe&b=%3D", r"/api/v1/sessions\?%75id=[0-9a-f]{16}&b=%3D"),
         ("/api/v1/sessions?a=1;uid=joe+x;b=2", r"/api/v1/sessions\?a=1;uid=[0-9a-f]{16};b=2"),
         (
