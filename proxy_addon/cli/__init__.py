@@ -135,6 +135,7 @@ def main() -> None:
         drop_output()
         _say(f"sessiontape: cannot write output: {e.strerror or e}")
         code = 2
+    signals.end_at_once()
     sys.exit(code)
 
 

@@ -50,6 +50,13 @@ def raise_on_signals() -> None:
     sys.unraisablehook = functools.partial(_raise_later, sys.unraisablehook)
 
 
+def end_at_once() -> None:
+    """Make the first signal end the process from now on: its work is done, and nothing could catch `Ended` any more."""
+    for number in _wanted():
+        if signal.getsignal(number) is _raise:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def _raise_later(otherwise: Callable[[sys.UnraisableHookArgs], object], lost: sys.UnraisableHookArgs) -> None:
     """Send a signal again that came while Python ran a finalizer, which no exception can leave."""
     if isinstance(lost.exc_value, Ended):

@@ -57,6 +57,23 @@ except signals.Ended as e:
     assert (done.stdout, done.stderr) == ("2\n", "")
 
 
+def test_a_signal_while_the_interpreter_ends_leaves_no_traceback() -> None:
+    code = """
+import atexit, os, sys, time
+from proxy_addon import cli
+
+def exiting():
+    os.kill(os.getpid(), 2)
+    time.sleep(30)
+
+atexit.register(exiting)
+sys.argv[1:] = ["--version"]
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=WITHIN_S, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
 @every_signal
 def test_a_command_that_waits_for_its_input_ends(number: signal.Signals, tmp_path: Path) -> None:
     pipe = tmp_path / "body"
