@@ -209,7 +209,8 @@ def _sessions_in(path: str) -> Sequence[HeldSession]:
     found, tally = captures.sessions(*captures.opened(path))
     if tally.broken_count:
         raise SettingsError(
-            f"{tally.broken[0]}", hint="tests need a file that can be read completely: repair it, or write it again"
+            f"{path}: {tally.broken[0]}",
+            hint="tests need a file that can be read completely: repair it, or write it again",
         )
     return found
 
