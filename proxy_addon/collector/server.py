@@ -62,10 +62,12 @@ class Address:
 
 type Handler = Callable[[Request], Awaitable[Response]]
 """Answers a whole request. It is cancelled when the client leaves or the server stops."""
+type Refusal = Callable[[int, str], Response]
+"""Makes the answer with a status and a message to what never gets as far as a handler, or makes it fail."""
 
 
 @asynccontextmanager
-async def serving(handler: Handler, address: Address) -> AsyncIterator[str]:
+async def serving(handler: Handler, address: Address, refuse: Refusal = error) -> AsyncIterator[str]:
     """Let a handler answer requests until the block ends; yield the URL, with the port that was taken.
 
     Raises:
@@ -77,10 +79,10 @@ async def serving(handler: Handler, address: Address) -> AsyncIterator[str]:
         try:
             await _read_body(request, read)
         except _UNREADABLE as e:
-            return _last(_refusal(e))
+            return _last(_refusal(e, refuse))
         return _to_aiohttp(await handler(replace(_head_of(request), body=bytes(read))))
 
-    async with _listening(handle, address) as url:
+    async with _listening(handle, address, refuse) as url:
         yield url
 
 
@@ -91,7 +93,7 @@ async def collecting(collector: Collector, address: Address) -> AsyncIterator[st
     Raises:
         SettingsError: The address cannot be listened on, or the certificate cannot be used.
     """
-    async with _listening(collector.handle, address) as url:
+    async with _listening(collector.handle, address, error) as url:
         try:
             yield url
         finally:
@@ -124,7 +126,7 @@ async def _serve(make: Callable[[], Collector], address: Address, ready: Callabl
 
 @asynccontextmanager
 async def _listening(
-    handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], address: Address
+    handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], address: Address, refuse: Refusal
 ) -> AsyncIterator[str]:
     context = None if address.certificate is None else _tls_context(address.certificate)
     loop = asyncio.get_running_loop()
@@ -133,6 +135,7 @@ async def _listening(
         server = await loop.create_server(
             lambda: _Connection(
                 manager,
+                refuse,
                 loop=loop,
                 auto_decompress=False,
                 max_line_size=_MAX_HEAD_BYTES,
@@ -238,7 +241,7 @@ class Collector:
             self._note(replace(arrival, request=broken), _broken_off(head, None))
             raise
         except _UNREADABLE as e:
-            refused = _refusal(e)
+            refused = _refusal(e, error)
             # A body that is too large is kept out of the log.
             broken = replace(head, body=b"" if isinstance(e, _TooLarge) else bytes(read), complete=False)
             self._note(replace(arrival, request=broken), _broken_off(head, refused))
@@ -306,7 +309,13 @@ _AWAITED = (Ending.ANSWER, Ending.HANG)
 
 
 class _Connection(web.RequestHandler):
-    """A connection that answers invalid HTTP with 400 without logging it as an error of the collector."""
+    """A connection that answers invalid HTTP with 400 without logging it as an error of ours."""
+
+    __slots__ = ("_refuse",)
+
+    def __init__(self, manager: web.Server, refuse: Refusal, **settings: Any) -> None:
+        super().__init__(manager, **settings)
+        self._refuse = refuse
 
     def handle_error(
         self,
@@ -316,8 +325,9 @@ class _Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         if isinstance(exc, HttpProcessingError):
-            return _last(_refusal(exc))
-        return super().handle_error(request, status, exc, message)
+            return _last(_refusal(exc, self._refuse))
+        super().handle_error(request, status, exc, message)  # logs it
+        return _last(self._refuse(status, "this request made the server fail; its log says why"))
 
     def log_exception(self, *args: Any, exc_info: Any = None, **kwargs: Any) -> None:
         if isinstance(exc_info, web.RequestPayloadError | HttpProcessingError | ConnectionError):
@@ -355,11 +365,11 @@ def _broken_off(head: Request, response: Response | None) -> Decision:
     return Decision(operation=route.operation, session_id=route.session_id, response=response)
 
 
-def _refusal(e: Exception) -> Response:
+def _refusal(e: Exception, refuse: Refusal) -> Response:
     if isinstance(e, _TooLarge):
-        return error(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
+        return refuse(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
     first_line = str(getattr(e, "message", "") or e).strip().partition("\n")[0].rstrip(":")
-    return error(400, f"this is not HTTP: {first_line or type(e).__name__}")
+    return refuse(400, f"this is not HTTP: {first_line or type(e).__name__}")
 
 
 def _last(response: Response) -> web.Response:

@@ -22,6 +22,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from proxy_addon.core import jsontext
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Headers, Request, Response, header
 from proxy_addon.core.findings import Severity
@@ -30,8 +31,9 @@ from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.sessions import FindingCounts, SessionState
-from proxy_addon.core.wording import suggestion
-from proxy_addon.errors import SessiontapeError
+from proxy_addon.core.wording import quoted, suggestion, visible
+from proxy_addon.errors import ProtocolError, SessiontapeError
+from proxy_addon.process import logs
 from proxy_addon.reporting.documents import exchange_document, finding_document, session_document
 from proxy_addon.reporting.words import counted
 from proxy_addon.testing.openapi import document
@@ -43,6 +45,7 @@ _WAIT_S = 10.0
 _LOCAL = {"127.0.0.1", "localhost", "::1"}
 _JSON = "application/json"
 _CLOSED = (SessionState.ENDED, SessionState.COMPLETED)
+_log = logs.logger(__name__)
 
 Recorded = Callable[[datetime], Sequence[Judged]]
 """Returns the sessions that began at or after a time, oldest first, judged as of now. May block."""
@@ -157,9 +160,16 @@ class Control:
             _check_sender(request, origin)
             answer = await self._answer(request)
         except _Refused as e:
-            answer = _answer(e.status, _error(str(e), e.hint), e.headers)
+            answer = refusal(e.status, str(e), e.hint, e.headers)
         except SessiontapeError as e:
-            answer = _answer(HTTPStatus.INTERNAL_SERVER_ERROR, _error(str(e), e.hint or None))
+            answer = refusal(HTTPStatus.INTERNAL_SERVER_ERROR, str(e), e.hint or None)
+        except Exception as e:  # noqa: BLE001  # a test is to hear of it in the form that it understands
+            _log.error(f"the control API cannot answer {request.method} {request.path}", exc_info=e)
+            answer = refusal(
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                f"the control API failed: {type(e).__name__}",
+                "stderr of sessiontape run says more",
+            )
         if origin is not None and _is_local(_page_host(origin)):
             answer = replace(answer, headers=(*answer.headers, *_allowing(origin)))
         return answer
@@ -190,7 +200,7 @@ class Control:
     async def _sessions(self, call: _Call) -> Response:
         wanted = call.query.get("wait")
         if wanted not in (None, "started", "ended"):
-            raise _Refused(HTTPStatus.BAD_REQUEST, f"wait={wanted}; expected started or ended")
+            raise _Refused(HTTPStatus.BAD_REQUEST, f"wait is {quoted(wanted)}; expected started or ended")
         number = _whole(call.query, "count", 1)
 
         def is_there(found: Sequence[Judged]) -> bool:
@@ -230,7 +240,8 @@ class Control:
         def instead(found: Sequence[Judged]) -> str:
             came = Counter(str(each["event_type"]) for each in _events_of(found, session))
             told = ", ".join(f"{count} {name}" for name, count in came.items())
-            return f"{counted(len(events(found)), type or 'event')} instead of {number}; received: {told or 'nothing'}"
+            wanted = "events" if type is None else f"events of type {quoted(type)}"
+            return f"{len(events(found))} of {number} {wanted}; received: {visible(told) or 'nothing'}"
 
         found = await self._wait(call, lambda found: len(events(found)) >= number, instead)
         return _answer(200, {"case": self._case.document(), "events": events(found)})
@@ -371,10 +382,10 @@ def _event_document(judged: Judged, exchange: Exchange, seq: int, event: Event, 
 
 
 def _in_json(body: Any) -> Any:
-    """Return a decoded event, or null for one with a number that no JSON reader would take, such as 1e999."""
+    """Return a decoded event, or null for one that an answer cannot hold: it has a number like 1e999, or is nested too deep."""
     try:
-        json.dumps(body, allow_nan=False)
-    except ValueError:
+        json.dumps({"events": [{"body": body}]}, allow_nan=False)
+    except (ValueError, RecursionError):
         return None
     return body
 
@@ -446,7 +457,7 @@ def _whole(query: Mapping[str, str], name: str, otherwise: int) -> int:
     if text is None:
         return otherwise
     if not re.fullmatch(r"[0-9]{1,6}", text, re.ASCII):
-        raise _Refused(HTTPStatus.BAD_REQUEST, f"{name}={text}: write a whole number")
+        raise _Refused(HTTPStatus.BAD_REQUEST, f"{name} is {quoted(text)}; write a whole number")
     return int(text)
 
 
@@ -457,7 +468,7 @@ def _seconds(query: Mapping[str, str], name: str, otherwise: float) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds <= LONGEST_WAIT_S:
-        raise _Refused(HTTPStatus.BAD_REQUEST, f"{name}={text}: write seconds from 0 to {LONGEST_WAIT_S:g}")
+        raise _Refused(HTTPStatus.BAD_REQUEST, f"{name} is {quoted(text)}; write seconds from 0 to {LONGEST_WAIT_S:g}")
     return seconds
 
 
@@ -465,9 +476,9 @@ def _body(raw: bytes) -> dict[str, Any]:
     if not raw:
         return {}
     try:
-        value = json.loads(raw)
-    except ValueError as e:
-        raise _Refused(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {e}") from e
+        value = jsontext.loads(raw)
+    except ProtocolError as e:
+        raise _Refused(HTTPStatus.BAD_REQUEST, f"the body is {e}") from e
     if not isinstance(value, dict):
         raise _Refused(HTTPStatus.BAD_REQUEST, "the body is not a JSON object")
     return value
@@ -480,11 +491,22 @@ def _text(body: Mapping[str, Any], name: str, names: Sequence[str]) -> str | Non
     value = body.get(name)
     if value is not None and not isinstance(value, str):
         raise _Refused(HTTPStatus.BAD_REQUEST, f"{name} is not a string")
+    if value is not None and not _is_text(value):
+        raise _Refused(HTTPStatus.BAD_REQUEST, f"{name} has a lone surrogate, which is no character: {quoted(value)}")
     return value
 
 
-def _error(message: str, hint: str | None) -> dict[str, Any]:
-    return {"error": {"message": message, "hint": hint}}
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True
+
+
+def refusal(status: int, message: str, hint: str | None = None, headers: Headers = ()) -> Response:
+    """Return the answer to a request that is refused, as all errors look."""
+    return _answer(status, {"error": {"message": message, "hint": hint}}, headers)
 
 
 def _answer(status: int, document: Any, headers: Headers = ()) -> Response:

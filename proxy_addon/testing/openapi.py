@@ -75,7 +75,8 @@ def _answers(status: str, description: str, schema: Schema | None, **errors: str
     refused = {
         name[1:]: {"description": text, "content": _json(_ref("Error"))} for name, text in sorted(others.items())
     }
-    return {status: fine, **refused}
+    other = {"description": "Any other error, such as a failure of the API itself.", "content": _json(_ref("Error"))}
+    return {status: fine, **refused, "default": other}
 
 
 _TIME: Schema = {"type": "string", "format": "date-time"}

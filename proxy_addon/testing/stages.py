@@ -17,7 +17,7 @@ from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.testing import verdicts
 from proxy_addon.testing.collecting import RunningCollector
-from proxy_addon.testing.control import Control, Faults
+from proxy_addon.testing.control import Control, Faults, refusal
 from proxy_addon.testing.recorders import Legacy, RunningRecorder
 from proxy_addon.testing.threads import in_thread
 from proxy_addon.testing.verdicts import Judged
@@ -102,7 +102,7 @@ class Stage:
             )
             playing.enter_context(self._recorder)
             address = playing.enter_context(
-                in_thread(lambda: serving(control.handle, Address(port=0)), "sessiontape control")
+                in_thread(lambda: serving(control.handle, Address(port=0), refusal), "sessiontape control")
             )
             self.url = self._recorder.url
             self.variables = {

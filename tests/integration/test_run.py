@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -385,7 +386,7 @@ def test_the_control_api_tells_of_sessions_and_orders_faults(control):
         (204, 2, "ping"), (503, 3, "ping"), (204, 4, "ping")
     ]  # fmt: skip
     said = api("GET", "/events?type=play&wait=1&timeout=0", status=504)["error"]["message"]
-    assert said == "after 0 s: 0 plays instead of 1; received: 1 sessionStart, 3 ping"
+    assert said == "after 0 s: 0 of 1 events of type 'play'; received: 1 sessionStart, 3 ping"
 
     api("POST", "/faults", status=201, fault="events:status=500")
     assert api("DELETE", "/faults", status=204).status_code == 204
@@ -432,10 +433,44 @@ def test_a_waiting_request_is_answered_as_soon_as_it_can_be(control):
         ("GET", "/sessions?wait=over", 400, "started or ended"),
         ("GET", "/sessions?timeout=never", 400, "write seconds from 0 to 600"),
         ("GET", "/events?wait=-1", 400, "write a whole number"),
+        ("GET", "/events?wait=2&timeout=0&type=%ff%00", 504, r"0 of 2 events of type '�\x00'"),
     ],
 )
 def test_errors_have_one_form(control, method, path, status, said):
     assert said in control[0](method, path, status=status)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"[" * 200_000, "not JSON: nested too deep"),
+        (b'{"name": NaN}', "not JSON: NaN is not a JSON value"),
+        (b'{"name": "\xff"}', "not JSON: invalid UTF-8"),
+        (b'{"name": "\\ud83d"}', r"name has a lone surrogate, which is no character: '\ud83d'"),
+        (b"[]", "not a JSON object"),
+    ],
+)
+def test_a_body_that_makes_no_sense_is_refused(control, body, said):
+    answer = httpx.post(f"{control[0].address}/cases", content=body)
+    assert (answer.status_code, said in answer.json()["error"]["message"]) == (400, True), answer.text
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (b"rubbish\r\n\r\n", "this is not HTTP"),
+        (b"POST /cases HTTP/1.0\r\nContent-Length: 99999999999\r\n\r\n", "the body is larger than"),
+    ],
+)
+def test_what_the_server_refuses_itself_has_the_same_form(control, request_, said):
+    host, _, port = control[0].address.rpartition("//")[2].partition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection, connection.makefile("rwb") as file:
+        file.write(request_)
+        file.flush()
+        head, _, body = file.read().partition(b"\r\n\r\n")
+    control[0].check({"$ref": "#/components/schemas/Error"}, json.loads(body))
+    assert said in json.loads(body)["error"]["message"]
+    assert b"Access-Control-Allow-Origin" not in head
 
 
 def test_a_fault_that_cannot_be_understood_says_what_can(control):

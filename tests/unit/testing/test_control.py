@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
+from proxy_addon.collector.server import Address, serving
 from proxy_addon.core.exchange import Request, Response
 from proxy_addon.core.findings import Judgement
 from proxy_addon.core.sessions import Session, SessionState
-from proxy_addon.testing.control import Control
+from proxy_addon.testing.control import Control, refusal
 from proxy_addon.testing.verdicts import Judged
 from tests import builders
 
@@ -105,3 +107,22 @@ async def test_sessions_belong_to_the_case_in_which_they_began(recording):
         await asked.handle(Request(method="POST", path="/cases", headers=headers, body=b"{}"))
     seconds = (0, 9.9, 10, 19.9, 20, 99)
     assert [asked.case_of(builders.BEGIN + timedelta(seconds=each)) for each in seconds] == [0, 0, 1, 1, 2, 2]
+
+
+async def test_a_failure_of_its_own_is_answered_like_any_error(caplog):
+    def breaks(_: datetime) -> Sequence[Judged]:
+        raise ZeroDivisionError
+
+    status, document = await ask(Control(breaks, None), "/verdict")
+    assert (status, document["error"]["message"]) == (500, "the control API failed: ZeroDivisionError")
+    assert "the control API cannot answer GET /verdict" in caplog.text, "whoever has to mend it finds the traceback"
+    assert "in breaks" in caplog.text
+
+
+async def test_a_handler_that_fails_is_answered_for() -> None:
+    async def breaks(_: Request) -> Response:
+        raise ZeroDivisionError
+
+    async with serving(breaks, Address(port=0), refusal) as url, httpx.AsyncClient() as client:
+        answer = await client.get(url)
+    assert (answer.status_code, "made the server fail" in answer.json()["error"]["message"]) == (500, True)
