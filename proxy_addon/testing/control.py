@@ -382,7 +382,7 @@ def _event_document(judged: Judged, exchange: Exchange, seq: int, event: Event, 
 
 
 def _in_json(body: Any) -> Any:
-    """Return a decoded event, or null for one that an answer cannot hold: it has a number like 1e999, or is nested too deep."""
+    """Return a decoded event, or null for one that no JSON can hold: with a number like 1e999, or nested too deep."""
     try:
         json.dumps({"events": [{"body": body}]}, allow_nan=False)
     except (ValueError, RecursionError):

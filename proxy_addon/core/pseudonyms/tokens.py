@@ -69,11 +69,6 @@ def number_pseudonym(text: str, key: bytes) -> str:
     return f"{match['sign']}{_digits(match['whole'], key)}{match['point']}{fraction}{match['rest']}"
 
 
-def address_pseudonym(text: str, key: bytes) -> str:
-    """Return an address reserved for documentation for an IP address, and `pseudonym` for any other text."""
-    return _address(text, key) or pseudonym(text, key)
-
-
 class Tokens:
     """Makes tokens with one key, and remembers the latest."""
 
