@@ -327,9 +327,14 @@ def _is_regular(stretch: Stretch, interval_s: float) -> bool:
     for gaps in sides:
         off = sorted(abs(gap - interval_s) for gap in gaps)
         is_exact = len(off) >= _INTERVALS and off[-2] <= _EXACT * interval_s
-        # Few are exact only if all of them are, as far as no ping is missing in between.
-        is_exact |= len(off) > 1 and all(
-            abs(gap - max(round(gap / interval_s), 1) * interval_s) <= _EXACT * interval_s for gap in gaps
+        # A few are equal enough only if all of them are, but for one in which a ping is missing. As many pings as expected
+        # need not be told apart.
+        longer = [gap for gap in gaps if gap > _GAP * interval_s]
+        alike = [gap for gap in gaps if gap not in longer] + [gap / 2 for gap in longer]
+        is_exact |= (
+            len(sides[0]) != len(sides[1])
+            and len(off) > 1 >= len(longer)
+            and all(abs(gap - interval_s) <= _REGULAR * interval_s for gap in alike)
         )
         if not is_exact and (len(off) < _MANY or off[-3] > _REGULAR * interval_s):
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import sys
 from collections.abc import Callable
@@ -427,6 +428,20 @@ def test_a_ping_that_is_missing_in_a_short_ad_is_told_where_it_is_missing():
         (told,) = messages(with_ad(*rest), four)
         assert told.startswith("ping is missing: none for "), told
         assert f" s after {'ping' if place else 'adStart'} #{5 + place}, expected every 1.1 s" in told, (place, told)
+
+
+def test_a_timer_that_is_a_tenth_off_is_regular():
+    chance = random.Random(7)
+    for _ in range(20):
+        one, other = ([0.7 * n + chance.uniform(-0.07, 0.07) for n in range(1, 5)] for _ in range(2))
+        assert messages(with_ad(*other), with_ad(*one)) == []
+        for place in range(3):
+            rest = [*other[:place], *other[place + 1 :]]
+            (told,) = messages(with_ad(*rest), with_ad(*one))
+            assert f" s after {'ping' if place else 'adStart'} #{5 + place}, expected every 0." in told, (
+                place,
+                told,
+            )
 
 
 def test_which_ping_is_missing_is_left_open_if_their_times_do_not_tell():
