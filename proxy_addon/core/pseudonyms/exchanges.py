@@ -101,9 +101,9 @@ _SECRET_LIKE = re.compile(
 _KEPT_HEADERS = frozenset(
     {"accept", "accept-charset", "accept-encoding", "accept-language", "accept-ranges", "age", "allow", "cache-control"}
     | {"connection", "content-encoding", "content-language", "content-length", "content-range", "content-type", "date"}
-    | {"dnt", "expect", "expires", "host", "keep-alive", "last-modified", "pragma", "priority", "range", "retry-after"}
+    | {"dnt", "expect", "expires", "keep-alive", "last-modified", "pragma", "priority", "range", "retry-after"}
     | {"save-data", "server", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "vary", "x-requested-with"}
-    | {"x-forwarded-proto", "x-forwarded-port", "x-forwarded-host", "x-forwarded-server", "upgrade-insecure-requests"}
+    | {"x-forwarded-proto", "x-forwarded-port", "x-forwarded-server", "upgrade-insecure-requests"}
 )
 _KEPT_FAMILIES = ("access-control-", "sec-ch-", "sec-fetch-", "www-authenticate", "proxy-authenticate")
 _UNREADABLE = b"(%d bytes that sessiontape cannot read were left out)"
@@ -125,10 +125,12 @@ class _Way(Enum):
     VIA = auto()
     PAGE = auto()
     URL = auto()
+    HOST = auto()
     WHOLE = auto()
     UNKNOWN = auto()
 
 
+_UNECHOED = (_Way.KEPT, _Way.HOST)
 _WAYS = {
     "cookie": _Way.COOKIE,
     "set-cookie": _Way.SET_COOKIE,
@@ -141,6 +143,9 @@ _WAYS = {
     "location": _Way.URL,
     "content-location": _Way.URL,
     "origin": _Way.URL,
+    "host": _Way.HOST,
+    ":authority": _Way.HOST,
+    "x-forwarded-host": _Way.HOST,
 }
 
 
@@ -570,6 +575,9 @@ class _Work:
                 new = self.url(text, is_page=True)
             case _Way.URL:
                 new = self.url(text)
+            case _Way.HOST:
+                user, at, host = text.rpartition("@")
+                new = f"{self.told(user)}@{host}" if at else text
             case _Way.WHOLE:
                 new = self.told(text)
             case _:
@@ -680,7 +688,7 @@ class _Work:
         way = self._way
         draft.headers = tuple(
             header
-            if way(header[0]) is _Way.KEPT or header[0].lower() == "origin"
+            if way(header[0]) in _UNECHOED or header[0].lower() == "origin"
             else (header[0], self._echoed_line(header[1]))
             for header in draft.headers
         )

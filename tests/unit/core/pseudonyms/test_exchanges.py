@@ -372,6 +372,8 @@ def test_what_tells_by_itself_is_found_and_what_looks_like_it_is_not(text, patte
         ("X-Player-Version", "1.2.3.4", "1.2.3.4"),
         ("X-Time", "12:30:45", "12:30:45"),
         ("X-Forwarded-Host", "81.2.69.142", "81.2.69.142"),
+        ("Host", "tv-4711.example:443", "tv-4711.example:443"),
+        ("Host", "joe:pw@tv.example", r"[0-9a-f]{16}@tv\.example"),
         ("X-Acme-User-Id", "joe", r"[0-9a-f]{16}"),
         ("x_device_model", "tv", r"[0-9a-f]{16}"),
         ("Baggage", "userId=joe", r"[0-9a-f]{16}"),
