@@ -41,6 +41,6 @@ bench: .venv/.ok          ## measure speed, as ratios to a peer in the same run
 fuzz: .venv/.ok           ## judge 200,000 broken bodies; the seed is printed
 	$(BIN)/python -m tests.fuzz
 
-docs: .venv/.ok           ## write anew what is generated: the pages of the rules, the schema of fixtures
+docs: .venv/.ok           ## write the rule pages and the schema of fixtures anew
 	$(BIN)/python -m proxy_addon.reporting.rule_pages docs/rules
 	$(BIN)/python -m proxy_addon.core.fixtures.fixture_schema >docs/fixture.schema.json

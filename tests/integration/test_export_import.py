@@ -50,7 +50,9 @@ def seeded(url: str, exchanges: list[Exchange], name: str | None = "tape", *, ps
         migrate.upgrade(store)
         id = f"{name} {pseudonymised}"
         recording = RecordingRun(id=id, name=name, started_at=BEGIN, version="1.0", pseudonymised=pseudonymised)
-        save_batch(store, recording, [Judged(each, judge_exchange(each)) for each in exchanges])
+        # Tokens of addresses look like the one that tests use elsewhere.
+        sent = [replace(each, client_address="198.18.0.7") for each in exchanges]
+        save_batch(store, recording, [Judged(each, judge_exchange(each)) for each in sent])
 
 
 @pytest.fixture
@@ -126,7 +128,7 @@ def _by_playback() -> list[list[SdkRequest]]:
 def test_a_pseudonymised_export_stays_the_same_from_then_on(url, other_url, tmp_path, format):
     first = tmp_path / f"first.{format}"
     text = export(url, first, format).decode()
-    assert "192.0.2.7" not in text
+    assert "198.18.0.7" not in text
     printed("import", str(first), "--store", other_url)
     assert all(each["pseudonymised"] for each in printed("sessions", "--store", other_url))
     second = export(other_url, tmp_path / f"second.{format}", format)
