@@ -369,3 +369,16 @@ def test_what_a_tool_left_out_is_remembered_in_all_formats(sqlite_url, other_url
     printed("import", *paths(tmp_path / "files"), "--store", other_url)
     for store in (sqlite_url, other_url):
         assert all(each["has_holes"] for each in printed("sessions", "--store", store)), store
+
+
+def test_events_of_a_file_do_not_join_the_recorded_session(url, tmp_path):
+    """Not even where the file lacks the start, as the same traffic may have been captured twice."""
+    assert (
+        run("export", "aaaa1111", "--format", "ndjson", "--raw", "-o", f"{tmp_path}/a", "--store", url).returncode == 0
+    )
+    lines = (tmp_path / "a").read_bytes().splitlines(keepends=True)
+    (tmp_path / "a").write_bytes(b"".join(lines[1:]))
+    printed("import", f"{tmp_path}/a", "--store", url, "--name", "again")
+    found = {each["recording"]: each for each in printed("sessions", "--name", "again", "--store", url)}
+    assert (found["again"]["state"], found["again"]["exchanges"]) == ("partial", len(PLAIN) - 1)
+    assert max(each["exchanges"] for each in printed("sessions", "--name", "tape", "--store", url)) == len(PLAIN)
