@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from proxy_addon.core.events import Event
-from proxy_addon.core.exchange import BodyState, Exchange, Outcome, Request, Response, header
+from proxy_addon.core.exchange import BodyState, Exchange, Outcome, Request, Response, Whole, header
 from storage.filters import Filters
 from storage.matching import holding
 from storage.models import ExchangeRow, FindingRow, Recording
@@ -49,12 +49,14 @@ def to_row(exchange: Exchange, *, recording_id: str, session: str | None) -> dic
         "request_sha256": request.body_sha256,
         "request_complete": request.complete,
         "body_state": request.body_state.value,
+        "request_length": request.whole and request.whole.length,
         "status": response and response.status,
         "reason": response and response.reason,
         "response_version": response and response.http_version,
         "response_headers": response and response.headers,
         "response_body": response and response.body,
         "response_sha256": response and response.body_sha256,
+        "response_length": response and response.whole and response.whole.length,
         "why": exchange.reason,
         "note": exchange.note,
     }
@@ -67,8 +69,17 @@ def count_of_recording(db: Connection, recording_id: str) -> int:
 
 
 _TOLD = ("id", "upstream", "received_at", "duration_us", "client_address", "outcome", "why", "note")
-_ASKED = ("method", "path", "request_version", "request_headers", "request_body", "request_complete", "body_state")
-_ANSWERED = ("status", "reason", "response_version", "response_headers", "response_body")
+_ASKED = ("method", "path", "request_version", "request_headers", "request_body", "request_complete", "body_state",
+          "request_length", "request_sha256")  # fmt: skip
+_ANSWERED = (
+    "status",
+    "reason",
+    "response_version",
+    "response_headers",
+    "response_body",
+    "response_length",
+    "response_sha256",
+)
 COLUMNS = tuple(ExchangeRow.__table__.c[name] for name in (*_TOLD, *_ASKED, *_ANSWERED))
 """What `from_row` needs of a row, in its order."""
 
@@ -79,7 +90,8 @@ def from_row(row: Row[Any]) -> Exchange:
     values: tuple[Any, ...] = tuple(row)
     id, upstream, received_at, duration_us, client_address, outcome, why, note = values[:8]
     method, path, request_version, request_headers, request_body, complete, body_state = values[8:15]
-    status, reason, response_version, response_headers, response_body = values[15:]
+    request_length, request_sha256 = values[15:17]
+    status, reason, response_version, response_headers, response_body, response_length, response_sha256 = values[17:]
     return Exchange(
         id=id,
         upstream=upstream,
@@ -97,6 +109,7 @@ def from_row(row: Row[Any]) -> Exchange:
             body=request_body,
             complete=complete,
             body_state=BodyState(body_state),
+            whole=None if request_length is None else Whole(request_length, request_sha256),
         ),
         response=None
         if status is None
@@ -106,6 +119,7 @@ def from_row(row: Row[Any]) -> Exchange:
             http_version=response_version,
             headers=response_headers,
             body=response_body,
+            whole=None if response_length is None else Whole(response_length, response_sha256),
         ),
     )
 

@@ -51,7 +51,7 @@ class Base(DeclarativeBase):
 
 
 class Recording(Base):
-    """One run of a recorder, or one import of a file, which has its name and hash."""
+    """One run of a recorder from which exchanges were stored, or one import of a file, which has its name and hash."""
 
     __tablename__ = "recordings"
 
@@ -110,6 +110,7 @@ class SessionRow(Base):
     events: Mapped[int] = mapped_column(Integer)
     has_holes: Mapped[bool] = mapped_column(Boolean, server_default=false())
     pseudonymised: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    lost: Mapped[int] = mapped_column(Integer, server_default="0")
     errors: Mapped[int] = mapped_column(Integer)
     warnings: Mapped[int] = mapped_column(Integer)
     infos: Mapped[int] = mapped_column(Integer)
@@ -142,6 +143,8 @@ class ExchangeRow(Base):
     ``event_type``, ``playhead_s`` and ``ts_ms`` repeat what the body says, for people who query the store themselves;
     they are null for batches. The commands read the body.
     ``reason`` is that of the status line; ``why`` says why there was no answer.
+    ``request_length`` and ``response_length`` are those of whole bodies of which only the beginning is stored, and so are
+    the hashes then; null for all other bodies.
     """
 
     __tablename__ = "exchanges"
@@ -167,12 +170,14 @@ class ExchangeRow(Base):
     request_sha256: Mapped[str] = mapped_column(String(64))
     request_complete: Mapped[bool] = mapped_column(Boolean)
     body_state: Mapped[str] = mapped_column(String(16), server_default="exact")
+    request_length: Mapped[int | None] = mapped_column(BigInteger)
     status: Mapped[int | None] = mapped_column(Integer)
     reason: Mapped[str | None] = mapped_column(WireText)
     response_version: Mapped[str | None] = mapped_column(String(16))
     response_headers: Mapped[Headers | None] = mapped_column(HeaderList)
     response_body: Mapped[bytes | None] = mapped_column(LargeBinary)
     response_sha256: Mapped[str | None] = mapped_column(String(64))
+    response_length: Mapped[int | None] = mapped_column(BigInteger)
     why: Mapped[str | None] = mapped_column(PlainText)
     note: Mapped[str | None] = mapped_column(PlainText)
 
@@ -214,6 +219,60 @@ class UnjudgedRow(Base):
     __tablename__ = "unjudged"
 
     exchange_id: Mapped[str] = mapped_column(ForeignKey("exchanges.id", ondelete="CASCADE"), primary_key=True)
+
+
+class RecorderRow(Base):
+    """The books of one process of a recorder run; a run has as many as ``--workers``, numbered from 0.
+
+    ``id`` is that of the run's row in ``recordings``, which exists only if exchanges were stored.
+    ``ended_at`` is null while it runs, and for ever if it was killed; ``seen_at`` is its last sign of life.
+    ``seen`` counts the exchanges that came in, ``journaled`` those in the journal, ``filed`` those stored, ``late`` those
+    of them that were stored after the process had ended, ``refused`` those that the store would not take, and
+    ``dropped`` those that could not be journaled. In balanced books, seen = journaled + dropped and
+    journaled = filed + refused.
+    """
+
+    __tablename__ = "recorders"
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    worker: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str | None] = mapped_column(Label)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    version: Mapped[str] = mapped_column(String(64))
+    engine: Mapped[str] = mapped_column(String(16))
+    upstream: Mapped[str | None] = mapped_column(Label)
+    seen: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    journaled: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    filed: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    late: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    refused: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    dropped: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+    __table_args__ = (Index(None, "started_at"),)
+
+
+class LossRow(Base):
+    """An exchange that was seen and is not stored: it could not be journaled, or the store would not take it.
+
+    ``id`` is that of the exchange. ``session_key`` is that of the session it belongs to, as far as its path tells.
+    ``is_refused`` tells that the store would not take it; then it is kept beside the journal, set aside.
+    """
+
+    __tablename__ = "losses"
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    recorder_id: Mapped[str] = mapped_column(_ID)
+    session_key: Mapped[str | None] = mapped_column(String(64))
+    upstream: Mapped[str] = mapped_column(Label)
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    method: Mapped[str] = mapped_column(WireText)
+    path: Mapped[str] = mapped_column(WireText)
+    is_refused: Mapped[bool] = mapped_column(Boolean)
+    reason: Mapped[str] = mapped_column(PlainText)
+
+    __table_args__ = (Index(None, "session_key"), Index(None, "recorder_id"))
 
 
 class ServerRow(Base):

@@ -50,10 +50,12 @@ class Outcome(StrEnum):
     """Upstream took the request but closed the connection, or did not answer with HTTP; the device got 502."""
     REJECTED = "rejected"
     """The proxy refused the request itself; in files of browsers, the browser did, and never sent it."""
+    INTERRUPTED = "interrupted"
+    """The recorder was told to stop while the exchange was in flight; the device got 503."""
 
 
 class BodyState(StrEnum):
-    """What a stored request body has to do with the bytes that the device sent; a recorder's are always exact."""
+    """What a stored request body has to do with the bytes that the device sent; a recorder's are exact or truncated."""
 
     EXACT = "exact"
     DECODED = "decoded"
@@ -62,13 +64,23 @@ class BodyState(StrEnum):
     """Written anew from what a tool kept, or in a charset that is a guess: the same content, perhaps not the same bytes."""
     DAMAGED = "damaged"
     """A tool replaced bytes that it could not read; what is left says little."""
+    TRUNCATED = "truncated"
+    """It was too long to keep whole; its beginning is stored, with the length and the hash of all of it."""
     MISSING = "missing"
     """The tool did not keep it, so nobody knows what it was. That is not the same as an empty body."""
 
     @property
     def is_known(self) -> bool:
         """Whether the content is what the device sent, so that it can be judged."""
-        return self not in (BodyState.DAMAGED, BodyState.MISSING)
+        return self not in (BodyState.DAMAGED, BodyState.TRUNCATED, BodyState.MISSING)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What is known of a body of which only the beginning is stored: its length in bytes, and its SHA-256 in hex."""
+
+    length: int
+    sha256: str
 
 
 def header(headers: Headers, name: str) -> str | None:
@@ -86,7 +98,9 @@ class Request:
         http_version: ``HTTP/1.0``, ``HTTP/1.1`` or ``HTTP/2``; ``HTTP/3`` only in files of other tools.
         body: The bytes as on the wire, without the transfer coding; a compressed body stays compressed.
         complete: False if the device disconnected while it sent the body; then ``body`` is the part that arrived.
-        body_state: Whether ``body`` is what the device sent; differs from exact only in files of other tools.
+        body_state: Whether ``body`` is what the device sent; differs from exact in files of other tools, and for bodies
+            that are too long to store.
+        whole: What the whole body was, if it is truncated; None for all others.
     """
 
     method: str
@@ -96,32 +110,40 @@ class Request:
     body: bytes = b""
     complete: bool = True
     body_state: BodyState = BodyState.EXACT
+    whole: Whole | None = None
 
     @cached_property
     def body_sha256(self) -> str:
-        """SHA-256 of the body, as hexadecimal digits."""
-        return hashlib.sha256(self.body).hexdigest()
+        """SHA-256 of the whole body, as hexadecimal digits."""
+        return self.whole.sha256 if self.whole is not None else hashlib.sha256(self.body).hexdigest()
 
     @cached_property
     def reading(self) -> Body:
-        """What the body reports; decoded once, on first use. A body that is missing reports no event."""
-        return NOT_KEPT if self.body_state is BodyState.MISSING else read_body(self.body)
+        """What the body reports; decoded once, on first use. A body that is missing or truncated reports no event."""
+        is_readable = self.body_state not in (BodyState.TRUNCATED, BodyState.MISSING)
+        return read_body(self.body) if is_readable else NOT_KEPT
 
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """What upstream answered. ``body`` is as on the wire, without the transfer coding."""
+    """What upstream answered.
+
+    Attributes:
+        body: As on the wire, without the transfer coding; of a body that is too long to store, the beginning.
+        whole: What the whole body was, if only its beginning is stored; None otherwise.
+    """
 
     status: int
     reason: str = ""
     http_version: str = "HTTP/1.1"
     headers: Headers = ()
     body: bytes = b""
+    whole: Whole | None = None
 
     @cached_property
     def body_sha256(self) -> str:
-        """SHA-256 of the body, as hexadecimal digits."""
-        return hashlib.sha256(self.body).hexdigest()
+        """SHA-256 of the whole body, as hexadecimal digits."""
+        return self.whole.sha256 if self.whole is not None else hashlib.sha256(self.body).hexdigest()
 
     @property
     def is_success(self) -> bool:

@@ -117,6 +117,7 @@ class Session:
         events: Number of tracking events in them, including ``sessionStart`` and each element of a batch.
         has_holes: Whether the file that it was imported from lacks exchanges of it, or bodies of such.
         pseudonymised: Whether personal values in all of it were replaced by tokens.
+        lost: Number of exchanges that its recorders saw and could not store; see `storage.models.LossRow`.
     """
 
     id: str
@@ -145,6 +146,7 @@ class Session:
     events: int = 0
     has_holes: bool = False
     pseudonymised: bool = False
+    lost: int = 0
     findings: FindingCounts = FindingCounts()
 
     @property

@@ -304,6 +304,8 @@ def _reason_to_skip(exchange: Exchange) -> str | None:
             return "its body is not in the file that it comes from"
         case BodyState.DAMAGED:
             return "its body is damaged in the file that it comes from"
+        case BodyState.TRUNCATED:
+            return "its body was too long to store whole"
     if exchange.route.operation is Operation.PREFLIGHT:
         return "preflight: browsers make their own"
     if not exchange.request.complete:

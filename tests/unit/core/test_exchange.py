@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from proxy_addon.core.exchange import Outcome, header
+from proxy_addon.core.exchange import BodyState, Outcome, Whole, header
 from proxy_addon.core.routes import Operation
 from tests.builders import exchange, request, response, start
 
@@ -29,6 +29,14 @@ def test_a_naive_time_of_arrival_is_refused():
         replace(exchange(), received_at=datetime(2026, 3, 1))
 
 
+def test_a_truncated_body_has_the_hash_of_the_whole_and_reports_no_event():
+    whole = Whole(length=20_000_000, sha256="ab" * 32)
+    sent = replace(request(body=b'{"eventType": "ping"}'), body_state=BodyState.TRUNCATED, whole=whole)
+    assert sent.body_sha256 == "ab" * 32
+    assert sent.reading.events == ()
+    assert replace(response(body=b""), whole=whole).body_sha256 == "ab" * 32
+
+
 def test_outcomes_have_the_names_of_the_contract():
     assert set(Outcome) == {
         "answered",
@@ -37,6 +45,7 @@ def test_outcomes_have_the_names_of_the_contract():
         "upstream-unreachable",
         "upstream-closed",
         "rejected",
+        "interrupted",
     }
 
 
