@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("checking", "recording", "replaying")
+NAMES = ("checking", "recording", "stored", "replaying")
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
             sys.exit(f"there is no benchmark {name!r}; there are {', '.join(NAMES)}")
         print(f"── {name}")
         for line in importlib.import_module(f"benchmarks.{name}").run():
-            print(line)
+            print(line, flush=True)
 
 
 main()

@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,8 +131,12 @@ class Server:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """Start a server, stop it and remove all it has written."""
+def running(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Start a server, stop it and remove all it has written.
+
+    Args:
+        settings: What it is started with; by default `SETTINGS`.
+    """
     # Not the system's temporary folder, which may be deep: a socket's path has about 100 bytes.
     work = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     user = NOBODY if os.geteuid() == 0 else None
@@ -140,7 +144,9 @@ def running() -> Iterator[Server]:
         hand_over(work, user)
         binaries = _reachable(find_binaries(), work, user)
         _run([binaries / "initdb", "-D", work / "data", *INITDB_OPTIONS], work, user)
-        with serving([binaries / "postgres", "-D", work / "data", "-k", work, *_settings()], work, user):
+        with serving(
+            [binaries / "postgres", "-D", work / "data", "-k", work, *_options(settings or SETTINGS)], work, user
+        ):
             yield _answering(Server(work))
     finally:
         shutil.rmtree(work)
@@ -272,8 +278,8 @@ def _answering(server: Server) -> Server:
             time.sleep(0.02)
 
 
-def _settings() -> list[str]:
-    return [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+def _options(settings: Mapping[str, str]) -> list[str]:
+    return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
 
 def _environment() -> dict[str, str]:
