@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 from proxy_addon.core.findings import CHECKER_FAILED, Finding, Severity
 from proxy_addon.core.protocol import Key
@@ -49,3 +50,40 @@ class Policy:
 
 
 DEFAULT = Policy()
+
+
+def to_document(policy: Policy) -> dict[str, Any]:
+    """Return a policy as JSON can hold it, for `from_document`.
+
+    >>> to_document(Policy(ignore=frozenset({"ts-order"})))["ignore"]
+    ['ts-order']
+    """
+    return {
+        "severities": {rule: severity and severity.value for rule, severity in policy.severities.items()},
+        "params": [{"name": key.name, "type": key.type, "events": sorted(key.events)} for key in policy.params],
+        "limits": asdict(policy.limits),
+        "select": sorted(policy.select),
+        "ignore": sorted(policy.ignore),
+    }
+
+
+def from_document(document: Mapping[str, Any]) -> Policy:
+    """Return the policy in a document of `to_document`. What an older version did not write has its default.
+
+    >>> policy = Policy(severities={"ping-gap": None}, limits=Limits(states=3))
+    >>> from_document(to_document(policy)) == policy
+    True
+    >>> from_document({}) == DEFAULT
+    True
+    """
+    limits = document.get("limits", {})
+    return Policy(
+        severities={rule: each and Severity(each) for rule, each in document.get("severities", {}).items()},
+        params=tuple(
+            Key(name=each["name"], type=each["type"], events=frozenset(each["events"]))
+            for each in document.get("params", ())
+        ),
+        limits=Limits(**{each.name: limits[each.name] for each in fields(Limits) if each.name in limits}),
+        select=frozenset(document.get("select", ())),
+        ignore=frozenset(document.get("ignore", ())),
+    )

@@ -13,7 +13,7 @@ from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.protocol import Key
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules.body_views import Vocabulary
-from proxy_addon.recording.inspecting import JUDGED_AT_ONCE, Failures, Inspector
+from proxy_addon.recording.inspecting import JUDGED_AT_ONCE, Inspector
 from tests.breaking import failing
 from tests.builders import body, event, event_dict
 
@@ -89,18 +89,3 @@ def test_each_kind_of_failure_is_logged_once_and_all_are_counted(caplog):
         "rule param-unknown",
     ]
     assert caplog.records[0].getMessage().endswith(f"; first on POST {ODD.request.path}")
-
-
-def test_failures_beside_the_rules_are_counted_with_them_and_have_their_traceback_in_the_log(caplog):
-    failures = Failures()
-    for error in (ZeroDivisionError("a"), ZeroDivisionError("b"), KeyError("c")):
-        failures.of_ours("judging a session", "s1", error)
-    failures.of_ours("forgetting sessions", "s1", ZeroDivisionError("d"))
-    assert failures.count == 4
-    assert [
-        (lines[0], lines[-1].strip()) for lines in (record.getMessage().split("\n") for record in caplog.records)
-    ] == [
-        ("judging a session failed, first on s1", "ZeroDivisionError: a"),
-        ("judging a session failed, first on s1", "KeyError: 'c'"),
-        ("forgetting sessions failed, first on s1", "ZeroDivisionError: d"),
-    ]
