@@ -256,7 +256,8 @@ class RecorderRow(Base):
 class LossRow(Base):
     """An exchange that was seen and is not stored: it could not be journaled, or the store would not take it.
 
-    ``id`` is that of the exchange. ``session_key`` is that of the session it belongs to, as far as its path tells.
+    ``id`` is that of the exchange. ``session_key`` is that of the session it belongs to, as far as its path tells, and
+    ``session`` that session, once it is stored.
     ``is_refused`` tells that the store would not take it; then it is kept beside the journal, set aside.
     """
 
@@ -265,6 +266,7 @@ class LossRow(Base):
     id: Mapped[str] = mapped_column(_ID, primary_key=True)
     recorder_id: Mapped[str] = mapped_column(_ID)
     session_key: Mapped[str | None] = mapped_column(String(64))
+    session: Mapped[str | None] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
     upstream: Mapped[str] = mapped_column(Label)
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     method: Mapped[str] = mapped_column(WireText)
@@ -272,7 +274,7 @@ class LossRow(Base):
     is_refused: Mapped[bool] = mapped_column(Boolean)
     reason: Mapped[str] = mapped_column(PlainText)
 
-    __table_args__ = (Index(None, "session_key"), Index(None, "recorder_id"))
+    __table_args__ = (Index(None, "session_key"), Index(None, "session"), Index(None, "recorder_id"))
 
 
 class ServerRow(Base):
