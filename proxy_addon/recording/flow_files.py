@@ -29,6 +29,7 @@ from mitmproxy.version import FLOW_FORMAT_VERSION
 from proxy_addon.core.exchange import BodyState, Exchange, Headers, Outcome, Request, header
 from proxy_addon.core.fixtures.captures import Capture, Tally
 from proxy_addon.core.fixtures.members import Members
+from proxy_addon.core.jsonforms import whole_members
 from proxy_addon.core.routes import parse_route
 from proxy_addon.core.sessions import Session
 from proxy_addon.core.urls import ServerUrl, parse_server_url
@@ -266,10 +267,12 @@ def _own(flow: HTTPFlow, meta: Members) -> Exchange:
         headers=headers_of(flow.request.headers),
         complete=meta.flag("complete"),
         body_state=meta.body_state("body_state"),
+        whole=meta.whole_body("request_body"),
     )
     response = found.response
     if response is not None:
-        response = replace(response, http_version=meta.text("response_version"))
+        version, whole = meta.text("response_version"), meta.whole_body("response_body")
+        response = replace(response, http_version=version, whole=whole)
     return replace(
         found,
         duration_us=meta.whole("duration_us") if meta.has("duration_us") else None,
@@ -361,7 +364,9 @@ def _told(exchange: Exchange, session: Session) -> dict[str, object]:
         "complete": exchange.request.complete,
         "body_state": exchange.request.body_state.value,
         "request_version": exchange.request.http_version,
+        "request_body": whole_members(exchange.request.whole) or None,
         "response_version": None if exchange.response is None else exchange.response.http_version,
+        "response_body": None if exchange.response is None else whole_members(exchange.response.whole) or None,
         "recording": session.recording,
         "pseudonymised": session.pseudonymised,
         "has_holes": session.has_holes,

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from proxy_addon.core.books import Loss
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Headers
 from proxy_addon.core.findings import Finding, Holes, Verdict
@@ -40,7 +41,7 @@ def json_list(head: Document, name: str, items: Iterable[Document], tail: Docume
 
 
 def session_document(session: Session, as_of: AsOf) -> Document:
-    """Return a session as listed by ``sessions --json``."""
+    """Return a session as listed by ``sessions --json``, but for its gaps; see `gaps_document`."""
     counts = session.finding_counts(as_of)
     return {
         "id": session.id,
@@ -63,8 +64,17 @@ def session_document(session: Session, as_of: AsOf) -> Document:
         "events": session.events,
         "has_holes": session.has_holes,
         "pseudonymised": session.pseudonymised,
+        "lost": session.lost,
         "findings": {"error": counts.error, "warning": counts.warning, "info": counts.info},
     }
+
+
+def gaps_document(losses: Iterable[Loss]) -> list[Document]:
+    """Return where a session has gaps, because exchanges of it were lost."""
+    return [
+        {"received_at": iso(loss.received_at), "method": loss.method, "path": loss.path, "reason": loss.reason}
+        for loss in losses
+    ]
 
 
 def exchange_documents(exchanges: Iterable[Exchange], verdicts: Mapping[str, Verdict]) -> Iterable[Document]:
@@ -98,7 +108,13 @@ def holes_document(holes: Holes | None) -> Document | None:
     """Return what could not be judged, as in ``show --json`` and ``check --json``; None if everything was."""
     if holes is None:
         return None
-    return {"missing_bodies": holes.bodies, "requests": holes.requests, "rules_not_applied": list(holes.rules)}
+    return {
+        "missing_bodies": holes.bodies,
+        "truncated_bodies": holes.truncated,
+        "lost_requests": holes.lost,
+        "requests": holes.requests,
+        "rules_not_applied": list(holes.rules),
+    }
 
 
 def exchange_document(exchange: Exchange, seq: int, verdict: Verdict) -> Document:
@@ -126,7 +142,7 @@ def exchange_document(exchange: Exchange, seq: int, verdict: Verdict) -> Documen
             "path": request.path,
             "http_version": request.http_version,
             "headers": _headers(request.headers),
-            "body": body_document(request.body),
+            "body": body_document(request.body, request.whole),
             "body_sha256": request.body_sha256,
             "complete": request.complete,
             "body_state": request.body_state.value,
@@ -138,7 +154,7 @@ def exchange_document(exchange: Exchange, seq: int, verdict: Verdict) -> Documen
             "reason_phrase": response.reason,
             "http_version": response.http_version,
             "headers": _headers(response.headers),
-            "body": body_document(response.body),
+            "body": body_document(response.body, response.whole),
             "body_sha256": response.body_sha256,
         },
         "findings": [finding_document(replace(finding, seq=seq)) for finding in verdict or ()],

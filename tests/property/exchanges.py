@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from hypothesis import strategies as st
 
-from proxy_addon.core.exchange import BodyState, Exchange, Headers, Outcome, Request, Response
+from proxy_addon.core.exchange import BodyState, Exchange, Headers, Outcome, Request, Response, Whole
 from tests.builders import BEGIN, SESSION_ID, UPSTREAM, body, event_dict
 from tests.property.strategies import JSON_TEXTS
 
@@ -30,6 +30,9 @@ BODIES = (
 )
 _SENTENCES = st.none() | st.text(alphabet=st.characters(codec="utf-8"), max_size=10)
 
+WHOLES = st.builds(Whole, st.integers(0, 2**63 - 1), st.text(alphabet="0123456789abcdef", min_size=64, max_size=64))
+"""What the whole body was, of one of which only the beginning is there."""
+
 
 def _responses(location: str | None) -> st.SearchStrategy[Response]:
     return st.builds(
@@ -39,6 +42,7 @@ def _responses(location: str | None) -> st.SearchStrategy[Response]:
         http_version=st.sampled_from(["HTTP/1.0", "HTTP/1.1", "HTTP/2"]),
         headers=HEADERS.map(lambda headers: headers if location is None else (("Location", location), *headers)),
         body=BODIES,
+        whole=st.none() | WHOLES,
     )
 
 
@@ -57,6 +61,7 @@ def exchanges_of_a_session(draw: st.DrawFn, exact: bool = False) -> tuple[Exchan
         is_start = number == 0
         location = f"/api/v1/sessions/{SESSION_ID}" if is_start else None
         has_answer = outcome is Outcome.ANSWERED
+        state = BodyState.EXACT if exact else draw(st.sampled_from(BodyState))
         found.append(
             Exchange(
                 id=str(number + 1),
@@ -74,7 +79,8 @@ def exchanges_of_a_session(draw: st.DrawFn, exact: bool = False) -> tuple[Exchan
                     headers=draw(HEADERS),
                     body=draw(BODIES),
                     complete=draw(st.booleans()),
-                    body_state=BodyState.EXACT if exact else draw(st.sampled_from(BodyState)),
+                    body_state=state,
+                    whole=draw(WHOLES) if state is BodyState.TRUNCATED else None,
                 ),
                 response=draw(_responses(location)) if has_answer else None,
             )
