@@ -166,17 +166,23 @@ def worst(findings: Iterable[Finding]) -> Severity | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holes:
-    """What is not known of a session, because the file that it comes from does not have it.
+    """What is not known of a session, because it was lost, or the file that it comes from does not have it.
+
+    If all numbers but that of its requests are 0, the file lacks requests that were not answered.
 
     Attributes:
-        bodies: How many of its requests lack their body. If it is 0, the file lacks requests that were not answered.
+        bodies: How many of its requests lack their body.
         requests: How many requests with events it has.
         rules: Ids of the rules that were not applied, because what is not known may explain what they would report.
+        truncated: How many of its requests have a body of which only the beginning is stored.
+        lost: How many exchanges its recorders saw and could not store.
     """
 
     bodies: int
     requests: int
     rules: tuple[str, ...]
+    truncated: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

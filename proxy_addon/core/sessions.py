@@ -115,7 +115,8 @@ class Session:
         start_sha256: Hash of the body that opened it, by which retries are recognised; None if it has no start.
         exchanges: Number of exchanges, including preflights of its events.
         events: Number of tracking events in them, including ``sessionStart`` and each element of a batch.
-        has_holes: Whether the file that it was imported from lacks exchanges of it, or bodies of such.
+        has_holes: Whether exchanges of it, or bodies of such, are not known: its recorders lost them, or the file that it
+            was imported from lacks them.
         pseudonymised: Whether personal values in all of it were replaced by tokens.
         lost: Number of exchanges that its recorders saw and could not store; see `storage.models.LossRow`.
     """

@@ -45,12 +45,14 @@ def sessions_table(found: Sequence[Session], as_of: AsOf, *, local: bool = False
         local: Whether times are local rather than UTC.
     """
     has_tokens = any(session.pseudonymised for session in found)
+    has_gaps = any(session.lost for session in found)
     table = Table(
         Column("id", is_id=True),
         Column(f"started ({zone((session.started_at for session in found), local=local)})", dropped=6),
         Column("lasted", is_right=True, dropped=5),
         Column("state"),
         Column("events", is_right=True),
+        *([Column("lost", is_right=True)] if has_gaps else []),
         Column("findings"),
         Column("player", least=12, dropped=4),
         Column("media", least=12, dropped=3),
@@ -66,6 +68,7 @@ def sessions_table(found: Sequence[Session], as_of: AsOf, *, local: bool = False
             duration((session.last_event_at - session.started_at).total_seconds()),
             Text(state.value + (" (retry)" if session.retry_of else ""), style=STATE_STYLES[state]),
             str(session.events),
+            *([str(session.lost or "-")] if has_gaps else []),
             finding_counts(session.finding_counts(as_of)),
             printable(session.player_name, "-"),
             printable(session.media_name or session.media_id, "-"),

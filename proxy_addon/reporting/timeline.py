@@ -8,7 +8,7 @@ findings name places.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,8 +16,9 @@ from datetime import datetime
 from rich.text import Text
 
 from proxy_addon.core.audits.metrics import Metrics
+from proxy_addon.core.books import Loss
 from proxy_addon.core.events import Event
-from proxy_addon.core.exchange import BodyState, Exchange
+from proxy_addon.core.exchange import BodyState, Exchange, Whole
 from proxy_addon.core.findings import Finding, Holes, Judgement, Verdict, element_of
 from proxy_addon.core.routes import TRACKING, Operation
 from proxy_addon.core.sessions import AsOf, FindingCounts, Session
@@ -65,6 +66,7 @@ class _Row:
     counts: FindingCounts = field(default_factory=FindingCounts)
     bodies: Exchange | None = None
     is_judged: bool = True
+    why_lost: str | None = None
 
 
 class Timeline:
@@ -84,6 +86,7 @@ class Timeline:
         metrics: Callable[[], Metrics],
         *,
         bodies: bool = False,
+        gaps: Sequence[Loss] = (),
     ) -> None:
         """Print the facts, the timeline, notes, and all findings by place.
 
@@ -94,13 +97,18 @@ class Timeline:
                 exchanges were consumed.
             metrics: Returns what reports will count; called like ``of_session``.
             bodies: Whether bodies are shown too.
+            gaps: What was lost of it, by time of arrival.
         """
         rows: dict[tuple[int, int | None], _Row] = {}
         moments: dict[int, Moment] = {}
         found: list[Finding] = []
         notes: dict[str, list[int]] = defaultdict(list)
         before = _Before()
+        losses = deque(enumerate(gaps, 1))
         for seq, exchange in enumerate(exchanges, 1):
+            while losses and losses[0][1].received_at < exchange.received_at:
+                number, loss = losses.popleft()
+                rows[-number, None] = self._gap(loss)
             at_s = (exchange.received_at - self._session.started_at).total_seconds()
             moments[seq] = moment_of(exchange, self._session.started_at)
             rows |= {(seq, element): row for element, row in _rows(seq, exchange, at_s, before)}
@@ -111,6 +119,7 @@ class Timeline:
             verdict = verdicts.get(exchange.id, ())
             rows[seq, None].is_judged = verdict is not None
             found += [replace(finding, seq=seq) for finding in verdict or ()]
+        rows |= {(-number, None): self._gap(loss) for number, loss in losses}
         judgement = of_session()
         found += judgement.of_session
         _mark(rows, found)
@@ -121,6 +130,12 @@ class Timeline:
             self._screen.print()
             self._screen.print(Text("Findings", style="bold"))
             print_findings(self._screen, found, lambda finding: place_in(finding, moments), otherwise="session")
+
+    def _gap(self, loss: Loss) -> _Row:
+        """Return the row of an exchange that was lost."""
+        at = clock((loss.received_at - self._session.started_at).total_seconds())
+        what = Text.assemble(("lost: ", "bold red"), printable(loss.method))
+        return _Row(("-", at, what, "", "", "", Text("-"), ""), why_lost=loss.reason)
 
     def _print_notes(self, notes: Mapping[str, Sequence[int]]) -> None:
         """Print what was said of exchanges, each sentence once: why there was no answer, and what a file lacks."""
@@ -150,6 +165,7 @@ class Timeline:
             ("device", _joined(session.client_address, session.user_agent)),
             ("exchanges", f"{session.exchanges}, with {counted(session.events, 'event')}"),
             ("findings", finding_counts(session.finding_counts(self._as_of)) or None),
+            ("lost", f"{counted(session.lost, 'exchange')}, which could not be stored" if session.lost else None),
             ("not applied", None if holes is None else not_applied(holes)),
             *metrics_facts(metrics),
         ]
@@ -193,7 +209,8 @@ def _table(rows: Iterable[_Row]) -> Table:
         Column("found"),
     )
     for row in rows:
-        table.add(*row.cells, finding_counts(row.counts) if row.is_judged else NOT_JUDGED, below=_bodies(row.bodies))
+        said = finding_counts(row.counts) if row.is_judged else NOT_JUDGED
+        table.add(*row.cells, said, below=_bodies(row.bodies) if row.why_lost is None else [printable(row.why_lost)])
     return table
 
 
@@ -239,12 +256,18 @@ def _bodies(exchange: Exchange | None) -> Iterator[Text]:
     if request.body_state is BodyState.MISSING:
         yield Text("request  not in the file", style="dim")
     is_exact = request.body_state is BodyState.EXACT
-    bodies = [("request" if is_exact else f"request, {request.body_state}", request.body)]
+    told = f"request, {request.body_state}"
+    bodies = [("request" if is_exact else told + _cut(request.whole), request.body)]
     if exchange.response is not None:
-        bodies.append(("answer", exchange.response.body))
+        bodies.append((f"answer{_cut(exchange.response.whole, ', truncated')}", exchange.response.body))
     for name, body in bodies:
         if body:
             yield from Text.assemble((f"{name}  ", "dim"), _readable(body)).split("\n")
+
+
+def _cut(whole: Whole | None, said: str = "") -> str:
+    """Return what is said of a body of which only the beginning is stored; nothing of all others."""
+    return "" if whole is None else f"{said}, the beginning of {whole.length} bytes"
 
 
 def _event(event: Event) -> Text:

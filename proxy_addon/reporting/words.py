@@ -91,17 +91,23 @@ def not_applied(holes: Holes) -> str:
     'rule ping-gap, because the file lacks 2 of 9 bodies'
     >>> not_applied(Holes(bodies=0, requests=9, rules=("a", "b", "c", "d")))
     '4 rules (--json names them), because the file lacks requests that were not answered'
+    >>> not_applied(Holes(bodies=0, requests=9, rules=("ping-gap",), truncated=1, lost=2))
+    'rule ping-gap, because 2 requests were lost while recording, and only the beginning of 1 of 9 bodies was stored'
     """
     if len(holes.rules) > _RULES_NAMED:
         rules = f"{len(holes.rules)} rules (--json names them)"
     else:
         rules = f"{'rule' if len(holes.rules) == 1 else 'rules'} {', '.join(holes.rules)}"
-    lacks = (
-        f"{holes.bodies} of {counted(holes.requests, 'body', 'bodies')}"
-        if holes.bodies
-        else "requests that were not answered"
-    )
-    return f"{rules}, because the file lacks {lacks}"
+    total = counted(holes.requests, "body", "bodies")
+    reasons = []
+    if holes.lost:
+        reasons.append(f"{counted(holes.lost, 'request')} {'was' if holes.lost == 1 else 'were'} lost while recording")
+    if holes.truncated:
+        reasons.append(f"only the beginning of {holes.truncated} of {total} was stored")
+    if holes.bodies or not reasons:
+        lacks = f"{holes.bodies} of {total}" if holes.bodies else "requests that were not answered"
+        reasons.append(f"the file lacks {lacks}")
+    return f"{rules}, because {', and '.join(reasons)}"
 
 
 NOT_JUDGED = "not judged"

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.exchange import BodyState, Exchange
 from proxy_addon.core.findings import Finding, Holes, Judgement
 from proxy_addon.core.judging.exchanges import judge_exchange
 from proxy_addon.core.judging.policy import DEFAULT, Policy
@@ -45,7 +45,7 @@ class SessionWatch:
         self._opened_beside = opened_beside
         self._judge: SessionJudge | None = None
         self._found: list[Finding] = []
-        self._requests = self._unknown = 0
+        self._requests = self._unknown = self._truncated = 0
         self._is_batch = False
 
     def judging(self, exchanges: Iterable[Exchange], *, bodies: bool = True) -> Generator[Exchange]:
@@ -60,7 +60,9 @@ class SessionWatch:
                 self._found += [replace(finding, seq=seq) for finding in findings]
             if exchange.route.operation in TRACKING:
                 self._requests += 1
-                self._unknown += not exchange.request.body_state.is_known
+                state = exchange.request.body_state
+                self._truncated += state is BodyState.TRUNCATED
+                self._unknown += not state.is_known and state is not BodyState.TRUNCATED
             for event in events_of(exchange, seq):
                 if self._judge is None:
                     self._is_batch = is_batch(exchange)
@@ -78,4 +80,12 @@ class SessionWatch:
         if not self._session.has_holes or self._is_batch:
             return None
         rules = withheld(self._policy)
-        return Holes(bodies=self._unknown, requests=self._requests, rules=rules) if rules else None
+        if not rules:
+            return None
+        return Holes(
+            bodies=self._unknown,
+            requests=self._requests,
+            rules=rules,
+            truncated=self._truncated,
+            lost=self._session.lost,
+        )

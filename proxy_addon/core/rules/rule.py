@@ -33,7 +33,7 @@ SECTIONS = ("What it checks", "Why it matters", "Source", "Example", "How to fix
 _SECTION = re.compile(rf"^({'|'.join(SECTIONS)}): ")
 
 _NOT_DESPITE_HOLES = (
-    "The rule is not applied to a session from a file that lacks requests or bodies of it, because they may explain what "
+    "The rule is not applied to a session of which requests or bodies are not known, because they may explain what "
     "the rule would report."
 )
 

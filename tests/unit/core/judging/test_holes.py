@@ -95,4 +95,4 @@ def test_a_session_with_holes_that_ran_out_is_not_counted_as_unclosed():
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.id)
 def test_the_page_of_a_rule_says_whether_holes_stop_it(rule):
-    assert ("is not applied to a session from a file that lacks" in rule.page["Known limits"]) is not rule.despite_holes
+    assert ("is not applied to a session of which" in rule.page["Known limits"]) is not rule.despite_holes
