@@ -24,20 +24,24 @@ def in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def cannot_listen(host: str, port: int, error: OSError) -> SettingsError:
-    """Return the error for an address that cannot be listened on."""
+def cannot_listen(host: str, port: int, error: OSError, option: str = "--listen") -> SettingsError:
+    """Return the error for an address that cannot be listened on.
+
+    Args:
+        option: The option that named it.
+    """
     # asyncio skips addresses that are not there, and its error has no number if none is left.
     if error.errno == errno.EADDRNOTAVAIL or "could not bind on any address" in str(error):
         return SettingsError(
             f"cannot listen on {in_url(host)}:{port}: this machine has no address {host}",
-            hint="name another address with --listen; 127.0.0.1 is this machine only, 0.0.0.0 all of its addresses",
+            hint=f"name another address with {option}; 127.0.0.1 is this machine only, 0.0.0.0 all of its addresses",
         )
     # asyncio adds the address to the text of its errors; only those of name resolution (below 0) have plain texts.
     number = error.errno if error.errno is not None and error.errno > 0 else None
     reason = os.strerror(number) if number is not None else error.strerror or str(error)
     return SettingsError(
         f"cannot listen on {in_url(host)}:{port}: {reason}",
-        hint="stop what uses it, or name another address with --listen; port 0 takes a free one",
+        hint=f"stop what uses it, or name another address with {option}; port 0 takes a free one",
     )
 
 
