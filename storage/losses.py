@@ -8,34 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
+from proxy_addon.core.books import Loss
 from proxy_addon.core.routes import Operation, parse_route
 from storage.models import ExchangeRow, LossRow, SessionRow
 from storage.sessions import session_key
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss:
-    """An exchange that was seen and is not stored.
-
-    Attributes:
-        id: The exchange's.
-        recorder: Id of the recorder run that saw it.
-        is_refused: Whether the store would not take it; otherwise it could not be journaled.
-        reason: A sentence on why.
-    """
-
-    id: str
-    recorder: str
-    upstream: str
-    received_at: datetime
-    method: str
-    path: str
-    is_refused: bool
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

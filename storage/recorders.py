@@ -6,38 +6,17 @@ transaction that stores the exchanges, so that the books are right after any cra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, insert, select, update
 
+from proxy_addon.core.books import Books, Recorder
 from proxy_addon.errors import NotFound
 from storage.matching import LAST
 from storage.models import RecorderRow
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recorder:
-    """One process of a recorder run.
-
-    Attributes:
-        id: Id of the run; all its processes have the same.
-        worker: Number of the process in its run, from 0.
-        name: Name of the recording; None if it has none.
-        version: Version of sessiontape.
-        engine: As of `proxy_addon.journal.entries.About`.
-        upstream: The upstream; None if each request has its own.
-    """
-
-    id: str
-    worker: int = 0
-    name: str | None = None
-    started_at: datetime
-    version: str
-    engine: str
-    upstream: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,40 +36,6 @@ class Told:
     journaled: int
     dropped: int = 0
     is_end: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Books(Recorder):
-    """The books of one process, or of all of a run; `storage.models.RecorderRow` explains the counts.
-
-    Attributes:
-        seen_at: Its last sign of life.
-        ended_at: When it ended; None while it runs, and for ever if it was killed.
-    """
-
-    seen_at: datetime
-    ended_at: datetime | None = None
-    seen: int = 0
-    journaled: int = 0
-    filed: int = 0
-    late: int = 0
-    refused: int = 0
-    dropped: int = 0
-
-    @property
-    def open(self) -> int:
-        """Exchanges that came in and have not ended: in flight, or cut off when the process was killed."""
-        return self.seen - self.journaled - self.dropped
-
-    @property
-    def waiting(self) -> int:
-        """Exchanges that are in the journal and still have to be filed."""
-        return self.journaled - self.filed - self.refused
-
-    @property
-    def is_balanced(self) -> bool:
-        """Whether it is known what became of each exchange that came in."""
-        return self.open == 0 and self.waiting == 0
 
 
 def keep(
@@ -169,25 +114,6 @@ def find(db: Connection, name: str) -> list[Books]:
     if runs:
         raise NotFound(f"several recorder runs match {name!r}", hint=f"name one of them: {', '.join(runs)}")
     raise NotFound(f"no recorder run matches {name!r}", hint="'sessiontape ledger' lists all recorder runs")
-
-
-def summed(books: Sequence[Books]) -> Books:
-    """Return the books of a run from those of its processes, of which there must be one.
-
-    It began with the first of them; it has ended if all have, and then with the last.
-    """
-    first = min(books, key=lambda each: each.started_at)
-    ends = [each.ended_at for each in books if each.ended_at is not None]
-    return replace(
-        first,
-        worker=0,
-        seen_at=max(each.seen_at for each in books),
-        ended_at=max(ends) if len(ends) == len(books) else None,
-        **{name: sum(getattr(each, name) for each in books) for name in _COUNTS},
-    )
-
-
-_COUNTS = ("seen", "journaled", "filed", "late", "refused", "dropped")
 
 
 def _is(recorder: Recorder) -> tuple[Any, ...]:

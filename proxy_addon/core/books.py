@@ -19,20 +19,35 @@ from datetime import datetime
 from enum import StrEnum
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
-    """The books of one process of a recorder run.
+@dataclass(frozen=True, kw_only=True)
+class Recorder:
+    """One process of a recorder run.
 
     Attributes:
-        run: Id of the run; all its processes have the same.
+        id: Id of the run; all its processes have the same.
         worker: Number of the process in its run, from 0.
         name: Name of the recording; None if it has none.
-        started_at: When the run began.
-        seen_at: Last sign of life.
-        ended_at: When the process ended in good order; None while it runs, and for ever if it was killed.
         version: Version of sessiontape.
-        engine: ``lane``, ``hooks``, or ``lane+hooks`` if the connection decided.
+        engine: ``lane``, ``hooks``, or ``lane+hooks`` if the connection decides.
         upstream: The upstream of reverse mode; None if each request has its own.
+    """
+
+    id: str
+    worker: int = 0
+    name: str | None = None
+    started_at: datetime
+    version: str
+    engine: str
+    upstream: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Books(Recorder):
+    """The books of one process, or of all of a run.
+
+    Attributes:
+        seen_at: Its last sign of life.
+        ended_at: When it ended in good order; None while it runs, and for ever if it was killed.
         seen: Exchanges that came in, those in flight included.
         journaled: Exchanges in the journal.
         filed: Exchanges in the store.
@@ -41,21 +56,24 @@ class Books:
         dropped: Exchanges that could not be journaled.
     """
 
-    run: str
-    started_at: datetime
     seen_at: datetime
-    version: str
-    engine: str
-    worker: int = 0
-    name: str | None = None
     ended_at: datetime | None = None
-    upstream: str | None = None
     seen: int = 0
     journaled: int = 0
     filed: int = 0
     late: int = 0
     refused: int = 0
     dropped: int = 0
+
+    @property
+    def open(self) -> int:
+        """Exchanges that came in and have not ended: in flight, or cut off when the process was killed."""
+        return self.seen - self.journaled - self.dropped
+
+    @property
+    def waiting(self) -> int:
+        """Exchanges that were journaled and are neither stored nor refused."""
+        return self.journaled - self.filed - self.refused
 
 
 def of_run(processes: Sequence[Books]) -> Books:
@@ -124,7 +142,7 @@ def balance_of(books: Books, stand: Stand, held: int | None) -> Balance:
     """Return how the books of a run stand.
 
     >>> now = datetime(2026, 3, 1)
-    >>> books = Books(run="1", started_at=now, seen_at=now, version="1", engine="lane", seen=9, journaled=8, filed=6)
+    >>> books = Books(id="1", started_at=now, seen_at=now, version="1", engine="lane", seen=9, journaled=8, filed=6)
     >>> balance = balance_of(books, Stand.KILLED, 1)
     >>> balance.in_flight, balance.waiting, balance.missing
     (1, 1, 1)
@@ -134,16 +152,14 @@ def balance_of(books: Books, stand: Stand, held: int | None) -> Balance:
             journal is believed to hold what it should.
     """
     books = _agreed(books, held or 0)
-    unfiled = books.journaled - books.filed - books.refused
-    unended = books.seen - books.journaled - books.dropped
-    waiting = unfiled if held is None else held
+    waiting = books.waiting if held is None else held
     is_over = stand is Stand.ENDED
     return Balance(
         books=books,
         stand=stand,
-        in_flight=0 if is_over else unended,
+        in_flight=0 if is_over else books.open,
         waiting=waiting,
-        missing=unfiled - waiting + (unended if is_over else 0),
+        missing=books.waiting - waiting + (books.open if is_over else 0),
     )
 
 
@@ -153,7 +169,7 @@ class Loss:
 
     Attributes:
         id: Id of the exchange.
-        run: Id of the recorder run that saw it.
+        recorder: Id of the recorder run that saw it.
         upstream: As of `proxy_addon.core.exchange.Exchange`.
         received_at: Arrival of the request's first byte.
         method: Method of the request.
@@ -163,7 +179,7 @@ class Loss:
     """
 
     id: str
-    run: str
+    recorder: str
     upstream: str
     received_at: datetime
     method: str

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from proxy_addon.core.books import Books, Loss, Recorder, of_run
 from proxy_addon.errors import NotFound
 from storage import losses, recorders, saving, sessions
 from storage.engine import Store
-from storage.losses import Loss
-from storage.recorders import Books, Recorder, Told
+from storage.recorders import Told
 from storage.saving import RecordingRun
 from tests.builders import BEGIN, SESSION_ID, UPSTREAM, at, event, start, unjudged
 
@@ -28,15 +28,16 @@ def keep(store: Store, recorder: Recorder = RECORDER, told: Told | None = None, 
 
 
 def test_books_balance_when_all_that_came_in_is_filed_refused_or_dropped(store):
-    assert keep(store).is_balanced
+    books = keep(store)
+    assert (books.open, books.waiting) == (0, 0)
     books = keep(store, told=Told(at=at(1), seen=10, journaled=7, dropped=1))
-    assert (books.open, books.waiting, books.is_balanced) == (2, 7, False)
+    assert (books.open, books.waiting) == (2, 7)
     assert (books.seen_at, books.ended_at) == (at(1), None)
     keep(store, filed=4)
     books = keep(store, told=Told(at=at(2), seen=10, journaled=9, dropped=1, is_end=True), filed=2, refused=1)
-    assert (books.open, books.waiting, books.is_balanced) == (0, 2, False)
+    assert (books.open, books.waiting) == (0, 2)
     books = keep(store, filed=2, late=2)
-    assert books.is_balanced
+    assert (books.open, books.waiting) == (0, 0)
     assert books == Books(
         **{name: getattr(RECORDER, name) for name in RECORDER.__dataclass_fields__},
         seen_at=at(2), ended_at=at(2), seen=10, journaled=9, filed=8, late=2, refused=1, dropped=1,
@@ -52,7 +53,7 @@ def test_what_was_told_before_changes_nothing_when_it_is_read_again(store):
 def test_a_process_that_was_killed_before_it_told_of_its_last_exchanges_has_them_in_its_books(store):
     keep(store, told=Told(at=at(1), seen=4, journaled=3))
     books = keep(store, filed=6, refused=1)
-    assert (books.seen, books.journaled, books.ended_at, books.is_balanced) == (7, 7, None, True)
+    assert (books.seen, books.journaled, books.ended_at, books.open, books.waiting) == (7, 7, None, 0, 0)
 
 
 def test_the_books_of_a_run_are_found_by_its_id_and_name_and_summed_over_its_processes(store):
@@ -72,10 +73,10 @@ def test_the_books_of_a_run_are_found_by_its_id_and_name_and_summed_over_its_pro
         for name, what in (("r", "several"), ("x", "no recorder run"), ("", "no recorder run")):
             with pytest.raises(NotFound, match=what):
                 recorders.find(db, name)
-    total = recorders.summed(found)
+    total = of_run(found)
     assert (total.started_at, total.seen_at, total.ended_at) == (BEGIN, at(3), at(3))
     assert (total.seen, total.journaled, total.filed, total.late) == (5, 5, 4, 1)
-    assert recorders.summed([*found, replace(found[0], ended_at=None)]).ended_at is None
+    assert of_run([*found, replace(found[0], ended_at=None)]).ended_at is None
 
 
 def loss(id: str, path: str = f"/api/v1/sessions/{SESSION_ID}/events", after_s: float = 5, **more: object) -> Loss:

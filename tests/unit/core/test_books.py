@@ -9,7 +9,7 @@ import pytest
 from proxy_addon.core.books import Books, Stand, balance_of, of_run
 from tests.builders import BEGIN, at
 
-BOOKS = Books(run="r", started_at=BEGIN, seen_at=at(1), version="1.0", engine="lane")
+BOOKS = Books(id="r", started_at=BEGIN, seen_at=at(1), version="1.0", engine="lane")
 
 
 @pytest.mark.parametrize(

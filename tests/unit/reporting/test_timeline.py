@@ -28,7 +28,7 @@ def shown(*exchanges: Exchange, gaps: tuple[Loss, ...] = ()) -> list[str]:
 
 def lost(after_s: float, reason: str) -> Loss:
     return Loss(
-        id=str(after_s), run="r", upstream=UPSTREAM, received_at=at(after_s), method="POST", path=PATH, is_refused=False,
+        id=str(after_s), recorder="r", upstream=UPSTREAM, received_at=at(after_s), method="POST", path=PATH, is_refused=False,
         reason=reason,
     )  # fmt: skip
 
