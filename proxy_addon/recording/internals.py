@@ -5,6 +5,7 @@ If a version lacks one of these names, this is reported at once rather than by a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from dis import get_instructions
 from importlib.metadata import version
@@ -23,6 +24,7 @@ def _changed(what: str) -> RecorderError:
 try:
     from mitmproxy.addons.proxyserver import Proxyserver
     from mitmproxy.optmanager import OptManager
+    from mitmproxy.proxy.events import Event
     from mitmproxy.proxy.layer import Layer, NextLayer
     from mitmproxy.proxy.layers.http import GetHttpConnection, HttpLayer, HttpStream, SendHttp
     from mitmproxy.proxy.layers.http._base import ReceiveHttp
@@ -36,6 +38,8 @@ try:
         ResponseProtocolError,
     )
     from mitmproxy.proxy.layers.http._http1 import Http1Server
+    from mitmproxy.proxy.mode_servers import ReverseInstance
+    from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 except ImportError as e:  # pragma: no cover  # every version that can be installed has them
     raise _changed(str(e)) from e
 
@@ -50,7 +54,10 @@ TOUCHED: Mapping[type, tuple[str, ...]] = {
     ),
     Http1Server: ("_handle_event", "read_headers", "state"),
     ErrorCode: ("CANCEL", "CONNECT_FAILED", "GENERIC_CLIENT_ERROR", "GENERIC_SERVER_ERROR", "http_status_code"),
-    Proxyserver: ("servers",),
+    Proxyserver: ("connections", "servers"),
+    ConnectionHandler: ("_server_event_lock", "client", "server_event", "transports"),
+    ConnectionIO: ("handler", "reader", "writer"),
+    ReverseInstance: ("handle_stream", "listen"),
     OptManager: ("deferred", "process_deferred"),
 }  # fmt: skip
 """Names that must exist, by class."""
@@ -79,7 +86,58 @@ def _set_in_methods(of: type) -> set[str]:
 if gone := ", ".join(missing(TOUCHED)):
     raise _changed(f"it has no {gone}")
 
+
+def deliver(handler: ConnectionHandler, event: Event) -> None:
+    """Let the layers of a connection handle an event, at once if they are not handling another one."""
+    coroutine = handler.server_event(event)
+    if handler._server_event_lock.locked():
+        task = asyncio.ensure_future(coroutine)
+        _delivering.add(task)
+        task.add_done_callback(_delivering.discard)
+        return
+    try:
+        coroutine.send(None)  # without a task, which would cost more than all the rest: nothing in it waits
+    except StopIteration:
+        return
+    raise _changed("handling an event waits for something")  # pragma: no cover
+
+
+_delivering: set[asyncio.Future[None]] = set()
+
+
+def hang_up(handler: ConnectionHandler) -> None:
+    """Close a device's connection."""
+    transport = handler.transports.get(handler.client)
+    if transport is not None and transport.handler is not None:
+        transport.handler.cancel("closed by sessiontape")
+
+
+BACKLOG = 4096
+"""How many connections the system accepts before we do. More come at once than asyncio's 100, and would wait a second."""
+
+
+def listen_for_many(*, share_port: bool) -> None:
+    """Change how reverse mode listens in this process.
+
+    mitmproxy has no options for it. HTTP/3, for which it would listen too, is not recorded.
+
+    Args:
+        share_port: Whether several processes listen on the port, and the system deals out connections to them.
+    """
+
+    async def listen(self: ReverseInstance, host: str, port: int) -> list[asyncio.Server]:
+        server = await asyncio.start_server(self.handle_stream, host, port, reuse_port=share_port or None)
+        for each in server.sockets:
+            # Not as asyncio's backlog, which is also how many it accepts in one go.
+            with each.dup() as listener:
+                listener.listen(BACKLOG)
+        return [server]
+
+    ReverseInstance.listen = listen  # type: ignore[assignment,method-assign]
+
+
 __all__ = [
+    "ConnectionHandler",
     "ErrorCode",
     "GetHttpConnection",
     "Http1Server",
@@ -94,4 +152,7 @@ __all__ = [
     "ResponseHeaders",
     "ResponseProtocolError",
     "SendHttp",
+    "deliver",
+    "hang_up",
+    "listen_for_many",
 ]

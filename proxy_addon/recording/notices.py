@@ -27,6 +27,7 @@ from proxy_addon.process.sockets import why_unconnected
 from proxy_addon.recording import stream
 from proxy_addon.recording.at_rest import AtRest
 from proxy_addon.recording.flows import upstream_url
+from proxy_addon.recording.lane import conversation
 
 logger = logs.logger(__name__)
 
@@ -57,6 +58,12 @@ PASSES_BY = Kind(
 CONNECT = Kind(level=logging.WARNING, more="CONNECT refused: {count} more in the last minute, the first {first}")
 HANDSHAKE = Kind(
     level=logging.WARNING, more="TLS handshake failed: {count} more in the last minute, the first with {first}"
+)
+REFUSED = Kind(level=logging.WARNING, more="requests refused: {count} more in the last minute, the first {first}")
+BROKEN = Kind(level=logging.WARNING, more="broken answers: {count} more in the last minute, the first: {first}")
+LOOP = Kind(level=logging.WARNING, more="requests that came back: {count} more in the last minute")
+UPGRADED = Kind(
+    level=logging.INFO, more="upgraded and not recorded: {count} more in the last minute, the first {first}"
 )
 WARNING = Kind(level=logging.WARNING, more="mitmproxy warned: {count} more in the last minute, the first: {first}")
 
@@ -178,20 +185,9 @@ class Notices:
         """Log requests that are not recorded, and devices that ask for a tunnel."""
         request = flow.request
         if request.method == "CONNECT":  # reaches this hook in reverse mode, where mitmproxy refuses it
-            about = f"from {self._peer(flow.client_conn.peername)} to {request.authority[:_CUT]}"
-            self._sparing.tell(
-                CONNECT,
-                f"a CONNECT {about} was refused: the device uses this address as a forward proxy; set it as "
-                "the player's server URL instead, or record with --mode regular",
-                about,
-            )
+            self._connect(self._peer(flow.client_conn.peername), request.authority)
         elif parse_route(request.method, request.path) is None:
-            about = f"{request.method} {self._at_rest.path(request.path)[:_CUT]}"
-            self._sparing.tell(
-                PASSES_BY,
-                f"{about} is forwarded but not recorded: only paths with /api/v<n>/ in them belong to the API",
-                about,
-            )
+            self._passes_by(request.method, request.path)
 
     def response(self, flow: HTTPFlow) -> None:
         """Note that an upstream can be reached."""
@@ -200,9 +196,69 @@ class Notices:
 
     def error(self, flow: HTTPFlow) -> None:
         """Log an upstream that cannot be reached."""
-        if stream.outcome(flow) is Outcome.UPSTREAM_UNREACHABLE:
+        if stream.leads_back(flow):
+            self.loop()
+        elif stream.outcome(flow) is Outcome.UPSTREAM_UNREACHABLE:
             reason = flow.error.msg if flow.error is not None else "no connection"
             self._outages.failed(upstream_url(flow, self._upstream), reason)
+
+    # Of lanes, where requests pass without these hooks
+
+    def tell(self, kind: conversation.Kind, text: str, device: str | None) -> None:
+        """Log what a conversation with a device says."""
+        peer = self._peer((device, 0) if device else None)
+        match kind:
+            case "connect":
+                self._connect(peer, text)
+            case "passes-by":
+                method, _, path = text.partition(" ")
+                self._passes_by(method, path)
+            case "upstream":
+                about = f"{self._upstream}: {text}"
+                self._sparing.tell(BROKEN, about, about)
+            case "loop":
+                self.loop()
+            case "upgrade":
+                method, _, path = text.partition(" ")
+                about = f"{method} {self._at_rest.path(path)[:_CUT]}"
+                self._sparing.tell(UPGRADED, f"{about} was upgraded: what follows passes by unrecorded", about)
+            case _:
+                about = f"from {peer}: {text}"
+                self._sparing.tell(REFUSED, f"refused a request {about}", about)
+
+    def unreachable(self, reason: str) -> None:
+        """Log an upstream that cannot be reached."""
+        self._outages.failed(str(self._upstream), reason)
+
+    def reachable(self) -> None:
+        """Note that the upstream can be reached."""
+        self._outages.answered(str(self._upstream))
+
+    def loop(self) -> None:
+        """Log that a request has come back to this recorder, or would."""
+        self._sparing.tell(
+            LOOP,
+            f"refused a request that leads back to this recorder: {self._upstream} is this recorder, or forwards to it; name "
+            "the real server with --upstream",
+            "",
+        )
+
+    def _connect(self, peer: str, authority: str) -> None:
+        about = f"from {peer} to {authority[:_CUT]}"
+        self._sparing.tell(
+            CONNECT,
+            f"a CONNECT {about} was refused: the device uses this address as a forward proxy; set it as "
+            "the player's server URL instead, or record with --mode regular",
+            about,
+        )
+
+    def _passes_by(self, method: str, path: str) -> None:
+        about = f"{method} {self._at_rest.path(path)[:_CUT]}"
+        self._sparing.tell(
+            PASSES_BY,
+            f"{about} is forwarded but not recorded: only paths with /api/v<n>/ in them belong to the API",
+            about,
+        )
 
     def tls_failed_client(self, data: TlsData) -> None:
         """Log a device whose TLS handshake failed."""

@@ -4,6 +4,7 @@
 * Answers in upstream's place (502, 504) that a browser may read, with CORS headers and a JSON message.
 * The time of a request's first byte.
 * How a stream ended, so that the error hook can tell who left: see `outcome`.
+* No request goes round: see `recording.loops`.
 
 `install` replaces mitmproxy's own stream on connections that speak HTTP. This uses internal names of mitmproxy, all of
 which are in `recording.internals`.
@@ -43,9 +44,11 @@ from proxy_addon.recording.internals import (
     ResponseProtocolError,
     SendHttp,
 )
+from proxy_addon.recording.loops import ITSELF, MARK, ROUND, Loops
 
 _OUTCOME = "sessiontape.outcome"
 _ASKED = "sessiontape.asked"
+_LOOP = "sessiontape.loop"
 
 _CORS = [(name.encode(), value.encode()) for name, value in CORS]
 
@@ -65,6 +68,11 @@ def went_upstream(flow: http.HTTPFlow) -> bool:
     return bool(flow.metadata.get(_ASKED))
 
 
+def leads_back(flow: http.HTTPFlow) -> bool:
+    """Whether a flow was refused because it would have gone round."""
+    return bool(flow.metadata.get(_LOOP))
+
+
 def own_answer(status: int, message: str) -> http.Response:
     """Return an answer that the proxy gives in upstream's place."""
     body = json.dumps({"message": message}).encode()
@@ -72,12 +80,17 @@ def own_answer(status: int, message: str) -> http.Response:
     return http.Response.make(status, body, http.Headers(headers))
 
 
-def install(next_layer: layer.NextLayer) -> None:
+def install(next_layer: layer.NextLayer, loops: Loops | None = None) -> None:
     """Make the HTTP layers that were just put on a connection use our streams."""
     for each in next_layer.context.layers:
         if isinstance(each, HttpLayer) and "make_stream" not in each.__dict__:
-            each.make_stream = functools.partial(_make_stream, each)  # type: ignore[method-assign]
-            each._handle_event = functools.partial(_begin, each, each._handle_event)  # type: ignore[method-assign]
+            extend(each, loops)
+
+
+def extend(layer: HttpLayer, loops: Loops | None) -> None:
+    """Make a HTTP layer use our streams."""
+    layer.make_stream = functools.partial(_make_stream, layer, loops)  # type: ignore[method-assign]
+    layer._handle_event = functools.partial(_begin, layer, layer._handle_event)  # type: ignore[method-assign]
 
 
 def _begin(parent: HttpLayer, handle: Callable[[events.Event], Commands], event: events.Event) -> Commands:
@@ -88,8 +101,8 @@ def _begin(parent: HttpLayer, handle: Callable[[events.Event], Commands], event:
     yield from handle(event)
 
 
-def _make_stream(parent: HttpLayer, stream_id: int) -> Commands:
-    parent.streams[stream_id] = TapeStream(parent.context.fork(), stream_id)
+def _make_stream(parent: HttpLayer, loops: Loops | None, stream_id: int) -> Commands:
+    parent.streams[stream_id] = TapeStream(parent.context.fork(), stream_id, loops)
     yield from parent.event_to_child(parent.streams[stream_id], events.Start())
 
 
@@ -133,8 +146,10 @@ class _Nobody:
 class TapeStream(HttpStream):
     """One request and its answer."""
 
-    def __init__(self, context: Context, stream_id: int) -> None:
+    def __init__(self, context: Context, stream_id: int, loops: Loops | None = None) -> None:
         super().__init__(context, stream_id)
+        self._loops = loops
+        self._mark: bytes | None = None
         self._alarm: commands.RequestWakeup | None = None
         self._refused = False
 
@@ -156,6 +171,9 @@ class TapeStream(HttpStream):
         yield from super().handle_event(event)
 
     def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, RequestHeaders):
+            mark = event.request.headers.pop(MARK, None)  # before any hook sees it
+            self._mark = mark.encode("latin-1", "replace") if mark is not None else None
         running = self._time_out() if isinstance(event, events.Wakeup) else super()._handle_event(event)
         reply = None
         while True:
@@ -173,10 +191,30 @@ class TapeStream(HttpStream):
         """Get a connection to upstream, and start the time-out for its answer."""
         self._alarm = commands.RequestWakeup(self._timeout_s)
         yield self._alarm
+        if self._came_back():
+            self.flow.metadata[_OUTCOME] = Outcome.REJECTED.value
+            yield from self._refuse_loop(ROUND)
+            return False
         connected = yield from super().make_server_connection()
+        if connected and self._loops is not None and (peer := self.context.server.peername):
+            if self._loops.leads_back(peer):
+                yield from self._refuse_loop(ITSELF)
+                return False
+            if self._loops.is_recorder(peer):
+                self.flow.request.headers[MARK] = self._loops.passed_on(self._mark)
         if connected:
             self.flow.metadata[_ASKED] = True
         return bool(connected)
+
+    def _came_back(self) -> bool:
+        if self._loops is None:
+            return False
+        device = self.context.client.peername
+        return self._loops.has_come_round(self._mark) or (device is not None and self._loops.is_ours(device))
+
+    def _refuse_loop(self, reason: str) -> Commands:
+        self.flow.metadata[_LOOP] = True
+        yield from self.handle_protocol_error(ResponseProtocolError(self.stream_id, reason, ErrorCode.CONNECT_FAILED))
 
     def flow_done(self) -> Commands:
         """Cancel the time-out."""
@@ -246,6 +284,8 @@ class TapeStream(HttpStream):
             return
         if self.flow.metadata.get(_OUTCOME) == Outcome.UPSTREAM_TIMEOUT.value:
             status = 504
+        elif leads_back(self.flow):
+            status = 508
         self._refused = True
         answer = own_answer(status, f"sessiontape: {error.message}")
         body = b"" if self.flow.request.method == "HEAD" else answer.raw_content or b""
@@ -261,4 +301,4 @@ class TapeStream(HttpStream):
             parent.command_sources[self._alarm] = _Nobody()  # type: ignore[assignment]
 
 
-__all__ = ["TapeStream", "install", "outcome", "own_answer", "went_upstream"]
+__all__ = ["TapeStream", "extend", "install", "leads_back", "outcome", "own_answer", "went_upstream"]

@@ -25,9 +25,6 @@ from typing import Literal
 
 from proxy_addon.journal.entries import Exchanged
 
-MARK = b"Sessiontape-Recorder"
-"""Name of the header by which recorders know requests that they sent; only other recorders ever get it."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -42,7 +39,7 @@ class Settings:
         waits: Whether an answer goes to the device only once its exchange is committed.
         judges: Whether recorded requests are judged before upstream sees them.
         upstream: `Exchanged.upstream`; None if all exchanges of the journal have the same.
-        mark: Value of `MARK` by which this recorder knows its own requests.
+        mark: Value of `proxy_addon.recording.loops.MARK` by which this recorder knows its own requests.
         max_body: Bytes of the longest body that is recorded whole.
         upstream_timeout_us: From the request's last byte to that of its answer; connecting is part of it.
         idle_timeout_us: From an answer to the next request's first byte, and from the connection to the first.
