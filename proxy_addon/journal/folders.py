@@ -14,8 +14,6 @@ from typing import TextIO
 
 from proxy_addon.errors import SettingsError
 
-SEGMENT = ".tape"
-"""Suffix of segments."""
 ALIVE = ".alive"
 """Suffix of the file that a writer holds a lock on for as long as it lives."""
 FILED = ".filed"

@@ -1,13 +1,43 @@
-"""What the ingest process reads: the segments of a folder, in order."""
+"""What the ingest process reads: the segments of a folder, in order.
+
+A segment is read while it is written. Reading takes no lock that its writer would wait for, and changes nothing in it.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import sqlite3
+import struct
+import sys
+import time
+import zlib
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy_addon.journal.entries import About, Entry
+import msgspec
+from filelock import FileLock, Timeout
+
+from proxy_addon.journal import folders, segments
+from proxy_addon.journal.entries import VERSION, About, Entry, Exchanged
+from proxy_addon.process import logs
+
+logger = logs.logger(__name__)
 
 MOST = 1000
+"""How many entries are read at a time."""
+_OLD_S = 60.0
+"""How old the lock file of a dead writer must be to be deleted: nobody is about to lock it."""
+_GAP = 10_000
+"""How many numbers are tried behind the last row that could be read of a damaged segment."""
+
+_MOST_BYTES = 32 * 2**20
+"""How many bytes of entries are read at a time, if they are several."""
+_AGAIN_S = 5.0
+"""How long a damaged segment that is still written is left alone."""
+
+_entries = msgspec.msgpack.Decoder(list[Entry]).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,22 +55,62 @@ class Waiting:
     oldest_us: int | None
 
 
+class Newer(Exception):
+    """A segment was written by a newer version."""
+
+
 class Segment:
     """A segment that is being read.
 
     Attributes:
         path: The file.
+        name: The parts of its name.
         about: Who wrote it.
         is_final: Whether nothing will be added to it, as of the last `Folder.look`.
         at: Number of the last entry that was read; set it back to an earlier value to read again.
-        damage: What could not be read, as text; None if all could.
+        damage: What could not be read, as text; None if all could, as far as it has been read.
     """
 
-    path: Path
-    about: About
-    is_final: bool
-    at: int
-    damage: str | None
+    def __init__(self, path: Path, name: segments.Name) -> None:
+        """Open a segment.
+
+        Raises:
+            Newer: It must be left alone.
+            OSError: It cannot be read at the moment.
+        """
+        self.path = path
+        self.name = name
+        self.is_final = False
+        self.at = 0
+        self.damage: str | None = None
+        self._missing: dict[int, int] = {}
+        self._again_at_s = 0.0
+        self._db: sqlite3.Connection | None = None
+        try:
+            self._db = _open(path)
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version > VERSION:
+                self.close()
+        except sqlite3.Error as e:
+            self.close()
+            _raise_if_passing(e, path)
+            self._cannot_be_read(str(e))
+            return
+        if self._db is None:
+            raise Newer
+        try:
+            self.about = msgspec.json.decode(self._db.execute("SELECT x FROM about").fetchone()[0], type=About)
+        except sqlite3.Error as e:
+            self.close()
+            _raise_if_passing(e, path)
+            self._cannot_be_read(str(e))
+        except (TypeError, ValueError) as e:  # no row, or none that is JSON
+            self.close()
+            self._cannot_be_read(str(e))
+
+    def _cannot_be_read(self, why: str) -> None:
+        self.about = About(run=self.name.run, worker=self.name.worker, started_us=0, program="?", engine="?")
+        self.damage = f"nothing in it can be read: {why}"
 
     def more(self, limit: int = MOST) -> list[tuple[int, Entry]]:
         """Return the entries after `at` with their numbers, from 1 in each segment, and move `at`.
@@ -53,7 +123,71 @@ class Segment:
         Raises:
             OSError: The segment cannot be read at the moment, because of the disk rather than of what is in it.
         """
-        raise NotImplementedError
+        if self._db is None or (time.monotonic() < self._again_at_s and not self.is_final):
+            return []
+        found: list[tuple[int, Entry]] = []
+        size = 0
+        try:
+            with closing(self._db.execute("SELECT n, crc, x FROM entries WHERE n > ? ORDER BY n", (self.at,))) as rows:
+                for n, crc, x in rows:
+                    self._add(found, n, crc, x)
+                    size += len(x)
+                    if len(found) >= limit or size >= _MOST_BYTES:
+                        break
+        except sqlite3.Error as e:
+            _raise_if_passing(e, self.path)
+            self._read_singly(found, limit, str(e))
+        return found
+
+    def _add(self, found: list[tuple[int, Entry]], n: int, crc: int, x: bytes) -> None:
+        """Take a row apart, and move `at` behind it."""
+        entries: list[Entry] = []
+        why = "rows are missing"
+        try:
+            if zlib.crc32(x) == crc:
+                entries = _entries(x)
+            else:
+                why = "they have been changed"
+        except (TypeError, ValueError) as e:  # errors of the decoder are ValueErrors
+            why = str(e)
+        if (missing := n - len(entries) - self.at) > 0:
+            self._missing[n] = missing
+            self.damage = f"{sum(self._missing.values())} entries cannot be read: {why}"
+        found.extend(enumerate(entries, n - len(entries) + 1))
+        self.at = n
+
+    def _read_singly(self, found: list[tuple[int, Entry]], limit: int, why: str) -> None:
+        """Read one row after another, around what is damaged."""
+        assert self._db is not None
+        self.damage = self.damage or f"some entries cannot be read: {why}"
+        n = self.at
+        while len(found) < limit and n < self.at + _GAP:
+            n += 1
+            with suppress(sqlite3.Error):
+                if (row := self._db.execute("SELECT n, crc, x FROM entries WHERE n = ?", (n,)).fetchone()) is not None:
+                    self._add(found, *row)
+        if not found:
+            self._again_at_s = time.monotonic() + _AGAIN_S
+
+    def look_behind(self) -> None:
+        """Note as damage what the log of a dead writer has behind a place where SQLite stopped reading it.
+
+        The last commit may be there in part, if the power was lost before it was on the disk: nobody was answered for it.
+        """
+        self.close()  # closing a file that SQLite has open would take its locks away
+        try:
+            commits = _commits_behind(self.path)
+        except OSError:
+            return
+        if commits > 1:
+            more = f"{commits} commits are behind a damaged place of its log"
+            self.damage = f"{self.damage}; {more}" if self.damage else more
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +210,12 @@ class Folder:
     """The journal of a store, for the one process that files what is in it."""
 
     def __init__(self, path: Path) -> None:
-        raise NotImplementedError
+        self.path = path
+        self._open: dict[Path, Segment] = {}
+        self._newer: set[segments.Name] = set()
+        self._told: set[str] = set()
+        for each in path.glob(f"*{folders.FILED}"):  # this process begins at the start of each segment
+            each.unlink(missing_ok=True)
 
     def look(self) -> list[Writer]:
         """Return the writers that have segments, in the order in which their runs began; tell of what is odd, once.
@@ -84,21 +223,208 @@ class Folder:
         Segments stay the same objects from look to look. Those that a newer version wrote are left out. What dead writers
         have left unfinished is deleted.
         """
-        raise NotImplementedError
+        files = {path.name: path for path in self.path.iterdir()}
+        names: dict[str, list[segments.Name]] = {}
+        others: list[Path] = []
+        for text, path in files.items():
+            if (name := segments.Name.parse(text)) is not None:
+                names.setdefault(name.writer, []).append(name)
+            else:
+                others.append(path)
+        for path in self._open.keys() - set(files.values()):
+            self._open.pop(path).close()
+        found = [
+            writer for each, own in names.items() if (writer := self._writer(sorted(own), is_alive(self.path, each)))
+        ]
+        self._clear_up(others, files, set(names))
+        return sorted(found, key=lambda each: (each.segments[0].about.started_us, each.run, each.worker))
+
+    def _writer(self, names: list[segments.Name], is_alive: bool) -> Writer | None:
+        own: list[Segment] = []
+        for name in names:
+            if name in self._newer:
+                continue
+            try:
+                segment = self._segment(name)
+            except Newer:
+                self._newer.add(name)
+                self._tell(name, f"the journal's segment {name} was written by a newer version; it is left alone")
+                continue
+            except OSError as e:
+                if (self.path / str(name)).exists():  # a writer deletes one that it could not write
+                    self._tell(name, f"the journal's segment {name} cannot be read for now: {e}")
+                break
+            segment.is_final = name != names[-1] or not is_alive
+            own.append(segment)
+        return Writer(run=names[0].run, worker=names[0].worker, is_alive=is_alive, segments=own) if own else None
+
+    def _segment(self, name: segments.Name) -> Segment:
+        path = self.path / str(name)
+        if path not in self._open:
+            self._open[path] = Segment(path, name)
+        return self._open[path]
+
+    def _clear_up(self, others: list[Path], files: dict[str, Path], with_segments: set[str]) -> None:
+        """Delete what dead writers have left beside segments; tell of what is nobody's."""
+        for path in others:
+            match = _OF_WRITER.fullmatch(path.name)
+            if match is None:
+                if not folders.is_known(path.name):
+                    self._tell(path.name, f"{path} is no part of the journal; it is left alone")
+                continue
+            writer, segment = match[1], match[2]
+            if writer in with_segments if segment is None else f"{writer}{segment}" in files:
+                continue
+            with suppress(OSError):
+                if path.name.endswith(folders.ALIVE) and time.time() - path.stat().st_mtime < _OLD_S:
+                    continue
+                if not is_alive(self.path, writer):
+                    path.unlink(missing_ok=True)
+
+    def _tell(self, about: object, text: str) -> None:
+        if str(about) not in self._told:
+            self._told.add(str(about))
+            logger.warning(text)
 
     def filed(self, segment: Segment) -> None:
         """Note for `waiting` that all entries up to `Segment.at` are in the store."""
-        raise NotImplementedError
+        text = f"{segment.name.number:06d} {segment.at:012d}\n"  # of one length, so that it is never read in part
+        path = self.path / f"{segment.name.writer}{folders.FILED}"
+        with suppress(OSError):  # only what is told about the journal depends on it
+            file = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
+            try:
+                os.write(file, text.encode())
+            finally:
+                os.close(file)
 
     def remove(self, segment: Segment) -> None:
-        """Delete a final segment whose entries are durable in the store; set it aside if it is damaged."""
-        raise NotImplementedError
+        """Delete a final segment whose entries are durable in the store; set it aside, and tell so, if it is damaged.
+
+        Afterwards, `Segment.damage` is complete.
+        """
+        segment.close()
+        if not is_alive(self.path, segment.name.writer):
+            segment.look_behind()
+        self._open.pop(segment.path, None)
+        if segment.damage is None:
+            segments.delete(segment.path)
+            return
+        size = segment.path.stat().st_size
+        log = segments.beside(segment.path, segments.LOG)
+        aside = folders.aside(self.path)
+        if log.exists():
+            size += log.stat().st_size
+            log.replace(aside / log.name)
+        segment.path.replace(aside / segment.path.name)
+        segments.delete(segment.path)
+        logger.error(
+            f"the journal's segment {segment.name} is damaged: {segment.damage}; what can be read of it is filed, "
+            f"and its {size} bytes are in {aside}"
+        )
 
     def close(self) -> None:
         """Close all segments."""
-        raise NotImplementedError
+        for segment in self._open.values():
+            segment.close()
+        self._open.clear()
+
+
+_OF_WRITER = re.compile(r"([^.]+\.\d{3,})(?:\.alive|\.filed|(\.\d{6,}\.tape)(?:-wal|-shm|\.new(?:-.+)?))")
+
+
+def is_alive(folder: Path, writer: str) -> bool:
+    """Whether a writer holds its lock."""
+    path = folder / f"{writer}{folders.ALIVE}"
+    if not path.exists():
+        return False
+    lock = FileLock(path, timeout=0, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    lock.release()
+    return False
 
 
 def waiting(folder: Path) -> Waiting | None:
     """Return what waits in a folder, without changing anything; None if nothing does or there is no folder."""
-    raise NotImplementedError
+    entries = size = 0
+    oldest_us = None
+    filed: dict[str, tuple[int, int]] = {}
+    for path in sorted(folder.glob(f"*{segments.SUFFIX}")):
+        if (name := segments.Name.parse(path.name)) is None:
+            continue
+        if name.writer not in filed:
+            filed[name.writer] = _filed(folder, name.writer)
+        number, at = filed[name.writer]
+        if name.number < number:
+            continue
+        after = at if name.number == number else 0
+        with suppress(sqlite3.Error, OSError, TypeError, ValueError), closing(_open(path)) as db:
+            last = db.execute("SELECT max(n) FROM entries").fetchone()[0] or 0
+            if last <= after:
+                continue
+            entries += last - after
+            size += sum(each.stat().st_size for each in (path, segments.beside(path, segments.LOG)) if each.exists())
+            row = db.execute("SELECT x FROM entries WHERE n > ? ORDER BY n LIMIT 1", (after,)).fetchone()
+            first = next((each.received_us for each in _entries(row[0]) if isinstance(each, Exchanged)), None)
+            if first is not None:
+                oldest_us = min(first, oldest_us or first)
+    return Waiting(entries=entries, bytes=size, oldest_us=oldest_us) if entries else None
+
+
+def _filed(folder: Path, writer: str) -> tuple[int, int]:
+    """Return the number of the segment and of the entry in it up to which a writer's entries are filed."""
+    with suppress(OSError, ValueError):
+        number, at = (folder / f"{writer}{folders.FILED}").read_text(encoding="ascii").split()
+        return int(number), int(at)
+    return 0, 0
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)  # noqa: FBT003  # positional in the library
+    return db
+
+
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+}
+"""Errors that say nothing about what is in a file."""
+
+
+def _raise_if_passing(error: sqlite3.Error, path: Path) -> None:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if code & 0xFF in _PASSING and code != sqlite3.SQLITE_IOERR_SHORT_READ:
+        raise OSError(f"{path}: {error}") from error
+
+
+_LOG_HEAD = struct.Struct(">16x8s8x")
+_FRAME_HEAD = struct.Struct(">4xI8s8x")
+
+
+def _commits_behind(path: Path) -> int:
+    """Return how many commits a log has behind the last one that SQLite found whole.
+
+    Source: https://www.sqlite.org/walformat.html, "The WAL File Format" and "The WAL-Index File Format".
+    """
+    index, log = segments.beside(path, segments.INDEX), segments.beside(path, segments.LOG)
+    with index.open("rb") as file:
+        file.seek(16)
+        frames = int.from_bytes(file.read(4), sys.byteorder)
+    with log.open("rb") as file:
+        (salts,) = _LOG_HEAD.unpack(file.read(_LOG_HEAD.size).ljust(_LOG_HEAD.size, b"\0"))
+        commits = 0
+        at = _LOG_HEAD.size + frames * segments.FRAME_BYTES
+        while file.seek(at) and len(head := file.read(_FRAME_HEAD.size)) == _FRAME_HEAD.size:
+            is_commit, own = _FRAME_HEAD.unpack(head)
+            if own == salts != bytes(8) and is_commit:
+                commits += 1
+            at += segments.FRAME_BYTES
+    return commits

@@ -1,20 +1,57 @@
-"""What a recorder appends to before it answers a device."""
+"""What a recorder appends to before it answers a device.
+
+Each exchange that was put is committed to a segment, in order, or it is dropped, counted and named in the log. If a
+segment cannot be written, its batch goes into a new one. If that fails too, answers no longer wait, and exchanges are kept
+in memory, up to a bound, until the disk takes them again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import queue
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
-from proxy_addon.journal.entries import About, Dropped, Exchanged
+from filelock import FileLock, Timeout
+
+from proxy_addon.errors import SettingsError
+from proxy_addon.journal import folders, segments
+from proxy_addon.journal.entries import About, Counted, Dropped, Entry, Exchanged, encoded
+from proxy_addon.journal.rotation import Rotation, plain
+from proxy_addon.process import logs
+
+logger = logs.logger(__name__)
 
 SEGMENT_BYTES = 32 * 2**20
 """How much is written to a segment before the next one is begun."""
 MEMORY_BYTES = 64 * 2**20
 """How much may wait in memory while the journal cannot be written."""
 
+BATCH = 1000
+"""How many exchanges one commit has at most."""
+RETRY_S = 0.5
+"""Pause between attempts while the journal cannot be written."""
+COUNT_S = 1.0
+"""How often the counts are written at most."""
+NAMES = 100_000
+"""How many dropped exchanges are remembered, to be noted in the journal when it can be written again."""
+_OVERHEAD_BYTES = 1024
+"""Approximate memory of an exchange beside its bytes."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 Done = Callable[[BaseException | None], object]
 Make = Callable[[], Exchanged | None]
+
+
+class Stopped(Exception):
+    """Given to those who wait for an exchange that came in when the journal was closed already."""
 
 
 class Refused(Exception):
@@ -81,11 +118,41 @@ class Journal:
         Raises:
             SettingsError: The folder cannot be written.
         """
-        raise NotImplementedError
+        folders.prepare(folder)
+        self._folder = folder
+        self._call = call
+        self._memory_bytes = memory_bytes
+        self._on_trouble = on_trouble
+        self._on_loss = on_loss
+        self._queue: queue.SimpleQueue[_Put | None] = queue.SimpleQueue()
+        self._in_hand: Sequence[_Put] = ()
+        self._is_closing = False
+        self._is_abandoned = False
+        self._seen = self._journaled = self._dropped = 0
+        self._counted: tuple[int, int, int] | None = None
+        self._count_at_s = 0.0
+        self._kept: deque[Exchanged] = deque()
+        self._kept_bytes = 0
+        self._unnoted: deque[Dropped] = deque()
+        self._away: Exception | None = None
+        self._away_since_s = self._retry_at_s = 0.0
+        self._lock = _lock(folder, about)
+        self._rotation = Rotation(folder, about, durable=durable, segment_bytes=segment_bytes)
+        try:
+            self._rotation.write([self._count()])
+        except (OSError, sqlite3.Error) as e:
+            self._rotation.close()
+            self._lock.release()
+            raise SettingsError(
+                f"cannot write the journal in {folder}: {plain(e)}", hint="name a folder on a local disk with --journal"
+            ) from e
+        # A daemon, so that a disk that hangs cannot keep the process alive; `close` waits for the thread.
+        self._thread = threading.Thread(target=self._run, name="sessiontape-journal", daemon=True)
+        self._thread.start()
 
     def saw(self, count: int = 1) -> None:
         """Count exchanges that came in. Called in one thread only."""
-        raise NotImplementedError
+        self._seen += count
 
     def put(self, entry: Exchanged | Make, done: Done | None = None) -> None:
         """Append an exchange. Never blocks, never raises.
@@ -96,12 +163,276 @@ class Journal:
             done: Called by way of ``call``, all of a commit in one call: with None when the exchange is committed,
                 otherwise with the reason why it is not, or not yet: the answer need not wait any longer.
         """
-        raise NotImplementedError
+        if self._is_closing:
+            self._refuse((entry, done), "the recorder is stopping")
+        else:
+            self._queue.put((entry, done))
 
     def counts(self) -> Counts:
         """Return the counts so far."""
-        raise NotImplementedError
+        try:
+            oldest_us = self._kept[0].received_us
+        except IndexError:
+            oldest_us = None
+        return Counts(
+            seen=self._seen,
+            journaled=self._journaled,
+            dropped=self._dropped,
+            waiting=len(self._kept),
+            bytes=self._kept_bytes,
+            oldest_us=oldest_us,
+        )
 
     def close(self, timeout_s: float) -> Counts:
         """Commit what is waiting, write the last counts, and stop; what is left after the time-out is dropped."""
-        raise NotImplementedError
+        self._is_closing = True
+        self._queue.put(None)
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._is_abandoned = True  # the disk hangs; whatever the thread does now, it counts no more
+            reason = "the recorder stopped before the journal was written"
+            for put in self._in_hand:
+                self._refuse(put, reason)
+            with suppress(queue.Empty):
+                while True:
+                    if (left := self._queue.get_nowait()) is not None:
+                        self._refuse(left, reason)
+            self._drop_kept(reason)
+        return self.counts()
+
+    def _run(self) -> None:
+        take, take_now = self._queue.get, self._queue.get_nowait
+        batch: list[_Put | None] = []
+        while not batch or batch[-1] is not None:
+            batch = []
+            with suppress(queue.Empty):
+                batch.append(take(timeout=RETRY_S))
+                while len(batch) < BATCH and batch[-1] is not None:
+                    batch.append(take_now())
+            self._in_hand = puts = [put for put in batch if put is not None]
+            if puts:
+                self._commit(self._made(puts))
+                self._in_hand = ()
+            self._look_after()
+        self._end()
+
+    def _made(self, puts: list[_Put]) -> list[tuple[Exchanged, Done | None]]:
+        """Return what was put, with the results of what had to be called."""
+        made: list[tuple[Exchanged, Done | None]] = []
+        for entry, done in puts:
+            if isinstance(entry, Exchanged):
+                made.append((entry, done))
+                continue
+            try:
+                exchange = entry()
+            except Refused as e:
+                self._drop(e.dropped)
+                self._tell([done], e)
+            except Exception as e:  # noqa: BLE001  # whatever happens, the others are journaled
+                self._drop(_unnamed(type(e).__name__))
+                self._tell([done], e)
+            else:
+                if exchange is not None:
+                    made.append((exchange, done))
+                else:
+                    self._tell([done], None)
+        return made
+
+    def _commit(self, pairs: Sequence[tuple[Exchanged, Done | None]]) -> None:
+        """Commit exchanges, or keep them, and tell those who wait for them."""
+        exchanges = [exchange for exchange, _ in pairs]
+        dones = [done for _, done in pairs]
+        try:
+            if self._away is None and exchanges:
+                self._write(exchanges)
+        except (OSError, sqlite3.Error) as e:
+            self._begin_outage(e)
+        except Exception as e:  # noqa: BLE001  # one that cannot be encoded must not take the others with it
+            if len(pairs) > 1:
+                for pair in pairs:
+                    self._commit([pair])
+            else:
+                self._drop(_named(exchanges[0], f"it cannot be written: {e!r}"))
+                self._tell(dones, e)
+            return
+        self._tell(dones, self._away)
+        if self._away is not None:
+            self._keep(exchanges)
+
+    def _write(self, exchanges: Sequence[Exchanged]) -> None:
+        entries: list[Entry] = [*exchanges]
+        if time.monotonic() >= self._count_at_s:
+            entries.append(self._count(len(exchanges)))
+        self._rotation.write(entries)
+        if not self._is_abandoned:
+            self._journaled += len(exchanges)
+
+    def _tell(self, dones: Sequence[Done | None], error: BaseException | None) -> None:
+        if waiting := [done for done in dones if done is not None]:
+            self._call_back(_tell_all, waiting, error)
+
+    def _call_back(self, function: Callable[..., object], *args: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+            self._call(function, *args)
+
+    def _look_after(self) -> None:
+        """Do what is due: try again, write the counts, look at the disk."""
+        now_s = time.monotonic()
+        if self._away is not None:
+            if now_s >= self._retry_at_s:
+                self._try_again()
+        elif now_s >= self._count_at_s and self._counted != (self._seen, self._journaled, self._dropped):
+            try:
+                self._note_dropped()
+                self._rotation.write([self._count()])
+            except Exception as e:  # noqa: BLE001  # whatever it is, the thread has to go on
+                self._begin_outage(e)
+        self._rotation.look_at_disk()
+
+    def _count(self, more: int = 0, *, is_end: bool = False) -> Counted:
+        """Return the counts as an entry, as they will be when so many more have been committed."""
+        self._counted = seen, journaled, dropped = self._seen, self._journaled + more, self._dropped
+        self._count_at_s = time.monotonic() + COUNT_S
+        at_us = time.time_ns() // 1000
+        return Counted(at_us=at_us, seen=seen, journaled=journaled, dropped=dropped, is_end=is_end)
+
+    def _begin_outage(self, error: Exception) -> None:
+        self._away = error
+        self._away_since_s = time.monotonic()
+        self._retry_at_s = self._away_since_s + RETRY_S
+        reason = plain(error)
+        logger.error(f"the journal in {self._folder} cannot be written: {reason}; exchanges wait in memory")
+        if self._on_trouble is not None:
+            self._call_back(self._on_trouble, reason)
+
+    def _try_again(self) -> None:
+        """Write what was kept; if all of it could be written, the outage is over."""
+        try:
+            while self._kept:
+                part = list(islice(self._kept, BATCH))
+                self._write(part)
+                for exchange in part:
+                    self._kept_bytes -= _size(exchange)
+                    self._kept.popleft()
+            self._note_dropped()
+            self._rotation.write([self._count()])
+        except Exception as e:  # noqa: BLE001  # as above
+            self._away = e
+            self._retry_at_s = time.monotonic() + RETRY_S
+            return
+        self._away = None
+        logger.warning(f"the journal can be written again after {time.monotonic() - self._away_since_s:.1f} s")
+        if self._on_trouble is not None:
+            self._call_back(self._on_trouble, None)
+
+    def _note_dropped(self) -> None:
+        while self._unnoted:
+            notes = list(islice(self._unnoted, BATCH))
+            self._rotation.write(notes)
+            for _ in notes:
+                self._unnoted.popleft()
+
+    def _keep(self, exchanges: Sequence[Exchanged]) -> None:
+        """Keep exchanges in memory until the disk takes them; drop those for which there is no room."""
+        for exchange in exchanges:
+            size = _size(exchange)
+            if self._kept_bytes + size > self._memory_bytes:
+                waiting = f"{len(self._kept)} exchanges wait in memory already"
+                self._drop(_named(exchange, f"the journal cannot be written ({self._reason()}), and {waiting}"))
+                continue
+            try:
+                encoded(exchange)
+            except Exception as e:  # noqa: BLE001  # it would be tried again for ever
+                self._drop(_named(exchange, f"it cannot be written: {e!r}"))
+                continue
+            self._kept.append(exchange)
+            self._kept_bytes += size
+
+    def _reason(self) -> str:
+        return plain(self._away) if self._away is not None else ""
+
+    def _refuse(self, put: _Put, reason: str) -> None:
+        """Drop what was put without writing it."""
+        entry, done = put
+        self._drop(_named(entry, reason) if isinstance(entry, Exchanged) else _unnamed(reason))
+        self._tell([done], Stopped(reason))
+
+    def _drop(self, dropped: Dropped) -> None:
+        if self._is_abandoned and threading.current_thread() is self._thread:
+            return
+        if not self._dropped and self._on_loss is not None:
+            self._call_back(self._on_loss)
+        self._dropped += 1
+        at = (_EPOCH + timedelta(microseconds=dropped.received_us)).isoformat()
+        logger.error(f"lost: {dropped.method} {dropped.path} of {at}: {dropped.reason}")
+        if len(self._unnoted) < NAMES:
+            self._unnoted.append(dropped)
+
+    def _end(self) -> None:
+        if self._away is not None:
+            self._try_again()
+        with suppress(queue.Empty):  # put while the journal was being closed
+            while True:
+                if (late := self._queue.get_nowait()) is not None:
+                    self._commit(self._made([late]))
+        self._drop_kept(f"the recorder stopped while the journal could not be written ({self._reason()})")
+        with suppress(OSError, sqlite3.Error):  # a journal that cannot be written has been told of
+            self._note_dropped()
+            self._rotation.write([self._count(is_end=True)])
+        self._rotation.close()
+        with suppress(OSError):  # Windows does not delete what is open
+            Path(self._lock.lock_file).unlink()
+        self._lock.release()
+
+    def _drop_kept(self, reason: str) -> None:
+        with suppress(IndexError):
+            while True:
+                exchange = self._kept.popleft()
+                self._kept_bytes -= _size(exchange)
+                self._drop(_named(exchange, reason))
+
+
+_Put = tuple[Exchanged | Make, Done | None]
+
+
+def _tell_all(dones: Sequence[Done], error: BaseException | None) -> None:
+    for done in dones:
+        done(error)
+
+
+def _lock(folder: Path, about: About) -> FileLock:
+    """Return the lock that says that a writer lives."""
+    path = folder / f"{segments.writer(about.run, about.worker)}{folders.ALIVE}"
+    try:
+        path.touch(mode=0o600)  # also if it is there: `Folder.look` deletes old ones
+        lock = FileLock(path, timeout=5, mode=0o600, thread_local=False)
+        lock.acquire()
+    except Timeout:
+        raise SettingsError(f"another process writes the journal of {path.stem} in {folder}") from None
+    except OSError as e:
+        raise SettingsError(
+            f"cannot write the journal in {folder}: {plain(e)}", hint="name a folder on a local disk with --journal"
+        ) from e
+    return lock
+
+
+def _size(exchange: Exchanged) -> int:
+    bodies = len(exchange.request_body) + len(exchange.response_body)
+    return _OVERHEAD_BYTES + len(exchange.request) + len(exchange.response or b"") + bodies
+
+
+def _named(exchange: Exchanged, reason: str) -> Dropped:
+    method, _, rest = exchange.request.partition(b"\r\n")[0].decode("latin-1").partition(" ")
+    return Dropped(
+        id=exchange.id,
+        received_us=exchange.received_us,
+        method=method,
+        path=rest.rpartition(" ")[0] or rest,
+        reason=reason,
+        upstream=exchange.upstream,
+    )
+
+
+def _unnamed(reason: str) -> Dropped:
+    """Return a name for what has none: it may have values in it that must not be told."""
+    return Dropped(id="", received_us=time.time_ns() // 1000, method="?", path="?", reason=reason)
