@@ -39,6 +39,10 @@ _SECRETS = {"password", "sslpassword", "passfile", "oauth_client_secret"}
 _ONLY_A_PORT = re.compile(r"[^:]+://[^/:@?]*:[0-9]+(?:/[^@?]*)?\?[a-z_]+=[^?]*\Z")
 """A URL with a port but no user: an @ in its query does not end a password."""
 
+REFUSALS = (exc.DBAPIError, UnicodeError)
+"""What is raised in a transaction if the database does not take a value. Errors of reaching or using it are of these kinds,
+too, until they leave the transaction as `StorageUnavailable`."""
+
 
 class Store:
     """A database that holds recordings.
@@ -142,6 +146,29 @@ class Store:
                 postgres.take_turn(db)
             yield db
             self.require_file()  # a commit to a file that was removed is lost
+
+    def settle(self) -> None:
+        """Wait until all that was committed before is on disk, also if commits do not wait for it.
+
+        Raises:
+            StorageUnavailable: The store cannot be reached or written, or its file was removed or replaced.
+        """
+        self._open_file()
+        # A commit that waits takes all before it along: they are in the same log. An empty one would not be written.
+        with self._translated(), self._connect(sessiontape_write=True) as db:
+            if self.is_sqlite:
+                raw = db.connection.driver_connection
+                assert raw is not None
+                raw.execute("PRAGMA synchronous = FULL")  # not possible in a transaction
+            try:
+                with db.begin():
+                    if not self.is_sqlite:
+                        db.exec_driver_sql("SET LOCAL synchronous_commit = on")
+                    db.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
+                    self.require_file()
+            finally:
+                if self.is_sqlite:
+                    db.invalidate()  # the next connection is opened with its own setting
 
     @contextmanager
     def alone(self, name: str, what: str) -> Iterator[None]:

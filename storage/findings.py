@@ -116,6 +116,15 @@ def replace_of_session(db: Connection, session: str, findings: Iterable[Finding]
     return _replace(db, session, None, list(findings))
 
 
+def replace_of_sessions(db: Connection, found: Mapping[str, Sequence[Finding]]) -> set[str]:
+    """Replace the findings of sessions as wholes, by our ids, as `replace_of_session` does.
+
+    Returns:
+        The ids of those sessions that still exist.
+    """
+    return {id for id, each in found.items() if replace_of_session(db, id, each)}
+
+
 def replace_of_exchange(db: Connection, exchange_id: str, findings: Iterable[Finding]) -> bool:
     """Replace the findings of an exchange, mark it as judged, and update the counts of its session.
 
@@ -127,6 +136,22 @@ def replace_of_exchange(db: Connection, exchange_id: str, findings: Iterable[Fin
     db.execute(delete(UnjudgedRow).where(UnjudgedRow.exchange_id == exchange_id))
     row = db.execute(select(ExchangeRow.session).where(ExchangeRow.id == exchange_id)).first()
     return row is not None and _replace(db, row.session, exchange_id, list(findings))
+
+
+def mark_due(db: Connection, sessions: Mapping[str, bool]) -> None:
+    """Mark sessions whose findings are due, and remove the marks of those whose findings are complete.
+
+    Call it in a transaction of `storage.engine.Store.write`.
+
+    Args:
+        sessions: By our id, whether its findings are due.
+    """
+    table = SessionRow.__table__
+    for is_due in (True, False):
+        ids = [id for id, each in sessions.items() if each is is_due]
+        for place in range(0, len(ids), _IDS_IN_A_STATEMENT):
+            some = table.c.id.in_(ids[place : place + _IDS_IN_A_STATEMENT])
+            db.execute(update(table).where(some).values(findings_due=is_due))  # type: ignore[arg-type]
 
 
 def no_longer_due(db: Connection, judged: Iterable[tuple[str, int]]) -> None:

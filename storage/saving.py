@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -82,10 +82,12 @@ class Saved:
     Attributes:
         touched: All sessions that have changed, or were changed when the batch was saved before.
         unjudged: Ids of the exchanges that still have to be judged, in a session or not, in order.
+        known: Ids of the exchanges that were stored before.
     """
 
     touched: Sequence[Touched] = ()
     unjudged: Sequence[str] = ()
+    known: Collection[str] = ()
 
 
 def save_batch(store: Store, recording: RecordingRun, judged: Sequence[Judged], *, findings_due: bool = False) -> Saved:
@@ -167,7 +169,8 @@ def _with_known(db: Connection, saved: Saved, batch: Sequence[Exchange], known: 
     for each in touched.values():
         each.exchanges[:] = [exchange for exchange in batch if session_of.get(exchange.id) == each.session.id]
     waiting = {*saved.unjudged, *finding_rows.unjudged(db)}
-    return Saved(touched=list(touched.values()), unjudged=[exchange.id for exchange in batch if exchange.id in waiting])
+    unjudged = [exchange.id for exchange in batch if exchange.id in waiting]
+    return Saved(touched=list(touched.values()), unjudged=unjudged, known=known.keys())
 
 
 def new_id() -> str:

@@ -91,11 +91,15 @@ class Counts(_Message, frozen=True, kw_only=True):
         filed: Exchanges of all runs since ingest began.
         findings: Number of findings by severity.
         store_state: ``ok``, or why the store is away.
+        refused: Exchanges that the store would not take.
+        failures: How often judging failed.
     """
 
     filed: int
     findings: dict[str, int]
     store_state: str = "ok"
+    refused: int = 0
+    failures: int = 0
 
 
 class Schemas(_Message, frozen=True, kw_only=True):

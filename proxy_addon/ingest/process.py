@@ -1,0 +1,137 @@
+"""The ingest process: its arguments, its lock, what it says when it is ready, and its end.
+
+The store's URL comes in the environment, because everybody can see the arguments of a process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from proxy_addon.errors import SessiontapeError, StorageUnavailable
+from proxy_addon.ingest.filing import Filer
+from proxy_addon.ingest.reaching import Reaching
+from proxy_addon.ingest.running import Ingest, Parent
+from proxy_addon.ingest.telling import Telling, ToRecorders
+from proxy_addon.journal import folders
+from proxy_addon.journal.alone import Busy, alone
+from proxy_addon.journal.channel import Server
+from proxy_addon.journal.reading import Folder
+
+STORE = "SESSIONTAPE_STORE"
+"""The variable with the URL of the store."""
+END_S = 1.5
+"""How long the end may take after a signal. A store that hangs would keep us; what is cut off is filed by the next."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the ingest process; return its exit code: 2 if the store cannot be used, 0 otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m proxy_addon.ingest", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="the journal")
+    parser.add_argument("--ready-fd", type=int, help="where to say that it is ready: one line of JSON")
+    parser.add_argument("--parent", type=int, help="the process that must have ended before this one ends")
+    parser.add_argument("--nice", type=int, default=0, help="by how much to lower the priority")
+    options = parser.parse_args(arguments)
+    ending = _Ending()
+    with suppress(OSError):
+        os.setpgid(0, 0)  # Ctrl-C on the recorder's terminal is not meant for us
+    with suppress(OSError):
+        os.nice(options.nice)
+    ready = _Ready(options.ready_fd)
+    try:
+        folders.prepare(options.folder)
+        with alone(options.folder):
+            _work(options.folder, os.environ.get(STORE, ""), Parent(options.parent), ready, ending)
+    except Busy:
+        ready.say({"busy": True})
+    except SessiontapeError as e:
+        ready.say({"error": str(e), "hint": e.hint})
+        return 2
+    return 0
+
+
+def _work(folder: Path, store_url: str, parent: Parent, ready: _Ready, ending: _Ending) -> None:
+    """File the folder.
+
+    Raises:
+        SessiontapeError: The store cannot be used, and was never reached before, or is not for us.
+    """
+    reaching = Reaching(store_url)
+    with closing(reaching), closing(Folder(folder)) as read, closing(Server(folder)) as server:
+        said: dict[str, Any] = {"ready": True}
+        try:
+            reaching.prepare()
+        except StorageUnavailable as e:
+            if not folders.was_reached(folder):
+                raise
+            said["away"] = str(e)
+        else:
+            folders.mark_reached(folder)
+        lines = ToRecorders(server)
+        with _logging_to(lines):
+            filer = Filer(folder, read, reaching, Telling(server))
+            # What has been made so far stays, and what is made from now on seldom has circles.
+            gc.freeze()
+            gc.set_threshold(100_000, 20, 100)
+            ready.say(said)
+            Ingest(folder, filer, server, lines, parent).run(lambda: ending.is_asked)
+
+
+@contextmanager
+def _logging_to(lines: ToRecorders) -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(lines)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(lines)
+        root.setLevel(before)
+
+
+class _Ready:
+    """The end of the pipe where the recorder waits for us to be ready."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    def say(self, what: Mapping[str, Any]) -> None:
+        """Say it, once; nothing can be said afterwards."""
+        if self._descriptor is None:
+            return
+        descriptor, self._descriptor = self._descriptor, None
+        with suppress(OSError):  # nobody listens any more
+            os.write(descriptor, json.dumps(what).encode() + b"\n")
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+class _Ending:
+    """Notes SIGTERM; SIGINT is not meant for us.
+
+    Attributes:
+        is_asked: Whether to end.
+    """
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        signal.signal(signal.SIGTERM, self._receive)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def _receive(self, _: int, __: FrameType | None) -> None:
+        if not self.is_asked:
+            self.is_asked = True
+            end = threading.Timer(END_S, os._exit, (0,))
+            end.daemon = True
+            end.start()
