@@ -6,13 +6,14 @@ Each writer's are in a file that is a segment, too: moved back into the journal'
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
-from proxy_addon.journal import folders
-from proxy_addon.journal.entries import About, Entry, encoded
+from proxy_addon.journal import folders, segments
+from proxy_addon.journal.entries import VERSION, About, Entry, encoded
 
 
 def keep(folder: Path, about: About, entry: Entry, reason: str) -> Path:
@@ -29,22 +30,22 @@ def keep(folder: Path, about: About, entry: Entry, reason: str) -> Path:
     Raises:
         OSError: The file cannot be written.
     """
-    path = folders.aside(folder) / f"{about.run}.{about.worker:03d}.000000{folders.SEGMENT}"
-    path.touch(0o600)
     try:
+        path = folders.aside(folder) / str(segments.Name(about.run, about.worker, 0))  # a writer's own begin with 1
+        path.touch(0o600)
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
             db.execute("PRAGMA synchronous = FULL")
             db.execute("BEGIN IMMEDIATE")
-            db.execute("CREATE TABLE IF NOT EXISTS about (x)")
-            db.execute("CREATE TABLE IF NOT EXISTS entries (n INTEGER PRIMARY KEY, x BLOB)")
-            db.execute("CREATE TABLE IF NOT EXISTS reasons (n INTEGER PRIMARY KEY, x)")
+            db.execute("CREATE TABLE IF NOT EXISTS about (x TEXT)")
+            db.execute("CREATE TABLE IF NOT EXISTS entries (n INTEGER PRIMARY KEY, crc INTEGER, x BLOB)")
+            db.execute("CREATE TABLE IF NOT EXISTS reasons (n INTEGER PRIMARY KEY, x TEXT)")
             if db.execute("SELECT 1 FROM about").fetchone() is None:
                 db.execute("INSERT INTO about VALUES (?)", (msgspec.json.encode(about).decode(),))
-            raw = encoded(entry)
+            raw = encoded([entry])
             if db.execute("SELECT 1 FROM entries WHERE x = ?", (raw,)).fetchone() is None:
-                number = db.execute("INSERT INTO entries (x) VALUES (?)", (raw,)).lastrowid
-                db.execute("INSERT INTO reasons VALUES (?, ?)", (number, reason))
-            db.execute("PRAGMA user_version = 1")
+                row = db.execute("INSERT INTO entries (crc, x) VALUES (?, ?)", (zlib.crc32(raw), raw))
+                db.execute("INSERT INTO reasons VALUES (?, ?)", (row.lastrowid, reason))
+            db.execute(f"PRAGMA user_version = {VERSION}")
             db.execute("COMMIT")
     except sqlite3.Error as e:
         raise OSError(f"cannot write {path}: {e}") from e
