@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # this is also for the conversation, which knows nothing of m
     from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 MARK = b"Sessiontape-Recorder"
-"""Name of the header by which recorders know requests that they sent; only other recorders ever get it."""
+"""Name of the header by which recorders know requests that they sent, one line for each; only other recorders get it."""
 
 ITSELF = "the upstream is this recorder itself"
 ROUND = "the request has come back to the recorder that sent it"
@@ -66,6 +66,11 @@ def reaches(address: Address, listening: Iterable[Address]) -> bool:
     return any(port == each[1] and _takes(_ip(each), ip) for each in listening)
 
 
+def is_refused_as_loop(error: str) -> bool:
+    """Whether mitmproxy refused to connect to itself, by the error of the connection; it knows a few spellings."""
+    return "Request destination unknown" in error
+
+
 def _takes(listener: _IP, ip: _IP) -> bool:
     if ip.is_unspecified:  # as a destination, it means this machine
         return listener.is_loopback or listener.is_unspecified
@@ -101,7 +106,7 @@ class Loops:
             run: Id of the recorder run, which all its processes share.
             listening: Returns the addresses that this recorder listens on.
         """
-        self.run = run.encode()
+        self.run = run
         self._listening = listening
         self._folder = folder
         self._ours: set[tuple[_IP, int]] = set()
@@ -137,10 +142,6 @@ class Loops:
             self._announced_at_ns = changed_at_ns
         return reaches(server, self._announced)
 
-    def has_come_round(self, mark: bytes | None) -> bool:
-        """Whether the value of a mark says that this recorder has forwarded the request before."""
-        return mark is not None and self.run in mark.replace(b" ", b"").split(b",")
-
-    def passed_on(self, mark: bytes | None) -> bytes:
-        """Return the value of the mark of a request, ours added to those with which it came."""
-        return b", ".join(filter(None, (mark, self.run)))
+    def has_come_round(self, marks: Iterable[str]) -> bool:
+        """Whether the marks of a request say that this recorder has forwarded it before."""
+        return self.run in marks

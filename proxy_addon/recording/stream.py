@@ -44,7 +44,7 @@ from proxy_addon.recording.internals import (
     ResponseProtocolError,
     SendHttp,
 )
-from proxy_addon.recording.loops import ITSELF, MARK, ROUND, Loops
+from proxy_addon.recording.loops import ITSELF, MARK, ROUND, Loops, is_refused_as_loop
 
 _OUTCOME = "sessiontape.outcome"
 _ASKED = "sessiontape.asked"
@@ -149,7 +149,7 @@ class TapeStream(HttpStream):
     def __init__(self, context: Context, stream_id: int, loops: Loops | None = None) -> None:
         super().__init__(context, stream_id)
         self._loops = loops
-        self._mark: bytes | None = None
+        self._marks: list[str] = []
         self._alarm: commands.RequestWakeup | None = None
         self._refused = False
 
@@ -172,8 +172,9 @@ class TapeStream(HttpStream):
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, RequestHeaders):
-            mark = event.request.headers.pop(MARK, None)  # before any hook sees it
-            self._mark = mark.encode("latin-1", "replace") if mark is not None else None
+            headers = event.request.headers
+            self._marks = headers.get_all(MARK)
+            headers.set_all(MARK, [])  # before any hook sees it
         running = self._time_out() if isinstance(event, events.Wakeup) else super()._handle_event(event)
         reply = None
         while True:
@@ -201,7 +202,7 @@ class TapeStream(HttpStream):
                 yield from self._refuse_loop(ITSELF)
                 return False
             if self._loops.is_recorder(peer):
-                self.flow.request.headers[MARK] = self._loops.passed_on(self._mark)
+                self.flow.request.headers.set_all(MARK, [*self._marks, self._loops.run])
         if connected:
             self.flow.metadata[_ASKED] = True
         return bool(connected)
@@ -210,7 +211,7 @@ class TapeStream(HttpStream):
         if self._loops is None:
             return False
         device = self.context.client.peername
-        return self._loops.has_come_round(self._mark) or (device is not None and self._loops.is_ours(device))
+        return self._loops.has_come_round(self._marks) or (device is not None and self._loops.is_ours(device))
 
     def _refuse_loop(self, reason: str) -> Commands:
         self.flow.metadata[_LOOP] = True
@@ -240,7 +241,10 @@ class TapeStream(HttpStream):
         """Note the outcome before the error hook asks for it, and say in plain words what went wrong upstream."""
         self._disarm()
         self.flow.metadata.setdefault(_OUTCOME, self._ended_by(event).value)
-        if isinstance(event, ResponseProtocolError):
+        if isinstance(event, ResponseProtocolError) and is_refused_as_loop(event.message):
+            self.flow.metadata[_LOOP] = True
+            event.message = ITSELF
+        elif isinstance(event, ResponseProtocolError):
             event.message = why_unconnected(self.flow.request.host, event.message)
         if self.request_body_buf:
             # The device left in the middle of its body; keep what has arrived.

@@ -47,7 +47,7 @@ from proxy_addon.recording.lane.conversation import (
     ToDevice,
     ToUpstream,
 )
-from proxy_addon.recording.loops import ITSELF, Loops
+from proxy_addon.recording.loops import ITSELF, Loops, is_refused_as_loop
 
 logger = logs.logger(__name__)
 
@@ -393,15 +393,14 @@ class Lane(Layer):
             is_recorder = loops.is_recorder(peer)
             yield from self._do(self._conversation.connected(peer, now_us, is_recorder=is_recorder), now_us)
             return
-        host = server.address[0] if server.address else ""
-        if error is None or error.startswith("Connection killed: Request destination unknown"):
-            reason = ITSELF
-            told.tell("loop", reason, None)
-        else:
-            reason = why_unconnected(host, error)
-            told.unreachable(reason)
         yield from self._drop_upstream()
-        yield from self._do(self._conversation.unconnected(reason, now_us), now_us)
+        if error is None or is_refused_as_loop(error):
+            told.tell("loop", ITSELF, None)
+            yield from self._do(self._conversation.unconnected(ITSELF, now_us, status=508), now_us)
+        else:
+            reason = why_unconnected(server.address[0] if server.address else "upstream", error)
+            told.unreachable(reason)
+            yield from self._do(self._conversation.unconnected(reason, now_us), now_us)
 
     # Actions -----------------------------------------------------------------------------------------------------
 
