@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
+from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import config_option, given, local_option, store_option
 from proxy_addon.cli.output import while_read
 from proxy_addon.reporting.words import counted
@@ -186,7 +187,6 @@ def _moments(session: Session, exchanges: Iterable[Exchange]) -> dict[int, Momen
 def _filtered(store_url: str, filters: Filters, judge: _Judge, *, allow_empty: bool) -> Iterator[Subject]:
     """Judge the sessions that pass the filters."""
     from storage import sessions  # noqa: PLC0415
-    from storage.opening import reading  # noqa: PLC0415
 
     with reading(store_url) as db:
         if not allow_empty:
@@ -200,7 +200,6 @@ def _tell_of_those_outside(store_url: str, filters: Filters, policy: Policy) -> 
     from proxy_addon.core.findings import CHECKER_FAILED  # noqa: PLC0415
     from proxy_addon.core.rules import RULES  # noqa: PLC0415
     from storage import exchanges  # noqa: PLC0415
-    from storage.opening import reading  # noqa: PLC0415
 
     asked = [rule.id for rule in RULES.values() if policy.severity(rule) is not None and policy.asks_for(rule)]
     asked += {CHECKER_FAILED} - policy.ignore
@@ -219,7 +218,6 @@ def _named(store_url: str, names: Sequence[str], judge: _Judge) -> Iterator[Subj
     from proxy_addon.cli import sources  # noqa: PLC0415
     from proxy_addon.files.sessions import is_file_name, path_in  # noqa: PLC0415
     from storage import sessions  # noqa: PLC0415
-    from storage.opening import reading  # noqa: PLC0415
 
     of_files = [name for name in dict.fromkeys(names) if is_file_name(name)]
     of_store = [name for name in names if name not in of_files]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
+from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import config_option, store_option
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ def delete(
     from proxy_addon.reporting.words import counted  # noqa: PLC0415
     from storage import sessions  # noqa: PLC0415
     from storage.engine import Store  # noqa: PLC0415
-    from storage.opening import reading  # noqa: PLC0415
 
     require_selection(names, filters, everything=everything, verb="deleted")
     with reading(store_url) as db:

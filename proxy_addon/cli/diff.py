@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxy_addon.cli import sources
+from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import config_option, given, json_option, local_option, store_option
 from proxy_addon.cli.output import while_read
 from proxy_addon.core.exchange import Exchange
@@ -89,7 +90,6 @@ def diff(
     from proxy_addon.reporting.tables import print_pairs  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console, print_json, printable, session_heading  # noqa: PLC0415
     from storage import runs  # noqa: PLC0415
-    from storage.opening import reading  # noqa: PLC0415
 
     if (b is None) == (run_name is None):
         raise click.UsageError("name two sessions, or one session and --run RUN")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxy_addon.cli.filters import filter_options
+from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import json_option, local_option, store_option
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ def exchanges(*, limit: int | None, filters: Filters, as_json: bool, local: bool
     from proxy_addon.reporting.terminal import console, print_json  # noqa: PLC0415
     from storage import findings  # noqa: PLC0415
     from storage.exchanges import of_none  # noqa: PLC0415
-    from storage.opening import reading  # noqa: PLC0415
 
     with reading(store_url) as db:
         found = of_none(db, filters, limit=limit)

@@ -18,6 +18,7 @@ import click
 
 from proxy_addon import __version__
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
+from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import config_option, json_option, store_option, token_options
 from proxy_addon.cli.output import while_read
 from proxy_addon.core.exchange import Exchange
@@ -122,7 +123,6 @@ class _Sessions:
         from proxy_addon.cli import sources  # noqa: PLC0415
         from proxy_addon.files.sessions import is_file_name  # noqa: PLC0415
         from storage import sessions  # noqa: PLC0415
-        from storage.opening import reading  # noqa: PLC0415
 
         if not self._names or not all(map(is_file_name, self._names)):
             self._db = self._stack.enter_context(reading(self._store_url))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from proxy_addon.cli import sources
+from proxy_addon.cli.opening import reading
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.errors import SettingsError
 from proxy_addon.files import sessions as names
@@ -22,7 +23,6 @@ def attempts(store_url: str, name: str) -> Sequence[HeldSession]:
         NotFound: The name means no session or several; the hint lists candidates.
     """
     from storage import exchanges, sessions  # noqa: PLC0415  # --help does without
-    from storage.opening import reading  # noqa: PLC0415
 
     if names.is_file_name(name):
         return _in_file(name)

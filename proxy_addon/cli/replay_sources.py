@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from proxy_addon.cli.opening import filed
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.fixtures.listed import UNKNOWN_ID
@@ -64,6 +65,7 @@ def opened(names: Sequence[str], store_url: str) -> Iterator[ReplaySource]:
         own = stack.enter_context(closing(Store(store_url)))
         is_there = not of_files or own.path is None or own.path.exists()
         if is_there:
+            filed(store_url)
             with own.read() as db:
                 revision.require(db, own)
         if not of_files:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import SERVER_URL, json_option, local_option, store_option
 from proxy_addon.cli.output import while_read
 from proxy_addon.core.urls import ServerUrl
@@ -146,7 +147,6 @@ def diff(*, event_type: str, before: str | None, after: str | None, upstream: st
 
 def _versions(store_url: str) -> list[StoredSchema]:
     from storage import schemas as stored  # noqa: PLC0415
-    from storage.opening import reading  # noqa: PLC0415
 
     with reading(store_url) as db:
         return stored.versions(db)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from proxy_addon.cli.opening import reading
 from proxy_addon.core.fixtures.captures import Capture, Tally
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.wording import visible
@@ -109,7 +110,6 @@ def held_anywhere(name: str, store_url: str) -> HeldSession:
         StorageError: The store cannot be read.
     """
     from storage import exchanges, sessions  # noqa: PLC0415  # as above
-    from storage.opening import reading  # noqa: PLC0415
 
     if names.is_file_name(name):
         return held(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,3 +45,36 @@ def await_filed(path: Path | None, label: str, timeout_s: float = 2.0) -> list[L
         if waiting is not None:
             left.append(Left(folder, waiting.entries))
     return left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the journals of a store on this machine tell of its recorder runs.
+
+    Attributes:
+        living: Ids of the runs of which a process still writes.
+        held: How many entries of each run wait; runs of which none does are left out.
+    """
+
+    living: frozenset[str]
+    held: Mapping[str, int]
+
+
+def known(path: Path | None, label: str) -> Known | None:
+    """Return what the journals of a store on this machine tell; None if it has none, or one cannot be looked into.
+
+    Args:
+        path: As of `await_filed`, and so is ``label``.
+    """
+    from proxy_addon.journal import reading  # noqa: PLC0415  # as above
+
+    living: set[str] = set()
+    held: Counter[str] = Counter()
+    found = folders.all_of(folders.default(path, label))
+    try:
+        for folder in found:
+            living |= reading.living(folder)
+            held.update(reading.waiting_of(folder))
+    except OSError:
+        return None
+    return Known(living=frozenset(living), held=held) if found else None

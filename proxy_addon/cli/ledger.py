@@ -1,0 +1,106 @@
+"""``sessiontape ledger``: recorder runs, and what became of all that they saw."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import click
+
+from proxy_addon.cli.opening import reading
+from proxy_addon.cli.options import json_option, local_option, store_option
+from proxy_addon.cli.output import while_read
+
+if TYPE_CHECKING:
+    from proxy_addon.core.books import Balance, Books
+    from proxy_addon.journal.awaiting import Known
+
+_SILENCE = timedelta(seconds=90)
+"""After how long without a sign of life a recorder of another machine counts as killed; an idle one gives one every 30 s."""
+
+
+@click.command()
+@click.argument("name", metavar="[RUN]", required=False)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List only the newest N.")
+@json_option
+@local_option
+@store_option
+def ledger(*, name: str | None, limit: int | None, as_json: bool, local: bool, store_url: str) -> None:
+    """List recorder runs with what became of all that they saw, newest first, or show one of them with its losses.
+
+    RUN is the id of a run, a unique prefix of it, the name of its recording, or 'last' for the newest.
+
+    The books of a run balance if it is known what became of each exchange that it saw: it is stored, waits in the journal,
+    was refused by the store, was dropped because the journal could not be written, or was in flight when the recorder
+    was killed.
+
+    Exit code: 1 if the books of a run that is shown do not balance.
+    """
+    # Imported here because --help must not wait for the database.
+    from proxy_addon.core.books import of_run  # noqa: PLC0415
+    from proxy_addon.journal import awaiting  # noqa: PLC0415
+    from proxy_addon.reporting import books as reporting  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console, print_json  # noqa: PLC0415
+    from storage import losses, recorders  # noqa: PLC0415
+    from storage.engine import hide_password, sqlite_path  # noqa: PLC0415
+
+    path, label = sqlite_path(store_url), hide_password(store_url)
+    with reading(store_url) as db:
+        before = awaiting.known(path, label)
+        found = recorders.all_of(db, limit) if name is None else recorders.find(db, name)
+        runs = [list(processes) for _, processes in groupby(found, key=lambda each: each.id)]
+        lost = losses.of_recorder(db, runs[0][0].id) if name is not None else []
+        journals = _Journals(before, awaiting.known(path, label), are_here=path is not None)
+    balances = [journals.balance(of_run(processes)) for processes in runs]
+    with while_read():  # the exit code counts even if nobody reads the rest
+        if name is not None:
+            (balance,), (processes,) = balances, runs
+            if as_json:
+                print_json(reporting.run_document(balance, processes, lost))
+            else:
+                reporting.print_run(console(), balance, processes, lost, local=local)
+        elif as_json:
+            numbers = map(len, runs)
+            print_json([reporting.balance_document(*each) for each in zip(balances, numbers, strict=True)])
+        elif balances:
+            reporting.print_ledger(console(), balances, local=local)
+        else:
+            click.echo("no recorder runs yet; 'sessiontape record' starts one", err=True)
+    sys.exit(0 if all(balance.is_balanced for balance in balances) else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Journals:
+    """The journals of a store, before and after it was read.
+
+    Attributes:
+        are_here: Whether all of them are on this machine, because the store is a file.
+    """
+
+    before: Known | None
+    after: Known | None
+    are_here: bool
+
+    def balance(self, books: Books) -> Balance:
+        """Return how the books of a run stand."""
+        from proxy_addon.core.books import Stand, balance_of  # noqa: PLC0415  # as above
+
+        if books.ended_at is not None:
+            stand = Stand.ENDED
+        elif self.after is not None and books.id in self.after.living:
+            stand = Stand.RUNNING
+        elif self.are_here or datetime.now(UTC) - books.seen_at > _SILENCE:
+            stand = Stand.KILLED
+        else:
+            stand = Stand.RUNNING
+        return balance_of(books, stand, None if stand is Stand.RUNNING else self._held(books.id))
+
+    def _held(self, run: str) -> int | None:
+        """Return how many exchanges of a run wait; None if that is not known, or changed while the store was read."""
+        held = [0 if known is None else known.held.get(run, 0) for known in (self.before, self.after)]
+        if held[0] != held[1]:
+            return None
+        return held[0] if held[0] or self.are_here else None
