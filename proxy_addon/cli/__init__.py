@@ -42,6 +42,7 @@ COMMANDS = {
     "runs": "List replay runs, or show one of them.",
     "expect": "Write a session to a file with which tests compare.",
     "diff": "Compare two sessions, or a session with its replay.",
+    "ledger": "List recorder runs, and what became of all that they saw.",
     "db": "Create, upgrade and check the store.",
     "demo": "Watch a short tour: record, check and replay a session.",
 }

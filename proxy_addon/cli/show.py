@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import config_option, json_option, local_option, store_option
+from proxy_addon.core.books import Loss
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Judgement, Verdict
 from proxy_addon.core.sessions import AsOf, FindingCounts, Session
@@ -46,7 +48,7 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, local: 
         exchange_documents,
         finding_document,
         holes_document,
-        session_document,
+        listed_document,
     )
     from proxy_addon.reporting.metrics import metrics_document  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console, print_json  # noqa: PLC0415
@@ -66,7 +68,7 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, local: 
             judgement = shown.judgement()
             print_json(
                 {
-                    "session": session_document(shown.session, at),
+                    "session": listed_document(shown.session, at, shown.gaps),
                     "exchanges": exchanges,
                     "findings": [finding_document(finding) for finding in judgement.of_session],
                     "holes": holes_document(judgement.holes),
@@ -75,7 +77,9 @@ def show(*, name: str, bodies: bool, config: Path | None, as_json: bool, local: 
             )
         else:
             timeline = Timeline(console(), shown.session, at, local=local)
-            timeline.print(shown.exchanges, shown.findings, shown.judgement, shown.metrics, bodies=bodies)
+            timeline.print(
+                shown.exchanges, shown.findings, shown.judgement, shown.metrics, bodies=bodies, gaps=shown.gaps
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +91,7 @@ class _Shown:
         findings: The findings of exchanges, by exchange id.
         judgement: Returns the judgement of the session as a whole.
         metrics: Returns what reports will count.
+        gaps: What was lost of it, by time of arrival.
     """
 
     session: Session
@@ -94,14 +99,14 @@ class _Shown:
     findings: Mapping[str, Verdict]
     judgement: Callable[[], Judgement]
     metrics: Callable[[], Metrics]
+    gaps: Sequence[Loss] = ()
 
 
 def _of_store(stack: ExitStack, store_url: str, name: str, at: AsOf, policy: Policy) -> _Shown:
     from proxy_addon.core.audits.watching import MetricsWatch  # noqa: PLC0415
     from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415
-    from storage import findings, sessions  # noqa: PLC0415
+    from storage import findings, losses, sessions  # noqa: PLC0415
     from storage.exchanges import of_session  # noqa: PLC0415
-    from storage.opening import reading  # noqa: PLC0415
 
     db = stack.enter_context(reading(store_url))
     session = sessions.find(db, name)
@@ -115,6 +120,7 @@ def _of_store(stack: ExitStack, store_url: str, name: str, at: AsOf, policy: Pol
         findings=findings.of_exchanges(db, session.id),
         judgement=watch.judgement,
         metrics=lambda: counting.metrics(is_over=session.is_over(at)),
+        gaps=losses.of_session(db, session.id) if session.lost else (),
     )
 
 

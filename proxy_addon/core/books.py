@@ -151,9 +151,9 @@ def balance_of(books: Books, stand: Stand, held: int | None) -> Balance:
         held: How many exchanges of the run its journal holds that are not stored; None if that is not known, and the
             journal is believed to hold what it should.
     """
-    books = _agreed(books, held or 0)
-    waiting = books.waiting if held is None else held
     is_over = stand is Stand.ENDED
+    books = _agreed(books, 0 if is_over else held or 0)  # the last counts of a run that has ended are right
+    waiting = books.waiting if held is None else min(held, books.waiting)
     return Balance(
         books=books,
         stand=stand,

@@ -12,6 +12,8 @@ import struct
 import sys
 import time
 import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -350,6 +352,41 @@ def waiting(folder: Path) -> Waiting | None:
     """Return what waits in a folder, without changing anything; None if nothing does or there is no folder."""
     entries = size = 0
     oldest_us = None
+    for name, (number, first) in _unfiled(folder, _number_and_first):
+        if not number:
+            continue
+        path = folder / str(name)
+        entries += number
+        size += sum(each.stat().st_size for each in (path, segments.beside(path, segments.LOG)) if each.exists())
+        received_us = next((each.received_us for each in first if isinstance(each, Exchanged)), None)
+        if received_us is not None:
+            oldest_us = min(received_us, oldest_us or received_us)
+    return Waiting(entries=entries, bytes=size, oldest_us=oldest_us) if entries else None
+
+
+def waiting_of(folder: Path) -> dict[str, int]:
+    """Return how many exchanges of each run wait in a folder, by its id, without changing anything.
+
+    Unlike `waiting`, this reads all that waits.
+    """
+    found: Counter[str] = Counter()
+    for name, number in _unfiled(folder, _exchanges):
+        found[name.run] += number
+    return {run: number for run, number in found.items() if number}
+
+
+def living(folder: Path) -> set[str]:
+    """Return the ids of the runs of which a process may still write into a folder, without changing anything."""
+    writers = (path.name.removesuffix(folders.ALIVE) for path in folder.glob(f"*{folders.ALIVE}"))
+    return {writer.partition(".")[0] for writer in writers if is_alive(folder, writer)}
+
+
+def _unfiled[T](folder: Path, look: Callable[[sqlite3.Connection, int], T]) -> Iterator[tuple[segments.Name, T]]:
+    """Yield what is found in segments that may have entries that are not filed; those that cannot be read are left out.
+
+    Args:
+        look: Is given a segment, and the number of its last entry that is filed.
+    """
     filed: dict[str, tuple[int, int]] = {}
     for path in sorted(folder.glob(f"*{segments.SUFFIX}")):
         if (name := segments.Name.parse(path.name)) is None:
@@ -359,18 +396,22 @@ def waiting(folder: Path) -> Waiting | None:
         number, at = filed[name.writer]
         if name.number < number:
             continue
-        after = at if name.number == number else 0
-        with suppress(sqlite3.Error, OSError, TypeError, ValueError), closing(_open(path)) as db:
-            last = db.execute("SELECT max(n) FROM entries").fetchone()[0] or 0
-            if last <= after:
-                continue
-            entries += last - after
-            size += sum(each.stat().st_size for each in (path, segments.beside(path, segments.LOG)) if each.exists())
-            row = db.execute("SELECT x FROM entries WHERE n > ? ORDER BY n LIMIT 1", (after,)).fetchone()
-            first = next((each.received_us for each in _entries(row[0]) if isinstance(each, Exchanged)), None)
-            if first is not None:
-                oldest_us = min(first, oldest_us or first)
-    return Waiting(entries=entries, bytes=size, oldest_us=oldest_us) if entries else None
+        with suppress(sqlite3.Error, OSError, msgspec.MsgspecError, TypeError, ValueError), closing(_open(path)) as db:
+            found = look(db, at if name.number == number else 0)
+            yield name, found
+
+
+def _number_and_first(db: sqlite3.Connection, after: int) -> tuple[int, list[Entry]]:
+    last = db.execute("SELECT max(n) FROM entries").fetchone()[0] or 0
+    if last <= after:
+        return 0, []
+    row = db.execute("SELECT x FROM entries WHERE n > ? ORDER BY n LIMIT 1", (after,)).fetchone()
+    return last - after, _entries(row[0])
+
+
+def _exchanges(db: sqlite3.Connection, after: int) -> int:
+    rows = db.execute("SELECT x FROM entries WHERE n > ?", (after,))
+    return sum(isinstance(entry, Exchanged) for (x,) in rows for entry in _entries(x))
 
 
 def _filed(folder: Path, writer: str) -> tuple[int, int]:

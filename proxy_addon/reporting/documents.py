@@ -41,7 +41,7 @@ def json_list(head: Document, name: str, items: Iterable[Document], tail: Docume
 
 
 def session_document(session: Session, as_of: AsOf) -> Document:
-    """Return a session as listed by ``sessions --json``, but for its gaps; see `gaps_document`."""
+    """Return what is known of a session by itself."""
     counts = session.finding_counts(as_of)
     return {
         "id": session.id,
@@ -69,12 +69,17 @@ def session_document(session: Session, as_of: AsOf) -> Document:
     }
 
 
-def gaps_document(losses: Iterable[Loss]) -> list[Document]:
-    """Return where a session has gaps, because exchanges of it were lost."""
-    return [
+def listed_document(session: Session, as_of: AsOf, gaps: Iterable[Loss]) -> Document:
+    """Return a session as listed by ``sessions --json``.
+
+    Args:
+        gaps: What was lost of it, by time of arrival.
+    """
+    lost = [
         {"received_at": iso(loss.received_at), "method": loss.method, "path": loss.path, "reason": loss.reason}
-        for loss in losses
+        for loss in gaps
     ]
+    return {**session_document(session, as_of), "gaps": lost}
 
 
 def exchange_documents(exchanges: Iterable[Exchange], verdicts: Mapping[str, Verdict]) -> Iterable[Document]:
