@@ -24,8 +24,8 @@ def test_what_is_kept_can_be_filed_again(tmp_path):
         reasons = db.execute("SELECT x FROM reasons ORDER BY n").fetchall()
     assert reasons == [(f"no room for {entry.id}",) for entry in REFUSED]
     shutil.move(path, tmp_path)
-    folder = Folder(tmp_path)
-    (writer,) = folder.look()
-    assert (writer.is_alive, writer.segments[0].about) == (False, ABOUT)
-    assert [entry for _, entry in writer.segments[0].more()] == REFUSED
-    assert (writer.segments[0].more(), writer.segments[0].damage) == ([], None)
+    with closing(Folder(tmp_path)) as folder:
+        (writer,) = folder.look()
+        assert (writer.is_alive, writer.segments[0].about) == (False, ABOUT)
+        assert [entry for _, entry in writer.segments[0].more()] == REFUSED
+        assert (writer.segments[0].more(), writer.segments[0].damage) == ([], None)

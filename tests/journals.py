@@ -1,0 +1,81 @@
+"""Journals for tests, written as a recorder writes them, of exchanges that tests build."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.journal import folders, segments
+from proxy_addon.journal.entries import About, Counted, Entry, Exchanged, encoded
+from tests.builders import BEGIN
+
+BEGIN_US = int(BEGIN.timestamp()) * 1_000_000
+UPSTREAM = "https://upstream.example"
+
+
+def about(run: str = "run1", **values: Any) -> About:
+    """Return who writes."""
+    return About(**{"run": run, "started_us": BEGIN_US, "program": "1.2.3", "engine": "lane", "upstream": UPSTREAM} | values)
+
+
+def entry(of: Exchange) -> Exchanged:
+    """Return the entry of an exchange."""
+    asked, answer = of.request, of.response
+    line = f"{asked.method} {asked.path} {asked.http_version}"
+    return Exchanged(
+        id=of.id,
+        received_us=int(of.received_at.timestamp() * 1_000_000),
+        outcome=of.outcome.value,
+        request=_head(line, asked.headers),
+        request_body=asked.body,
+        is_complete=asked.complete,
+        response=_head(f"{answer.http_version} {answer.status} {answer.reason}", answer.headers) if answer else None,
+        response_body=answer.body if answer else b"",
+        duration_us=of.duration_us,
+        client=of.client_address,
+        server=of.server_address,
+        upstream=None if of.upstream == UPSTREAM else of.upstream,
+        reason=of.reason,
+    )
+
+
+def counted(seen: int, *, journaled: int | None = None, is_end: bool = False, **values: Any) -> Counted:
+    """Return the books of a writer."""
+    journaled = seen if journaled is None else journaled
+    return Counted(**{"at_us": BEGIN_US + 1, "seen": seen, "journaled": journaled, "is_end": is_end} | values)
+
+
+def write(folder: Path, entries: Iterable[Entry], who: About | None = None, *, number: int = 1, commit: int = 7) -> Path:
+    """Write a finished segment, with so many entries in each commit; return its path."""
+    who = who or about()
+    folders.prepare(folder)
+    path = folder / str(segments.Name(who.run, who.worker, number))
+    segments.create(path, who, durable=False, log_bytes=0)
+    segments.publish(path, durable=False)
+    append(path, list(entries), commit=commit)
+    return path
+
+
+def append(path: Path, entries: Sequence[Entry], *, commit: int = 7) -> None:
+    """Add to a segment, which stays as the process that wrote it would leave it."""
+    growing = segments.Growing(path, durable=False)
+    growing.count = _count(path)
+    for place in range(0, len(entries), commit):
+        some = entries[place : place + commit]
+        growing.append(len(some), encoded(some))
+    growing.close()
+
+
+def _count(path: Path) -> int:
+    import sqlite3  # noqa: PLC0415
+    from contextlib import closing  # noqa: PLC0415
+
+    with closing(sqlite3.connect(path)) as db:
+        db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+        return int(db.execute("SELECT coalesce(max(n), 0) FROM entries").fetchone()[0])
+
+
+def _head(line: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    return "".join([f"{line}\r\n", *(f"{name}: {value}\r\n" for name, value in headers), "\r\n"]).encode("latin-1")
