@@ -17,7 +17,9 @@ UPSTREAM = "https://upstream.example"
 
 def about(run: str = "run1", **values: Any) -> About:
     """Return who writes."""
-    return About(**{"run": run, "started_us": BEGIN_US, "program": "1.2.3", "engine": "lane", "upstream": UPSTREAM} | values)
+    return About(
+        **{"run": run, "started_us": BEGIN_US, "program": "1.2.3", "engine": "lane", "upstream": UPSTREAM} | values
+    )
 
 
 def entry(of: Exchange) -> Exchanged:
@@ -47,7 +49,9 @@ def counted(seen: int, *, journaled: int | None = None, is_end: bool = False, **
     return Counted(**{"at_us": BEGIN_US + 1, "seen": seen, "journaled": journaled, "is_end": is_end} | values)
 
 
-def write(folder: Path, entries: Iterable[Entry], who: About | None = None, *, number: int = 1, commit: int = 7) -> Path:
+def write(
+    folder: Path, entries: Iterable[Entry], who: About | None = None, *, number: int = 1, commit: int = 7
+) -> Path:
     """Write a finished segment, with so many entries in each commit; return its path."""
     who = who or about()
     folders.prepare(folder)
@@ -58,23 +62,14 @@ def write(folder: Path, entries: Iterable[Entry], who: About | None = None, *, n
     return path
 
 
-def append(path: Path, entries: Sequence[Entry], *, commit: int = 7) -> None:
-    """Add to a segment, which stays as the process that wrote it would leave it."""
+def append(path: Path, entries: Sequence[Entry], *, count: int = 0, commit: int = 7) -> None:
+    """Add to a segment that has so many entries; it stays as a process that was killed would leave it."""
     growing = segments.Growing(path, durable=False)
-    growing.count = _count(path)
+    growing.count = count
     for place in range(0, len(entries), commit):
         some = entries[place : place + commit]
         growing.append(len(some), encoded(some))
     growing.close()
-
-
-def _count(path: Path) -> int:
-    import sqlite3  # noqa: PLC0415
-    from contextlib import closing  # noqa: PLC0415
-
-    with closing(sqlite3.connect(path)) as db:
-        db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
-        return int(db.execute("SELECT coalesce(max(n), 0) FROM entries").fetchone()[0])
 
 
 def _head(line: str, headers: Iterable[tuple[str, str]]) -> bytes:

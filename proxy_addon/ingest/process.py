@@ -57,6 +57,9 @@ def main(arguments: Sequence[str]) -> int:
     except SessiontapeError as e:
         ready.say({"error": str(e), "hint": e.hint})
         return 2
+    except OSError as e:
+        ready.say({"error": f"cannot use the journal in {options.folder}: {e}", "hint": "may you write there?"})
+        return 2
     return 0
 
 

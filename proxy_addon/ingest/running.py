@@ -60,7 +60,6 @@ class Ingest:
         self._lines = lines
         self._parent = parent
         self._asked: list[Asked] = []
-        self._had_recorder = False
         self._away_since_s: float | None = None
 
     def run(self, is_over: Callable[[], bool]) -> None:
@@ -128,9 +127,7 @@ class Ingest:
 
     def _is_left(self) -> bool:
         """Whether nobody records any more."""
-        is_connected = bool(self._server.recorders())
-        self._had_recorder = self._had_recorder or is_connected
-        return not is_connected and (self._had_recorder or not self._parent.is_alive)
+        return not self._server.recorders() and (self._server.had_recorder or not self._parent.is_alive)
 
     def _is_done(self) -> bool:
         return self._is_left() and not self._server.clients() and not self._filer.has_writers

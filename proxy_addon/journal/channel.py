@@ -193,6 +193,7 @@ class Server:
 
     Attributes:
         woken: Set when a flush was asked for or a client came or went; cleared by who waits for it.
+        had_recorder: Whether a recorder has ever been connected.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -202,6 +203,7 @@ class Server:
             OSError: The folder cannot be written.
         """
         self.woken = threading.Event()
+        self.had_recorder = False
         self._path = folder / folders.INGEST
         self._secret = secrets.token_hex(16)
         self._peers: list[_Peer] = []
@@ -333,6 +335,7 @@ class Server:
                 with self._lock:
                     peer.hello = message
                     peer.unsent += _frame(Welcome())
+                self.had_recorder = self.had_recorder or message.run is not None
             case Flush() if peer.hello is not None:
                 with self._lock:
                     self._asked.append(Asked(self, peer, message.number))
