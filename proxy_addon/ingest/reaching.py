@@ -7,7 +7,7 @@ import time
 from proxy_addon.errors import SchemaOutOfDate, SessiontapeError, StorageUnavailable
 from proxy_addon.process import logs
 from storage import revision
-from storage.engine import Store
+from storage.engine import Store, sqlite_path
 
 logger = logs.logger(__name__)
 
@@ -118,5 +118,6 @@ class Reaching:
 
 
 def _made(url: str) -> Store:
-    # What is filed stays in the journal until it is on disk, so that commits need not wait for it.
-    return Store(url, durable=False)
+    # A file on this machine loses no commit unless the machine goes down, and then this process reads the journal again,
+    # which has all that was not on disk. A server may go down alone, and take along commits that did not wait.
+    return Store(url, durable=sqlite_path(url) is None)
