@@ -46,7 +46,7 @@ def entry(of: Exchange) -> Exchanged:
 def counted(seen: int, *, journaled: int | None = None, is_end: bool = False, **values: Any) -> Counted:
     """Return the books of a writer."""
     journaled = seen if journaled is None else journaled
-    return Counted(**{"at_us": BEGIN_US + 1, "seen": seen, "journaled": journaled, "is_end": is_end} | values)
+    return Counted(**{"at_us": BEGIN_US + 1} | values, seen=seen, journaled=journaled, is_end=is_end)
 
 
 def write(
