@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.journal import folders, segments
 from proxy_addon.journal.entries import About, Counted, Entry, Exchanged, encoded
@@ -17,9 +19,8 @@ UPSTREAM = "https://upstream.example"
 
 def about(run: str = "run1", **values: Any) -> About:
     """Return who writes."""
-    return About(
-        **{"run": run, "started_us": BEGIN_US, "program": "1.2.3", "engine": "lane", "upstream": UPSTREAM} | values
-    )
+    usual = About(run=run, started_us=BEGIN_US, program="1.2.3", engine="lane", upstream=UPSTREAM)
+    return msgspec.structs.replace(usual, **values)
 
 
 def entry(of: Exchange) -> Exchanged:
@@ -43,10 +44,9 @@ def entry(of: Exchange) -> Exchanged:
     )
 
 
-def counted(seen: int, *, journaled: int | None = None, is_end: bool = False, **values: Any) -> Counted:
-    """Return the books of a writer."""
-    journaled = seen if journaled is None else journaled
-    return Counted(**{"at_us": BEGIN_US + 1} | values, seen=seen, journaled=journaled, is_end=is_end)
+def counted(seen: int, **values: Any) -> Counted:
+    """Return the books of a writer, which has journaled all that it has seen."""
+    return msgspec.structs.replace(Counted(at_us=BEGIN_US + 1, seen=seen, journaled=seen), **values)
 
 
 def write(
