@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dis import get_instructions
 from importlib.metadata import version
 
@@ -105,6 +106,25 @@ def deliver(handler: ConnectionHandler, event: Event) -> None:
 _delivering: set[asyncio.Future[None]] = set()
 
 
+def outlive_device(handler: ConnectionHandler) -> None:
+    """Let a connection to upstream live on when nothing can be sent to the device any more.
+
+    mitmproxy would close all connections of a device then, and lose the rest of an answer that is worth recording. That
+    the device has left is noticed by reading from it.
+    """
+    transport = handler.transports.get(handler.client)
+    writer = transport.writer if transport is not None else None
+    if not isinstance(writer, asyncio.StreamWriter):
+        return
+    drain = writer.drain
+
+    async def draining() -> None:
+        with suppress(OSError):
+            await drain()
+
+    writer.drain = draining  # type: ignore[method-assign]
+
+
 def hang_up(handler: ConnectionHandler) -> None:
     """Close a device's connection."""
     transport = handler.transports.get(handler.client)
@@ -155,4 +175,5 @@ __all__ = [
     "deliver",
     "hang_up",
     "listen_for_many",
+    "outlive_device",
 ]

@@ -30,7 +30,7 @@ from proxy_addon.journal.entries import Exchanged
 from proxy_addon.process import logs
 from proxy_addon.process.sockets import why_unconnected
 from proxy_addon.recording import stream
-from proxy_addon.recording.internals import ConnectionHandler, HttpLayer, deliver, hang_up
+from proxy_addon.recording.internals import ConnectionHandler, HttpLayer, deliver, hang_up, outlive_device
 from proxy_addon.recording.lane.conversation import (
     Action,
     Blind,
@@ -348,6 +348,7 @@ class Lane(Layer):
         address = self.client.peername
         self._conversation = Conversation(self._lanes.settings, address[0] if address else None, now_us)
         self._lanes.begin(self)
+        outlive_device(self._handler)
         if address and self._lanes.loops.is_ours(address):
             self._lanes.told.tell("loop", ITSELF, address[0])
             yield commands.SendData(self.client, assemble_response(stream.own_answer(508, f"sessiontape: {ITSELF}")))
