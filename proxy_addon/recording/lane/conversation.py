@@ -551,7 +551,7 @@ class Conversation:
             whole_head = data[:end]
             head = request_head(whole_head, self._target)
         except Malformed as e:
-            self._refuse(e, whole_head, now_us, actions)
+            self._refuse(e, whole_head if e.at is None else _before(data, e.at), now_us, actions)
             return
         self._blank = 0
         exchange = self._exchange = _Exchange(head, self._began_us)
@@ -992,6 +992,12 @@ def _kept(reader: Body | None, body: bytes) -> tuple[bytes, int | None, str | No
     if kept is None:
         return b"", None, None
     return kept.body(), kept.length if kept.is_cut else None, kept.sha256
+
+
+def _before(data: bytes, at: int) -> bytes:
+    """Return the head that the whole lines before a place make; empty if there are none."""
+    end = data.rfind(b"\r\n", 0, at)
+    return data[: end + 2] + b"\r\n" if end > 0 else b""
 
 
 def _name(exchange: _Exchange) -> str:

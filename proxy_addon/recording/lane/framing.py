@@ -91,11 +91,13 @@ class Malformed(Exception):  # a fact about a message, which its text names
 
     Attributes:
         status: Status of the answer to a device that sent it.
+        at: Where in a head it was found, if that may be before the head is whole; what is behind does not count.
     """
 
-    def __init__(self, text: str, status: int = 400) -> None:
+    def __init__(self, text: str, status: int = 400, at: int | None = None) -> None:
         super().__init__(text)
         self.status = status
+        self.at = at
 
 
 # Heads -----------------------------------------------------------------------------------------------------------
@@ -219,7 +221,7 @@ def end_of_head(data: bytes | bytearray, known: int = 0) -> int:
         return end + 4
     check_characters(data, max(0, known - 1), LONGEST_HEAD)
     if len(data) >= LONGEST_HEAD:
-        raise Malformed(f"head of more than {LONGEST_HEAD // 1024} KiB", 431)
+        raise Malformed(f"head of more than {LONGEST_HEAD // 1024} KiB", 431, LONGEST_HEAD)
     return -1
 
 
@@ -231,7 +233,7 @@ def check_characters(data: bytes | bytearray, begin: int = 0, end: int = LONGEST
     """
     if found := _FORBIDDEN.search(data, begin, end):
         code = data[found.start()]
-        raise Malformed(_CONTROL_NAMES.get(code, f"control character 0x{code:02x}"))
+        raise Malformed(_CONTROL_NAMES.get(code, f"control character 0x{code:02x}"), at=found.start())
 
 
 def request_head(head: bytes, target: Target) -> RequestHead:
