@@ -93,6 +93,7 @@ def _work(folder: Path, store_url: str, parent: Parent, ready: _Ready, ending: _
 @contextmanager
 def _logging_to(lines: ToRecorders) -> Iterator[None]:
     root = logging.getLogger()
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of each rollback
     before = root.level
     root.addHandler(lines)
     root.setLevel(logging.INFO)

@@ -1,0 +1,70 @@
+"""File what is left in a journal, and be done: for ``db drain``."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy_addon.errors import StorageUnavailable
+from proxy_addon.ingest.filing import Filer
+from proxy_addon.ingest.reaching import Reaching
+from proxy_addon.ingest.telling import Telling
+from proxy_addon.journal.alone import Busy, alone
+from proxy_addon.journal.channel import Away, Client
+from proxy_addon.journal.reading import Folder, Waiting, waiting
+
+FLUSH_S = 60.0
+"""How long a recorder's own ingest process may take to file what it has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """What became of a journal.
+
+    Attributes:
+        filed: How many exchanges were stored.
+        refused: How many the store would not take; they are set aside.
+        left: What still waits; None if nothing does.
+        reason: Why something waits, if it is known.
+    """
+
+    filed: int = 0
+    refused: int = 0
+    left: Waiting | None = None
+    reason: str | None = None
+
+
+def drain(folder: Path, store_url: str) -> Drained:
+    """File all that is in a folder; if a recorder's process files it already, wait for that.
+
+    What a recorder that runs adds meanwhile is filed, too.
+
+    Raises:
+        SessiontapeError: The store or the folder cannot be used. What was not filed stays where it is.
+        OSError: The journal cannot be read.
+    """
+    try:
+        with alone(folder), closing(Reaching(store_url)) as reaching, closing(Folder(folder)) as read:
+            reaching.prepare()
+            filer = Filer(folder, read, reaching, Telling())
+            while filer.file():
+                pass
+            while filer.work_off_one():
+                pass
+            filer.bring_up_to_date(is_settling=True, is_closing=not filer.has_writers)
+            return Drained(filed=filer.filed, refused=filer.refused, left=waiting(folder))
+    except Busy:
+        return _flushed(folder)
+
+
+def _flushed(folder: Path) -> Drained:
+    before = waiting(folder)
+    try:
+        with closing(Client(folder, on=lambda _: None)) as client:
+            answer = client.flush(FLUSH_S)
+    except ConnectionError as e:
+        raise StorageUnavailable(f"another process files {folder}, and does not answer", hint="try again") from e
+    left = waiting(folder)
+    filed = max(0, (before.entries if before else 0) - (left.entries if left else 0))
+    return Drained(filed=filed, left=left, reason=answer.reason if isinstance(answer, Away) else None)

@@ -1,0 +1,438 @@
+"""From a journal into a store: what is stored, judged, counted and told, whatever becomes of the store meanwhile."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.judging import policy as policies
+from proxy_addon.core.judging.exchanges import judge_exchange
+from proxy_addon.core.judging.policy import Policy
+from proxy_addon.core.news import Ended, Found, News, Started
+from proxy_addon.core.sessions import Session
+from proxy_addon.errors import SchemaOutOfDate, StorageUnavailable
+from proxy_addon.ingest import filing, live
+from proxy_addon.ingest.draining import drain
+from proxy_addon.ingest.filing import Filer
+from proxy_addon.ingest.reaching import Reaching
+from proxy_addon.ingest.telling import Telling
+from proxy_addon.journal.entries import Dropped, Entry
+from proxy_addon.journal.reading import Folder, waiting
+from storage import exchanges, findings, losses, migrate, recorders, sessions
+from storage.engine import Store
+from storage.filters import Filters
+from tests import journals
+from tests.builders import BEGIN_MS, SESSION_ID, body, event, event_dict, exchange, response, start
+
+CHAPTER = {"media.chapter.index": 1, "media.chapter.offset": 0, "media.chapter.length": 5}
+ODD = {"media.customKey": 1}
+
+
+def played(session_id: str = SESSION_ID, *, count: int = 6, prefix: str = "") -> list[Exchange]:
+    """A session with a chapter that is not closed, and a finding in each of its pings."""
+    chapters = [
+        event(
+            "chapterStart", id=f"{prefix}c{n}", session_id=session_id, after_s=n, ts=BEGIN_MS + 1000 * n, params=CHAPTER
+        )
+        for n in (1, 2)
+    ]
+    pings = [
+        event("ping", id=f"{prefix}p{n}", session_id=session_id, after_s=10 * n, ts=BEGIN_MS + 10_000 * n, params=ODD)
+        for n in range(1, count - 2)
+    ]
+    return [start(id=f"{prefix}start", session_id=session_id), *chapters, *pings]
+
+
+class Heard(Telling):
+    """Keeps what is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[News] = []
+        self.counts_of: dict[str, int] = {}
+        self.marks: dict[str, Any] = {}
+
+    wants_news = True  # type: ignore[assignment]
+
+    def news(self, news: Any) -> None:
+        """Keep news."""
+        self.told += news
+
+    def filed(self, run: str, count: int) -> None:
+        """Add up."""
+        self.counts_of[run] = self.counts_of.get(run, 0) + count
+
+    def of_session(self, findings: Any) -> None:
+        """Keep marks."""
+        self.marks.update(findings)
+
+
+class Filing:
+    """A folder, and what files it; `again` is another process that does."""
+
+    def __init__(self, path: Path, url: str) -> None:
+        self.path, self.url = path, url
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin without any memory."""
+        self.heard = Heard()
+        self.reaching = Reaching(self.url)
+        self.folder = Folder(self.path)
+        self.filer = Filer(self.path, self.folder, self.reaching, self.heard)
+
+    def again(self) -> None:
+        """End as if killed, and begin again."""
+        self.close()
+        self.begin()
+
+    def all(self) -> None:
+        """File all that is there."""
+        while self.filer.file():
+            pass
+
+    def in_vain(self, match: str) -> None:
+        """Try to file twice, as the loop does, and fail for this reason at last."""
+        for _ in range(2):
+            with pytest.raises(StorageUnavailable) as failed:
+                self.filer.file()
+            self.reaching.failed(failed.value)
+        assert re.search(match, str(failed.value))
+
+    def close(self) -> None:
+        """Close files and connections."""
+        self.folder.close()
+        self.reaching.close()
+
+
+@pytest.fixture(autouse=True)
+def _lively(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Treat sessions of years ago as live."""
+    for name in ("IDLE_TIMEOUT", "ENDED_IS_KEPT"):
+        monkeypatch.setattr(live, name, datetime.now(UTC) - datetime(2000, 1, 1, tzinfo=UTC))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def files(store: Store, journal: Path) -> Iterator[Filing]:
+    journal.mkdir()
+    with closing(Filing(journal, store.url)) as filing:
+        yield filing
+
+
+def only_session(store: Store) -> Session:
+    with store.read() as db:
+        (found,) = sessions.newest(db, Filters(), now=datetime.now(UTC))
+    return found
+
+
+def books(store: Store, run: str = "run1", worker: int = 0) -> tuple[int, ...]:
+    """Return what a process has seen, journaled, filed, filed late, refused and dropped."""
+    with store.read() as db:
+        (found,) = [each for each in recorders.all_of(db) if (each.id, each.worker) == (run, worker)]
+    return found.seen, found.journaled, found.filed, found.late, found.refused, found.dropped
+
+
+def stored(store: Store) -> list[str]:
+    """Return the ids of all exchanges, by session and in order."""
+    with store.read() as db:
+        found = sessions.newest(db, Filters(), now=datetime.now(UTC))
+        return [each.id for session in found for each in exchanges.of_session(db, session.id)]
+
+
+def entries(of: Sequence[Exchange]) -> list[Entry]:
+    return [journals.entry(each) for each in of]
+
+
+def test_what_was_journaled_is_stored_judged_and_counted(files, store):
+    sent = [*played(), exchange("POST", "/api/v1/other", id="other", response=response(404))]
+    journals.write(files.path, [*entries(sent), journals.counted(7, is_end=True)])
+    files.all()
+    with store.read() as db:
+        assert [each for each in exchanges.of_session(db, only_session(store).id)] == sent[:-1]
+        of_exchanges = findings.of_exchanges(db, only_session(store).id)
+        of_session = [finding.rule for finding in findings.of_session(db, only_session(store).id)]
+    assert of_exchanges == {each.id: found for each in sent[:-1] if (found := judge_exchange(each))}
+    assert "chapter-not-closed" in of_session
+    counts = only_session(store).findings
+    assert counts.error + counts.warning + counts.info == len(of_session) + sum(map(len, of_exchanges.values()))
+    assert books(store) == (7, 7, 7, 7, 0, 0)
+    assert (files.filer.filed, files.heard.counts_of) == (7, {"run1": 7})
+    assert sorted(files.path.iterdir()) == [], "nothing is left"
+    assert [type(each) for each in files.heard.told[:1]] == [Started]
+    assert {each.finding.rule for each in files.heard.told if isinstance(each, Found)} >= {"chapter-not-closed"}
+    assert not any(isinstance(each, Ended) for each in files.heard.told)
+    assert files.heard.marks.keys() >= {"c2"}
+
+
+def test_what_is_read_again_is_stored_once_counted_once_and_told_once(files, store):
+    path = journals.write(files.path, entries(played()))
+    files.filer.file()
+    for number in range(3):
+        files.again()
+        journals.append(path, entries(played(prefix=f"{number}")[3:5]), count=6 + 2 * number)
+        files.filer.file()
+        assert files.heard.counts_of == {"run1": 2}
+        assert not any(isinstance(each, Started) for each in files.heard.told)
+    assert len(stored(store)) == len(set(stored(store))) == 12
+    assert books(store)[:3] == (12, 12, 12)
+    files.all()
+    anew = only_session(store)
+    with store.read() as db:
+        (finding,) = [each for each in findings.of_session(db, anew.id) if each.rule == "chapter-not-closed"]
+    assert finding.seq == 3, "its beginning was read from the store"
+
+
+def test_settings_of_each_recorder_apply_to_what_it_recorded(files, store):
+    lenient = policies.to_document(Policy(severities={"param-unknown": None, "chapter-not-closed": None}))
+    journals.write(files.path, entries(played(prefix="a")), journals.about("strict"))
+    journals.write(files.path, entries(played("cd" * 32, prefix="b")), journals.about("lenient", policy=lenient))
+    journals.write(files.path, entries(played("ef" * 32, prefix="c")), journals.about("unchecked", checks=False))
+    files.all()
+    with store.read() as db:
+        found = {each.session_id[:2]: each for each in sessions.newest(db, Filters(), now=datetime.now(UTC))}
+        rules = {key: {each.rule for each in findings.of_session(db, session.id)} for key, session in found.items()}
+        unchecked = findings.of_exchanges(db, found["ef"].id)
+    assert found[SESSION_ID[:2]].findings.warning + found[SESSION_ID[:2]].findings.error > found["cd"].findings.warning
+    assert "chapter-not-closed" in rules[SESSION_ID[:2]]
+    assert "chapter-not-closed" not in rules["cd"]
+    assert rules["ef"] == set()
+    assert set(unchecked.values()) == {None}
+
+
+def test_events_of_a_session_that_came_through_several_processes_are_filed_in_order(files, store):
+    sent = played(count=20)
+    for worker in range(2):
+        journals.write(files.path, entries(sent[worker::2]), journals.about(worker=worker))
+    files.all()
+    assert [each.session.start_seen for each in files.heard.told if isinstance(each, Started)] == [True]
+    assert stored(store) == [each.id for each in sent]
+    assert books(store, worker=0)[2] == books(store, worker=1)[2] == 10
+
+
+def test_what_a_recorder_dropped_leaves_a_gap_in_its_session(files, store):
+    lost = Dropped(
+        id="lost", received_us=journals.BEGIN_US + 1, method="POST", path=f"/api/v1/sessions/{SESSION_ID}/events",
+        reason="no space left on the disk",
+    )  # fmt: skip
+    journals.write(files.path, [*entries(played()), lost, journals.counted(7, journaled=6, dropped=1)])
+    files.all()
+    assert (only_session(store).lost, only_session(store).has_holes) == (1, True)
+    assert books(store) == (7, 6, 6, 6, 0, 1)
+    with store.read() as db:
+        (loss,) = losses.of_session(db, only_session(store).id)
+        assert (loss.id, loss.is_refused, loss.reason) == ("lost", False, "no space left on the disk")
+        rules = {finding.rule for finding in findings.of_session(db, only_session(store).id)}
+    assert rules.isdisjoint({"ping-gap", "ping-gap-long"})
+
+
+def test_large_bodies_are_judged_after_they_are_stored(files, store):
+    large = body(event_dict("ping", params={"x" * 40 + str(n): n for n in range(3000)}))
+    assert len(large) > filing.JUDGED_AT_ONCE
+    posted = event("ping", id="large", after_s=100, body=large)
+    journals.write(files.path, entries([*played(), posted]))
+    files.all()
+    with store.read() as db:
+        assert findings.unjudged(db) == ["large"]
+    files.again()
+    while files.filer.work_off_one():
+        pass
+    with store.read() as db:
+        assert findings.unjudged(db) == []
+        assert findings.of_exchanges(db, only_session(store).id)["large"] == judge_exchange(posted)
+
+
+def test_a_schema_that_upstream_gave_applies_to_what_comes_after_it(files, store):
+    schema = b'{"type": "object", "title": "ping", "properties": {}}'
+    asked = exchange("GET", "/api/v1/schemas/ping", id="schema", response=response(200, body=schema))
+    journals.write(files.path, entries([*played(), asked]), commit=100)
+    files.filer.file()
+    later = event("ping", id="later", after_s=200, params=ODD)
+    journals.write(files.path, entries([later]), number=2)
+    files.all()
+    with store.read() as db:
+        found = findings.of_exchanges(db, only_session(store).id)
+    assert {each.authority for each in found["p1"] or ()} == {"built-in"}
+
+
+# What the store refuses ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def picky(store: Store) -> Iterator[None]:
+    """A store that takes no exchange with a certain status."""
+    with store.write() as db:
+        if store.is_sqlite:
+            db.exec_driver_sql(
+                "CREATE TRIGGER picky BEFORE INSERT ON exchanges WHEN NEW.status = 418 "
+                "BEGIN SELECT RAISE(ABORT, 'no teapots'); END"
+            )
+        else:
+            db.exec_driver_sql("ALTER TABLE exchanges ADD CONSTRAINT no_teapots CHECK (status <> 418)")
+    yield
+
+
+@pytest.mark.usefixtures("picky")
+def test_what_the_store_refuses_is_set_aside_and_the_rest_goes_on(files, store, caplog):
+    sent = [event("ping", id=f"x{n:04}", after_s=n, ts=BEGIN_MS + 1000 * n) for n in range(500)]
+    bad = {7, 8, 250, 499}
+    sent = [replace(each, response=response(418)) if n in bad else each for n, each in enumerate(sent)]
+    sent.insert(0, start(id="s"))
+    broken = msgspec.structs.replace(journals.entry(sent[3]), id="broken", request=b"nonsense")
+    journals.write(files.path, [*entries(sent[:3]), broken, *entries(sent[3:]), journals.counted(502)], commit=100)
+    files.all()
+    refused = {f"x{n:04}" for n in bad}
+    assert stored(store) == [each.id for each in sent if each.id not in refused]
+    assert books(store) == (502, 502, 497, 497, 5, 0)
+    assert (files.filer.refused, files.filer.filed) == (5, 497)
+    assert only_session(store).lost == 4
+    with store.read() as db:
+        noted = {loss.id: loss for loss in losses.of_recorder(db, "run1")}
+    assert noted.keys() == {*refused, "broken"}
+    assert all(loss.is_refused and loss.reason.startswith("the store refuses it: ") for loss in noted.values())
+    told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("refused: ")]
+    assert len(told) == 5
+    (kept,) = (files.path / "aside").iterdir()
+    assert all(str(kept) in line for line in told)
+    with store.write() as db:
+        db.exec_driver_sql(
+            "DROP TRIGGER picky" if store.is_sqlite else "ALTER TABLE exchanges DROP CONSTRAINT no_teapots"
+        )
+    shutil.move(kept, files.path)
+    files.all()
+    assert stored(store) == [each.id for each in sent]
+
+
+def test_text_that_the_encoding_of_the_store_lacks_is_no_reason_to_lose_an_exchange(files, store):
+    named = event("ping", id="x1", after_s=1, params={"media.name": "日本語 \ud83d\ude00 \x00"})
+    journals.write(files.path, entries([start(id="s"), named]))
+    files.all()
+    with store.read() as db:
+        assert [each.request.body for each in exchanges.of_session(db, only_session(store).id)][1] == named.request.body
+
+
+# The store comes and goes ------------------------------------------------------------------------------------------------
+
+
+def test_a_transaction_that_is_rolled_back_leaves_nothing_behind(files, store, monkeypatch):
+    keep = recorders.keep
+
+    def fails(*_: object, **__: object) -> None:
+        raise StorageUnavailable("it is away")
+
+    journals.write(files.path, [*entries(played()), journals.counted(6)])
+    monkeypatch.setattr(recorders, "keep", fails)
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable, match="away"):
+            files.filer.file()
+    assert (stored(store), files.heard.told, files.filer.filed) == ([], [], 0)
+    monkeypatch.setattr(recorders, "keep", keep)
+    files.all()
+    assert stored(store) == [each.id for each in played()]
+    assert books(store)[:3] == (6, 6, 6)
+    with store.read() as db:
+        rules = [finding.rule for finding in findings.of_session(db, only_session(store).id)]
+    assert "chapter-not-closed" in rules
+
+
+def test_a_segment_goes_only_after_all_of_it_is_on_the_stores_disk(files, store, monkeypatch):
+    path = journals.write(files.path, entries(played()))
+    journals.write(files.path, [journals.counted(6)], number=2)
+
+    def away(_: Store) -> None:
+        raise StorageUnavailable("it is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "settle", away)
+        assert files.filer.file()
+        with pytest.raises(StorageUnavailable):
+            files.filer.file()
+        assert path.exists()
+    files.all()
+    assert not path.exists()
+
+
+@pytest.fixture
+def file_store(tmp_path: Path, migrated_file: Path, journal: Path) -> Iterator[tuple[Filing, Path]]:
+    """An SQLite store of which half a journal is filed."""
+    path = tmp_path / "tape.db"
+    shutil.copy(migrated_file, path)
+    journals.write(journal, entries(played()))
+    with closing(Filing(journal, f"sqlite:///{path}")) as filing:
+        filing.filer.file()
+        yield filing, path
+
+
+def test_a_store_file_that_is_removed_is_missed_and_its_successor_gets_what_the_journal_has(
+    file_store, migrated_file, caplog
+):
+    files, path = file_store
+    gone = path.with_name("gone.db")
+    path.rename(gone)
+    journals.append(next(files.path.glob("*.tape")), entries(played(prefix="later")[3:]), count=6)
+    files.in_vain("was moved to .*gone.db")
+    path.write_bytes(b"")
+    files.in_vain("has no schema yet.*db upgrade")
+    with closing(Store(files.url)) as store:
+        migrate.upgrade(store)
+    files.all()
+    with closing(Store(files.url)) as store:
+        assert len(stored(store)) == 9, "with what had been filed into the other one, as the journal still had it"
+        assert books(store)[2] == 9
+    with closing(Store(f"sqlite:///{gone}")) as store:
+        assert len(stored(store)) == 6
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("wait in the journal until it is back" in line for line in told) == 2, "each reason once"
+    assert sum("filing into the one that is there now" in line for line in told) == 1
+
+
+def test_a_file_of_another_program_in_the_place_of_the_store_is_left_alone(file_store):
+    files, path = file_store
+    path.unlink()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE precious (x)")
+    before = path.read_bytes()
+    journals.append(next(files.path.glob("*.tape")), entries(played(prefix="later")[3:]), count=6)
+    files.in_vain("did not make")
+    assert path.read_bytes() == before
+
+
+def test_a_store_of_a_newer_version_waits_for_one_that_knows_it(file_store):
+    files, path = file_store
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+        db.execute("ALTER TABLE recorders RENAME TO recorders_of_tomorrow")
+    journals.append(next(files.path.glob("*.tape")), entries(played(prefix="later")[3:]), count=6)
+    files.in_vain("a newer sessiontape made it")
+    assert waiting(files.path) is not None
+    with pytest.raises(SchemaOutOfDate):
+        Reaching(files.url).prepare()
+
+
+# Draining ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_journal_is_drained_to_the_end(store, journal):
+    journals.write(journal, entries(played()), number=1)
+    journals.write(journal, [journals.counted(6, is_end=True)], number=2)
+    drained = drain(journal, store.url)
+    assert (drained.filed, drained.refused, drained.left, drained.reason) == (6, 0, None, None)
+    assert stored(store) == [each.id for each in played()]
+    with store.read() as db:
+        assert (sessions.findings_due(db), findings.unjudged(db)) == ([], [])
+    assert drain(journal, store.url).filed == 0
