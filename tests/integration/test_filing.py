@@ -164,7 +164,7 @@ def test_what_was_journaled_is_stored_judged_and_counted(files, store):
     journals.write(files.path, [*entries(sent), journals.counted(7, is_end=True)])
     files.all()
     with store.read() as db:
-        assert [each for each in exchanges.of_session(db, only_session(store).id)] == sent[:-1]
+        assert list(exchanges.of_session(db, only_session(store).id)) == sent[:-1]
         of_exchanges = findings.of_exchanges(db, only_session(store).id)
         of_session = [finding.rule for finding in findings.of_session(db, only_session(store).id)]
     assert of_exchanges == {each.id: found for each in sent[:-1] if (found := judge_exchange(each))}
@@ -274,7 +274,7 @@ def test_a_schema_that_upstream_gave_applies_to_what_comes_after_it(files, store
 
 
 @pytest.fixture
-def picky(store: Store) -> Iterator[None]:
+def picky(store: Store) -> None:
     """A store that takes no exchange with a certain status."""
     with store.write() as db:
         if store.is_sqlite:
@@ -284,7 +284,6 @@ def picky(store: Store) -> Iterator[None]:
             )
         else:
             db.exec_driver_sql("ALTER TABLE exchanges ADD CONSTRAINT no_teapots CHECK (status <> 418)")
-    yield
 
 
 @pytest.mark.usefixtures("picky")
@@ -420,8 +419,8 @@ def test_a_store_of_a_newer_version_waits_for_one_that_knows_it(file_store):
     journals.append(next(files.path.glob("*.tape")), entries(played(prefix="later")[3:]), count=6)
     files.in_vain("a newer sessiontape made it")
     assert waiting(files.path) is not None
-    with pytest.raises(SchemaOutOfDate):
-        Reaching(files.url).prepare()
+    with closing(Reaching(files.url)) as reaching, pytest.raises(SchemaOutOfDate):
+        reaching.prepare()
 
 
 # Draining ----------------------------------------------------------------------------------------------------------------
