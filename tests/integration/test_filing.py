@@ -63,7 +63,7 @@ class Heard(Telling):
         self.counts_of: dict[str, int] = {}
         self.marks: dict[str, Any] = {}
 
-    wants_news = True  # type: ignore[assignment]
+    wants_news = True
 
     def news(self, news: Any) -> None:
         """Keep news."""
@@ -170,7 +170,9 @@ def test_what_was_journaled_is_stored_judged_and_counted(files, store):
     assert of_exchanges == {each.id: found for each in sent[:-1] if (found := judge_exchange(each))}
     assert "chapter-not-closed" in of_session
     counts = only_session(store).findings
-    assert counts.error + counts.warning + counts.info == len(of_session) + sum(map(len, of_exchanges.values()))
+    assert counts.error + counts.warning + counts.info == len(of_session) + sum(
+        len(found or ()) for found in of_exchanges.values()
+    )
     assert books(store) == (7, 7, 7, 7, 0, 0)
     assert (files.filer.filed, files.heard.counts_of) == (7, {"run1": 7})
     assert sorted(files.path.iterdir()) == [], "nothing is left"
@@ -205,7 +207,7 @@ def test_settings_of_each_recorder_apply_to_what_it_recorded(files, store):
     journals.write(files.path, entries(played("ef" * 32, prefix="c")), journals.about("unchecked", checks=False))
     files.all()
     with store.read() as db:
-        found = {each.session_id[:2]: each for each in sessions.newest(db, Filters(), now=datetime.now(UTC))}
+        found = {(each.session_id or "")[:2]: each for each in sessions.newest(db, Filters(), now=datetime.now(UTC))}
         rules = {key: {each.rule for each in findings.of_session(db, session.id)} for key, session in found.items()}
         unchecked = findings.of_exchanges(db, found["ef"].id)
     assert found[SESSION_ID[:2]].findings.warning + found[SESSION_ID[:2]].findings.error > found["cd"].findings.warning
