@@ -99,6 +99,18 @@ logger = logs.logger(__name__)
     show_default=True,
     help="Format of the log on stderr.",
 )
+@click.option(
+    "--metrics",
+    type=LISTEN,
+    help="Serve counts for Prometheus on /metrics, and whether all is well on /healthz: HOST:PORT, or PORT for this machine "
+    "alone.",
+)
+@click.option(
+    "--keep-days",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Delete what was recorded more than N days ago, once an hour. By default, everything is kept.",
+)
 @click.option("--quiet", is_flag=True, help="Log only errors, and print live lines only with --live.")
 @store_option
 def record(
@@ -118,6 +130,8 @@ def record(
     options: tuple[str, ...],
     live: str | None,
     log_format: str,
+    metrics: tuple[str, int] | None,
+    keep_days: int | None,
     quiet: bool,
     store_url: str,
 ) -> None:
@@ -156,6 +170,8 @@ def record(
         upstream_timeout_s=upstream_timeout,
         certificate=cert,
         mitmproxy=options,
+        metrics=metrics,
+        keep_days=keep_days,
         pseudonymiser=Pseudonymiser(key_of(key_file), settings.load_personal(config)) if pseudonymise else None,
     )
     if live is None and not quiet and sys.stdout.isatty():

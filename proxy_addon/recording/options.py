@@ -44,6 +44,8 @@ class RecordOptions:
         certificate: PEM file with certificate and key; None for mitmproxy's own CA.
         mitmproxy: Options of mitmproxy as ``OPT=VAL``.
         pseudonymiser: Replaces personal values in what is stored; None to store them.
+        metrics: Host and port of the pages for Prometheus; None for no such pages.
+        keep_days: After how many days to delete what was recorded; None to keep it.
     """
 
     upstream: ServerUrl | None
@@ -59,3 +61,5 @@ class RecordOptions:
     certificate: Path | None
     mitmproxy: tuple[str, ...]
     pseudonymiser: Pseudonymiser | None = None
+    metrics: tuple[str, int] | None = None
+    keep_days: int | None = None
