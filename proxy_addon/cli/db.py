@@ -1,9 +1,10 @@
-"""``sessiontape db``: create, upgrade and check the store."""
+"""``sessiontape db``: create, upgrade and check the store, file what a journal holds, and delete what is old."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import click
 
@@ -13,7 +14,7 @@ from proxy_addon.cli.output import while_read
 
 @click.group()
 def db() -> None:
-    """Create, upgrade and check the store."""
+    """Create, upgrade, check, fill and prune the store."""
 
 
 @db.command()
@@ -96,3 +97,52 @@ def check(*, store_url: str) -> None:
         if not deviations:
             click.echo(f"clean: {store.label} is at revision {revision.REVISION}")
     sys.exit(1 if deviations else 0)
+
+
+@db.command()
+@click.option(
+    "--journal",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="The journal, if it is not one of those that the store is known to have.",
+)
+@store_option
+def drain(*, journal: Path | None, store_url: str) -> None:
+    """File what the journals of the store hold.
+
+    A recorder that was killed, or stopped while the store was away, leaves exchanges in its journal. The next recorder files
+    them; this command does it now. It may run beside a recorder.
+
+    Exit code: 2 if something could not be filed.
+    """
+    # Imported here because --help must not wait for the database.
+    from proxy_addon.errors import SettingsError  # noqa: PLC0415
+    from proxy_addon.ingest.draining import drain as drained  # noqa: PLC0415
+    from proxy_addon.journal import folders  # noqa: PLC0415
+    from proxy_addon.reporting.words import counted  # noqa: PLC0415
+    from storage.engine import check_url, hide_password, sqlite_path  # noqa: PLC0415
+
+    check_url(store_url)
+    label = hide_password(store_url)
+    if journal is None:
+        found = folders.all_of(folders.default(sqlite_path(store_url), label))
+    elif journal.is_dir():
+        found = [journal]
+    else:
+        raise SettingsError(
+            f"there is no journal at {journal}", hint="name the folder that 'record --journal' was given"
+        )
+    if not found:
+        click.echo(f"{label} has no journal on this machine")
+    is_complete = True
+    for folder in found:
+        result = drained(folder, store_url)
+        click.echo(f"{counted(result.filed, 'exchange')} filed from {folder}")
+        if result.refused:
+            is_complete = False
+            click.echo(f"  {result.refused} refused by the store and set aside in {folders.aside(folder)}", err=True)
+        if result.left is not None:
+            is_complete = False
+            why = f": {result.reason}" if result.reason else "; try again"
+            click.echo(f"  {counted(result.left.entries, 'entry', 'entries')} still waiting{why}", err=True)
+    sys.exit(0 if is_complete else 2)
