@@ -13,6 +13,7 @@ example in the message of an answer, it is replaced as well. All other bytes sta
 
 from __future__ import annotations
 
+import hashlib
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
@@ -24,7 +25,7 @@ from itertools import islice
 from urllib.parse import quote, unquote_to_bytes
 
 from proxy_addon.core import jsontext
-from proxy_addon.core.exchange import Exchange, Headers, Request, Response, header
+from proxy_addon.core.exchange import Exchange, Headers, Request, Response, Whole, header
 from proxy_addon.core.pseudonyms.masking import (
     KNOWN_WORDS,
     STRING_OR_NUMBER,
@@ -330,16 +331,23 @@ class _Draft:
     def as_request(self, request: Request) -> Request:
         """Return the request; the same object if nothing in it was replaced."""
         headers, body = self._sent(request.body)
-        if self.line == request.path and headers == request.headers and body == request.body:
+        whole = _untold(request.whole, body)
+        if (self.line, headers, body, whole) == (request.path, request.headers, request.body, request.whole):
             return request
-        return replace(request, path=self.line, headers=headers, body=body)
+        return replace(request, path=self.line, headers=headers, body=body, whole=whole)
 
     def as_response(self, response: Response) -> Response:
         """Return the answer; the same object if nothing in it was replaced."""
         headers, body = self._sent(response.body)
-        if self.line == response.reason and headers == response.headers and body == response.body:
+        whole = _untold(response.whole, body)
+        if (self.line, headers, body, whole) == (response.reason, response.headers, response.body, response.whole):
             return response
-        return replace(response, reason=self.line, headers=headers, body=body)
+        return replace(response, reason=self.line, headers=headers, body=body, whole=whole)
+
+
+def _untold(whole: Whole | None, body: bytes) -> Whole | None:
+    """Return what is kept of the whole body, of which this is the beginning: a hash would let people try out values."""
+    return whole and Whole(whole.length, hashlib.sha256(body).hexdigest())
 
 
 class _Work:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import zlib
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 
 from proxy_addon.core import protocol
 from proxy_addon.core.events import read_body
-from proxy_addon.core.exchange import header
+from proxy_addon.core.exchange import BodyState, Whole, header
 from proxy_addon.core.fixtures.held import fold
 from proxy_addon.core.judging.exchanges import judge_exchange
 from proxy_addon.core.pseudonyms.exchanges import MOST_REMEMBERED, Memory, Pseudonymiser
@@ -60,6 +61,20 @@ def test_one_value_has_one_token_in_bodies_headers_queries_and_answers():
     other = Pseudonymiser(b"another key")(personal.playback()[0])
     assert personal.found_in(repr(other)) == []
     assert token not in repr(other)
+
+
+def test_of_a_body_that_is_not_whole_no_hash_tells_what_was_replaced_or_left_out():
+    whole = Whole(20_000_000, "ab" * 32)
+    cut = event(
+        "play", body=b'{"params": {"visitor.marketingCloudUserId": "somebody", "x": "aa', response=response(200)
+    )
+    assert cut.response is not None
+    asked = replace(cut.request, body_state=BodyState.TRUNCATED, whole=whole)
+    done = pseudonymise(replace(cut, request=asked, response=replace(cut.response, body=b"clean", whole=whole)))
+    assert b"somebody" not in done.request.body
+    assert done.response is not None
+    for message in (done.request, done.response):
+        assert message.whole == Whole(20_000_000, hashlib.sha256(message.body).hexdigest())
 
 
 def test_an_address_has_one_token_in_all_headers():
