@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -25,8 +25,8 @@ from proxy_addon import __version__
 from proxy_addon.process.sockets import cannot_listen
 from proxy_addon.recording.meters import BOUNDS_S, Meter, Standing
 
-Look = Callable[[], tuple[Meter, Standing]]
-"""Returns how the recorder stands now; called in the event loop, so it must not block."""
+Look = Callable[[], Awaitable[tuple[Meter, Standing]]]
+"""Returns how the recorder stands now."""
 
 _HEAD_BYTES, _PATIENCE_S, _AT_ONCE = 8192, 5.0, 32
 """How long a request may be, how long it may take, and how many are answered at once."""
@@ -35,11 +35,12 @@ _HEAD_BYTES, _PATIENCE_S, _AT_ONCE = 8192, 5.0, 32
 class _Page(Collector):
     """The numbers as Prometheus knows them."""
 
-    def __init__(self, look: Look) -> None:
-        self._look = look
+    def __init__(self, meter: Meter, now: Standing) -> None:
+        self._meter = meter
+        self._now = now
 
     def collect(self) -> Iterator[Metric]:
-        meter, now = self._look()
+        meter, now = self._meter, self._now
         yield InfoMetricFamily("sessiontape_recorder", "The recorder.", value={"version": __version__})
         ended = CounterMetricFamily(
             "sessiontape_exchanges", "Exchanges that ended, by operation and outcome.", labels=("operation", "outcome")
@@ -92,8 +93,6 @@ class Metrics:
         self._host = host
         self._port = port
         self._look = look
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Page(look))
         self._server: asyncio.Server | None = None
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -131,7 +130,7 @@ class Metrics:
             async with asyncio.timeout(_PATIENCE_S):
                 head = await reader.readuntil(b"\r\n\r\n")
                 method, _, rest = head.decode("latin-1").partition(" ")
-                answer = self._answer(method, rest.partition(" ")[0].partition("?")[0])
+                answer = await self._answer(method, rest.partition(" ")[0].partition("?")[0])
                 writer.write(
                     f"HTTP/1.1 {answer.status}\r\nContent-Type: {answer.type}\r\nContent-Length: {len(answer.body)}\r\n"
                     "Cache-Control: no-store\r\nConnection: close\r\n\r\n".encode()
@@ -146,13 +145,14 @@ class Metrics:
             with suppress(OSError):
                 writer.close()
 
-    def _answer(self, method: str, path: str) -> _Answer:
+    async def _answer(self, method: str, path: str) -> _Answer:
         if method not in ("GET", "HEAD"):
             return _Answer("405 Method Not Allowed\r\nAllow: GET, HEAD", b"only GET is answered here\n")
         if path == "/metrics":
-            return _Answer("200 OK", generate_latest(self._registry), CONTENT_TYPE_LATEST)
+            return _Answer("200 OK", generate_latest(_Page(*await self._look())), CONTENT_TYPE_LATEST)
         if path == "/healthz":
-            return _health(self._look()[1].troubles)
+            _, now = await self._look()
+            return _health(now.troubles)
         return _Answer("404 Not Found", b"/metrics and /healthz are here\n")
 
 

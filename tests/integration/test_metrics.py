@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy_addon.errors import SettingsError
 from proxy_addon.recording.meters import BOUNDS_S, Meter, Standing, merged
-from proxy_addon.recording.metrics import Metrics
+from proxy_addon.recording.metrics import Look, Metrics
 
 ALL_WELL = Standing(
     workers=2, seen=12, journaled=11, filed=8, refused=1, dropped=1, findings={"error": 3}, entries=2, bytes=4096,
@@ -36,6 +37,13 @@ def get(path: str, method: str = "GET") -> bytes:
     return f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 
 
+def looking(meter: Meter, now: Callable[[], Standing]) -> Look:
+    async def look() -> tuple[Meter, Standing]:
+        return meter, now()
+
+    return look
+
+
 def two_processes() -> Meter:
     one, other = Meter(), Meter()
     for _ in range(3):
@@ -49,7 +57,7 @@ def two_processes() -> Meter:
 
 
 async def test_prometheus_reads_what_all_processes_counted():
-    server = Metrics("127.0.0.1", 0, lambda: (two_processes(), ALL_WELL))
+    server = Metrics("127.0.0.1", 0, looking(two_processes(), lambda: ALL_WELL))
     address = await server.start()
     try:
         status, headers, text = await asked(address, get("/metrics?x=1"))
@@ -81,7 +89,7 @@ async def test_prometheus_reads_what_all_processes_counted():
 
 async def test_health_says_what_is_wrong():
     now = ALL_WELL
-    server = Metrics("127.0.0.1", 0, lambda: (Meter(), now))
+    server = Metrics("127.0.0.1", 0, looking(Meter(), lambda: now))
     address = await server.start()
     try:
         assert await answer(address, "/healthz") == (200, {"ok": True, "troubles": []})
@@ -101,7 +109,7 @@ async def answer(address: tuple[str, int], path: str) -> tuple[int, object]:
 
 async def test_strangers_get_short_answers_and_hold_nothing_up(monkeypatch):
     monkeypatch.setattr("proxy_addon.recording.metrics._PATIENCE_S", 0.2)
-    server = Metrics("127.0.0.1", 0, lambda: (Meter(), ALL_WELL))
+    server = Metrics("127.0.0.1", 0, looking(Meter(), lambda: ALL_WELL))
     address = await server.start()
     try:
         assert (await asked(address, get("/")))[0] == 404
@@ -124,11 +132,11 @@ async def test_strangers_get_short_answers_and_hold_nothing_up(monkeypatch):
 
 
 async def test_an_address_that_is_taken_is_named_with_its_option():
-    server = Metrics("127.0.0.1", 0, lambda: (Meter(), ALL_WELL))
+    server = Metrics("127.0.0.1", 0, looking(Meter(), lambda: ALL_WELL))
     host, port = await server.start()
     try:
         with pytest.raises(SettingsError, match=f"cannot listen on 127.0.0.1:{port}") as caught:
-            await Metrics(host, port, lambda: (Meter(), ALL_WELL)).start()
+            await Metrics(host, port, looking(Meter(), lambda: ALL_WELL)).start()
         assert "--metrics" in (caught.value.hint or "")
     finally:
         await server.close()

@@ -1,0 +1,45 @@
+"""How a recorder stands, put together from what its processes and ingest have told."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy_addon.journal.channel import Counts
+from proxy_addon.journal.reading import Waiting
+from proxy_addon.recording.meters import Meter, Standing
+from proxy_addon.recording.standing import Told, standing_of
+
+METER = Meter().document()
+TWO = [Told(meter=METER, seen=5, journaled=4), Told(meter=METER, seen=3, journaled=2, dropped=1)]
+INGEST = Counts(filed=6, refused=1, findings={"error": 2})
+
+
+def test_the_counts_of_all_processes_are_added_up():
+    left = Waiting(entries=7, bytes=4096, oldest_us=90_000_000)
+    assert standing_of(TWO, INGEST, left, 100.0) == Standing(
+        workers=2, seen=8, journaled=6, dropped=1, filed=6, refused=1, findings={"error": 2}, entries=7, bytes=4096,
+        oldest_s=10.0,
+    )  # fmt: skip
+    assert standing_of(TWO, INGEST, None, 100.0).oldest_s == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "ingest", "waited_s", "trouble"),
+    [
+        (
+            [Told(meter=METER, trouble="No space left on device")] * 2,
+            INGEST,
+            1,
+            "the journal cannot be written: No space",
+        ),
+        (TWO, None, 1, "no process files what is in the journal"),
+        (TWO, Counts(filed=0, findings={}, store_state="connection refused"), 400, "the store is away: connection ref"),
+        (TWO, INGEST, 400, "what is in the journal is filed too slowly: the oldest entry waits for 400 s"),
+    ],
+)
+def test_what_is_wrong_is_named_once(told, ingest, waited_s, trouble):
+    now = standing_of(told, ingest, Waiting(entries=1, bytes=1, oldest_us=0), waited_s)
+    (found,) = now.troubles
+    assert found.startswith(trouble)
+    assert now.is_ingest_up is (ingest is not None)
+    assert now.is_store_up is (ingest is INGEST)
