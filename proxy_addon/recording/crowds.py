@@ -29,10 +29,10 @@ MOST_FILES = 65_536
 """How many files a recorder may have open at most, if the system allows that many; a connection takes about 40 KiB."""
 RESERVED_FILES = 128
 """How many of them are no connections: the journal, what ingest is told through, the log, mitmproxy's own."""
-FLOOD = 500
-"""After so many connections have ended, their memory is given back to the system."""
+EBB = 200
+"""When so many fewer connections are open than before, the memory of those that have ended is given back to the system."""
 QUIET_S = 1.0
-"""How long after the last of them."""
+"""How long after the last of them: what 2,000 connections leave behind takes 0.1 s, in which nothing else happens."""
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
@@ -58,17 +58,18 @@ class Crowds:
     Both are told once, and once that it is over.
     """
 
-    def __init__(self, files: int | None, make_room: Callable[[], bool]) -> None:
+    def __init__(self, files: int | None, make_room: Callable[[], int]) -> None:
         """Begin with no connection.
 
         Args:
             files: How many files this process may open; None for any number.
-            make_room: Closes idle connections and returns whether there were any.
+            make_room: Begins to close some idle connections, and returns how many.
         """
         self._most = max(16, files - RESERVED_FILES) if files is not None else None
         self._make_room = make_room
         self._open = 0
-        self._ended = 0
+        self._leaving = 0
+        self._peak = 0
         self._trimming: asyncio.TimerHandle | None = None
         self._is_full = False
         self._refused = 0
@@ -76,31 +77,39 @@ class Crowds:
 
     def running(self) -> None:
         """Take the errors of the event loop, among which are those of connections that cannot be accepted."""
+        gc.freeze()  # what is there now stays; to look through it whenever garbage is collected takes 100 ms
         loop = asyncio.get_running_loop()
         self._previous = loop.get_exception_handler()
         loop.set_exception_handler(self._failed)
 
     def client_connected(self, client: Client) -> None:
         """Count a device's connection, or refuse it if there is no room."""
-        self._open += 1
-        if self._most is None or self._open <= self._most:
+        self._begin()
+        if self._most is None or self._open - self._leaving <= self._most:
             return
-        if not self._make_room():
+        leaving = self._make_room()
+        self._leaving += leaving
+        if not leaving:
             self._refused += 1
             client.error = "no room for another connection"
         self._tell()
 
     def client_disconnected(self, client: Client) -> None:  # mitmproxy's signature
         """Count it as ended."""
+        self._leaving = max(0, self._leaving - 1)
         self._end()
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """Count a connection to upstream."""
-        self._open += 1
+        self._begin()
 
     def server_disconnected(self, data: ServerConnectionHookData) -> None:
         """Count it as ended."""
         self._end()
+
+    def _begin(self) -> None:
+        self._open += 1
+        self._peak = max(self._peak, self._open)
 
     def _end(self) -> None:
         self._open -= 1
@@ -108,9 +117,11 @@ class Crowds:
             self._is_full = False
             logger.warning(f"there is room for connections again; {self._refused} were refused meanwhile")
             self._refused = 0
-        self._ended += 1
-        if self._ended >= FLOOD and self._trimming is None:
-            self._trimming = asyncio.get_running_loop().call_later(QUIET_S, self._trim, self._ended)
+        if self._peak - self._open >= EBB:
+            self._peak = self._open
+            if self._trimming is not None:
+                self._trimming.cancel()
+            self._trimming = asyncio.get_running_loop().call_later(QUIET_S, give_memory_back)
 
     def _tell(self) -> None:
         if self._is_full:
@@ -125,20 +136,12 @@ class Crowds:
         """Tell once that connections cannot be accepted; asyncio tries again after a second."""
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in _EXHAUSTED and "accept" in str(context.get("message")):
-            self._make_room()
+            self._leaving += self._make_room()
             self._tell()
         elif self._previous is not None:
             self._previous(loop, context)
         else:
             loop.default_exception_handler(context)
-
-    def _trim(self, ended: int) -> None:
-        self._trimming = None
-        if self._ended > ended:  # it goes on
-            self._trimming = asyncio.get_running_loop().call_later(QUIET_S, self._trim, self._ended)
-            return
-        self._ended = 0
-        give_memory_back()
 
 
 def give_memory_back() -> None:

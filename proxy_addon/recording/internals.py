@@ -125,15 +125,16 @@ def outlive_device(handler: ConnectionHandler) -> None:
     writer.drain = draining  # type: ignore[method-assign]
 
 
-def hang_up(handler: ConnectionHandler) -> None:
-    """Close a device's connection."""
+def hang_up(handler: ConnectionHandler) -> bool:
+    """Close a device's connection; return False if it is too new for that, or closed already."""
     transport = handler.transports.get(handler.client)
-    if transport is not None and transport.handler is not None:
-        transport.handler.cancel("closed by sessiontape")
+    return transport is not None and transport.handler is not None and transport.handler.cancel("closed by sessiontape")
 
 
-BACKLOG = 4096
-"""How many connections the system accepts before we do. More come at once than asyncio's 100, and would wait a second."""
+_BACKLOG = 4096
+"""How many connections the system accepts before we do. Where more than asyncio's 100 come at once, they wait a second."""
+_AT_ONCE = 16
+"""How many of them we take in one go, before those that are there have their turn."""
 
 
 def listen_for_many(*, share_port: bool) -> None:
@@ -146,11 +147,13 @@ def listen_for_many(*, share_port: bool) -> None:
     """
 
     async def listen(self: ReverseInstance, host: str, port: int) -> list[asyncio.Server]:
-        server = await asyncio.start_server(self.handle_stream, host, port, reuse_port=share_port or None)
+        # What asyncio calls backlog is also how many it accepts in one go.
+        server = await asyncio.start_server(
+            self.handle_stream, host, port, backlog=_AT_ONCE, reuse_port=share_port or None
+        )
         for each in server.sockets:
-            # Not as asyncio's backlog, which is also how many it accepts in one go.
             with each.dup() as listener:
-                listener.listen(BACKLOG)
+                listener.listen(_BACKLOG)
         return [server]
 
     ReverseInstance.listen = listen  # type: ignore[assignment,method-assign]

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
+from heapq import nsmallest
+from itertools import islice
 from typing import Any, Protocol
 
 from mitmproxy.connection import Client, Server
@@ -153,15 +155,16 @@ class Lanes:
         """How many connections have a request under way."""
         return sum(not lane.is_idle for lane in self._lanes.values())
 
-    def make_room(self) -> bool:
-        """Close some connections without a request, those first that never had one; return whether there were any."""
-        silent = list(self._silent)[:_SHED]
-        for client in silent:
-            self._hang_up(client)
-        idle = sorted((lane for lane in self._lanes.values() if lane.is_idle), key=lambda lane: lane.active_us)
-        for lane in idle[: _SHED - len(silent)]:
+    def make_room(self) -> int:
+        """Close some connections without a request, those first that never had one; return how many."""
+        if closed := sum([self._hang_up(client) for client in list(islice(self._silent, _SHED))]):
+            return closed
+        idle = nsmallest(
+            _SHED, (lane for lane in self._lanes.values() if lane.is_idle), key=lambda lane: lane.active_us
+        )
+        for lane in idle:
             lane.deliver(_Drain())
-        return bool(silent or idle)
+        return len(idle)
 
     # Called by lanes
 
@@ -200,10 +203,11 @@ class Lanes:
         if timer is not None:
             timer.cancel()
 
-    def _hang_up(self, client: str) -> None:
+    def _hang_up(self, client: str) -> bool:
+        if client not in self._handlers or not hang_up(self._handlers[client]):
+            return False
         self._speaks(client)
-        if client in self._handlers:
-            hang_up(self._handlers[client])
+        return True
 
 
 class _Committed(events.Event):
