@@ -194,7 +194,9 @@ def _running(command: Sequence[str], port: int, cwd: str | None = None) -> Itera
         yield Peer(f"http://127.0.0.1:{port}", process.pid)
     finally:
         process.terminate()
-        process.communicate()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 def _environment() -> Mapping[str, str]:
@@ -210,7 +212,8 @@ def _await(port: int, process: subprocess.Popen[bytes]) -> None:
         except OSError:
             if process.poll() is not None or time.monotonic() > until_s:
                 process.kill()
-                raise RuntimeError(f"{process.args!r} does not listen: {process.communicate()[1].decode()}") from None
+                said = process.stderr.read().decode(errors="replace") if process.stderr is not None else ""
+                raise RuntimeError(f"{process.args!r} does not listen: {said}") from None
             time.sleep(0.05)
 
 
