@@ -22,7 +22,7 @@ LOW_BYTES, LOW_SHARE, LOW_MOST_BYTES = 2**30, 0.05, 10 * 2**30
 """The disk is nearly full below 5 % of it, but at least 1 GiB and at most 10 GiB."""
 _BATCH_BYTES = 16 * 2**20
 """How much one commit has at most, if it has several entries."""
-_FIRST = 8
+_FIRST = 32
 """The first segment is smaller by this factor, and without zeros, so that a recorder is up quickly."""
 _ROOM = 4
 """Zeros are written only if so many segments would find room."""
@@ -60,7 +60,7 @@ class Rotation:
             return
         current = self._current
         if current is not None:
-            if current.used >= self._limit:
+            if current.used >= self._limit and (self._next is None or self._next.is_over):
                 current = self._rotate(current)
             try:
                 self._append(current, len(entries), x)
@@ -177,9 +177,14 @@ class Rotation:
 
 
 class _Next:
-    """A segment that is made ahead, in a thread of its own."""
+    """A segment that is made ahead, in a thread of its own.
+
+    Attributes:
+        is_over: Whether `take` need not wait.
+    """
 
     def __init__(self, path: Path, about: About, *, durable: bool, log_bytes: int) -> None:
+        self.is_over = False
         self._path = path
         self._is_ready = False
 
@@ -187,6 +192,7 @@ class _Next:
             with suppress(OSError, sqlite3.Error):  # whoever takes it tries it again
                 segments.create(path, about, durable=durable, log_bytes=log_bytes)
                 self._is_ready = True
+            self.is_over = True
 
         self._thread = threading.Thread(target=create, name="sessiontape-journal-next", daemon=True)
         self._thread.start()
