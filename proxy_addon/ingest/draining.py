@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,15 @@ from proxy_addon.ingest.filing import Filer
 from proxy_addon.ingest.reaching import Reaching
 from proxy_addon.ingest.telling import Telling
 from proxy_addon.journal.alone import Busy, alone
-from proxy_addon.journal.channel import Away, Client
+from proxy_addon.journal.channel import Away, Client, Flushed
 from proxy_addon.journal.reading import Folder, Waiting, waiting
 
 FLUSH_S = 60.0
 """How long a recorder's own ingest process may take to file what it has."""
+
+BUSY_S = 10.0
+"""How long a process that files the folder already, and cannot be reached, is waited for."""
+AGAIN_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,27 +49,38 @@ def drain(folder: Path, store_url: str) -> Drained:
         SessiontapeError: The store or the folder cannot be used. What was not filed stays where it is.
         OSError: The journal cannot be read.
     """
-    try:
-        with alone(folder), closing(Reaching(store_url)) as reaching, closing(Folder(folder)) as read:
-            reaching.prepare()
-            filer = Filer(folder, read, reaching, Telling())
-            while filer.file():
-                pass
-            while filer.work_off_one():
-                pass
-            filer.bring_up_to_date(is_settling=True, is_closing=not filer.has_writers)
-            return Drained(filed=filer.filed, refused=filer.refused, left=waiting(folder))
-    except Busy:
-        return _flushed(folder)
+    until_s = time.monotonic() + BUSY_S
+    while True:
+        try:
+            return _alone(folder, store_url)
+        except Busy:
+            try:
+                return _flushed(folder)
+            except ConnectionError as e:  # it is about to start, or to end
+                if time.monotonic() > until_s:
+                    raise StorageUnavailable(
+                        f"another process files {folder}, and does not answer", hint="try again"
+                    ) from e
+        time.sleep(AGAIN_S)
+
+
+def _alone(folder: Path, store_url: str) -> Drained:
+    with alone(folder), closing(Reaching(store_url)) as reaching, closing(Folder(folder)) as read:
+        reaching.prepare()
+        filer = Filer(folder, read, reaching, Telling())
+        while filer.file():
+            pass
+        while filer.work_off_one():
+            pass
+        filer.bring_up_to_date(is_settling=True, is_closing=not filer.has_writers)
+        return Drained(filed=filer.filed, refused=filer.refused, left=waiting(folder))
 
 
 def _flushed(folder: Path) -> Drained:
     before = waiting(folder)
-    try:
-        with closing(Client(folder, on=lambda _: None)) as client:
-            answer = client.flush(FLUSH_S)
-    except ConnectionError as e:
-        raise StorageUnavailable(f"another process files {folder}, and does not answer", hint="try again") from e
-    left = waiting(folder)
+    with closing(Client(folder, on=lambda _: None)) as client:
+        answer = client.flush(FLUSH_S)
+    # What a recorder has added since then is not what was asked for.
+    left = None if isinstance(answer, Flushed) else waiting(folder)
     filed = max(0, (before.entries if before else 0) - (left.entries if left else 0))
     return Drained(filed=filed, left=left, reason=answer.reason if isinstance(answer, Away) else None)
