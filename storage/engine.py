@@ -170,6 +170,34 @@ class Store:
                 if self.is_sqlite:
                     db.invalidate()  # the next connection is opened with its own setting
 
+    def give_back(self, least_share: float = 0.0) -> None:
+        """Give the space of what was deleted back to the disk, if it is an SQLite file; PostgreSQL does so by itself.
+
+        Others that write wait meanwhile, and the disk needs room for a copy of what is left.
+
+        Args:
+            least_share: From which share of the file on it is worth while.
+
+        Raises:
+            StorageUnavailable: The store cannot be reached or written, or there is no room.
+        """
+        if self.path is None:
+            return
+        self._open_file()
+        with self._translated(), self._connect() as db:
+            raw = db.connection.driver_connection
+            assert raw is not None
+            try:
+                free, pages = (raw.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count"))
+                if free and free >= least_share * pages:
+                    raw.execute("VACUUM")
+                    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.Error as e:
+                raise StorageUnavailable(
+                    f"cannot give free space of {self.label} back to the disk: {e}",
+                    hint="it is used for what is recorded next; try again when there is room for a copy of the file",
+                ) from e
+
     @contextmanager
     def alone(self, name: str, what: str) -> Iterator[None]:
         """Hold a lock that only one process can hold, until the block or the process ends.

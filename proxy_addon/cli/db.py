@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -146,3 +147,45 @@ def drain(*, journal: Path | None, store_url: str) -> None:
             why = f": {result.reason}" if result.reason else "; try again"
             click.echo(f"  {counted(result.left.entries, 'entry', 'entries')} still waiting{why}", err=True)
     sys.exit(0 if is_complete else 2)
+
+
+@db.command()
+@click.option(
+    "--older-than",
+    type=click.IntRange(min=1, max=36_500),
+    required=True,
+    metavar="DAYS",
+    help="Delete what was recorded more than so many days ago.",
+)
+@click.option("--yes", is_flag=True, allow_from_autoenv=False, help="Delete without asking.")
+@store_option
+def prune(*, older_than: int, yes: bool, store_url: str) -> None:
+    """Delete what is old, with everything that hangs on it, and give the space back.
+
+    Sessions go whose last event is old, requests that belong to no session, and recorder runs. Replay runs are kept. It
+    may run beside a recorder, which does not wait long for it.
+    """
+    # Imported here because --help must not wait for the database.
+    from proxy_addon.reporting.words import counted  # noqa: PLC0415
+    from storage import pruning, revision  # noqa: PLC0415
+    from storage.engine import Store  # noqa: PLC0415
+
+    before = datetime.now(UTC) - timedelta(days=older_than)
+    with closing(Store(store_url)) as store:
+        with store.read() as connection:
+            revision.require(connection, store)
+        if not yes:
+            what = f"{store.label}: everything recorded before {before:%Y-%m-%d %H:%M} UTC would be deleted"
+            if not sys.stdin.isatty():
+                raise click.UsageError(f"{what}; stdin is not a terminal to ask at, so add --yes")
+            if not click.confirm(f"{what}. Continue?", err=True):
+                click.echo("nothing deleted", err=True)
+                return
+        pruned = pruning.Pruned()
+        try:
+            for pruned in pruning.prune(store, before):  # noqa: B007  # what was deleted is said also after Ctrl-C
+                pass
+        finally:
+            exchanges = counted(pruned.exchanges, "exchange")
+            click.echo(f"{counted(pruned.sessions, 'session')} and {exchanges} deleted")
+        store.give_back()

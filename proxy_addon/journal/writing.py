@@ -38,6 +38,8 @@ BATCH = 1000
 """How many exchanges one commit has at most."""
 RETRY_S = 0.5
 """Pause between attempts while the journal cannot be written."""
+SIGN_OF_LIFE_S = 30.0
+"""After how long the counts are written although they have not changed, so that an idle recorder is not taken for dead."""
 COUNT_S = 1.0
 """How often the counts are written at most."""
 NAMES = 100_000
@@ -281,7 +283,10 @@ class Journal:
         if self._away is not None:
             if now_s >= self._retry_at_s:
                 self._try_again()
-        elif now_s >= self._count_at_s and self._counted != (self._seen, self._journaled, self._dropped):
+        elif now_s >= self._count_at_s and (
+            self._counted != (self._seen, self._journaled, self._dropped)
+            or now_s >= self._count_at_s + SIGN_OF_LIFE_S - COUNT_S
+        ):
             try:
                 self._note_dropped()
                 self._rotation.write([self._count()])
