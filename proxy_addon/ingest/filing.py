@@ -173,7 +173,7 @@ class Filer:
         self._look_at_store()
         try:
             with self._store.write() as db:
-                heard = self._judge.judge(db, is_settling=is_settling, is_closing=is_closing)
+                heard = self._judge.judge(db, datetime.now(UTC), is_settling=is_settling, is_closing=is_closing)
         except Exception:
             self._judge = self._new_judge()
             raise
@@ -359,7 +359,9 @@ class Filer:
         self._note_losses(
             db, [_dropped(each.process, each.entry) for each in others if isinstance(each.entry, Dropped)]
         )
-        done.heard = self._judge.judge(db)
+        came = [item.exchange.received_at for item in items if item.exchange is not None]
+        now = datetime.now(UTC)
+        done.heard = self._judge.judge(db, min(now, max(came, default=now)))
         self._keep_books(db, done, others)
         return done
 

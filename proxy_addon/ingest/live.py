@@ -81,6 +81,9 @@ class _Live:
 
     def hear(self) -> bool:
         """Judge the fresh exchanges; return whether all exchanges of the session are known."""
+        if not self.known and len(self.fresh) < self.session.exchanges:
+            self.fresh = []  # they will be read with those before them, in order, which is much cheaper
+            return False
         for exchange in self.fresh:
             self.add(exchange)
         self.fresh = []
@@ -151,6 +154,7 @@ class LiveJudge:
         self._failures = failures
         self._inspect = inspect
         self._policy = DEFAULT
+        self._now = datetime.now(UTC)
         self._live: OrderedDict[str, _Live] = OrderedDict()
         self._due: dict[str, float] = {}
         self._young: deque[tuple[float, str]] = deque()
@@ -174,10 +178,11 @@ class LiveJudge:
         for each in touched:
             self._net("taking up a session", each.session.id, self._take, each)
 
-    def judge(self, db: Connection, *, is_settling: bool = False, is_closing: bool = False) -> Heard:
+    def judge(self, db: Connection, now: datetime, *, is_settling: bool = False, is_closing: bool = False) -> Heard:
         """Write the findings that have changed, and the marks, in a transaction of `storage.engine.Store.write`.
 
         Args:
+            now: Up to when it is known what has come. If old entries are filed, that is a time long ago.
             is_settling: Leave nothing for later but what needs an event that may still come.
             is_closing: Nothing will come any more.
 
@@ -185,6 +190,7 @@ class LiveJudge:
             StorageUnavailable: The store cannot be used; so do the errors in `storage.engine.REFUSALS`.
         """
         heard = Heard()
+        self._now = now
         now_s = time.monotonic()
         is_settling = is_settling or is_closing
         while self._young and (self._young[0][0] <= now_s or is_closing):
@@ -253,7 +259,7 @@ class LiveJudge:
         if live is None:
             live = self._live[session.id] = self._begun(session)
             live.is_marked = False if session.exchanges == len(touched.exchanges) else None
-            age_s = (datetime.now(UTC) - session.started_at).total_seconds()
+            age_s = (self._now - session.started_at).total_seconds()
             self._young.append((time.monotonic() + max(0.0, FIRST_EVENT_S - age_s), session.id))
         if session.exchanges >= live.session.exchanges:
             live.session = session
@@ -339,11 +345,10 @@ class LiveJudge:
 
     def _forget(self) -> None:
         """Forget sessions that are no longer live."""
-        now = datetime.now(UTC)
         while self._live:
             id, live = next(iter(self._live.items()))
-            quiet = now - live.session.last_event_at
-            over = quiet > (ENDED_IS_KEPT if live.session.is_over(AsOf(now=now)) else IDLE_TIMEOUT)
+            quiet = self._now - live.session.last_event_at
+            over = quiet > (ENDED_IS_KEPT if live.session.is_over(AsOf(now=self._now)) else IDLE_TIMEOUT)
             if id in self._due or not (over or len(self._live) > MOST):
                 break
             self._take_grown(id, live)

@@ -12,11 +12,11 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from proxy_addon.errors import SessiontapeError, StorageUnavailable
 from proxy_addon.ingest.filing import Filer
@@ -35,41 +35,87 @@ END_S = 1.5
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the ingest process; return its exit code: 2 if the store cannot be used, 0 otherwise."""
+    """Run the ingest process; return its exit code: 2 if the store cannot be used, 0 otherwise.
+
+    Call it in the main thread. The work is done in another one: whatever the store keeps that waiting for, signals are heard.
+    """
     parser = argparse.ArgumentParser(prog="python -m proxy_addon.ingest", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="the journal")
     parser.add_argument("--ready-fd", type=int, help="where to say that it is ready: one line of JSON")
     parser.add_argument("--parent", type=int, help="the process that must have ended before this one ends")
     parser.add_argument("--nice", type=int, default=0, help="by how much to lower the priority")
     options = parser.parse_args(arguments)
-    ending = _Ending()
     with suppress(OSError):
         os.setpgid(0, 0)  # Ctrl-C on the recorder's terminal is not meant for us
     with suppress(OSError):
         os.nice(options.nice)
-    ready = _Ready(options.ready_fd)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process = _Process(options.folder, Parent(options.parent), _Ready(options.ready_fd))
     try:
-        folders.prepare(options.folder)
-        with alone(options.folder):
-            _work(options.folder, os.environ.get(STORE, ""), Parent(options.parent), ready, ending)
-    except Busy:
-        ready.say({"busy": True})
-    except SessiontapeError as e:
-        ready.say({"error": str(e), "hint": e.hint})
-        return 2
-    except OSError as e:
-        ready.say({"error": f"cannot use the journal in {options.folder}: {e}", "hint": "may you write there?"})
-        return 2
-    return 0
+        signal.signal(signal.SIGTERM, _end)
+        process.start()
+        process.join()
+    except _Ended:
+        process.end()
+    if process.is_alive():
+        os._exit(0)  # what is cut off is filed by the next
+    return process.code
 
 
-def _work(folder: Path, store_url: str, parent: Parent, ready: _Ready, ending: _Ending) -> None:
+class _Ended(BaseException):
+    """SIGTERM has come."""
+
+
+def _end(_: int, __: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise _Ended
+
+
+class _Process(threading.Thread):
+    """The work of the process.
+
+    Attributes:
+        code: The exit code, once it is done.
+    """
+
+    def __init__(self, folder: Path, parent: Parent, ready: _Ready) -> None:
+        super().__init__(name="sessiontape-ingest", daemon=True)
+        self._folder = folder
+        self._parent = parent
+        self._ready = ready
+        self._is_ending = False
+        self.code = 1
+
+    def end(self) -> None:
+        """Have the batch in hand filed, and be done, within `END_S` if possible."""
+        self._is_ending = True
+        self.join(END_S)
+
+    def run(self) -> None:
+        """Do the work, and set the exit code."""
+        try:
+            folders.prepare(self._folder)
+            with alone(self._folder):
+                _work(self._folder, self._parent, self._ready, lambda: self._is_ending)
+            self.code = 0
+        except Busy:
+            self._ready.say({"busy": True})
+            self.code = 0
+        except SessiontapeError as e:
+            self._ready.say({"error": str(e), "hint": e.hint})
+            self.code = 2
+        except OSError as e:
+            self._ready.say({"error": f"cannot use the journal in {self._folder}: {e}", "hint": "may you write there?"})
+            self.code = 2
+
+
+def _work(folder: Path, parent: Parent, ready: _Ready, is_over: Callable[[], bool]) -> None:
     """File the folder.
 
     Raises:
         SessiontapeError: The store cannot be used, and was never reached before, or is not for us.
     """
-    reaching = Reaching(store_url)
+    reaching = Reaching(os.environ.get(STORE, ""))
     with closing(reaching), closing(Folder(folder)) as read, closing(Server(folder)) as server:
         said: dict[str, Any] = {"ready": True}
         try:
@@ -87,7 +133,7 @@ def _work(folder: Path, store_url: str, parent: Parent, ready: _Ready, ending: _
             gc.freeze()
             gc.set_threshold(100_000, 20, 100)
             ready.say(said)
-            Ingest(folder, filer, server, lines, parent).run(lambda: ending.is_asked)
+            Ingest(folder, filer, server, lines, parent).run(is_over)
 
 
 @contextmanager
@@ -119,23 +165,3 @@ class _Ready:
             os.write(descriptor, json.dumps(what).encode() + b"\n")
         with suppress(OSError):
             os.close(descriptor)
-
-
-class _Ending:
-    """Notes SIGTERM; SIGINT is not meant for us.
-
-    Attributes:
-        is_asked: Whether to end.
-    """
-
-    def __init__(self) -> None:
-        self.is_asked = False
-        signal.signal(signal.SIGTERM, self._receive)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def _receive(self, _: int, __: FrameType | None) -> None:
-        if not self.is_asked:
-            self.is_asked = True
-            end = threading.Timer(END_S, os._exit, (0,))
-            end.daemon = True
-            end.start()

@@ -53,7 +53,7 @@ class Judging:
             saved = saving.save(db, RUN, judged)
             findings.mark_unjudged(db, large)
             self.judge.see(saved.touched, large, DEFAULT)
-            self.heard.append(self.judge.judge(db))
+            self.heard.append(self.judge.judge(db, datetime.now(UTC)))
         return saved
 
     def work_off(self) -> None:
@@ -65,7 +65,7 @@ class Judging:
     def later(self, **how: bool) -> None:
         """Judge what has become due."""
         with self.store.write() as db:
-            self.heard.append(self.judge.judge(db, **how))
+            self.heard.append(self.judge.judge(db, datetime.now(UTC), **how))
 
     def close(self) -> None:
         """End as the process does."""
@@ -150,7 +150,7 @@ def test_a_session_is_read_from_the_store_once_and_then_only_what_is_new(judging
         elsewhere.save(each)
         with store.write() as db:
             judging.judge.see([saving.Touched(session=session(store), exchanges=[])], (), DEFAULT)
-            judging.judge.judge(db, is_settling=True)
+            judging.judge.judge(db, datetime.now(UTC), is_settling=True)
     assert told(store) == anew(store)
     assert sum(read) == 50
 
@@ -160,7 +160,7 @@ def test_findings_and_exchanges_are_stored_together_or_not_at_all(judging, store
     with suppress(ZeroDivisionError), store.write() as db:
         later = [saving.Judged(each) for each in film(6)[3:]]
         judging.judge.see(saving.save(db, RUN, later).touched, (), DEFAULT)
-        judging.judge.judge(db, is_settling=True)
+        judging.judge.judge(db, datetime.now(UTC), is_settling=True)
         assert findings.of_session(db, session(store).id) != []
         raise ZeroDivisionError
     assert (session(store).exchanges, told(store)) == (3, [])
