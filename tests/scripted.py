@@ -19,16 +19,19 @@ class Peer:
     """One side of a connection.
 
     Attributes:
+        sent: All that was sent.
         received: All that came.
         is_closed: Whether the other side has closed.
     """
 
     socket: socket.socket
+    sent: bytes = field(default=b"", repr=False)
     received: bytes = b""
     is_closed: bool = False
     _read: int = field(default=0, repr=False)
 
     def send(self, data: bytes) -> None:
+        self.sent += data
         self.socket.sendall(data)
 
     def until(self, marker: bytes) -> bytes:
