@@ -108,7 +108,7 @@ def _is_same_or_cut_off(got: Message, sent: Message) -> bool:
 
 def requests(data: bytes) -> list[Message]:
     """Read the requests that an upstream got, as far as they are whole."""
-    found = []
+    found: list[Message] = []
     while data:
         head, _, data = data.partition(b"\r\n\r\n")
         line, headers = _head(head)
@@ -119,7 +119,7 @@ def requests(data: bytes) -> list[Message]:
 
 def answers(data: bytes, methods: list[str]) -> list[Message]:
     """Read the answers that a device got."""
-    found = []
+    found: list[Message] = []
     methods = list(methods)
     while data:
         head, _, data = data.partition(b"\r\n\r\n")
@@ -133,7 +133,7 @@ def answers(data: bytes, methods: list[str]) -> list[Message]:
             continue
         method = methods.pop(0) if methods else "GET"
         if method == "HEAD" or status in ("204", "304"):
-            body, trailers = b"", ()
+            body, trailers = b"", tuple[str, ...]()
         else:
             body, trailers, data = _body(headers, data, until_close=True)
         found.append(Message(status, _compared(headers), body, trailers) if is_upstreams else Message(f"own {status}"))
