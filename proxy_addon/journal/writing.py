@@ -199,6 +199,7 @@ class Journal:
                 while True:
                     if (left := self._queue.get_nowait()) is not None:
                         self._refuse(left, reason)
+            self._queue.put(None)
             self._drop_kept(reason)
         return self.counts()
 
@@ -257,9 +258,9 @@ class Journal:
                 self._drop(_named(exchanges[0], f"it cannot be written: {e!r}"))
                 self._tell(dones, e)
             return
-        self._tell(dones, self._away)
         if self._away is not None:
             self._keep(exchanges)
+        self._tell(dones, self._away)
 
     def _write(self, exchanges: Sequence[Exchanged]) -> None:
         entries: list[Entry] = [*exchanges]
@@ -410,7 +411,7 @@ def _lock(folder: Path, about: About) -> FileLock:
     path = folder / f"{segments.writer(about.run, about.worker)}{folders.ALIVE}"
     try:
         path.touch(mode=0o600)  # also if it is there: `Folder.look` deletes old ones
-        lock = FileLock(path, timeout=5, mode=0o600, thread_local=False)
+        lock = FileLock(path, timeout=1, mode=0o600, thread_local=False)
         lock.acquire()
     except Timeout:
         raise SettingsError(f"another process writes the journal of {path.stem} in {folder}") from None
