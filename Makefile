@@ -38,8 +38,9 @@ mutants: .venv/.ok        ## tell how many mutants the unit tests notice; takes 
 bench: .venv/.ok          ## measure speed, as ratios to a peer in the same run
 	$(BIN)/python -m benchmarks
 
-fuzz: .venv/.ok           ## judge 200,000 broken bodies; the seed is printed
+fuzz: .venv/.ok           ## send 200,000 broken bodies to the rules, and 1,000,000 broken streams to the lane
 	$(BIN)/python -m tests.fuzz
+	$(BIN)/python -m tests.fuzz_lane
 
 docs: .venv/.ok           ## write the rule pages and the schema of fixtures anew
 	$(BIN)/python -m proxy_addon.reporting.rule_pages docs/rules

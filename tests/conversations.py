@@ -92,7 +92,7 @@ class Lane:
         self.refusal: str | None = None
         self.commits, self.connects = commits, connects
         self.is_closed = self.is_half_closed = self.is_blind = self.is_connecting = False
-        self.is_waiting = False
+        self.has_left = False
         self.tokens: list[int] = []
         self.judging: list[int] = []
         self._answering = answering
@@ -109,6 +109,7 @@ class Lane:
 
     def leaves(self) -> Lane:
         """Let the device close its connection."""
+        self.has_left = True
         self._tell(lambda: self.conversation.device_closed(self._tick()))
         return self
 
@@ -207,11 +208,11 @@ class Lane:
         for _ in range(100):
             if self.is_closed or self.is_blind:
                 break
-            self.commit()
             self.judge()
+            self.commit()
             if self.is_connecting:
                 self.connect()
-            elif not self.is_closed:
+            elif not (self.is_closed or self.tokens or self.judging):
                 assert self.conversation.deadline_us is not None, "it waits for nothing, and for ever"
                 self.waits()
         assert self.is_closed or self.is_blind, "it does not end"

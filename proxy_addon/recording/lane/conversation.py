@@ -172,10 +172,16 @@ Kind = Literal["passes-by", "connect", "malformed", "too-long", "slow", "upstrea
 
 @dataclass(slots=True)
 class Tell:
-    """Tell people something that is not in an exchange's row alone; one line, with control characters made visible."""
+    """Tell people something that is not in an exchange's row alone; one line, with control characters made visible.
+
+    Attributes:
+        request: Method and path that it is about, which may have personal values in them; empty if it is about none, or if
+            the text has them.
+    """
 
     kind: Kind
     text: str
+    request: str = ""
 
 
 @dataclass(slots=True)
@@ -340,7 +346,7 @@ class Conversation:
                 known = len(self._ahead)
                 self._ahead += data
                 self._take_request(bytes(self._ahead), known, now_us, actions)
-        elif exchange.is_whole:
+        elif exchange.is_whole or exchange.token:
             self._ahead += data
             if len(self._ahead) > self._settings.max_body + _AHEAD_MOST:
                 self._is_draining = True  # so much ahead of its answers is no device; it gets the one under way
@@ -361,15 +367,16 @@ class Conversation:
         exchange = self._exchange
         if exchange is None or self._is_lingering:
             self._close(actions)
-        elif exchange.is_whole:
+        elif exchange.is_whole or exchange.token:
             if not exchange.is_answer_whole:
                 exchange.is_gone = True
         elif exchange.is_answer_whole:
             self._record_answer(exchange, now_us, actions)
         else:
             exchange.is_gone = True
-            reason = "the device closed the connection in the middle of its request"
-            self._put(exchange, Outcome.CLIENT_GONE, reason, now_us, actions, waits=False)
+            if exchange.id:
+                reason = "the device closed the connection in the middle of its request"
+                self._put(exchange, Outcome.CLIENT_GONE, reason, now_us, actions, waits=False)
             self._exchange = None
             self._close(actions)
         return actions
@@ -422,7 +429,7 @@ class Conversation:
             self._take_answer(exchange, data, now_us, actions)
         except Malformed as e:
             reason = f"upstream's answer is broken: {e}"
-            actions.append(Tell("upstream", f"{reason}; {_name(exchange)}"))
+            actions.append(Tell("upstream", reason, _name(exchange)))
             self._fail(exchange, Outcome.UPSTREAM_CLOSED, 502, reason, now_us, actions)
         return actions
 
@@ -442,7 +449,7 @@ class Conversation:
         where = "in the middle of its answer" if began else "without an answer"
         reason = f"upstream closed the connection {where}"
         if began:
-            actions.append(Tell("upstream", f"{reason}; {_name(exchange)}"))
+            actions.append(Tell("upstream", reason, _name(exchange)))
         self._fail(exchange, Outcome.UPSTREAM_CLOSED, 502, reason, now_us, actions)
         return actions
 
@@ -498,7 +505,7 @@ class Conversation:
             waited_us = settings.silence_timeout_us if is_silent else settings.body_timeout_us
             reason = f"the request was not complete {'after' if is_silent else 'within'} {waited_us / _S:g} s"
             reason += " of silence" if is_silent else ""
-            actions.append(Tell("slow", f"{reason}; {_name(exchange)}"))
+            actions.append(Tell("slow", reason, _name(exchange)))
             self._fail(exchange, Outcome.REJECTED, 408, reason, now_us, actions)
         return actions
 
@@ -590,7 +597,7 @@ class Conversation:
         try:
             end = reader.feed(data)
         except Malformed as e:
-            actions.append(Tell("malformed", f"{e}; {_name(exchange)}"))
+            actions.append(Tell("malformed", str(e), _name(exchange)))
             self._fail(exchange, Outcome.REJECTED, e.status, str(e), now_us, actions)
             return
         if end < len(data):
@@ -669,7 +676,7 @@ class Conversation:
         marks = [line.partition(b":")[2].strip() for line in exchange.head.marks.splitlines()]
         if self._settings.mark not in marks:
             return False
-        actions.append(Tell("loop", f"{ROUND}; {_name(exchange)}"))
+        actions.append(Tell("loop", ROUND, _name(exchange)))
         self._fail(exchange, Outcome.REJECTED, 508, ROUND, now_us, actions)
         return True
 
@@ -682,8 +689,8 @@ class Conversation:
                 self._trail = self._trail[len(data) :]
                 return
             data = data.removeprefix(self._trail)
-        behind = f" behind its answer; {_name(exchange)}" if exchange is not None else ""
-        actions.append(Tell("upstream", f"upstream sent {len(data)} bytes that answer no request{behind}"))
+        name = _name(exchange) if exchange is not None else ""
+        actions.append(Tell("upstream", f"upstream sent {len(data)} bytes that answer no request", name))
         self._close_upstream(actions)
 
     def _take_answer(self, exchange: _Exchange, data: bytes, now_us: int, actions: list[Action]) -> None:
@@ -850,7 +857,7 @@ class Conversation:
                 )
             )
         if exchange.id:
-            if exchange.is_gone and outcome is not Outcome.INTERRUPTED:
+            if exchange.is_gone and outcome not in {Outcome.INTERRUPTED, Outcome.REJECTED}:
                 outcome = Outcome.CLIENT_GONE
             waits = self._settings.waits if waits is None else waits
             self._put(exchange, outcome, reason, now_us, actions, waits=waits)
@@ -885,7 +892,7 @@ class Conversation:
                 request_body=body,
                 is_complete=exchange.is_whole,
                 client=self._client,
-                server=self._server,
+                server=self._server if exchange.is_forwarded else None,
                 upstream=self._settings.upstream,
                 reason=reason,
                 request_length=length,
@@ -903,7 +910,7 @@ class Conversation:
             response_body=answer_body,
             duration_us=max(0, now_us - exchange.began_us),
             client=self._client,
-            server=self._server,
+            server=self._server if exchange.is_forwarded else None,
             upstream=self._settings.upstream,
             reason=reason,
             request_length=length,
@@ -939,8 +946,8 @@ class Conversation:
         except Malformed:
             line = None
         kind = _KINDS.get(error.status, "malformed")
-        name = f"; {visible(line.method.decode())} {_path(line.path)}" if line is not None else ""
-        actions.append(Tell(kind, f"{error}{name}"))
+        name = f"{line.method.decode()} {_path(line.path)}" if line is not None else ""
+        actions.append(Tell(kind, _path(head.split(b" ", 2)[1]) if kind == "connect" else str(error), name))
         if line is not None and line.is_recorded:
             id, at_us = self._settings.arrive(self._began_us)
             entry = Exchanged(

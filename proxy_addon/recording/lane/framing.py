@@ -320,7 +320,7 @@ def request_line(line: bytes, prefix: bytes) -> RequestLine:
     if method not in {b"CONNECT", b"HEAD"} and method.upper() in {b"CONNECT", b"HEAD"}:
         raise Malformed(f"method {quoted(method.decode())}, which some would read as {method.upper().decode()}")
     if method == b"CONNECT":
-        raise Malformed(f"CONNECT {quoted(target.decode('latin-1'), 200)}", 405)
+        raise Malformed("CONNECT, which only a forward proxy serves", 405)
     path = _path(method, target)
     upstream = b"%b %b%b HTTP/1.%b" % (method, b"" if path == b"*" else prefix, path, minor)
     is_recorded = parse_route(method.decode("ascii"), path.decode("latin-1")) is not None
@@ -684,7 +684,7 @@ def _size(line: bytes) -> int:
     match = _CHUNK_LINE.fullmatch(line)
     if match is not None:
         return int(match[1], 16)
-    check_characters(line)
+    check_characters(line + _CRLF)
     size = _SIZE.match(line)
     digits, rest = line[: size.end() if size else 0], line[size.end() if size else 0 :]
     if not digits:

@@ -224,7 +224,7 @@ def test_the_last_piece_of_a_long_answer_waits_for_the_commit():
     ],
 )
 def test_a_head_that_could_be_read_in_two_ways_never_reaches_upstream(request_, status, kind, recorded):
-    for cuts in ((), range(len(request_))):
+    for cuts in ((), range(0, len(request_), 1 if len(request_) < 1000 else 997)):
         lane = Lane().sends(request_, cuts).sends(PING)
         assert (lane.upstreams, lane.statuses, [each.kind for each in lane.told]) == ([], [status], [kind])
         assert b"Access-Control-Allow-Origin: *\r\n" in lane.device
@@ -270,7 +270,8 @@ def test_what_is_no_answer_becomes_502_and_is_told(answer, reason):
         lane.hangs_up()
     assert (lane.statuses[-1], lane.outcomes, message(lane)) == (502, ["upstream-closed"], f"sessiontape: {reason}")
     assert (lane.recorded[0].reason, lane.recorded[0].response) == (reason, None)
-    assert [each.text for each in lane.told] == ([f"{reason}; POST {PATH.decode()}"] if "without" not in reason else [])
+    told = [] if "without" in reason else [(reason, f"POST {PATH.decode()}")]
+    assert [(each.text, each.request) for each in lane.told] == told
     assert not lane.upstreams[0].is_open
     lane.sends(PING).answers(NOTHING)
     assert lane.statuses[-1] == 204, "the device's connection goes on"
@@ -285,7 +286,10 @@ def test_an_answer_that_breaks_off_on_its_way_to_the_device_ends_the_connection(
 def test_bytes_that_answer_nothing_end_the_connection_to_upstream():
     lane = answered(NOTHING + b"HTTP/1.1 200 OK")
     assert (lane.device, lane.upstreams[0].is_open) == (NOTHING, False)
-    assert lane.told[0].text == f"upstream sent 15 bytes that answer no request behind its answer; POST {PATH.decode()}"
+    assert (lane.told[0].text, lane.told[0].request) == (
+        "upstream sent 15 bytes that answer no request",
+        f"POST {PATH.decode()}",
+    )
     lane.sends(PING).answers(OK)
     assert lane.device == NOTHING + OK
     assert (
