@@ -106,6 +106,7 @@ class Filer:
     """Files what is in a folder into a store, a batch at a time.
 
     Attributes:
+        path: Where the folder is.
         reaching: The store.
         telling: Those who are told.
         filed: How many exchanges were stored.
@@ -116,16 +117,12 @@ class Filer:
     """
 
     def __init__(self, path: Path, folder: Folder, reaching: Reaching, telling: Telling) -> None:
-        """Make a filer; the store is first used by `file`.
-
-        Args:
-            path: Where the folder is.
-        """
+        """Make a filer; the store is first used by `file`."""
         self.failures = Failures()
         self.filed = self.refused = 0
         self.found: dict[str, int] = {}
         self.has_writers = True
-        self._path = path
+        self.path = path
         self._folder = folder
         self.reaching = reaching
         self.telling = telling
@@ -410,7 +407,7 @@ class Filer:
             self.failures.of_ours("keeping the books", f"run {process.about.run}", error)
             return
         reason = f"the store refuses it: {_text(error)}"
-        place = aside.keep(self._path, process.about, entry, reason)
+        place = aside.keep(self.path, process.about, entry, reason)
         loss = _refused(process, entry, reason)
         try:
             with self._store.write(in_ascii=True) as db:

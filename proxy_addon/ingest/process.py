@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from proxy_addon.errors import SessiontapeError, StorageUnavailable
 from proxy_addon.ingest.filing import Filer
+from proxy_addon.ingest.keeping import Keeping
 from proxy_addon.ingest.reaching import Reaching
 from proxy_addon.ingest.running import Ingest, Parent
 from proxy_addon.ingest.telling import Telling, ToRecorders
@@ -44,16 +45,18 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--ready-fd", type=int, help="where to say that it is ready: one line of JSON")
     parser.add_argument("--parent", type=int, help="the process that must have ended before this one ends")
     parser.add_argument("--nice", type=int, default=0, help="by how much to lower the priority")
+    parser.add_argument("--keep-days", type=float, help="for how long to keep what was recorded; without it, for ever")
     options = parser.parse_args(arguments)
     with suppress(OSError):
         os.setpgid(0, 0)  # Ctrl-C on the recorder's terminal is not meant for us
     with suppress(OSError):
         os.nice(options.nice)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    process = _Process(options.folder, Parent(options.parent), _Ready(options.ready_fd))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    process = _Process(options.folder, Parent(options.parent), _Ready(options.ready_fd), Keeping(options.keep_days))
+    process.start()
     try:
         signal.signal(signal.SIGTERM, _end)
-        process.start()
         process.join()
     except _Ended:
         process.end()
@@ -78,11 +81,12 @@ class _Process(threading.Thread):
         code: The exit code, once it is done.
     """
 
-    def __init__(self, folder: Path, parent: Parent, ready: _Ready) -> None:
+    def __init__(self, folder: Path, parent: Parent, ready: _Ready, keeping: Keeping) -> None:
         super().__init__(name="sessiontape-ingest", daemon=True)
         self._folder = folder
         self._parent = parent
         self._ready = ready
+        self._keeping = keeping
         self._is_ending = False
         self.code = 1
 
@@ -96,7 +100,7 @@ class _Process(threading.Thread):
         try:
             folders.prepare(self._folder)
             with alone(self._folder):
-                _work(self._folder, self._parent, self._ready, lambda: self._is_ending)
+                self._work()
             self.code = 0
         except Busy:
             self._ready.say({"busy": True})
@@ -108,32 +112,31 @@ class _Process(threading.Thread):
             self._ready.say({"error": f"cannot use the journal in {self._folder}: {e}", "hint": "may you write there?"})
             self.code = 2
 
+    def _work(self) -> None:
+        """File the folder.
 
-def _work(folder: Path, parent: Parent, ready: _Ready, is_over: Callable[[], bool]) -> None:
-    """File the folder.
-
-    Raises:
-        SessiontapeError: The store cannot be used, and was never reached before, or is not for us.
-    """
-    reaching = Reaching(os.environ.get(STORE, ""))
-    with closing(reaching), closing(Folder(folder)) as read, closing(Server(folder)) as server:
-        said: dict[str, Any] = {"ready": True}
-        try:
-            reaching.prepare()
-        except StorageUnavailable as e:
-            if not folders.was_reached(folder):
-                raise
-            said["away"] = str(e)
-        else:
-            folders.mark_reached(folder)
-        lines = ToRecorders(server)
-        with _logging_to(lines):
-            filer = Filer(folder, read, reaching, Telling(server))
-            # What has been made so far stays, and what is made from now on seldom has circles.
-            gc.freeze()
-            gc.set_threshold(100_000, 20, 100)
-            ready.say(said)
-            Ingest(folder, filer, server, lines, parent).run(is_over)
+        Raises:
+            SessiontapeError: The store cannot be used, and was never reached before, or is not for us.
+        """
+        reaching = Reaching(os.environ.get(STORE, ""))
+        with closing(reaching), closing(Folder(self._folder)) as read, closing(Server(self._folder)) as server:
+            said: dict[str, Any] = {"ready": True}
+            try:
+                reaching.prepare()
+            except StorageUnavailable as e:
+                if not folders.was_reached(self._folder):
+                    raise
+                said["away"] = str(e)
+            else:
+                folders.mark_reached(self._folder)
+            lines = ToRecorders(server)
+            with _logging_to(lines):
+                filer = Filer(self._folder, read, reaching, Telling(server))
+                # What has been made so far stays, and what is made from now on seldom has circles.
+                gc.freeze()
+                gc.set_threshold(100_000, 20, 100)
+                self._ready.say(said)
+                Ingest(filer, server, lines, self._parent, self._keeping).run(lambda: self._is_ending)
 
 
 @contextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from proxy_addon.errors import StorageUnavailable
 from proxy_addon.ingest.filing import Filer
+from proxy_addon.ingest.keeping import Keeping
 from proxy_addon.ingest.reaching import RETRY_S
 from proxy_addon.ingest.telling import ToRecorders
 from proxy_addon.journal import channel
@@ -51,14 +51,14 @@ class Parent:
 class Ingest:
     """Files a folder until nobody records into it any more and nothing is left."""
 
-    def __init__(self, folder: Path, filer: Filer, server: Server, lines: ToRecorders, parent: Parent) -> None:
-        self._folder = folder
+    def __init__(self, filer: Filer, server: Server, lines: ToRecorders, parent: Parent, keeping: Keeping) -> None:
         self._filer = filer
         self._reaching = filer.reaching
         self._server = server
         self._telling = filer.telling
         self._lines = lines
         self._parent = parent
+        self._keeping = keeping
         self._asked: list[Asked] = []
         self._away_since_s: float | None = None
 
@@ -95,7 +95,8 @@ class Ingest:
         due_s = self._filer.until_due_s()
         if due_s is not None and due_s <= 0:
             self._filer.bring_up_to_date()
-        self._filer.work_off_one()
+        if not self._filer.work_off_one():
+            self._keeping.delete_some(self._reaching.store)
 
     def _when_away(self, error: StorageUnavailable) -> bool:
         """Tell that the store, or the journal's disk, cannot be used; return whether it is not worth waiting for."""
@@ -105,7 +106,7 @@ class Ingest:
         self._tell_counts()
         answered, self._asked = self._asked, []
         if answered:
-            left = waiting(self._folder)
+            left = waiting(self._filer.path)
             for asked in answered:
                 asked.answer(channel.Away(reason=str(error), waiting=left.entries if left else 0))
         if self._is_left() and now_s - self._away_since_s > PATIENCE_S:

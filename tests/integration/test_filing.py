@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import sqlite3
@@ -25,6 +26,7 @@ from proxy_addon.errors import SchemaOutOfDate, StorageUnavailable
 from proxy_addon.ingest import filing, live
 from proxy_addon.ingest.draining import drain
 from proxy_addon.ingest.filing import Filer
+from proxy_addon.ingest.keeping import Keeping
 from proxy_addon.ingest.reaching import Reaching
 from proxy_addon.ingest.telling import Telling
 from proxy_addon.journal.entries import Dropped, Entry
@@ -423,6 +425,21 @@ def test_a_store_of_a_newer_version_waits_for_one_that_knows_it(file_store):
     assert waiting(files.path) is not None
     with closing(Reaching(files.url)) as reaching, pytest.raises(SchemaOutOfDate):
         reaching.prepare()
+
+
+def test_what_is_older_than_it_is_kept_is_deleted_when_nothing_is_to_be_filed(files, store, caplog):
+    journals.write(files.path, entries(played()))
+    files.all()
+    with caplog.at_level(logging.INFO):
+        assert not Keeping(None).delete_some(store)
+        keeping = Keeping(100_000)
+        assert not keeping.delete_some(store)
+        assert len(stored(store)) == 6
+        keeping = Keeping(1)
+        while keeping.delete_some(store):
+            pass
+    assert stored(store) == []
+    assert [line for line in caplog.messages if "too old" in line] == ["deleted as too old: 1 sessions, 6 exchanges"]
 
 
 # Draining ----------------------------------------------------------------------------------------------------------------

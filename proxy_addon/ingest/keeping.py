@@ -1,0 +1,56 @@
+"""Delete what is older than the user wants to keep, while there is nothing to file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from proxy_addon.process import logs
+from storage import pruning
+from storage.engine import Store
+from storage.pruning import Pruned
+
+logger = logs.logger(__name__)
+
+EVERY_S = 3600.0
+"""How often to look for what has become too old."""
+WORTH_WHILE = 0.2
+"""From which share of an SQLite file on its unused space is given back: others wait while that is done."""
+
+
+class Keeping:
+    """Deletes a little at each call, so that what is to be filed never waits long."""
+
+    def __init__(self, days: float | None) -> None:
+        """Prepare it.
+
+        Args:
+            days: For how many days to keep what was recorded; None for ever.
+        """
+        self._days = days
+        self._next_s = 0.0
+        self._under_way: Iterator[Pruned] | None = None
+        self._done = Pruned()
+
+    def delete_some(self, store: Store) -> bool:
+        """Delete some of what is too old; return whether there may be more to delete now.
+
+        Raises:
+            StorageUnavailable: The store cannot be used; it is tried again in an hour.
+        """
+        if self._days is None or (self._under_way is None and time.monotonic() < self._next_s):
+            return False
+        if self._under_way is None:
+            self._next_s = time.monotonic() + EVERY_S
+            self._under_way = pruning.prune(store, datetime.now(UTC) - timedelta(days=self._days))
+            self._done = Pruned()
+        under_way, self._under_way = self._under_way, None  # it does not go on after an error
+        deleted = next(under_way, None)
+        if deleted is not None:
+            self._done, self._under_way = deleted, under_way
+            return True
+        if self._done != Pruned():
+            logger.info(f"deleted as too old: {self._done.sessions} sessions, {self._done.exchanges} exchanges")
+            store.give_back(WORTH_WHILE)
+        return False
