@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from sqlalchemy import Connection, event, exc
 
 from proxy_addon.errors import SettingsError, StorageBusy, StorageUnavailable
 from storage import postgres, sqlite
-from storage.types import codec_of, replaced
+from storage.types import codec_in, codec_of, fitted
 
 _SQLITE = re.compile(r"^sqlite(?:\+pysqlite)?:///(?P<path>(?!:memory:$)[^?]+)$", re.IGNORECASE)
 _SECRETS = {"password", "sslpassword", "passfile", "oauth_client_secret"}
@@ -75,9 +75,8 @@ class Store:
 
         @event.listens_for(self._engine, "before_cursor_execute", retval=True)
         def fit(db: Connection, _: object, statement: str, parameters: Any, *__: object) -> tuple[str, Any]:
-            in_ascii = db.get_execution_options().get("sessiontape_ascii")
-            codec = "ascii" if in_ascii else codec_of(db.dialect)
-            return statement, parameters if codec == "utf-8" else _fitted(parameters, codec)
+            codec = codec_in(db)
+            return statement, parameters if codec == "utf-8" else fitted(parameters, codec)
 
     @property
     def is_sqlite(self) -> bool:
@@ -362,16 +361,3 @@ def hide_password(url: str) -> str:
 def _first_line(error: BaseException | None) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-def _fitted(parameters: Any, codec: str) -> Any:
-    """Return the parameters of a statement with every character that a codec lacks replaced."""
-    match parameters:
-        case str():
-            return replaced(parameters, codec)
-        case Mapping():
-            return {name: _fitted(value, codec) for name, value in parameters.items()}
-        case list() | tuple():
-            return type(parameters)(_fitted(value, codec) for value in parameters)
-        case _:
-            return parameters

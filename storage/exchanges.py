@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from datetime import datetime
 from itertools import batched
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, func, select
 
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import BodyState, Exchange, Outcome, Request, Response, Whole, header
+from storage import bulk
 from storage.filters import Filters
 from storage.matching import holding
 from storage.models import ExchangeRow, FindingRow, Recording
 
+_TABLE: Table = ExchangeRow.__table__  # type: ignore[assignment]
 _READ_AT_ONCE = 200
 
 
@@ -60,6 +62,11 @@ def to_row(exchange: Exchange, *, recording_id: str, session: str | None) -> dic
         "why": exchange.reason,
         "note": exchange.note,
     }
+
+
+def add(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store rows that `to_row` made."""
+    bulk.of(db).insert(_TABLE, rows)
 
 
 def count_of_recording(db: Connection, recording_id: str) -> int:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, Table, bindparam, delete, insert, select, update
 
 from proxy_addon.core.findings import Finding, Severity, Verdict
+from storage import bulk
 from storage.models import ExchangeRow, FindingRow, Recording, SessionRow, UnjudgedRow
 
+_TABLE: Table = FindingRow.__table__  # type: ignore[assignment]
 _IDS_IN_A_STATEMENT = 500
 
 
@@ -58,8 +60,7 @@ def from_row(row: RowMapping) -> Finding:
 
 def add(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Store rows that `to_row` made."""
-    if rows:
-        db.execute(insert(FindingRow), [dict(row) for row in rows])
+    bulk.of(db).insert(_TABLE, rows)
 
 
 def mark_unjudged(db: Connection, exchange_ids: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ stored later, it gets the losses that were noted before it. A session that has a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
@@ -51,7 +51,7 @@ def note(db: Connection, losses: Sequence[Loss]) -> Noted:
     db.execute(insert(LossRow), [_row(loss, keys[loss.id], session_of.get(keys[loss.id])) for loss in new])
     touched = dict.fromkeys(session_of[key] for key in keys.values() if key in session_of)
     for id in touched:
-        count(db, id)
+        _count(db, id)
     return Noted(len(new), tuple(touched))
 
 
@@ -74,7 +74,7 @@ def of_recorder(db: Connection, recorder: str, limit: int | None = None) -> list
     return _read(db, LossRow.recorder_id == recorder, limit)
 
 
-def count(db: Connection, session: str) -> None:
+def _count(db: Connection, session: str) -> None:
     """Set what a session has lost to the number of its losses."""
     number = select(func.count()).where(LossRow.session == session).scalar_subquery()
     db.execute(update(SessionRow).where(SessionRow.id == session).values(lost=number, has_holes=True))
@@ -120,23 +120,23 @@ def _row(loss: Loss, key: str | None, session: str | None) -> dict[str, object]:
     }
 
 
-def adopt(db: Connection, sessions: Iterable[tuple[str, str]]) -> dict[str, int]:
-    """Give sessions that are new the losses that were noted before them.
+def waiting(db: Connection, keys: Sequence[str]) -> dict[str, int]:
+    """Return how many losses wait for a session to be stored that they belong to, by its key; keys without are left out."""
+    if not keys:
+        return {}
+    mine = (LossRow.session_key.in_(keys), LossRow.session.is_(None))
+    query = select(LossRow.session_key, func.count()).where(*mine).group_by(LossRow.session_key)
+    return {key: number for key, number in db.execute(query) if key is not None}
+
+
+def adopt(db: Connection, sessions: Mapping[str, str]) -> None:
+    """Give sessions the losses that have waited for them, and that they count already.
 
     Call it in the transaction that has stored them.
 
     Args:
-        sessions: Keys and our ids.
-
-    Returns:
-        How many each session has got, by our id; sessions without are left out.
+        sessions: Our ids, by key.
     """
-    id_of = dict(sessions)
-    waiting = select(LossRow.session_key).where(LossRow.session_key.in_(id_of), LossRow.session.is_(None)).distinct()
-    adopted: dict[str, int] = {}
-    for key in db.execute(waiting).scalars().all():
-        assert key is not None
+    for key, id in sessions.items():
         mine = (LossRow.session_key == key, LossRow.session.is_(None))
-        adopted[id_of[key]] = db.execute(update(LossRow).where(*mine).values(session=id_of[key])).rowcount
-        count(db, id_of[key])
-    return adopted
+        db.execute(update(LossRow).where(*mine).values(session=id))

@@ -14,10 +14,14 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import BigInteger, Boolean, Connection, Engine, Float, Integer, LargeBinary, create_engine, event, exc
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.types import TypeEngine
+
+from storage.types import UtcDateTime, codec_in, fitted
 
 if TYPE_CHECKING:
     import psycopg
@@ -109,6 +113,52 @@ def take_turn(db: Connection) -> None:
 def try_lock(db: Connection, key: int) -> bool:
     """Take a lock for as long as the transaction lasts; False if another process has it."""
     return bool(db.exec_driver_sql("SELECT pg_try_advisory_xact_lock(%s)", (key,)).scalar())
+
+
+def type_of(type: TypeEngine[Any]) -> str:
+    """Return the name of the PostgreSQL type in which values of a column are sent; all kinds of text are sent alike."""
+    for kind, name in _TYPES:
+        if isinstance(type, kind):
+            return name
+    return "text"
+
+
+_TYPES: tuple[tuple[type[Any], str], ...] = (
+    (UtcDateTime, "timestamptz"),
+    (BigInteger, "int8"),
+    (Integer, "int4"),
+    (Float, "float8"),
+    (Boolean, "bool"),
+    (LargeBinary, "bytea"),
+)
+
+
+def copy(db: Connection, statement: str, types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Send rows to a ``COPY … FROM STDIN (FORMAT BINARY)``.
+
+    Args:
+        types: Names of the types of the columns.
+        rows: Values as the driver takes them; text is made to fit the database as that of other statements is.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: The database refuses a value, or the connection is broken.
+    """
+    import psycopg
+
+    raw: psycopg.Connection[Any] = db.connection.driver_connection  # type: ignore[assignment]
+    codec = codec_in(db)
+    try:
+        with raw.cursor() as cursor, cursor.copy(statement.encode()) as stream:
+            stream.set_types(types)
+            for row in rows:
+                stream.write_row(row if codec == "utf-8" else fitted(row, codec))
+    except psycopg.Error as e:
+        is_gone = db.dialect.is_disconnect(e, raw, None)  # type: ignore[arg-type]  # psycopg's connection is its own
+        if is_gone:
+            db.invalidate(e)
+        raise exc.DBAPIError.instance(
+            statement, None, e, psycopg.Error, connection_invalidated=is_gone, dialect=db.dialect
+        ) from e
 
 
 def state(error: BaseException | None) -> str:

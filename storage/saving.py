@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, bindparam, exc, insert, select, true, update
+from sqlalchemy import Connection, exc, insert, select
 
-from proxy_addon.core import sessions as folding
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Verdict
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.schemas import is_schema
-from proxy_addon.core.sessions import RETRY_WINDOW, Membership, Session, membership, session_id_of
 from proxy_addon.core.wording import visible
+from storage import bulk, schemas
 from storage import exchanges as exchange_rows
 from storage import findings as finding_rows
-from storage import schemas
 from storage import sessions as session_rows
 from storage.engine import Store
-from storage.models import ExchangeRow, Recording, ServerRow, SessionRow
-from storage.sessions import session_key
+from storage.folding import Fold, Into, Touched, new_id
+from storage.models import Recording, ServerRow
+from storage.rows import Row
+
+__all__ = ["Judged", "RecordingRun", "Saved", "Touched", "begin", "keep_servers", "new_id", "save", "save_batch"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,17 @@ class RecordingRun:
         """Whether it stores what a file holds, rather than what a recorder sees."""
         return self.imported_from is not None
 
+    @property
+    def into(self) -> Into:
+        """What folding has to know of it."""
+        return Into(
+            id=self.id,
+            name=self.name,
+            is_import=self.is_import,
+            pseudonymised=self.pseudonymised,
+            has_holes=self.has_holes,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -65,14 +76,6 @@ class Judged:
 
     exchange: Exchange
     findings: Verdict = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Touched:
-    """A session that has changed, as it is now, and its exchanges in this batch, in order."""
-
-    session: Session
-    exchanges: list[Exchange]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,30 +129,27 @@ def save(db: Connection, recording: RecordingRun, judged: Sequence[Judged], *, f
     Args:
         findings_due: Mark sessions and exchanges that still have to be judged; see `storage.findings`.
     """
-    ids = [each.exchange.id for each in judged]
-    query = select(ExchangeRow.id, ExchangeRow.session).where(ExchangeRow.id.in_(ids))
-    known = {row.id: row.session for row in db.execute(query)}
+    known = bulk.of(db).sessions_of([each.exchange.id for each in judged])
     new = [each for each in judged if each.exchange.id not in known]
     saved = _save_new(db, recording, new, findings_due=findings_due) if new else Saved()
     return _with_known(db, saved, [each.exchange for each in judged], known) if known else saved
 
 
 def _save_new(db: Connection, recording: RecordingRun, new: Sequence[Judged], *, findings_due: bool) -> Saved:
-    fold = _Fold(db, recording)
-    fold.load([each.exchange for each in new])
-    rows, found = [], []
-    for each in new:
-        session = fold.add(each)
-        rows.append(exchange_rows.to_row(each.exchange, recording_id=recording.id, session=session))
-        found += [
-            finding_rows.to_row(finding, session=session, exchange_id=each.exchange.id)
-            for finding in each.findings or ()
-        ]
-        _keep_schema(db, each.exchange)
+    fold = Fold(db, recording.into, [each.exchange for each in new])
+    rows: list[Row] = []
+    found: list[Row] = []
+    for exchange, findings in ((each.exchange, each.findings or ()) for each in new):
+        session = fold.add(exchange, findings)
+        rows.append(exchange_rows.to_row(exchange, recording_id=recording.id, session=session))
+        if findings:
+            found += [finding_rows.to_row(each, session=session, exchange_id=exchange.id) for each in findings]
+        if exchange.route.operation is Operation.SCHEMAS:
+            _keep_schema(db, exchange)
     begin(db, recording)
     keep_servers(db, [each.exchange for each in new])
     fold.write(findings_due=findings_due)
-    db.execute(insert(ExchangeRow), rows)
+    exchange_rows.add(db, rows)
     finding_rows.add(db, found)
     unjudged = [each.exchange.id for each in new if each.findings is None] if findings_due else []
     finding_rows.mark_unjudged(db, unjudged)
@@ -167,150 +167,14 @@ def _with_known(db: Connection, saved: Saved, batch: Sequence[Exchange], known: 
     touched |= {each.id: Touched(session=each, exchanges=[]) for each in session_rows.get(db, sorted(others))}
     session_of = {exchange.id: each.session.id for each in saved.touched for exchange in each.exchanges} | dict(known)
     for each in touched.values():
-        each.exchanges[:] = [exchange for exchange in batch if session_of.get(exchange.id) == each.session.id]
+        each.exchanges.clear()
+    for exchange in batch:
+        session = session_of.get(exchange.id)
+        if session is not None:
+            touched[session].exchanges.append(exchange)
     waiting = {*saved.unjudged, *finding_rows.unjudged(db)}
     unjudged = [exchange.id for exchange in batch if exchange.id in waiting]
     return Saved(touched=list(touched.values()), unjudged=unjudged, known=known.keys())
-
-
-def new_id() -> str:
-    """Return a new id for a session, a recording or a run: 16 hexadecimal digits."""
-    return secrets.token_hex(8)
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A session as the batch has changed it so far."""
-
-    session: Session
-    occurrence: int
-    stored: bool
-    exchanges: list[Exchange] = field(default_factory=list)
-
-
-class _Fold:
-    """The sessions that a batch changes: read once, folded in memory, written once."""
-
-    def __init__(self, db: Connection, recording: RecordingRun) -> None:
-        self._db = db
-        self._recording = recording
-        self._newest: dict[str, _Entry] = {}
-        self._occurrences: dict[str, int] = {}
-        self._touched: dict[str, _Entry] = {}
-
-    def load(self, exchanges: Iterable[Exchange]) -> None:
-        """Read the newest session of each back-end ID that the batch names."""
-        keys = {session_key(exchange.upstream, session_id_of(exchange)) for exchange in exchanges} - {None}
-        query = select(*session_rows.COLUMNS).where(SessionRow.session_key.in_(keys)).order_by(SessionRow.occurrence)
-        for row in self._db.execute(query).mappings():
-            self._occurrences[row["session_key"]] = row["occurrence"]
-            if self._is_mine(row):
-                self._newest[row["session_key"]] = _Entry(session_rows.from_row(row), row["occurrence"], stored=True)
-
-    def _is_mine(self, row: RowMapping) -> bool:
-        """Whether new exchanges may join a stored session: those of a file join no session that was not in it."""
-        return not self._recording.is_import or row["recording_id"] == self._recording.id
-
-    def _next_occurrence(self, key: str | None) -> int:
-        if key is None:
-            return 0
-        self._occurrences[key] = self._occurrences.get(key, -1) + 1
-        return self._occurrences[key]
-
-    def add(self, judged: Judged) -> str | None:
-        """Fold one exchange; return our id of its session, or None if it belongs to none."""
-        exchange = judged.exchange
-        match membership(exchange):
-            case Membership.OPENS:
-                entry = self._opened(exchange)
-            case Membership.JOINS:
-                entry = self._joined(exchange)
-            case _:
-                return None
-        key = session_key(exchange.upstream, entry.session.session_id)
-        if key is not None:
-            self._newest[key] = entry
-        is_new = entry.session.exchanges == 1
-        entry.session = replace(
-            entry.session,
-            findings=entry.session.findings.plus(judged.findings or ()),
-            # Not if another recorder stores parts of it as they are: then an export still has to replace them.
-            pseudonymised=self._recording.pseudonymised and (is_new or entry.session.pseudonymised),
-            has_holes=entry.session.has_holes or self._recording.has_holes,
-        )
-        entry.exchanges.append(exchange)
-        self._touched[entry.session.id] = entry
-        return entry.session.id
-
-    def touched(self) -> list[Touched]:
-        """Return all sessions that have changed."""
-        return [Touched(session=entry.session, exchanges=entry.exchanges) for entry in self._touched.values()]
-
-    def write(self, *, findings_due: bool) -> None:
-        """Write all sessions that have changed."""
-        due = {"findings_due": True} if findings_due else {}
-        rows: dict[bool, list[dict[str, object]]] = {True: [], False: []}
-        for entry in self._touched.values():
-            rows[entry.stored].append({**session_rows.to_row(entry.session), **due, "occurrence": entry.occurrence})
-        if rows[False]:
-            self._db.execute(insert(SessionRow), [row | {"recording_id": self._recording.id} for row in rows[False]])
-        if rows[True]:
-            names = [name for name in rows[True][0] if name != "id"]
-            table = SessionRow.__table__
-            statement = update(table).where(table.c.id == bindparam("_id"))  # type: ignore[arg-type]
-            statement = statement.values({name: bindparam(f"_{name}") for name in names})
-            self._db.execute(statement, [{f"_{name}": value for name, value in row.items()} for row in rows[True]])
-
-    def _opened(self, exchange: Exchange) -> _Entry:
-        key = session_key(exchange.upstream, session_id_of(exchange))
-        before = self._newest.get(key) if key else None
-        if before is not None and not before.session.start_seen:
-            # Its first events overtook the start or came through another recorder.
-            before.session = folding.start_found(before.session, exchange, self._retry_of(exchange))
-            return before
-        session = folding.opened(
-            exchange, id=new_id(), recording=self._recording.name, retry_of=self._retry_of(exchange)
-        )
-        return _Entry(session, self._next_occurrence(key), stored=False)
-
-    def _joined(self, exchange: Exchange) -> _Entry:
-        key = session_key(exchange.upstream, session_id_of(exchange))
-        entry = self._newest.get(key or "")
-        if entry is None:
-            session = folding.begun_late(exchange, id=new_id(), recording=self._recording.name)
-            return _Entry(session, self._next_occurrence(key), stored=False)
-        entry.session = folding.joined(entry.session, exchange)
-        return entry
-
-    def _retry_of(self, exchange: Exchange) -> str | None:
-        """Return our id of the first attempt to open the playback that this exchange opens again; None for none.
-
-        An attempt that went on to report events did not fail; another device's start is another playback.
-        """
-        start_sha256 = folding.start_sha256(exchange)
-        if start_sha256 is None:
-            return None
-        earliest = exchange.received_at - RETRY_WINDOW
-        attempts = [
-            (entry.session.started_at, entry.session.retry_of or entry.session.id)
-            for entry in self._touched.values()
-            if entry.session.start_sha256 == start_sha256
-            and entry.session.upstream == exchange.upstream
-            and earliest <= entry.session.started_at <= exchange.received_at
-            and entry.session.events <= 1
-            and entry.session.client_address == exchange.client_address
-        ]
-        query = (
-            select(SessionRow.started_at, SessionRow.retry_of, SessionRow.id)
-            .where(SessionRow.start_sha256 == start_sha256, SessionRow.upstream == exchange.upstream)
-            .where(SessionRow.started_at.between(earliest, exchange.received_at))
-            .where(SessionRow.events <= 1, SessionRow.client_address == exchange.client_address)
-            .where(SessionRow.recording_id == self._recording.id if self._recording.is_import else true())
-            .order_by(SessionRow.started_at.desc())
-            .limit(1)
-        )
-        attempts += [(row.started_at, row.retry_of or row.id) for row in self._db.execute(query)]
-        return max(attempts)[1] if attempts else None
 
 
 def keep_servers(db: Connection, exchanges: Iterable[Exchange]) -> None:
@@ -324,11 +188,13 @@ def keep_servers(db: Connection, exchanges: Iterable[Exchange]) -> None:
 
 def _keep_schema(db: Connection, exchange: Exchange) -> None:
     """Store the schema in an answer of the schemas endpoint; a body that is no readable schema is not stored."""
-    if exchange.route.operation is not Operation.SCHEMAS or not exchange.is_accepted or exchange.response is None:
+    event_type, response = exchange.route.event_type, exchange.response
+    if event_type is None or response is None or response.status != 200 or not exchange.is_accepted:
         return
-    event_type, body = exchange.route.event_type, exchange.response.body
-    if exchange.response.status == 200 and event_type is not None and is_schema(body, event_type):
-        schemas.keep(db, exchange.upstream, event_type, body, exchange.received_at)
+    if response.whole is not None:  # only its beginning is stored
+        return
+    if is_schema(response.body, event_type):
+        schemas.keep(db, exchange.upstream, event_type, response.body, exchange.received_at)
 
 
 def begin(db: Connection, recording: RecordingRun) -> None:

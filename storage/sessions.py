@@ -45,7 +45,7 @@ def to_row(session: Session) -> dict[str, Any]:
     """Return the columns that a session determines."""
     counts = session.findings
     return {
-        **{name: getattr(session, name) for name in _SAME},
+        **{name: value for name, value in vars(session).items() if name != "findings"},
         "session_prefix": None if session.session_id is None else _searchable(session.session_id[:PREFIX_LENGTH]),
         "session_key": session_key(session.upstream, session.session_id),
         "state": session.lasting_state.value,

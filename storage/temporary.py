@@ -17,7 +17,7 @@ from storage import exchanges as exchange_rows
 from storage import migrate, saving
 from storage import sessions as session_rows
 from storage.engine import Store
-from storage.models import ExchangeRow, SessionRow
+from storage.models import SessionRow
 from storage.saving import RecordingRun
 
 
@@ -46,5 +46,5 @@ def _fill(db: Connection, sessions: Iterable[tuple[Session, Sequence[Exchange]]]
         occurrences[key] += 1
         numbered = (replace(exchange, id=f"{next(numbers):032x}") for exchange in exchanges)
         rows = [exchange_rows.to_row(each, recording_id=recording.id, session=session.id) for each in numbered]
-        db.execute(insert(ExchangeRow), rows)
+        exchange_rows.add(db, rows)
         saving.keep_servers(db, exchanges)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, String, Text
+from sqlalchemy import Connection, DateTime, String, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
@@ -36,6 +37,24 @@ def replaced(text: str, codec: str) -> str:
     'Amélie ??'
     """
     return text.replace("\0", "?").encode(codec, "replace").decode(codec)
+
+
+def codec_in(db: Connection) -> str:
+    """Return the Python codec of what a transaction may store: the database's, or ASCII if `Store.write` was told so."""
+    return "ascii" if db.get_execution_options().get("sessiontape_ascii") else codec_of(db.dialect)
+
+
+def fitted(parameters: Any, codec: str) -> Any:
+    """Return the parameters of a statement with every character that a codec lacks replaced."""
+    match parameters:
+        case str():
+            return replaced(parameters, codec)
+        case Mapping():
+            return {name: fitted(value, codec) for name, value in parameters.items()}
+        case list() | tuple():
+            return type(parameters)(fitted(value, codec) for value in parameters)
+        case _:
+            return parameters
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -74,7 +93,7 @@ class WireText(TypeDecorator[str]):
         """Escape."""
         if value is None:
             return None
-        escaped = value.replace("\\", "\\\\").replace("\0", "\\0")
+        escaped = value.replace("\\", "\\\\").replace("\0", "\\0") if "\\" in value or "\0" in value else value
         return escaped if codec_of(dialect) == "utf-8" else escaped.encode("ascii", "backslashreplace").decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
@@ -131,11 +150,25 @@ class HeaderList(TypeDecorator[Headers]):
 
     def process_bind_param(self, value: Headers | None, dialect: Dialect) -> str | None:
         """Encode."""
-        return None if value is None else json.dumps(value, separators=(",", ":"))
+        return None if value is None else f"[{','.join([_header(pair) for pair in value])}]"
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Headers | None:
         """Decode."""
         return None if value is None else _headers(value)
+
+
+def _header(pair: tuple[str, str]) -> str:
+    return _short_header(pair) if len(pair[1]) <= _SHORT else json.dumps(pair, separators=(",", ":"))
+
+
+@functools.lru_cache(maxsize=2048)
+def _short_header(pair: tuple[str, str]) -> str:
+    """Encode; cached because the requests of a device have the same headers, but for a few such as Content-Length."""
+    return json.dumps(pair, separators=(",", ":"))
+
+
+_SHORT = 1024
+"""Up to how many characters the value of a header is cached, so that the cache stays small whatever devices send."""
 
 
 @functools.lru_cache(maxsize=1024)

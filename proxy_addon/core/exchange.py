@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from proxy_addon.core.events import NOT_KEPT, Body, read_body
 from proxy_addon.core.routes import Operation, Route, parse_route
@@ -83,6 +83,7 @@ class Whole:
     sha256: str
 
 
+@lru_cache(maxsize=512)  # the requests of a device mostly have the same headers
 def header(headers: Headers, name: str) -> str | None:
     """Return the first value of a header, whose name may be in any case; None if there is no such header."""
     wanted = name.lower()

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import Exchange, Outcome, header
 from proxy_addon.core.findings import Finding, Severity
+from proxy_addon.core.frozen import changed
 from proxy_addon.core.locations import find_location, session_id_in
 from proxy_addon.core.routes import Operation
 
@@ -247,9 +249,9 @@ def start_found(session: Session, exchange: Exchange, retry_of: str | None = Non
 def joined(session: Session, exchange: Exchange) -> Session:
     """Return a session with one more exchange in it."""
     events = exchange.request.reading.events if exchange.route.operation is Operation.EVENTS else ()
-    session = _with_events(session, exchange, events)
-    return replace(
+    return changed(
         session,
+        **_heard(session, exchange, events),
         exchanges=session.exchanges + 1,
         has_holes=session.has_holes or not exchange.request.body_state.is_known,
         user_agent=session.user_agent or header(exchange.request.headers, "user-agent"),
@@ -277,12 +279,14 @@ def _with_start(session: Session, exchange: Exchange, retry_of: str | None) -> S
     last_type = body.events[-1].type if body.events else None
     # A batch needs no ID: its answer is not documented to have one, and the mobile SDKs do not read it.
     failed = not exchange.is_accepted or (not is_batch and session.session_id is None)
-    session = _with_events(session, exchange, body.events)
-    return replace(
+    heard = _heard(session, exchange, body.events)
+    ended = heard.pop("ended", session.ended)
+    return changed(
         session,
+        **heard,
         start_seen=True,
         failed=failed,
-        ended=session.ended or (is_batch and last_type != "sessionComplete"),
+        ended=ended or (is_batch and last_type != "sessionComplete"),
         retry_of=retry_of,
         start_sha256=start_sha256(exchange),
         player_name=start.text("media.playerName"),
@@ -298,7 +302,8 @@ def _with_start(session: Session, exchange: Exchange, retry_of: str | None) -> S
     )
 
 
-def _with_events(session: Session, exchange: Exchange, events: tuple[Event, ...]) -> Session:
+def _heard(session: Session, exchange: Exchange, events: tuple[Event, ...]) -> dict[str, Any]:
+    """Return the members of a session that the arrival of an exchange and the events in it change."""
     at = exchange.received_at
     started_at = min(session.started_at, at)
     # Before the first event or playhead, the arrival of the first exchange is used instead.
@@ -307,7 +312,7 @@ def _with_events(session: Session, exchange: Exchange, events: tuple[Event, ...]
     if playhead is None:
         moved_at = started_at
     if not events:
-        return replace(session, started_at=started_at, last_event_at=last_event_at, playhead_moved_at=moved_at)
+        return {"started_at": started_at, "last_event_at": last_event_at, "playhead_moved_at": moved_at}
     is_latest = session.events == 0 or at >= last_event_at
     if is_latest or playhead is None:  # a late arrival does not tell where the playhead is now
         for event in events:
@@ -315,13 +320,12 @@ def _with_events(session: Session, exchange: Exchange, events: tuple[Event, ...]
                 playhead, moved_at = float(event.playhead_s), at
     last_type = events[-1].type
     refused = exchange.outcome is Outcome.REJECTED  # upstream never saw it
-    return replace(
-        session,
-        started_at=started_at,
-        last_event_at=at if is_latest else last_event_at,
-        playhead_s=playhead,
-        playhead_moved_at=moved_at,
-        ended=session.ended or (last_type == "sessionEnd" and not refused),
-        completed=session.completed or (last_type == "sessionComplete" and not refused),
-        events=session.events + len(events),
-    )
+    return {
+        "started_at": started_at,
+        "last_event_at": at if is_latest else last_event_at,
+        "playhead_s": playhead,
+        "playhead_moved_at": moved_at,
+        "ended": session.ended or (last_type == "sessionEnd" and not refused),
+        "completed": session.completed or (last_type == "sessionComplete" and not refused),
+        "events": session.events + len(events),
+    }

@@ -1,0 +1,21 @@
+"""Copies of frozen values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def changed[Value](value: Value, **members: Any) -> Value:
+    """Return a copy of a frozen dataclass with some members changed.
+
+    It does what `dataclasses.replace` does in a tenth of the time, because it does not call the constructor, which sets
+    each member of a frozen value with a call of its own. So it is only for classes that check and derive nothing: with
+    neither ``__post_init__``, slots nor cached properties.
+
+    >>> from proxy_addon.core.sessions import FindingCounts
+    >>> changed(FindingCounts(error=1, info=2), info=3)
+    FindingCounts(error=1, warning=0, info=3)
+    """
+    copy = object.__new__(type(value))
+    copy.__dict__.update(value.__dict__, **members)
+    return copy
