@@ -161,6 +161,11 @@ class Filer:
         self._batch = None
         return count + removed
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the next batch is one that was read before, when the store could not be used."""
+        return self._batch is not None
+
     def bring_up_to_date(self, *, is_settling: bool = False, is_closing: bool = False) -> None:
         """Write findings of sessions that have become due since the last batch; the arguments are those of `LiveJudge.judge`.
 

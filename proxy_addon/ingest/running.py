@@ -68,9 +68,12 @@ class Ingest:
             self._lines.hand_over()
             self._asked += self._server.asked()
             try:
+                is_behind = self._filer.is_behind
                 count = self._filer.file()
-                if count == 0:
-                    self._when_all_is_filed()
+                if self._asked and count < MOST and not is_behind:
+                    self._answer()
+                elif count == 0:
+                    self._catch_up()
             except (StorageUnavailable, OSError) as e:
                 if self._when_away(e if isinstance(e, StorageUnavailable) else _of_journal(e)):
                     return
@@ -83,15 +86,16 @@ class Ingest:
             if count < MOST:
                 self._pause(LINGER_S)
 
-    def _when_all_is_filed(self) -> None:
-        """Do what waits for that: answer those who asked, and then what takes long, piece by piece."""
-        if self._asked:
-            self._filer.bring_up_to_date(is_settling=True)
-            self._tell_counts()
-            answered, self._asked = self._asked, []
-            for asked in answered:
-                asked.answer(channel.Flushed())
-            return
+    def _answer(self) -> None:
+        """Answer those who asked before the last batch was read, which had all that there was: recorders may go on."""
+        self._filer.bring_up_to_date(is_settling=True)
+        self._tell_counts()
+        answered, self._asked = self._asked, []
+        for asked in answered:
+            asked.answer(channel.Flushed())
+
+    def _catch_up(self) -> None:
+        """Do what takes long, piece by piece, when nothing is left to file."""
         due_s = self._filer.until_due_s()
         if due_s is not None and due_s <= 0:
             self._filer.bring_up_to_date()

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -143,6 +144,32 @@ def test_it_files_what_a_recorder_journals_tells_it_and_ends_with_it(store, jour
         (books,) = recorders.all_of(db)
     assert (books.seen, books.journaled, books.filed, books.dropped) == (20, 20, 20, 0)
     assert books.ended_at is not None
+
+
+def test_who_asks_is_answered_while_recorders_go_on(store, journal):
+    answered = threading.Event()
+    with ingest(journal, store.url), closing(Client(journal)) as client:
+        writer = Journal(journal, journals.about(), durable=False, call=lambda call, *args: call(*args))
+        number = 0
+
+        def go_on() -> None:
+            nonlocal number
+            while not answered.wait(0.01):
+                writer.put(journals.entry(start(id=f"x{number}", session_id=f"{number:04}")))
+                number += 1
+
+        recorder = threading.Thread(target=go_on)
+        recorder.start()
+        try:
+            for _ in range(3):
+                before = number
+                assert isinstance(client.flush(SOON_S), channel.Flushed)
+                assert len(stored(store)) >= before - 10, "but for what was not journaled yet"
+        finally:
+            answered.set()
+            recorder.join()
+            writer.close(5)
+        assert number > 3
 
 
 def test_killed_again_and_again_it_files_each_exchange_once(store, journal):
