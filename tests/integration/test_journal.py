@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -144,6 +144,20 @@ def read(folder: Folder) -> tuple[list[Entry], list[str]]:
     return entries, damage
 
 
+@pytest.fixture
+def look_into() -> Iterator[Callable[[Path], Folder]]:
+    """Begins to read a folder, until the test is over."""
+    opened: list[Folder] = []
+
+    def look_into(path: Path) -> Folder:
+        opened.append(Folder(path))
+        return opened[-1]
+
+    yield look_into
+    for each in opened:
+        each.close()
+
+
 def numbers(entries: list[Entry]) -> list[int]:
     return [entry.received_us for entry in entries if isinstance(entry, Exchanged)]
 
@@ -157,10 +171,10 @@ def one_segment(folder: Path, count: int, body: bytes = bytes(1000)) -> Path:
     return path
 
 
-def test_a_reader_beside_the_writer_gets_everything_in_order(tmp_path):
+def test_a_reader_beside_the_writer_gets_everything_in_order(look_into, tmp_path):
     folder = tmp_path / "j"
     with writing(folder, segment_bytes=2**18) as journal:
-        reader = Folder(folder)
+        reader = look_into(folder)
         got: list[Entry] = []
         for number in range(400):
             assert put(journal, exchanged(number, bytes(3000))) is None
@@ -183,7 +197,7 @@ def test_a_reader_beside_the_writer_gets_everything_in_order(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_what_was_answered_for_survives_kill_9(tmp_path, seed):
+def test_what_was_answered_for_survives_kill_9(look_into, tmp_path, seed):
     chance = random.Random(seed)
     is_read_meanwhile = seed % 2 == 0
     command = [sys.executable, "-c", WRITER, tmp_path, str(chance.choice([1, 8, 32])), str(2**17)]
@@ -191,7 +205,7 @@ def test_what_was_answered_for_survives_kill_9(tmp_path, seed):
         stdout = process.stdout
         assert stdout is not None
         answered = stdout.readline()
-        reader = Folder(tmp_path)
+        reader = look_into(tmp_path)
         entries: list[Entry] = []
         rest: list[bytes] = []
         draining = threading.Thread(target=lambda: rest.append(stdout.read()))
@@ -215,7 +229,7 @@ def test_what_was_answered_for_survives_kill_9(tmp_path, seed):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the system has no limit of the size of files")
-def test_exchanges_wait_in_memory_while_the_disk_takes_nothing_and_losses_are_named(tmp_path):
+def test_exchanges_wait_in_memory_while_the_disk_takes_nothing_and_losses_are_named(look_into, tmp_path):
     done = subprocess.run([sys.executable, "-c", OUTAGE, tmp_path], capture_output=True, text=True, check=True)
     said = json.loads(done.stdout)
     lines = [line for line in said["lines"] if "nearly full" not in line]
@@ -234,7 +248,7 @@ def test_exchanges_wait_in_memory_while_the_disk_takes_nothing_and_losses_are_na
     assert len(lost) == len(set(lost)) == said["dropped"]
     assert lost[0].startswith(f"lost: POST /{111 + said['waiting']} of 1970-01-01T00:00:00.")
 
-    entries, damage = read(Folder(tmp_path))
+    entries, damage = read(look_into(tmp_path))
     assert damage == []
     dropped = [entry.received_us for entry in entries if isinstance(entry, Dropped)]
     assert sorted(set(numbers(entries)) | set(dropped)) == list(range(1, 216))
@@ -243,7 +257,7 @@ def test_exchanges_wait_in_memory_while_the_disk_takes_nothing_and_losses_are_na
     assert (entries[-1].seen, entries[-1].journaled, entries[-1].dropped) == tuple(said["end"][:3])
 
 
-def test_one_exchange_that_cannot_be_journaled_takes_no_other_with_it(tmp_path, caplog):
+def test_one_exchange_that_cannot_be_journaled_takes_no_other_with_it(look_into, tmp_path, caplog):
     def refuse() -> Exchanged:
         raise Refused(Dropped(id="4", received_us=4, method="POST", path="/x", reason="cannot be pseudonymised"))
 
@@ -279,7 +293,7 @@ def test_one_exchange_that_cannot_be_journaled_takes_no_other_with_it(tmp_path, 
     assert "a secret" not in "".join(lost)
     assert "GET /6" in lost[2]
 
-    found, _ = read(Folder(tmp_path))
+    found, _ = read(look_into(tmp_path))
     assert numbers(found) == [0, 1, 3]
     assert [entry.id for entry in found if isinstance(entry, Dropped)] == ["4", "", "6"]
 
@@ -313,7 +327,7 @@ def test_a_writer_whose_disk_hangs_is_left_and_what_it_had_is_lost_by_name(tmp_p
 
 
 @pytest.mark.parametrize("is_in", ["file", "row", "log"])
-def test_what_is_whole_of_a_damaged_segment_is_read_and_the_rest_set_aside(tmp_path, caplog, is_in):
+def test_what_is_whole_of_a_damaged_segment_is_read_and_the_rest_set_aside(look_into, tmp_path, caplog, is_in):
     path = one_segment(tmp_path, 60)
     log = segments.beside(path, segments.LOG)
     if is_in == "log":  # as if the machine had been restarted: SQLite reads the log up to what is damaged
@@ -325,7 +339,7 @@ def test_what_is_whole_of_a_damaged_segment_is_read_and_the_rest_set_aside(tmp_p
         file.seek(at + 2000 if is_in == "row" else at)
         file.write(b"\x5a" * (20 if is_in == "row" else 4096))
 
-    reader = Folder(tmp_path)
+    reader = look_into(tmp_path)
     entries, damage = read(reader)
     assert len(damage) == 1
     got = numbers(entries)
@@ -344,27 +358,27 @@ def test_what_is_whole_of_a_damaged_segment_is_read_and_the_rest_set_aside(tmp_p
     assert str(folders.aside(tmp_path)) in line
 
 
-def test_a_torn_last_commit_is_no_damage(tmp_path):
+def test_a_torn_last_commit_is_no_damage(look_into, tmp_path):
     path = one_segment(tmp_path, 20)
     segments.beside(path, segments.INDEX).unlink()
     log = segments.beside(path, segments.LOG)
     with log.open("r+b") as file:
         file.truncate(log.stat().st_size - 100)
-    entries, damage = read(Folder(tmp_path))
+    entries, damage = read(look_into(tmp_path))
     assert numbers(entries) == list(range(20)), "only the last counts were torn"
     assert damage == []
 
 
 @pytest.mark.parametrize("content", [b"", b"no segment at all" * 1000])
-def test_a_segment_that_is_none_is_set_aside(tmp_path, content):
+def test_a_segment_that_is_none_is_set_aside(look_into, tmp_path, content):
     (tmp_path / "r.000.000001.tape").write_bytes(content)
-    entries, damage = read(Folder(tmp_path))
+    entries, damage = read(look_into(tmp_path))
     assert entries == []
     assert damage[0].startswith("nothing in it can be read: ")
     assert (folders.aside(tmp_path) / "r.000.000001.tape").read_bytes() == content
 
 
-def test_what_a_newer_version_wrote_and_what_is_nobodys_is_left_alone_and_told_once(tmp_path, caplog):
+def test_what_a_newer_version_wrote_and_what_is_nobodys_is_left_alone_and_told_once(look_into, tmp_path, caplog):
     path = one_segment(tmp_path, 1)
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version=2")
@@ -372,7 +386,7 @@ def test_what_a_newer_version_wrote_and_what_is_nobodys_is_left_alone_and_told_o
     (tmp_path / "notes.txt").write_text("mine")
     with writing(tmp_path, about("s")) as journal:
         put(journal, exchanged(7))
-        reader = Folder(tmp_path)
+        reader = look_into(tmp_path)
         assert [[segment.about.run for segment in writer.segments] for writer in reader.look()] == [["s"]]
         reader.look()
     told = [record.getMessage() for record in caplog.records if "left alone" in record.getMessage()]
@@ -382,14 +396,14 @@ def test_what_a_newer_version_wrote_and_what_is_nobodys_is_left_alone_and_told_o
     assert (tmp_path / "notes.txt").exists()
 
 
-def test_only_what_a_dead_writer_was_making_is_deleted(tmp_path):
+def test_only_what_a_dead_writer_was_making_is_deleted(look_into, tmp_path):
     with writing(tmp_path, about("alive")) as journal:
         put(journal, exchanged(1))
         for run in "alive", "dead":
             for suffix in ("", "-wal", "-journal"):
                 (tmp_path / f"{run}.000.000009.tape.new{suffix}").write_bytes(b"half")
         (tmp_path / "dead.000.000008.tape-wal").write_bytes(b"published before the segment itself")
-        reader = Folder(tmp_path)
+        reader = look_into(tmp_path)
         reader.look()
         old = tmp_path / "dead.000.alive"
         old.touch()
@@ -402,7 +416,7 @@ def test_only_what_a_dead_writer_was_making_is_deleted(tmp_path):
         assert {"alive.000.alive", "alive.000.000009.tape.new", "alive.000.000009.tape.new-wal"} < names
 
 
-def test_several_writers_share_a_folder_and_none_has_the_name_of_another(tmp_path):
+def test_several_writers_share_a_folder_and_none_has_the_name_of_another(look_into, tmp_path):
     later, earlier = about("a", started_us=9), about("b", started_us=3)
     with (
         writing(tmp_path, later) as one,
@@ -414,7 +428,7 @@ def test_several_writers_share_a_folder_and_none_has_the_name_of_another(tmp_pat
                 assert put(journal, exchanged(3 * number + offset)) is None
         with pytest.raises(SettingsError, match=r"another process writes the journal of b\.001"):
             Journal(tmp_path, about("b", 1, 3), durable=False, call=direct)
-        reader = Folder(tmp_path)
+        reader = look_into(tmp_path)
         writers = reader.look()
         assert [(writer.run, writer.worker, writer.is_alive) for writer in writers] == [
             ("b", 0, True),
@@ -430,9 +444,9 @@ def test_several_writers_share_a_folder_and_none_has_the_name_of_another(tmp_pat
     assert names == ["a.000.000001.tape", "a.000.000002.tape"]
 
 
-def test_reading_starts_again_where_it_is_set_back_to(tmp_path):
+def test_reading_starts_again_where_it_is_set_back_to(look_into, tmp_path):
     one_segment(tmp_path, 10)
-    ((segment,),) = [writer.segments for writer in Folder(tmp_path).look()]
+    ((segment,),) = [writer.segments for writer in look_into(tmp_path).look()]
     first = segment.more(4)
     assert [n for n, _ in first] == [1, 2, 3, 4]
     at = segment.at
@@ -443,11 +457,11 @@ def test_reading_starts_again_where_it_is_set_back_to(tmp_path):
     assert [n for n, _ in first + rest] == list(range(1, 13)), "with the first and the last counts"
 
 
-def test_waiting_tells_what_has_not_been_filed(tmp_path):
+def test_waiting_tells_what_has_not_been_filed(look_into, tmp_path):
     folder = tmp_path / "j"
     assert waiting(folder) is None
     with writing(folder) as journal:
-        reader = Folder(folder)
+        reader = look_into(folder)
         read(reader)
         assert waiting(folder) is None, "a recorder that has nothing to do keeps nobody waiting"
         put(journal, exchanged(5))
@@ -458,7 +472,7 @@ def test_waiting_tells_what_has_not_been_filed(tmp_path):
         assert found.bytes > 4096
         read(reader)
         assert waiting(folder) is None
-        Folder(folder)
+        look_into(folder)
         assert waiting(folder) is not None, "what ingest begins anew has to be filed again"
 
 
