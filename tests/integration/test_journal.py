@@ -328,16 +328,21 @@ def test_a_writer_whose_disk_hangs_is_left_and_what_it_had_is_lost_by_name(tmp_p
 
 @pytest.mark.parametrize("is_in", ["file", "row", "log"])
 def test_what_is_whole_of_a_damaged_segment_is_read_and_the_rest_set_aside(look_into, tmp_path, caplog, is_in):
-    path = one_segment(tmp_path, 60)
+    body = b"\x01" * 1000
+    path = one_segment(tmp_path, 60, body)
     log = segments.beside(path, segments.LOG)
     if is_in == "log":  # as if the machine had been restarted: SQLite reads the log up to what is damaged
         segments.beside(path, segments.INDEX).unlink()
     else:
         segments.compact(path, durable=False)
-    damaged, at = (log, log.stat().st_size // 2) if is_in == "log" else (path, 10 * 4096)
-    with damaged.open("r+b") as file:
-        file.seek(at + 2000 if is_in == "row" else at)
-        file.write(b"\x5a" * (20 if is_in == "row" else 4096))
+    damaged = log if is_in == "log" else path
+    content = bytearray(damaged.read_bytes())
+    if is_in == "row":
+        content[content.index(body, 10 * 4096) + 500] = 2
+    else:
+        at = len(content) // 2 // 4096 * 4096
+        content[at : at + 4096] = b"\x5a" * 4096
+    damaged.write_bytes(content)
 
     reader = look_into(tmp_path)
     entries, damage = read(reader)
