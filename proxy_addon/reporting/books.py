@@ -93,7 +93,7 @@ def print_ledger(screen: Screen, balances: Sequence[Balance], *, local: bool = F
         Column("refused", is_right=True, dropped=4),
         Column("dropped", is_right=True),
         Column("waiting", is_right=True),
-        Column("books", least=8),
+        Column("books"),
     )
     for balance in balances:
         books = balance.books
