@@ -128,8 +128,8 @@ class Crowds:
             return
         self._is_full = True
         logger.warning(
-            f"{self._open} connections are open, as many as this process has files for: idle ones are closed for new ones, "
-            "and if none is idle, new ones are refused. Allow it more files: 'ulimit -n', or LimitNOFILE= of systemd"
+            f"no files are left for further connections; open: {self._open}. Idle ones are closed for new ones, and if none is "
+            "idle, new ones are refused. Let this process open more files: 'ulimit -n', or LimitNOFILE= of systemd"
         )
 
     def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -18,6 +18,7 @@ from tests.integration.test_lane import END, NO_CONTENT, answering
 from tests.lanes import serving
 from tests.scripted import Peer, device, eventually, upstream
 
+FULL = "no files are left for further connections"
 CROWD = """
 import os, socket, sys
 port = int(sys.argv[1])
@@ -93,7 +94,7 @@ def test_idle_connections_make_room_for_new_ones(caplog, many_files):
         asked(player)
         asked(crowd.enter_context(device(recorder.port)))
         assert silent[0].to_end() == b""
-        assert len(lines(caplog, "connections are open, as many as")) == 1
+        assert len(lines(caplog, FULL)) == 1
         for each in silent:
             each.socket.close()
         eventually(lambda: lines(caplog, "there is room for connections again; 0 were refused"), caplog.text)
@@ -114,7 +115,7 @@ def test_without_room_a_new_connection_is_refused_and_told_once(caplog, many_fil
         eventually(lambda: len(server.peers) == 10)
         for _ in range(3):
             assert crowd.enter_context(device(recorder.port)).to_end() == b""
-        assert len(lines(caplog, "connections are open, as many as")) == 1
+        assert len(lines(caplog, FULL)) == 1
         for each in busy:
             each.reset()
         for each in server.peers:
@@ -140,12 +141,15 @@ def test_connections_that_cannot_be_accepted_are_told_once_and_served_later(capl
         with no_more_files(left=5):
             for each in waiting:
                 each.connect(("127.0.0.1", recorder.port))
-            eventually(lambda: lines(caplog, "connections are open, as many as"), caplog.text)
+            eventually(lambda: lines(caplog, FULL), caplog.text)
+        served = 0
         for each in waiting:
             each.settimeout(10)
-            asked(Peer(each))
-            each.close()
-    assert len(lines(caplog, "")) == 1, caplog.text
+            with suppress(AssertionError, ConnectionError), each:  # closed to make room, as it has said nothing
+                asked(Peer(each))
+                served += 1
+    assert served >= len(waiting) - 16, caplog.text
+    assert len(lines(caplog, FULL)) == 1, caplog.text
 
 
 def test_a_process_may_open_as_many_files_as_the_system_lets_it():

@@ -367,6 +367,24 @@ def test_http2_is_left_to_mitmproxy_and_http1_offered_upstream(secure, certifica
     assert chosen == ["http/1.1"]
 
 
+@pytest.mark.parametrize("first", [1, 2, 3, 40])
+def test_tls_is_told_from_http_wherever_its_first_bytes_are_cut(secure, certificate, first):
+    ours, theirs = ssl.MemoryBIO(), ssl.MemoryBIO()
+    player = unchecked().wrap_bio(theirs, ours)
+    with pytest.raises(ssl.SSLWantReadError):
+        player.do_handshake()
+    hello = ours.read()
+    with (
+        upstream(answering) as server,
+        serving(server.url, options={"certs": [str(certificate)]}) as recorder,
+        device(recorder.port) as cut,
+    ):
+        cut.send(hello[:first])
+        time.sleep(0.05)  # so that it is read by itself
+        cut.send(hello[first:])
+        assert cut.until(b"\x16\x03")
+
+
 def test_an_upgrade_passes_both_ways_until_either_side_ends():
     request = b"GET /api/v1/live HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
     switched = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"

@@ -58,6 +58,7 @@ Commands = Generator[commands.Command, Any, None]
 
 SILENT_S = 60.0
 """How long a connection may stand without a byte, or with a TLS handshake that does not end."""
+_BEGINNINGS_OF_TLS = (b"\x16", b"\x16\x03")
 _SHED = 16
 """How many connections are closed at a time to make room."""
 
@@ -127,6 +128,10 @@ class Lanes:
         handler = self._handlers.get(client.id)
         if not (isinstance(client.proxy_mode, ReverseMode) and isinstance(last, HttpLayer) and handler is not None):
             return False
+        if layer.data_client() in _BEGINNINGS_OF_TLS:
+            del layers[1:]  # all but that of the mode
+            layer.layer = None  # mitmproxy asks again when there is more, and has taken it for HTTP
+            return True
         layers.pop()
         lane = Lane(layer.context, self, handler)
         if layer.layer is last:
