@@ -72,7 +72,7 @@ class Ingest:
                 count = self._filer.file()
                 if self._asked and count < MOST and not is_behind:
                     self._answer()
-                elif count == 0:
+                elif count < MOST:  # under steady traffic, there is always something
                     self._catch_up()
             except (StorageUnavailable, OSError) as e:
                 if self._when_away(e if isinstance(e, StorageUnavailable) else _of_journal(e)):
@@ -95,7 +95,7 @@ class Ingest:
             asked.answer(channel.Flushed())
 
     def _catch_up(self) -> None:
-        """Do what takes long, piece by piece, when nothing is left to file."""
+        """Do a piece of what takes long, when there is time."""
         due_s = self._filer.until_due_s()
         if due_s is not None and due_s <= 0:
             self._filer.bring_up_to_date()

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
@@ -37,12 +38,12 @@ ENDS_WITHIN_S = 2.0
 class Process:
     """An ingest process."""
 
-    def __init__(self, folder: Path, url: str, parent: int | None = None) -> None:
+    def __init__(self, folder: Path, url: str, parent: int | None = None, *options: str) -> None:
         ready, said = os.pipe()
         self.popen = subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "proxy_addon.ingest", "--folder", str(folder), "--ready-fd", str(said)),
-                *("--parent", str(parent or os.getpid())),
+                *("--parent", str(parent or os.getpid()), *options),
             ],
             pass_fds=[said],
             env={**os.environ, "SESSIONTAPE_STORE": url},
@@ -96,9 +97,9 @@ def journal(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def ingest(folder: Path, url: str, parent: int | None = None) -> Iterator[Process]:
+def ingest(folder: Path, url: str, parent: int | None = None, *options: str) -> Iterator[Process]:
     folders.prepare(folder)
-    with closing(Process(folder, url, parent)) as process:
+    with closing(Process(folder, url, parent, *options)) as process:
         yield process
 
 
@@ -146,16 +147,19 @@ def test_it_files_what_a_recorder_journals_tells_it_and_ends_with_it(store, jour
     assert books.ended_at is not None
 
 
-def test_who_asks_is_answered_while_recorders_go_on(store, journal):
+def test_who_asks_is_answered_and_what_is_old_goes_while_recorders_go_on(store, journal):
     answered = threading.Event()
-    with ingest(journal, store.url), closing(Client(journal)) as client:
+    journals.write(journal, map(journals.entry, played()), journals.about("old"))
+    with ingest(journal, store.url, None, "--keep-days", "1"), closing(Client(journal)) as client:
         writer = Journal(journal, journals.about(), durable=False, call=lambda call, *args: call(*args))
         number = 0
 
         def go_on() -> None:
             nonlocal number
             while not answered.wait(0.01):
-                writer.put(journals.entry(start(id=f"x{number}", session_id=f"{number:04}")))
+                now_us = time.time_ns() // 1000
+                entry = journals.entry(start(id=f"x{number}", session_id=f"{number:04}"))
+                writer.put(msgspec.structs.replace(entry, received_us=now_us))
                 number += 1
 
         recorder = threading.Thread(target=go_on)
@@ -165,6 +169,10 @@ def test_who_asks_is_answered_while_recorders_go_on(store, journal):
                 before = number
                 assert isinstance(client.flush(SOON_S), channel.Flushed)
                 assert len(stored(store)) >= before - 10, "but for what was not journaled yet"
+            until_s = time.monotonic() + SOON_S
+            while "start" in stored(store):
+                assert time.monotonic() < until_s, "what is old is still there"
+                time.sleep(0.05)
         finally:
             answered.set()
             recorder.join()
