@@ -37,7 +37,10 @@ def _fail(*_: object) -> None:
 
 if __name__ == "__main__":
     from proxy_addon.cli import main
+    from proxy_addon.recording import ingesting
+    from proxy_addon.testing.ahead import Spare
 
     broken = sys.argv.pop(1).split(",")
     with failing(*broken):
+        ingesting.spawn = Spare().spawn  # it has them broken, too
         main()

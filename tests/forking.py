@@ -31,6 +31,7 @@ from typing import IO, Any, Self
 _IMPORTED = (
     "proxy_addon.collector.server",
     "proxy_addon.recording.proxy",
+    "proxy_addon.testing.ahead",
     "proxy_addon.replay.fetching",
     "proxy_addon.replay.noise",
     "proxy_addon.replay.run",
@@ -49,6 +50,10 @@ _IMPORTED = (
     "storage.opening",
     "uvloop",
 )
+_INGEST = "ingest"
+"""What stands in the place of a program's name to become ingest instead of the command."""
+_PATIENCE_S = 0.05
+"""How long a thread that waits for the end of a process keeps others from asking."""
 _STATUS = struct.Struct("!i")
 
 
@@ -76,6 +81,7 @@ class Popen:
             self.stderr, child_err = None, child_out
         else:
             self.stderr, child_err = _stream(stderr, "r", 2, opened, text=text)
+        self._lock = threading.Lock()
         self._status, status = os.pipe()
         opened.append(status)
         order = {
@@ -150,10 +156,16 @@ class Popen:
         self.wait()
 
     def _ended(self, timeout_s: float | None) -> int | None:
-        if self.returncode is None and select.select([self._status], [], [], timeout_s)[0]:
-            (self.returncode,) = _STATUS.unpack(os.read(self._status, _STATUS.size))
-            os.close(self._status)
-            self._status = -1
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while self.returncode is None:
+            left_s = _PATIENCE_S if until_s is None else min(_PATIENCE_S, until_s - time.monotonic())
+            with self._lock:  # another thread may be waiting as well
+                if self.returncode is None and select.select([self._status], [], [], max(0.0, left_s))[0]:
+                    (self.returncode,) = _STATUS.unpack(os.read(self._status, _STATUS.size))
+                    os.close(self._status)
+                    self._status = -1
+            if until_s is not None and time.monotonic() >= until_s:
+                break
         return self.returncode
 
     def __del__(self) -> None:
@@ -175,6 +187,12 @@ def run(
             raise
     assert process.returncode is not None
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def ingest(arguments: Sequence[str], environment: Mapping[str, str]) -> Popen:
+    """Start ingest as `proxy_addon.recording.ingesting.spawn` does."""
+    nothing, pipe = subprocess.DEVNULL, subprocess.PIPE
+    return Popen([_INGEST, *arguments], env=environment, stdin=nothing, stdout=pipe, stderr=pipe)
 
 
 def _stream(asked: Any, mode: str, inherited: int, opened: list[int], *, text: bool) -> tuple[IO[Any] | None, int]:
@@ -317,8 +335,15 @@ def _become(order: dict[str, Any], files: list[int]) -> None:
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
         from proxy_addon.cli import main
+        from proxy_addon.ingest import process
+        from proxy_addon.recording import ingesting
+        from proxy_addon.testing.ahead import Spare
 
+        if "record" in sys.argv[1:2]:
+            ingesting.spawn = Spare().spawn
         try:
+            if sys.argv[0] == _INGEST:
+                sys.exit(process.main(sys.argv[1:]))
             main()
             code = 0
         except SystemExit as e:

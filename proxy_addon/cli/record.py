@@ -18,7 +18,14 @@ from proxy_addon.process.lines import Lines
 from proxy_addon.recording.options import (
     DURABILITIES,
     DURABILITY_HELP,
+    ENGINE_HELP,
+    ENGINES,
+    JOURNAL_HELP,
     KEY_FILE_HELP,
+    LOSS,
+    LOSS_HELP,
+    MAX_BODY,
+    MAX_BODY_HELP,
     PSEUDONYMISE_HELP,
     REJECT_HELP,
     TIMEOUT_HELP,
@@ -62,6 +69,17 @@ logger = logs.logger(__name__)
     show_default=True,
     help=DURABILITY_HELP,
 )
+@click.option("--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True, help=ENGINE_HELP)
+@click.option(
+    "--max-body",
+    type=click.IntRange(min=1),
+    default=MAX_BODY,
+    show_default=True,
+    metavar="BYTES",
+    help=MAX_BODY_HELP,
+)
+@click.option("--journal", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help=JOURNAL_HELP)
+@click.option("--on-loss", type=click.Choice(LOSS), default=LOSS[0], show_default=True, help=LOSS_HELP)
 @click.option("--reject-invalid", is_flag=True, help=REJECT_HELP)
 @click.option(
     "--check/--no-check",
@@ -121,6 +139,10 @@ def record(
     cert: Path | None,
     upstream_timeout: float,
     durability: str,
+    engine: str,
+    max_body: int,
+    journal: Path | None,
+    on_loss: str,
     reject_invalid: bool,
     check: bool,
     pseudonymise: bool,
@@ -138,10 +160,10 @@ def record(
     """Run a proxy that forwards what players send to the real server, and records it.
 
     Point the player at the printed address instead of the real server's; http and https share the port. Stop the
-    proxy with Ctrl-C: it first stores the exchanges that are in flight.
+    proxy with Ctrl-C: it first waits for the answers to requests in flight, and stores them.
 
-    Exit code: 2 if the proxy could not start, an exchange could not be stored, or the store's file was removed, moved or
-    replaced.
+    Exit code: 2 if the proxy could not start, an exchange was lost, or some still wait in the journal because the store
+    cannot be reached.
     """
     # Imported here because --help must not wait for mitmproxy and the database.
     from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser  # noqa: PLC0415
@@ -164,6 +186,10 @@ def record(
         store_url=store_url,
         name=name,
         durability=durability,
+        engine=engine,
+        max_body=max_body,
+        journal=journal,
+        stops_on_loss=on_loss == "stop",
         reject_invalid=reject_invalid,
         check=check,
         policy=settings.load(config),

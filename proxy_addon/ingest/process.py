@@ -28,6 +28,9 @@ from proxy_addon.journal import folders
 from proxy_addon.journal.alone import Busy, alone
 from proxy_addon.journal.channel import Server
 from proxy_addon.journal.reading import Folder
+from proxy_addon.process import logs
+
+logger = logs.logger(__name__)
 
 STORE = "SESSIONTAPE_STORE"
 """The variable with the URL of the store."""
@@ -136,6 +139,11 @@ class _Process(threading.Thread):
                 gc.freeze()
                 gc.set_threshold(100_000, 20, 100)
                 self._ready.say(said)
+                if reaching.store.encoding != "utf-8":
+                    logger.warning(
+                        f"{reaching.store.label} is encoded in {reaching.store.encoding}: lists show ? for characters that it "
+                        "lacks; bodies, paths and headers are stored exactly"
+                    )
                 Ingest(filer, server, lines, self._parent, self._keeping).run(lambda: self._is_ending)
 
 

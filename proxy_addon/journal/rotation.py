@@ -23,7 +23,7 @@ LOW_BYTES, LOW_SHARE, LOW_MOST_BYTES = 2**30, 0.05, 10 * 2**30
 _BATCH_BYTES = 16 * 2**20
 """How much one commit has at most, if it has several entries."""
 _FIRST = 32
-"""The first segment is smaller by this factor, so that a recorder is up quickly."""
+"""The first segment is smaller by this factor, and without zeros, so that a recorder is up quickly."""
 _ROOM = 4
 """Zeros are written only if so many segments would find room."""
 
@@ -37,7 +37,6 @@ class Rotation:
         self._durable = durable
         self._segment_bytes = segment_bytes
         self._limit = segment_bytes // _FIRST
-        self._is_first = True
         self._current: segments.Growing | None = None
         self._number = max((name.number for name in self._own_names()), default=0)
         self._next: _Next | None = None
@@ -121,10 +120,7 @@ class Rotation:
         path = following.take() if following is not None else None
         if path is None:
             path = self._new_path()
-            # Only the very first gets zeros here: later, whoever comes here is in a hurry, or the disk is full.
-            log_bytes = self._log_bytes() // _FIRST if self._is_first else 0
-            self._is_first = False
-            segments.create(path, self._about, durable=self._durable, log_bytes=log_bytes)
+            segments.create(path, self._about, durable=self._durable, log_bytes=0)
         try:
             segments.publish(path, durable=self._durable)
             growing = segments.Growing(path, durable=self._durable)

@@ -1,12 +1,12 @@
-"""With ``--pseudonymise``, personal values never reach the store, the log or a finding; what is on the wire stays.
+"""With ``--pseudonymise``, personal values never reach the journal, the log or a finding; what is on the wire stays.
 
-Small exchanges are pseudonymised in their hook. Large ones would keep other devices waiting, so they wait as they are, in
-memory, for the writer's thread. An exchange that cannot be pseudonymised is lost rather than stored.
+Small exchanges are pseudonymised in the event loop. Large ones would keep other devices waiting, so they wait as they are,
+in memory, for the journal's thread. An exchange that cannot be pseudonymised is dropped rather than written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
 
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.pseudonyms.exchanges import Memory, Pseudonymiser
@@ -24,13 +24,13 @@ class NotPseudonymised(Exception):  # a fact, like StorageUnavailable
 
 
 class AtRest:
-    """What becomes of exchanges before they are stored. Thread-safe."""
+    """What becomes of exchanges before they are written. Thread-safe."""
 
     def __init__(self, pseudonymiser: Pseudonymiser | None) -> None:
         """Make one; without a pseudonymiser, everything stays as it is."""
         self._pseudonymiser = pseudonymiser
-        self._waiting: set[str] = set()
         self._memories: dict[str, Memory] = {}
+        self._lock = threading.Lock()
 
     @property
     def is_on(self) -> bool:
@@ -38,10 +38,10 @@ class AtRest:
         return self._pseudonymiser is not None
 
     def told(self, exchange: Exchange) -> Exchange:
-        """Return an exchange as it is to be stored, however long that takes.
+        """Return an exchange as it is to be written, however long that takes.
 
         Raises:
-            NotPseudonymised: It must not be stored.
+            NotPseudonymised: It must not be written.
         """
         if self._pseudonymiser is None:
             return exchange
@@ -54,43 +54,20 @@ class AtRest:
         session_id = session_id_of(exchange)
         if session_id is None:
             return None
-        memory = self._memories.pop(session_id, None) or Memory()
-        self._memories[session_id] = memory  # behind the others
-        while len(self._memories) > MOST_SESSIONS:
-            self._memories.pop(next(iter(self._memories)), None)
+        with self._lock:
+            memory = self._memories.pop(session_id, None) or Memory()
+            self._memories[session_id] = memory  # behind the others
+            while len(self._memories) > MOST_SESSIONS:
+                del self._memories[next(iter(self._memories))]
         return memory
 
-    def at_once(self, exchange: Exchange) -> Exchange:
-        """Return an exchange as it is to be stored; a large one as it is, for `in_thread`.
-
-        Raises:
-            NotPseudonymised: It must not be stored.
-        """
-        if self._pseudonymiser is None or not is_large(exchange):
-            return self.told(exchange)
-        self._waiting.add(exchange.id)
-        return exchange
-
-    def is_waiting(self, exchange: Exchange) -> bool:
-        """Whether an exchange still has its personal values."""
-        return exchange.id in self._waiting
-
-    def in_thread(self, exchange: Exchange) -> Exchange:
-        """Return an exchange as it is to be stored, whether `at_once` has replaced its values or not.
-
-        Raises:
-            NotPseudonymised: It must not be stored.
-        """
-        return self.told(exchange) if exchange.id in self._waiting else exchange
-
-    def stored(self, ids: Iterable[str]) -> None:
-        """Forget exchanges that were stored."""
-        self._waiting.difference_update(ids)
+    def is_slow(self, exchange: Exchange) -> bool:
+        """Whether replacing an exchange's values would keep other devices waiting."""
+        return self._pseudonymiser is not None and is_large(exchange)
 
     def name(self, exchange: Exchange) -> str:
-        """Return method and path of an exchange, for the log."""
-        path = exchange.request.path
-        return f"{exchange.request.method} {self.path(path) if exchange.id in self._waiting else path}"
+        """Return method and path of an exchange that still has its personal values, for the log."""
+        return f"{exchange.request.method} {self.path(exchange.request.path)}"
 
     def path(self, path: str) -> str:
         """Return a path for the log; without its query if even that fails."""

@@ -34,7 +34,8 @@ from proxy_addon.core.routes import parse_route
 from proxy_addon.core.sessions import Session
 from proxy_addon.core.urls import ServerUrl, parse_server_url
 from proxy_addon.errors import ProtocolError, SettingsError
-from proxy_addon.recording.flows import arrival_of, exchange_of, headers_of, upstream_url
+from proxy_addon.recording.arrivals import Arrivals
+from proxy_addon.recording.flows import arrival_of, began_us, exchange_of, headers_of, upstream_url
 
 _LARGE_FLOW = 1024**2
 """Of what is larger, such as a picture, nothing is decoded unless it may be of the API, in bytes."""
@@ -210,8 +211,8 @@ def _exchange(flow: Flow, tally: Tally) -> Exchange | None:
     if meta:
         return _own(flow, Members(meta, f"metadata {_META}"))
     outcome, reason = _outcome(flow)
-    at = _EPOCH + timedelta(seconds=request.timestamp_start)
-    exchange = exchange_of(flow, arrival_of(flow, upstream_url(flow, None), at), outcome)
+    arrival = arrival_of(flow, upstream_url(flow, None), Arrivals().arrive(began_us(flow)))
+    exchange = exchange_of(flow, arrival, outcome)
     if request.raw_content is None and _had_body(exchange.request):
         exchange = replace(exchange, request=replace(exchange.request, body_state=BodyState.MISSING))
     return replace(exchange, reason=reason)
@@ -258,7 +259,7 @@ def _meta(metadata: dict[str, Any]) -> dict[str, Any]:
 def _own(flow: HTTPFlow, meta: Members) -> Exchange:
     """Return an exchange that `pieces` has written."""
     upstream = meta.text("upstream")
-    arrival = arrival_of(flow, upstream, _EPOCH + meta.whole("received_us") * _MICROSECOND)
+    arrival = arrival_of(flow, upstream, Arrivals().arrive(meta.whole("received_us")))
     found = exchange_of(flow, arrival, Outcome.ANSWERED)
     request = replace(
         found.request,

@@ -5,7 +5,6 @@ What the device sent is copied when its headers arrive, before anything is rewri
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -17,8 +16,6 @@ from proxy_addon.core.exchange import Exchange, Headers, Outcome, Request, Respo
 from proxy_addon.core.urls import ServerUrl
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_BACKWARDS = timedelta(seconds=1)
-"""A clock that goes back further than this was set. Staying ahead of its old time would falsify all later times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,33 +33,27 @@ class Arrival:
     request: Request
 
 
-class Arrivals:
-    """Copies requests as they arrive, and gives each its own microsecond of arrival within the recorder."""
-
-    def __init__(self) -> None:
-        self._latest = _EPOCH
-
-    def take_down(self, flow: HTTPFlow, upstream: str) -> Arrival:
-        """Return what the device sent. Call it before the flow is changed."""
-        at = _EPOCH + timedelta(seconds=flow.request.timestamp_start)
-        if self._latest - _BACKWARDS < at <= self._latest:
-            at = self._latest + timedelta(microseconds=1)
-        self._latest = at
-        return arrival_of(flow, upstream, at)
+def began_us(flow: HTTPFlow) -> int:
+    """Return when the first byte of a flow's request arrived, in Unix microseconds."""
+    return round(flow.request.timestamp_start * 1_000_000)
 
 
-def arrival_of(flow: HTTPFlow, upstream: str, at: datetime) -> Arrival:
-    """Return a flow's request as it is now, without its body."""
+def arrival_of(flow: HTTPFlow, upstream: str, arrived: tuple[str, int]) -> Arrival:
+    """Return what the device sent, without its body. Call it before the flow is changed.
+
+    Args:
+        arrived: ID and time of arrival, from `proxy_addon.recording.arrivals.Arrivals`.
+    """
     request = flow.request
     headers = headers_of(request.headers)
     if request.authority and not any(name.lower() == "host" for name, _ in headers):
         headers = (("host", request.authority), *headers)  # HTTP/2 has it as :authority
     peer = flow.client_conn.peername
+    id, at_us = arrived
     return Arrival(
-        # Ids sort by time, so that rows are stored in the order in which they are read.
-        id=f"{(at - _EPOCH) // timedelta(microseconds=1):016x}{secrets.token_hex(8)}",
+        id=id,
         upstream=upstream,
-        received_at=at,
+        received_at=_EPOCH + timedelta(microseconds=at_us),
         client_address=peer[0] if peer else None,
         request=Request(
             method=request.data.method.decode("latin-1"),
@@ -134,6 +125,7 @@ def exchange_of(flow: HTTPFlow, arrival: Arrival, outcome: Outcome) -> Exchange:
         outcome=outcome,
         request=request,
         response=response,
+        reason=None if flow.error is None or outcome is Outcome.ANSWERED else flow.error.msg,
     )
 
 

@@ -8,7 +8,7 @@ file, and ``tape.sessions`` lists the sessions in the store.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from mitmproxy import command, contentviews, ctx, flow, types
+from mitmproxy.addonmanager import Loader
 from mitmproxy.contentviews import Contentview, Metadata
 from mitmproxy.exceptions import OptionsError
 from mitmproxy.hooks import UpdateHook
@@ -25,12 +26,13 @@ from mitmproxy.optmanager import OptManager
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Finding, Severity, finding_line, worst
 from proxy_addon.core.folding import place_of
+from proxy_addon.core.judging.inspecting import Inspector
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.routes import TRACKING, Operation, parse_route
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.core.wording import close_to
-from proxy_addon.recording.flows import Arrivals, exchange_of, upstream_url
-from proxy_addon.recording.inspecting import Inspector
+from proxy_addon.recording.arrivals import Arrivals
+from proxy_addon.recording.flows import arrival_of, began_us, exchange_of, upstream_url
 from storage import sessions
 from storage.engine import Store
 from storage.filters import Filters
@@ -79,37 +81,27 @@ class Marks:
         self._found.setdefault(of, _Found()).of_exchange = findings
         self._put(of)
 
-    def tell_of_exchange(self, exchange_id: str, findings: Sequence[Finding]) -> None:
-        """Put findings on the flow of an exchange that was stored before it was judged. Call it from any thread."""
-        self._in_loop(self._late, exchange_id, findings)
+    def found(self, exchange_id: str, findings: Sequence[Finding]) -> None:
+        """Put the findings of an exchange on its flow, and show it anew."""
+        of = self._flows.get(exchange_id)
+        if of is not None and findings:
+            self.judged(of, findings)
+            self._show([of])
 
-    def tell_of_session(self, findings: Mapping[str, Sequence[Finding]]) -> None:
-        """Put a session's findings on the flows that they name, replacing earlier ones. Call it from any thread.
-
-        Args:
-            findings: By exchange id; exchanges whose findings have not changed are left out.
-        """
-        self._in_loop(self._of_session, findings)
+    def tell_of_session(self, exchange_id: str, findings: Sequence[Finding]) -> None:
+        """Put a session's findings on the flow that they name, replacing earlier ones. Call it from any thread."""
+        self._in_loop(self._of_session, exchange_id, findings)
 
     def _in_loop(self, work: Callable[..., None], *arguments: object) -> None:
         if not self._loop.is_closed():  # our threads may outlive it by a moment
             self._loop.call_soon_threadsafe(work, *arguments)
 
-    def _late(self, exchange_id: str, findings: Sequence[Finding]) -> None:
+    def _of_session(self, exchange_id: str, findings: Sequence[Finding]) -> None:
         of = self._flows.get(exchange_id)
         if of is not None:
-            self.judged(of, findings)
+            self._found.setdefault(of, _Found()).of_session = findings
+            self._put(of)
             self._show([of])
-
-    def _of_session(self, findings: Mapping[str, Sequence[Finding]]) -> None:
-        flows = []
-        for exchange_id, found in findings.items():
-            of = self._flows.get(exchange_id)
-            if of is not None:
-                self._found.setdefault(of, _Found()).of_session = found
-                self._put(of)
-                flows.append(of)
-        self._show(flows)
 
     def _put(self, of: HTTPFlow) -> None:
         found = self._found[of]
@@ -165,12 +157,6 @@ def refuse_unknown_options(options: OptManager) -> None:
             close = close_to(name, known)
             hint = f"did you mean {close}?" if close else f"known are {', '.join(known)}"
             raise OptionsError(f"unknown option {name}; {hint}")
-
-
-async def show_update(of: HTTPFlow) -> None:
-    """Make mitmproxy and mitmweb show what was put on a flow."""
-    if _MARKED in of.metadata:
-        await ctx.master.addons.trigger_event(UpdateHook([of]))
 
 
 class Judging(NamedTuple):
@@ -247,7 +233,7 @@ class Commands:
         self._judging = judging
         self._view = ApiContentview(judging)
 
-    def running(self) -> None:
+    def load(self, _: Loader) -> None:
         """Add the view."""
         contentviews.add(self._view)
 
@@ -259,7 +245,7 @@ class Commands:
         for each in flows:
             exchange = _exchange(each, judging.upstream)
             if exchange is not None:
-                findings = judging.inspector.findings(judging.told(exchange))
+                findings = judging.inspector.of_exchange(judging.told(exchange))
                 if isinstance(each, HTTPFlow):
                     judging.marks.judged(each, findings)
                 rows += [_row(exchange, finding) for finding in findings]
@@ -289,7 +275,7 @@ def _exchange(of: flow.Flow, upstream: ServerUrl | None) -> Exchange | None:
     """Return the exchange of a flow, which may be loaded from a file; None if it is not a request of the API."""
     if not isinstance(of, HTTPFlow) or parse_route(of.request.method, of.request.path) is None:
         return None
-    arrival = Arrivals().take_down(of, upstream_url(of, upstream))
+    arrival = arrival_of(of, upstream_url(of, upstream), Arrivals().arrive(began_us(of)))
     return exchange_of(of, arrival, Outcome.ANSWERED if of.response is not None else Outcome.UPSTREAM_CLOSED)
 
 

@@ -18,7 +18,21 @@ if TYPE_CHECKING:
 DURABILITIES = ("commit", "async")
 UPSTREAM_TIMEOUT_S = 30.0
 DURABILITY_HELP = (
-    "commit: hold each answer until its exchange is on disk. async: do not wait; a crash can lose the latest exchanges."
+    "commit: hold each answer until its exchange is in the journal, on disk. async: do not wait; a crash can lose the "
+    "latest exchanges."
+)
+ENGINES = ("auto", "lane", "hooks")
+ENGINE_HELP = (
+    "What carries HTTP. lane: sessiontape's own HTTP/1.1, several times as fast, which passes all bytes on as they came. "
+    "hooks: mitmproxy's. auto: the lane, and mitmproxy's for HTTP/2 and for other modes."
+)
+MAX_BODY = 10 * 1024 * 1024
+MAX_BODY_HELP = "How many bytes of a body are recorded; the rest passes, and its length and hash are recorded. Not with --engine hooks."
+LOSS = ("go-on", "stop")
+LOSS_HELP = "What to do when an exchange is lost because no disk takes it: go on forwarding, or stop."
+JOURNAL_HELP = (
+    "Folder, on a local disk, for what was recorded and is not in the store yet. By default it is beside an SQLite store, "
+    "and in the user's state folder for PostgreSQL."
 )
 REJECT_HELP = "Do not forward a request in which the rules find an error; answer it with 400."
 PSEUDONYMISE_HELP = (
@@ -46,6 +60,10 @@ class RecordOptions:
         pseudonymiser: Replaces personal values in what is stored; None to store them.
         metrics: Host and port of the pages for Prometheus; None for no such pages.
         keep_days: After how many days to delete what was recorded; None to keep it.
+        journal: Folder of the journal; None for that of the store.
+        stops_on_loss: Whether the recorder ends when an exchange is lost.
+        engine: One of `ENGINES`.
+        max_body: How many bytes of a body the lane records.
     """
 
     upstream: ServerUrl | None
@@ -63,3 +81,7 @@ class RecordOptions:
     pseudonymiser: Pseudonymiser | None = None
     metrics: tuple[str, int] | None = None
     keep_days: int | None = None
+    journal: Path | None = None
+    stops_on_loss: bool = False
+    engine: str = "auto"
+    max_body: int = MAX_BODY

@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,15 +28,24 @@ from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 from proxy_addon.core.news import News
 from proxy_addon.core.wording import suggestion
 from proxy_addon.errors import RecorderError, SettingsError
+from proxy_addon.journal.entries import About
 from proxy_addon.process import signals
 from proxy_addon.process.logs import TOLD
 from proxy_addon.process.sockets import cannot_listen, in_url
 from proxy_addon.recording.announcing import Announcing
 from proxy_addon.recording.at_rest import AtRest
+from proxy_addon.recording.crowds import Crowds, raise_open_files
+from proxy_addon.recording.ending import CLOSE_S, STOP_S, settle
 from proxy_addon.recording.hooks import Tape
+from proxy_addon.recording.ingesting import Hearing, Ingesting, folder_of
+from proxy_addon.recording.internals import listen_for_many
+from proxy_addon.recording.judging import Judge
+from proxy_addon.recording.lane.conversation import Settings
+from proxy_addon.recording.lane.layer import Lanes
+from proxy_addon.recording.loops import Loops, refuse_itself
 from proxy_addon.recording.notices import Notices
 from proxy_addon.recording.options import RecordOptions
-from storage import migrate
+from proxy_addon.recording.recorder import Recorder, about_of
 from storage.engine import Store
 
 _LOUD_WITH_WIREGUARD = "mitmproxy.proxy.mode_servers"
@@ -93,31 +103,93 @@ async def _serve(
     store = Store(options.store_url)
     _check_address(options)
     modes = _modes(options)
+    at_rest = AtRest(options.pseudonymiser)
     startup = _Startup(lambda: ready(_listening(master, options)))
     startup.install()
-    notices = Notices(options.upstream, AtRest(options.pseudonymiser))
+    notices = Notices(options.upstream, at_rest)
     connections = logging.getLogger(_CONNECTIONS)
+    ends_s: float | None = None
+
+    def end() -> None:
+        nonlocal ends_s
+        ends_s = ends_s or time.monotonic()
+        master.shutdown()
+
     try:
         master = Master(Options())
-        tape = Tape(options.policy, watch, stored, options.pseudonymiser)
         server = Proxyserver()
+        about = _about(options)
+        loops = Loops(about.run, server.listen_addrs)
+        tape = Tape(is_told=True)
         master.addons.add(
-            Core(), server, NextLayer(), _TlsConfig(), DisableH2C(), DnsResolver(), notices, tape, Announcing(), startup
+            *(Core(), server, NextLayer(), _TlsConfig(), DisableH2C(), DnsResolver()),
+            *(notices, tape, loops, Announcing(), startup),
         )
         _configure(master, options, modes)
+        folder = folder_of(store, options.journal)
+        judge = Judge(options.policy, at_rest, options.store_url)
+        hearing = Hearing(filed=stored, news=watch, learned=judge.learn if options.reject_invalid else None)
+        ingesting = Ingesting(folder, options.store_url, about.run, hearing)
+        await asyncio.to_thread(ingesting.start)
         try:
-            await asyncio.to_thread(migrate.upgrade, store)
+            if options.reject_invalid:
+                await asyncio.to_thread(judge.learn)
+            is_durable = options.durability == "commit"
+            lost = end if options.stops_on_loss else None
+            recorder = Recorder(folder, about, at_rest, judge, is_durable=is_durable, lost=lost)
+            lanes = _lanes(options, recorder, notices, loops, server)
+            tape.use(recorder, loops, lanes)
+            if lanes is not None:
+                master.addons.add(lanes)
+            master.addons.add(Crowds(raise_open_files(), lanes.make_room if lanes is not None else lambda: False))
+            listen_for_many(share_port=False)
+            try:
+                if any(mode.startswith("wireguard") for mode in modes):
+                    logging.getLogger(_LOUD_WITH_WIREGUARD).setLevel(logging.INFO)
+                connections.addFilter(notices.warned)
+                with signals.calling_on_signals(end):
+                    await master.run()
+            finally:
+                counts = await asyncio.to_thread(recorder.close, CLOSE_S)
         finally:
-            store.close()
-        if any(mode.startswith("wireguard") for mode in modes):
-            logging.getLogger(_LOUD_WITH_WIREGUARD).setLevel(logging.INFO)
-        connections.addFilter(notices.warned)
-        with signals.calling_on_signals(master.shutdown):
-            await master.run()
-        return not tape.lost and not tape.is_store_gone
+            filed = await asyncio.to_thread(ingesting.end, STOP_S - (time.monotonic() - (ends_s or time.monotonic())))
+        return settle(counts, filed, folder)
     finally:
         connections.removeFilter(notices.warned)
         startup.uninstall()
+
+
+def _lanes(
+    options: RecordOptions, recorder: Recorder, notices: Notices, loops: Loops, server: Proxyserver
+) -> Lanes | None:
+    """Return what carries HTTP/1.1 to the upstream; None if mitmproxy is to do that."""
+    upstream = options.upstream
+    if upstream is None or options.engine == "hooks":
+        return None
+    settings = Settings(
+        authority=upstream.authority.encode("ascii"),
+        prefix=upstream.path.encode("ascii"),
+        arrive=recorder.arrive,
+        waits=recorder.is_durable,
+        judges=options.reject_invalid,
+        mark=recorder.about.run.encode("ascii"),
+        max_body=options.max_body,
+        upstream_timeout_us=round(options.upstream_timeout_s * 1_000_000),
+    )
+    return Lanes(settings, recorder, notices, loops, server.connections)
+
+
+def _about(options: RecordOptions) -> About:
+    return about_of(
+        name=options.name,
+        engine={"auto": "lane+hooks", "lane": "lane", "hooks": "hooks"}[
+            options.engine if options.upstream else "hooks"
+        ],
+        upstream=options.upstream,
+        checks=options.check,
+        pseudonymised=options.pseudonymiser is not None,
+        policy=options.policy,
+    )
 
 
 def _configure(master: Master, options: RecordOptions, modes: list[str]) -> None:
@@ -130,8 +202,6 @@ def _configure(master: Master, options: RecordOptions, modes: list[str]) -> None
         master.options.update(http3=False, connection_strategy="lazy", mode=modes)
         master.options.update(
             tape_store=options.store_url,
-            tape_name=options.name or "",
-            tape_durability=options.durability,
             tape_upstream=str(options.upstream or ""),
             tape_check=options.check,
             tape_reject_invalid=options.reject_invalid,
@@ -195,12 +265,9 @@ def _check_address(options: RecordOptions) -> None:
     if options.upstream is None:
         return
     host, port = options.listen
-    if port == options.upstream.port and options.upstream.host in {host, *_THIS_MACHINE}:
-        raise SettingsError(
-            f"{options.upstream} is this proxy itself", hint="name the real server, or another address with --listen"
-        )
     try:
         address = _address(host)
+        refuse_itself(options.upstream, [(address, port)])
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((address, port))
@@ -212,9 +279,6 @@ def _address(host: str) -> str:
     """Return the address of a name, preferably IPv4: not everything in mitmproxy that listens accepts names."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return str(min(found, key=lambda each: each[0] != socket.AF_INET)[4][0])
-
-
-_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 def _check_set(given: Iterable[str], known: Iterable[str]) -> None:

@@ -16,8 +16,9 @@ import errno
 import functools
 import json
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from mitmproxy import http
 from mitmproxy.options import Options
@@ -30,6 +31,7 @@ from proxy_addon.core.protocol import CORS
 from proxy_addon.core.routes import parse_route
 from proxy_addon.process.sockets import why_unconnected
 from proxy_addon.recording.internals import (
+    ConnectionHandler,
     ErrorCode,
     GetHttpConnection,
     Http1Server,
@@ -43,6 +45,7 @@ from proxy_addon.recording.internals import (
     ResponseHeaders,
     ResponseProtocolError,
     SendHttp,
+    deliver,
 )
 from proxy_addon.recording.loops import ITSELF, MARK, ROUND, Loops, is_refused_as_loop
 
@@ -78,6 +81,22 @@ def own_answer(status: int, message: str) -> http.Response:
     body = json.dumps({"message": message}).encode()
     headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body)), *_CORS]
     return http.Response.make(status, body, http.Headers(headers))
+
+
+STOPPED = "the recorder was stopped"
+"""Why an exchange was interrupted."""
+
+
+def interrupt(flow: http.HTTPFlow, handlers: Mapping[Any, ConnectionHandler]) -> None:
+    """Answer a flow that waits for upstream with 503; its error hook follows. Do nothing if it does not wait.
+
+    Args:
+        handlers: mitmproxy's handlers of connections, by IDs of clients.
+    """
+    waiting, handler = _waiting.get(flow), handlers.get(flow.client_conn.id)
+    if waiting is not None and waiting.alarm is not None and handler is not None:
+        flow.metadata[_OUTCOME] = Outcome.INTERRUPTED.value
+        deliver(handler, events.Wakeup(waiting.alarm))
 
 
 def install(next_layer: layer.NextLayer, loops: Loops | None = None) -> None:
@@ -150,7 +169,7 @@ class TapeStream(HttpStream):
         super().__init__(context, stream_id)
         self._loops = loops
         self._marks: list[str] = []
-        self._alarm: commands.RequestWakeup | None = None
+        self.alarm: commands.RequestWakeup | None = None
         self._refused = False
 
     @property
@@ -190,8 +209,9 @@ class TapeStream(HttpStream):
 
     def make_server_connection(self) -> Generator[commands.Command, Any, bool]:
         """Get a connection to upstream, and start the time-out for its answer."""
-        self._alarm = commands.RequestWakeup(self._timeout_s)
-        yield self._alarm
+        self.alarm = commands.RequestWakeup(self._timeout_s)
+        _waiting[self.flow] = self
+        yield self.alarm
         if self._came_back():
             self.flow.metadata[_OUTCOME] = Outcome.REJECTED.value
             yield from self._refuse_loop(ROUND)
@@ -269,8 +289,12 @@ class TapeStream(HttpStream):
             return
         if self.flow.response is not None and not self._recorded:
             return  # a long download that is not recorded
-        message = f"upstream gave no complete answer within {self._timeout_s:g} s"
-        self.flow.metadata[_OUTCOME] = Outcome.UPSTREAM_TIMEOUT.value
+        if self.flow.metadata.get(_OUTCOME) == Outcome.INTERRUPTED.value:
+            message = STOPPED
+            self._ignore_alarm()  # it has yet to go off
+        else:
+            message = f"upstream gave no complete answer within {self._timeout_s:g} s"
+            self.flow.metadata[_OUTCOME] = Outcome.UPSTREAM_TIMEOUT.value
         if self.flow.metadata.get(_ASKED):
             yield SendHttp(RequestProtocolError(self.stream_id, message, ErrorCode.CANCEL), self.context.server)
         yield from self.handle_protocol_error(
@@ -286,10 +310,9 @@ class TapeStream(HttpStream):
         if status is None or status < 500 or self.client_state != self.state_done or answering:
             yield command
             return
-        if self.flow.metadata.get(_OUTCOME) == Outcome.UPSTREAM_TIMEOUT.value:
-            status = 504
-        elif leads_back(self.flow):
+        if leads_back(self.flow):
             status = 508
+        status = _STATUS.get(self.flow.metadata.get(_OUTCOME, ""), status)
         self._refused = True
         answer = own_answer(status, f"sessiontape: {error.message}")
         body = b"" if self.flow.request.method == "HEAD" else answer.raw_content or b""
@@ -301,8 +324,17 @@ class TapeStream(HttpStream):
 
     def _disarm(self) -> None:
         parent = self.context.layers[self.context.layers.index(self) - 1]
-        if self._alarm is not None and isinstance(parent, HttpLayer) and self._alarm in parent.command_sources:
-            parent.command_sources[self._alarm] = _Nobody()  # type: ignore[assignment]
+        if isinstance(parent, HttpLayer) and self.alarm in parent.command_sources:
+            self._ignore_alarm()
+
+    def _ignore_alarm(self) -> None:
+        parent = self.context.layers[self.context.layers.index(self) - 1]
+        if self.alarm is not None and isinstance(parent, HttpLayer):
+            parent.command_sources[self.alarm] = _Nobody()  # type: ignore[assignment]
 
 
-__all__ = ["TapeStream", "extend", "install", "leads_back", "outcome", "own_answer", "went_upstream"]
+_STATUS = {Outcome.UPSTREAM_TIMEOUT.value: 504, Outcome.INTERRUPTED.value: 503}
+_waiting: WeakKeyDictionary[http.HTTPFlow, TapeStream] = WeakKeyDictionary()
+
+
+__all__ = ["TapeStream", "extend", "install", "interrupt", "leads_back", "outcome", "own_answer", "went_upstream"]

@@ -24,8 +24,10 @@ from multiprocessing.connection import Connection
 
 from proxy_addon.errors import RecorderError, SessiontapeError
 from proxy_addon.process import logs, signals, strays
+from proxy_addon.recording import ingesting
 from proxy_addon.recording.options import RecordOptions
 from proxy_addon.recording.proxy import Listening, serve
+from proxy_addon.testing.ahead import Spare
 from proxy_addon.testing.recorders import Legacy, Over, Ready, Stored, Warned
 from storage import migrate
 
@@ -46,6 +48,7 @@ def main() -> None:
             orders.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             try:
+                ingesting.spawn = Spare().spawn
                 record(Connection(files[0]), new_store)
             finally:
                 os._exit(0)

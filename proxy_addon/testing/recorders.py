@@ -30,6 +30,9 @@ READY_S = 30.0
 STOP_S = 10.0
 """How long it may take to store what is in flight and end; after that it is killed with its connection."""
 
+FILED_S = 10.0
+"""How long to wait until what was answered is in the store."""
+
 
 @dataclass(frozen=True, slots=True)
 class Legacy:
@@ -74,7 +77,7 @@ class Over:
 class RunningRecorder:
     """A recording proxy on a free port of this machine, in front of an upstream; a context manager.
 
-    It stores an exchange before it passes the answer on, so that what was answered is always among `sessions`.
+    It writes an exchange down before it passes the answer on, so that what was answered is always among `sessions`.
 
     Attributes:
         url: Where it listens: ``http://127.0.0.1:PORT``; https is spoken on the same port.
@@ -175,10 +178,13 @@ class RunningRecorder:
             StorageError: The store cannot be read.
         """
         # Imported here because importing the pytest plugin must not load the database library.
+        from proxy_addon.journal.awaiting import await_filed  # noqa: PLC0415
         from storage import exchanges, sessions  # noqa: PLC0415
+        from storage.engine import hide_password, sqlite_path  # noqa: PLC0415
         from storage.filters import Filters  # noqa: PLC0415
         from storage.opening import reading  # noqa: PLC0415
 
+        await_filed(sqlite_path(self.store_url), hide_password(self.store_url), FILED_S)
         with reading(self.store_url) as db:
             filters = Filters(name=self._options.name, since=since)
             found = list(sessions.newest(db, filters, now=datetime.now(UTC), oldest_first=True))

@@ -14,8 +14,10 @@ from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.judging.recorded import SessionWatch
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.sessions import FindingCounts, Session, SessionState
+from proxy_addon.journal.awaiting import await_filed
 from proxy_addon.reporting.judged import Subject, moment_of
 from storage import exchanges, schemas, sessions
+from storage.engine import hide_password, sqlite_path
 from storage.filters import Filters
 from storage.opening import reading
 
@@ -56,7 +58,7 @@ class Judged:
 
 
 def judged(store_url: str, filters: Filters, policy: Policy, *, now: datetime, closed: bool = False) -> list[Judged]:
-    """Return the sessions that pass the filters, oldest first, judged as of now.
+    """Return the sessions that pass the filters, oldest first, judged as of now, with all that was answered.
 
     Args:
         closed: Judge unfinished sessions as over.
@@ -64,6 +66,7 @@ def judged(store_url: str, filters: Filters, policy: Policy, *, now: datetime, c
     Raises:
         StorageError: The store cannot be read.
     """
+    await_filed(sqlite_path(store_url), hide_password(store_url))
     with reading(store_url) as db:
         found = []
         for session in list(sessions.newest(db, filters, now=now, oldest_first=True)):

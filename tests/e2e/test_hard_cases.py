@@ -79,7 +79,7 @@ def test_options_that_the_recorder_manages_cannot_be_changed_with_set(tmp_path, 
     assert "Traceback" not in done.stderr
 
 
-def test_a_store_that_hangs_delays_only_one_answer_and_nothing_is_lost(store_url, tmp_path):
+def test_a_store_that_hangs_delays_no_answer_and_nothing_is_lost(store_url, tmp_path):
     with processes.collector(tmp_path) as upstream, processes.recorder(tmp_path, upstream.url, store_url) as proxy:
         with held(store_url):
             took_s = []
@@ -87,29 +87,30 @@ def test_a_store_that_hangs_delays_only_one_answer_and_nothing_is_lost(store_url
                 began_s = time.monotonic()
                 assert proxy.ask("POST", "/api/v1/sessions", START).status == 201
                 took_s.append(time.monotonic() - began_s)
-        assert max(took_s) < 3
-        assert sum(took_s[1:]) < 2, took_s
+        assert max(took_s) < 1, took_s
         deadline = time.monotonic() + 20
         while len(printed("sessions", "--store", store_url)) < 4:
             assert time.monotonic() < deadline
     assert "4 exchanges stored, 0 lost" in proxy.process.output
 
 
-def test_exchanges_that_a_hanging_store_does_not_take_are_counted_and_stopping_takes_under_ten_seconds(
+def test_what_a_hanging_store_does_not_take_waits_for_the_next_recorder_and_stopping_takes_under_ten_seconds(
     store_url, tmp_path
 ):
-    with (
-        processes.collector(tmp_path) as upstream,
-        processes.recorder(tmp_path, upstream.url, store_url, ends_with=2) as proxy,
-        held(store_url),
-    ):
-        for _ in range(3):
-            assert proxy.ask("POST", "/api/v1/sessions", START).status == 201
-        began_s = time.monotonic()
-        proxy.process.stop()
-        assert time.monotonic() - began_s < 10
-    assert proxy.process.output.count("lost: POST /api/v1/sessions") == 3
-    assert "0 exchanges stored, 3 lost" in proxy.process.output
+    with processes.collector(tmp_path) as upstream:
+        with (
+            processes.recorder(tmp_path, upstream.url, store_url, ends_with=2) as proxy,
+            held(store_url),
+        ):
+            for _ in range(3):
+                assert proxy.ask("POST", "/api/v1/sessions", START).status == 201
+            began_s = time.monotonic()
+            proxy.process.stop()
+            assert time.monotonic() - began_s < 10
+        assert "3 exchanges wait in " in proxy.process.output
+        assert "0 exchanges stored, 0 lost" in proxy.process.output
+        with processes.recorder(tmp_path, upstream.url, store_url):
+            assert len(printed("sessions", "--store", store_url)) == 3
 
 
 def test_a_stream_that_is_not_recorded_passes_as_it_comes(sqlite_url, tmp_path):

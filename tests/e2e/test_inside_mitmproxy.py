@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from proxy_addon.journal.awaiting import await_filed
 from tests import processes
 from tests.builders import body, event_dict
 from tests.e2e.test_sdk_traffic import command_of, free_port, inside, play
@@ -82,6 +83,10 @@ def test_mitmweb_shows_verdicts(sqlite_url, tmp_path):
         heading, *rows = web.command("tape.check", "@all")
         assert heading == ["path", "severity", "rule", "message", "pointer"]
         assert ["/api/v1/sessions", "info", "content-type-not-json"] in [row[:3] for row in rows]
+        deadline = time.monotonic() + 20
+        while await_filed(tmp_path / "tape.db", sqlite_url):  # it may only now be ready to file
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         heading, *rows = web.command("tape.sessions")
         assert heading[:3] == ["id", "started", "state"]
         assert [row[2] for row in rows] == ["open", "open", "failed"]

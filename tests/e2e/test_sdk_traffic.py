@@ -239,5 +239,5 @@ def test_the_device_gets_the_very_bytes_that_upstream_sent(sqlite_url, tmp_path)
                 received = read_until(upstream, b"{}")
                 upstream.sendall(answer)
                 got = read_until(device, b"\r\n\r\n")
-    assert got.replace(b"location: ", b"location:  ") == answer
+    assert got == answer
     assert received.startswith(b"POST /api/v1/sessions HTTP/1.1\r\nHost: 127.0.0.1:")

@@ -6,10 +6,11 @@ import asyncio
 import gc
 import json
 import logging
+import shutil
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,25 +24,38 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test import taddons, tflow, tutils
 
 from proxy_addon.core.exchange import Exchange, Outcome
-from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.schemas import schema_of
-from proxy_addon.recording import hooks
-from proxy_addon.recording.flows import Arrivals
+from proxy_addon.journal.awaiting import await_filed
+from proxy_addon.journal.writing import Journal
+from proxy_addon.recording import hooks, ingesting, stream
 from proxy_addon.recording.hooks import Tape
-from proxy_addon.recording.inspecting import JUDGED_AT_ONCE
-from proxy_addon.recording.live import LiveJudge
-from storage import exchanges, findings, saving, sessions
+from proxy_addon.recording.judging import JUDGED_AT_ONCE, Judge
+from storage import exchanges, findings, sessions
 from storage.engine import Store
 from storage.filters import Filters
+from tests import forking
 from tests.builders import BEGIN_MS, body, event_dict
 
 START = body(event_dict("sessionStart"))
 WITHOUT_PARAMS = body(event_dict("sessionStart", params={}))
 
 
+@pytest.fixture(autouse=True)
+def _forked(monkeypatch):
+    monkeypatch.setattr(ingesting, "spawn", forking.ingest)
+
+
+@pytest.fixture
+def store(sqlite_url, migrated_file) -> Iterator[Store]:
+    """What the hooks know of a store is its URL, so that one engine will do."""
+    shutil.copy(migrated_file, sqlite_url.removeprefix("sqlite:///"))
+    with closing(Store(sqlite_url)) as store:
+        yield store
+
+
 @asynccontextmanager
-async def recording(store: Store, policy: Policy | None = None, **options: Any) -> AsyncIterator[Tape]:
-    tape = Tape(policy)
+async def recording(store: Store, **options: Any) -> AsyncIterator[Tape]:
+    tape = Tape()
     with taddons.context(Proxyserver(), tape) as context:
         context.configure(tape, tape_store=store.url, server=False, **options)
         await tape.running()
@@ -64,6 +78,7 @@ def answered(made: HTTPFlow, status: int = 201) -> None:
 
 
 def stored(store: Store) -> list[Exchange]:
+    assert await_filed(store.path, store.label, 10) == []
     with store.read() as db:
         found = list(sessions.newest(db, Filters(), now=now(), oldest_first=True))
         return [exchange for session in found for exchange in exchanges.of_session(db, session.id)]
@@ -73,7 +88,13 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def lost(tape: Tape) -> int:
+    assert tape._recorder is not None
+    return tape._recorder.counts().dropped
+
+
 def rules_of(store: Store, exchange: Exchange) -> set[str]:
+    assert await_filed(store.path, store.label, 10) == []
     with store.read() as db:
         (session,) = sessions.newest(db, Filters(), now=now())
         return {finding.rule for finding in findings.of_exchanges(db, session.id).get(exchange.id) or ()}
@@ -99,7 +120,7 @@ async def test_an_answered_request_is_stored_before_its_answer_goes_on(store):
     )
     assert dict(exchange.request.headers)["Host"] == "tv.example"
     assert exchange.request.body == START
-    assert tape.lost == 0
+    assert lost(tape) == 0
     with store.read() as db:
         (session,) = sessions.newest(db, Filters(name="tv"), now=now())
     assert session.session_id == "0f" * 32
@@ -138,7 +159,8 @@ async def test_an_answer_that_upstream_did_not_give_is_a_refusal_of_ours(store):
     assert [(exchange.outcome, exchange.response) for exchange in stored(store)] == [(Outcome.REJECTED, None)]
 
 
-async def test_an_invalid_request_is_refused_where_that_is_asked_for(store):
+async def test_an_invalid_request_is_refused_where_that_is_asked_for(store, monkeypatch):
+    monkeypatch.setattr(hooks, "DRAIN_S", 0.0)
     async with recording(store, tape_reject_invalid=True) as tape:
         good, bad, large = flow(), flow(WITHOUT_PARAMS), flow(WITHOUT_PARAMS + b" " * JUDGED_AT_ONCE)
         for made in (good, bad, large):
@@ -180,7 +202,7 @@ async def test_what_is_in_flight_at_the_end_is_stored_without_an_answer(store, m
     with caplog.at_level(logging.INFO):
         async with recording(store) as tape:
             tape.requestheaders(flow())
-    assert [exchange.outcome for exchange in stored(store)] == [Outcome.UPSTREAM_TIMEOUT]
+    assert [(each.outcome, each.reason) for each in stored(store)] == [(Outcome.INTERRUPTED, stream.STOPPED)]
     assert "requests that have no answer yet: 1" in caplog.text
     assert "1 exchanges stored, 0 lost" in caplog.text
 
@@ -195,53 +217,34 @@ async def test_what_cannot_be_converted_is_counted_as_lost_and_the_traffic_goes_
         tape.requestheaders(made)
         answered(made)
         await tape.response(made)
-        monkeypatch.setattr(Arrivals, "take_down", failing)
+        monkeypatch.setattr(hooks, "arrival_of", failing)
         second = flow()
         tape.requestheaders(second)
         assert second.request.headers["Host"] == "up.example"
-    assert tape.lost == 2
-    assert caplog.text.count("lost: POST /api/v1/sessions of flow") == 2
+    assert lost(tape) == 2
+    assert caplog.text.count("lost: POST /api/v1/sessions of ") == 2
+    assert "0 exchanges stored, 2 lost" in caplog.text
 
 
 @pytest.mark.parametrize("durability", ["commit", "async"])
-async def test_a_store_that_takes_too_long_keeps_one_answer_for_the_budget_and_no_more(store, monkeypatch, durability):
-    monkeypatch.setattr(hooks, "COMMIT_BUDGET_S", 0.1)
-    may_go_on = threading.Event()
-    save = saving.save
+async def test_an_answer_waits_for_the_journal_only_where_that_is_wanted(store, monkeypatch, durability):
+    held: list[Callable[..., object]] = []
+    put = Journal.put
 
-    def slow(*arguments: Any, **options: Any) -> Any:
-        assert may_go_on.wait(20)
-        return save(*arguments, **options)
+    def holding(self: Journal, entry: Any, done: Any = None) -> None:
+        held.append(done)
+        put(self, entry)
 
-    monkeypatch.setattr(saving, "save", slow)
+    monkeypatch.setattr(Journal, "put", holding)
     async with recording(store, tape_durability=durability) as tape:
-        took: list[float] = []
-        for _ in range(3):
-            made = flow()
-            tape.requestheaders(made)
-            answered(made)
-            began = asyncio.get_running_loop().time()
-            await tape.response(made)
-            took.append(asyncio.get_running_loop().time() - began)
-        may_go_on.set()
-    assert (took[0] >= 0.1) == (durability == "commit")
-    assert max(took[1:]) < 0.1
-    assert len(stored(store)) == 3
-
-
-async def test_a_failure_after_storing_loses_nothing(store, monkeypatch, caplog):
-    def fails(*_: object) -> None:
-        raise RuntimeError("no room for more")
-
-    monkeypatch.setattr(LiveJudge, "see", fails)
-    async with recording(store) as tape:
         made = flow()
         tape.requestheaders(made)
         answered(made)
-        await tape.response(made)
-    assert (len(stored(store)), tape.lost) == (1, 0)
-    assert "following up what was stored failed" in caplog.text
-    assert "1 exchanges stored, 0 lost; judging failed 1 times" in caplog.text
+        waiting = asyncio.create_task(tape.response(made))
+        await asyncio.sleep(0)
+        assert waiting.done() == (durability == "async")
+        held[0](OSError("no disk takes it: the answer goes on all the same"))
+        await waiting
 
 
 async def test_findings_mark_flows_and_are_stored_with_the_exchange(store):
@@ -279,10 +282,8 @@ async def test_a_large_body_is_marked_when_it_is_judged(store, beyond):
         made = flow(WITHOUT_PARAMS + b" " * (JUDGED_AT_ONCE - len(WITHOUT_PARAMS) + beyond))
         tape.requestheaders(made)
         answered(made, 400)
-        stored_at_once = tape._store(made, Outcome.ANSWERED)
+        assert tape._write(made, Outcome.ANSWERED)
         assert bool(made.marked) == (not beyond), "what is larger must not keep other devices waiting"
-        assert stored_at_once is not None
-        assert await asyncio.wrap_future(stored_at_once)
         await shown.until(lambda: made.marked == ":red_circle:")
     assert "param-missing" in rules_of(store, stored(store)[0])
 
@@ -333,19 +334,17 @@ async def test_a_finding_of_a_session_marks_the_flow_of_the_event_it_names_until
         assert "ad-outside-break" not in began.comment
 
 
-async def test_a_session_under_way_is_marked_as_due(store):
-    async with recording(store) as tape:
-        made = flow()
-        tape.requestheaders(made)
-        answered(made)
-        await tape.response(made)
-        with store.read() as db:
-            (session,) = sessions.newest(db, Filters(), now=now())
-            assert sessions.findings_due(db) == [session.id]
-
-
-async def test_a_schema_that_comes_by_counts_from_then_on(store):
+async def test_a_schema_that_comes_by_counts_from_then_on(store, monkeypatch):
     schema = json.dumps(schema_of("ping")).encode()
+    learned = threading.Event()
+    learn = Judge.learn
+
+    def learning(self: Judge, upstream: str | None = None) -> None:
+        learn(self, upstream)
+        if upstream is not None:
+            learned.set()
+
+    monkeypatch.setattr(Judge, "learn", learning)
     async with recording(store) as tape:
         asked = flow(b"", b"/api/v1/schemas/ping", method=b"GET")
         tape.requestheaders(asked)
@@ -353,23 +352,10 @@ async def test_a_schema_that_comes_by_counts_from_then_on(store):
         asked.response = Response.make(200, schema, {"Content-Type": "application/json"})
         asked.response.timestamp_end = asked.request.timestamp_start
         await tape.response(asked)
-        vocabulary = tape._begin().inspector._vocabularies["http://up.example"]
+        assert await asyncio.to_thread(learned.wait, 20)
+        vocabulary = tape._begin().judging.inspector._vocabularies["http://up.example"]
     assert vocabulary.of("ping").authority.startswith("schema")
     assert vocabulary.of("play").authority == "built-in"
-
-
-async def test_a_policy_that_was_given_takes_the_place_of_a_settings_file(store, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "sessiontape.toml").write_text("this is not TOML")
-    policy = Policy(severities={"param-missing": None})
-    async with recording(store, policy, tape_config="sessiontape.toml") as tape:
-        made = flow(WITHOUT_PARAMS)
-        tape.requestheaders(made)
-        answered(made, 400)
-        await tape.response(made)
-    found = rules_of(store, stored(store)[0])
-    assert "upstream-refused" in found
-    assert "param-missing" not in found
 
 
 async def test_without_checking_nothing_is_found(store):

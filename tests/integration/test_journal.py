@@ -114,7 +114,7 @@ def direct(tell, *args) -> None:
 
 @contextmanager
 def writing(folder: Path, own: About | None = None, **options) -> Iterator[Journal]:
-    journal = Journal(folder, own or about(), call=direct, **{"durable": True, **options})
+    journal = Journal(folder, own or about(), durable=True, call=direct, **options)
     try:
         yield journal
     finally:
@@ -163,8 +163,8 @@ def numbers(entries: list[Entry]) -> list[int]:
 
 
 def one_segment(folder: Path, count: int, body: bytes = bytes(1000)) -> Path:
-    """Write a segment with a row for each exchange, as a dead writer leaves it; its log ends with the last commit."""
-    with writing(folder, durable=False) as journal:
+    """Write a segment with a row for each exchange, as a dead writer leaves it."""
+    with writing(folder) as journal:
         for number in range(count):
             put(journal, exchanged(number, body))
     (path,) = folder.glob("*.tape")

@@ -79,7 +79,7 @@ def test_a_recorder_ends_when_its_caller_was_killed(tmp_path, number):
         assert caller.stdout is not None
         url = caller.stdout.readline().strip()
         httpx.post(f"{url}/api/v1/sessions", content=START)
-        assert len(family.members()) == 3, "the caller, the process that forks, and the recorder"
+        assert len(family.members()) == 4, "the caller, the process that forks, the recorder, and ingest"
         os.kill(caller.pid, number)
         caller.wait(10)
         assert not family.survivors()

@@ -345,7 +345,7 @@ class Conversation:
             else:
                 known = len(self._ahead)
                 self._ahead += data
-                self._take_request(self._ahead, known, now_us, actions)
+                self._take_request(bytes(self._ahead), known, now_us, actions)
         elif exchange.is_whole or exchange.token:
             self._ahead += data
             if len(self._ahead) > self._settings.max_body + _AHEAD_MOST:
@@ -534,11 +534,10 @@ class Conversation:
 
     # The request ------------------------------------------------------------------------------------------------
 
-    def _take_request(self, data: bytes | bytearray, known: int, now_us: int, actions: list[Action]) -> None:
+    def _take_request(self, data: bytes, known: int, now_us: int, actions: list[Action]) -> None:
         """Read a request from its first byte on.
 
         Args:
-            data: What has come, which may be `_ahead`.
             known: How many bytes of it have been looked at before.
         """
         settings = self._settings
@@ -551,17 +550,15 @@ class Conversation:
                 data, known = data[2:], 0
             end = end_of_head(data, known)
             if end < 0:
-                if data is not self._ahead:
-                    self._ahead = bytearray(data)
+                self._ahead = bytearray(data)
                 self.deadline_us = self._began_us + (settings.head_timeout_us if data else settings.idle_timeout_us)
                 if self._is_gone:
                     self._close(actions)
                 return
-            data = bytes(data)
             whole_head = data[:end]
             head = request_head(whole_head, self._target)
         except Malformed as e:
-            self._refuse(e, whole_head if e.at is None else _before(bytes(data), e.at), now_us, actions)
+            self._refuse(e, whole_head if e.at is None else _before(data, e.at), now_us, actions)
             return
         self._blank = 0
         exchange = self._exchange = _Exchange(head, self._began_us)

@@ -422,8 +422,6 @@ def _answer_head(head: bytes, to_head: bool) -> AnswerHead:
         fields = _answer_fields(before, after)
     else:
         fields = _answer_fields.__wrapped__(before, after)
-    if status < 200 and found is not None:
-        raise Malformed(f"Content-Length in an answer {status}")
     bodiless = status < 200 or status in {204, 304} or to_head
     read = AnswerHead(status, head, 0 if bodiless else length)
     if fields.is_plain and not is_http10:

@@ -21,17 +21,12 @@ class Broken:
     path = address = __call__
 
 
-def test_a_small_exchange_is_told_at_once_and_a_large_one_in_the_thread():
+def test_only_a_large_exchange_is_too_slow_for_the_event_loop():
     at_rest = AtRest(Pseudonymiser(b"k"))
-    small, large = at_rest.at_once(SMALL), at_rest.at_once(LARGE)
-    assert "alice" not in repr(small)
-    assert (large, at_rest.is_waiting(large), at_rest.is_waiting(small)) == (LARGE, True, False)
-    assert "alice" not in at_rest.name(large)
-    told = [at_rest.in_thread(each) for each in (small, large)]
-    assert told == [at_rest.told(SMALL), at_rest.told(LARGE)]  # again, if the store has to be tried again
-    at_rest.stored([small.id, large.id])
-    assert not at_rest.is_waiting(large)
-    assert at_rest.name(small) == f"POST {small.request.path}"
+    assert (at_rest.is_slow(SMALL), at_rest.is_slow(LARGE), AtRest(None).is_slow(LARGE)) == (False, True, False)
+    for sent in (SMALL, LARGE):
+        assert "alice" not in repr(at_rest.told(sent))
+        assert "alice" not in at_rest.name(sent)
 
 
 def test_what_later_answers_repeat_is_found_within_bounds():
@@ -39,13 +34,13 @@ def test_what_later_answers_repeat_is_found_within_bounds():
 
     def quoted(session: str) -> bool:
         answer = response(400, body=b'{"message": "no alice-1"}')
-        return "alice" in repr(at_rest.at_once(event("ping", session_id=session, response=answer)))
+        return "alice" in repr(at_rest.told(event("ping", session_id=session, response=answer)))
 
-    at_rest.at_once(start(session_id="s1", body=b'{"uid": "alice-1"}'))
+    at_rest.told(start(session_id="s1", body=b'{"uid": "alice-1"}'))
     assert not quoted("s1")
     assert quoted("s2")
     for number in range(MOST_SESSIONS):
-        at_rest.at_once(event("ping", session_id=f"x{number}"))
+        at_rest.told(event("ping", session_id=f"x{number}"))
     assert quoted("s1")
     assert len(at_rest._memories) == MOST_SESSIONS
 
@@ -54,17 +49,14 @@ def test_without_a_pseudonymiser_everything_stays():
     at_rest = AtRest(None)
     assert not at_rest.is_on
     for sent in (*personal.playback(), LARGE):
-        assert at_rest.in_thread(at_rest.at_once(sent)) is at_rest.told(sent) is sent
+        assert at_rest.told(sent) is sent
         assert at_rest.name(sent) == f"POST {sent.request.path}"
     assert (at_rest.path("/?uid=x"), at_rest.address("198.18.0.1")) == ("/?uid=x", "198.18.0.1")
 
 
-def test_what_cannot_be_pseudonymised_is_not_stored_and_not_quoted():
+def test_what_cannot_be_pseudonymised_is_not_quoted():
     at_rest = AtRest(cast("Pseudonymiser", Broken()))
     with pytest.raises(NotPseudonymised) as told:
-        at_rest.at_once(SMALL)
+        at_rest.told(SMALL)
     assert (str(told.value), told.value.__cause__, told.value.__suppress_context__) == ("KeyError", None, True)
-    waiting = at_rest.at_once(LARGE)
-    with pytest.raises(NotPseudonymised):
-        at_rest.in_thread(waiting)
-    assert at_rest.name(waiting) == "POST (a path that is not shown)"
+    assert at_rest.name(SMALL) == "POST (a path that is not shown)"

@@ -13,7 +13,15 @@ from mitmproxy.test import tflow, tutils
 
 from proxy_addon.core.exchange import Outcome
 from proxy_addon.core.urls import parse_server_url
-from proxy_addon.recording.flows import Arrivals, address_to_upstream, exchange_of, upstream_url
+from proxy_addon.recording.arrivals import Arrivals
+from proxy_addon.recording.flows import (
+    Arrival,
+    address_to_upstream,
+    arrival_of,
+    began_us,
+    exchange_of,
+    upstream_url,
+)
 
 EPOCH_S = 1_772_366_400.0
 MICROSECOND = timedelta(microseconds=1)
@@ -26,9 +34,13 @@ def flow(mode: str = "reverse:https://up.example", at_s: float = EPOCH_S, **requ
     return made
 
 
+def taken_down(made: HTTPFlow, upstream: str = "u", arrivals: Arrivals | None = None) -> Arrival:
+    return arrival_of(made, upstream, (arrivals or Arrivals()).arrive(began_us(made)))
+
+
 def arrived(*times_s: float) -> list[datetime]:
     arrivals = Arrivals()
-    return [arrivals.take_down(flow(at_s=at_s), "https://up.example").received_at for at_s in times_s]
+    return [taken_down(flow(at_s=at_s), arrivals=arrivals).received_at for at_s in times_s]
 
 
 class TestTimes:
@@ -54,7 +66,7 @@ class TestTimes:
 
     def test_ids_sort_by_time_and_are_never_the_same(self):
         arrivals = Arrivals()
-        ids = [arrivals.take_down(flow(at_s=EPOCH_S), "u").id for _ in range(100)]
+        ids = [taken_down(flow(at_s=EPOCH_S), arrivals=arrivals).id for _ in range(100)]
         assert ids == sorted(ids)
         assert len(set(ids)) == 100
         assert {len(id) for id in ids} == {32}
@@ -63,7 +75,7 @@ class TestTimes:
 class TestWhatTheDeviceSent:
     def test_it_is_taken_down_as_it_came(self):
         headers = Headers([(b"Host", b"a.example"), (b"x-A", b"1"), (b"X-a", b"caf\xe9")])
-        arrival = Arrivals().take_down(flow(path=b"/api/v1/sessions?\xff", headers=headers), "u")
+        arrival = taken_down(flow(path=b"/api/v1/sessions?\xff", headers=headers), "u")
         assert arrival.request.path == "/api/v1/sessions?\xff"
         assert arrival.request.headers == (("Host", "a.example"), ("x-A", "1"), ("X-a", "caf\xe9"))
         assert (arrival.request.method, arrival.request.http_version) == ("POST", "HTTP/1.1")
@@ -72,18 +84,18 @@ class TestWhatTheDeviceSent:
 
     def test_an_authority_stands_in_for_a_host_that_is_not_there(self):
         of_http2 = flow(authority=b"tv.example", headers=Headers(), http_version=b"HTTP/2.0")
-        arrival = Arrivals().take_down(of_http2, "u")
+        arrival = taken_down(of_http2, "u")
         assert arrival.request.headers == (("host", "tv.example"),)
         assert arrival.request.http_version == "HTTP/2"
 
     def test_a_host_that_is_there_stays(self):
         both = flow(authority=b"tv.example", headers=Headers([(b"HOST", b"other.example")]))
-        assert Arrivals().take_down(both, "u").request.headers == (("HOST", "other.example"),)
+        assert taken_down(both, "u").request.headers == (("HOST", "other.example"),)
 
     def test_a_device_may_have_no_address(self):
         without = flow()
         without.client_conn.peername = None  # type: ignore[assignment]  # as where a connection is gone already
-        assert Arrivals().take_down(without, "u").client_address is None
+        assert taken_down(without, "u").client_address is None
 
 
 class TestUpstream:
@@ -142,14 +154,14 @@ class TestAddressing:
 
 class TestExchanges:
     def of(self, made: HTTPFlow, outcome: Outcome = Outcome.ANSWERED) -> Any:
-        return exchange_of(made, Arrivals().take_down(made, "https://up.example"), outcome)
+        return exchange_of(made, taken_down(made, "https://up.example"), outcome)
 
     def test_it_is_what_arrived_with_what_came_of_it(self):
         made = flow(headers=Headers([(b"Host", b"a.example")]), http_version=b"HTTP/1.0")
         assert made.response is not None
         made.response.headers = Headers([(b"X-a", b"1"), (b"x-A", b"caf\xe9")])
         made.response.data.http_version = b"HTTP/2.0"
-        arrival = Arrivals().take_down(made, "https://up.example")
+        arrival = taken_down(made, "https://up.example")
         found = exchange_of(made, arrival, Outcome.ANSWERED)
         assert (found.id, found.upstream, found.received_at) == (arrival.id, "https://up.example", arrival.received_at)
         assert (found.client_address, found.outcome) == ("127.0.0.1", Outcome.ANSWERED)

@@ -154,7 +154,6 @@ def test_a_request_that_could_be_read_in_two_ways_is_refused(head, text):
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "Transfer-Encoding 'gzip' instead"),
         (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding with HTTP/1.0"),
         (b"HTTP/1.1 103 Hints\r\nTransfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding in an answer 103"),
-        (b"HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n", "Content-Length in an answer 100"),
         (b"HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n", "both Transfer-Encoding and"),
         (b"HTTP/1.1 200 OK\r\nX: a\rb\r\n\r\n", "bare CR"),
         (b"HTTP/1.1 200 OK\r\nX: a\x00b\r\n\r\n", "NUL"),

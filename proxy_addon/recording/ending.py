@@ -1,0 +1,40 @@
+"""Say at the end of a recording what became of it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from proxy_addon.journal.writing import Counts
+from proxy_addon.process import logs
+from proxy_addon.recording.ingesting import Filed
+
+logger = logs.logger(__name__)
+
+CLOSE_S = 1.0
+"""How long the journal may take for its last entries, whose disk may hang."""
+STOP_S = 8.5
+"""How long all may take, from the signal on: requests in flight, then the journal, then ingest. Ten seconds are promised."""
+
+
+def settle(counts: Counts, filed: Filed, folder: Path) -> bool:
+    """Log how much was stored, lost, or still waits; return whether all of it is in the store.
+
+    Args:
+        counts: The books of the recorder, which has ended.
+        folder: Where its journal is.
+    """
+    waiting = 0 if filed.is_all else min(max(0, counts.journaled - filed.count - filed.refused), filed.waiting)
+    stored = counts.journaled - waiting - filed.refused
+    lost = counts.dropped + filed.refused
+    if waiting:
+        because = f" because {filed.reason}" if filed.reason else ""
+        logger.error(
+            f"{waiting} exchanges wait in {folder}{because}; the next recording into this store files them, or "
+            "'sessiontape db drain'"
+        )
+    judging = f"; judging failed {filed.failures} times" if filed.failures else ""
+    is_complete = not waiting and not lost
+    level = logging.INFO if is_complete and not filed.failures else logging.WARNING
+    logger.log(level, f"{stored} exchanges stored, {lost} lost{judging}")
+    return is_complete

@@ -1,0 +1,371 @@
+"""Start ingest, the process that files what journals hold, keep it running, and end it.
+
+There is one for a folder of journals: where another recorder has started it, it serves this one, too, and when that ends,
+this one starts its own.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from proxy_addon.core.findings import Finding
+from proxy_addon.core.news import News
+from proxy_addon.errors import RecorderError, SessiontapeError, StorageUnavailable
+from proxy_addon.journal import channel, folders, news, reading
+from proxy_addon.process import logs
+from storage.engine import Store
+
+logger = logs.logger(__name__)
+
+READY_S = 30.0
+"""How long ingest may take until it has looked at the store."""
+STANDSTILL_S = 2.5
+"""At the end, how long to wait for what the journal holds to be filed while nothing of it is."""
+AGAIN_S = (0.2, 5.0)
+"""First and longest pause before ingest is started again."""
+_BUSY_S = 0.05
+"""Pause before looking again at an ingest of another recorder that cannot be reached: it is starting or ending."""
+_LAST_S = 1.0
+"""How much of the time for ending is kept for the process to end in."""
+_NICE = 5
+_LEVELS = logging.getLevelNamesMapping()
+
+
+class Child(Protocol):
+    """A process that was started; `subprocess.Popen` is one.
+
+    Attributes:
+        stdout: It says there, in one line, that it is ready.
+        stderr: What it says when it fails.
+    """
+
+    pid: int
+    stdout: IO[bytes] | None
+    stderr: IO[bytes] | None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its exit code once it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: It has not ended in time.
+        """
+
+    def terminate(self) -> None:
+        """Tell it to end."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
+def _start(arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
+    # In a group of its own, so that Ctrl-C on the terminal reaches the recorder alone, which then ends it.
+    return subprocess.Popen(  # noqa: S603  # our own module
+        [sys.executable, "-P", "-m", "proxy_addon.ingest", "--nice", str(_NICE), *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        process_group=0 if os.name == "posix" else None,
+    )
+
+
+spawn: Callable[[Sequence[str], Mapping[str, str]], Child] = _start
+"""Starts ingest with arguments and an environment; tests put in its place what forks."""
+
+
+def folder_of(store: Store, journal: Path | None = None) -> Path:
+    """Return the folder of a store's journal, which exists then.
+
+    Args:
+        journal: The folder that the user wants; None for that of the store.
+
+    Raises:
+        StorageUnavailable: The folder of an SQLite store does not exist.
+        SettingsError: The folder cannot be written.
+    """
+    if store.path is not None and not store.path.parent.is_dir():
+        raise StorageUnavailable(
+            f"cannot open {store.label}: there is no folder {store.path.parent}", hint="name another --store"
+        )
+    default = folders.default(store.path, store.label)
+    if journal is not None:
+        folders.note_elsewhere(default, journal)
+    folder = default if journal is None else journal.absolute()
+    folders.prepare(folder)
+    return folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hearing:
+    """What becomes of what ingest says. Called from a thread; must not block.
+
+    Attributes:
+        filed: Called each time exchanges of this run are in the store.
+        news: Called with news of sessions; None if nobody wants them.
+        marks: Called with the findings of its session that name an exchange, which replace those before; None if nobody
+            wants them.
+        learned: Called with the upstream of which a schema has come in.
+    """
+
+    filed: Callable[[], object] | None = None
+    news: Callable[[News], object] | None = None
+    marks: Callable[[str, Sequence[Finding]], object] | None = None
+    learned: Callable[[str], object] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filed:
+    """What became of what was journaled.
+
+    Attributes:
+        is_all: Whether all that was in the journal at the end is filed.
+        waiting: Otherwise, how many entries wait in the folder.
+        count: Exchanges of this run that are in the store, as far as ingest has said.
+        refused: Exchanges that the store did not take.
+        failures: How often judging failed.
+        reason: Why entries wait, if that is known.
+    """
+
+    is_all: bool
+    waiting: int = 0
+    count: int = 0
+    refused: int = 0
+    failures: int = 0
+    reason: str = ""
+
+
+class Ingesting:
+    """Ingest, and what it says.
+
+    Attributes:
+        folder: Where the journals are.
+    """
+
+    def __init__(self, folder: Path, store_url: str, run: str, hearing: Hearing) -> None:
+        """Describe an ingest; `start` starts it unless another recorder has.
+
+        Args:
+            folder: Where the journals are.
+            run: Id of this recorder run.
+        """
+        self.folder = folder
+        self._store_url = store_url
+        self._run = run
+        self._hearing = hearing
+        self._child: Child | None = None
+        self._client: channel.Client | None = None
+        self._is_ending = threading.Event()
+        self._is_cut = threading.Event()
+        self._filed = 0
+        self._counts: channel.Counts | None = None
+        self._thread = threading.Thread(target=self._look_after, name="sessiontape-ingest", daemon=True)
+
+    def start(self) -> None:
+        """Start it, and return once it has looked at the store, and upgraded its schema if that was due.
+
+        Raises:
+            StorageError: The store cannot be used; or it cannot be reached, and never was.
+            RecorderError: Ingest itself does not start.
+        """
+        try:
+            self._begin()
+        except BaseException:
+            self._end_child(0.0)
+            self._leave_no_trace()
+            raise
+        self._thread.start()
+
+    def _begin(self) -> None:
+        """Start it, or connect to the one that another recorder has started; wait for one that is about to end."""
+        until_s = time.monotonic() + READY_S
+        while True:
+            self._start_child()
+            try:
+                self._connect()
+            except ConnectionError:
+                if self._child is not None or time.monotonic() > until_s:
+                    raise
+                time.sleep(_BUSY_S)
+            else:
+                return
+
+    def _leave_no_trace(self) -> None:
+        """Remove the folder if nothing is in it that anybody could miss: the store was refused."""
+        with suppress(OSError):
+            if {each.name for each in self.folder.iterdir()} <= {folders.INGEST_LOCK}:
+                (self.folder / folders.INGEST_LOCK).unlink(missing_ok=True)
+                self.folder.rmdir()
+
+    def _start_child(self) -> None:
+        child = self._child = spawn(
+            ["--folder", str(self.folder), "--ready-fd", "1", "--parent", str(os.getpid())],
+            {**os.environ, "SESSIONTAPE_STORE": self._store_url},
+        )
+        said = _said(child)
+        if "error" in said:
+            raise StorageUnavailable(said["error"], hint=said.get("hint", ""))
+        if said.get("busy"):
+            _closed(child)
+            self._child = None
+        elif "ready" not in said:
+            reason = _errors(child)
+            raise RecorderError(f"what files the recording does not start: {reason or 'it ended without a word'}")
+        if said.get("away"):
+            logger.warning(f"{said['away']}; what is recorded waits in {self.folder}")
+
+    def _connect(self) -> None:
+        self._is_cut.clear()
+        wants = [name for name, call in (("news", self._hearing.news), ("marks", self._hearing.marks)) if call]
+        self._client = channel.Client(
+            self.folder, on=self._hear, on_closed=self._is_cut.set, run=self._run, wants=wants
+        )
+
+    def _hear(self, message: channel.FromIngest) -> None:
+        hearing = self._hearing
+        match message:
+            case channel.Log(level=level, text=text):
+                logger.log(_LEVELS.get(level, logging.WARNING), text)
+            case channel.Filed(count=count, run=self._run):
+                self._filed += count
+                if hearing.filed is not None:
+                    hearing.filed()
+            case channel.News(news=document) if hearing.news is not None:
+                hearing.news(news.from_document(document))
+            case channel.Marks(exchange=exchange, marks=documents) if hearing.marks is not None:
+                hearing.marks(exchange, news.findings_from_documents(documents))
+            case channel.Schemas(upstream=upstream) if hearing.learned is not None:
+                hearing.learned(upstream)
+            case channel.Counts():
+                self._counts = message
+
+    def _look_after(self) -> None:
+        """Start ingest again when it has ended, until this recorder ends."""
+        pause_s, longest_s = AGAIN_S
+        while True:
+            began_s = time.monotonic()
+            why = self._until_it_ends()
+            if self._is_ending.is_set():
+                return
+            if time.monotonic() - began_s > longest_s:
+                pause_s = AGAIN_S[0]
+            logger.warning(f"{why}; it is started again, and what is recorded waits meanwhile")
+            while not self._is_ending.wait(pause_s):
+                pause_s = min(2 * pause_s, longest_s)
+                try:
+                    self._begin()
+                except (SessiontapeError, OSError) as e:
+                    logger.error(f"cannot start what files the recording: {e}")  # noqa: TRY400  # it is tried again
+                    self._end_child(0.0)
+                else:
+                    break
+
+    def _until_it_ends(self) -> str:
+        if self._child is None:  # another recorder's
+            self._is_cut.wait()
+            return "what filed the recording has ended with the recorder that started it"
+        errors = _errors(self._child)
+        code = self._child.wait()
+        said = f": {errors}" if errors else ""
+        return f"what files the recording has ended with code {code}{said}"
+
+    def end(self, within_s: float) -> Filed:
+        """Have all filed that was journaled, and end ingest unless another recorder needs it.
+
+        Args:
+            within_s: How long that may take; what is left then waits in the journal.
+        """
+        until_s = time.monotonic() + within_s
+        answer = self._flush(until_s - _LAST_S)
+        self._is_ending.set()
+        if self._client is not None:
+            self._client.close()
+        self._is_cut.set()
+        is_all = isinstance(answer, channel.Flushed)
+        self._end_child(until_s - time.monotonic(), is_busy=not is_all)
+        left = None if is_all else reading.waiting(self.folder)
+        return Filed(
+            is_all=left is None,
+            waiting=0 if left is None else left.entries,
+            count=self._filed,
+            refused=0 if self._counts is None else self._counts.refused,
+            failures=0 if self._counts is None else self._counts.failures,
+            reason=answer.reason if isinstance(answer, channel.Away) else "",
+        )
+
+    def _flush(self, until_s: float) -> channel.Flushed | channel.Away | None:
+        """Have all filed that was journaled, for as long as there is time, and something becomes of it."""
+        while self._client is not None:
+            if self._is_cut.is_set() and not self._is_back(until_s):
+                break
+            filed = self._filed
+            answer = self._client.flush(max(0.1, min(STANDSTILL_S, until_s - time.monotonic())))
+            if answer is not None or self._filed == filed or time.monotonic() > until_s:
+                return answer
+        return None
+
+    def _is_back(self, until_s: float) -> bool:
+        """Wait until ingest, which has ended, is started again; return whether it is."""
+        until_s = min(until_s, time.monotonic() + STANDSTILL_S)
+        while self._is_cut.is_set() and time.monotonic() < until_s:
+            time.sleep(_BUSY_S)
+        return not self._is_cut.is_set()
+
+    def _end_child(self, within_s: float, *, is_busy: bool = True) -> None:
+        """End the process, by force if it does not end; one that others use is left to them if it was not busy."""
+        child = self._child
+        if child is None:
+            return
+        with suppress(OSError):  # it has ended already
+            if is_busy:
+                child.terminate()
+            try:
+                child.wait(max(0.1, within_s))
+            except subprocess.TimeoutExpired:
+                if not is_busy:
+                    return
+                child.kill()
+                child.wait()
+        _closed(child)
+        self._child = None
+
+
+def _said(child: Child) -> dict[str, Any]:
+    """Return what a process says when it is ready; nothing if it ends, or takes too long."""
+    assert child.stdout is not None
+    timer = threading.Timer(READY_S, child.kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        line = child.stdout.readline()
+    finally:
+        timer.cancel()
+    said: dict[str, Any] = json.loads(line) if line else {}
+    return said
+
+
+def _errors(child: Child) -> str:
+    """Return the last line that a process writes to its errors before it ends; log all of them."""
+    assert child.stderr is not None
+    last = ""
+    with suppress(ValueError):  # closed while it was read
+        for line in child.stderr:
+            last = line.decode("utf-8", "replace").rstrip()
+            logger.error(f"ingest: {last}")
+    return last
+
+
+def _closed(child: Child) -> None:
+    for stream in (child.stdout, child.stderr):
+        if stream is not None:
+            stream.close()

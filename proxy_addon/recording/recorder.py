@@ -1,0 +1,173 @@
+"""What hooks and lane share in a process of the recorder: its journal, and the books of what came in."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from proxy_addon import __version__
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.judging.policy import Policy, to_document
+from proxy_addon.core.urls import ServerUrl
+from proxy_addon.journal.entries import About, Dropped, Exchanged
+from proxy_addon.journal.exchanges import exchange_of
+from proxy_addon.journal.writing import Counts, Done, Journal, Refused
+from proxy_addon.recording.arrivals import Arrivals
+from proxy_addon.recording.at_rest import AtRest, NotPseudonymised
+from proxy_addon.recording.entries import entry_of, microseconds
+from proxy_addon.recording.judging import Judge
+
+
+def about_of(
+    *, name: str | None, engine: str, upstream: ServerUrl | None, checks: bool, pseudonymised: bool, policy: Policy
+) -> About:
+    """Return what the journal says of a recorder run that begins now."""
+    return About(
+        run=secrets.token_hex(8),
+        started_us=time.time_ns() // 1000,
+        program=__version__,
+        engine=engine,
+        name=name or None,
+        upstream=None if upstream is None else str(upstream),
+        checks=checks,
+        pseudonymised=pseudonymised,
+        policy=to_document(policy),
+    )
+
+
+class Recorder:
+    """Writes exchanges into the journal. Call all methods from the event loop.
+
+    Attributes:
+        about: What the journal says of this process.
+        is_durable: Whether answers wait until their exchange is on disk.
+        at_rest: What becomes of personal values.
+        arrivals: Numbers its exchanges.
+        judging: Judges requests that may be refused.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        about: About,
+        at_rest: AtRest,
+        judge: Judge,
+        *,
+        is_durable: bool,
+        lost: Callable[[], object] | None = None,
+    ) -> None:
+        """Open a journal of this process.
+
+        Args:
+            folder: Where journals of this store are.
+            judge: Judges requests that may be refused.
+            lost: Called once, in the event loop, when the first exchange is lost.
+
+        Raises:
+            SettingsError: The folder cannot be written.
+        """
+        loop = asyncio.get_running_loop()
+        self.about = about
+        self.is_durable = is_durable
+        self.at_rest = at_rest
+        self.arrivals = Arrivals()
+        self.judging = judge
+        self._in_flight = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self._journal = Journal(
+            folder,
+            about,
+            durable=is_durable,
+            call=loop.call_soon_threadsafe,
+            on_loss=lost,
+        )
+
+    def arrive(self, at_us: int) -> tuple[str, int]:
+        """Count a request as `began` does, and return its ID and when it arrived: see `Arrivals.arrive`."""
+        self.began()
+        return self.arrivals.arrive(at_us)
+
+    def judge(self, entry: Exchanged, judged: Callable[[str | None], object]) -> None:
+        """Call a function, now or later, with what the device of a request is told; None if the request may pass."""
+        self.judging.refuse(exchange_of(entry, self.about), judged)
+
+    def began(self) -> None:
+        """Count a request that has come in and is to be recorded; `ended` must follow."""
+        self._journal.saw()
+        self._in_flight += 1
+        self._is_idle.clear()
+
+    def ended(self) -> None:
+        """Count a request as no longer in flight: its exchange was put, and its answer is on its way."""
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._is_idle.set()
+
+    async def idle(self, within_s: float) -> bool:
+        """Wait until nothing is in flight, for at most ``within_s`` seconds; return whether that is so."""
+        try:
+            await asyncio.wait_for(self._is_idle.wait(), max(0.0, within_s))
+        except TimeoutError:
+            return False
+        return True
+
+    def put(self, entry: Exchanged, done: Done | None = None) -> None:
+        """Write an entry, with its personal values replaced if that is wanted. Never blocks, and never fails.
+
+        Args:
+            done: Called once it is written, and on disk where `is_durable`. None if nobody waits.
+        """
+        if self.at_rest.is_on:
+            self.put_exchange(exchange_of(entry, self.about), done)
+        else:
+            self._journal.put(entry, done)
+
+    def put_exchange(self, exchange: Exchange, done: Done | None = None) -> None:
+        """Write an exchange, as `put` does."""
+        if self.at_rest.is_slow(exchange):
+            self._journal.put(lambda: self._told(exchange), done)
+            return
+        try:
+            self._journal.put(self._told(exchange), done)
+        except Refused as e:
+            self.drop(e.dropped, done)
+
+    def _told(self, exchange: Exchange) -> Exchanged:
+        try:
+            told = self.at_rest.told(exchange)
+        except NotPseudonymised as e:
+            raise Refused(
+                Dropped(
+                    id=exchange.id,
+                    received_us=microseconds(exchange.received_at),
+                    method=exchange.request.method,
+                    path=self.at_rest.path(exchange.request.path),
+                    reason=f"its personal values cannot be replaced: {e}",
+                    upstream=exchange.upstream,
+                )
+            ) from None
+        return entry_of(told, self.about.upstream)
+
+    def drop(self, dropped: Dropped, done: Done | None = None) -> None:
+        """Count an exchange as lost, and have it told.
+
+        Args:
+            dropped: Its name, without personal values.
+        """
+
+        def refused() -> Exchanged:
+            raise Refused(dropped)
+
+        self._journal.put(refused, done)
+
+    def counts(self) -> Counts:
+        """Return the books so far."""
+        return self._journal.counts()
+
+    def close(self, timeout_s: float) -> Counts:
+        """Write what waits, for at most ``timeout_s`` seconds, and return the books. Call it from any thread."""
+        return self._journal.close(timeout_s)
