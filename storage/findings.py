@@ -6,17 +6,22 @@ whose findings are due. A recording whose recorder does not judge is marked as a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import batched
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, Table, bindparam, delete, func, insert, select, update
 
 from proxy_addon.core.findings import Finding, Severity, Verdict
 from storage import bulk
 from storage.models import ExchangeRow, FindingRow, Recording, SessionRow, UnjudgedRow
 
 _TABLE: Table = FindingRow.__table__  # type: ignore[assignment]
+_SESSIONS: Table = SessionRow.__table__  # type: ignore[assignment]
 _IDS_IN_A_STATEMENT = 500
+_COLUMN_OF = {Severity.ERROR: "errors", Severity.WARNING: "warnings", Severity.INFO: "infos"}
+_COUNTS = (SessionRow.id, SessionRow.errors, SessionRow.warnings, SessionRow.infos, SessionRow.has_findings)
 
 
 def to_row(finding: Finding, *, session: str | None, exchange_id: str | None) -> dict[str, Any]:
@@ -118,12 +123,49 @@ def replace_of_session(db: Connection, session: str, findings: Iterable[Finding]
 
 
 def replace_of_sessions(db: Connection, found: Mapping[str, Sequence[Finding]]) -> set[str]:
-    """Replace the findings of sessions as wholes, by our ids, as `replace_of_session` does.
+    """Replace the findings of sessions as wholes, by our ids, as `replace_of_session` does, in a few statements for all.
 
     Returns:
         The ids of those sessions that still exist.
     """
-    return {id for id, each in found.items() if replace_of_session(db, id, each)}
+    existing: set[str] = set()
+    for some in batched(found, _IDS_IN_A_STATEMENT):
+        counts = {
+            row["id"]: dict(row) for row in db.execute(select(*_COUNTS).where(SessionRow.id.in_(some))).mappings()
+        }
+        mine = (FindingRow.session.in_(counts), FindingRow.exchange_id.is_(None))
+        severities = select(FindingRow.session, FindingRow.severity, func.count()).where(*mine)
+        change = {id: Counter(finding.severity.value for finding in found[id]) for id in counts}
+        stored = db.execute(severities.group_by(FindingRow.session, FindingRow.severity)).all()
+        for session, severity, number in stored:
+            change[session or ""][severity] -= number
+        if stored:
+            db.execute(delete(FindingRow).where(*mine))
+        add(db, [to_row(finding, session=id, exchange_id=None) for id in counts for finding in found[id]])
+        _count(db, counts, change)
+        existing.update(counts)
+    return existing
+
+
+def _count(db: Connection, counts: Mapping[str, dict[str, Any]], change: Mapping[str, Mapping[str, int]]) -> None:
+    """Update the counts of sessions.
+
+    Args:
+        counts: What they are, by our id, with the columns of `_COUNTS`.
+        change: By how much the number of each severity changes.
+    """
+    kept: list[dict[str, Any]] = []
+    turned: list[dict[str, Any]] = []
+    for id, row in counts.items():
+        now = {name: row[name] + change[id].get(severity.value, 0) for severity, name in _COLUMN_OF.items()}
+        had = row.pop("has_findings")
+        has = any(now.values())
+        if now.items() <= row.items():
+            continue
+        (kept if has == had else turned).append({"id": id, **now, "has_findings": has})
+    names = tuple(_COLUMN_OF.values())
+    bulk.of(db).update(_SESSIONS, kept, names)
+    bulk.of(db).update(_SESSIONS, turned, (*names, "has_findings"))
 
 
 def replace_of_exchange(db: Connection, exchange_id: str, findings: Iterable[Finding]) -> bool:

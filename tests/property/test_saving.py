@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -17,12 +18,12 @@ from sqlalchemy import Connection, delete
 from proxy_addon.core.books import Loss
 from proxy_addon.core.exchange import BodyState, Exchange, Outcome, Request, Response, Whole
 from proxy_addon.core.findings import Finding, Place, Severity
-from storage import folding, losses, migrate, saving
+from storage import findings, folding, losses, migrate, saving
 from storage.engine import Store
 from storage.models import Base
 from storage.saving import Judged, RecordingRun
 from tests import postgres as postgresql
-from tests.builders import BEGIN, body, event_dict
+from tests.builders import BEGIN, body, event_dict, start
 from tests.property import plainly
 
 TABLES = [table for table in Base.metadata.sorted_tables if not table.name.startswith("run")]
@@ -98,6 +99,7 @@ FINDINGS = st.builds(
     others=st.sampled_from([(), (Place(4, "/\xe9"), Place(5))]),
     until_seq=st.sampled_from([None, 9]),
 )
+FOUND = [Finding(rule="a-rule", severity=severity, message="") for severity in Severity]
 VERDICTS = st.none() | st.lists(FINDINGS, max_size=2)
 
 RUNS = [
@@ -206,11 +208,35 @@ def stored(store: Store, batches: Sequence[Batch], save: Any) -> dict[str, list[
         return {table.name: rows(db, table.name) for table in TABLES}
 
 
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rounds=st.lists(
+        st.dictionaries(st.sampled_from(["s0", "s1", "s2", "gone"]), st.lists(FINDINGS, max_size=3)), max_size=4
+    )
+)
+def test_findings_of_many_sessions_are_replaced_as_those_of_each_would_be(any_store, monkeypatch, rounds):
+    judged = [Judged(start(id=f"{n}", session_id=f"{n}"), [found] if n else []) for n, found in enumerate(FOUND)]
+    batch = Batch(RUNS[0], tuple(judged), findings_due=False, in_ascii=False, lost=())
+
+    def each(db: Connection, batch: Batch, _: Any, *, at_once: bool = False) -> None:
+        numbers = count(0)
+        monkeypatch.setattr(folding, "new_id", lambda: f"s{next(numbers)}")
+        saving.save(db, batch.run, batch.judged)
+        for found in rounds:
+            if at_once:
+                assert findings.replace_of_sessions(db, found) == found.keys() - {"gone"}
+            else:
+                for id, new in found.items():
+                    assert findings.replace_of_session(db, id, new) == (id != "gone")
+
+    assert stored(any_store, [batch], partial(each, at_once=True)) == stored(any_store, [batch], each)
+
+
 def rows(db: Connection, table: str) -> list[tuple[Any, ...]]:
     found = [tuple(row) for row in db.exec_driver_sql(f"SELECT * FROM {table}")]
     if table == "findings":  # numbered in the order of storing
         found = [row[1:] for row in sorted(found, key=lambda row: row[0])]
-        return sorted(found, key=lambda row: str(row[1]))
+        return sorted(found, key=lambda row: (str(row[0]), str(row[1])))
     return sorted(found, key=repr)
 
 
