@@ -16,6 +16,13 @@ from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 BUSY_TIMEOUT_S = 5.0
 """How long SQLite waits for another process that is writing."""
 
+CACHE_KIB = 32 * 1024
+"""How much of a file SQLite keeps in memory. With its default of 2 MiB, exchanges are stored a quarter slower in a file that
+has 100,000 sessions than in one that has 1,000: each session's part of an index is on a page of its own."""
+PAGES_BETWEEN_CHECKPOINTS = 4000
+"""How long the -wal file gets, in pages of 4 KiB, before it is written into the database; more than SQLite's default of 1,000
+because exchanges change the same pages again and again, which then are written once."""
+
 FileId = tuple[int, int]
 """Device and inode of a file."""
 
@@ -176,6 +183,8 @@ def _open(path: Path, durable: bool) -> sqlite3.Connection:
     try:
         db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         db.execute("PRAGMA foreign_keys = ON")
+        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        db.execute(f"PRAGMA wal_autocheckpoint = {PAGES_BETWEEN_CHECKPOINTS}")
     except sqlite3.Error:
         db.close()
         raise
