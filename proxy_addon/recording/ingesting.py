@@ -152,17 +152,22 @@ class Ingesting:
         folder: Where the journals are.
     """
 
-    def __init__(self, folder: Path, store_url: str, run: str, hearing: Hearing) -> None:
+    def __init__(
+        self, folder: Path, store_url: str, run: str, hearing: Hearing, *, keep_days: int | None = None
+    ) -> None:
         """Describe an ingest; `start` starts it unless another recorder has.
 
         Args:
             folder: Where the journals are.
             run: Id of this recorder run.
+            keep_days: After how many days ingest deletes what was recorded; None to keep it. One that another recorder
+                has started does as that was told.
         """
         self.folder = folder
         self._store_url = store_url
         self._run = run
         self._hearing = hearing
+        self._options = [] if keep_days is None else ["--keep-days", str(keep_days)]
         self._child: Child | None = None
         self._client: channel.Client | None = None
         self._is_ending = threading.Event()
@@ -200,6 +205,12 @@ class Ingesting:
             else:
                 return
 
+    def counts(self) -> channel.Counts | None:
+        """Return what ingest has told of its books; None while there is none."""
+        if self._client is None or self._is_cut.is_set():
+            return None
+        return self._counts or channel.Counts(filed=0, findings={})
+
     def _leave_no_trace(self) -> None:
         """Remove the folder if nothing is in it that anybody could miss: the store was refused."""
         with suppress(OSError):
@@ -209,7 +220,7 @@ class Ingesting:
 
     def _start_child(self) -> None:
         child = self._child = spawn(
-            ["--folder", str(self.folder), "--ready-fd", "1", "--parent", str(os.getpid())],
+            ["--folder", str(self.folder), "--ready-fd", "1", "--parent", str(os.getpid()), *self._options],
             {**os.environ, "SESSIONTAPE_STORE": self._store_url},
         )
         said = _said(child)

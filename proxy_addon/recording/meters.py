@@ -10,7 +10,11 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
+
+from proxy_addon.core.routes import Operation, parse_route
+from proxy_addon.journal.exchanges import origin_form
 
 BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 """Upper bounds of the histogram of what recording adds to an answer, in seconds."""
@@ -59,6 +63,22 @@ def merged(meters: Iterable[Mapping[str, Any]]) -> Meter:
         all_of_them.held = [one + other for one, other in zip(all_of_them.held, each["held"], strict=True)]
         all_of_them.held_s += each["s"]
     return all_of_them
+
+
+@lru_cache(maxsize=4096)
+def _operation(line: bytes) -> str:
+    method, _, rest = line.decode("latin-1").partition(" ")
+    route = parse_route(method, origin_form(rest.partition(" ")[0]))
+    return (Operation.OTHER if route is None else route.operation).value
+
+
+def operation_of(head: bytes) -> str:
+    r"""Return the operation of a request by its head; those of one session have the same first line.
+
+    >>> operation_of(b"POST /api/v1/sessions/4a0f/events HTTP/1.1\r\nHost: x\r\n\r\n"), operation_of(b"\0")
+    ('events', 'other')
+    """
+    return _operation(head[: head.find(b"\r\n")])
 
 
 @dataclass(frozen=True, kw_only=True)

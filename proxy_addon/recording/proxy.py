@@ -10,7 +10,8 @@ import ipaddress
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from proxy_addon.core.news import News
 from proxy_addon.core.wording import suggestion
 from proxy_addon.errors import RecorderError, SettingsError
 from proxy_addon.journal.entries import About
-from proxy_addon.process import signals
+from proxy_addon.process import logs, signals
 from proxy_addon.process.logs import TOLD
 from proxy_addon.process.sockets import cannot_listen, in_url
 from proxy_addon.recording.announcing import Announcing
@@ -43,10 +44,14 @@ from proxy_addon.recording.judging import Judge
 from proxy_addon.recording.lane.conversation import Settings
 from proxy_addon.recording.lane.layer import Lanes
 from proxy_addon.recording.loops import Loops, refuse_itself
+from proxy_addon.recording.meters import Meter
 from proxy_addon.recording.notices import Notices
 from proxy_addon.recording.options import RecordOptions
 from proxy_addon.recording.recorder import Recorder, about_of
+from proxy_addon.recording.standing import Lookout, Told
 from storage.engine import Store
+
+logger = logs.logger(__name__)
 
 _LOUD_WITH_WIREGUARD = "mitmproxy.proxy.mode_servers"
 """The logger of the profile that a device needs, at level INFO."""
@@ -129,14 +134,15 @@ async def _serve(
         folder = folder_of(store, options.journal)
         judge = Judge(options.policy, at_rest, options.store_url)
         hearing = Hearing(filed=stored, news=watch, learned=judge.learn if options.reject_invalid else None)
-        ingesting = Ingesting(folder, options.store_url, about.run, hearing)
+        ingesting = Ingesting(folder, options.store_url, about.run, hearing, keep_days=options.keep_days)
         await asyncio.to_thread(ingesting.start)
         try:
             if options.reject_invalid:
                 await asyncio.to_thread(judge.learn)
             is_durable = options.durability == "commit"
             lost = end if options.stops_on_loss else None
-            recorder = Recorder(folder, about, at_rest, judge, is_durable=is_durable, lost=lost)
+            meter = None if options.metrics is None else Meter()
+            recorder = Recorder(folder, about, at_rest, judge, is_durable=is_durable, lost=lost, meter=meter)
             lanes = _lanes(options, recorder, notices, loops, server)
             tape.use(recorder, loops, lanes)
             if lanes is not None:
@@ -147,8 +153,9 @@ async def _serve(
                 if any(mode.startswith("wireguard") for mode in modes):
                     logging.getLogger(_LOUD_WITH_WIREGUARD).setLevel(logging.INFO)
                 connections.addFilter(notices.warned)
-                with signals.calling_on_signals(end):
-                    await master.run()
+                async with _metrics(options, lambda: [recorder.standing()], ingesting):
+                    with signals.calling_on_signals(end):
+                        await master.run()
             finally:
                 counts = await asyncio.to_thread(recorder.close, CLOSE_S)
         finally:
@@ -157,6 +164,36 @@ async def _serve(
     finally:
         connections.removeFilter(notices.warned)
         startup.uninstall()
+
+
+@asynccontextmanager
+async def _metrics(
+    options: RecordOptions, processes: Callable[[], Sequence[Told]], ingesting: Ingesting
+) -> AsyncIterator[None]:
+    """Serve the pages of ``--metrics``, if they are wanted, until the block ends.
+
+    Raises:
+        SettingsError: The address cannot be listened on.
+    """
+    if options.metrics is None:
+        yield
+        return
+    # The library takes a tenth of a second, and most recorders do without.
+    from proxy_addon.recording.metrics import Metrics  # noqa: PLC0415
+
+    pages = Metrics(*options.metrics, Lookout(ingesting.folder, processes, ingesting.counts).look)
+    host, port = await pages.start()
+    try:
+        url = f"http://{in_url(options.metrics[0])}:{port}"
+        logger.info(f"metrics are on {url}/metrics, and whether all is well on {url}/healthz")
+        if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+            logger.warning(
+                f"anyone who can reach {url} can read how much is recorded; --metrics 127.0.0.1:PORT restricts it to this "
+                "machine"
+            )
+        yield
+    finally:
+        await pages.close()
 
 
 def _lanes(

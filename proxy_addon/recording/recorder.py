@@ -19,6 +19,8 @@ from proxy_addon.recording.arrivals import Arrivals
 from proxy_addon.recording.at_rest import AtRest, NotPseudonymised
 from proxy_addon.recording.entries import entry_of, microseconds
 from proxy_addon.recording.judging import Judge
+from proxy_addon.recording.meters import Meter, operation_of
+from proxy_addon.recording.standing import Told
 
 
 def about_of(
@@ -47,6 +49,8 @@ class Recorder:
         at_rest: What becomes of personal values.
         arrivals: Numbers its exchanges.
         judging: Judges requests that may be refused.
+        meter: Counts what it does; None if nobody wants to know.
+        trouble: Why its journal cannot be written; None if it can.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Recorder:
         *,
         is_durable: bool,
         lost: Callable[[], object] | None = None,
+        meter: Meter | None = None,
     ) -> None:
         """Open a journal of this process.
 
@@ -65,6 +70,7 @@ class Recorder:
             folder: Where journals of this store are.
             judge: Judges requests that may be refused.
             lost: Called once, in the event loop, when the first exchange is lost.
+            meter: Counts what it does; None if nobody wants to know.
 
         Raises:
             SettingsError: The folder cannot be written.
@@ -75,6 +81,8 @@ class Recorder:
         self.at_rest = at_rest
         self.arrivals = Arrivals()
         self.judging = judge
+        self.meter = meter
+        self.trouble: str | None = None
         self._in_flight = 0
         self._is_idle = asyncio.Event()
         self._is_idle.set()
@@ -84,7 +92,11 @@ class Recorder:
             durable=is_durable,
             call=loop.call_soon_threadsafe,
             on_loss=lost,
+            on_trouble=self._troubled,
         )
+
+    def _troubled(self, reason: str | None) -> None:
+        self.trouble = reason
 
     def arrive(self, at_us: int) -> tuple[str, int]:
         """Count a request as `began` does, and return its ID and when it arrived: see `Arrivals.arrive`."""
@@ -121,13 +133,33 @@ class Recorder:
         Args:
             done: Called once it is written, and on disk where `is_durable`. None if nobody waits.
         """
+        if self.meter is not None:
+            done = self._metered(self.meter, operation_of(entry.request), entry.outcome, done)
         if self.at_rest.is_on:
-            self.put_exchange(exchange_of(entry, self.about), done)
+            self._put(exchange_of(entry, self.about), done)
         else:
             self._journal.put(entry, done)
 
     def put_exchange(self, exchange: Exchange, done: Done | None = None) -> None:
         """Write an exchange, as `put` does."""
+        if self.meter is not None:
+            done = self._metered(self.meter, exchange.route.operation.value, exchange.outcome.value, done)
+        self._put(exchange, done)
+
+    def _metered(self, meter: Meter, operation: str, outcome: str, done: Done | None) -> Done | None:
+        """Count an exchange, and return what is to be called when it is written."""
+        meter.count(operation, outcome)
+        if done is None or not self.is_durable:
+            return done
+        began_s = time.perf_counter()
+
+        def written(error: BaseException | None) -> None:
+            meter.hold(time.perf_counter() - began_s)
+            done(error)
+
+        return written
+
+    def _put(self, exchange: Exchange, done: Done | None) -> None:
         if self.at_rest.is_slow(exchange):
             self._journal.put(lambda: self._told(exchange), done)
             return
@@ -167,6 +199,17 @@ class Recorder:
     def counts(self) -> Counts:
         """Return the books so far."""
         return self._journal.counts()
+
+    def standing(self) -> Told:
+        """Return how it stands, for the pages of `proxy_addon.recording.metrics`."""
+        counts, meter = self._journal.counts(), self.meter or Meter()
+        return Told(
+            meter=meter.document(),
+            seen=counts.seen,
+            journaled=counts.journaled,
+            dropped=counts.dropped,
+            trouble=self.trouble,
+        )
 
     def close(self, timeout_s: float) -> Counts:
         """Write what waits, for at most ``timeout_s`` seconds, and return the books. Call it from any thread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy_addon.errors import SettingsError
 from proxy_addon.recording.meters import BOUNDS_S, Meter, Standing, merged
 from proxy_addon.recording.metrics import Look, Metrics
+from tests import builders, processes
+from tests.processes import Server
 
 ALL_WELL = Standing(
     workers=2, seen=12, journaled=11, filed=8, refused=1, dropped=1, findings={"error": 3}, entries=2, bytes=4096,
@@ -152,3 +155,40 @@ def test_counting_costs_the_traffic_next_to_nothing():
             meter.hold(0.0003)
         times.append((time.perf_counter() - begin) / 20_000)
     assert min(times) < 5e-6, "about half a microsecond; ten times that is a mistake"
+
+
+def test_a_recorder_serves_what_it_did_and_what_is_wrong(tmp_path, sqlite_url):
+    options = ("--metrics", "127.0.0.1:0", "--keep-days", "3")
+    with (
+        processes.collector(tmp_path) as upstream,
+        processes.recorder(tmp_path, upstream.url, sqlite_url, *options, ends_with=2) as recorder,
+    ):
+        (line,) = (line for line in recorder.process.lines if "metrics are on" in line)
+        pages = Server(recorder.process, int(re.findall(r":(\d+)/metrics", line)[0]), line)
+        started = recorder.ask("POST", "/api/v1/sessions", builders.start().request.body)
+        assert started.status == 201
+        assert recorder.ask("OPTIONS", "/api/v1/sessions").status == 204
+        assert len(processes.printed("sessions", "--store", sqlite_url)) == 1, "so it is filed"
+        found = pages.ask("GET", "/metrics").body.decode()
+        for sample in (
+            'sessiontape_exchanges_total{operation="sessions",outcome="answered"} 1.0',
+            'sessiontape_exchanges_total{operation="preflight",outcome="answered"} 1.0',
+            "sessiontape_added_latency_seconds_count 2.0",
+            "sessiontape_seen_total 2.0",
+            "sessiontape_journaled_total 2.0",
+            "sessiontape_filed_total 2.0",
+            "sessiontape_store_up 1.0",
+        ):
+            assert sample in found.splitlines()
+        assert pages.ask("GET", "/healthz").status == 200
+        for path in tmp_path.glob("tape.db*"):
+            if path.is_file():
+                path.unlink()
+        assert recorder.ask("POST", "/api/v1/sessions", builders.start().request.body).status == 201
+        until_s = time.monotonic() + 30
+        while (health := pages.ask("GET", "/healthz")).status == 200:
+            assert time.monotonic() < until_s
+            time.sleep(0.05)
+        (trouble,) = json.loads(health.body)["troubles"]
+        assert trouble.startswith("the store is away: ")
+        assert "was removed" in trouble
