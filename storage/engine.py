@@ -31,6 +31,7 @@ from sqlalchemy import Connection, event, exc
 
 from proxy_addon.errors import SettingsError, StorageBusy, StorageUnavailable
 from storage import postgres, sqlite
+from storage.patience import PATIENT, Waits
 from storage.types import codec_in, codec_of, fitted
 
 _SQLITE = re.compile(r"^sqlite(?:\+pysqlite)?:///(?P<path>(?!:memory:$)[^?]+)$", re.IGNORECASE)
@@ -51,12 +52,13 @@ class Store:
         label: Its URL without a password, for messages.
     """
 
-    def __init__(self, url: str, *, durable: bool = True) -> None:
+    def __init__(self, url: str, *, durable: bool = True, waits: Waits = PATIENT) -> None:
         """Prepare a store without opening anything or creating a file.
 
         Args:
             url: In a form that the module docstring shows.
             durable: Whether a commit waits until it is on disk.
+            waits: How long to wait for what others do to the store.
 
         Raises:
             SettingsError: The URL is not the URL of a store.
@@ -65,12 +67,13 @@ class Store:
         self.url = url
         self.label = hide_password(url)
         self.path = sqlite_path(url)
+        self._waits = waits
         self._original: sqlite.Original | None = None
         self._is_refused = False
         self._engine = (
-            sqlite.make_engine(self.path, durable, self._before_closing)
+            sqlite.make_engine(self.path, durable, self._before_closing, waits)
             if self.path
-            else postgres.make_engine(url, durable)
+            else postgres.make_engine(url, durable, waits)
         )
 
         @event.listens_for(self._engine, "before_cursor_execute", retval=True)
@@ -142,7 +145,7 @@ class Store:
         options = {"sessiontape_write": True, "sessiontape_ascii": in_ascii}
         with self._translated(), self._connect(**options) as db, db.begin():
             if not self.is_sqlite:
-                postgres.take_turn(db)
+                postgres.take_turn(db, self._waits)
             yield db
             self.require_file()  # a commit to a file that was removed is lost
 

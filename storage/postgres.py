@@ -14,17 +14,21 @@ from __future__ import annotations
 
 import codecs
 import re
+import time
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Boolean, Connection, Engine, Float, Integer, LargeBinary, create_engine, event, exc
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeEngine
 
+from storage.patience import PATIENT, Waits
 from storage.types import UtcDateTime, codec_in, fitted
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg.abc import RV, PQGen
 
 LOCK_TIMEOUT_S = 30
 """How long a writer waits for others; another process's migration may take that long."""
@@ -73,7 +77,7 @@ def is_url(url: str) -> bool:
     return re.fullmatch(r"[0-9,]*", str(port)) is not None  # otherwise it is the beginning of a password with a slash
 
 
-def make_engine(url: str, durable: bool) -> Engine:
+def make_engine(url: str, durable: bool, waits: Waits = PATIENT) -> Engine:
     """Return an engine for a database, without connecting to it."""
     import psycopg
 
@@ -83,7 +87,8 @@ def make_engine(url: str, durable: bool) -> Engine:
         parameters.setdefault("application_name", "sessiontape")
         parameters.setdefault("tcp_user_timeout", DEAD_AFTER_MS)
         parameters["client_encoding"] = _PINNED["client_encoding"]
-        return psycopg.connect(**parameters, prepare_threshold=None)
+        kind = psycopg.Connection if waits.answer_s is None else _impatient(waits.answer_s)
+        return kind.connect(**parameters, prepare_threshold=None)
 
     engine = create_engine("postgresql+psycopg://", creator=connect, pool_pre_ping=True)
     pinned = _PINNED | {"synchronous_commit": "on" if durable else "off"}
@@ -104,9 +109,43 @@ def make_engine(url: str, durable: bool) -> Engine:
     return engine
 
 
-def take_turn(db: Connection) -> None:
+@lru_cache
+def _impatient(answer_s: float) -> type[psycopg.Connection[Any]]:
+    """Return the connection that gives up on a server which does not answer: its timeouts need a server that works."""
+    import psycopg
+
+    class Impatient(psycopg.Connection[Any]):
+        def wait(self, gen: PQGen[RV], *args: Any, **options: Any) -> RV:
+            try:
+                return super().wait(_answered(gen, answer_s), *args, **options)
+            except TimeoutError as e:
+                self.pgconn.finish()
+                raise psycopg.OperationalError(f"the server did not answer for {answer_s:g} s") from e
+
+    return Impatient
+
+
+def _answered(gen: PQGen[RV], answer_s: float) -> PQGen[RV]:
+    """Pass on what a step of the driver waits for, and raise TimeoutError once nothing has come for too long."""
+    since_s = time.monotonic()
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            now_s = time.monotonic()
+            if ready:  # the driver also goes on with nothing, several times a second
+                since_s = now_s
+            elif now_s - since_s >= answer_s:
+                raise TimeoutError
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def take_turn(db: Connection, waits: Waits = PATIENT) -> None:
     """Wait until no other process writes, then keep other writers waiting until the transaction ends."""
-    db.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
+    lock_s = LOCK_TIMEOUT_S if waits.lock_s is None else waits.lock_s
+    db.exec_driver_sql(f"SET LOCAL lock_timeout = '{max(1, round(lock_s * 1000))}ms'")
     db.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})")
 
 

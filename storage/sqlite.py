@@ -13,6 +13,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 
+from storage.patience import PATIENT, Waits
+
 BUSY_TIMEOUT_S = 5.0
 """How long SQLite waits for another process that is writing."""
 
@@ -27,14 +29,17 @@ FileId = tuple[int, int]
 """Device and inode of a file."""
 
 
-def make_engine(path: Path, durable: bool, before_closing: Callable[[sqlite3.Connection], object]) -> Engine:
+def make_engine(
+    path: Path, durable: bool, before_closing: Callable[[sqlite3.Connection], object], waits: Waits = PATIENT
+) -> Engine:
     """Return an engine for a file, without opening it.
 
     Args:
         before_closing: Called with each connection before it is closed; may call `leave_journal` or `empty_journal`.
     """
     # The creator has the path. Without one in the URL, the default pool would be the one for databases in memory.
-    engine = create_engine("sqlite://", creator=lambda: _open(path, durable), poolclass=QueuePool)
+    busy_s = BUSY_TIMEOUT_S if waits.lock_s is None else waits.lock_s
+    engine = create_engine("sqlite://", creator=lambda: _open(path, durable, busy_s), poolclass=QueuePool)
 
     @event.listens_for(engine, "begin")
     def begin(db: Connection) -> None:
@@ -176,10 +181,10 @@ def enter_wal_mode(path: Path) -> None:
             db.close()
 
 
-def _open(path: Path, durable: bool) -> sqlite3.Connection:
+def _open(path: Path, durable: bool, busy_s: float) -> sqlite3.Connection:
     # mode=rw: opening never creates a file; create_file() does, with the right permissions.
     uri = f"{path.absolute().as_uri()}?mode=rw"
-    db = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
     try:
         db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         db.execute("PRAGMA foreign_keys = ON")

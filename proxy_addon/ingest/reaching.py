@@ -8,6 +8,7 @@ from proxy_addon.errors import SchemaOutOfDate, SessiontapeError, StorageUnavail
 from proxy_addon.process import logs
 from storage import revision
 from storage.engine import Store, sqlite_path
+from storage.patience import Waits
 
 logger = logs.logger(__name__)
 
@@ -117,7 +118,11 @@ class Reaching:
         self.store.close()
 
 
+_WAITS = Waits(lock_s=1.0, answer_s=3.0)
+"""Short, because whoever ends the process or asks it something waits as long."""
+
+
 def _made(url: str) -> Store:
     # A file on this machine loses no commit unless the machine goes down, and then this process reads the journal again,
     # which has all that was not on disk. A server may go down alone, and take along commits that did not wait.
-    return Store(url, durable=sqlite_path(url) is None)
+    return Store(url, durable=sqlite_path(url) is None, waits=_WAITS)

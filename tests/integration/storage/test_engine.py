@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import sqlite3
 import stat
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -17,6 +20,7 @@ from sqlalchemy import Connection, text
 from proxy_addon.errors import SettingsError, StorageUnavailable
 from storage import migrate
 from storage.engine import Store, check_url, hide_password, sqlite_path
+from storage.patience import Waits
 from storage.postgres import CONNECT_TIMEOUT_S
 
 
@@ -410,3 +414,36 @@ def test_a_writer_waits_for_the_one_before_it(empty_store):
         events.append("first is done")
     thread.join()
     assert events == ["second waits", "first is done", "second is in"]
+
+
+# Patience
+
+
+def test_who_has_little_patience_waits_little_for_another_writer(store):
+    with closing(Store(store.url, waits=Waits(lock_s=0.2))) as other, store.write():
+        started_s = time.monotonic()
+        with pytest.raises(StorageUnavailable), other.write():
+            pass
+        assert time.monotonic() - started_s < 3  # seconds; by default it waits 5, or 30
+
+
+def test_a_server_that_hangs_is_given_up_and_used_again_when_it_works(postgres_url):
+    with closing(Store(postgres_url, waits=Waits(lock_s=0.2, answer_s=0.3))) as store:
+        with store.read() as db:
+            assert db.exec_driver_sql("SELECT 1 FROM pg_sleep(0.1)").scalar() == 1
+        stopped: list[int] = []
+
+        def hang() -> None:
+            with store.write() as db:
+                stopped.append(db.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+                os.kill(stopped[0], signal.SIGSTOP)
+                db.exec_driver_sql("SELECT 1")
+
+        try:
+            with pytest.raises(StorageUnavailable, match=r"did not answer for 0\.3 s"):
+                hang()
+            with store.read() as db:  # over another connection
+                assert db.exec_driver_sql("SELECT 1").scalar() == 1
+        finally:
+            for process in stopped:
+                os.kill(process, signal.SIGCONT)
