@@ -114,6 +114,7 @@ class Filer:
         found: How many findings there were, by severity.
         failures: All failures of judging.
         has_writers: Whether, as of the last batch, somebody may write more.
+        has_read_all: Whether the last batch had all that there was when it was read.
     """
 
     def __init__(self, path: Path, folder: Folder, reaching: Reaching, telling: Telling) -> None:
@@ -122,6 +123,7 @@ class Filer:
         self.filed = self.refused = 0
         self.found: dict[str, int] = {}
         self.has_writers = True
+        self.has_read_all = False
         self.path = path
         self._folder = folder
         self.reaching = reaching
@@ -172,6 +174,10 @@ class Filer:
         Raises:
             StorageUnavailable: The store cannot be used.
         """
+        due_s = self._judge.until_due_s()
+        is_due = due_s is not None and due_s <= 0
+        if not (is_closing or is_due or (is_settling and self._judge.has_something_to_settle())):
+            return
         self._look_at_store()
         try:
             with self._store.write() as db:
@@ -180,10 +186,6 @@ class Filer:
             self._judge = self._new_judge()
             raise
         self._tell(_Done(heard=heard))
-
-    def until_due_s(self) -> float | None:
-        """Return in how many seconds `bring_up_to_date` has something to do; None for nothing."""
-        return self._judge.until_due_s()
 
     def work_off_one(self) -> bool:
         """Do a piece of work that can wait, such as judging a large body; return whether there is more.
@@ -237,10 +239,12 @@ class Filer:
         """Return the next entries of all writers, and how many segments were removed because there are no more in them."""
         writers = self._folder.look()
         batch, spent = _Batch(), []
+        self.has_read_all = True
         for place in range(len(writers)):
             writer = writers[(place + self._turn) % len(writers)]
             segment = writer.segments[0]
             entries = segment.more(MOST)
+            self.has_read_all = self.has_read_all and not segment.has_more and len(writer.segments) == 1
             if entries:
                 batch.segments.append(segment)
                 batch.items += self._items(writer, segment, [entry for _, entry in entries])
@@ -248,6 +252,7 @@ class Filer:
                 spent.append(segment)
             if len(batch.items) >= MOST:
                 self._turn += place + 1
+                self.has_read_all = self.has_read_all and place + 1 == len(writers)
                 break
         if len(batch.segments) > 1:
             batch.items.sort(key=_came_at)  # the events of a session may have come through several processes
@@ -351,10 +356,12 @@ class Filer:
         done = _Done()
         runs: dict[str, list[_Item]] = {}
         others: list[_Item] = []
+        ids: set[str] = set()
         for item in items:
             if item.exchange is None:
                 others.append(item)
-            else:
+            elif item.exchange.id not in ids:  # no recorder means to write one twice; the first is the one that counts
+                ids.add(item.exchange.id)
                 runs.setdefault(item.process.about.run, []).append(item)
         for mine in runs.values():
             done.saved.append((mine[0].process, mine, self._save(db, mine[0].process, mine)))

@@ -213,6 +213,10 @@ class LiveJudge:
         due = [*self._due.values(), *(due_s for due_s, _ in islice(self._young, 1))]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
+    def has_something_to_settle(self) -> bool:
+        """Whether `judge` would find anything to do to leave nothing for later."""
+        return bool(self._due) or any(live.grown is not None for live in self._live.values())
+
     # Between batches ---------------------------------------------------------------------------------------------------
 
     @property

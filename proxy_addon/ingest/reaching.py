@@ -38,6 +38,7 @@ class Reaching:
         self._since_s = 0.0
         self._told: set[str] = set()
         self._has_to_look = False
+        self._is_prepared = False
 
     def prepare(self) -> None:
         """Create the store or bring its schema up to date, where that is needed.
@@ -50,6 +51,7 @@ class Reaching:
             from storage import migrate  # noqa: PLC0415  # Alembic takes a second, and is hardly ever needed
 
             migrate.upgrade(self.store)
+        self._is_prepared = True
 
     def _is_ready(self) -> bool:
         try:
@@ -70,10 +72,14 @@ class Reaching:
             self.store.require_file()
         except StorageUnavailable as gone:
             self._replace(gone)
-        reason = revision.remedy(self.store)
-        if reason is not None:
+        try:
+            if not self._is_prepared:
+                self.prepare()
+            with self.store.read() as db:
+                revision.require(db, self.store)
+        except SchemaOutOfDate as e:
             self.number += 1
-            raise StorageUnavailable(reason)
+            raise StorageUnavailable(f"{e}; {e.hint}") from e
         self._has_to_look = False
 
     def _replace(self, gone: StorageUnavailable) -> None:

@@ -70,20 +70,21 @@ class Ingest:
             try:
                 is_behind = self._filer.is_behind
                 count = self._filer.file()
-                if self._asked and count < MOST and not is_behind:
+                if self._asked and self._filer.has_read_all and not is_behind:
                     self._answer()
-                elif count < MOST:  # under steady traffic, there is always something
-                    self._catch_up()
+                # Under steady traffic, there is always something to file; then a piece is done after each batch.
+                has_more = count >= MOST or (self._catch_up() and count == 0)
             except (StorageUnavailable, OSError) as e:
                 if self._when_away(e if isinstance(e, StorageUnavailable) else _of_journal(e)):
                     return
                 continue
             self._away_since_s = None
+            self._reaching.worked()
             self._tell_counts()
             if count == 0 and self._is_done():
                 self._close()
                 return
-            if count < MOST:
+            if not has_more:
                 self._pause(LINGER_S)
 
     def _answer(self) -> None:
@@ -94,13 +95,10 @@ class Ingest:
         for asked in answered:
             asked.answer(channel.Flushed())
 
-    def _catch_up(self) -> None:
-        """Do a piece of what takes long, when there is time."""
-        due_s = self._filer.until_due_s()
-        if due_s is not None and due_s <= 0:
-            self._filer.bring_up_to_date()
-        if not self._filer.work_off_one():
-            self._keeping.delete_some(self._reaching.store)
+    def _catch_up(self) -> bool:
+        """Do a piece of what takes long, when there is time; return whether there is more of it."""
+        self._filer.bring_up_to_date()
+        return self._filer.work_off_one() or self._keeping.delete_some(self._reaching.store)
 
     def _when_away(self, error: StorageUnavailable) -> bool:
         """Tell that the store, or the journal's disk, cannot be used; return whether it is not worth waiting for."""

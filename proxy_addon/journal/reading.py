@@ -70,6 +70,7 @@ class Segment:
         about: Who wrote it.
         is_final: Whether nothing will be added to it, as of the last `Folder.look`.
         at: Number of the last entry that was read; set it back to an earlier value to read again.
+        has_more: Whether there were more entries than the last `more` returned.
         damage: What could not be read, as text; None if all could, as far as it has been read.
     """
 
@@ -84,6 +85,7 @@ class Segment:
         self.name = name
         self.is_final = False
         self.at = 0
+        self.has_more = False
         self.damage: str | None = None
         self._missing: dict[int, int] = {}
         self._again_at_s = 0.0
@@ -129,12 +131,14 @@ class Segment:
             return []
         found: list[tuple[int, Entry]] = []
         size = 0
+        self.has_more = False
         try:
             with closing(self._db.execute("SELECT n, crc, x FROM entries WHERE n > ? ORDER BY n", (self.at,))) as rows:
                 for n, crc, x in rows:
                     self._add(found, n, crc, x)
                     size += len(x)
                     if len(found) >= limit or size >= _MOST_BYTES:
+                        self.has_more = rows.fetchone() is not None
                         break
         except sqlite3.Error as e:
             _raise_if_passing(e, self.path)
@@ -161,6 +165,7 @@ class Segment:
     def _read_singly(self, found: list[tuple[int, Entry]], limit: int, why: str) -> None:
         """Read one row after another, around what is damaged."""
         assert self._db is not None
+        self.has_more = True  # as far as can be told
         self.damage = self.damage or f"some entries cannot be read: {why}"
         n = self.at
         while len(found) < limit and n < self.at + _GAP:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 
 from proxy_addon.core.exchange import Exchange
@@ -245,6 +246,14 @@ def test_what_a_recorder_dropped_leaves_a_gap_in_its_session(files, store):
     assert rules.isdisjoint({"ping-gap", "ping-gap-long"})
 
 
+def test_an_entry_that_is_there_twice_is_filed_once(files, store):
+    twice = entries(played())
+    journals.write(files.path, [*twice, *twice[2:4]], commit=100)
+    files.all()
+    assert stored(store) == [each.id for each in played()]
+    assert (books(store)[2], books(store)[4]) == (6, 0)
+
+
 def test_large_bodies_are_judged_after_they_are_stored(files, store):
     large = body(event_dict("ping", params={"x" * 40 + str(n): n for n in range(3000)}))
     assert len(large) > filing.JUDGED_AT_ONCE
@@ -440,6 +449,44 @@ def test_what_is_older_than_it_is_kept_is_deleted_when_nothing_is_to_be_filed(fi
             pass
     assert stored(store) == []
     assert [line for line in caplog.messages if "too old" in line] == ["deleted as too old: 1 sessions, 6 exchanges"]
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_a_store_that_may_only_be_read_is_waited_for(files, store, caplog):
+    database = store.url.partition("?")[0].rpartition("/")[2]
+    journals.write(files.path, entries(played()))
+    with store.write() as db:
+        db.exec_driver_sql(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    store.close()
+    try:
+        files.in_vain("read-only transaction")
+    finally:
+        with psycopg.connect(store.url, autocommit=True) as admin:
+            admin.execute("SET default_transaction_read_only = off")
+            admin.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only".encode())
+    store.close()
+    files.reaching.store.close()
+    files.all()
+    assert stored(store) == [each.id for each in played()]
+    told = [line for line in caplog.messages if "wait in the journal" in line or "is back" in line]
+    assert len(told) == 2, "when it went, and when it came back"
+
+
+def test_damage_and_segments_of_a_newer_version_stop_nothing_else(files, store, caplog):
+    sent = played(count=60)
+    torn = journals.write(files.path, entries(sent[:20]), commit=5)
+    newer = journals.write(files.path, entries(sent[20:40]), journals.about("run2"))
+    journals.write(files.path, entries(sent[40:]), journals.about("run3"))
+    with closing(sqlite3.connect(torn)) as db, db:
+        db.execute("UPDATE entries SET x = x'00' WHERE n = 10")
+    with closing(sqlite3.connect(newer)) as db:
+        db.execute("PRAGMA user_version = 99")
+    files.all()
+    assert stored(store) == [each.id for each in [*sent[:5], *sent[10:20], *sent[40:]]]
+    assert [each.name for each in files.path.glob("*.tape")] == [newer.name]
+    assert [each.name for each in (files.path / "aside").glob("*.tape")] == [torn.name]
+    assert any("written by a newer version; it is left alone" in line for line in caplog.messages)
+    assert any("5 entries cannot be read" in line for line in caplog.messages)
 
 
 # Draining ----------------------------------------------------------------------------------------------------------------
