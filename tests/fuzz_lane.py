@@ -7,8 +7,9 @@ piece and in odd ones, and then
 * nothing crashes, nothing waits for ever, and each recorded request is recorded once;
 * so it is if devices, upstream, commits and time-outs come in any order;
 * both ways give the same bytes, and the same records;
-* h11 finds the same requests in what went to upstream, with the same bodies, and nothing else. So does nginx, through a
-  real socket, for every so many streams: a canary follows, and is answered where it belongs;
+* h11 and llhttp find the same requests in what went to upstream, with the same bodies, and nothing else, and mitmproxy's
+  checks pass it. So does nginx, through a real socket, for every so many streams: a canary follows, and is answered where
+  it belongs;
 * h11 finds the same answers in what the device got.
 
 The seed is printed; the same seed makes the same streams. `ALLOWED` lists in what h11 and nginx may differ, and why that
@@ -33,6 +34,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import h11
+import httptools
+from mitmproxy.net.http.http1 import read_request_head
+from mitmproxy.net.http.validate import validate_headers
 
 from proxy_addon.core.routes import parse_route
 from proxy_addon.journal.entries import Exchanged
@@ -46,6 +50,8 @@ ALLOWED = {
     "h11 refuses bytes above 0x7f in a target": """
         Players do send them; nginx and llhttp take them as they are, and no parser reads a target's end in them. So h11 gets an
         ASCII letter for each such byte here (`SEVEN_BITS`), in bodies too.""",
+    "llhttp refuses methods that are not in its list, and leaves a connection to another protocol that a request asks for": """
+        It reads nothing behind them, so nothing is read differently. The lane reads on, because upstream may refuse.""",
     "nginx ends a connection after 'close' anywhere in Connection, after HTTP/1.0, and after what it refuses": """
         It then answers fewer requests than the lane forwarded, never more or others: the lane gets an answer with
         `Connection: close`, and opens a new connection for the next request (`_check_shorter`).""",
@@ -424,7 +430,46 @@ def check_requests(stream: bytes, cuts: Sequence[int], **changes: object) -> tup
             assert body.startswith(each.body)
         else:
             assert (each.is_whole, each.body) == (entry.is_complete, body), "h11 reads another body"
+    for reader, upstream in zip(readers, lane.upstreams, strict=True):
+        check_llhttp(bytes(upstream.got), reader.seen)
     return lane, readers
+
+
+class _Counting:
+    """What llhttp says of requests."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+
+    def on_url(self, url: bytes) -> None:
+        self.seen.append(Seen(b"", url))
+
+    def on_body(self, body: bytes) -> None:
+        self.seen[-1].body += body
+
+    def on_message_complete(self) -> None:
+        self.seen[-1].is_whole = True
+
+
+def check_llhttp(got: bytes, wanted: Sequence[Seen]) -> None:
+    """Let llhttp, and mitmproxy's checks, read what went to upstream on a connection.
+
+    Raises:
+        AssertionError: llhttp reads other requests than h11, or mitmproxy would refuse one.
+    """
+    counting = _Counting()
+    parser = httptools.HttpRequestParser(counting)
+    try:
+        parser.feed_data(got.translate(SEVEN_BITS))
+    except (httptools.HttpParserInvalidMethodError, httptools.HttpParserUpgrade):
+        return  # see `ALLOWED`
+    seen = counting.seen[: len(wanted)]
+    assert len(counting.seen) == len(wanted), f"llhttp reads {counting.seen}"
+    for each, want in zip(seen, wanted, strict=True):
+        assert (each.target, each.body, each.is_whole) == (want.target, want.body, want.is_whole), (
+            f"llhttp reads {each}"
+        )
+    validate_headers(read_request_head(got.partition(b"\r\n\r\n")[0].split(b"\r\n")))
 
 
 def check_answers(requests: Sequence[bytes], stream: bytes, cuts: Sequence[int]) -> Lane:

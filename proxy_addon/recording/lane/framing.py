@@ -22,7 +22,7 @@ Traceback (most recent call last):
     ...
 proxy_addon.recording.lane.framing.Malformed: space before the colon of header 'Content-Length'
 
-Source: RFC 9112, 2 to 7; RFC 9110, 5 to 7. Held to mitmproxy's ``net/http/validate.py``, to h11 and to nginx by
+Source: RFC 9112, 2 to 7; RFC 9110, 5 to 7. Held to mitmproxy's ``net/http/validate.py``, to llhttp, h11 and nginx by
 ``tests/property/test_lane_fuzz.py``.
 """
 
@@ -319,6 +319,8 @@ def request_line(line: bytes, prefix: bytes) -> RequestLine:
     method, target, minor = match.groups()
     if method not in {b"CONNECT", b"HEAD"} and method.upper() in {b"CONNECT", b"HEAD"}:
         raise Malformed(f"method {quoted(method.decode())}, which some would read as {method.upper().decode()}")
+    if method == b"PRI":
+        raise Malformed("method PRI, with which HTTP/2 begins")
     if method == b"CONNECT":
         raise Malformed("CONNECT, which only a forward proxy serves", 405)
     path = _path(method, target)

@@ -135,6 +135,7 @@ REFUSED = [
     (post(line=b"CONNECT a:443 HTTP/1.1"), "CONNECT, which only a forward proxy serves"),
     (post(line=b"head / HTTP/1.1"), "method 'head', which some would read as HEAD"),
     (post(line=b"PRI * HTTP/2.0"), "version HTTP/2.0"),
+    (post(line=b"PRI / HTTP/1.1"), "method PRI, with which HTTP/2 begins"),
 ]  # fmt: skip
 
 
