@@ -60,8 +60,10 @@ def lines(caplog: pytest.LogCaptureFixture, of: str) -> list[str]:
 def test_a_player_is_not_disturbed_by_a_crowd(many_files):
     """1,000 connections that say nothing, 200 that say a byte at a time, and 2,000 that talk nonsense."""
     with upstream(answering) as server, serving(server.url) as recorder, ExitStack() as crowd:
+        began_s = time.perf_counter()
         for _ in range(1000):
             crowd.enter_context(device(recorder.port))
+        assert time.perf_counter() - began_s < 30, "whom the system does not queue tries again after a second"
         slow = [crowd.enter_context(device(recorder.port)) for _ in range(200)]
         player = crowd.enter_context(device(recorder.port))
         with subprocess.Popen([sys.executable, "-c", CROWD, str(recorder.port)]) as nonsense:

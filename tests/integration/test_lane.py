@@ -361,7 +361,7 @@ def test_http2_is_left_to_mitmproxy_and_http1_offered_upstream(secure, certifica
             assert player.socket.selected_alpn_protocol() == "h2"
             player.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
             assert player.until(b"\0\0\0\4\1\0\0\0\0"), "its settings are acknowledged"
-        with device(recorder.port, tls=True, alpn=("http/1.1",)) as player:
+        with device(recorder.port, tls=True) as player:
             player.send(START)
             assert player.until(b"ok") == CREATED
     assert chosen == ["http/1.1"]
