@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import ExitStack
 
 import pytest
 
@@ -12,6 +13,7 @@ from proxy_addon.errors import SettingsError
 from proxy_addon.process import recorders
 from proxy_addon.process.recorders import Recorder
 from proxy_addon.recording.loops import Loops, refuse_itself
+from tests import processes
 from tests.lanes import free_port, serving
 
 HOST_NAME = socket.gethostname()
@@ -113,3 +115,41 @@ def test_a_request_that_bears_our_own_mark_is_refused(engine):
         assert entry.outcome == "rejected"
         assert b"Sessiontape" not in entry.request
         assert [kind for kind, _ in recorder.kept.told] == ["loop"]
+
+
+@pytest.mark.parametrize("engine", ["lane", "hooks"])
+def test_two_recorders_in_a_ring_end_after_a_few_exchanges(tmp_path, engine):
+    first, second = free_port(), free_port()
+    stores = [f"sqlite:///{tmp_path}/{name}.db" for name in ("first", "second")]
+    with ExitStack() as ring:
+        recorders = [
+            ring.enter_context(
+                processes.recorder(
+                    tmp_path,
+                    f"http://127.0.0.1:{towards}",
+                    store,
+                    *("--listen", f"127.0.0.1:{at}", "--engine", engine),
+                )
+            )
+            for at, towards, store in ((first, second, stores[0]), (second, first, stores[1]))
+        ]
+        status, message = ask(first)
+
+    assert (status, message) == (508, "sessiontape: the request has come back to the recorder that sent it")
+    stored = [processes.printed("exchanges", "--store", store) for store in stores]
+    sessions = [processes.printed("sessions", "--store", store) for store in stores]
+    assert sum(map(len, stored)) + sum(each["exchanges"] for of in sessions for each in of) <= 4
+    assert "sessiontape-recorder" not in json.dumps([stored, sessions]).lower()
+    told = [line for each in recorders for line in each.process.lines if "leads back to this recorder" in line]
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "127.1", "localhost", "[::ffff:127.0.0.1]", HOST_NAME])
+def test_record_refuses_to_start_in_front_of_itself(tmp_path, host):
+    port = free_port()
+    address = ("--listen", f"0.0.0.0:{port}", "--store", f"sqlite:///{tmp_path}/tape.db")
+    done = processes.run("record", "--upstream", f"http://{host}:{port}", *address)
+
+    assert done.returncode == 2
+    assert "is this proxy itself" in done.stderr
+    assert "Traceback" not in done.stderr
