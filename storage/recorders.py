@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from itertools import batched
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, insert, select, update
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, RowMapping, and_, insert, select, update
 from proxy_addon.core.books import Books, Recorder
 from proxy_addon.errors import NotFound
 from storage.matching import LAST
-from storage.models import RecorderRow
+from storage.models import ExchangeRow, LossRow, RecorderRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,15 @@ def keep(
         db.execute(insert(RecorderRow).values(_members(books, Books)))
     elif books != before:
         db.execute(update(RecorderRow).where(*_is(recorder)).values(_members(books, Books)))
+
+
+def number_settled(db: Connection, ids: Iterable[str]) -> int:
+    """Return how many of these exchanges are stored, or known to be lost."""
+    found: set[str] = set()
+    for some in batched(ids, 500):
+        for column in (ExchangeRow.id, LossRow.id):
+            found.update(db.execute(select(column).where(column.in_(some))).scalars())
+    return len(found)
 
 
 def all_of(db: Connection, limit: int | None = None) -> list[Books]:

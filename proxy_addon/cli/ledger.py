@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -15,6 +16,8 @@ from proxy_addon.cli.options import json_option, local_option, store_option
 from proxy_addon.cli.output import while_read
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from proxy_addon.core.books import Balance, Books
     from proxy_addon.journal.awaiting import Known
 
@@ -53,7 +56,7 @@ def ledger(*, name: str | None, limit: int | None, as_json: bool, local: bool, s
         found = recorders.all_of(db, limit) if name is None else recorders.find(db, name)
         runs = [list(processes) for _, processes in groupby(found, key=lambda each: each.id)]
         lost = losses.of_recorder(db, runs[0][0].id) if name is not None else []
-        journals = _Journals(before, awaiting.known(path, label), are_here=path is not None)
+        journals = _looked_up(db, before, awaiting.known(path, label), are_here=path is not None)
     balances = [journals.balance(of_run(processes)) for processes in runs]
     with while_read():  # the exit code counts even if nobody reads the rest
         if name is not None:
@@ -72,16 +75,30 @@ def ledger(*, name: str | None, limit: int | None, as_json: bool, local: bool, s
     sys.exit(0 if all(balance.is_balanced for balance in balances) else 1)
 
 
+def _looked_up(db: Connection, before: Known | None, after: Known | None, *, are_here: bool) -> _Journals:
+    """Return what is known of the journals of a store, as they were before and after its books were read."""
+    from storage import recorders  # noqa: PLC0415  # as above
+
+    waiting: dict[str, int | None] = {}
+    for known in (before, after):
+        for run, held in {} if known is None else known.held.items():
+            is_same = before is not None and after is not None and before.held.get(run) == after.held.get(run)
+            waiting[run] = held.exchanges - recorders.number_settled(db, held.first) if is_same else None
+    return _Journals(frozenset() if after is None else after.living, waiting, are_here=are_here)
+
+
 @dataclass(frozen=True, slots=True)
 class _Journals:
-    """The journals of a store, before and after it was read.
+    """The journals of a store.
 
     Attributes:
+        living: Ids of runs of which a process still writes.
+        waiting: How many exchanges of each run wait; None if that changed while the store was read.
         are_here: Whether all of them are on this machine, because the store is a file.
     """
 
-    before: Known | None
-    after: Known | None
+    living: frozenset[str]
+    waiting: Mapping[str, int | None]
     are_here: bool
 
     def balance(self, books: Books) -> Balance:
@@ -90,17 +107,11 @@ class _Journals:
 
         if books.ended_at is not None:
             stand = Stand.ENDED
-        elif self.after is not None and books.id in self.after.living:
+        elif books.id in self.living:
             stand = Stand.RUNNING
         elif self.are_here or datetime.now(UTC) - books.seen_at > _SILENCE:
             stand = Stand.KILLED
         else:
             stand = Stand.RUNNING
-        return balance_of(books, stand, None if stand is Stand.RUNNING else self._held(books.id))
-
-    def _held(self, run: str) -> int | None:
-        """Return how many exchanges of a run wait; None if that is not known, or changed while the store was read."""
-        held = [0 if known is None else known.held.get(run, 0) for known in (self.before, self.after)]
-        if held[0] != held[1]:
-            return None
-        return held[0] if held[0] or self.are_here else None
+        held = None if stand is Stand.RUNNING else self.waiting.get(books.id, 0 if self.are_here else None)
+        return balance_of(books, stand, held)

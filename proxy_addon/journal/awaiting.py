@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from proxy_addon.journal import folders
+
+if TYPE_CHECKING:
+    from proxy_addon.journal.reading import Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,11 @@ class Known:
 
     Attributes:
         living: Ids of the runs of which a process still writes.
-        held: How many entries of each run wait; runs of which none does are left out.
+        held: What waits of each run; runs of which nothing does are left out.
     """
 
     living: frozenset[str]
-    held: Mapping[str, int]
+    held: Mapping[str, Held]
 
 
 def known(path: Path | None, label: str) -> Known | None:
@@ -69,12 +72,14 @@ def known(path: Path | None, label: str) -> Known | None:
     from proxy_addon.journal import reading  # noqa: PLC0415  # as above
 
     living: set[str] = set()
-    held: Counter[str] = Counter()
+    held: dict[str, Held] = {}
     found = folders.all_of(folders.default(path, label))
     try:
         for folder in found:
             living |= reading.living(folder)
-            held.update(reading.waiting_of(folder))
+            for run, each in reading.held_of(folder).items():
+                before = held.get(run, reading.Held())
+                held[run] = reading.Held(before.exchanges + each.exchanges, before.first + each.first)
     except OSError:
         return None
     return Known(living=frozenset(living), held=held) if found else None

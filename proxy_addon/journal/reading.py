@@ -12,7 +12,6 @@ import struct
 import sys
 import time
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -369,15 +368,33 @@ def waiting(folder: Path) -> Waiting | None:
     return Waiting(entries=entries, bytes=size, oldest_us=oldest_us) if entries else None
 
 
-def waiting_of(folder: Path) -> dict[str, int]:
-    """Return how many exchanges of each run wait in a folder, by its id, without changing anything.
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What waits of a run.
+
+    Attributes:
+        exchanges: How many exchanges.
+        first: Ids of the first of each process. They may be in the store all the same, if ingest was killed before it could
+            note that it has filed them; later ones are not.
+    """
+
+    exchanges: int = 0
+    first: tuple[str, ...] = ()
+
+
+def held_of(folder: Path) -> dict[str, Held]:
+    """Return what waits in a folder of each run, by its id, without changing anything.
 
     Unlike `waiting`, this reads all that waits.
     """
-    found: Counter[str] = Counter()
-    for name, number in _unfiled(folder, _exchanges):
-        found[name.run] += number
-    return {run: number for run, number in found.items() if number}
+    found: dict[str, Held] = {}
+    left: dict[str, int] = {}
+    for name, ids in _unfiled(folder, _ids):
+        before = found.get(name.run, Held())
+        first = ids[: left.get(name.writer, 2 * MOST)]
+        left[name.writer] = left.get(name.writer, 2 * MOST) - len(first)
+        found[name.run] = Held(before.exchanges + len(ids), before.first + tuple(first))
+    return {run: held for run, held in found.items() if held.exchanges}
 
 
 def living(folder: Path) -> set[str]:
@@ -414,9 +431,9 @@ def _number_and_first(db: sqlite3.Connection, after: int) -> tuple[int, list[Ent
     return last - after, _entries(row[0])
 
 
-def _exchanges(db: sqlite3.Connection, after: int) -> int:
-    rows = db.execute("SELECT x FROM entries WHERE n > ?", (after,))
-    return sum(isinstance(entry, Exchanged) for (x,) in rows for entry in _entries(x))
+def _ids(db: sqlite3.Connection, after: int) -> list[str]:
+    rows = db.execute("SELECT x FROM entries WHERE n > ? ORDER BY n", (after,))
+    return [entry.id for (x,) in rows for entry in _entries(x) if isinstance(entry, Exchanged)]
 
 
 def _filed(folder: Path, writer: str) -> tuple[int, int]:

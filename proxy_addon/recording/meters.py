@@ -7,7 +7,6 @@ port send theirs as JSON, and `merged` adds them up. `Standing` is what else is 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -32,13 +31,14 @@ class Meter:
     __slots__ = ("ended", "held", "held_s")
 
     def __init__(self) -> None:
-        self.ended: Counter[tuple[str, str]] = Counter()
+        self.ended: dict[tuple[str, str], int] = {}
         self.held = [0] * (len(BOUNDS_S) + 1)
         self.held_s = 0.0
 
     def count(self, operation: str, outcome: str) -> None:
         """Count an exchange that ended."""
-        self.ended[operation, outcome] += 1
+        key = (operation, outcome)
+        self.ended[key] = self.ended.get(key, 0) + 1  # a Counter takes twice as long
 
     def hold(self, seconds: float) -> None:
         """Count an answer that was complete, and was then held back for so long until its exchange was journaled."""
@@ -59,7 +59,8 @@ def merged(meters: Iterable[Mapping[str, Any]]) -> Meter:
     all_of_them = Meter()
     for each in meters:
         for operation, outcome, number in each["ended"]:
-            all_of_them.ended[operation, outcome] += number
+            key = (operation, outcome)
+            all_of_them.ended[key] = all_of_them.ended.get(key, 0) + number
         all_of_them.held = [one + other for one, other in zip(all_of_them.held, each["held"], strict=True)]
         all_of_them.held_s += each["s"]
     return all_of_them

@@ -11,11 +11,13 @@ import pytest
 from proxy_addon.core.books import Recorder
 from proxy_addon.journal import awaiting, folders
 from proxy_addon.journal.entries import About, Exchanged
+from proxy_addon.journal.reading import Held
 from proxy_addon.journal.writing import Journal
-from storage import recorders
+from storage import recorders, saving
 from storage.engine import Store
 from storage.recorders import Told
-from tests.builders import BEGIN, at
+from storage.saving import RecordingRun
+from tests.builders import BEGIN, at, exchange, unjudged
 from tests.processes import printed, run
 
 
@@ -59,14 +61,18 @@ def test_what_waits_and_who_writes_is_known_of_all_journals_of_a_store(tmp_path,
     alive = write(elsewhere, "alive", 2)
     try:
         known = awaiting.known(store.path, store.label)
-        assert known == awaiting.Known(living=frozenset({"alive"}), held={"dead": 3, "alive": 2})
+        held = {"dead": Held(3, ("dead-0", "dead-1", "dead-2")), "alive": Held(2, ("alive-0", "alive-1"))}
+        assert known == awaiting.Known(living=frozenset({"alive"}), held=held)
         with store.write() as db:
             for id, filed in (("dead", 1), ("gone", 4), ("alive", 0)):
                 recorder = Recorder(id=id, started_at=BEGIN, version="1", engine="lane")
                 recorders.keep(db, recorder, Told(at=at(1), seen=filed, journaled=filed + (id == "gone")), filed=filed)
+            # Ingest was killed when it had filed one of them, and had not noted it.
+            one = exchange("GET", "/api/v1/x", id="dead-0")
+            saving.save(db, RecordingRun(id="dead", name=None, started_at=BEGIN, version="1"), unjudged([one]))
         listed = {each["id"]: each for each in printed("ledger", "--store", store.url, code=1)}
         told = {id: (each["state"], each["seen"], each["waiting"], each["missing"]) for id, each in listed.items()}
-        assert told == {"alive": ("running", 0, 0, 0), "dead": ("killed", 4, 3, 0), "gone": ("killed", 5, 0, 1)}
+        assert told == {"alive": ("running", 0, 0, 0), "dead": ("killed", 3, 2, 0), "gone": ("killed", 5, 0, 1)}
         note = run("sessions", "--store", store.url).stderr
         assert f"in the journal {default} and cannot be seen yet; 'sessiontape db drain' files them" in note
         assert str(elsewhere) in note
