@@ -16,8 +16,11 @@ from proxy_addon.core.exchange import BodyState, Exchange, Headers, Outcome, Req
 from proxy_addon.journal.entries import About, Exchanged
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_REMEMBERED_BYTES = 2048
+"""Longest head that is remembered: those of one session hardly differ, and those of one device in their first lines."""
 _REMEMBERED = 4096
-"""Longest block of headers, in bytes, that is remembered: the heads of one device hardly differ."""
+"""How many are."""
+_VERSION = re.compile(r"HTTP/[0-9](\.[0-9])?")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
@@ -53,15 +56,13 @@ def time_of(at_us: int) -> datetime:
 
 
 def _request(entry: Exchanged) -> Request:
-    line, headers = _head(entry.request)
-    method, _, rest = line.partition(" ")
-    path, _, version = rest.rpartition(" ")
-    if not method or not path:
-        raise ValueError("the first line of its request is not one of HTTP")
+    head = entry.request
+    read = _request_head if len(head) <= _REMEMBERED_BYTES else _request_head.__wrapped__
+    method, path, version, headers = read(head)
     whole = _whole(entry.request_length, entry.request_sha256)
     return Request(
         method=method,
-        path=path if path.startswith("/") else origin_form(path),
+        path=path,
         http_version=version,
         headers=headers,
         body=entry.request_body,
@@ -69,6 +70,18 @@ def _request(entry: Exchanged) -> Request:
         body_state=BodyState.EXACT if whole is None else BodyState.TRUNCATED,
         whole=whole,
     )
+
+
+@lru_cache(_REMEMBERED)
+def _request_head(head: bytes) -> tuple[str, str, str, Headers]:
+    line, headers = _parted(head)
+    method, _, rest = line.partition(" ")
+    path, _, version = rest.rpartition(" ")
+    if _VERSION.fullmatch(version) is None:  # of what a recorder has refused, anything may be wrong
+        path, version = rest, ""
+    if not method or not path:
+        raise ValueError("the first line of its request is not one of HTTP")
+    return method, path if path.startswith("/") else origin_form(path), version, headers
 
 
 def origin_form(target: str) -> str:
@@ -82,11 +95,10 @@ def origin_form(target: str) -> str:
 
 
 def _response(entry: Exchanged, head: bytes) -> Response:
-    line, headers = _head(head)
-    version, _, rest = line.partition(" ")
-    status, _, reason = rest.partition(" ")
+    read = _response_head if len(head) <= _REMEMBERED_BYTES else _response_head.__wrapped__
+    version, status, reason, headers = read(head)
     return Response(
-        status=int(status),
+        status=status,
         reason=reason,
         http_version=version,
         headers=headers,
@@ -95,18 +107,24 @@ def _response(entry: Exchanged, head: bytes) -> Response:
     )
 
 
-def _head(head: bytes) -> tuple[str, Headers]:
+@lru_cache(_REMEMBERED)
+def _response_head(head: bytes) -> tuple[str, int, str, Headers]:
+    line, headers = _parted(head)
+    version, _, rest = line.partition(" ")
+    status, _, reason = rest.partition(" ")
+    return version, int(status), reason, headers
+
+
+def _parted(head: bytes) -> tuple[str, Headers]:
     line, _, block = head.partition(b"\r\n")
-    headers = _remembered(block) if len(block) <= _REMEMBERED else _headers(block)
-    return line.decode("latin-1"), headers
+    read = _headers if len(block) <= _REMEMBERED_BYTES else _headers.__wrapped__
+    return line.decode("latin-1"), read(block)
 
 
+@lru_cache(_REMEMBERED)
 def _headers(block: bytes) -> Headers:
     pairs = (line.partition(":") for line in block.decode("latin-1").split("\r\n") if line)
     return tuple((name, value.strip(" \t")) for name, _, value in pairs)
-
-
-_remembered = lru_cache(4096)(_headers)
 
 
 def _whole(length: int | None, sha256: str | None) -> Whole | None:

@@ -90,8 +90,16 @@ def test_heads_are_remembered_only_if_they_are_short():
     assert changed().request.headers is changed(id="x2").request.headers
 
 
-@pytest.mark.parametrize("head", [b"", b"GET", b"GET /secret", b" / HTTP/1.1\r\n\r\n"])
+@pytest.mark.parametrize("head", [b"", b"secret", b" / HTTP/1.1\r\n\r\n"])
 def test_what_is_no_head_is_refused_without_quoting_it(head):
     with pytest.raises(ValueError, match="first line") as refused:
         changed(request=head)
     assert "secret" not in str(refused.value)
+
+
+def test_what_a_recorder_has_refused_is_read_as_far_as_it_can_be():
+    head = b"POST /api/v1/sessions HTTP/1.123456789012345678\r\nno colon\r\n folded: x\r\n\r\n"
+    request = changed(request=head, outcome="rejected", response=None).request
+    assert (request.path, request.http_version) == ("/api/v1/sessions HTTP/1.123456789012345678", "")
+    assert request.headers == (("no colon", ""), (" folded", "x"))
+    assert changed(request=b"GET /api/v1/x", outcome="rejected").request.path == "/api/v1/x"
