@@ -7,6 +7,7 @@ the store's disk. What the store refuses is set aside, and the rest goes on.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,7 @@ from proxy_addon.ingest.watching import Watcher, of_session
 from proxy_addon.journal import aside
 from proxy_addon.journal.entries import About, Counted, Dropped, Entry, Exchanged
 from proxy_addon.journal.exchanges import exchange_of, origin_form, time_of
-from proxy_addon.journal.reading import MOST, Folder, Segment, Writer
+from proxy_addon.journal.reading import MOST, MOST_BYTES, Folder, Segment, Writer
 from proxy_addon.process import logs
 from proxy_addon.process.failures import Failures
 from storage import exchanges, findings, losses, recorders, saving, schemas, sessions
@@ -236,9 +237,29 @@ class Filer:
         self._schemas = set()
 
     def _read(self) -> tuple[_Batch, int]:
-        """Return the next entries of all writers, and how many segments were removed because there are no more in them."""
+        """Return the next entries of all writers, and how many segments were removed because there are no more in them.
+
+        If it fails, what was read will be read again.
+        """
         writers = self._folder.look()
+        before = [(writer.segments[0], writer.segments[0].at) for writer in writers]
+        try:
+            batch, spent = self._next(writers)
+            if spent:
+                self._store.settle()
+            for segment in spent:
+                self._folder.remove(segment)
+        except BaseException:
+            for segment, at in before:
+                segment.at = at
+            raise
+        return batch, len(spent)
+
+    def _next(self, writers: Sequence[Writer]) -> tuple[_Batch, list[Segment]]:
+        """Return the next entries of writers, and the segments that have no more."""
         batch, spent = _Batch(), []
+        parts: list[list[_Item]] = []
+        size = 0
         self.has_read_all = True
         for place in range(len(writers)):
             writer = writers[(place + self._turn) % len(writers)]
@@ -247,21 +268,18 @@ class Filer:
             self.has_read_all = self.has_read_all and not segment.has_more and len(writer.segments) == 1
             if entries:
                 batch.segments.append(segment)
-                batch.items += self._items(writer, segment, [entry for _, entry in entries])
+                parts.append(self._items(writer, segment, [entry for _, entry in entries]))
+                size += segment.size
             elif segment.is_final:
                 spent.append(segment)
-            if len(batch.items) >= MOST:
+            if sum(map(len, parts)) >= MOST or size >= MOST_BYTES:
                 self._turn += place + 1
                 self.has_read_all = self.has_read_all and place + 1 == len(writers)
                 break
-        if len(batch.segments) > 1:
-            batch.items.sort(key=_came_at)  # the events of a session may have come through several processes
+        # The events of a session may have come through several processes. What one has written stays in its order.
+        batch.items = [*heapq.merge(*parts, key=_came_at)]
         self.has_writers = len(spent) < len(writers)
-        if spent:
-            self._store.settle()
-            for segment in spent:
-                self._folder.remove(segment)
-        return batch, len(spent)
+        return batch, spent
 
     def _items(self, writer: Writer, segment: Segment, entries: Sequence[Entry]) -> list[_Item]:
         process = self._process(segment.about)

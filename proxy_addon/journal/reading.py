@@ -33,7 +33,7 @@ _OLD_S = 60.0
 _GAP = 10_000
 """How many numbers are tried behind the last row that could be read of a damaged segment."""
 
-_MOST_BYTES = 32 * 2**20
+MOST_BYTES = 32 * 2**20
 """How many bytes of entries are read at a time, if they are several."""
 _AGAIN_S = 5.0
 """How long a damaged segment that is still written is left alone."""
@@ -70,6 +70,7 @@ class Segment:
         is_final: Whether nothing will be added to it, as of the last `Folder.look`.
         at: Number of the last entry that was read; set it back to an earlier value to read again.
         has_more: Whether there were more entries than the last `more` returned.
+        size: How many bytes these were.
         damage: What could not be read, as text; None if all could, as far as it has been read.
     """
 
@@ -85,6 +86,7 @@ class Segment:
         self.is_final = False
         self.at = 0
         self.has_more = False
+        self.size = 0
         self.damage: str | None = None
         self._missing: dict[int, int] = {}
         self._again_at_s = 0.0
@@ -129,14 +131,13 @@ class Segment:
         if self._db is None or (time.monotonic() < self._again_at_s and not self.is_final):
             return []
         found: list[tuple[int, Entry]] = []
-        size = 0
+        self.size = 0
         self.has_more = False
         try:
             with closing(self._db.execute("SELECT n, crc, x FROM entries WHERE n > ? ORDER BY n", (self.at,))) as rows:
                 for n, crc, x in rows:
                     self._add(found, n, crc, x)
-                    size += len(x)
-                    if len(found) >= limit or size >= _MOST_BYTES:
+                    if len(found) >= limit or self.size >= MOST_BYTES:
                         self.has_more = rows.fetchone() is not None
                         break
         except sqlite3.Error as e:
@@ -159,6 +160,7 @@ class Segment:
             self._missing[n] = missing
             self.damage = f"{sum(self._missing.values())} entries cannot be read: {why}"
         found.extend(enumerate(entries, n - len(entries) + 1))
+        self.size += len(x)
         self.at = n
 
     def _read_singly(self, found: list[tuple[int, Entry]], limit: int, why: str) -> None:

@@ -379,6 +379,36 @@ def test_a_segment_goes_only_after_all_of_it_is_on_the_stores_disk(files, store,
     assert not path.exists()
 
 
+def test_what_was_read_beside_a_segment_that_cannot_go_yet_is_read_again(files, store, monkeypatch):
+    sent = played(count=20)
+    journals.write(files.path, entries(sent[:8]), journals.about(worker=1))
+    files.filer.file()
+    journals.write(files.path, entries(sent[8:]), journals.about(worker=2))
+
+    def away(*_: object) -> None:
+        raise StorageUnavailable("it is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "settle", away)
+        with pytest.raises(StorageUnavailable):
+            files.filer.file()
+    files.all()
+    assert stored(store) == [each.id for each in sent]
+    assert [*files.path.glob("*.tape")] == []
+
+
+def test_what_one_process_wrote_stays_in_its_order_whatever_its_clock_does(files, store):
+    later = [journals.counted(5, at_us=journals.BEGIN_US + 10**9), *entries(played())]
+    end = journals.counted(6, at_us=journals.BEGIN_US - 10**9, is_end=True)
+    journals.write(files.path, [*later, end], journals.about(worker=1))
+    journals.write(files.path, [journals.counted(0)], journals.about(worker=2))
+    files.all()
+    with store.read() as db:
+        told = {each.worker: each for each in recorders.all_of(db)}
+    assert told[1].ended_at is not None, "the last that it told is that it has ended"
+    assert (told[1].seen, told[1].filed) == (6, 6)
+
+
 @pytest.fixture
 def file_store(tmp_path: Path, migrated_file: Path, journal: Path) -> Iterator[tuple[Filing, Path]]:
     """An SQLite store of which half a journal is filed."""
