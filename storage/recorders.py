@@ -50,7 +50,7 @@ def keep(
     Call it in a transaction of `storage.engine.Store.write`.
 
     Args:
-        told: The last that it told; what it told before is forgotten, and an older one changes nothing.
+        told: What it told. Its counts only grow, so an older one changes nothing: times tell no order, as clocks are set.
         filed: How many more of its exchanges are stored.
         late: How many of these were stored after the process had ended.
         refused: How many more of its exchanges the store would not take.
@@ -58,10 +58,10 @@ def keep(
     before = _of_process(db, recorder)
     is_new = before is None
     books = before or Books(**_members(recorder, Recorder), seen_at=recorder.started_at)
-    if told is not None and (is_new or told.at >= books.seen_at):
+    if told is not None:
         books = replace(
             books,
-            seen_at=told.at,
+            seen_at=max(books.seen_at, told.at),
             ended_at=told.at if told.is_end else books.ended_at,
             seen=max(books.seen, told.seen),
             journaled=max(books.journaled, told.journaled),
