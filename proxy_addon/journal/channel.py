@@ -331,7 +331,7 @@ class Server:
         except msgspec.ValidationError:  # from a newer client
             return
         match message:
-            case Hello() if hmac.compare_digest(message.secret, self._secret):
+            case Hello() if hmac.compare_digest(message.secret.encode(), self._secret.encode()):
                 with self._lock:
                     peer.hello = message
                     peer.unsent += _frame(Welcome())

@@ -8,6 +8,7 @@ in memory, up to a bound, until the disk takes them again.
 from __future__ import annotations
 
 import queue
+import secrets
 import sqlite3
 import threading
 import time
@@ -19,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
+import msgspec
 from filelock import FileLock, Timeout
 
 from proxy_addon.errors import SettingsError
@@ -255,7 +257,7 @@ class Journal:
                 for pair in pairs:
                     self._commit([pair])
             else:
-                self._drop(_named(exchanges[0], f"it cannot be written: {e!r}"))
+                self._drop(_named(exchanges[0], f"it cannot be written: {e}"))
                 self._tell(dones, e)
             return
         if self._away is not None:
@@ -349,7 +351,7 @@ class Journal:
             try:
                 encoded(exchange)
             except Exception as e:  # noqa: BLE001  # it would be tried again for ever
-                self._drop(_named(exchange, f"it cannot be written: {e!r}"))
+                self._drop(_named(exchange, f"it cannot be written: {e}"))
                 continue
             self._kept.append(exchange)
             self._kept_bytes += size
@@ -372,7 +374,7 @@ class Journal:
         at = (_EPOCH + timedelta(microseconds=dropped.received_us)).isoformat()
         logger.error(f"lost: {dropped.method} {dropped.path} of {at}: {dropped.reason}")
         if len(self._unnoted) < NAMES:
-            self._unnoted.append(dropped)
+            self._unnoted.append(_writable(dropped))
 
     def _end(self) -> None:
         if self._away is not None:
@@ -439,6 +441,14 @@ def _named(exchange: Exchanged, reason: str) -> Dropped:
     )
 
 
+def _writable(dropped: Dropped) -> Dropped:
+    """Return a name that can be journaled whatever bytes came in: one that cannot would keep all others waiting."""
+    texts = {name: value for name, value in msgspec.structs.asdict(dropped).items() if isinstance(value, str)}
+    return msgspec.structs.replace(
+        dropped, **{name: text.encode(errors="replace").decode() for name, text in texts.items()}
+    )
+
+
 def _unnamed(reason: str) -> Dropped:
     """Return a name for what has none: it may have values in it that must not be told."""
-    return Dropped(id="", received_us=time.time_ns() // 1000, method="?", path="?", reason=reason)
+    return Dropped(id=secrets.token_hex(8), received_us=time.time_ns() // 1000, method="?", path="?", reason=reason)

@@ -272,7 +272,14 @@ def test_one_exchange_that_cannot_be_journaled_takes_no_other_with_it(look_into,
 
     with writing(tmp_path) as journal:
         journal.put(wait)  # the others come in one batch
-        odd = Exchanged(id="6", received_us=6, outcome="answered", request=b"GET /6 HTTP/1.1\r\n\r\n", reason="\ud800")
+        unwritable = Dropped(id="7", received_us=7, method="GET", path="/\udcff", reason="cannot be pseudonymised")
+
+        def refuse_oddly() -> Exchanged:
+            raise Refused(unwritable)
+
+        odd = Exchanged(
+            id="6", received_us=6, outcome="answered", request=b"GET /6 HTTP/1.1\r\n\r\n", reason="a guest\ud800"
+        )
         entries: list[Exchanged | Make] = [
             exchanged(0),
             lambda: exchanged(1),
@@ -281,21 +288,26 @@ def test_one_exchange_that_cannot_be_journaled_takes_no_other_with_it(look_into,
             refuse,
             fail,
             odd,
+            refuse_oddly,
+            fail,
         ]
         for number, entry in enumerate(entries):
             journal.put(entry, partial(lambda number, error: answers.put((number, error)), number))
         go.set()
-        errors = dict(answers.get(timeout=5) for _ in range(7))
-    assert [number for number, error in sorted(errors.items()) if error is not None] == [4, 5, 6]
+        errors = dict(answers.get(timeout=5) for _ in range(9))
+    assert [number for number, error in sorted(errors.items()) if error is not None] == [4, 5, 6, 7, 8]
     lost = [record.getMessage() for record in caplog.records if "lost" in record.getMessage()]
-    assert len(lost) == 3
+    assert len(lost) == 5
     assert "POST /x of 1970" in lost[0]
     assert "a secret" not in "".join(lost)
-    assert "GET /6" in lost[2]
+    assert any("GET /6" in line and "a guest" not in line for line in lost)
 
     found, _ = read(look_into(tmp_path))
     assert numbers(found) == [0, 1, 3]
-    assert [entry.id for entry in found if isinstance(entry, Dropped)] == ["4", "", "6"]
+    dropped = {entry.id: entry for entry in found if isinstance(entry, Dropped)}
+    assert len(dropped) == 5, "also those without a name are told apart"
+    assert dropped.keys() > {"4", "6", "7"}
+    assert dropped["7"].path == "/?"
 
 
 def test_a_writer_whose_disk_hangs_is_left_and_what_it_had_is_lost_by_name(tmp_path, monkeypatch, caplog):
@@ -567,9 +579,10 @@ def test_ingest_hears_nobody_without_the_secret_and_waits_for_nobody(tmp_path):
     with ingest(tmp_path, channel.Flushed()) as server:
         note = json.loads((tmp_path / folders.INGEST).read_text())
         (tmp_path / "other").mkdir()
-        (tmp_path / "other" / folders.INGEST).write_text(json.dumps({**note, "secret": "guessed"}))
-        with pytest.raises(ConnectionError):
-            channel.Client(tmp_path / "other", on=print, run="r")
+        for secret in ("guessed", "gu\u00e9ssed"):
+            (tmp_path / "other" / folders.INGEST).write_text(json.dumps({**note, "secret": secret}))
+            with pytest.raises(ConnectionError):
+                channel.Client(tmp_path / "other", on=print, run="r")
         assert server.recorders() == []
 
         stuck, gone = threading.Event(), threading.Event()
