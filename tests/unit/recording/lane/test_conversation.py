@@ -197,6 +197,8 @@ def test_the_last_piece_of_a_long_answer_waits_for_the_commit():
     assert len(lane.recorded) == 1
     assert not lane.device.endswith(body)
     assert lane.commit().device.endswith(body)
+    at_once = Lane(commits=False).sends(PING).answers(b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + body)
+    assert (at_once.device, at_once.commit().device[-300_000:]) == (b"", body)
 
 
 # What is refused
@@ -245,6 +247,14 @@ def test_a_body_that_could_be_read_in_two_ways_breaks_off():
         assert not lane.upstream or not lane.upstreams[0].is_open
         assert b"4 " not in lane.upstream
         lane.end()
+
+
+def test_what_comes_behind_a_refusal_is_not_read():
+    broken = UPLOAD.replace(b"4\r\n", b"4 \r\n")
+    lane = Lane(commits=False).sends(broken).sends(PING).leaves()
+    assert (lane.device, lane.outcomes) == (b"", ["rejected"])
+    assert lane.commit().statuses == [400]
+    assert lane.end().outcomes == ["rejected"]
 
 
 @pytest.mark.parametrize(
@@ -406,6 +416,7 @@ def test_a_device_that_leaves_in_the_middle_of_its_request():
         None,
     )
     assert Lane().sends(b"POST /api/v1/sessions HT").leaves().end().recorded == []
+    assert Lane().sends(LONG.replace(PATH, b"/")).leaves().end().recorded == []
 
 
 def test_a_device_that_leaves_after_its_answer_was_complete_is_not_gone():
