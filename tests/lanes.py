@@ -182,7 +182,7 @@ class Serving:
         self.lanes = Lanes(replace(settings, **self._settings), self.kept, self.kept, loops, server.connections)
         puts = _Puts(self.lanes if self._engine == "lane" else None, loops, self.upstream)
         crowds = Crowds(self._files, self.lanes.make_room)
-        self._master.addons.add(Core(), server, ChoosesLayers(), TlsConfig(), puts, self.lanes, loops, crowds, self)
+        self._master.addons.add(Core(), server, ChoosesLayers(), TlsConfig(), puts, self.lanes, crowds, self)
         listen_for_many(share_port=False)
         self._master.options.update(
             connection_strategy="lazy",

@@ -18,14 +18,11 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.errors import SettingsError
 from proxy_addon.process import recorders
-
-if TYPE_CHECKING:  # this is also for the conversation, which knows nothing of mitmproxy
-    from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 MARK = b"Sessiontape-Recorder"
 """Name of the header by which recorders know requests that they sent, one line for each; only other recorders get it."""
@@ -97,10 +94,10 @@ def _ip(address: Address) -> _IP:
 
 
 class Loops:
-    """What a recorder knows of its own connections and of the other recorders on this machine; an addon of mitmproxy."""
+    """What a recorder knows of where it listens itself, and of the other recorders on this machine."""
 
     def __init__(self, run: str, listening: Callable[[], Iterable[Address]], folder: Path = recorders.FOLDER) -> None:
-        """Begin without connections.
+        """Begin.
 
         Args:
             run: Id of the recorder run, which all its processes share.
@@ -109,23 +106,8 @@ class Loops:
         self.run = run
         self._listening = listening
         self._folder = folder
-        self._ours: set[tuple[_IP, int]] = set()
         self._announced: list[Address] = []
         self._announced_at_ns = 0
-
-    def server_connected(self, data: ServerConnectionHookData) -> None:
-        """Note a connection to upstream; a hook of mitmproxy."""
-        if own := data.server.sockname:
-            self._ours.add((_ip(own), own[1]))
-
-    def server_disconnected(self, data: ServerConnectionHookData) -> None:
-        """Forget it."""
-        if own := data.server.sockname:
-            self._ours.discard((_ip(own), own[1]))
-
-    def is_ours(self, device: Address) -> bool:
-        """Whether a device's connection is one that we have opened ourselves."""
-        return bool(self._ours) and (_ip(device), device[1]) in self._ours
 
     def leads_back(self, server: Address) -> bool:
         """Whether a connection to upstream ends at this recorder, by the address on the other side."""

@@ -128,7 +128,7 @@ async def _serve(
         tape = Tape(is_told=True)
         master.addons.add(
             *(Core(), server, NextLayer(), _TlsConfig(), DisableH2C(), DnsResolver()),
-            *(notices, tape, loops, Announcing(), startup),
+            *(notices, tape, Announcing(), startup),
         )
         _configure(master, options, modes)
         folder = folder_of(store, options.journal)

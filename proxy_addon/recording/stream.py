@@ -228,10 +228,7 @@ class TapeStream(HttpStream):
         return bool(connected)
 
     def _came_back(self) -> bool:
-        if self._loops is None:
-            return False
-        device = self.context.client.peername
-        return self._loops.has_come_round(self._marks) or (device is not None and self._loops.is_ours(device))
+        return self._loops is not None and self._loops.has_come_round(self._marks)
 
     def _refuse_loop(self, reason: str) -> Commands:
         self.flow.metadata[_LOOP] = True

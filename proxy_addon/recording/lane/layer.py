@@ -20,7 +20,6 @@ from itertools import islice
 from typing import Any, Protocol
 
 from mitmproxy.connection import Client, Server
-from mitmproxy.net.http.http1 import assemble_response
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer, NextLayer
@@ -358,10 +357,6 @@ class Lane(Layer):
         self._conversation = Conversation(self._lanes.settings, address[0] if address else None, now_us)
         self._lanes.begin(self)
         outlive_device(self._handler)
-        if address and self._lanes.loops.is_ours(address):
-            self._lanes.told.tell("loop", ITSELF, address[0])
-            yield commands.SendData(self.client, assemble_response(stream.own_answer(508, f"sessiontape: {ITSELF}")))
-            yield from self._close()
 
     def _device_closed(self, now_us: int) -> Commands:
         if self._is_blind:
