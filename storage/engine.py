@@ -172,33 +172,46 @@ class Store:
                 if self.is_sqlite:
                     db.invalidate()  # the next connection is opened with its own setting
 
-    def give_back(self, least_share: float = 0.0) -> None:
-        """Give the space of what was deleted back to the disk, if it is an SQLite file; PostgreSQL does so by itself.
+    def give_some_back(self) -> bool:
+        """Give some space of what was deleted back to the disk; return whether there is more.
 
-        Others that write wait meanwhile, and the disk needs room for a copy of what is left.
+        Nobody waits long for it. There is nothing to do in PostgreSQL, which reuses the space by itself, and nothing can be
+        done about an SQLite file that an older version made; `give_back` can.
 
-        Args:
-            least_share: From which share of the file on it is worth while.
+        Raises:
+            StorageUnavailable: The store cannot be reached or written.
+        """
+        if self.path is None:
+            return False
+        with self.write() as db:
+            return sqlite.give_some_back(db)
+
+    def give_back(self) -> None:
+        """Give the space of what was deleted back to the disk; PostgreSQL keeps most of it for new rows.
+
+        If an older version made the file, it is written anew: others that write wait meanwhile, and the disk needs room for a
+        copy of what is left. The next time it is done bit by bit.
 
         Raises:
             StorageUnavailable: The store cannot be reached or written, or there is no room.
         """
         if self.path is None:
+            with self._translated(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+                db.exec_driver_sql("VACUUM")
             return
         self._open_file()
-        with self._translated(), self._connect() as db:
-            raw = db.connection.driver_connection
-            assert raw is not None
-            try:
-                free, pages = (raw.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count"))
-                if free and free >= least_share * pages:
-                    raw.execute("VACUUM")
-                    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            except sqlite3.Error as e:
-                raise StorageUnavailable(
-                    f"cannot give free space of {self.label} back to the disk: {e}",
-                    hint="it is used for what is recorded next; try again when there is room for a copy of the file",
-                ) from e
+        try:
+            with self._translated(), self._connect() as db:
+                sqlite.make_divisible(db)
+            while self.give_some_back():
+                pass
+            with self._translated(), self._connect() as db:
+                sqlite.shorten(db)
+        except sqlite3.Error as e:
+            raise StorageUnavailable(
+                f"cannot give free space of {self.label} back to the disk: {e}",
+                hint="it is used for what is recorded next; try again when there is room for a copy of the file",
+            ) from e
 
     @contextmanager
     def alone(self, name: str, what: str) -> Iterator[None]:

@@ -12,7 +12,7 @@ from storage import sessions
 from storage.engine import Store
 from storage.models import ExchangeRow, LossRow, RecorderRow, Recording, SessionRow
 
-AT_ONCE = 2000
+AT_ONCE = 1000
 """How many exchanges one transaction deletes, more or less: a session goes as a whole."""
 
 

@@ -166,11 +166,16 @@ def empty_journal(db: sqlite3.Connection) -> None:
 
 
 def enter_wal_mode(path: Path) -> None:
-    """Switch to WAL, trying again while another process does so: SQLite's busy time-out does not cover the switch."""
+    """Switch to WAL, trying again while another process does so: SQLite's busy time-out does not cover the switch.
+
+    A file that is still empty is also made so that the space of what is deleted can be given back bit by bit. In a file that
+    has tables, that would mean to write it anew.
+    """
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         try:
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # does nothing in a file that has tables
             db.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as e:
@@ -179,6 +184,54 @@ def enter_wal_mode(path: Path) -> None:
             time.sleep(0.05)
         finally:
             db.close()
+
+
+def give_some_back(db: Connection) -> bool:
+    """Cut free pages off the end of a file, in a transaction; return whether there are more."""
+    raw = _raw(db)
+    if not _is_divisible(raw):
+        return False
+    raw.execute(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK})").fetchall()  # each row that is read is a page
+    return bool(_value(raw, "freelist_count"))
+
+
+def make_divisible(db: Connection) -> None:
+    """Write a file anew from which nothing can be cut off, because an older version made it, if it has free pages.
+
+    Raises:
+        sqlite3.Error: There is no room, or somebody else is writing.
+    """
+    raw = _raw(db)
+    if not _is_divisible(raw) and _value(raw, "freelist_count"):
+        raw.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        raw.execute("VACUUM")
+
+
+def shorten(db: Connection) -> None:
+    """Write the -wal file into the database, which only then gets shorter; not if somebody is reading.
+
+    Raises:
+        sqlite3.Error: The file cannot be written.
+    """
+    _raw(db).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+_PAGES_GIVEN_BACK = 1000
+"""How many pages of 4 KiB one transaction cuts off, which takes some hundredths of a second."""
+
+
+def _raw(db: Connection) -> sqlite3.Connection:
+    raw = db.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    return raw
+
+
+def _value(db: sqlite3.Connection, pragma: str) -> int:
+    return int(db.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+
+def _is_divisible(db: sqlite3.Connection) -> bool:
+    return _value(db, "auto_vacuum") == 2  # incremental
 
 
 def _open(path: Path, durable: bool, busy_s: float) -> sqlite3.Connection:

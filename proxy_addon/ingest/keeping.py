@@ -15,8 +15,6 @@ logger = logs.logger(__name__)
 
 EVERY_S = 3600.0
 """How often to look for what has become too old."""
-WORTH_WHILE = 0.2
-"""From which share of an SQLite file on its unused space is given back: others wait while that is done."""
 
 
 class Keeping:
@@ -32,6 +30,7 @@ class Keeping:
         self._next_s = 0.0
         self._under_way: Iterator[Pruned] | None = None
         self._done = Pruned()
+        self._gives_back = False
 
     def delete_some(self, store: Store) -> bool:
         """Delete some of what is too old; return whether there may be more to delete now.
@@ -39,6 +38,10 @@ class Keeping:
         Raises:
             StorageUnavailable: The store cannot be used; it is tried again in an hour.
         """
+        if self._gives_back:
+            self._gives_back = False  # it does not go on after an error
+            self._gives_back = store.give_some_back()
+            return self._gives_back
         if self._days is None or (self._under_way is None and time.monotonic() < self._next_s):
             return False
         if self._under_way is None:
@@ -52,5 +55,5 @@ class Keeping:
             return True
         if self._done != Pruned():
             logger.info(f"deleted as too old: {self._done.sessions} sessions, {self._done.exchanges} exchanges")
-            store.give_back(WORTH_WHILE)
-        return False
+            self._gives_back = True
+        return self._gives_back

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
@@ -103,3 +107,29 @@ def test_the_command_asks_deletes_and_gives_the_space_back(store):
     if store.is_sqlite:
         assert size(store) < before - 2_500_000
     assert run("db", "prune", "--older-than", "1", "--yes", "--store", store.url).stdout.startswith("1 session and 3 ")
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["made by this version", "made by an older version"])
+def test_the_space_of_what_was_deleted_is_given_back_bit_by_bit(sqlite_url, migrated_file, monkeypatch, is_old):
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    shutil.copy(migrated_file, path)
+    if is_old:
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA auto_vacuum = NONE")
+            db.execute("VACUUM")
+    monkeypatch.setattr("storage.sqlite._PAGES_GIVEN_BACK", 100)
+    with closing(Store(sqlite_url)) as store:
+        for _ in range(2):
+            bodies = [event(id=f"{n}", after_s=n, body=os.urandom(50_000)) for n in range(20)]
+            record(store, "old", 0, [Judged(each, ()) for each in bodies])
+            store.require_file()
+            before = size(store)
+            *_, done = pruning.prune(store, at(DAY_S))
+            assert done.exchanges == 20
+            bits = 1
+            while store.give_some_back():
+                bits += 1
+            assert bits == (1 if is_old else 3)
+            store.give_back()
+            assert size(store) < before - 900_000
+            is_old = False
