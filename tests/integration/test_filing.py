@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from proxy_addon.core.judging import policy as policies
 from proxy_addon.core.judging.exchanges import judge_exchange
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.news import Ended, Found, News, Started
-from proxy_addon.core.sessions import Session
+from proxy_addon.core.sessions import IDLE_TIMEOUT, Session
 from proxy_addon.errors import SchemaOutOfDate, StorageUnavailable
 from proxy_addon.ingest import filing, live
 from proxy_addon.ingest.draining import drain
@@ -228,6 +228,46 @@ def test_events_of_a_session_that_came_through_several_processes_are_filed_in_or
     assert [each.session.start_seen for each in files.heard.told if isinstance(each, Started)] == [True]
     assert stored(store) == [each.id for each in sent]
     assert books(store, worker=0)[2] == books(store, worker=1)[2] == 10
+
+
+def test_a_session_that_is_filed_long_after_it_was_recorded_is_read_from_the_store_once_at_most(
+    files, store, monkeypatch
+):
+    monkeypatch.setattr(live, "IDLE_TIMEOUT", IDLE_TIMEOUT)
+    monkeypatch.setattr(live, "ENDED_IS_KEPT", timedelta(seconds=60))
+    monkeypatch.setattr(filing, "MOST", 10)
+    read: list[int] = []
+    get = exchanges.get
+
+    def counted(db: Any, ids: Sequence[str]) -> Iterator[Exchange]:
+        read.append(len(ids))
+        return get(db, ids)
+
+    monkeypatch.setattr(exchanges, "get", counted)
+    sent = played(count=60)
+    journals.write(files.path, entries(sent[:30]), commit=10)
+    files.all()
+    assert read == []
+    journals.write(files.path, entries(sent), commit=10, number=2)
+    files.again()
+    files.all()
+    assert sum(read) == 30
+    assert stored(store) == [each.id for each in sent]
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+def test_it_knows_whether_a_batch_had_all_that_there_was(files, monkeypatch):
+    monkeypatch.setattr(filing, "MOST", 10)
+    sent = entries(played(count=40))
+    journals.write(files.path, sent[:25], commit=10)
+    journals.write(files.path, sent[25:30], number=2)
+    journals.write(files.path, sent[30:35], journals.about("run2"))
+    had_all = []
+    while files.filer.file():
+        had_all.append(files.filer.has_read_all)
+    assert had_all[-1]
+    assert not any(had_all[:-2]), "the second segment of run1 comes last"
+    assert files.filer.has_read_all
 
 
 def test_what_a_recorder_dropped_leaves_a_gap_in_its_session(files, store):
