@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 from proxy_addon.errors import SchemaOutOfDate, SessiontapeError, StorageUnavailable
 from proxy_addon.process import logs
@@ -50,7 +51,8 @@ class Reaching:
         if not self._is_ready():
             from storage import migrate  # noqa: PLC0415  # Alembic takes a second, and is hardly ever needed
 
-            migrate.upgrade(self.store)
+            with closing(Store(self._url)) as patient:  # a migration of much data takes as long as it takes
+                migrate.upgrade(patient)
         self._is_prepared = True
 
     def _is_ready(self) -> bool:
