@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from proxy_addon.recording.options import (
     REJECT_HELP,
     TIMEOUT_HELP,
     UPSTREAM_TIMEOUT_S,
+    WORKERS_HELP,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ logger = logs.logger(__name__)
     metavar="BYTES",
     help=MAX_BODY_HELP,
 )
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help=WORKERS_HELP)
 @click.option("--journal", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help=JOURNAL_HELP)
 @click.option("--on-loss", type=click.Choice(LOSS), default=LOSS[0], show_default=True, help=LOSS_HELP)
 @click.option("--reject-invalid", is_flag=True, help=REJECT_HELP)
@@ -141,6 +144,7 @@ def record(
     durability: str,
     engine: str,
     max_body: int,
+    workers: int,
     journal: Path | None,
     on_loss: str,
     reject_invalid: bool,
@@ -177,6 +181,8 @@ def record(
         raise click.UsageError("name the real server with --upstream URL")
     if reject_invalid and not check:
         raise click.UsageError("--reject-invalid needs the rules: leave out --no-check")
+    if workers > 1:
+        _check_workers(upstream=upstream, modes=modes, pseudonymise=pseudonymise)
     if key_file is not None and not pseudonymise:
         raise click.UsageError("--key-file is the key of tokens: add --pseudonymise")
     recording = RecordOptions(
@@ -188,6 +194,7 @@ def record(
         durability=durability,
         engine=engine,
         max_body=max_body,
+        workers=workers,
         journal=journal,
         stops_on_loss=on_loss == "stop",
         reject_invalid=reject_invalid,
@@ -218,6 +225,18 @@ def record(
 
         is_complete = serve(recording, ready, _watching(live, output))
     sys.exit(0 if is_complete else 2)  # the log says what is missing
+
+
+def _check_workers(*, upstream: ServerUrl | None, modes: tuple[str, ...], pseudonymise: bool) -> None:
+    """Refuse what several processes cannot do together."""
+    if upstream is None or modes:
+        raise click.UsageError("--workers is for the reverse proxy alone: leave out --mode")
+    if pseudonymise:
+        raise click.UsageError(
+            "--workers and --pseudonymise do not go together: one process has to know all values of a session"
+        )
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise click.UsageError("--workers needs a system on which processes can share a port, such as Linux or macOS")
 
 
 def _watching(live: str | None, output: Lines) -> Callable[[News], None] | None:

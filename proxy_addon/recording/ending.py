@@ -13,6 +13,8 @@ logger = logs.logger(__name__)
 
 CLOSE_S = 1.0
 """How long the journal may take for its last entries, whose disk may hang."""
+FILE_S = 2.0
+"""How much of the time for stopping is kept for ingest where there are workers."""
 STOP_S = 8.5
 """How long all may take, from the signal on: requests in flight, then the journal, then ingest. Ten seconds are promised."""
 
@@ -24,17 +26,19 @@ def settle(counts: Counts, filed: Filed, folder: Path) -> bool:
         counts: The books of the recorder, which has ended.
         folder: Where its journal is.
     """
-    waiting = 0 if filed.is_all else min(max(0, counts.journaled - filed.count - filed.refused), filed.waiting)
-    stored = counts.journaled - waiting - filed.refused
+    ours = 0 if filed.is_all else min(max(0, counts.journaled - filed.count - filed.refused), filed.waiting)
+    stored = counts.journaled - ours - filed.refused
+    if filed.is_all:
+        stored = max(stored, filed.count)  # a worker that was killed has not told all that it journaled
     lost = counts.dropped + filed.refused
-    if waiting:
+    if filed.waiting:
         because = f" because {filed.reason}" if filed.reason else ""
         logger.error(
-            f"{waiting} exchanges wait in {folder}{because}; the next recording into this store files them, or "
+            f"{filed.waiting} exchanges wait in {folder}{because}; the next recording into this store files them, or "
             "'sessiontape db drain'"
         )
     judging = f"; judging failed {filed.failures} times" if filed.failures else ""
-    is_complete = not waiting and not lost
+    is_complete = not filed.waiting and not lost
     level = logging.INFO if is_complete and not filed.failures else logging.WARNING
     logger.log(level, f"{stored} exchanges stored, {lost} lost{judging}")
     return is_complete

@@ -30,12 +30,14 @@ logger = logs.logger(__name__)
 
 READY_S = 30.0
 """How long ingest may take until it has looked at the store."""
-STANDSTILL_S = 2.5
+STANDSTILL_S = 4.0
 """At the end, how long to wait for what the journal holds to be filed while nothing of it is."""
 AGAIN_S = (0.2, 5.0)
 """First and longest pause before ingest is started again."""
 _BUSY_S = 0.05
 """Pause before looking again at an ingest of another recorder that cannot be reached: it is starting or ending."""
+_EXACTLY = 10_000
+"""Up to how many entries that wait in a folder are read at the end, to tell exchanges from what only counts them."""
 _LAST_S = 1.0
 """How much of the time for ending is kept for the process to end in."""
 _NICE = 5
@@ -130,7 +132,7 @@ class Filed:
 
     Attributes:
         is_all: Whether all that was in the journal at the end is filed.
-        waiting: Otherwise, how many entries wait in the folder.
+        waiting: Otherwise, how many exchanges wait in the folder, those of other recorders included; of very many, about.
         count: Exchanges of this run that are in the store, as far as ingest has said.
         refused: Exchanges that the store did not take.
         failures: How often judging failed.
@@ -304,10 +306,9 @@ class Ingesting:
         self._is_cut.set()
         is_all = isinstance(answer, channel.Flushed)
         self._end_child(until_s - time.monotonic(), is_busy=not is_all)
-        left = None if is_all else reading.waiting(self.folder)
         return Filed(
-            is_all=left is None,
-            waiting=0 if left is None else left.entries,
+            is_all=is_all,
+            waiting=0 if is_all else _waiting(self.folder),
             count=self._filed,
             refused=0 if self._counts is None else self._counts.refused,
             failures=0 if self._counts is None else self._counts.failures,
@@ -349,6 +350,15 @@ class Ingesting:
                 child.wait()
         _closed(child)
         self._child = None
+
+
+def _waiting(folder: Path) -> int:
+    left = reading.waiting(folder)
+    if left is None:
+        return 0
+    if left.entries > _EXACTLY:
+        return left.entries
+    return sum(held.exchanges for held in reading.held_of(folder).values())
 
 
 def _said(child: Child) -> dict[str, Any]:

@@ -28,6 +28,7 @@ ENGINE_HELP = (
 )
 MAX_BODY = 10 * 1024 * 1024
 MAX_BODY_HELP = "How many bytes of a body are recorded; the rest passes, and its length and hash are recorded. Not with --engine hooks."
+WORKERS_HELP = "How many processes share the port, for more requests than one processor core can carry."
 LOSS = ("go-on", "stop")
 LOSS_HELP = "What to do when an exchange is lost because no disk takes it: go on forwarding, or stop."
 JOURNAL_HELP = (
@@ -64,6 +65,7 @@ class RecordOptions:
         stops_on_loss: Whether the recorder ends when an exchange is lost.
         engine: One of `ENGINES`.
         max_body: How many bytes of a body the lane records.
+        workers: How many processes share the port.
     """
 
     upstream: ServerUrl | None
@@ -85,3 +87,4 @@ class RecordOptions:
     stops_on_loss: bool = False
     engine: str = "auto"
     max_body: int = MAX_BODY
+    workers: int = 1

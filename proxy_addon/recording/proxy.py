@@ -9,11 +9,14 @@ import asyncio
 import ipaddress
 import logging
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Self
 
 from mitmproxy import exceptions, log
 from mitmproxy.addons.core import Core
@@ -30,13 +33,14 @@ from proxy_addon.core.news import News
 from proxy_addon.core.wording import suggestion
 from proxy_addon.errors import RecorderError, SettingsError
 from proxy_addon.journal.entries import About
+from proxy_addon.journal.writing import Counts
 from proxy_addon.process import logs, signals
 from proxy_addon.process.logs import TOLD
 from proxy_addon.process.sockets import cannot_listen, in_url
 from proxy_addon.recording.announcing import Announcing
 from proxy_addon.recording.at_rest import AtRest
 from proxy_addon.recording.crowds import Crowds, raise_open_files
-from proxy_addon.recording.ending import CLOSE_S, STOP_S, settle
+from proxy_addon.recording.ending import CLOSE_S, FILE_S, STOP_S, settle
 from proxy_addon.recording.hooks import Tape
 from proxy_addon.recording.ingesting import Hearing, Ingesting, folder_of
 from proxy_addon.recording.internals import listen_for_many
@@ -49,6 +53,7 @@ from proxy_addon.recording.notices import Notices
 from proxy_addon.recording.options import RecordOptions
 from proxy_addon.recording.recorder import Recorder, about_of
 from proxy_addon.recording.standing import Lookout, Told
+from proxy_addon.recording.workers import COUNTED_S, Order, Supervisor, end_with, reserved
 from storage.engine import Store
 
 logger = logs.logger(__name__)
@@ -96,7 +101,8 @@ def serve(
         StorageError: The store cannot be used.
         RecorderError: The proxy could not start.
     """
-    return asyncio.run(_serve(options, ready, watch, stored))
+    serve_all = _serve if options.workers == 1 else _supervise
+    return asyncio.run(serve_all(options, ready, watch, stored))
 
 
 async def _serve(
@@ -107,63 +113,187 @@ async def _serve(
 ) -> bool:
     store = Store(options.store_url)
     _check_address(options)
-    modes = _modes(options)
-    at_rest = AtRest(options.pseudonymiser)
-    startup = _Startup(lambda: ready(_listening(master, options)))
-    startup.install()
-    notices = Notices(options.upstream, at_rest)
-    connections = logging.getLogger(_CONNECTIONS)
-    ends_s: float | None = None
-
-    def end() -> None:
-        nonlocal ends_s
-        ends_s = ends_s or time.monotonic()
-        master.shutdown()
-
-    try:
-        master = Master(Options())
-        server = Proxyserver()
-        about = _about(options)
-        loops = Loops(about.run, server.listen_addrs)
-        tape = Tape(is_told=True)
-        master.addons.add(
-            *(Core(), server, NextLayer(), _TlsConfig(), DisableH2C(), DnsResolver()),
-            *(notices, tape, Announcing(), startup),
-        )
-        _configure(master, options, modes)
+    about = _about(options)
+    with Proxy(options, about, ready) as proxy:
         folder = folder_of(store, options.journal)
-        judge = Judge(options.policy, at_rest, options.store_url)
-        hearing = Hearing(filed=stored, news=watch, learned=judge.learn if options.reject_invalid else None)
+        hearing = Hearing(filed=stored, news=watch, learned=proxy.judge.learn if options.reject_invalid else None)
         ingesting = Ingesting(folder, options.store_url, about.run, hearing, keep_days=options.keep_days)
         await asyncio.to_thread(ingesting.start)
         try:
-            if options.reject_invalid:
-                await asyncio.to_thread(judge.learn)
-            is_durable = options.durability == "commit"
-            lost = end if options.stops_on_loss else None
-            meter = None if options.metrics is None else Meter()
-            recorder = Recorder(folder, about, at_rest, judge, is_durable=is_durable, lost=lost, meter=meter)
-            lanes = _lanes(options, recorder, notices, loops, server)
-            tape.use(recorder, loops, lanes)
-            if lanes is not None:
-                master.addons.add(lanes)
-            master.addons.add(Crowds(raise_open_files(), lanes.make_room if lanes is not None else lambda: False))
-            listen_for_many(share_port=False)
-            try:
-                if any(mode.startswith("wireguard") for mode in modes):
-                    logging.getLogger(_LOUD_WITH_WIREGUARD).setLevel(logging.INFO)
-                connections.addFilter(notices.warned)
-                async with _metrics(options, lambda: [recorder.standing()], ingesting):
-                    with signals.calling_on_signals(end):
-                        await master.run()
-            finally:
-                counts = await asyncio.to_thread(recorder.close, CLOSE_S)
+            lost = proxy.end if options.stops_on_loss else None
+            async with _metrics(options, proxy.standing, ingesting):
+                with signals.calling_on_signals(proxy.end):
+                    counts = await proxy.carry(folder, lost)
         finally:
-            filed = await asyncio.to_thread(ingesting.end, STOP_S - (time.monotonic() - (ends_s or time.monotonic())))
+            took_s = time.monotonic() - proxy.ended_s if proxy.ended_s is not None else 0.0
+            filed = await asyncio.to_thread(ingesting.end, STOP_S - took_s)
         return settle(counts, filed, folder)
-    finally:
-        connections.removeFilter(notices.warned)
-        startup.uninstall()
+
+
+async def _supervise(
+    options: RecordOptions,
+    ready: Callable[[list[Listening]], None],
+    watch: Callable[[News], None] | None,
+    stored: Callable[[], None] | None,
+) -> bool:
+    store = Store(options.store_url)
+    _check_address(options)
+    about = _about(options)
+    with Proxy(options, about, ready):
+        pass  # its options are right, and the CA that the workers read exists
+    host, port = options.listen
+    ends = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    with reserved(_address(host), port) as keeping:
+        shared = replace(options, listen=(host, keeping.getsockname()[1]))
+        folder = folder_of(store, options.journal)
+        order = Order(options=shared, about=about, folder=folder)
+        supervisor = Supervisor(order, options.workers, lambda: loop.call_soon_threadsafe(ends.set))
+        hearing = Hearing(filed=stored, news=watch, learned=supervisor.learn if options.reject_invalid else None)
+        ingesting = Ingesting(folder, options.store_url, about.run, hearing, keep_days=options.keep_days)
+        await asyncio.to_thread(ingesting.start)
+        until_s = None
+        try:
+            try:
+                async with _metrics(options, supervisor.standing, ingesting):
+                    with signals.calling_on_signals(ends.set):
+                        ready(await asyncio.to_thread(supervisor.start))
+                        await ends.wait()
+            finally:
+                until_s = time.monotonic() + STOP_S
+                counts = await asyncio.to_thread(supervisor.end, until_s - FILE_S)
+        finally:
+            left_s = until_s - time.monotonic() if until_s is not None else STOP_S
+            filed = await asyncio.to_thread(ingesting.end, left_s)
+    return settle(counts, filed, folder)
+
+
+async def carry(
+    order: Order,
+    ready: Callable[[list[Listening]], None],
+    counted: Callable[[Counts, Told], None],
+    supervisor: Connection,
+) -> None:
+    """Be a worker: carry traffic until SIGTERM, or until the supervisor has gone.
+
+    Args:
+        counted: Called with the books once a second, when the first exchange is lost, and at the end.
+
+    Raises:
+        SessiontapeError: The proxy could not start.
+    """
+    with Proxy(order.options, order.about, ready) as proxy:
+
+        def count() -> None:
+            if proxy.recorder is not None:
+                counted(proxy.recorder.counts(), proxy.recorder.standing())
+
+        async def keep_counting() -> None:
+            while True:
+                await asyncio.sleep(COUNTED_S)
+                count()
+
+        threading.Thread(target=end_with, args=(supervisor, proxy.judge.learn), daemon=True).start()
+        counting = asyncio.create_task(keep_counting())
+        with signals.calling_on_signals(proxy.end):
+            counts = await proxy.carry(order.folder, count, share_port=True)
+        counting.cancel()
+        counted(counts, *proxy.standing())
+
+
+class Proxy:
+    """mitmproxy with our addons, as a process of a recorder has it; a context manager.
+
+    Attributes:
+        judge: Judges requests that may be refused.
+        recorder: Writes what is recorded; None before `carry`.
+        ended_s: When `end` was called, by the monotonic clock; None if it was not.
+    """
+
+    def __init__(self, options: RecordOptions, about: About, ready: Callable[[list[Listening]], None]) -> None:
+        """Set it up, without a connection or a journal yet. Call it in the event loop.
+
+        Raises:
+            SettingsError: An option does not exist or is invalid.
+        """
+        self._options, self._about = options, about
+        self._modes = _modes(options)
+        self._at_rest = AtRest(options.pseudonymiser)
+        self.judge = Judge(options.policy, self._at_rest, options.store_url)
+        self.recorder: Recorder | None = None
+        self.ended_s: float | None = None
+        self._startup = _Startup(lambda: ready(_listening(self._master, options)))
+        self._notices = Notices(options.upstream, self._at_rest)
+        self._server = Proxyserver()
+        self._loops = Loops(about.run, self._server.listen_addrs)
+        self._tape = Tape(is_told=True)
+        self._master = Master(Options())
+        self._startup.install()
+        try:
+            self._master.addons.add(
+                *(Core(), self._server, NextLayer(), _TlsConfig(), DisableH2C(), DnsResolver()),
+                *(self._notices, self._tape, Announcing(), self._startup),
+            )
+            _configure(self._master, options, self._modes)
+        except BaseException:
+            self._startup.uninstall()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the log as it was."""
+        logging.getLogger(_CONNECTIONS).removeFilter(self._notices.warned)
+        self._startup.uninstall()
+
+    def standing(self) -> list[Told]:
+        """Return how its recorder stands; nothing before `carry`."""
+        return [] if self.recorder is None else [self.recorder.standing()]
+
+    def end(self) -> None:
+        """End `carry`, in good order."""
+        self.ended_s = self.ended_s or time.monotonic()
+        self._master.shutdown()
+
+    async def carry(
+        self, folder: Path, lost: Callable[[], object] | None = None, *, share_port: bool = False
+    ) -> Counts:
+        """Carry traffic, and write it to a journal, until `end` is called; return the books.
+
+        Args:
+            folder: Where the journal is.
+            lost: Called when the first exchange is lost.
+            share_port: Whether other processes listen on the same port.
+
+        Raises:
+            SettingsError: The journal cannot be written.
+            RecorderError: The proxy could not start.
+        """
+        options = self._options
+        if options.reject_invalid:
+            await asyncio.to_thread(self.judge.learn)
+        is_durable = options.durability == "commit"
+        meter = None if options.metrics is None else Meter()
+        recorder = self.recorder = Recorder(
+            folder, self._about, self._at_rest, self.judge, is_durable=is_durable, lost=lost, meter=meter
+        )
+        try:
+            lanes = _lanes(options, recorder, self._notices, self._loops, self._server)
+            self._tape.use(recorder, self._loops, lanes)
+            if lanes is not None:
+                self._master.addons.add(lanes)
+            crowds = Crowds(raise_open_files(), lanes.make_room if lanes is not None else lambda: False)
+            self._master.addons.add(crowds)
+            listen_for_many(share_port=share_port)
+            if any(mode.startswith("wireguard") for mode in self._modes):
+                logging.getLogger(_LOUD_WITH_WIREGUARD).setLevel(logging.INFO)
+            logging.getLogger(_CONNECTIONS).addFilter(self._notices.warned)
+            await self._master.run()
+        finally:
+            counts = await asyncio.to_thread(recorder.close, CLOSE_S)
+        return counts
 
 
 @asynccontextmanager
