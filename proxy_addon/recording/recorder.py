@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from proxy_addon import __version__
@@ -121,11 +122,9 @@ class Recorder:
 
     async def idle(self, within_s: float) -> bool:
         """Wait until nothing is in flight, for at most ``within_s`` seconds; return whether that is so."""
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._is_idle.wait(), max(0.0, within_s))
-        except TimeoutError:
-            return False
-        return True
+        return self._is_idle.is_set()
 
     def put(self, entry: Exchanged, done: Done | None = None) -> None:
         """Write an entry, with its personal values replaced if that is wanted. Never blocks, and never fails.
@@ -135,10 +134,25 @@ class Recorder:
         """
         if self.meter is not None:
             done = self._metered(self.meter, operation_of(entry.request), entry.outcome, done)
-        if self.at_rest.is_on:
-            self._put(exchange_of(entry, self.about), done)
-        else:
+        if not self.at_rest.is_on:
             self._journal.put(entry, done)
+            return
+        try:
+            exchange = exchange_of(entry, self.about)
+        except ValueError:  # what cannot be read cannot be looked through for personal values
+            self.drop(
+                Dropped(
+                    id=entry.id,
+                    received_us=entry.received_us,
+                    method="a request",
+                    path="that is no HTTP",
+                    reason="its personal values cannot be replaced",
+                    upstream=entry.upstream,
+                ),
+                done,
+            )
+        else:
+            self._put(exchange, done)
 
     def put_exchange(self, exchange: Exchange, done: Done | None = None) -> None:
         """Write an exchange, as `put` does."""
