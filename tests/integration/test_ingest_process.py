@@ -235,9 +235,10 @@ def test_a_server_that_hangs_or_refuses_is_waited_for_and_hinders_no_end(store, 
         assert isinstance(client.flush(SOON_S), channel.Flushed)
         with psycopg.connect(admin, autocommit=True) as db:
             backends = [pid for (pid,) in db.execute(find, (database,)) if pid]
-            hanging = [pid for pid in backends if _is_stopped(pid)]
+            assert backends
+            server = int(Path(f"/proc/{backends[0]}/stat").read_text().rpartition(") ")[2].split()[1])
+            hanging = [pid for pid in (server, *backends) if _is_stopped(pid)]
             try:
-                assert hanging
                 journals.write(journal, [journals.entry(each) for each in played(6)[3:]], number=2)
                 assert not isinstance(client.flush(2), channel.Flushed)
                 assert process.end() < ENDS_WITHIN_S
@@ -266,7 +267,7 @@ def test_a_server_that_hangs_or_refuses_is_waited_for_and_hinders_no_end(store, 
 
 
 def _is_stopped(pid: int) -> bool:
-    """Stop a backend of the server, as a machine does that has no memory left."""
+    """Stop a process of the server, as a machine does that has no memory left."""
     try:
         os.kill(pid, signal.SIGSTOP)
     except ProcessLookupError:
