@@ -286,7 +286,7 @@ class Ingesting:
     def _until_it_ends(self) -> str:
         if self._child is None:  # another recorder's
             self._is_cut.wait()
-            return "what filed the recording has ended with the recorder that started it"
+            return "what filed the recording has ended, as another recorder had started it"
         errors = _errors(self._child)
         code = self._child.wait()
         said = f": {errors}" if errors else ""
