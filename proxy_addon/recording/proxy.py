@@ -53,7 +53,7 @@ from proxy_addon.recording.notices import Notices
 from proxy_addon.recording.options import RecordOptions
 from proxy_addon.recording.recorder import Recorder, about_of
 from proxy_addon.recording.standing import Lookout, Told
-from proxy_addon.recording.workers import COUNTED_S, Order, Supervisor, end_with, reserved
+from proxy_addon.recording.workers import COUNTED_S, ENDS_ON_LOSS, Order, Supervisor, end_with, reserved
 from storage.engine import Store
 
 logger = logs.logger(__name__)
@@ -120,7 +120,7 @@ async def _serve(
         ingesting = Ingesting(folder, options.store_url, about.run, hearing, keep_days=options.keep_days)
         await asyncio.to_thread(ingesting.start)
         try:
-            lost = proxy.end if options.stops_on_loss else None
+            lost = proxy.end_on_loss if options.stops_on_loss else None
             async with _metrics(options, proxy.standing, ingesting):
                 with signals.calling_on_signals(proxy.end):
                     counts = await proxy.carry(folder, lost)
@@ -251,6 +251,11 @@ class Proxy:
     def standing(self) -> list[Told]:
         """Return how its recorder stands; nothing before `carry`."""
         return [] if self.recorder is None else [self.recorder.standing()]
+
+    def end_on_loss(self) -> None:
+        """Say that the recorder ends because an exchange was lost, and end."""
+        logger.error(ENDS_ON_LOSS)
+        self.end()
 
     def end(self) -> None:
         """End `carry`, in good order."""

@@ -35,6 +35,7 @@ READY_S = 30.0
 """How long a worker may take until it accepts connections."""
 COUNTED_S = 1.0
 """How often a worker tells its books."""
+ENDS_ON_LOSS = "the recorder ends because an exchange was lost, as --on-loss stop wants"
 AGAIN_S = 1.0
 """How long to wait before a worker is started that takes the place of one that died early."""
 
@@ -246,7 +247,8 @@ class Supervisor:
         match said:
             case Said(level=level, text=text):
                 logger.log(level, text)
-            case Counted(counts=counts) if counts.dropped and self._order.options.stops_on_loss:
+            case Counted(counts=counts) if counts.dropped and self._order.options.stops_on_loss and not self._is_ending:
+                logger.error(ENDS_ON_LOSS)
                 self._end()
             case Ready() | SessiontapeError():
                 with self._changed:
