@@ -52,7 +52,11 @@ class Reaching:
             from storage import migrate  # noqa: PLC0415  # Alembic takes a second, and is hardly ever needed
 
             with closing(Store(self._url)) as patient:  # a migration of much data takes as long as it takes
-                migrate.upgrade(patient)
+                try:
+                    migrate.upgrade(patient)
+                except SessiontapeError:
+                    self.store.leave_as_it_is()  # it may be another program's
+                    raise
         self._is_prepared = True
 
     def _is_ready(self) -> bool:

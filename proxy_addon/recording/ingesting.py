@@ -36,6 +36,8 @@ AGAIN_S = (0.2, 5.0)
 """First and longest pause before ingest is started again."""
 _BUSY_S = 0.05
 """Pause before looking again at an ingest of another recorder that cannot be reached: it is starting or ending."""
+_SURE_S = 0.7
+"""How long after ingest has said at the end that the store is away it is asked once more; it tries again by then."""
 _EXACTLY = 10_000
 """Up to how many entries that wait in a folder are read at the end, to tell exchanges from what only counts them."""
 _LAST_S = 1.0
@@ -317,11 +319,16 @@ class Ingesting:
 
     def _flush(self, until_s: float) -> channel.Flushed | channel.Away | None:
         """Have all filed that was journaled, for as long as there is time, and something becomes of it."""
+        is_sure = False
         while self._client is not None:
             if self._is_cut.is_set() and not self._is_back(until_s):
                 break
             filed = self._filed
             answer = self._client.flush(max(0.1, min(STANDSTILL_S, until_s - time.monotonic())))
+            if isinstance(answer, channel.Away) and not is_sure and time.monotonic() + _SURE_S < until_s:
+                is_sure = True  # a store in the place of another one is only found at the second attempt
+                time.sleep(_SURE_S)
+                continue
             if answer is not None or self._filed == filed or time.monotonic() > until_s:
                 return answer
         return None
