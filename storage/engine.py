@@ -251,6 +251,10 @@ class Store:
                 Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
 
+    def disconnect(self) -> None:
+        """Close the connections that nobody uses at the moment; whoever uses the store next gets a new one."""
+        self._engine.dispose()
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()

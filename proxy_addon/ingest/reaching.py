@@ -106,6 +106,7 @@ class Reaching:
     def failed(self, error: Exception) -> None:
         """Note that the store cannot be used; tell it once until it can."""
         self._has_to_look = True
+        self.store.disconnect()  # SQLite cannot write through a connection that it opened when the file was read-only
         reason = str(error)
         if self.away is None:
             self._since_s = time.monotonic()
