@@ -40,6 +40,8 @@ _SURE_S = 0.7
 """How long after ingest has said at the end that the store is away it is asked once more; it tries again by then."""
 _EXACTLY = 10_000
 """Up to how many entries that wait in a folder are read at the end, to tell exchanges from what only counts them."""
+_LEFT_S = 2.0
+"""How long an ingest that has filed all may take to end by itself; after that, others are taken to need it."""
 _LAST_S = 1.0
 """How much of the time for ending is kept for the process to end in."""
 _NICE = 5
@@ -349,7 +351,7 @@ class Ingesting:
             if is_busy:
                 child.terminate()
             try:
-                child.wait(max(0.1, within_s))
+                child.wait(max(0.1, within_s if is_busy else min(within_s, _LEFT_S)))
             except subprocess.TimeoutExpired:
                 if not is_busy:
                     return
