@@ -1,5 +1,5 @@
 # Every target sets up what it needs: a Python >= 3.12 is found or fetched, .venv is made from the lock.
-.PHONY: help demo run test check bench fuzz docs coverage mutants
+.PHONY: help demo run test check faults bench fuzz docs coverage mutants
 .DEFAULT_GOAL := check
 BIN := .venv/bin
 
@@ -26,6 +26,10 @@ check: .venv/.ok          ## run the fast static checks; what 'make' alone does
 test: check               ## run all checks and tests, a real PostgreSQL included
 	sh bin/test
 
+# tests/faults with the numbers that docs/guarantees.md names; each test prints its seed and figures.
+faults: .venv/.ok         ## kill, hang and fill up what there is, 50 times; half an hour
+	$(BIN)/pytest tests/faults --all-rounds -rP
+
 coverage: .venv/.ok       ## tell which branches the tests take, in our processes too
 	$(BIN)/pytest -n auto --cov --cov-report=term
 
@@ -38,7 +42,7 @@ mutants: .venv/.ok        ## tell how many mutants the unit tests notice; takes 
 bench: .venv/.ok          ## measure speed, as ratios to a peer in the same run
 	$(BIN)/python -m benchmarks
 
-fuzz: .venv/.ok           ## send 200,000 broken bodies to the rules, and 1,000,000 broken streams to the lane
+fuzz: .venv/.ok           ## send broken bodies to the rules, and broken streams to the lane
 	$(BIN)/python -m tests.fuzz
 	$(BIN)/python -m tests.fuzz_lane
 

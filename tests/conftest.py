@@ -26,6 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="only what runs on every Python and with the lowest versions: unit and property tests, and those marked",
     )
+    parser.addoption("--all-rounds", action="store_true", help="tests/faults: as many rounds as 'make faults'")
+    parser.addoption("--fault-seed", type=int, help="tests/faults: the seed that a failed test has printed")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

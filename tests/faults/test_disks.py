@@ -1,0 +1,96 @@
+"""Disks that are full: traffic goes on, what can be kept is kept, and what is lost is counted and named, once."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+from tests.builders import body, event_dict
+from tests.faults import books, raw
+from tests.faults.disks import disk
+from tests.faults.servers import Recorder
+from tests.faults.stage import Stage
+
+LOST = re.compile(r"\blost: (\S+) (\S+) of ")
+SLOW_S = 5.0
+"""Two megabytes through a machine that runs other tests."""
+
+
+def big(id: str) -> bytes:
+    """Return a request of two megabytes."""
+    events = [event_dict("sessionStart"), event_dict("play", customMetadata={"id": id, "x": "y" * 2_000_000})]
+    return raw.post("/api/v1/downloaded", body(events))
+
+
+def send_big(proxy: Recorder, count: int) -> None:
+    """Send so many megabytes, twice; each is answered soon."""
+    with raw.device(proxy.port) as device:
+        for number in range(count):
+            began_s = time.monotonic()
+            device.send(big(f"big-{number}"))
+            assert device.message().startswith(b"HTTP/1.1 204")
+            assert time.monotonic() - began_s < SLOW_S
+
+
+def test_a_full_journal_costs_no_answer_and_what_memory_cannot_hold_is_named(stage: Stage, tmp_path: Path) -> None:
+    store_url = f"sqlite:///{tmp_path / 'tape.db'}"
+    with (
+        disk(tmp_path / "journal", size_mib=200) as journal,
+        stage.recorder(store_url, "--journal", str(journal.folder)) as proxy,
+    ):
+        with stage.playing(proxy) as notes:
+            time.sleep(0.3)
+            journal.fill()
+            time.sleep(0.3)
+            send_big(proxy, 50)  # memory holds 64 MiB
+            time.sleep(0.3)
+            journal.free()
+            time.sleep(2)  # what memory holds is tried again twice a second
+        books.drain(store_url)
+        proxy.stop(2)
+    assert not notes.refused
+    assert not notes.unsure
+    lost = LOST.findall(proxy.output)
+    found = books.assert_balanced(store_url)
+    assert 0 < found.dropped == len(lost)
+    assert found.seen == len(stage.theatre.upstream.received)
+    missing = notes.answered.keys() - {row.id for row in books.rows(store_url)}
+    assert len(missing) + sum(path == "/api/v1/downloaded" for _, path in lost) == found.dropped
+
+
+def test_what_a_full_store_cannot_take_waits_in_the_journal(stage: Stage, tmp_path: Path) -> None:
+    with disk(tmp_path / "store", size_mib=8) as full:
+        store_url = f"sqlite:///{full.folder / 'tape.db'}"
+        with stage.recorder(store_url, "--journal", str(tmp_path / "journal")) as proxy:
+            with stage.playing(proxy) as notes:
+                time.sleep(0.3)
+                full.fill()
+                time.sleep(stage.scale.outage_s)
+                full.free()
+                time.sleep(0.3)
+            books.drain(store_url)
+            proxy.stop()
+        assert stage.assert_kept(notes, store_url).dropped == 0
+    assert notes.slowest_s() < stage.scale.slow_s + notes.machine_s()
+    assert not LOST.search(proxy.output)
+
+
+def test_a_disk_that_is_full_for_store_and_journal_loses_nothing_that_memory_holds(
+    stage: Stage, tmp_path: Path
+) -> None:
+    with disk(tmp_path / "both", size_mib=8) as full:
+        store_url = f"sqlite:///{full.folder / 'tape.db'}"
+        with stage.recorder(store_url) as proxy:
+            with stage.playing(proxy) as notes:
+                time.sleep(0.3)
+                full.fill()
+                time.sleep(stage.scale.outage_s)
+                full.free()
+                time.sleep(0.3)
+            time.sleep(1)  # what memory held is tried again twice a second
+            books.drain(store_url)
+            proxy.stop()
+        assert stage.assert_kept(notes, store_url).dropped == 0
+    assert notes.slowest_s() < stage.scale.slow_s + notes.machine_s()
+    assert not LOST.search(proxy.output)

@@ -1,0 +1,50 @@
+"""What is found in a journal at a start: whatever it is, what can be read is filed, and nothing is thrown away."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+from tests.faults import books
+from tests.faults.servers import journal_of
+from tests.faults.stage import Stage
+from tests.faults.test_outages import locked
+
+
+def test_what_is_whole_of_a_damaged_journal_is_filed_and_the_rest_is_set_aside(stage: Stage, sqlite_url: str) -> None:
+    journal = journal_of(sqlite_url)
+    with stage.recorder(sqlite_url) as proxy:
+        with locked(Path(sqlite_url.removeprefix("sqlite:///"))):
+            with stage.playing(proxy) as notes:
+                time.sleep(1)
+            proxy.kill()
+            proxy.kill_ingest()
+        (segment,) = journal.glob("*.tape")
+        newer = journal / "00ff.000.000001.tape"
+        newer.write_bytes(segment.read_bytes())
+        with closing(sqlite3.connect(newer)) as db:
+            db.execute("PRAGMA user_version = 999")
+        unready = journal / f"{segment.stem}9.tape.new"
+        unready.write_bytes(b"not ready")
+        spoil(segment.with_name(f"{segment.name}-wal"))
+        proxy.start()
+        books.drain(sqlite_url)
+        proxy.stop()
+    stored = {row.id for row in books.rows(sqlite_url)}
+    assert 0 < len(stored & notes.answered.keys()) < len(notes.answered)
+    assert [path.name for path in (journal / "aside").glob("*.tape")] == [segment.name]
+    assert f"{segment.name} is damaged" in proxy.output
+    assert newer.exists()
+    assert "newer version" in proxy.output
+    assert not unready.exists()
+    assert "Traceback" not in proxy.output
+
+
+def spoil(path: Path) -> None:
+    """Change every byte of a page in the middle of what is in use of a log."""
+    data = bytearray(path.read_bytes())
+    middle = len(data.rstrip(b"\0")) // 2
+    data[middle : middle + 4096] = bytes(each ^ 0xFF for each in data[middle : middle + 4096])
+    path.write_bytes(data)

@@ -1,0 +1,41 @@
+"""Several recorders on one store: all is stored once."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+
+from tests.faults import books
+from tests.faults.load import Notes
+from tests.faults.stage import Stage
+
+PLAYERS = 4
+"""Of each recorder."""
+
+
+def through(stage: Stage, store_url: str, recorders: int, exchanges: int) -> tuple[Notes, float]:
+    """Send so many exchanges through so many recorders; return what players noted and the exchanges a second."""
+    with ExitStack() as running:
+        proxies = [running.enter_context(stage.recorder(store_url)) for _ in range(recorders)]
+        notes, took_s = stage.theatre.play(
+            [proxy.port for proxy in proxies], players=PLAYERS * recorders, requests=exchanges
+        )
+        books.drain(store_url)
+        for proxy in proxies:
+            proxy.stop()
+    assert len(notes.answered) == exchanges
+    return notes, exchanges / took_s
+
+
+def test_recorders_that_share_a_store_lose_nothing(stage: Stage, store_url: str) -> None:
+    notes, _ = through(stage, store_url, stage.scale.recorders, stage.scale.exchanges)
+    stage.assert_kept(notes, store_url)
+
+
+@pytest.mark.all_rounds
+def test_eight_recorders_are_not_slower_than_one(stage: Stage, sqlite_url: str) -> None:
+    _, one = through(stage, sqlite_url, 1, 20_000)
+    _, eight = through(stage, sqlite_url, 8, 20_000)
+    print(f"one {one:.0f}/s, eight {eight:.0f}/s")
+    assert eight > 0.9 * one
