@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import shutil
 import statistics
@@ -79,8 +80,8 @@ def _read(told: str) -> Load:
     return Load(
         requests=int(match[1]),
         seconds=float(match[2]) * _MS[match[3]] / 1e3,
-        p50_ms=latency[50],
-        p99_ms=latency[99],
+        p50_ms=latency.get(50, math.nan),  # wrk has none if nothing was answered
+        p99_ms=latency.get(99, math.nan),
         failed=sum(failed),
     )
 
