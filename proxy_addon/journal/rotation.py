@@ -41,6 +41,7 @@ class Rotation:
         self._number = max((name.number for name in self._own_names()), default=0)
         self._next: _Next | None = None
         self._last: Path | None = None
+        self._removed: list[tuple[int, bytes]] = []
         self._look_at_s = 0.0
         self._is_low = False
 
@@ -59,6 +60,9 @@ class Rotation:
             self.write(entries[half:])
             return
         current = self._current
+        if current is not None and not current.path.exists():
+            self._rescue(current)
+            current = None
         if current is not None:
             if current.used >= self._limit and (self._next is None or self._next.is_over):
                 current = self._rotate(current)
@@ -90,6 +94,8 @@ class Rotation:
         try:
             following = self._begin()
         except (OSError, sqlite3.Error) as e:
+            if self._current is None:
+                raise
             self._limit = current.used + self._segment_bytes // _FIRST
             logger.warning(f"there is no room for the next segment of the journal in {self._folder}: {plain(e)}")
             return current
@@ -115,6 +121,17 @@ class Rotation:
         else:
             logger.warning(f"the journal's segment {segment.path.name} is given up: {plain(error)}")
 
+    def _rescue(self, segment: segments.Growing) -> None:
+        """Leave a segment whose file somebody has removed; what is in it is written again, in case it was not filed."""
+        self._current = None
+        try:
+            self._removed = segment.rows()
+        except (OSError, sqlite3.Error) as e:
+            logger.error(f"the journal's segment {segment.path.name} was removed, and cannot be read: {plain(e)}")  # noqa: TRY400
+        else:
+            logger.warning(f"the journal's segment {segment.path.name} was removed; it is written again")
+        segment.close()
+
     def _begin(self) -> segments.Growing:
         following, self._next = self._next, None
         path = following.take() if following is not None else None
@@ -124,7 +141,13 @@ class Rotation:
         try:
             segments.publish(path, durable=self._durable)
             growing = segments.Growing(path, durable=self._durable)
-        except (OSError, sqlite3.Error):
+            for count, x in self._removed:
+                growing.append(count, x)
+            self._removed = []
+        except (OSError, sqlite3.Error) as e:
+            if self._current is not None and path.exists():
+                # Whoever reads may have seen it, takes the one before it for finished, and deletes that.
+                self._give_up(self._current, e)
             with suppress(OSError):
                 segments.delete(segments.beside(path, segments.NEW))
                 segments.delete(path)

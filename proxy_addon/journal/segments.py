@@ -26,6 +26,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from contextlib import closing, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -181,6 +182,15 @@ class Growing:
         self._execute("INSERT INTO entries VALUES (?, ?, ?)", (self.count + count, zlib.crc32(x), x))
         self.count += count
         self.used += FRAME_BYTES + len(x) + (len(x) >> 2)
+
+    def rows(self) -> list[tuple[int, bytes]]:
+        """Return what was committed: how many encoded entries, and they. Possible also if the file was removed.
+
+        Raises:
+            sqlite3.Error: It cannot be read.
+        """
+        rows = self._db.execute("SELECT n, x FROM entries ORDER BY n").fetchall()
+        return [(n - before, x) for (before, _), (n, x) in pairwise([(0, b""), *rows])]
 
     def close(self) -> None:
         """Close the file; the log stays."""

@@ -7,6 +7,7 @@ in memory, up to a bound, until the disk takes them again.
 
 from __future__ import annotations
 
+import errno
 import queue
 import secrets
 import sqlite3
@@ -140,7 +141,9 @@ class Journal:
         self._unnoted: deque[Dropped] = deque()
         self._away: Exception | None = None
         self._away_since_s = self._retry_at_s = 0.0
+        self._about = about
         self._lock = _lock(folder, about)
+        self._alive = Path(self._lock.lock_file)
         self._rotation = Rotation(folder, about, durable=durable, segment_bytes=segment_bytes)
         try:
             self._rotation.write([self._count()])
@@ -265,6 +268,8 @@ class Journal:
         self._tell(dones, self._away)
 
     def _write(self, exchanges: Sequence[Exchanged]) -> None:
+        if not self._alive.exists():
+            raise FileNotFoundError(errno.ENOENT, "its files were removed")
         entries: list[Entry] = [*exchanges]
         if time.monotonic() >= self._count_at_s:
             entries.append(self._count(len(exchanges)))
@@ -316,6 +321,10 @@ class Journal:
     def _try_again(self) -> None:
         """Write what was kept; if all of it could be written, the outage is over."""
         try:
+            if not self._alive.exists():  # without it, what is written counts as finished
+                folders.prepare(self._folder)
+                self._lock.release()
+                self._lock = _lock(self._folder, self._about)
             while self._kept:
                 part = list(islice(self._kept, BATCH))
                 self._write(part)
@@ -389,7 +398,7 @@ class Journal:
             self._rotation.write([self._count(is_end=True)])
         self._rotation.close()
         with suppress(OSError):  # Windows does not delete what is open
-            Path(self._lock.lock_file).unlink()
+            self._alive.unlink()
         self._lock.release()
 
     def _drop_kept(self, reason: str) -> None:

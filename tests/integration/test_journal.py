@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import queue
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -21,7 +23,7 @@ import pytest
 from proxy_addon.errors import SettingsError
 from proxy_addon.journal import channel, folders, segments
 from proxy_addon.journal.entries import About, Counted, Dropped, Entry, Exchanged
-from proxy_addon.journal.reading import Folder, waiting
+from proxy_addon.journal.reading import Folder, is_alive, waiting
 from proxy_addon.journal.writing import Journal, Make, Refused
 
 WRITER = """
@@ -336,6 +338,51 @@ def test_a_writer_whose_disk_hangs_is_left_and_what_it_had_is_lost_by_name(tmp_p
     assert journal.counts() == journal.counts()
     assert journal.counts().dropped == 3
     assert sum("lost: POST /" in record.getMessage() for record in caplog.records) == 3
+
+
+def test_a_folder_that_is_removed_is_missed_and_what_was_in_it_is_written_again(look_into, tmp_path, caplog):
+    told: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    folder = tmp_path / "journal"
+    with writing(folder, on_trouble=told.put) as journal:
+        for number in range(3):
+            assert put(journal, exchanged(number)) is None
+        shutil.rmtree(folder)
+        assert isinstance(put(journal, exchanged(3)), FileNotFoundError), "its answer does not wait"
+        assert told.get(timeout=5) == "its files were removed"
+        assert told.get(timeout=5) is None
+        assert put(journal, exchanged(4)) is None
+        assert is_alive(folder, "r.000")
+        for path in folder.glob("*.tape*"):
+            path.unlink()
+        assert put(journal, exchanged(5)) is None
+        assert journal.counts().dropped == 0
+    assert numbers(read(look_into(folder))[0]) == [0, 1, 2, 3, 4, 5]
+    assert sum("is written again" in record.getMessage() for record in caplog.records) == 2
+
+
+def test_nothing_is_added_to_a_segment_that_a_reader_may_take_for_finished(look_into, tmp_path, monkeypatch):
+    publish = segments.publish
+
+    def fails(path: Path, *, durable: bool) -> None:
+        publish(path, durable=durable)
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with writing(tmp_path, segment_bytes=2**16) as journal:
+        folder = look_into(tmp_path)
+        (writer,) = folder.look()
+        (first,) = writer.segments
+        with monkeypatch.context() as patched:
+            patched.setattr(segments, "publish", fails)
+            number = 0
+            while put(journal, exchanged(number, bytes(1000))) is None:
+                number += 1
+        while first.more():
+            pass
+        for again in range(5):
+            put(journal, exchanged(number + 1 + again))
+        assert first.more() == []
+    rest = numbers(read(folder)[0])
+    assert rest == list(range(number, number + 6)), "the others are in the next one"
 
 
 @pytest.mark.parametrize("is_in", ["file", "row", "log"])
