@@ -63,9 +63,10 @@ _NO_FILTERS = Filters()
 def conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnElement[bool]] | None:
     """Return the conditions that a session's row has to meet; None if no row can."""
     found: list[ColumnElement[bool]] = []
-    timed_out = or_(
-        SessionRow.last_event_at <= now - filters.idle_timeout, SessionRow.playhead_moved_at <= now - PLAYHEAD_TIMEOUT
-    )
+    idle_since, stalled_since = now - filters.idle_timeout, now - PLAYHEAD_TIMEOUT
+    timed_out = or_(SessionRow.last_event_at <= idle_since, SessionRow.playhead_moved_at <= stalled_since)
+    # Not ~timed_out: for a negated condition, no database looks into the index with the last event.
+    alive = and_(SessionRow.last_event_at > idle_since, SessionRow.playhead_moved_at > stalled_since)
     if filters.name is not None:
         found.append(SessionRow.recording == filters.name)
     if filters.since is not None:
@@ -73,7 +74,7 @@ def conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnEl
     if filters.until is not None:
         found.append(SessionRow.started_at < filters.until)
     if filters.states:
-        found.append(or_(*(_in_state(state, timed_out) for state in sorted(filters.states))))
+        found.append(or_(*(_in_state(state, timed_out, alive) for state in sorted(filters.states))))
     if filters.with_findings:
         has_findings = SessionRow.has_findings.is_(True)
         found.append(or_(has_findings, _is_unclosed(timed_out)) if filters.unclosed_is_found else has_findings)
@@ -96,11 +97,11 @@ def _is_unclosed(timed_out: ColumnElement[bool]) -> ColumnElement[bool]:
     return and_(never_closed, SessionRow.has_holes.is_(False), SessionRow.events > 0, timed_out)
 
 
-def _in_state(state: SessionState, timed_out: ColumnElement[bool]) -> ColumnElement[bool]:
+def _in_state(state: SessionState, timed_out: ColumnElement[bool], alive: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return `Session.state` as a condition."""
     match state:
         case SessionState.OPEN:
-            return and_(SessionRow.state == SessionState.OPEN.value, ~timed_out)
+            return and_(SessionRow.state == SessionState.OPEN.value, alive)
         case SessionState.EXPIRED:
             return and_(SessionRow.state == SessionState.OPEN.value, timed_out)
         case lasting:
