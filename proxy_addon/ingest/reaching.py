@@ -63,8 +63,10 @@ class Reaching:
         try:
             with self.store.read() as db:
                 return revision.found(db) == revision.REVISION
-        except SessiontapeError:
-            return False
+        except StorageUnavailable:
+            if not self.store.is_sqlite:
+                raise  # whoever is patient with a server that hangs waits without end
+            return False  # there may be no file yet
 
     def look_again(self) -> None:
         """Look whether the store is the one that it was, if the last attempt to use it failed.

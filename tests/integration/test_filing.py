@@ -24,7 +24,7 @@ from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.news import Ended, Found, News, Started
 from proxy_addon.core.sessions import IDLE_TIMEOUT, Session
 from proxy_addon.errors import SchemaOutOfDate, StorageUnavailable
-from proxy_addon.ingest import filing, live
+from proxy_addon.ingest import filing, live, reaching
 from proxy_addon.ingest.draining import drain
 from proxy_addon.ingest.filing import Filer
 from proxy_addon.ingest.keeping import Keeping
@@ -35,6 +35,7 @@ from proxy_addon.journal.reading import Folder, waiting
 from storage import exchanges, findings, losses, migrate, recorders, sessions
 from storage.engine import Store
 from storage.filters import Filters
+from storage.patience import Waits
 from tests import journals
 from tests.builders import BEGIN_MS, SESSION_ID, body, event, event_dict, exchange, response, start
 
@@ -540,6 +541,17 @@ def test_a_store_that_may_only_be_read_is_waited_for(files, store, caplog):
     assert stored(store) == [each.id for each in played()]
     told = [line for line in caplog.messages if "wait in the journal" in line or "is back" in line]
     assert len(told) == 2, "when it went, and when it came back"
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_a_server_that_does_not_answer_is_given_up_before_anything_patient_is_begun(files, store, monkeypatch):
+    monkeypatch.setattr(reaching, "_WAITS", Waits(lock_s=0.3, answer_s=0.3))
+    monkeypatch.setattr(migrate, "upgrade", lambda _: pytest.fail("this would wait as long as the server hangs"))
+    files.again()
+    with psycopg.connect(store.url) as other:
+        other.execute("LOCK TABLE alembic_version")
+        with pytest.raises(StorageUnavailable, match="did not answer"):
+            files.reaching.prepare()
 
 
 def test_damage_and_segments_of_a_newer_version_stop_nothing_else(files, store, caplog):
