@@ -27,7 +27,7 @@ from proxy_addon.ingest.watching import Watcher, of_session
 from proxy_addon.journal import aside
 from proxy_addon.journal.entries import About, Counted, Dropped, Entry, Exchanged
 from proxy_addon.journal.exchanges import exchange_of, origin_form, time_of
-from proxy_addon.journal.reading import MOST, MOST_BYTES, Folder, Segment, Writer
+from proxy_addon.journal.reading import MOST, MOST_BYTES, Folder, Segment, Unreadable, Writer
 from proxy_addon.process import logs
 from proxy_addon.process.failures import Failures
 from storage import exchanges, findings, losses, recorders, saving, schemas, sessions
@@ -260,11 +260,16 @@ class Filer:
         batch, spent = _Batch(), []
         parts: list[list[_Item]] = []
         size = 0
-        self.has_read_all = True
+        self.has_read_all = self._folder.is_whole
         for place in range(len(writers)):
             writer = writers[(place + self._turn) % len(writers)]
             segment = writer.segments[0]
-            entries = segment.more(MOST)
+            try:
+                entries = segment.more(MOST)
+            except Unreadable as e:  # those of the others do not wait for it
+                self._folder.cannot_read(segment.path, e)
+                self.has_read_all = False
+                continue
             self.has_read_all = self.has_read_all and not segment.has_more and len(writer.segments) == 1
             if entries:
                 batch.segments.append(segment)
@@ -278,7 +283,7 @@ class Filer:
                 break
         # The events of a session may have come through several processes. What one has written stays in its order.
         batch.items = [*heapq.merge(*parts, key=_came_at)]
-        self.has_writers = len(spent) < len(writers)
+        self.has_writers = len(spent) < len(writers) or not self._folder.is_whole
         return batch, spent
 
     def _items(self, writer: Writer, segment: Segment, entries: Sequence[Entry]) -> list[_Item]:

@@ -37,6 +37,10 @@ MOST_BYTES = 32 * 2**20
 """How many bytes of entries are read at a time, if they are several."""
 _AGAIN_S = 5.0
 """How long a damaged segment that is still written is left alone."""
+_UNREADABLE_S = 10.0
+"""After how long what the disk does not give counts as damage."""
+_SINGLY_S = 10.0
+"""How long a damaged segment is searched for more at a time."""
 
 _entries = msgspec.msgpack.Decoder(list[Entry]).decode
 
@@ -60,6 +64,10 @@ class Newer(Exception):
     """A segment was written by a newer version."""
 
 
+class Unreadable(OSError):
+    """The disk does not give what is in a segment."""
+
+
 class Segment:
     """A segment that is being read.
 
@@ -72,13 +80,15 @@ class Segment:
         has_more: Whether there were more entries than the last `more` returned.
         size: How many bytes these were.
         damage: What could not be read, as text; None if all could, as far as it has been read.
+        is_given_up: Whether what the disk does not give counts as damage, and is passed over.
     """
 
-    def __init__(self, path: Path, name: segments.Name) -> None:
+    def __init__(self, path: Path, name: segments.Name, *, is_given_up: bool = False) -> None:
         """Open a segment.
 
         Raises:
             Newer: It must be left alone.
+            Unreadable: The disk does not give it; not if it is given up.
             OSError: It cannot be read at the moment.
         """
         self.path = path
@@ -88,6 +98,7 @@ class Segment:
         self.has_more = False
         self.size = 0
         self.damage: str | None = None
+        self.is_given_up = is_given_up
         self._missing: dict[int, int] = {}
         self._again_at_s = 0.0
         self._db: sqlite3.Connection | None = None
@@ -98,7 +109,7 @@ class Segment:
                 self.close()
         except sqlite3.Error as e:
             self.close()
-            _raise_if_passing(e, path)
+            self._raise_if_passing(e)
             self._cannot_be_read(str(e))
             return
         if self._db is None:
@@ -107,9 +118,9 @@ class Segment:
             self.about = msgspec.json.decode(self._db.execute("SELECT x FROM about").fetchone()[0], type=About)
         except sqlite3.Error as e:
             self.close()
-            _raise_if_passing(e, path)
+            self._raise_if_passing(e)
             self._cannot_be_read(str(e))
-        except (TypeError, ValueError) as e:  # no row, or none that is JSON
+        except Exception as e:  # noqa: BLE001  # no row, or none that is JSON, or whatever else
             self.close()
             self._cannot_be_read(str(e))
 
@@ -126,7 +137,8 @@ class Segment:
             An empty list if there are no more; if the segment was final before, there will be none.
 
         Raises:
-            OSError: The segment cannot be read at the moment, because of the disk rather than of what is in it.
+            Unreadable: The disk does not give the next entry; not if the segment is given up.
+            OSError: The segment cannot be read at the moment, whatever is in it.
         """
         if self._db is None or (time.monotonic() < self._again_at_s and not self.is_final):
             return []
@@ -141,7 +153,10 @@ class Segment:
                         self.has_more = rows.fetchone() is not None
                         break
         except sqlite3.Error as e:
-            _raise_if_passing(e, self.path)
+            if found:
+                self.has_more = True
+                return found
+            self._raise_if_passing(e)
             self._read_singly(found, limit, str(e))
         return found
 
@@ -154,7 +169,7 @@ class Segment:
                 entries = _entries(x)
             else:
                 why = "they have been changed"
-        except (TypeError, ValueError) as e:  # errors of the decoder are ValueErrors
+        except Exception as e:  # noqa: BLE001  # whatever is wrong with it, the others are read
             why = str(e)
         if (missing := n - len(entries) - self.at) > 0:
             self._missing[n] = missing
@@ -169,13 +184,23 @@ class Segment:
         self.has_more = True  # as far as can be told
         self.damage = self.damage or f"some entries cannot be read: {why}"
         n = self.at
-        while len(found) < limit and n < self.at + _GAP:
+        until_s = time.monotonic() + _SINGLY_S  # a disk may try for seconds each time
+        while len(found) < limit and n < self.at + _GAP and time.monotonic() < until_s:
             n += 1
             with suppress(sqlite3.Error):
                 if (row := self._db.execute("SELECT n, crc, x FROM entries WHERE n = ?", (n,)).fetchone()) is not None:
                     self._add(found, *row)
         if not found:
             self._again_at_s = time.monotonic() + _AGAIN_S
+
+    def _raise_if_passing(self, error: sqlite3.Error) -> None:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        if code == sqlite3.SQLITE_IOERR_SHORT_READ:
+            return
+        if code & 0xFF in _PASSING:
+            raise OSError(f"{self.path}: {error}") from error
+        if code & 0xFF == sqlite3.SQLITE_IOERR and not self.is_given_up:
+            raise Unreadable(f"{self.path}: {error}") from error
 
     def look_behind(self) -> None:
         """Note as damage what the log of a dead writer has behind a place where SQLite stopped reading it.
@@ -215,13 +240,19 @@ class Writer:
 
 
 class Folder:
-    """The journal of a store, for the one process that files what is in it."""
+    """The journal of a store, for the one process that files what is in it.
+
+    Attributes:
+        is_whole: Whether the last `look` found no segment that the disk does not give, and that is not given up yet.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.is_whole = True
         self._open: dict[Path, Segment] = {}
         self._newer: set[segments.Name] = set()
         self._told: set[str] = set()
+        self._unreadable_since_s: dict[Path, float] = {}
         for each in path.glob(f"*{folders.FILED}"):  # this process begins at the start of each segment
             each.unlink(missing_ok=True)
 
@@ -231,6 +262,7 @@ class Folder:
         Segments stay the same objects from look to look. Those that a newer version wrote are left out. What dead writers
         have left unfinished is deleted.
         """
+        self.is_whole = True
         files = {path.name: path for path in self.path.iterdir()}
         names: dict[str, list[segments.Name]] = {}
         others: list[Path] = []
@@ -259,7 +291,11 @@ class Folder:
                 self._tell(name, f"the journal's segment {name} was written by a newer version; it is left alone")
                 continue
             except OSError as e:
-                if (self.path / str(name)).exists():  # a writer deletes one that it could not write
+                path = self.path / str(name)
+                if isinstance(e, Unreadable):
+                    self.is_whole = False
+                    self.cannot_read(path, e)
+                elif path.exists():  # a writer deletes one that it could not write
                     self._tell(name, f"the journal's segment {name} cannot be read for now: {e}")
                 break
             segment.is_final = name != names[-1] or not is_alive
@@ -269,8 +305,19 @@ class Folder:
     def _segment(self, name: segments.Name) -> Segment:
         path = self.path / str(name)
         if path not in self._open:
-            self._open[path] = Segment(path, name)
-        return self._open[path]
+            self._open[path] = Segment(path, name, is_given_up=self._is_given_up(path))
+        segment = self._open[path]
+        segment.is_given_up = segment.is_given_up or self._is_given_up(path)
+        return segment
+
+    def cannot_read(self, path: Path, error: Unreadable) -> None:
+        """Take note of a segment that cannot be read, and tell it; after a while, what is damaged in it is passed over."""
+        self._unreadable_since_s.setdefault(path, time.monotonic())
+        self._tell(path, f"the journal's segment {path.name} cannot be read; others are filed meanwhile: {error}")
+
+    def _is_given_up(self, path: Path) -> bool:
+        since_s = self._unreadable_since_s.get(path)
+        return since_s is not None and time.monotonic() - since_s >= _UNREADABLE_S
 
     def _clear_up(self, others: list[Path], files: dict[str, Path], with_segments: set[str]) -> None:
         """Delete what dead writers have left beside segments; tell of what is nobody's."""
@@ -314,6 +361,7 @@ class Folder:
         if not is_alive(self.path, segment.name.writer):
             segment.look_behind()
         self._open.pop(segment.path, None)
+        self._unreadable_since_s.pop(segment.path, None)
         if segment.damage is None:
             segments.delete(segment.path)
             return
@@ -456,18 +504,11 @@ _PASSING = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_PERM,
 }
 """Errors that say nothing about what is in a file."""
-
-
-def _raise_if_passing(error: sqlite3.Error, path: Path) -> None:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    if code & 0xFF in _PASSING and code != sqlite3.SQLITE_IOERR_SHORT_READ:
-        raise OSError(f"{path}: {error}") from error
 
 
 _LOG_HEAD = struct.Struct(">16x8s8x")

@@ -30,6 +30,7 @@ from proxy_addon.ingest.filing import Filer
 from proxy_addon.ingest.keeping import Keeping
 from proxy_addon.ingest.reaching import Reaching
 from proxy_addon.ingest.telling import Telling
+from proxy_addon.journal import reading
 from proxy_addon.journal.entries import Dropped, Entry
 from proxy_addon.journal.reading import Folder, waiting
 from storage import exchanges, findings, losses, migrate, recorders, sessions
@@ -569,6 +570,62 @@ def test_damage_and_segments_of_a_newer_version_stop_nothing_else(files, store, 
     assert [each.name for each in (files.path / "aside").glob("*.tape")] == [torn.name]
     assert any("written by a newer version; it is left alone" in line for line in caplog.messages)
     assert any("5 entries cannot be read" in line for line in caplog.messages)
+
+
+class _BadSector:
+    """A connection to a segment of which the disk does not give the rows between two numbers."""
+
+    def __init__(self, db: sqlite3.Connection, first: int, last: int) -> None:
+        self._db, self._first, self._last = db, first, last
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    def execute(self, statement: str, parameters: Sequence[int] = ()) -> Any:
+        rows = self._db.execute(statement, parameters)
+        return _Rows(self, rows) if "FROM entries" in statement else rows
+
+    def check(self, row: Any) -> Any:
+        if row is not None and self._first <= row[0] <= self._last:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+            raise error
+        return row
+
+
+class _Rows:
+    def __init__(self, db: _BadSector, rows: sqlite3.Cursor) -> None:
+        self._db, self._rows = db, rows
+        self.close = rows.close
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._db.check, self._rows)
+
+    def fetchone(self) -> Any:
+        return self._db.check(self._rows.fetchone())
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+def test_a_segment_that_the_disk_does_not_give_holds_up_nobody_else(files, store, monkeypatch, caplog):
+    sent = played(count=60)
+    bad = journals.write(files.path, entries(sent[:20]), commit=5)
+    journals.write(files.path, entries(sent[20:40]), journals.about("run2"))
+    open_ = reading._open
+    monkeypatch.setattr(reading, "_open", lambda path: _BadSector(open_(path), 10, 15) if path == bad else open_(path))
+    files.all()
+    assert stored(store) == [each.id for each in [*sent[:5], *sent[20:40]]]
+    assert (files.filer.has_read_all, files.filer.has_writers) == (False, True)
+    journals.write(files.path, entries(sent[40:]), journals.about("run3"))
+    files.all()
+    assert len(stored(store)) == 45
+    assert [line for line in caplog.messages if "cannot be read" in line] == [
+        f"the journal's segment {bad.name} cannot be read; others are filed meanwhile: {bad}: disk I/O error"
+    ]
+    monkeypatch.setattr(reading, "_UNREADABLE_S", 0.0)
+    files.all()
+    assert stored(store) == [each.id for each in [*sent[:5], *sent[15:]]]
+    assert [each.name for each in (files.path / "aside").glob("*.tape")] == [bad.name]
+    assert not [*files.path.glob("*.tape")]
 
 
 # Draining ----------------------------------------------------------------------------------------------------------------
