@@ -18,6 +18,7 @@ from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Verdict
 from proxy_addon.core.judging import policy as policies
 from proxy_addon.core.judging.inspecting import Inspector
+from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.routes import Operation
 from proxy_addon.errors import StorageUnavailable
 from proxy_addon.ingest.live import Heard, LiveJudge
@@ -55,7 +56,7 @@ class _Process:
         self.recording = saving.RecordingRun(
             id=about.run,
             name=about.name,
-            started_at=time_of(about.started_us),
+            started_at=_time_near(about.started_us),
             version=about.program,
             checks=about.checks,
             pseudonymised=about.pseudonymised,
@@ -64,7 +65,7 @@ class _Process:
             id=about.run,
             worker=about.worker,
             name=about.name,
-            started_at=time_of(about.started_us),
+            started_at=_time_near(about.started_us),
             version=about.program,
             engine=about.engine,
             upstream=about.upstream,
@@ -183,9 +184,9 @@ class Filer:
         try:
             with self._store.write() as db:
                 heard = self._judge.judge(db, datetime.now(UTC), is_settling=is_settling, is_closing=is_closing)
-        except Exception:
-            self._judge = self._new_judge()
-            raise
+        except Exception as e:  # noqa: BLE001  # see there
+            self._survive(e, "writing findings")
+            return
         self._tell(_Done(heard=heard))
 
     def work_off_one(self) -> bool:
@@ -197,11 +198,28 @@ class Filer:
         if not self._judge.has_more:
             return False
         self._look_at_store()
-        late = self._judge.work_off_one(self._store)
+        try:
+            late = self._judge.work_off_one(self._store)
+        except Exception as e:  # noqa: BLE001  # see there
+            self._survive(e, "judging what was stored")
+            return False
         if late is not None:
             self._count([late.findings])
             self.telling.news(self._watcher.of_late(late.exchange, late.findings))
         return self._judge.has_more
+
+    def _survive(self, error: Exception, what: str) -> None:
+        """Go on after an error of what can wait; it stays marked in the store, for the next process.
+
+        Raises:
+            StorageUnavailable: The store is at fault.
+        """
+        reason = self.reaching.reason_of(error)
+        if reason is not None:
+            self._judge = self._new_judge()
+            raise error if isinstance(error, StorageUnavailable) else StorageUnavailable(reason) from error
+        self._judge = LiveJudge(self.failures, self._inspect, looks_behind=False)
+        self.failures.of_ours(what, "several sessions", error)
 
     # Reading -----------------------------------------------------------------------------------------------------------
 
@@ -301,11 +319,11 @@ class Filer:
             return _Item(process, entry)
         try:
             exchange = exchange_of(entry, process.about)
-        except ValueError as e:
+            found = None
+            if process.about.checks and len(exchange.request.body) <= JUDGED_AT_ONCE:
+                found = process.inspector.of_exchange(exchange)
+        except Exception as e:  # noqa: BLE001  # whatever is wrong with it, the others are filed
             return _Item(process, entry, error=e)
-        found = None
-        if process.about.checks and len(exchange.request.body) <= JUDGED_AT_ONCE:
-            found = process.inspector.of_exchange(exchange)
         return _Item(process, entry, exchange, found)
 
     def _process(self, about: About) -> _Process:
@@ -315,11 +333,19 @@ class Filer:
             settings = repr(about.policy)
             inspector = self._inspectors.get(settings)
             if inspector is None:
-                inspector = self._inspectors[settings] = Inspector(policies.from_document(about.policy))
+                inspector = self._inspectors[settings] = Inspector(self._policy(about))
                 self._schemas = None
                 self._learn()
             process = self._processes[key] = _Process(about, inspector)
         return process
+
+    def _policy(self, about: About) -> Policy:
+        """Return how strictly to judge what a recorder has recorded; by our own settings if its cannot be understood."""
+        try:
+            return policies.from_document(about.policy)
+        except Exception as e:  # noqa: BLE001  # a recorder of another version wrote it
+            self.failures.of_ours("reading a recorder's settings", f"run {about.run}", e)
+            return policies.DEFAULT
 
     # Storing -----------------------------------------------------------------------------------------------------------
 
@@ -454,7 +480,7 @@ class Filer:
             self.failures.of_ours("noting what is lost", f"run {process.about.run}", e)
         self._judge = self._new_judge()
         self.refused += 1
-        at = time_of(entry.received_us).isoformat()
+        at = loss.received_at.isoformat()
         logger.error(f"refused: {loss.method} {loss.path} of {at}: {reason}; it is kept in {place}")
 
     # Telling -----------------------------------------------------------------------------------------------------------
@@ -518,9 +544,17 @@ def _came_at(item: _Item) -> int:
     return entry.received_us + ((entry.duration_us or 0) if isinstance(entry, Exchanged) else 0)
 
 
+def _time_near(at_us: int) -> datetime:
+    """Return the time of a journal; now, if it is none that can be."""
+    try:
+        return time_of(at_us)
+    except OverflowError:
+        return datetime.now(UTC)
+
+
 def _told(entry: Counted) -> recorders.Told:
     return recorders.Told(
-        at=time_of(entry.at_us),
+        at=_time_near(entry.at_us),
         seen=entry.seen,
         journaled=entry.journaled,
         dropped=entry.dropped,
@@ -533,7 +567,7 @@ def _dropped(process: _Process, entry: Dropped) -> Loss:
         id=entry.id,
         recorder=process.about.run,
         upstream=entry.upstream or process.about.upstream or "",
-        received_at=time_of(entry.received_us),
+        received_at=_time_near(entry.received_us),
         method=entry.method,
         path=entry.path,
         is_refused=False,
@@ -547,7 +581,7 @@ def _refused(process: _Process, entry: Exchanged, reason: str) -> Loss:
         id=entry.id,
         recorder=process.about.run,
         upstream=entry.upstream or process.about.upstream or "",
-        received_at=time_of(entry.received_us),
+        received_at=_time_near(entry.received_us),
         method=method,
         path=origin_form(rest.rpartition(" ")[0] or rest),
         is_refused=True,

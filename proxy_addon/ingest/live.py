@@ -145,11 +145,14 @@ class Late:
 class LiveJudge:
     """Keeps the findings of sessions as a whole up to date, and judges exchanges with large bodies."""
 
-    def __init__(self, failures: Failures, inspect: Callable[[Exchange], list[Finding]]) -> None:
+    def __init__(
+        self, failures: Failures, inspect: Callable[[Exchange], list[Finding]], *, looks_behind: bool = True
+    ) -> None:
         """Make a judge that has seen nothing.
 
         Args:
             inspect: Returns the findings of an exchange by itself; never fails.
+            looks_behind: Whether to take up what earlier judges have left.
         """
         self._failures = failures
         self._inspect = inspect
@@ -159,7 +162,7 @@ class LiveJudge:
         self._due: dict[str, float] = {}
         self._young: deque[tuple[float, str]] = deque()
         self._unjudged: deque[str] = deque()
-        self._left_behind: deque[str] | None = None
+        self._left_behind: deque[str] | None = None if looks_behind else deque()
         self._changed: dict[str, list[Finding]] = {}
         self._moved: set[str] = set()
         self._marks: dict[str, bool] = {}

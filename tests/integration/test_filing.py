@@ -16,10 +16,12 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.judging import policy as policies
 from proxy_addon.core.judging.exchanges import judge_exchange
+from proxy_addon.core.judging.inspecting import Inspector
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.news import Ended, Found, News, Started
 from proxy_addon.core.sessions import IDLE_TIMEOUT, Session
@@ -370,6 +372,53 @@ def test_what_the_store_refuses_is_set_aside_and_the_rest_goes_on(files, store, 
     shutil.move(kept, files.path)
     files.all()
     assert stored(store) == [each.id for each in sent]
+
+
+def test_what_cannot_even_be_looked_at_stops_nothing_else(files, store, monkeypatch, caplog):
+    never = 2**62
+    bad = [msgspec.structs.replace(journals.entry(event("ping", id=f"bad{n}")), received_us=never) for n in range(2)]
+    of_exchange = Inspector.of_exchange
+
+    def fails(self: Inspector, judged: Exchange) -> Any:
+        if judged.id == "p1":
+            raise RecursionError
+        return of_exchange(self, judged)
+
+    monkeypatch.setattr(Inspector, "of_exchange", fails)
+    odd = journals.about("run0", started_us=never, policy={"severities": {"ping-gap": "catastrophic"}})
+    journals.write(files.path, [journals.counted(2, at_us=never), *entries(played("cd" * 32, prefix="a")[:2])], odd)
+    journals.write(files.path, [bad[0], *entries(played()), bad[1], journals.counted(8, at_us=never)], commit=100)
+    files.all()
+    assert {*stored(store)} == {"astart", "ac1", *(each.id for each in played() if each.id != "p1")}
+    assert books(store)[2:5] == (5, 5, 3)
+    assert books(store, "run0")[:3] == (2, 2, 2)
+    with store.read() as db:
+        assert {loss.id for loss in losses.of_recorder(db, "run1")} == {"bad0", "bad1", "p1"}
+    assert sum(line.startswith("refused: ") for line in caplog.messages) == 3
+    assert sum("reading a recorder's settings failed" in line for line in caplog.messages) == 1
+    assert not [*files.path.glob("*.tape")]
+
+
+def test_findings_that_the_store_refuses_stop_nothing_else(files, store, monkeypatch):
+    judge = live.LiveJudge.judge
+    refuses = True
+
+    def refuse(self: live.LiveJudge, *args: Any, is_settling: bool = False, **options: Any) -> Any:
+        if is_settling and refuses:
+            raise IntegrityError("", {}, Exception("refused"))
+        return judge(self, *args, is_settling=is_settling, **options)
+
+    monkeypatch.setattr(live.LiveJudge, "judge", refuse)
+    journals.write(files.path, entries(played()))
+    monkeypatch.setattr(live.LiveJudge, "has_something_to_settle", lambda _: True)
+    files.all()
+    for _ in range(3):
+        files.filer.bring_up_to_date(is_settling=True)
+        assert not files.filer.work_off_one(), "what fails is not tried again and again"
+    assert files.filer.failures.count == 3
+    refuses = False
+    files.filer.bring_up_to_date(is_settling=True)
+    assert files.filer.failures.count == 3
 
 
 def test_text_that_the_encoding_of_the_store_lacks_is_no_reason_to_lose_an_exchange(files, store):
