@@ -346,6 +346,14 @@ class Store:
             raise StorageUnavailable(f"cannot use {self.label}: {_first_line(e.orig)}", hint=hint) from e
 
 
+def fault(error: BaseException) -> str | None:
+    """Return a name for the kind of an error of `REFUSALS` for which no value is to blame; None for all other errors."""
+    if not isinstance(error, exc.DBAPIError) or isinstance(error, exc.IntegrityError | exc.DataError):
+        return None
+    state = postgres.state(error.orig)
+    return None if state == postgres.TOO_LARGE else state or type(error.orig).__name__
+
+
 def check_url(url: str) -> None:
     """Check that a text is the URL of a store.
 

@@ -21,6 +21,7 @@ from proxy_addon.core.judging.inspecting import Inspector
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.routes import Operation
 from proxy_addon.errors import StorageUnavailable
+from proxy_addon.ingest import probing
 from proxy_addon.ingest.live import Heard, LiveJudge
 from proxy_addon.ingest.reaching import Reaching
 from proxy_addon.ingest.telling import Telling
@@ -32,7 +33,7 @@ from proxy_addon.journal.reading import MOST, MOST_BYTES, Folder, Segment, Unrea
 from proxy_addon.process import logs
 from proxy_addon.process.failures import Failures
 from storage import exchanges, findings, losses, recorders, saving, schemas, sessions
-from storage.engine import Store
+from storage.engine import Store, fault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,10 @@ JUDGED_AT_ONCE = 64 * 1024
 """Largest body, in bytes, that is judged before it is stored; larger ones would keep the others waiting."""
 LATE = timedelta(seconds=10)
 """An exchange is late if it is stored so long after its recorder has ended."""
+
+
+ALIKE = 10
+"""How many entries in a row are set aside at most for the same error of the store that has nothing to do with them."""
 
 
 class _Process:
@@ -138,6 +143,7 @@ class Filer:
         self._number = reaching.number
         self._turn = 0
         self._schemas: set[str] | None = None
+        self._alike = ("", 0)
 
     # What the loop calls -----------------------------------------------------------------------------------------------
 
@@ -360,7 +366,7 @@ class Filer:
 
     def _file(self, items: list[_Item]) -> None:
         """Store items, and take out of the list what is stored."""
-        most = len(items)
+        most = len(items) if self.reaching.away is None else 1
         while items:
             some = items[:most]
             try:
@@ -386,11 +392,29 @@ class Filer:
             raise
         except Exception:  # noqa: BLE001  # the first error says more
             self._judge = self._new_judge()
+            if item.error is None:
+                self._look_for_fault(error)
             self._refuse(item, error)
         else:
             assert item.exchange is not None
             path = item.exchange.request.path
             logger.warning(f"stored with ? for non-ASCII characters: {path}: {_text(error)}")
+
+    def _look_for_fault(self, error: Exception) -> None:
+        """Look whether the store is at fault for refusing an entry, and would refuse the next ones as well.
+
+        Raises:
+            StorageUnavailable: It is.
+        """
+        refusal = probing.refusal(self._store)
+        if refusal is not None:
+            raise StorageUnavailable(f"{self._store.label} refuses everything: {_text(refusal)}") from error
+        kind = fault(error)
+        if kind is None:
+            return
+        self._alike = (kind, self._alike[1] + 1 if kind == self._alike[0] else 1)
+        if self._alike[1] > ALIKE:
+            raise StorageUnavailable(f"{self._store.label} refuses one entry after another: {_text(error)}") from error
 
     def _store_all(self, items: Sequence[_Item], *, in_ascii: bool = False) -> None:
         for item in items:
@@ -398,6 +422,7 @@ class Filer:
                 raise item.error
         with self._store.write(in_ascii=in_ascii) as db:
             done = self._in_transaction(db, items)
+        self._alike = ("", 0)
         self.reaching.worked()
         self._tell(done)
 

@@ -374,6 +374,45 @@ def test_what_the_store_refuses_is_set_aside_and_the_rest_goes_on(files, store, 
     assert stored(store) == [each.id for each in sent]
 
 
+def test_a_store_that_refuses_everything_is_waited_for(files, store):
+    journals.write(files.path, entries(played(count=60)), commit=100)
+    with store.write() as db:
+        if store.is_sqlite:
+            db.exec_driver_sql(
+                "CREATE TRIGGER broken BEFORE INSERT ON sessions BEGIN SELECT RAISE(ABORT, 'broken'); END"
+            )
+        else:
+            db.exec_driver_sql("ALTER TABLE sessions RENAME TO gone")
+    files.in_vain("refuses everything: .*(broken|does not exist)")
+    assert not (files.path / "aside").exists()
+    with store.write() as db:
+        db.exec_driver_sql("DROP TRIGGER broken" if store.is_sqlite else "ALTER TABLE gone RENAME TO sessions")
+    files.all()
+    assert stored(store) == [each.id for each in played(count=60)]
+    assert books(store)[2:5] == (60, 60, 0)
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_a_store_that_fails_in_the_same_way_again_and_again_is_waited_for(files, store):
+    sent = [replace(each, response=response(418)) for each in played(count=40)]
+    journals.write(files.path, entries(sent), commit=100)
+    with store.write() as db:
+        db.exec_driver_sql(
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "RAISE EXCEPTION 'index is broken' USING ERRCODE = 'XX002'; END $$"
+        )
+        db.exec_driver_sql(
+            "CREATE TRIGGER broken BEFORE INSERT ON exchanges FOR EACH ROW "
+            "WHEN (NEW.status = 418) EXECUTE FUNCTION fail()"
+        )
+    files.in_vain("refuses one entry after another: index is broken")
+    assert (files.filer.filed, files.filer.refused) == (0, filing.ALIKE)
+    with store.write() as db:
+        db.exec_driver_sql("DROP FUNCTION fail() CASCADE")
+    files.all()
+    assert stored(store) == [each.id for each in sent[filing.ALIKE :]]
+
+
 def test_what_cannot_even_be_looked_at_stops_nothing_else(files, store, monkeypatch, caplog):
     never = 2**62
     bad = [msgspec.structs.replace(journals.entry(event("ping", id=f"bad{n}")), received_us=never) for n in range(2)]
