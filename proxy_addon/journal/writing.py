@@ -35,7 +35,7 @@ logger = logs.logger(__name__)
 SEGMENT_BYTES = 32 * 2**20
 """How much is written to a segment before the next one is begun."""
 MEMORY_BYTES = 64 * 2**20
-"""How much may wait in memory while the journal cannot be written."""
+"""How much may wait in memory to be written, and as much again while the journal cannot be written."""
 
 BATCH = 1000
 """How many exchanges one commit has at most."""
@@ -131,6 +131,8 @@ class Journal:
         self._on_loss = on_loss
         self._queue: queue.SimpleQueue[_Put | None] = queue.SimpleQueue()
         self._in_hand: Sequence[_Put] = ()
+        # What was ever put, and ever taken out again: each is changed by one thread only, so that neither needs a lock.
+        self._put_bytes = self._taken_bytes = 0
         self._is_closing = False
         self._is_abandoned = False
         self._seen = self._journaled = self._dropped = 0
@@ -139,6 +141,7 @@ class Journal:
         self._kept: deque[Exchanged] = deque()
         self._kept_bytes = 0
         self._unnoted: deque[Dropped] = deque()
+        self._dropping = threading.Lock()
         self._away: Exception | None = None
         self._away_since_s = self._retry_at_s = 0.0
         self._about = about
@@ -161,19 +164,27 @@ class Journal:
         """Count exchanges that came in. Called in one thread only."""
         self._seen += count
 
-    def put(self, entry: Exchanged | Make, done: Done | None = None) -> None:
-        """Append an exchange. Never blocks, never raises.
+    def put(self, entry: Exchanged | Make, done: Done | None = None, size: int = 0) -> None:
+        """Append an exchange. Never blocks, never raises. Called in one thread only.
+
+        If more than ``memory_bytes`` wait to be written already, as the disk hangs or is too slow, the exchange is dropped.
 
         Args:
             entry: An exchange; or a function that makes it in the journal's thread, or returns None if there is nothing
                 to journal. If it raises `Refused` or anything else, the exchange is dropped, counted and named.
             done: Called by way of ``call``, all of a commit in one call: with None when the exchange is committed,
                 otherwise with the reason why it is not, or not yet: the answer need not wait any longer.
+            size: Of what a function makes, in bytes, about.
         """
+        size = _size(entry) if isinstance(entry, Exchanged) else size + _OVERHEAD_BYTES
+        waiting = self._put_bytes - self._taken_bytes
         if self._is_closing:
-            self._refuse((entry, done), "the recorder is stopping")
+            self._refuse((entry, done, size), "the recorder is stopping")
+        elif waiting + size > self._memory_bytes and waiting:
+            self._refuse((entry, done, size), f"{waiting / 2**20:,.1f} MiB wait to be written already")
         else:
-            self._queue.put((entry, done))
+            self._put_bytes += size
+            self._queue.put((entry, done, size))
 
     def counts(self) -> Counts:
         """Return the counts so far."""
@@ -220,6 +231,7 @@ class Journal:
             self._in_hand = puts = [put for put in batch if put is not None]
             if puts:
                 self._commit(self._made(puts))
+                self._taken_bytes += sum(size for _, _, size in puts)
                 self._in_hand = ()
             self._look_after()
         self._end()
@@ -227,7 +239,7 @@ class Journal:
     def _made(self, puts: list[_Put]) -> list[tuple[Exchanged, Done | None]]:
         """Return what was put, with the results of what had to be called."""
         made: list[tuple[Exchanged, Done | None]] = []
-        for entry, done in puts:
+        for entry, done, _ in puts:
             if isinstance(entry, Exchanged):
                 made.append((entry, done))
                 continue
@@ -344,7 +356,8 @@ class Journal:
 
     def _note_dropped(self) -> None:
         while self._unnoted:
-            notes = list(islice(self._unnoted, BATCH))
+            with self._dropping:
+                notes = list(islice(self._unnoted, BATCH))
             self._rotation.write(notes)
             for _ in notes:
                 self._unnoted.popleft()
@@ -370,20 +383,22 @@ class Journal:
 
     def _refuse(self, put: _Put, reason: str) -> None:
         """Drop what was put without writing it."""
-        entry, done = put
+        entry, done, _ = put
         self._drop(_named(entry, reason) if isinstance(entry, Exchanged) else _unnamed(reason))
         self._tell([done], Stopped(reason))
 
     def _drop(self, dropped: Dropped) -> None:
         if self._is_abandoned and threading.current_thread() is self._thread:
             return
-        if not self._dropped and self._on_loss is not None:
+        with self._dropping:
+            is_first = not self._dropped
+            self._dropped += 1
+            if len(self._unnoted) < NAMES:
+                self._unnoted.append(_writable(dropped))
+        if is_first and self._on_loss is not None:
             self._call_back(self._on_loss)
-        self._dropped += 1
         at = (_EPOCH + timedelta(microseconds=dropped.received_us)).isoformat()
         logger.error(f"lost: {dropped.method} {dropped.path} of {at}: {dropped.reason}")
-        if len(self._unnoted) < NAMES:
-            self._unnoted.append(_writable(dropped))
 
     def _end(self) -> None:
         if self._away is not None:
@@ -409,7 +424,8 @@ class Journal:
                 self._drop(_named(exchange, reason))
 
 
-_Put = tuple[Exchanged | Make, Done | None]
+_Put = tuple[Exchanged | Make, Done | None, int]
+"""What was put, who waits for it, and its size."""
 
 
 def _tell_all(dones: Sequence[Done], error: BaseException | None) -> None:

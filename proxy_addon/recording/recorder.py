@@ -175,7 +175,8 @@ class Recorder:
 
     def _put(self, exchange: Exchange, done: Done | None) -> None:
         if self.at_rest.is_slow(exchange):
-            self._journal.put(lambda: self._told(exchange), done)
+            size = len(exchange.request.body) + (len(exchange.response.body) if exchange.response is not None else 0)
+            self._journal.put(lambda: self._told(exchange), done, size)
             return
         try:
             self._journal.put(self._told(exchange), done)

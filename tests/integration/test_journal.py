@@ -88,7 +88,7 @@ whole = put(10)
 limit(200_000)  # of each file: a segment fails when it is longer, and the next one does not
 whole += [each for _ in range(100) for each in put(1)]
 limit(0)
-without = put(100)
+without = [each for _ in range(100) for each in put(1)]
 counts = journal.counts()
 resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
 while None not in told:
@@ -338,6 +338,37 @@ def test_a_writer_whose_disk_hangs_is_left_and_what_it_had_is_lost_by_name(tmp_p
     assert journal.counts() == journal.counts()
     assert journal.counts().dropped == 3
     assert sum("lost: POST /" in record.getMessage() for record in caplog.records) == 3
+
+
+def test_what_waits_for_a_disk_that_hangs_is_bounded(look_into, tmp_path, monkeypatch, caplog):
+    hangs, goes_on = threading.Event(), threading.Event()
+    append = segments.Growing.append
+
+    def hang(self, count: int, x: bytes) -> None:
+        hangs.set()
+        goes_on.wait()
+        append(self, count, x)
+
+    lost: list[object] = []
+    answers: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+    with writing(tmp_path, memory_bytes=50_000, on_loss=lambda: lost.append(None)) as journal:
+        monkeypatch.setattr(segments.Growing, "append", hang)
+        for number in range(100):
+            journal.saw()
+            made = partial(exchanged, number, bytes(2000))
+            journal.put(made() if number % 2 else made, answers.put, 2000)
+        assert hangs.wait(5)
+        dropped = journal.counts().dropped
+        assert 80 <= dropped <= 85
+        assert all("MiB wait to be written already" in str(answers.get(timeout=1)) for _ in range(dropped))
+        goes_on.set()
+        assert [answers.get(timeout=5) for _ in range(100 - dropped)] == [None] * (100 - dropped)
+        assert put(journal, exchanged(100)) is None, "there is room again"
+    entries, _ = read(look_into(tmp_path))
+    assert numbers(entries) == [*range(100 - dropped), 100]
+    assert len({entry.id for entry in entries if isinstance(entry, Dropped)}) == dropped
+    assert (journal.counts().seen, journal.counts().dropped, len(lost)) == (101, dropped, 1)
+    assert sum("lost: POST /99" in line for line in caplog.messages) == 1
 
 
 def test_a_folder_that_is_removed_is_missed_and_what_was_in_it_is_written_again(look_into, tmp_path, caplog):
