@@ -149,7 +149,7 @@ def drain(*, journal: Path | None, store_url: str) -> None:
     sys.exit(0 if is_complete else 2)
 
 
-@db.command()
+@db.command(short_help="Delete what is older than so many days.")
 @click.option(
     "--older-than",
     type=click.IntRange(min=1, max=36_500),

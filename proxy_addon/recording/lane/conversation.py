@@ -399,19 +399,21 @@ class Conversation:
             self._forward(exchange, b"", now_us, actions)
         return actions
 
-    def unconnected(self, reason: str, now_us: int, *, status: int = 502) -> list[Action]:
+    def unconnected(self, reason: str, now_us: int, *, status: int = 502, is_reset: bool = False) -> list[Action]:
         """Note that upstream could not be connected.
 
         Args:
             reason: Why, as an answer and the log say it after "sessiontape: ".
             status: Of the answer.
+            is_reset: Whether upstream had accepted the connection, and took it back before that was noticed.
         """
         actions: list[Action] = []
         self._upstream = _NONE
         self._server = None
         exchange = self._exchange
         if exchange is not None and not exchange.is_answer_whole:
-            self._fail(exchange, Outcome.UPSTREAM_UNREACHABLE, status, reason, now_us, actions)
+            outcome = Outcome.UPSTREAM_CLOSED if is_reset else Outcome.UPSTREAM_UNREACHABLE
+            self._fail(exchange, outcome, status, reason, now_us, actions)
         return actions
 
     def upstream_sent(self, data: bytes, now_us: int) -> list[Action]:

@@ -405,7 +405,8 @@ class Lane(Layer):
         else:
             reason = why_unconnected(server.address[0] if server.address else "upstream", error)
             told.unreachable(reason)
-            yield from self._do(self._conversation.unconnected(reason, now_us), now_us)
+            is_reset = stream.was_reset(error)
+            yield from self._do(self._conversation.unconnected(reason, now_us, is_reset=is_reset), now_us)
 
     # Actions -----------------------------------------------------------------------------------------------------
 
