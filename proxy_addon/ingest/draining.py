@@ -13,7 +13,7 @@ from proxy_addon.ingest.reaching import Reaching
 from proxy_addon.ingest.telling import Telling
 from proxy_addon.journal.alone import Busy, alone
 from proxy_addon.journal.channel import Away, Client, Flushed
-from proxy_addon.journal.reading import Folder, Waiting, waiting
+from proxy_addon.journal.reading import Folder, Waiting, living, waiting
 
 FLUSH_S = 60.0
 """How long a recorder's own ingest process may take to file what it has."""
@@ -21,6 +21,8 @@ FLUSH_S = 60.0
 BUSY_S = 10.0
 """How long a process that files the folder already, and cannot be reached, is waited for."""
 AGAIN_S = 0.05
+UNREADABLE_S = 15.0
+"""How long what cannot be read is waited for; by then, what the disk does not give has been set aside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +43,7 @@ class Drained:
 
 
 def drain(folder: Path, store_url: str) -> Drained:
-    """File all that is in a folder; if a recorder's process files it already, wait for that.
-
-    What a recorder that runs adds meanwhile is filed, too.
+    """File all that is in a folder when it is called; if a recorder's process files it already, wait for that.
 
     Raises:
         SessiontapeError: The store or the folder cannot be used. What was not filed stays where it is.
@@ -68,12 +68,21 @@ def _alone(folder: Path, store_url: str) -> Drained:
     with alone(folder), closing(Reaching(store_url)) as reaching, closing(Folder(folder)) as read:
         reaching.prepare()
         filer = Filer(folder, read, reaching, Telling())
-        while filer.file():
-            pass
+        end = read.end()
+        is_past = False
+        idle_since_s = time.monotonic()
+        while not is_past:
+            if filer.file():
+                is_past = read.is_past(end) and bool(living(folder))  # recorders may add to it without end
+                idle_since_s = time.monotonic()
+            elif filer.has_read_all or time.monotonic() - idle_since_s > UNREADABLE_S:
+                break
+            else:
+                time.sleep(AGAIN_S)
         while filer.work_off_one():
             pass
         filer.bring_up_to_date(is_settling=True, is_closing=not filer.has_writers)
-        return Drained(filed=filer.filed, refused=filer.refused, left=waiting(folder))
+        return Drained(filed=filer.filed, refused=filer.refused, left=None if is_past else waiting(folder))
 
 
 def _flushed(folder: Path) -> Drained:

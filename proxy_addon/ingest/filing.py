@@ -8,7 +8,7 @@ the store's disk. What the store refuses is set aside, and the rest goes on.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -175,6 +175,14 @@ class Filer:
     def is_behind(self) -> bool:
         """Whether the next batch is one that was read before, when the store could not be used."""
         return self._batch is not None
+
+    def end(self) -> Mapping[Path, int]:
+        """Return up to where the journal is written now, for `is_past`."""
+        return self._folder.end()
+
+    def is_past(self, end: Mapping[Path, int]) -> bool:
+        """Whether all is filed up to there."""
+        return self._batch is None and self._folder.is_past(end)
 
     def bring_up_to_date(self, *, is_settling: bool = False, is_closing: bool = False) -> None:
         """Write findings of sessions that have become due since the last batch; the arguments are those of `LiveJudge.judge`.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import chain
+from pathlib import Path
 
 from proxy_addon.errors import StorageUnavailable
 from proxy_addon.ingest.filing import Filer
@@ -60,6 +62,7 @@ class Ingest:
         self._parent = parent
         self._keeping = keeping
         self._asked: list[Asked] = []
+        self._behind: list[tuple[Mapping[Path, int], list[Asked]]] = []
         self._away_since_s: float | None = None
 
     def run(self, is_over: Callable[[], bool]) -> None:
@@ -70,8 +73,7 @@ class Ingest:
             try:
                 is_behind = self._filer.is_behind
                 count = self._filer.file()
-                if self._asked and self._filer.has_read_all and not is_behind:
-                    self._answer()
+                self._answer(has_all=self._filer.has_read_all and not is_behind)
                 # Under steady traffic, there is always something to file; then a piece is done after each batch.
                 has_more = count >= MOST or (self._catch_up() and count == 0)
             except (StorageUnavailable, OSError) as e:
@@ -87,13 +89,27 @@ class Ingest:
             if not has_more:
                 self._pause(LINGER_S)
 
-    def _answer(self) -> None:
-        """Answer those who asked before the last batch was read, which had all that there was: recorders may go on."""
-        self._filer.bring_up_to_date(is_settling=True)
-        self._tell_counts()
-        answered, self._asked = self._asked, []
-        for asked in answered:
-            asked.answer(channel.Flushed())
+    def _answer(self, *, has_all: bool) -> None:
+        """Answer those who asked before what they ask for was filed; recorders may have gone on.
+
+        Args:
+            has_all: Whether the last batch had all that there was when it was read.
+        """
+        due = [*self._asked] if has_all else []
+        later = []
+        for end, asked in self._behind:
+            if has_all or self._filer.is_past(end):
+                due += asked
+            else:
+                later.append((end, asked))
+        if self._asked and not has_all:  # what comes in meanwhile could go on without end
+            later.append((self._filer.end(), self._asked))
+        if due:
+            self._filer.bring_up_to_date(is_settling=True)
+            self._tell_counts()
+        self._asked, self._behind = [], later
+        for each in due:
+            each.answer(channel.Flushed())
 
     def _catch_up(self) -> bool:
         """Do a piece of what takes long, when there is time; return whether there is more of it."""
@@ -106,7 +122,8 @@ class Ingest:
         self._away_since_s = self._away_since_s or now_s
         self._reaching.failed(error)
         self._tell_counts()
-        answered, self._asked = self._asked, []
+        answered = [*self._asked, *chain.from_iterable(asked for _, asked in self._behind)]
+        self._asked, self._behind = [], []
         if answered:
             left = waiting(self._filer.path)
             for asked in answered:

@@ -12,7 +12,7 @@ import struct
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -336,6 +336,14 @@ class Folder:
                 if not is_alive(self.path, writer):
                     path.unlink(missing_ok=True)
 
+    def end(self) -> dict[Path, int]:
+        """Return how many entries each segment has now, for `is_past`."""
+        return {self.path / str(name): number for name, number in _unfiled(self.path, _last)}
+
+    def is_past(self, end: Mapping[Path, int]) -> bool:
+        """Whether, as of the last `look`, all has been read that there was when `end` was called."""
+        return all(path not in self._open or self._open[path].at >= number for path, number in end.items())
+
     def _tell(self, about: object, text: str) -> None:
         if str(about) not in self._told:
             self._told.add(str(about))
@@ -473,8 +481,12 @@ def _unfiled[T](folder: Path, look: Callable[[sqlite3.Connection, int], T]) -> I
             yield name, found
 
 
+def _last(db: sqlite3.Connection, _: int) -> int:
+    return db.execute("SELECT max(n) FROM entries").fetchone()[0] or 0
+
+
 def _number_and_first(db: sqlite3.Connection, after: int) -> tuple[int, list[Entry]]:
-    last = db.execute("SELECT max(n) FROM entries").fetchone()[0] or 0
+    last = _last(db, after)
     if last <= after:
         return 0, []
     row = db.execute("SELECT x FROM entries WHERE n > ? ORDER BY n LIMIT 1", (after,)).fetchone()

@@ -36,6 +36,8 @@ AGAIN_S = (0.2, 5.0)
 """First and longest pause before ingest is started again."""
 _BUSY_S = 0.05
 """Pause before looking again at an ingest of another recorder that cannot be reached: it is starting or ending."""
+LONG_BUSY_S = 5.0
+"""After how long a process that files the folder, and cannot be reached, is taken to have much to do, as `db drain` may."""
 _SURE_S = 0.7
 """How long after ingest has said at the end that the store is away it is asked once more; it tries again by then."""
 _EXACTLY = 10_000
@@ -151,6 +153,10 @@ class Filed:
     reason: str = ""
 
 
+class _Busy(ConnectionError):
+    """Another process files the folder, and cannot be reached."""
+
+
 class Ingesting:
     """Ingest, and what it says.
 
@@ -185,12 +191,16 @@ class Ingesting:
     def start(self) -> None:
         """Start it, and return once it has looked at the store, and upgraded its schema if that was due.
 
+        While `db drain` files the folder, what is recorded waits, and ingest is started after that.
+
         Raises:
             StorageError: The store cannot be used; or it cannot be reached, and never was.
             RecorderError: Ingest itself does not start.
         """
         try:
             self._begin()
+        except _Busy:
+            logger.warning(f"another process files {self.folder}; what is recorded waits there until it is done")
         except BaseException:
             self._end_child(0.0)
             self._leave_no_trace()
@@ -199,17 +209,21 @@ class Ingesting:
 
     def _begin(self) -> None:
         """Start it, or connect to the one that another recorder has started; wait for one that is about to end."""
-        until_s = time.monotonic() + READY_S
+        until_s = time.monotonic() + LONG_BUSY_S
+        pause_s = _BUSY_S
         while True:
             self._start_child()
             try:
                 self._connect()
-            except ConnectionError:
-                if self._child is not None or time.monotonic() > until_s:
+            except ConnectionError as e:
+                if self._child is not None:
                     raise
-                time.sleep(_BUSY_S)
+                if time.monotonic() > until_s:
+                    raise _Busy(str(e)) from e
             else:
                 return
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 1.0)
 
     def counts(self) -> channel.Counts | None:
         """Return what ingest has told of its books; None while there is none."""
@@ -233,6 +247,8 @@ class Ingesting:
         if "error" in said:
             raise StorageUnavailable(said["error"], hint=said.get("hint", ""))
         if said.get("busy"):
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(_LAST_S)
             _closed(child)
             self._child = None
         elif "ready" not in said:
@@ -242,11 +258,10 @@ class Ingesting:
             logger.warning(f"{said['away']}; what is recorded waits in {self.folder}")
 
     def _connect(self) -> None:
-        self._is_cut.clear()
+        is_cut = threading.Event()
         wants = [name for name, call in (("news", self._hearing.news), ("marks", self._hearing.marks)) if call]
-        self._client = channel.Client(
-            self.folder, on=self._hear, on_closed=self._is_cut.set, run=self._run, wants=wants
-        )
+        client = channel.Client(self.folder, on=self._hear, on_closed=is_cut.set, run=self._run, wants=wants)
+        self._client, self._is_cut = client, is_cut
 
     def _hear(self, message: channel.FromIngest) -> None:
         hearing = self._hearing
@@ -271,30 +286,43 @@ class Ingesting:
         pause_s, longest_s = AGAIN_S
         while True:
             began_s = time.monotonic()
-            why = self._until_it_ends()
-            if self._is_ending.is_set():
-                return
+            if self._client is not None:  # otherwise another process files the folder
+                why = self._until_it_ends()
+                if self._is_ending.is_set():
+                    return
+                logger.warning(f"{why}; it is started again, and what is recorded waits meanwhile")
             if time.monotonic() - began_s > longest_s:
                 pause_s = AGAIN_S[0]
-            logger.warning(f"{why}; it is started again, and what is recorded waits meanwhile")
             while not self._is_ending.wait(pause_s):
                 pause_s = min(2 * pause_s, longest_s)
                 try:
                     self._begin()
+                except _Busy as e:
+                    logger.debug(f"another process still files {self.folder}: {e}")
                 except (SessiontapeError, OSError) as e:
                     logger.error(f"cannot start what files the recording: {e}")  # noqa: TRY400  # it is tried again
                     self._end_child(0.0)
                 else:
                     break
+            if self._is_ending.is_set():
+                return
 
     def _until_it_ends(self) -> str:
-        if self._child is None:  # another recorder's
+        """Wait until ingest has ended, and return how; connect again if the connection alone has."""
+        child = self._child
+        errors = None if child is None else _Errors(child)
+        while True:
             self._is_cut.wait()
-            return "what filed the recording has ended, as another recorder had started it"
-        errors = _errors(self._child)
-        code = self._child.wait()
-        said = f": {errors}" if errors else ""
-        return f"what files the recording has ended with code {code}{said}"
+            if child is None or errors is None or self._is_ending.is_set():
+                return "what filed the recording has ended, as another recorder had started it"
+            with suppress(subprocess.TimeoutExpired):
+                code = child.wait(_BUSY_S)
+                return f"what files the recording has ended with code {code}{errors.last()}"
+            with suppress(ConnectionError):
+                self._connect()
+                if self._is_ending.is_set() and self._client is not None:
+                    self._client.close()
+                logger.warning("the connection to what files the recording was cut; there is another one")
 
     def end(self, within_s: float) -> Filed:
         """Have all filed that was journaled, and end ingest unless another recorder needs it.
@@ -322,9 +350,10 @@ class Ingesting:
     def _flush(self, until_s: float) -> channel.Flushed | channel.Away | None:
         """Have all filed that was journaled, for as long as there is time, and something becomes of it."""
         is_sure = False
-        while self._client is not None:
-            if self._is_cut.is_set() and not self._is_back(until_s):
+        while True:
+            if (self._client is None or self._is_cut.is_set()) and not self._is_back(until_s):
                 break
+            assert self._client is not None
             filed = self._filed
             answer = self._client.flush(max(0.1, min(STANDSTILL_S, until_s - time.monotonic())))
             if isinstance(answer, channel.Away) and not is_sure and time.monotonic() + _SURE_S < until_s:
@@ -338,9 +367,9 @@ class Ingesting:
     def _is_back(self, until_s: float) -> bool:
         """Wait until ingest, which has ended, is started again; return whether it is."""
         until_s = min(until_s, time.monotonic() + STANDSTILL_S)
-        while self._is_cut.is_set() and time.monotonic() < until_s:
+        while (self._client is None or self._is_cut.is_set()) and time.monotonic() < until_s:
             time.sleep(_BUSY_S)
-        return not self._is_cut.is_set()
+        return self._client is not None and not self._is_cut.is_set()
 
     def _end_child(self, within_s: float, *, is_busy: bool = True) -> None:
         """End the process, by force if it does not end; one that others use is left to them if it was not busy."""
@@ -393,6 +422,23 @@ def _errors(child: Child) -> str:
             last = line.decode("utf-8", "replace").rstrip()
             logger.error(f"ingest: {last}")
     return last
+
+
+class _Errors:
+    """Reads what a process writes to its errors while it runs, so that it never waits for that."""
+
+    def __init__(self, child: Child) -> None:
+        self._last = ""
+        self._thread = threading.Thread(target=self._read, args=(child,), name="sessiontape-errors", daemon=True)
+        self._thread.start()
+
+    def _read(self, child: Child) -> None:
+        self._last = _errors(child)
+
+    def last(self) -> str:
+        """Return the last line, to be added to a sentence; call it when the process has ended."""
+        self._thread.join(1.0)
+        return f": {self._last}" if self._last else ""
 
 
 def _closed(child: Child) -> None:

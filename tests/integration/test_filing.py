@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -35,6 +36,7 @@ from proxy_addon.ingest.telling import Telling
 from proxy_addon.journal import reading
 from proxy_addon.journal.entries import Dropped, Entry
 from proxy_addon.journal.reading import Folder, waiting
+from proxy_addon.journal.writing import Journal
 from storage import exchanges, findings, losses, migrate, recorders, sessions
 from storage.engine import Store
 from storage.filters import Filters
@@ -266,9 +268,14 @@ def test_it_knows_whether_a_batch_had_all_that_there_was(files, monkeypatch):
     journals.write(files.path, sent[:25], commit=10)
     journals.write(files.path, sent[25:30], number=2)
     journals.write(files.path, sent[30:35], journals.about("run2"))
-    had_all = []
+    end = files.filer.end()
+    journals.write(files.path, [*sent[35:], *entries(played("cd" * 32, count=40, prefix="more"))], number=3, commit=10)
+    had_all, were_past = [], []
     while files.filer.file():
         had_all.append(files.filer.has_read_all)
+        were_past.append(files.filer.is_past(end))
+    assert not were_past[0]
+    assert were_past.index(True) < had_all.index(True), "there is more, which came later"
     assert had_all[-1]
     assert not any(had_all[:-2]), "the second segment of run1 comes last"
     assert files.filer.has_read_all
@@ -716,6 +723,26 @@ def test_a_segment_that_the_disk_does_not_give_holds_up_nobody_else(files, store
     assert not [*files.path.glob("*.tape")]
 
 
+class Writing:
+    """A recorder that goes on."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = 0
+        self._journal = Journal(path, journals.about("new"), durable=False, call=lambda call, *args: call(*args))
+
+    def put(self) -> None:
+        """Journal a session."""
+        committed = threading.Event()
+        self.number += 1
+        begun = start(id=f"n{self.number}", session_id=f"{self.number:04}")
+        self._journal.put(journals.entry(begun), lambda _: committed.set())
+        assert committed.wait(10)
+
+    def close(self) -> None:
+        """End."""
+        self._journal.close(5)
+
+
 # Draining ----------------------------------------------------------------------------------------------------------------
 
 
@@ -728,3 +755,22 @@ def test_a_journal_is_drained_to_the_end(store, journal):
     with store.read() as db:
         assert (sessions.findings_due(db), findings.unjudged(db)) == ([], [])
     assert drain(journal, store.url).filed == 0
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+def test_draining_ends_although_a_recorder_goes_on(store, journal, monkeypatch):
+    journals.write(journal, entries(played()), journals.about("old"))
+    file = Filer.file
+    with closing(Writing(journal)) as writer:
+        for _ in range(3):
+            writer.put()
+
+        def busily(self: Filer) -> int:
+            writer.put()
+            assert writer.number < 50, "it goes on with what comes in meanwhile"
+            return file(self)
+
+        monkeypatch.setattr(Filer, "file", busily)
+        drained = drain(journal, store.url)
+    assert drained.left is None
+    assert drained.filed >= 9
