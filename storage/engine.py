@@ -21,7 +21,7 @@ import hashlib
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -129,7 +129,7 @@ class Store:
             yield db
 
     @contextmanager
-    def write(self, *, in_ascii: bool = False) -> Iterator[Connection]:
+    def write(self, *, in_ascii: bool = False, is_large: bool = False) -> Iterator[Connection]:
         """Open a transaction as the only writer; commit it at the end of the block unless an exception leaves it.
 
         SQLite takes its write lock at once. PostgreSQL takes an advisory lock for the transaction, which keeps out
@@ -137,6 +137,7 @@ class Store:
 
         Args:
             in_ascii: Replace every character of text beyond ASCII with a question mark; bytes stay as they are.
+            is_large: A statement may take as long as a commit; see `storage.patience.Waits`.
 
         Raises:
             StorageUnavailable: The store cannot be reached or written, or its file was removed or replaced.
@@ -146,7 +147,9 @@ class Store:
         with self._translated(), self._connect(**options) as db, db.begin():
             if not self.is_sqlite:
                 postgres.take_turn(db, self._waits)
-            yield db
+            raw = db.connection.driver_connection
+            with postgres.patiently(raw, self._waits.disk_s) if is_large else nullcontext():
+                yield db
             self.require_file()  # a commit to a file that was removed is lost
 
     def settle(self) -> None:

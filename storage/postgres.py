@@ -15,7 +15,8 @@ from __future__ import annotations
 import codecs
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ def make_engine(url: str, durable: bool, waits: Waits = PATIENT) -> Engine:
         parameters.setdefault("application_name", "sessiontape")
         parameters.setdefault("tcp_user_timeout", DEAD_AFTER_MS)
         parameters["client_encoding"] = _PINNED["client_encoding"]
-        kind = psycopg.Connection if waits.answer_s is None else _impatient(waits.answer_s)
+        kind = psycopg.Connection if waits.answer_s is None else _impatient(waits.answer_s, waits.disk_s)
         return kind.connect(**parameters, prepare_threshold=None)
 
     engine = create_engine("postgresql+psycopg://", creator=connect, pool_pre_ping=True)
@@ -110,19 +111,40 @@ def make_engine(url: str, durable: bool, waits: Waits = PATIENT) -> Engine:
 
 
 @lru_cache
-def _impatient(answer_s: float) -> type[psycopg.Connection[Any]]:
+def _impatient(answer_s: float, disk_s: float) -> type[psycopg.Connection[Any]]:
     """Return the connection that gives up on a server which does not answer: its timeouts need a server that works."""
     import psycopg
 
     class Impatient(psycopg.Connection[Any]):
+        sessiontape_answer_s = answer_s
+
         def wait(self, gen: PQGen[RV], *args: Any, **options: Any) -> RV:
+            longest_s = self.sessiontape_answer_s
             try:
-                return super().wait(_answered(gen, answer_s), *args, **options)
+                return super().wait(_answered(gen, longest_s), *args, **options)
             except TimeoutError as e:
                 self.pgconn.finish()
-                raise psycopg.OperationalError(f"the server did not answer for {answer_s:g} s") from e
+                raise psycopg.OperationalError(f"the server did not answer for {longest_s:g} s") from e
+
+        def commit(self) -> None:
+            with patiently(self, disk_s):
+                super().commit()
 
     return Impatient
+
+
+@contextmanager
+def patiently(raw: Any, disk_s: float) -> Iterator[None]:
+    """Give the server more time in the block, if its connection is one that has little patience."""
+    before = getattr(raw, "sessiontape_answer_s", None)
+    if before is None:
+        yield
+        return
+    raw.sessiontape_answer_s = max(before, disk_s)
+    try:
+        yield
+    finally:
+        raw.sessiontape_answer_s = before
 
 
 def _answered(gen: PQGen[RV], answer_s: float) -> PQGen[RV]:

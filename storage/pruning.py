@@ -44,7 +44,7 @@ def prune(store: Store, before: datetime, *, keep_going: Callable[[], bool] = la
     for part in (_Sessions(), _outside, _losses, _books):
         more: Pruned | None = done
         while more is not None and keep_going():
-            with store.write() as db:
+            with store.write(is_large=True) as db:
                 more = part(db, before)
             if more is not None:
                 done += more

@@ -134,7 +134,7 @@ class Reaching:
 
 
 _WAITS = Waits(lock_s=1.0, answer_s=3.0)
-"""Short, because whoever ends the process or asks it something waits as long."""
+"""Short, because whoever asks the process something waits as long."""
 
 
 def _made(url: str) -> Store:

@@ -427,6 +427,29 @@ def test_who_has_little_patience_waits_little_for_another_writer(store):
         assert time.monotonic() - started_s < 3  # seconds; by default it waits 5, or 30
 
 
+def test_a_disk_that_is_busy_is_given_more_time_than_a_server_that_hangs(postgres_url):
+    slowly = "SELECT 1 FROM pg_sleep(0.6)"
+    with closing(Store(postgres_url, waits=Waits(lock_s=0.2, answer_s=0.3))) as store:
+        with store.write() as db:
+            db.exec_driver_sql("CREATE TABLE notes (number INTEGER NOT NULL)")
+            db.exec_driver_sql(
+                "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN PERFORM pg_sleep(0.6); RETURN NULL; END $$"
+            )
+            db.exec_driver_sql(
+                "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON notes DEFERRABLE INITIALLY DEFERRED "
+                "FOR EACH ROW EXECUTE FUNCTION slow()"
+            )
+        with store.write() as db:
+            insert(db)
+        with store.write(is_large=True) as db:
+            db.exec_driver_sql(slowly)
+        with store.read() as db:
+            assert count(db) == 1
+        with pytest.raises(StorageUnavailable, match=r"did not answer for 0\.3 s"), store.write() as db:
+            db.exec_driver_sql(slowly)
+
+
 def test_a_server_that_hangs_is_given_up_and_used_again_when_it_works(postgres_url):
     with closing(Store(postgres_url, waits=Waits(lock_s=0.2, answer_s=0.3))) as store:
         with store.read() as db:
