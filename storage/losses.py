@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, or_, select, update
 
 from proxy_addon.core.books import Loss
+from proxy_addon.core.exchange import BodyState
 from proxy_addon.core.routes import Operation, parse_route
-from storage.models import ExchangeRow, LossRow, SessionRow
+from storage.models import ExchangeRow, LossRow, Recording, SessionRow
 from storage.sessions import session_key
 
 
@@ -53,6 +54,25 @@ def note(db: Connection, losses: Sequence[Loss]) -> Noted:
     for id in touched:
         _count(db, id)
     return Noted(len(new), tuple(touched))
+
+
+def take_back(db: Connection, ids: Sequence[str]) -> set[str]:
+    """Forget that exchanges were refused, as they are stored after all; return those of the ids that were.
+
+    Call it in the transaction that stores them, before they are.
+    """
+    mine = (LossRow.id.in_(ids), LossRow.is_refused)
+    found = db.execute(select(LossRow.id, LossRow.session).where(*mine)).all()
+    if found:
+        db.execute(delete(LossRow).where(*mine))
+    for session in {row.session for row in found} - {None}:
+        _count(db, session)
+        unknown = ExchangeRow.body_state.in_([state.value for state in BodyState if not state.is_known])
+        of_file = Recording.imported_from.is_not(None)
+        others = select(ExchangeRow.id).join(Recording).where(ExchangeRow.session == session, or_(unknown, of_file))
+        is_whole = (SessionRow.id == session, SessionRow.lost == 0, ~exists(others))
+        db.execute(update(SessionRow).where(*is_whole).values(has_holes=False))
+    return {row.id for row in found}
 
 
 def of_session(db: Connection, session: str) -> list[Loss]:

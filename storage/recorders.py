@@ -53,7 +53,7 @@ def keep(
         told: What it told. Its counts only grow, so an older one changes nothing: times tell no order, as clocks are set.
         filed: How many more of its exchanges are stored.
         late: How many of these were stored after the process had ended.
-        refused: How many more of its exchanges the store would not take.
+        refused: How many more of its exchanges the store would not take; negative if it has taken some after all.
     """
     before = _of_process(db, recorder)
     is_new = before is None

@@ -8,7 +8,7 @@ the store's disk. What the store refuses is set aside, and the rest goes on.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -85,6 +85,7 @@ class _Item:
         exchange: What it is, if it is an exchange.
         findings: Those of the exchange; None if it is judged later, or not at all.
         error: Why it cannot be stored; None if it can, as far as is known.
+        is_of_refused: Whether a store has refused it before.
     """
 
     process: _Process
@@ -93,6 +94,7 @@ class _Item:
     findings: Verdict = None
     error: Exception | None = None
     is_late: bool = False
+    is_of_refused: bool = False
 
 
 @dataclass(slots=True)
@@ -323,6 +325,8 @@ class Filer:
         is_over = not writer.is_alive
         now = datetime.now(UTC)
         items = [self._item(process, entry) for entry in entries]
+        for item in items if segment.name.is_of_refused else ():
+            item.is_of_refused = True
         if is_over:
             for item in items:
                 item.is_late = item.exchange is not None and now - item.exchange.received_at > LATE
@@ -455,6 +459,7 @@ class Filer:
             elif item.exchange.id not in ids:  # no recorder means to write one twice; the first is the one that counts
                 ids.add(item.exchange.id)
                 runs.setdefault(item.process.about.run, []).append(item)
+        taken_back = losses.take_back(db, [id for item in items if item.is_of_refused and (id := _id(item)) in ids])
         for mine in runs.values():
             done.saved.append((mine[0].process, mine, self._save(db, mine[0].process, mine)))
         self._note_losses(
@@ -463,7 +468,7 @@ class Filer:
         came = [item.exchange.received_at for item in items if item.exchange is not None]
         now = datetime.now(UTC)
         done.heard = self._judge.judge(db, min(now, max(came, default=now)))
-        self._keep_books(db, done, others)
+        self._keep_books(db, done, others, taken_back)
         return done
 
     def _save(self, db: Connection, process: _Process, items: Sequence[_Item]) -> saving.Saved:
@@ -487,22 +492,23 @@ class Filer:
         self._judge.see(touched, (), policies.DEFAULT)
         return noted.new
 
-    def _keep_books(self, db: Connection, done: _Done, others: Iterable[_Item]) -> None:
+    def _keep_books(self, db: Connection, done: _Done, others: Iterable[_Item], taken_back: Collection[str]) -> None:
         filed: dict[_Process, list[int]] = {}
         for _, items, saved in done.saved:
             for item in items:
                 assert item.exchange is not None
-                counts = filed.setdefault(item.process, [0, 0])
+                counts = filed.setdefault(item.process, [0, 0, 0])
                 if item.exchange.id not in saved.known:
                     counts[0] += 1
                     counts[1] += item.is_late
+                counts[2] -= item.exchange.id in taken_back
         told: dict[_Process, recorders.Told] = {}
         for item in others:
             if isinstance(item.entry, Counted):
                 told[item.process] = _told(item.entry)
-                filed.setdefault(item.process, [0, 0])
-        for process, (count, late) in filed.items():
-            recorders.keep(db, process.recorder, told.get(process), filed=count, late=late)
+                filed.setdefault(item.process, [0, 0, 0])
+        for process, (count, late, refused) in filed.items():
+            recorders.keep(db, process.recorder, told.get(process), filed=count, late=late, refused=refused)
 
     def _refuse(self, item: _Item, error: Exception) -> None:
         """Set an entry aside that cannot be stored, and note the loss."""
@@ -586,6 +592,10 @@ def _only(touched: Iterable[saving.Touched], ids: set[str]) -> list[saving.Touch
         if mine:
             found.append(saving.Touched(session=each.session, exchanges=mine))
     return found
+
+
+def _id(item: _Item) -> str | None:
+    return None if item.exchange is None else item.exchange.id
 
 
 def _came_at(item: _Item) -> int:

@@ -31,7 +31,7 @@ def keep(folder: Path, about: About, entry: Entry, reason: str) -> Path:
         OSError: The file cannot be written.
     """
     try:
-        path = folders.aside(folder) / str(segments.Name(about.run, about.worker, 0))  # a writer's own begin with 1
+        path = folders.aside(folder) / str(segments.Name(about.run, about.worker, segments.REFUSED))
         path.touch(0o600)
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
             db.execute("PRAGMA synchronous = FULL")

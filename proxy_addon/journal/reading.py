@@ -351,6 +351,8 @@ class Folder:
 
     def filed(self, segment: Segment) -> None:
         """Note for `waiting` that all entries up to `Segment.at` are in the store."""
+        if segment.name.is_of_refused:
+            return  # later ones are filed already
         text = f"{segment.name.number:06d} {segment.at:012d}\n"  # of one length, so that it is never read in part
         path = self.path / f"{segment.name.writer}{folders.FILED}"
         with suppress(OSError):  # only what is told about the journal depends on it

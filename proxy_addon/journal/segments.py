@@ -35,6 +35,8 @@ import msgspec
 from proxy_addon.journal.entries import VERSION, About
 
 SUFFIX = ".tape"
+REFUSED = 0
+"""Number of the segment with what a store refused of a writer; those that it wrote itself begin with 1."""
 LOG = "-wal"
 """Suffix of a segment's write-ahead log."""
 INDEX = "-shm"
@@ -60,6 +62,11 @@ class Name(NamedTuple):
     def writer(self) -> str:
         """What the names of all files of a writer begin with."""
         return writer(self.run, self.worker)
+
+    @property
+    def is_of_refused(self) -> bool:
+        """Whether it has entries that were set aside, and that somebody has moved back."""
+        return self.number == REFUSED
 
     @classmethod
     def parse(cls, name: str) -> Self | None:

@@ -379,6 +379,13 @@ def test_what_the_store_refuses_is_set_aside_and_the_rest_goes_on(files, store, 
     shutil.move(kept, files.path)
     files.all()
     assert stored(store) == [each.id for each in sent]
+    assert books(store) == (502, 502, 501, 501, 1, 0), "the one that is no HTTP is still refused"
+    assert (only_session(store).lost, only_session(store).has_holes) == (0, False)
+    with store.read() as db:
+        assert [loss.id for loss in losses.of_recorder(db, "run1")] == ["broken"]
+    shutil.copy(kept, files.path)
+    files.all()
+    assert books(store) == (502, 502, 501, 501, 1, 0)
 
 
 def test_a_store_that_refuses_everything_is_waited_for(files, store):
