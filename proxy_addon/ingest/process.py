@@ -174,5 +174,9 @@ class _Ready:
         descriptor, self._descriptor = self._descriptor, None
         with suppress(OSError):  # nobody listens any more
             os.write(descriptor, json.dumps(what).encode() + b"\n")
-        with suppress(OSError):
-            os.close(descriptor)
+        with suppress(
+            OSError
+        ):  # what is opened next must not take its place: libraries write to 1 what people should see
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, descriptor)
+            os.close(nothing)

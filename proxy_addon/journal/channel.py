@@ -7,6 +7,7 @@ who does not know the secret in that note is heard.
 
 from __future__ import annotations
 
+import errno
 import hmac
 import os
 import secrets
@@ -36,8 +37,15 @@ _UNREAD_BYTES = 8 * 2**20
 """How much a client may leave unread before it is dropped; more than a single message adds to it."""
 _CLIENTS = 256
 """How many clients are heard at a time."""
+_GREETING_S = 5.0
+"""How long a client may take to say who it is."""
+_DEAF_S = 0.5
+"""How long no client is let in after there were too many open files."""
 _CLOSING_S = 1.0
 """How long the last messages may take to be sent."""
+
+
+_TOO_MANY = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
@@ -166,6 +174,7 @@ class _Peer:
         self.frames = _Frames(_QUESTION_BYTES)
         self.unsent = bytearray()
         self.hello: Hello | None = None
+        self.greets_until_s = time.monotonic() + _GREETING_S
 
     def is_told(self, message: FromIngest, run: str | None) -> bool:
         if self.hello is None:
@@ -210,6 +219,7 @@ class Server:
         self._asked: list[Asked] = []
         self._lock = threading.Lock()
         self._closing_at_s: float | None = None
+        self._deaf_until_s: float | None = None
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=_CLIENTS)
         self._listening.setblocking(False)  # noqa: FBT003  # the library's signature
         self._waking, self._bell = socket.socketpair()
@@ -278,7 +288,7 @@ class Server:
     def _run(self) -> None:
         try:
             while not self._is_over():
-                for key, events in self._selector.select(None if self._closing_at_s is None else 0.05):
+                for key, events in self._selector.select(self._pause_s()):
                     if key.fileobj is self._listening:
                         self._accept()
                     elif key.fileobj is self._waking:
@@ -286,10 +296,26 @@ class Server:
                             self._waking.recv(4096)
                     else:
                         self._serve(key.data, events)
+                now_s = time.monotonic()
                 for peer in list(self._peers):
-                    self._send_unsent(peer)
+                    if peer.hello is None and now_s >= peer.greets_until_s:
+                        self._drop(peer)
+                    else:
+                        self._send_unsent(peer)
+                if self._deaf_until_s is not None and now_s >= self._deaf_until_s:
+                    self._deaf_until_s = None
+                    self._selector.register(self._listening, selectors.EVENT_READ)
         finally:
             self._close_all()
+
+    def _pause_s(self) -> float | None:
+        """Return how long nothing but what comes in has to be looked at; None for ever."""
+        if self._closing_at_s is not None:
+            return 0.05
+        due = [peer.greets_until_s for peer in self._peers if peer.hello is None]
+        if self._deaf_until_s is not None:
+            due.append(self._deaf_until_s)
+        return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _is_over(self) -> bool:
         if self._closing_at_s is None:
@@ -300,8 +326,11 @@ class Server:
     def _accept(self) -> None:
         try:
             connection, _ = self._listening.accept()
-        except OSError:  # it is gone again, or there are too many open files
-            return
+        except OSError as e:
+            if e.errno in _TOO_MANY:  # it still waits to be let in: looking again at once would go on without end
+                self._selector.unregister(self._listening)
+                self._deaf_until_s = time.monotonic() + _DEAF_S
+            return  # otherwise it is gone again
         if len(self._peers) >= _CLIENTS:
             connection.close()
             return

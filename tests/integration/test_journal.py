@@ -8,6 +8,7 @@ import os
 import queue
 import random
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -99,6 +100,29 @@ print(json.dumps({"whole": whole, "without": without, "again": again, "told": to
                   "waiting": counts.waiting, "dropped": counts.dropped, "end": [end.seen, end.journaled, end.dropped, end.waiting]}))
 """
 """Writes while the system lets files grow, while it lets them grow a little, while it does not, and again."""
+
+
+TOO_MANY = """
+import json, os, resource, socket, sys, time
+from pathlib import Path
+from proxy_addon.journal.channel import Server
+
+server = Server(Path(sys.argv[1]))
+address = "127.0.0.1", json.loads((Path(sys.argv[1]) / "ingest.json").read_bytes())["port"]
+client = socket.socket()
+allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, allowed[1]))
+client.connect(address)
+began_s = time.process_time()
+time.sleep(0.7)
+busy_s = time.process_time() - began_s
+resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
+until_s = time.monotonic() + 10
+while not server._peers and time.monotonic() < until_s:
+    time.sleep(0.02)
+print(json.dumps([busy_s, bool(server._peers)]))
+"""
+"""Has a client connect while no file can be opened, and tells how long the processor was busy, and whether it is let in."""
 
 
 def about(run: str = "r", worker: int = 0, started_us: int = 1) -> About:
@@ -674,6 +698,25 @@ def test_ingest_hears_nobody_without_the_secret_and_waits_for_nobody(tmp_path):
         assert gone.wait(10)
         sleepy.close()
         quick.close()
+
+
+def test_who_does_not_say_who_it_is_is_dropped(tmp_path, monkeypatch):
+    monkeypatch.setattr(channel, "_GREETING_S", 0.1)
+    with ingest(tmp_path, channel.Flushed()) as server, closing(channel.Client(tmp_path, on=print)) as client:
+        note = json.loads((tmp_path / folders.INGEST).read_text())
+        with socket.create_connection(("127.0.0.1", note["port"])) as silent:
+            silent.settimeout(10)
+            assert silent.recv(1) == b""
+        assert client.flush(5) is not None, "who has said it stays"
+        assert server.clients() == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system has no limit of open files")
+def test_too_many_open_files_are_waited_for_without_haste(tmp_path):
+    done = subprocess.run([sys.executable, "-c", TOO_MANY, tmp_path], capture_output=True, text=True, check=True)
+    busy_s, is_heard = json.loads(done.stdout)
+    assert busy_s < 0.3
+    assert is_heard
 
 
 def test_a_command_that_reads_waits_for_what_was_answered(tmp_path):
