@@ -50,6 +50,10 @@ class Upstream:
         for thread in (self._accepting, *self._threads):
             thread.join(SOON_S)
 
+    def is_idle(self) -> bool:
+        """Whether there were connections, and all are over."""
+        return bool(self._threads) and not any(thread.is_alive() for thread in self._threads)
+
     def _accept(self) -> None:
         while True:
             try:
@@ -63,7 +67,7 @@ class Upstream:
             thread.start()
 
     def _handle(self, connection: socket.socket, handle: Callable[[socket.socket], None]) -> None:
-        with closing(connection):
+        with closing(connection), suppress(ConnectionError):  # it was closed before it had sent a request
             connection.settimeout(SOON_S)
             handle(connection)
 
@@ -71,12 +75,29 @@ class Upstream:
 def read_request(connection: socket.socket) -> bytes:
     received = b""
     while b"\r\n\r\n" not in received:
-        received += connection.recv(65536)
+        received += read_some(connection)
     head, _, rest = received.partition(b"\r\n\r\n")
     length = next((int(line.split(b":")[1]) for line in head.split(b"\r\n") if b"ength:" in line), 0)
     while len(rest) < length:
-        rest += connection.recv(65536)
+        rest += read_some(connection)
     return head + b"\r\n\r\n" + rest
+
+
+def read_some(connection: socket.socket) -> bytes:
+    data = connection.recv(65536)
+    if not data:
+        raise ConnectionResetError
+    return data
+
+
+def test_a_connection_without_a_request_keeps_no_thread_of_the_tests_busy():
+    with upstream(answer_well) as server:
+        port = int(server.url.rpartition(":")[2])
+        socket.create_connection(("127.0.0.1", port)).close()
+        until_s = time.monotonic() + SOON_S
+        while not server.is_idle():
+            assert time.monotonic() < until_s
+            time.sleep(0.01)
 
 
 def answer_well(connection: socket.socket) -> None:
