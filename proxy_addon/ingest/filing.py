@@ -418,9 +418,9 @@ class Filer:
                 self._look_for_fault(error)
             self._refuse(item, error)
         else:
-            assert item.exchange is not None
-            path = item.exchange.request.path
-            logger.warning(f"stored with ? for non-ASCII characters: {path}: {_text(error)}")
+            if item.exchange is not None:
+                path = item.exchange.request.path
+                logger.warning(f"stored with ? for non-ASCII characters: {path}: {_text(error)}")
 
     def _look_for_fault(self, error: Exception) -> None:
         """Look whether the store is at fault for refusing an entry, and would refuse the next ones as well.
