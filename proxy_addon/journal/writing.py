@@ -186,6 +186,15 @@ class Journal:
             self._put_bytes += size
             self._queue.put((entry, done, size))
 
+    def drop(self, dropped: Dropped, done: Done | None = None) -> None:
+        """Count an exchange as lost that must not be journaled, and name it. Never blocks, never raises.
+
+        Args:
+            done: As of `put`, with a `Refused`.
+        """
+        self._drop(dropped)
+        self._tell([done], Refused(dropped))
+
     def counts(self) -> Counts:
         """Return the counts so far."""
         try:

@@ -205,11 +205,7 @@ class Recorder:
         Args:
             dropped: Its name, without personal values.
         """
-
-        def refused() -> Exchanged:
-            raise Refused(dropped)
-
-        self._journal.put(refused, done)
+        self._journal.drop(dropped, done)
 
     def counts(self) -> Counts:
         """Return the books so far."""

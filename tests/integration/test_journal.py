@@ -385,13 +385,18 @@ def test_what_waits_for_a_disk_that_hangs_is_bounded(look_into, tmp_path, monkey
         dropped = journal.counts().dropped
         assert 80 <= dropped <= 85
         assert all("MiB wait to be written already" in str(answers.get(timeout=1)) for _ in range(dropped))
+        journal.saw()
+        refused = Dropped(id="personal", received_us=1, method="POST", path="/named", reason="cannot be pseudonymised")
+        journal.drop(refused, answers.put)
+        assert isinstance(answers.get(timeout=1), Refused)
         goes_on.set()
         assert [answers.get(timeout=5) for _ in range(100 - dropped)] == [None] * (100 - dropped)
         assert put(journal, exchanged(100)) is None, "there is room again"
     entries, _ = read(look_into(tmp_path))
     assert numbers(entries) == [*range(100 - dropped), 100]
-    assert len({entry.id for entry in entries if isinstance(entry, Dropped)}) == dropped
-    assert (journal.counts().seen, journal.counts().dropped, len(lost)) == (101, dropped, 1)
+    assert len({entry.id for entry in entries if isinstance(entry, Dropped)}) == dropped + 1
+    assert (journal.counts().seen, journal.counts().dropped, len(lost)) == (102, dropped + 1, 1)
+    assert sum("lost: POST /named" in line for line in caplog.messages) == 1
     assert sum("lost: POST /99" in line for line in caplog.messages) == 1
 
 
