@@ -51,9 +51,11 @@ def _fold(
         return None
     key = sessions.session_key(exchange.upstream, core.session_id_of(exchange))
     rows = db.execute(select(SESSIONS).where(SESSIONS.c.session_key == key).order_by(SESSIONS.c.occurrence.desc()))
-    newest = rows.mappings().first() if key is not None else None
-    mine = newest is not None and (not run.is_import or newest["recording_id"] == run.id)
-    before = sessions.from_row(newest) if newest is not None and mine else None
+    all_of_them = rows.mappings().all() if key is not None else []
+    newest = all_of_them[0] if all_of_them else None
+    # An import goes on with its own session, whatever another one has stored of the same ID in between.
+    mine = next((row for row in all_of_them if not run.is_import or row["recording_id"] == run.id), None)
+    before = sessions.from_row(mine) if mine is not None else None
     if place is core.Membership.OPENS and (before is None or before.start_seen):
         before = None
         session = core.opened(exchange, id=new_id(), recording=run.name, retry_of=_retry_of(db, run, exchange))
