@@ -27,7 +27,10 @@ ENGINE_HELP = (
     "hooks: mitmproxy's. auto: the lane, and mitmproxy's for HTTP/2 and for other modes."
 )
 MAX_BODY = 10 * 1024 * 1024
-MAX_BODY_HELP = "How many bytes of a body are recorded; the rest passes, and its length and hash are recorded. Not with --engine hooks."
+MAX_BODY_HELP = (
+    "The longest body that is recorded whole. A longer one passes all the same; its first 64 KiB are recorded, with its "
+    "length and hash. Not with --engine hooks, which records all bodies whole."
+)
 WORKERS_HELP = "How many processes share the port, for more requests than one processor core can carry."
 LOSS = ("go-on", "stop")
 LOSS_HELP = "What to do when an exchange is lost because no disk takes it: go on forwarding, or stop."
@@ -64,7 +67,7 @@ class RecordOptions:
         journal: Folder of the journal; None for that of the store.
         stops_on_loss: Whether the recorder ends when an exchange is lost.
         engine: One of `ENGINES`.
-        max_body: How many bytes of a body the lane records.
+        max_body: Length in bytes of the longest body that the lane records whole.
         workers: How many processes share the port.
     """
 
