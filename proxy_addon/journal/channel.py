@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from proxy_addon.journal import folders
-from proxy_addon.journal.reading import Waiting, waiting
+from proxy_addon.journal.reading import Waiting, living, waiting
 from proxy_addon.process import logs
 
 logger = logs.logger(__name__)
@@ -534,18 +534,34 @@ def await_filed(folder: Path, timeout_s: float = 2.0) -> Waiting | None:
     Returns:
         What still waits after that; None if nothing does, at once if nothing did.
     """
+    until_s = time.monotonic() + timeout_s
     left = waiting(folder)
-    if left is None:
-        return None
+    while left is not None:
+        answer = _flushed(folder, max(0.0, until_s - time.monotonic()))
+        if isinstance(answer, Flushed):
+            return None
+        left = waiting(folder)
+        # Beside a recorder that goes on, ingest may just be ending, or starting.
+        if isinstance(answer, Away) or time.monotonic() + _AGAIN_S >= until_s or not living(folder):
+            return left
+        time.sleep(_AGAIN_S)
+    return None
+
+
+_AGAIN_S = 0.05
+"""Pause before ingest is asked again."""
+
+
+def _flushed(folder: Path, timeout_s: float) -> Flushed | Away | None:
+    """Have what is in a folder's journal filed; None if nobody does that, or not in time."""
     try:
         client = Client(folder, on=lambda _: None, timeout_s=timeout_s)
     except ConnectionError:
-        return left
+        return None
     try:
-        answer = client.flush(timeout_s)
+        return client.flush(timeout_s)
     finally:
         client.close()
-    return None if isinstance(answer, Flushed) else waiting(folder)
 
 
 class _Frames:

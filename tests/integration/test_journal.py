@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -728,13 +729,23 @@ def test_a_command_that_reads_waits_for_what_was_answered(tmp_path):
     assert channel.await_filed(tmp_path / "none") is None
     with writing(tmp_path) as journal:
         put(journal, exchanged(5))
-        left = channel.await_filed(tmp_path)
+        left = channel.await_filed(tmp_path, 0.1)
         assert left is not None
         assert left.entries == 2
         with ingest(tmp_path, channel.Away(reason="refused", waiting=2)):
             assert channel.await_filed(tmp_path) == left
         with ingest(tmp_path, channel.Flushed()):
             assert channel.await_filed(tmp_path) is None
+
+
+def test_a_command_that_reads_waits_for_ingest_that_is_started_again(tmp_path):
+    with writing(tmp_path) as journal, ThreadPoolExecutor() as pool:
+        put(journal, exchanged(5))
+        reading = pool.submit(channel.await_filed, tmp_path, 20.0)
+        with pytest.raises(TimeoutError):
+            reading.result(0.3)  # there is a recorder, so it goes on asking
+        with ingest(tmp_path, channel.Flushed()):
+            assert reading.result(20) is None
 
 
 def test_a_stream_of_messages_may_be_cut_anywhere_and_has_some_from_another_version():
