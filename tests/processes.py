@@ -118,8 +118,12 @@ class Collector(Server):
     log: Path
 
     def received(self) -> list[dict[str, Any]]:
-        """What it received, in order."""
-        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+        """What it received, in order, as far as it is written.
+
+        A reader beside the writer may see the first pages of a line before the others.
+        """
+        lines = self.log.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 @contextmanager

@@ -89,7 +89,7 @@ class Collector:
         """Return the log once it has so many lines."""
         deadline = time.monotonic() + TIMEOUT_S
         while True:
-            lines = self.log.read_text().splitlines()
+            lines = [line for line in self.log.read_text().splitlines(keepends=True) if line.endswith("\n")]
             if len(lines) >= count or time.monotonic() > deadline:
                 assert len(lines) == count
                 return [json.loads(line) for line in lines]
