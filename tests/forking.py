@@ -30,7 +30,7 @@ from typing import IO, Any, Self
 
 _IMPORTED = (
     "proxy_addon.collector.server",
-    "proxy_addon.recording.proxy",
+    "proxy_addon.recording.serving",
     "proxy_addon.testing.ahead",
     "proxy_addon.replay.fetching",
     "proxy_addon.replay.noise",

@@ -174,7 +174,7 @@ def record(
     from proxy_addon.files import settings  # noqa: PLC0415
     from proxy_addon.files.keys import key_of  # noqa: PLC0415
     from proxy_addon.recording.options import RecordOptions  # noqa: PLC0415
-    from proxy_addon.recording.proxy import serve  # noqa: PLC0415
+    from proxy_addon.recording.serving import serve  # noqa: PLC0415
     from storage.engine import hide_password  # noqa: PLC0415
 
     if upstream is None and not modes:

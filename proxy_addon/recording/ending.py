@@ -1,4 +1,4 @@
-"""Say at the end of a recording what became of it."""
+"""How a recording ends: in which time, and what is said of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from proxy_addon.recording.ingesting import Filed
 
 logger = logs.logger(__name__)
 
+ENDS_ON_LOSS = "the recorder ends because an exchange was lost, as --on-loss stop wants"
 CLOSE_S = 1.0
 """How long the journal may take for its last entries, whose disk may hang."""
 FILE_S = 2.0

@@ -1,4 +1,4 @@
-"""The proxy process of ``sessiontape record``: mitmproxy with only the addons that a recorder needs.
+"""The proxy of ``sessiontape record``: mitmproxy with only the addons that a recorder needs.
 
 This is about twice as fast as mitmdump with all its addons. The same recorder also runs under ``mitmdump -s``.
 """
@@ -9,12 +9,9 @@ import asyncio
 import ipaddress
 import logging
 import socket
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -29,32 +26,28 @@ from mitmproxy.master import Master
 from mitmproxy.options import CONF_BASENAME, Options
 from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 
-from proxy_addon.core.news import News
 from proxy_addon.core.wording import suggestion
 from proxy_addon.errors import RecorderError, SettingsError
 from proxy_addon.journal.entries import About
 from proxy_addon.journal.writing import Counts
-from proxy_addon.process import logs, signals
+from proxy_addon.process import logs
 from proxy_addon.process.logs import TOLD
-from proxy_addon.process.sockets import cannot_listen, in_url
+from proxy_addon.process.sockets import in_url
 from proxy_addon.recording.announcing import Announcing
 from proxy_addon.recording.at_rest import AtRest
 from proxy_addon.recording.crowds import Crowds, raise_open_files
-from proxy_addon.recording.ending import CLOSE_S, FILE_S, STOP_S, settle
+from proxy_addon.recording.ending import CLOSE_S, ENDS_ON_LOSS
 from proxy_addon.recording.hooks import Tape
-from proxy_addon.recording.ingesting import Hearing, Ingesting, folder_of
 from proxy_addon.recording.internals import listen_for_many
 from proxy_addon.recording.judging import Judge
 from proxy_addon.recording.lane.conversation import Settings
 from proxy_addon.recording.lane.layer import Lanes
-from proxy_addon.recording.loops import Loops, refuse_itself
+from proxy_addon.recording.loops import Loops
 from proxy_addon.recording.meters import Meter
 from proxy_addon.recording.notices import Notices
 from proxy_addon.recording.options import RecordOptions
-from proxy_addon.recording.recorder import Recorder, about_of
-from proxy_addon.recording.standing import Lookout, Told
-from proxy_addon.recording.workers import COUNTED_S, ENDS_ON_LOSS, Order, Supervisor, end_with, reserved
-from storage.engine import Store
+from proxy_addon.recording.recorder import Recorder
+from proxy_addon.recording.standing import Told
 
 logger = logs.logger(__name__)
 
@@ -76,129 +69,6 @@ class Listening:
     url: str
     upstream: str
     is_public: bool
-
-
-def serve(
-    options: RecordOptions,
-    ready: Callable[[list[Listening]], None],
-    watch: Callable[[News], None] | None = None,
-    stored: Callable[[], None] | None = None,
-) -> bool:
-    """Run the recording proxy until a signal ends it.
-
-    Options are checked before the store is created or upgraded.
-
-    Args:
-        ready: Called with the addresses once connections are accepted.
-        watch: Called with news of sessions, from our threads; it must not block. None if nobody watches.
-        stored: Called each time exchanges were stored, like ``watch``.
-
-    Returns:
-        Whether all exchanges were stored, and are in the store that was named.
-
-    Raises:
-        SettingsError: An option does not exist or is invalid.
-        StorageError: The store cannot be used.
-        RecorderError: The proxy could not start.
-    """
-    serve_all = _serve if options.workers == 1 else _supervise
-    return asyncio.run(serve_all(options, ready, watch, stored))
-
-
-async def _serve(
-    options: RecordOptions,
-    ready: Callable[[list[Listening]], None],
-    watch: Callable[[News], None] | None,
-    stored: Callable[[], None] | None,
-) -> bool:
-    store = Store(options.store_url)
-    _check_address(options)
-    about = _about(options)
-    with Proxy(options, about, ready) as proxy:
-        folder = folder_of(store, options.journal)
-        hearing = Hearing(filed=stored, news=watch, learned=proxy.judge.learn if options.reject_invalid else None)
-        ingesting = Ingesting(folder, options.store_url, about.run, hearing, keep_days=options.keep_days)
-        await asyncio.to_thread(ingesting.start)
-        try:
-            lost = proxy.end_on_loss if options.stops_on_loss else None
-            async with _metrics(options, proxy.standing, ingesting):
-                with signals.calling_on_signals(proxy.end):
-                    counts = await proxy.carry(folder, lost)
-        finally:
-            took_s = time.monotonic() - proxy.ended_s if proxy.ended_s is not None else 0.0
-            filed = await asyncio.to_thread(ingesting.end, STOP_S - took_s)
-        return settle(counts, filed, folder)
-
-
-async def _supervise(
-    options: RecordOptions,
-    ready: Callable[[list[Listening]], None],
-    watch: Callable[[News], None] | None,
-    stored: Callable[[], None] | None,
-) -> bool:
-    store = Store(options.store_url)
-    _check_address(options)
-    about = _about(options)
-    with Proxy(options, about, ready):
-        pass  # its options are right, and the CA that the workers read exists
-    host, port = options.listen
-    ends = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    with reserved(_address(host), port) as keeping:
-        shared = replace(options, listen=(host, keeping.getsockname()[1]))
-        folder = folder_of(store, options.journal)
-        order = Order(options=shared, about=about, folder=folder)
-        supervisor = Supervisor(order, options.workers, lambda: loop.call_soon_threadsafe(ends.set))
-        hearing = Hearing(filed=stored, news=watch, learned=supervisor.learn if options.reject_invalid else None)
-        ingesting = Ingesting(folder, options.store_url, about.run, hearing, keep_days=options.keep_days)
-        await asyncio.to_thread(ingesting.start)
-        until_s = None
-        try:
-            try:
-                async with _metrics(options, supervisor.standing, ingesting):
-                    with signals.calling_on_signals(ends.set):
-                        ready(await asyncio.to_thread(supervisor.start))
-                        await ends.wait()
-            finally:
-                until_s = time.monotonic() + STOP_S
-                counts = await asyncio.to_thread(supervisor.end, until_s - FILE_S)
-        finally:
-            left_s = until_s - time.monotonic() if until_s is not None else STOP_S
-            filed = await asyncio.to_thread(ingesting.end, left_s)
-    return settle(counts, filed, folder)
-
-
-async def carry(
-    order: Order,
-    ready: Callable[[list[Listening]], None],
-    counted: Callable[[Counts, Told], None],
-    supervisor: Connection,
-) -> None:
-    """Be a worker: carry traffic until SIGTERM, or until the supervisor has gone.
-
-    Args:
-        counted: Called with the books once a second, when the first exchange is lost, and at the end.
-
-    Raises:
-        SessiontapeError: The proxy could not start.
-    """
-    with Proxy(order.options, order.about, ready) as proxy:
-
-        def count() -> None:
-            if proxy.recorder is not None:
-                counted(proxy.recorder.counts(), proxy.recorder.standing())
-
-        async def keep_counting() -> None:
-            while True:
-                await asyncio.sleep(COUNTED_S)
-                count()
-
-        threading.Thread(target=end_with, args=(supervisor, proxy.judge.learn), daemon=True).start()
-        counting = asyncio.create_task(keep_counting())
-        with signals.calling_on_signals(proxy.end):
-            counts = await proxy.carry(order.folder, count, share_port=True)
-        counting.cancel()
-        counted(counts, *proxy.standing())
 
 
 class Proxy:
@@ -301,36 +171,6 @@ class Proxy:
         return counts
 
 
-@asynccontextmanager
-async def _metrics(
-    options: RecordOptions, processes: Callable[[], Sequence[Told]], ingesting: Ingesting
-) -> AsyncIterator[None]:
-    """Serve the pages of ``--metrics``, if they are wanted, until the block ends.
-
-    Raises:
-        SettingsError: The address cannot be listened on.
-    """
-    if options.metrics is None:
-        yield
-        return
-    # The library takes a tenth of a second, and most recorders do without.
-    from proxy_addon.recording.metrics import Metrics  # noqa: PLC0415
-
-    pages = Metrics(*options.metrics, Lookout(ingesting.folder, processes, ingesting.counts).look)
-    host, port = await pages.start()
-    try:
-        url = f"http://{in_url(options.metrics[0])}:{port}"
-        logger.info(f"metrics are on {url}/metrics, and whether all is well on {url}/healthz")
-        if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
-            logger.warning(
-                f"anyone who can reach {url} can read how much is recorded; --metrics 127.0.0.1:PORT restricts it to this "
-                "machine"
-            )
-        yield
-    finally:
-        await pages.close()
-
-
 def _lanes(
     options: RecordOptions, recorder: Recorder, notices: Notices, loops: Loops, server: Proxyserver
 ) -> Lanes | None:
@@ -351,19 +191,6 @@ def _lanes(
     return Lanes(settings, recorder, notices, loops, server.connections)
 
 
-def _about(options: RecordOptions) -> About:
-    return about_of(
-        name=options.name,
-        engine={"auto": "lane+hooks", "lane": "lane", "hooks": "hooks"}[
-            options.engine if options.upstream else "hooks"
-        ],
-        upstream=options.upstream,
-        checks=options.check,
-        pseudonymised=options.pseudonymiser is not None,
-        policy=options.policy,
-    )
-
-
 def _configure(master: Master, options: RecordOptions, modes: list[str]) -> None:
     """Set mitmproxy's options.
 
@@ -371,7 +198,9 @@ def _configure(master: Master, options: RecordOptions, modes: list[str]) -> None
         SettingsError: An option does not exist or is invalid.
     """
     try:
-        master.options.update(http3=False, connection_strategy="lazy", mode=modes)
+        # A device that offers HTTP/2 as well takes HTTP/1.1, which the lane speaks.
+        speaks_http2 = options.engine != "lane"
+        master.options.update(http2=speaks_http2, http3=False, connection_strategy="lazy", mode=modes)
         master.options.update(
             tape_store=options.store_url,
             tape_upstream=str(options.upstream or ""),
@@ -426,31 +255,6 @@ class _TlsConfig(TlsConfig):
 
     def running(self) -> None:
         """Do nothing: mitmproxy's would read the CA a second time, which takes a third of the start."""
-
-
-def _check_address(options: RecordOptions) -> None:
-    """Check the listening address now, because mitmproxy's own errors are hard to understand.
-
-    Raises:
-        SettingsError: The address cannot be listened on, or the proxy would be its own upstream.
-    """
-    if options.upstream is None:
-        return
-    host, port = options.listen
-    try:
-        address = _address(host)
-        refuse_itself(options.upstream, [(address, port)])
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((address, port))
-    except OSError as e:
-        raise cannot_listen(host, port, e) from e
-
-
-def _address(host: str) -> str:
-    """Return the address of a name, preferably IPv4: not everything in mitmproxy that listens accepts names."""
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return str(min(found, key=lambda each: each[0] != socket.AF_INET)[4][0])
 
 
 def _check_set(given: Iterable[str], known: Iterable[str]) -> None:
@@ -515,6 +319,12 @@ class _Startup(log.MitmLogHandler):
         self._ready()
 
 
+def address_of(host: str) -> str:
+    """Return the address of a name, preferably IPv4: not everything in mitmproxy that listens accepts names."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return str(min(found, key=lambda each: each[0] != socket.AF_INET)[4][0])
+
+
 def _modes(options: RecordOptions) -> list[str]:
     modes = list(options.modes)
     for spec in modes:
@@ -528,7 +338,7 @@ def _modes(options: RecordOptions) -> list[str]:
             raise SettingsError(f"{spec!r}: name the upstream of a reverse proxy with --upstream")
     if options.upstream is not None:
         host, port = options.listen
-        modes.insert(0, f"reverse:{options.upstream.origin}@{_address(host)}:{port}")
+        modes.insert(0, f"reverse:{options.upstream.origin}@{address_of(host)}:{port}")
     if not modes:
         raise SettingsError("there is nothing to record", hint="name the real server: --upstream URL")
     return modes

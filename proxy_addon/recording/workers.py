@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -25,8 +25,10 @@ from typing import Any
 from proxy_addon.errors import RecorderError, SessiontapeError
 from proxy_addon.journal.entries import About
 from proxy_addon.journal.writing import Counts
-from proxy_addon.process import logs
+from proxy_addon.process import logs, signals
+from proxy_addon.recording.ending import ENDS_ON_LOSS
 from proxy_addon.recording.options import RecordOptions
+from proxy_addon.recording.proxy import Listening, Proxy
 from proxy_addon.recording.standing import Told
 
 logger = logs.logger(__name__)
@@ -35,20 +37,10 @@ READY_S = 30.0
 """How long a worker may take until it accepts connections."""
 COUNTED_S = 1.0
 """How often a worker tells its books."""
-ENDS_ON_LOSS = "the recorder ends because an exchange was lost, as --on-loss stop wants"
 AGAIN_S = 1.0
 """How long to wait before a worker is started that takes the place of one that died early."""
 
-
-_BECOME_WORKER = """
-from proxy_addon.recording.proxy import carry
-from proxy_addon.recording.workers import main
-main(carry)
-"""
-Carry = Callable[
-    ["Order", Callable[[list[Any]], None], Callable[[Counts, Told], None], Connection], Coroutine[Any, Any, None]
-]
-"""`proxy_addon.recording.proxy.carry`, which imports this module."""
+_BECOME_WORKER = "from proxy_addon.recording.workers import main; main()"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +61,7 @@ class Order:
 class Ready:
     """A worker accepts connections, at these addresses."""
 
-    listening: list[Any]
+    listening: list[Listening]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +169,7 @@ class Supervisor:
         self._heard: dict[int, Any] = {}
         self._changed = threading.Condition()
 
-    def start(self) -> list[Any]:
+    def start(self) -> list[Listening]:
         """Start all of them, and return the addresses that they listen on once they accept connections.
 
         Raises:
@@ -295,7 +287,7 @@ def reserved(host: str, port: int) -> socket.socket:
     return keeping
 
 
-def main(carry: Carry) -> None:
+def main() -> None:
     """Be a worker: the process at the other end of `Worker`."""
     supervisor = Connection(int(sys.argv[1]))
     lock = threading.Lock()
@@ -311,13 +303,46 @@ def main(carry: Carry) -> None:
     order: Order = supervisor.recv()
     try:
         asyncio.run(
-            carry(order, lambda listening: tell(Ready(listening)), lambda *told: tell(Counted(*told)), supervisor)
+            _carry(order, lambda listening: tell(Ready(listening)), lambda *told: tell(Counted(*told)), supervisor)
         )
     except SessiontapeError as e:
         tell(e)
     except Exception as e:  # noqa: BLE001  # the supervisor has to hear of everything that ends this process
         tell(RecorderError(f"a worker failed: {e!r}"))
     os._exit(0)  # at once: the supervisor waits, and there is nothing left to do
+
+
+async def _carry(
+    order: Order,
+    ready: Callable[[list[Listening]], None],
+    counted: Callable[[Counts, Told], None],
+    supervisor: Connection,
+) -> None:
+    """Be a worker: carry traffic until SIGTERM, or until the supervisor has gone.
+
+    Args:
+        counted: Called with the books once a second, when the first exchange is lost, and at the end.
+
+    Raises:
+        SessiontapeError: The proxy could not start.
+    """
+    with Proxy(order.options, order.about, ready) as proxy:
+
+        def count() -> None:
+            if proxy.recorder is not None:
+                counted(proxy.recorder.counts(), proxy.recorder.standing())
+
+        async def keep_counting() -> None:
+            while True:
+                await asyncio.sleep(COUNTED_S)
+                count()
+
+        threading.Thread(target=_end_with, args=(supervisor, proxy.judge.learn), daemon=True).start()
+        counting = asyncio.create_task(keep_counting())
+        with signals.calling_on_signals(proxy.end):
+            counts = await proxy.carry(order.folder, count, share_port=True)
+        counting.cancel()
+        counted(counts, *proxy.standing())
 
 
 class _Log(logging.Handler):
@@ -330,7 +355,7 @@ class _Log(logging.Handler):
             self._tell(Said(record.levelno, record.getMessage()))
 
 
-def end_with(supervisor: Connection, learn: Callable[[str], object]) -> None:
+def _end_with(supervisor: Connection, learn: Callable[[str], object]) -> None:
     """Learn what the supervisor says, and end this process in good order when that has gone."""
     try:
         while True:

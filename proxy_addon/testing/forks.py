@@ -26,7 +26,8 @@ from proxy_addon.errors import RecorderError, SessiontapeError
 from proxy_addon.process import logs, signals, strays
 from proxy_addon.recording import ingesting
 from proxy_addon.recording.options import RecordOptions
-from proxy_addon.recording.proxy import Listening, serve
+from proxy_addon.recording.proxy import Listening
+from proxy_addon.recording.serving import serve
 from proxy_addon.testing.ahead import Spare
 from proxy_addon.testing.recorders import Legacy, Over, Ready, Stored, Warned
 from storage import migrate

@@ -1,0 +1,179 @@
+"""``sessiontape record``, from its options to its books: one process, or several with a supervisor, and ingest beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from proxy_addon.core.news import News
+from proxy_addon.journal.entries import About
+from proxy_addon.process import logs, signals
+from proxy_addon.process.sockets import cannot_listen, in_url
+from proxy_addon.recording.ending import FILE_S, STOP_S, settle
+from proxy_addon.recording.ingesting import Hearing, Ingesting, folder_of
+from proxy_addon.recording.loops import refuse_itself
+from proxy_addon.recording.options import RecordOptions
+from proxy_addon.recording.proxy import Listening, Proxy, address_of
+from proxy_addon.recording.recorder import about_of
+from proxy_addon.recording.standing import Lookout, Told
+from proxy_addon.recording.workers import Order, Supervisor, reserved
+from storage.engine import Store
+
+logger = logs.logger(__name__)
+
+
+def serve(
+    options: RecordOptions,
+    ready: Callable[[list[Listening]], None],
+    watch: Callable[[News], None] | None = None,
+    stored: Callable[[], None] | None = None,
+) -> bool:
+    """Run the recording proxy until a signal ends it.
+
+    Options are checked before the store is created or upgraded.
+
+    Args:
+        ready: Called with the addresses once connections are accepted.
+        watch: Called with news of sessions, from our threads; it must not block. None if nobody watches.
+        stored: Called each time exchanges were stored, like ``watch``.
+
+    Returns:
+        Whether all exchanges were stored, and are in the store that was named.
+
+    Raises:
+        SettingsError: An option does not exist or is invalid.
+        StorageError: The store cannot be used.
+        RecorderError: The proxy could not start.
+    """
+    serve_all = _serve if options.workers == 1 else _supervise
+    return asyncio.run(serve_all(options, ready, watch, stored))
+
+
+async def _serve(
+    options: RecordOptions,
+    ready: Callable[[list[Listening]], None],
+    watch: Callable[[News], None] | None,
+    stored: Callable[[], None] | None,
+) -> bool:
+    store = Store(options.store_url)
+    _check_address(options)
+    about = _about(options)
+    with Proxy(options, about, ready) as proxy:
+        folder = folder_of(store, options.journal)
+        hearing = Hearing(filed=stored, news=watch, learned=proxy.judge.learn if options.reject_invalid else None)
+        ingesting = Ingesting(folder, options.store_url, about.run, hearing, keep_days=options.keep_days)
+        await asyncio.to_thread(ingesting.start)
+        try:
+            lost = proxy.end_on_loss if options.stops_on_loss else None
+            async with _metrics(options, proxy.standing, ingesting):
+                with signals.calling_on_signals(proxy.end):
+                    counts = await proxy.carry(folder, lost)
+        finally:
+            took_s = time.monotonic() - proxy.ended_s if proxy.ended_s is not None else 0.0
+            filed = await asyncio.to_thread(ingesting.end, STOP_S - took_s)
+        return settle(counts, filed, folder)
+
+
+async def _supervise(
+    options: RecordOptions,
+    ready: Callable[[list[Listening]], None],
+    watch: Callable[[News], None] | None,
+    stored: Callable[[], None] | None,
+) -> bool:
+    store = Store(options.store_url)
+    _check_address(options)
+    about = _about(options)
+    with Proxy(options, about, ready):
+        pass  # its options are right, and the CA that the workers read exists
+    host, port = options.listen
+    ends = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    with reserved(address_of(host), port) as keeping:
+        shared = replace(options, listen=(host, keeping.getsockname()[1]))
+        folder = folder_of(store, options.journal)
+        order = Order(options=shared, about=about, folder=folder)
+        supervisor = Supervisor(order, options.workers, lambda: loop.call_soon_threadsafe(ends.set))
+        hearing = Hearing(filed=stored, news=watch, learned=supervisor.learn if options.reject_invalid else None)
+        ingesting = Ingesting(folder, options.store_url, about.run, hearing, keep_days=options.keep_days)
+        await asyncio.to_thread(ingesting.start)
+        until_s = None
+        try:
+            try:
+                async with _metrics(options, supervisor.standing, ingesting):
+                    with signals.calling_on_signals(ends.set):
+                        ready(await asyncio.to_thread(supervisor.start))
+                        await ends.wait()
+            finally:
+                until_s = time.monotonic() + STOP_S
+                counts = await asyncio.to_thread(supervisor.end, until_s - FILE_S)
+        finally:
+            left_s = until_s - time.monotonic() if until_s is not None else STOP_S
+            filed = await asyncio.to_thread(ingesting.end, left_s)
+    return settle(counts, filed, folder)
+
+
+def _check_address(options: RecordOptions) -> None:
+    """Check the listening address now, because mitmproxy's own errors are hard to understand.
+
+    Raises:
+        SettingsError: The address cannot be listened on, or the proxy would be its own upstream.
+    """
+    if options.upstream is None:
+        return
+    host, port = options.listen
+    try:
+        address = address_of(host)
+        refuse_itself(options.upstream, [(address, port)])
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+    except OSError as e:
+        raise cannot_listen(host, port, e) from e
+
+
+def _about(options: RecordOptions) -> About:
+    return about_of(
+        name=options.name,
+        engine={"auto": "lane+hooks", "lane": "lane", "hooks": "hooks"}[
+            options.engine if options.upstream else "hooks"
+        ],
+        upstream=options.upstream,
+        checks=options.check,
+        pseudonymised=options.pseudonymiser is not None,
+        policy=options.policy,
+    )
+
+
+@asynccontextmanager
+async def _metrics(
+    options: RecordOptions, processes: Callable[[], Sequence[Told]], ingesting: Ingesting
+) -> AsyncIterator[None]:
+    """Serve the pages of ``--metrics``, if they are wanted, until the block ends.
+
+    Raises:
+        SettingsError: The address cannot be listened on.
+    """
+    if options.metrics is None:
+        yield
+        return
+    # The library takes a tenth of a second, and most recorders do without.
+    from proxy_addon.recording.metrics import Metrics  # noqa: PLC0415
+
+    pages = Metrics(*options.metrics, Lookout(ingesting.folder, processes, ingesting.counts).look)
+    host, port = await pages.start()
+    try:
+        url = f"http://{in_url(options.metrics[0])}:{port}"
+        logger.info(f"metrics are on {url}/metrics, and whether all is well on {url}/healthz")
+        if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+            logger.warning(
+                f"anyone who can reach {url} can read how much is recorded; --metrics 127.0.0.1:PORT restricts it to this "
+                "machine"
+            )
+        yield
+    finally:
+        await pages.close()
