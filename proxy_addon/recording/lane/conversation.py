@@ -885,22 +885,10 @@ class Conversation:
     def _entry(self, exchange: _Exchange, outcome: Outcome, reason: str | None, now_us: int) -> Exchanged:
         body, length, sha256 = _kept(exchange.body_reader, exchange.body)
         answer = exchange.answer
-        if answer is None:
-            return Exchanged(
-                id=exchange.id,
-                received_us=exchange.began_us,
-                outcome=outcome,
-                request=exchange.head.sent,
-                request_body=body,
-                is_complete=exchange.is_whole,
-                client=self._client,
-                server=self._server if exchange.is_forwarded else None,
-                upstream=self._settings.upstream,
-                reason=reason,
-                request_length=length,
-                request_sha256=sha256,
-            )
-        answer_body, answer_length, answer_sha256 = _kept(exchange.answer_reader, exchange.answer_body)
+        response, duration_us, answer_body, answer_length, answer_sha256 = None, None, b"", None, None
+        if answer is not None:
+            response, duration_us = answer.sent, max(0, now_us - exchange.began_us)
+            answer_body, answer_length, answer_sha256 = _kept(exchange.answer_reader, exchange.answer_body)
         return Exchanged(
             id=exchange.id,
             received_us=exchange.began_us,
@@ -908,9 +896,9 @@ class Conversation:
             request=exchange.head.sent,
             request_body=body,
             is_complete=exchange.is_whole,
-            response=answer.sent,
+            response=response,
             response_body=answer_body,
-            duration_us=max(0, now_us - exchange.began_us),
+            duration_us=duration_us,
             client=self._client,
             server=self._server if exchange.is_forwarded else None,
             upstream=self._settings.upstream,
