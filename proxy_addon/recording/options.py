@@ -24,7 +24,7 @@ DURABILITY_HELP = (
 ENGINES = ("auto", "lane", "hooks")
 ENGINE_HELP = (
     "What carries HTTP. lane: sessiontape's own HTTP/1.1, several times as fast, which passes all bytes on as they came. "
-    "hooks: mitmproxy's. auto: the lane, and mitmproxy's for HTTP/2 and for other modes."
+    "HTTP/2 is not offered then. hooks: mitmproxy's. auto: the lane, and mitmproxy's for HTTP/2 and for other modes."
 )
 MAX_BODY = 10 * 1024 * 1024
 MAX_BODY_HELP = (

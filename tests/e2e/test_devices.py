@@ -108,6 +108,17 @@ def test_http_and_https_and_http2_share_one_port(sqlite_url, tmp_path, certifica
     assert last["response"]["http_version"] == "HTTP/1.1"  # upstream's own
 
 
+def test_with_the_lane_alone_a_device_that_offers_http2_too_takes_http1(sqlite_url, tmp_path, certificate):
+    options = ("--cert", str(certificate), "--engine", "lane")
+    with (
+        processes.collector(tmp_path) as upstream,
+        processes.recorder(tmp_path, upstream.url, sqlite_url, *options) as proxy,
+        httpx.Client(verify=trusting(certificate), http2=True, trust_env=False, timeout=30) as both,
+    ):
+        answers = report(both, proxy.url.replace("http:", "https:"))
+    assert [(answer.status_code, answer.http_version) for answer in answers] == [(201, "HTTP/1.1"), (204, "HTTP/1.1")]
+
+
 def test_without_cert_the_certificate_is_issued_by_mitmproxys_ca(sqlite_url, tmp_path):
     confdir = tmp_path / "authority"
     with (
