@@ -205,6 +205,60 @@ def test_a_long_body_passes_and_its_beginning_is_stored(stage: Stage, middle: Mi
     assert row.outcome == "answered"
 
 
+CHUNK = b"10\r\n" + b"x" * 16 + b"\r\n"
+
+
+def dripped(peer: Peer, every_s: float) -> bytes:
+    """Send chunks until the other end closes, and return what it has sent meanwhile."""
+    over = threading.Event()
+
+    def drip() -> None:
+        with suppress(OSError):
+            while not over.wait(every_s):
+                peer.send(CHUNK)
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        return peer.rest()
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_an_answer_without_end_is_ended(tmp_path: Path, sqlite_url: str) -> None:
+    def answer(peer: Peer, _: bytes) -> None:
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        dripped(peer, 0.02)
+
+    with between(tmp_path, sqlite_url, "--upstream-timeout", "1") as middle:
+        middle.upstream.answer = answer
+        with middle.device() as device:
+            began_s = time.monotonic()
+            device.send(post())
+            assert device.rest()[9:12] == b"504"
+            took_s = time.monotonic() - began_s
+        (row,) = middle.stored()
+    assert 1 <= took_s < 10
+    assert row.outcome == "timeout"
+
+
+@pytest.mark.all_rounds
+def test_a_request_without_end_is_ended(middle: Middle) -> None:
+    with middle.device() as device:
+        began_s = time.monotonic()
+        device.send(post("/api/v1/sessions", b"", b"Transfer-Encoding: chunked", framed=False))
+        device.connection.settimeout(700)
+        answer = dripped(device, 1)
+        took_s = time.monotonic() - began_s
+    print(f"ended after {took_s:.0f} s")
+    assert_is_ours(answer, 408, "a request without end")
+    assert 600 <= took_s < 620
+    assert middle.upstream.received == []
+    (row,) = middle.stored()
+    assert row.why == "the request was not complete within 600 s"
+
+
 TLS = 0x16
 MALFORMED: list[Callable[[int], bytes]] = [
     lambda n: b"NONSENSE\r\n\r\n",
