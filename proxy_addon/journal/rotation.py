@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import threading
 import time
@@ -12,14 +11,13 @@ from pathlib import Path
 
 from proxy_addon.journal import segments
 from proxy_addon.journal.entries import About, Entry, encoded
+from proxy_addon.journal.space import space_of
 from proxy_addon.process import logs
 
 logger = logs.logger(__name__)
 
 LOOK_AT_DISK_S = 10.0
 """How often the free space is looked at."""
-LOW_BYTES, LOW_SHARE, LOW_MOST_BYTES = 2**30, 0.05, 10 * 2**30
-"""The disk is nearly full below 5 % of it, but at least 1 GiB and at most 10 GiB."""
 _BATCH_BYTES = 16 * 2**20
 """How much one commit has at most, if it has several entries."""
 _FIRST = 32
@@ -165,7 +163,7 @@ class Rotation:
         return [name for name in names if name is not None]
 
     def _log_bytes(self) -> int:
-        if not self._durable or shutil.disk_usage(self._folder).free < _ROOM * self._segment_bytes:
+        if not self._durable or space_of(self._folder).free < _ROOM * self._segment_bytes:
             return 0
         return self._segment_bytes
 
@@ -176,15 +174,12 @@ class Rotation:
             return
         self._look_at_s = now_s + LOOK_AT_DISK_S
         try:
-            disk = shutil.disk_usage(self._folder)
+            space = space_of(self._folder)
         except OSError:
             return
-        is_low = disk.free < max(LOW_BYTES, min(disk.total * LOW_SHARE, LOW_MOST_BYTES))
-        if is_low and not self._is_low:
-            logger.warning(
-                f"the disk of the journal in {self._folder} is nearly full: {disk.free / 2**20:,.0f} MiB are free"
-            )
-        self._is_low = is_low
+        if space.is_low and not self._is_low:
+            logger.warning(f"the disk of the journal in {self._folder} is nearly full: {space}")
+        self._is_low = space.is_low
 
     def close(self) -> None:
         """Close the current segment, and delete the one that was made ahead."""

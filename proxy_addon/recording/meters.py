@@ -92,6 +92,7 @@ class Standing:
         entries: How many entries the journal holds that are not stored.
         bytes: How large the journal is.
         oldest_s: How long the oldest entry waits, in seconds; 0 if none does.
+        free: How many bytes are free on the journal's disk; None if nobody knows.
         is_store_up: Whether the store took what it was given last.
         is_ingest_up: Whether a process files what is in the journal.
         troubles: What is wrong, a sentence each; none if all is well.
@@ -107,6 +108,7 @@ class Standing:
     entries: int = 0
     bytes: int = 0
     oldest_s: float = 0.0
+    free: int | None = None
     is_store_up: bool = True
     is_ingest_up: bool = True
     troubles: tuple[str, ...] = ()

@@ -71,11 +71,13 @@ class _Page(Collector):
             ("journal_entries", "Entries in the journal that are not stored.", now.entries),
             ("journal_bytes", "Size of the journal on disk.", now.bytes),
             ("journal_oldest_seconds", "How long the oldest entry of the journal waits.", now.oldest_s),
+            ("journal_free_bytes", "Room on the disk of the journal.", now.free),
             ("store_up", "1 if the store took what it was given last, else 0.", now.is_store_up),
             ("ingest_up", "1 if a process files what is in the journal, else 0.", now.is_ingest_up),
             ("workers", "Processes that record.", now.workers),
         ):
-            yield GaugeMetricFamily(f"sessiontape_{name}", text, value=float(value))
+            if value is not None:
+                yield GaugeMetricFamily(f"sessiontape_{name}", text, value=float(value))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from proxy_addon.journal.channel import Counts
 from proxy_addon.journal.reading import Waiting, waiting
+from proxy_addon.journal.space import Space, space_of
 from proxy_addon.recording.meters import Meter, Standing, merged
 
 LATE_S = 300.0
@@ -53,24 +55,32 @@ class Lookout:
         self._processes = processes
         self._ingest = ingest
         self._left: Waiting | None = None
+        self._space: Space | None = None
         self._left_at_s = float("-inf")
 
     async def look(self) -> tuple[Meter, Standing]:
         """Return how the recorder stands now."""
         if time.monotonic() - self._left_at_s > _FRESH_S:
             self._left = await asyncio.to_thread(waiting, self._folder)
+            with suppress(OSError):  # then the journal cannot be written either, which is told
+                self._space = await asyncio.to_thread(space_of, self._folder)
             self._left_at_s = time.monotonic()
         told = self._processes()
-        return merged(each.meter for each in told), standing_of(told, self._ingest(), self._left, time.time())
+        return merged(each.meter for each in told), standing_of(
+            told, self._ingest(), self._left, self._space, time.time()
+        )
 
 
-def standing_of(told: Sequence[Told], ingest: Counts | None, left: Waiting | None, now_s: float) -> Standing:
+def standing_of(
+    told: Sequence[Told], ingest: Counts | None, left: Waiting | None, space: Space | None, now_s: float
+) -> Standing:
     """Return how a recorder stands.
 
     Args:
         told: What its processes have told.
         ingest: What ingest has told; None if there is none.
         left: What waits in the journal; None if nothing does.
+        space: How much room the journal's disk has; None if nobody knows.
         now_s: The time, in Unix seconds.
     """
     oldest_s = 0.0 if left is None or left.oldest_us is None else max(0.0, now_s - left.oldest_us / 1_000_000)
@@ -82,6 +92,8 @@ def standing_of(told: Sequence[Told], ingest: Counts | None, left: Waiting | Non
         troubles.append(f"the store is away: {ingest.store_state}")
     elif oldest_s > LATE_S:
         troubles.append(f"what is in the journal is filed too slowly: the oldest entry waits for {oldest_s:.0f} s")
+    if space is not None and space.is_low:
+        troubles.append(f"the disk of the journal is nearly full: {space}")
     return Standing(
         workers=len(told),
         seen=sum(each.seen for each in told),
@@ -93,6 +105,7 @@ def standing_of(told: Sequence[Told], ingest: Counts | None, left: Waiting | Non
         entries=0 if left is None else left.entries,
         bytes=0 if left is None else left.bytes,
         oldest_s=oldest_s,
+        free=None if space is None else space.free,
         is_store_up=is_store_up,
         is_ingest_up=ingest is not None,
         troubles=tuple(troubles),

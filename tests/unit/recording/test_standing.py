@@ -6,6 +6,7 @@ import pytest
 
 from proxy_addon.journal.channel import Counts
 from proxy_addon.journal.reading import Waiting
+from proxy_addon.journal.space import Space
 from proxy_addon.recording.meters import Meter, Standing
 from proxy_addon.recording.standing import Told, standing_of
 
@@ -16,11 +17,11 @@ INGEST = Counts(filed=6, refused=1, findings={"error": 2})
 
 def test_the_counts_of_all_processes_are_added_up():
     left = Waiting(entries=7, bytes=4096, oldest_us=90_000_000)
-    assert standing_of(TWO, INGEST, left, 100.0) == Standing(
+    assert standing_of(TWO, INGEST, left, Space(3 * 2**40, 4 * 2**40), 100.0) == Standing(
         workers=2, seen=8, journaled=6, dropped=1, filed=6, refused=1, findings={"error": 2}, entries=7, bytes=4096,
-        oldest_s=10.0,
+        oldest_s=10.0, free=3 * 2**40,
     )  # fmt: skip
-    assert standing_of(TWO, INGEST, None, 100.0).oldest_s == 0
+    assert standing_of(TWO, INGEST, None, None, 100.0).oldest_s == 0
 
 
 @pytest.mark.parametrize(
@@ -38,8 +39,24 @@ def test_the_counts_of_all_processes_are_added_up():
     ],
 )
 def test_what_is_wrong_is_named_once(told, ingest, waited_s, trouble):
-    now = standing_of(told, ingest, Waiting(entries=1, bytes=1, oldest_us=0), waited_s)
+    now = standing_of(told, ingest, Waiting(entries=1, bytes=1, oldest_us=0), None, waited_s)
     (found,) = now.troubles
     assert found.startswith(trouble)
     assert now.is_ingest_up is (ingest is not None)
     assert now.is_store_up is (ingest is INGEST)
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "is_low"),
+    [
+        (2**30 - 2**20, 8 * 2**30, True),
+        (2**30, 8 * 2**30, False),
+        (4 * 2**30, 100 * 2**30, True),
+        (10 * 2**30, 2**40, False),
+    ],
+)
+def test_a_disk_that_is_nearly_full_is_named(free, total, is_low):
+    now = standing_of(TWO, INGEST, None, Space(free, total), 1.0)
+    assert now.free == free
+    expected = f"the disk of the journal is nearly full: {free // 2**20:,} MiB are free"
+    assert now.troubles == ((expected,) if is_low else ())
