@@ -34,8 +34,8 @@ def test_recorders_that_share_a_store_lose_nothing(stage: Stage, store_url: str)
 
 
 @pytest.mark.all_rounds
-def test_eight_recorders_are_not_slower_than_one(stage: Stage, sqlite_url: str) -> None:
-    _, one = through(stage, sqlite_url, 1, 20_000)
-    _, eight = through(stage, sqlite_url, 8, 20_000)
+def test_eight_recorders_are_not_slower_than_one(stage: Stage, store_url: str) -> None:
+    _, one = through(stage, store_url, 1, 20_000)
+    _, eight = through(stage, store_url, 8, 20_000)
     print(f"one {one:.0f}/s, eight {eight:.0f}/s")
     assert eight > 0.9 * one
