@@ -236,11 +236,11 @@ def test_an_answer_without_end_is_ended(tmp_path: Path, sqlite_url: str) -> None
         with middle.device() as device:
             began_s = time.monotonic()
             device.send(post())
-            assert device.rest()[9:12] == b"504"
+            assert device.message()[9:12] == b"504"
             took_s = time.monotonic() - began_s
         (row,) = middle.stored()
     assert 1 <= took_s < 10
-    assert row.outcome == "timeout"
+    assert row.outcome == "upstream-timeout"
 
 
 @pytest.mark.all_rounds
