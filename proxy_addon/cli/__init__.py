@@ -42,8 +42,8 @@ COMMANDS = {
     "runs": "List replay runs, or show one of them.",
     "expect": "Write a session to a file with which tests compare.",
     "diff": "Compare two sessions, or a session with its replay.",
-    "ledger": "List recorder runs, and what became of all that they saw.",
-    "db": "Create, upgrade and check the store.",
+    "ledger": "List recorder runs, and what became of every exchange that they saw.",
+    "db": "Create, upgrade and check the store, file what waits for it, and delete what is old.",
     "demo": "Watch a short tour: record, check and replay a session.",
 }
 """Commands with their texts in ``--help``, in the order of use."""

@@ -15,7 +15,7 @@ from proxy_addon.cli.output import while_read
 
 @click.group()
 def db() -> None:
-    """Create, upgrade, check, fill and prune the store."""
+    """Create, upgrade and check the store, file what waits for it, and delete what is old."""
 
 
 @db.command()
@@ -105,16 +105,16 @@ def check(*, store_url: str) -> None:
     "--journal",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="The journal, if it is not one of those that the store is known to have.",
+    help="File this journal. By default, all journals on this machine that recorders have used for the store.",
 )
 @store_option
 def drain(*, journal: Path | None, store_url: str) -> None:
-    """File what the journals of the store hold.
+    """Store what waits in the store's journals.
 
-    A recorder that was killed, or stopped while the store was away, leaves exchanges in its journal. The next recorder files
-    them; this command does it now. It may run beside a recorder.
+    A recorder that was killed, or that stopped while the store was away, leaves exchanges in its journal. The next
+    recorder stores them; this command does so now. It may run beside a recorder.
 
-    Exit code: 2 if something could not be filed.
+    Exit code: 2 if something still waits, or the store refused it.
     """
     # Imported here because --help must not wait for the database.
     from proxy_addon.errors import SettingsError  # noqa: PLC0415
@@ -149,21 +149,22 @@ def drain(*, journal: Path | None, store_url: str) -> None:
     sys.exit(0 if is_complete else 2)
 
 
-@db.command(short_help="Delete what is older than so many days.")
+@db.command(short_help="Delete what is older than a number of days.")
 @click.option(
     "--older-than",
     type=click.IntRange(min=1, max=36_500),
     required=True,
     metavar="DAYS",
-    help="Delete what was recorded more than so many days ago.",
+    help="Delete what was recorded more than DAYS days ago.",
 )
 @click.option("--yes", is_flag=True, allow_from_autoenv=False, help="Delete without asking.")
 @store_option
 def prune(*, older_than: int, yes: bool, store_url: str) -> None:
-    """Delete what is old, with everything that hangs on it, and give the space back.
+    """Delete what is old, and give its space back to the disk.
 
-    Sessions go whose last event is old, requests that belong to no session, and recorder runs. Replay runs are kept. It
-    may run beside a recorder, which does not wait long for it.
+    This deletes sessions whose last event is old, with everything recorded in them, old requests that belong to no
+    session, and the books of old recorder runs. It keeps replay runs. It may run beside a recorder, which never waits
+    long for it.
     """
     # Imported here because --help must not wait for the database.
     from proxy_addon.reporting.words import counted  # noqa: PLC0415

@@ -32,15 +32,15 @@ _SILENCE = timedelta(seconds=90)
 @local_option
 @store_option
 def ledger(*, name: str | None, limit: int | None, as_json: bool, local: bool, store_url: str) -> None:
-    """List recorder runs with what became of all that they saw, newest first, or show one of them with its losses.
+    """List recorder runs, newest first, and what became of every exchange that they saw; or show one run and its losses.
 
     RUN is the id of a run, a unique prefix of it, the name of its recording, or 'last' for the newest.
 
-    The books of a run balance if it is known what became of each exchange that it saw: it is stored, waits in the journal,
-    was refused by the store, was dropped because the journal could not be written, or was in flight when the recorder
+    The books of a run balance if they account for every exchange: it is stored, it waits in the journal, the store
+    refused it, the recorder dropped it because it could not journal it, or it was in flight, now or when the recorder
     was killed.
 
-    Exit code: 1 if the books of a run that is shown do not balance.
+    Exit code: 1 if the books of a listed run do not balance.
     """
     # Imported here because --help must not wait for the database.
     from proxy_addon.core.books import of_run  # noqa: PLC0415

@@ -123,14 +123,14 @@ logger = logs.logger(__name__)
 @click.option(
     "--metrics",
     type=LISTEN,
-    help="Serve counts for Prometheus on /metrics, and whether all is well on /healthz: HOST:PORT, or PORT for this machine "
-    "alone.",
+    help="Address of two pages: /metrics has counts for Prometheus, and /healthz says whether all is well. HOST:PORT, or "
+    "PORT for this machine alone.",
 )
 @click.option(
     "--keep-days",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Delete what was recorded more than N days ago, once an hour. By default, everything is kept.",
+    help="Once an hour, delete what was recorded more than N days ago. By default, everything is kept.",
 )
 @click.option("--quiet", is_flag=True, help="Log only errors, and print live lines only with --live.")
 @store_option
@@ -163,11 +163,13 @@ def record(
 ) -> None:
     """Run a proxy that forwards what players send to the real server, and records it.
 
-    Point the player at the printed address instead of the real server's; http and https share the port. Stop the
-    proxy with Ctrl-C: it first waits for the answers to requests in flight, and stores them.
+    Point the player at the printed address instead of the real server's; http and https share the port.
 
-    Exit code: 2 if the proxy could not start, an exchange was lost, or some still wait in the journal because the store
-    cannot be reached.
+    Stop the proxy with Ctrl-C. It takes no more requests, waits up to four seconds for answers to those in flight,
+    answers the rest with 503, and stores everything.
+
+    Exit code: 2 if the proxy could not start, an exchange was lost, or some still wait in the journal; 'db drain' or
+    the next 'record' stores these.
     """
     # Imported here because --help must not wait for mitmproxy and the database.
     from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser  # noqa: PLC0415

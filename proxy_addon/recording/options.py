@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 DURABILITIES = ("commit", "async")
 UPSTREAM_TIMEOUT_S = 30.0
 DURABILITY_HELP = (
-    "commit: hold each answer until its exchange is in the journal, on disk. async: do not wait; a crash can lose the "
-    "latest exchanges."
+    "commit: hold each answer until its exchange is in the journal, on disk. async: do not wait; a crash of the recorder "
+    "or the machine can lose the latest exchanges."
 )
 ENGINES = ("auto", "lane", "hooks")
 ENGINE_HELP = (
-    "What carries HTTP. lane: sessiontape's own HTTP/1.1, several times as fast, which passes all bytes on as they came. "
-    "HTTP/2 is not offered then. hooks: mitmproxy's. auto: the lane, and mitmproxy's for HTTP/2 and for other modes."
+    "What carries HTTP. lane: sessiontape's own HTTP/1.1, several times as fast as mitmproxy's; devices are not offered "
+    "HTTP/2. hooks: mitmproxy's HTTP. auto: the lane for HTTP/1.1 to --upstream, mitmproxy's HTTP for everything else."
 )
 MAX_BODY = 10 * 1024 * 1024
 MAX_BODY_HELP = (
-    "The longest body that is recorded whole. A longer one passes all the same; its first 64 KiB are recorded, with its "
-    "length and hash. Not with --engine hooks, which records all bodies whole."
+    "Length of the longest body to record whole. Of a longer body, the recorder keeps the first 64 KiB, the length and the "
+    "hash, and forwards all of it. Only the lane has this limit; mitmproxy's HTTP records every body whole."
 )
-WORKERS_HELP = "How many processes share the port, for more requests than one processor core can carry."
+WORKERS_HELP = "Number of processes that share the port, for more requests than one processor core can carry."
 LOSS = ("go-on", "stop")
-LOSS_HELP = "What to do when an exchange is lost because no disk takes it: go on forwarding, or stop."
+LOSS_HELP = "What to do after losing an exchange that could not be journaled: go on forwarding, or stop."
 JOURNAL_HELP = (
-    "Folder, on a local disk, for what was recorded and is not in the store yet. By default it is beside an SQLite store, "
-    "and in the user's state folder for PostgreSQL."
+    "Folder, on a local disk, for what is not in the store yet. By default, the journal of an SQLite store is beside its "
+    "file, and that of a PostgreSQL store in the user's state folder."
 )
 REJECT_HELP = "Do not forward a request in which the rules find an error; answer it with 400."
 PSEUDONYMISE_HELP = (
-    "Replace IDs of people and devices, cookies, credentials and addresses by tokens in all that is stored; what is "
-    "forwarded stays as it is."
+    "Store tokens in place of IDs of people and devices, cookies, credentials and addresses. Players and upstream still "
+    "get the values themselves."
 )
 KEY_FILE_HELP = (
     "File with the key of the tokens, so that several recordings have the same tokens. Created if it does not exist. By "
