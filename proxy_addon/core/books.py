@@ -6,8 +6,8 @@ The counts reach the store in the order of what was seen, but the last counts of
 older than its last exchange. So what is stored or refused was journaled, and what was journaled or dropped was seen,
 whatever the counts say. What is left is accounted for like this:
 
-- Seen, but neither journaled nor dropped: in flight. If the recorder was killed then, nobody got an answer; after an end
-  in good order, nothing is in flight.
+- Seen, but neither journaled nor dropped: in flight. If the recorder was killed then, nobody got an answer, provided that answers
+  waited for the journal; after an end in good order, nothing is in flight.
 - Journaled, but neither filed nor refused: waits in the journal, as long as the journal has it.
 """
 
@@ -121,7 +121,8 @@ class Balance:
 
     Attributes:
         books: The books of the run, with counts that agree with each other.
-        in_flight: Exchanges that were seen and came to no end; of a run that was killed, those nobody got an answer to.
+        in_flight: Exchanges that were seen and came to no end; of a run that was killed, those that
+            were not answered, if answers waited for the journal.
         waiting: Exchanges that wait in the journal.
         missing: Exchanges of which nobody knows what became of them.
     """

@@ -176,7 +176,7 @@ def print_run(
 
 def _in_flight(balance: Balance) -> str:
     if balance.stand is Stand.KILLED:
-        return f"{balance.in_flight} when it was killed, so nobody got an answer to them"
+        return f"{balance.in_flight} when it was killed, not answered if answers waited for the journal"
     return f"{balance.in_flight}"
 
 

@@ -87,7 +87,8 @@ def test_one_run_is_shown_with_its_processes_and_what_it_lost_by_name(tape):
     assert rf"{EVENTS}" in text
     assert r"evil \x1b[31m" in text
     assert "1 loss without a name" in text
-    assert "2 when it was killed, so nobody got an answer to them" in run("ledger", "bbbb2", "--store", tape).stdout
+    killed = run("ledger", "bbbb2", "--store", tape).stdout
+    assert "2 when it was killed, not answered if answers waited for the journal" in killed
     assert "several recorder runs match 'bbbb'" in run("ledger", "bbbb", "--store", tape).stderr
     assert "no recorder run matches 'x'" in run("ledger", "x", "--store", tape).stderr
 
