@@ -26,8 +26,9 @@ from proxy_addon.process import logs
 
 logger = logs.logger(__name__)
 
-MOST = 1000
-"""How many entries are read at a time."""
+MOST = 4000
+"""How many entries are read at a time, if so many wait. They are stored in one transaction, which writes a page of the database
+once for all the entries that change it: with a thousand at a time, twice as many pages were written."""
 _OLD_S = 60.0
 """How old the lock file of a dead writer must be to be deleted: nobody is about to lock it."""
 _GAP = 10_000
