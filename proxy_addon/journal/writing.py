@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import queue
-import secrets
 import sqlite3
 import threading
 import time
@@ -52,7 +51,22 @@ _OVERHEAD_BYTES = 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Done = Callable[[BaseException | None], object]
-Make = Callable[[], Exchanged | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Unmade:
+    """An exchange that the journal's thread has to make, because that takes long.
+
+    Attributes:
+        make: Makes it, or returns None if there is nothing to journal. If it raises `Refused` or anything else, the exchange
+            is dropped.
+        named: Returns its name if it is dropped for a reason, without what must not be told.
+        size: Its bytes, about.
+    """
+
+    make: Callable[[], Exchanged | None]
+    named: Callable[[str], Dropped]
+    size: int
 
 
 class Stopped(Exception):
@@ -164,19 +178,17 @@ class Journal:
         """Count exchanges that came in. Called in one thread only."""
         self._seen += count
 
-    def put(self, entry: Exchanged | Make, done: Done | None = None, size: int = 0) -> None:
+    def put(self, entry: Exchanged | Unmade, done: Done | None = None) -> None:
         """Append an exchange. Never blocks, never raises. Called in one thread only.
 
         If more than ``memory_bytes`` wait to be written already, as the disk hangs or is too slow, the exchange is dropped.
 
         Args:
-            entry: An exchange; or a function that makes it in the journal's thread, or returns None if there is nothing
-                to journal. If it raises `Refused` or anything else, the exchange is dropped, counted and named.
+            entry: What is dropped of it is counted and named.
             done: Called by way of ``call``, all of a commit in one call: with None when the exchange is committed,
                 otherwise with the reason why it is not, or not yet: the answer need not wait any longer.
-            size: Of what a function makes, in bytes, about.
         """
-        size = _size(entry) if isinstance(entry, Exchanged) else size + _OVERHEAD_BYTES
+        size = _size(entry) if isinstance(entry, Exchanged) else entry.size + _OVERHEAD_BYTES
         waiting = self._put_bytes - self._taken_bytes
         if self._is_closing:
             self._refuse((entry, done, size), "the recorder is stopping")
@@ -253,12 +265,12 @@ class Journal:
                 made.append((entry, done))
                 continue
             try:
-                exchange = entry()
+                exchange = entry.make()
             except Refused as e:
                 self._drop(e.dropped)
                 self._tell([done], e)
             except Exception as e:  # noqa: BLE001  # whatever happens, the others are journaled
-                self._drop(_unnamed(type(e).__name__))
+                self._drop(entry.named(type(e).__name__))
                 self._tell([done], e)
             else:
                 if exchange is not None:
@@ -393,7 +405,7 @@ class Journal:
     def _refuse(self, put: _Put, reason: str) -> None:
         """Drop what was put without writing it."""
         entry, done, _ = put
-        self._drop(_named(entry, reason) if isinstance(entry, Exchanged) else _unnamed(reason))
+        self._drop(_named(entry, reason) if isinstance(entry, Exchanged) else entry.named(reason))
         self._tell([done], Stopped(reason))
 
     def _drop(self, dropped: Dropped) -> None:
@@ -433,7 +445,7 @@ class Journal:
                 self._drop(_named(exchange, reason))
 
 
-_Put = tuple[Exchanged | Make, Done | None, int]
+_Put = tuple[Exchanged | Unmade, Done | None, int]
 """What was put, who waits for it, and its size."""
 
 
@@ -481,8 +493,3 @@ def _writable(dropped: Dropped) -> Dropped:
     return msgspec.structs.replace(
         dropped, **{name: text.encode(errors="replace").decode() for name, text in texts.items()}
     )
-
-
-def _unnamed(reason: str) -> Dropped:
-    """Return a name for what has none: it may have values in it that must not be told."""
-    return Dropped(id=secrets.token_hex(8), received_us=time.time_ns() // 1000, method="?", path="?", reason=reason)

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from proxy_addon import __version__
@@ -15,7 +16,7 @@ from proxy_addon.core.judging.policy import Policy, to_document
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.journal.entries import About, Dropped, Exchanged
 from proxy_addon.journal.exchanges import exchange_of
-from proxy_addon.journal.writing import Counts, Done, Journal, Refused
+from proxy_addon.journal.writing import Counts, Done, Journal, Refused, Unmade
 from proxy_addon.recording.arrivals import Arrivals
 from proxy_addon.recording.at_rest import AtRest, NotPseudonymised
 from proxy_addon.recording.entries import entry_of, microseconds
@@ -176,7 +177,7 @@ class Recorder:
     def _put(self, exchange: Exchange, done: Done | None) -> None:
         if self.at_rest.is_slow(exchange):
             size = len(exchange.request.body) + (len(exchange.response.body) if exchange.response is not None else 0)
-            self._journal.put(lambda: self._told(exchange), done, size)
+            self._journal.put(Unmade(lambda: self._told(exchange), partial(self._named, exchange), size), done)
             return
         try:
             self._journal.put(self._told(exchange), done)
@@ -187,17 +188,19 @@ class Recorder:
         try:
             told = self.at_rest.told(exchange)
         except NotPseudonymised as e:
-            raise Refused(
-                Dropped(
-                    id=exchange.id,
-                    received_us=microseconds(exchange.received_at),
-                    method=exchange.request.method,
-                    path=self.at_rest.path(exchange.request.path),
-                    reason=f"its personal values cannot be replaced: {e}",
-                    upstream=exchange.upstream,
-                )
-            ) from None
+            raise Refused(self._named(exchange, f"its personal values cannot be replaced: {e}")) from None
         return entry_of(told, self.about.upstream)
+
+    def _named(self, exchange: Exchange, reason: str) -> Dropped:
+        """Return the name of an exchange that is lost, without personal values."""
+        return Dropped(
+            id=exchange.id,
+            received_us=microseconds(exchange.received_at),
+            method=exchange.request.method,
+            path=self.at_rest.path(exchange.request.path),
+            reason=reason,
+            upstream=exchange.upstream,
+        )
 
     def drop(self, dropped: Dropped, done: Done | None = None) -> None:
         """Count an exchange as lost, and have it told.

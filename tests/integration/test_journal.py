@@ -26,7 +26,7 @@ from proxy_addon.errors import SettingsError
 from proxy_addon.journal import channel, folders, segments
 from proxy_addon.journal.entries import About, Counted, Dropped, Entry, Exchanged
 from proxy_addon.journal.reading import Folder, is_alive, waiting
-from proxy_addon.journal.writing import Journal, Make, Refused
+from proxy_addon.journal.writing import Journal, Refused, Unmade
 
 WRITER = """
 import os, sys
@@ -133,6 +133,13 @@ def about(run: str = "r", worker: int = 0, started_us: int = 1) -> About:
 def exchanged(number: int, body: bytes = b"") -> Exchanged:
     head = f"POST /{number} HTTP/1.1\r\n\r\n".encode()
     return Exchanged(id=str(number), received_us=number, outcome="answered", request=head, request_body=body)
+
+
+def unmade(make: Callable[[], Exchanged | None], number: int, size: int = 0) -> Unmade:
+    def named(reason: str) -> Dropped:
+        return Dropped(id=str(number), received_us=number, method="POST", path=f"/{number}", reason=reason)
+
+    return Unmade(make, named, size)
 
 
 def direct(tell, *args) -> None:
@@ -298,7 +305,7 @@ def test_one_exchange_that_cannot_be_journaled_takes_no_other_with_it(look_into,
         go.wait()
 
     with writing(tmp_path) as journal:
-        journal.put(wait)  # the others come in one batch
+        journal.put(unmade(wait, 99))  # the others come in one batch
         unwritable = Dropped(id="7", received_us=7, method="GET", path="/\udcff", reason="cannot be pseudonymised")
 
         def refuse_oddly() -> Exchanged:
@@ -307,16 +314,16 @@ def test_one_exchange_that_cannot_be_journaled_takes_no_other_with_it(look_into,
         odd = Exchanged(
             id="6", received_us=6, outcome="answered", request=b"GET /6 HTTP/1.1\r\n\r\n", reason="a guest\ud800"
         )
-        entries: list[Exchanged | Make] = [
+        entries: list[Exchanged | Unmade] = [
             exchanged(0),
-            lambda: exchanged(1),
-            lambda: None,
+            unmade(lambda: exchanged(1), 1),
+            unmade(lambda: None, 2),
             exchanged(3),
-            refuse,
-            fail,
+            unmade(refuse, 4),
+            unmade(fail, 5),
             odd,
-            refuse_oddly,
-            fail,
+            unmade(refuse_oddly, 7),
+            unmade(fail, 8),
         ]
         for number, entry in enumerate(entries):
             journal.put(entry, partial(lambda number, error: answers.put((number, error)), number))
@@ -332,8 +339,8 @@ def test_one_exchange_that_cannot_be_journaled_takes_no_other_with_it(look_into,
     found, _ = read(look_into(tmp_path))
     assert numbers(found) == [0, 1, 3]
     dropped = {entry.id: entry for entry in found if isinstance(entry, Dropped)}
-    assert len(dropped) == 5, "also those without a name are told apart"
-    assert dropped.keys() > {"4", "6", "7"}
+    assert dropped.keys() == {"4", "5", "6", "7", "8"}
+    assert (dropped["5"].path, dropped["5"].reason) == ("/5", "KeyError")
     assert dropped["7"].path == "/?"
 
 
@@ -381,11 +388,12 @@ def test_what_waits_for_a_disk_that_hangs_is_bounded(look_into, tmp_path, monkey
         for number in range(100):
             journal.saw()
             made = partial(exchanged, number, bytes(2000))
-            journal.put(made() if number % 2 else made, answers.put, 2000)
+            journal.put(made() if number % 2 else unmade(made, number, 2000), answers.put)
         assert hangs.wait(5)
         dropped = journal.counts().dropped
         assert 80 <= dropped <= 85
         assert all("MiB wait to be written already" in str(answers.get(timeout=1)) for _ in range(dropped))
+        assert [sum(f"lost: POST /{number} " in line for line in caplog.messages) for number in (98, 99)] == [1, 1]
         journal.saw()
         refused = Dropped(id="personal", received_us=1, method="POST", path="/named", reason="cannot be pseudonymised")
         journal.drop(refused, answers.put)
