@@ -12,7 +12,8 @@ from proxy_addon.ingest.filing import Filer
 from proxy_addon.ingest.reaching import Reaching
 from proxy_addon.ingest.telling import Telling
 from proxy_addon.journal.alone import Busy, alone
-from proxy_addon.journal.channel import Away, Client, Flushed
+from proxy_addon.journal.client import Client
+from proxy_addon.journal.messages import Away, Flushed
 from proxy_addon.journal.reading import Folder, Waiting, living, waiting
 
 FLUSH_S = 60.0

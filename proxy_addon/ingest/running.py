@@ -13,7 +13,7 @@ from proxy_addon.ingest.filing import Filer
 from proxy_addon.ingest.keeping import Keeping
 from proxy_addon.ingest.reaching import RETRY_S
 from proxy_addon.ingest.telling import ToRecorders
-from proxy_addon.journal import channel
+from proxy_addon.journal import messages
 from proxy_addon.journal.channel import Asked, Server
 from proxy_addon.journal.reading import MOST, waiting
 from proxy_addon.process import logs
@@ -109,7 +109,7 @@ class Ingest:
             self._tell_counts()
         self._asked, self._behind = [], later
         for each in due:
-            each.answer(channel.Flushed())
+            each.answer(messages.Flushed())
 
     def _catch_up(self) -> bool:
         """Do a piece of what takes long, when there is time; return whether there is more of it."""
@@ -127,7 +127,7 @@ class Ingest:
         if answered:
             left = waiting(self._filer.path)
             for asked in answered:
-                asked.answer(channel.Away(reason=str(error), waiting=left.entries if left else 0))
+                asked.answer(messages.Away(reason=str(error), waiting=left.entries if left else 0))
         if self._is_left() and now_s - self._away_since_s > PATIENCE_S:
             return True
         self._pause(RETRY_S)
@@ -136,7 +136,7 @@ class Ingest:
     def _tell_counts(self) -> None:
         filer, away = self._filer, self._reaching.away
         self._telling.counts(
-            channel.Counts(
+            messages.Counts(
                 filed=filer.filed,
                 refused=filer.refused,
                 findings=dict(filer.found),

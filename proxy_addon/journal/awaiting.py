@@ -38,10 +38,10 @@ def await_filed(path: Path | None, label: str, timeout_s: float = 2.0) -> list[L
     """
     left = []
     for folder in folders.all_of(folders.default(path, label)):
-        from proxy_addon.journal import channel  # noqa: PLC0415  # most stores have no journal when they are read
+        from proxy_addon.journal import client  # noqa: PLC0415  # most stores have no journal when they are read
 
         try:
-            waiting = channel.await_filed(folder, timeout_s)
+            waiting = client.await_filed(folder, timeout_s)
         except OSError:  # another user's
             left.append(Left(folder, None))
             continue

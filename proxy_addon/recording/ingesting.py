@@ -22,7 +22,8 @@ from typing import IO, Any, Protocol
 from proxy_addon.core.findings import Finding
 from proxy_addon.core.news import News
 from proxy_addon.errors import RecorderError, SessiontapeError, StorageUnavailable
-from proxy_addon.journal import channel, folders, news, reading
+from proxy_addon.journal import folders, messages, news, reading
+from proxy_addon.journal.client import Client
 from proxy_addon.process import logs
 from storage.engine import Store
 
@@ -181,11 +182,11 @@ class Ingesting:
         self._hearing = hearing
         self._options = [] if keep_days is None else ["--keep-days", str(keep_days)]
         self._child: Child | None = None
-        self._client: channel.Client | None = None
+        self._client: Client | None = None
         self._is_ending = threading.Event()
         self._is_cut = threading.Event()
         self._filed = 0
-        self._counts: channel.Counts | None = None
+        self._counts: messages.Counts | None = None
         self._thread = threading.Thread(target=self._look_after, name="sessiontape-ingest", daemon=True)
 
     def start(self) -> None:
@@ -225,11 +226,11 @@ class Ingesting:
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, 1.0)
 
-    def counts(self) -> channel.Counts | None:
+    def counts(self) -> messages.Counts | None:
         """Return what ingest has told of its books; None while there is none."""
         if self._client is None or self._is_cut.is_set():
             return None
-        return self._counts or channel.Counts(filed=0, findings={})
+        return self._counts or messages.Counts(filed=0, findings={})
 
     def _leave_no_trace(self) -> None:
         """Remove the folder if nothing is in it that anybody could miss: the store was refused."""
@@ -260,25 +261,25 @@ class Ingesting:
     def _connect(self) -> None:
         is_cut = threading.Event()
         wants = [name for name, call in (("news", self._hearing.news), ("marks", self._hearing.marks)) if call]
-        client = channel.Client(self.folder, on=self._hear, on_closed=is_cut.set, run=self._run, wants=wants)
+        client = Client(self.folder, on=self._hear, on_closed=is_cut.set, run=self._run, wants=wants)
         self._client, self._is_cut = client, is_cut
 
-    def _hear(self, message: channel.FromIngest) -> None:
+    def _hear(self, message: messages.FromIngest) -> None:
         hearing = self._hearing
         match message:
-            case channel.Log(level=level, text=text):
+            case messages.Log(level=level, text=text):
                 logger.log(_LEVELS.get(level, logging.WARNING), text)
-            case channel.Filed(count=count, run=self._run):
+            case messages.Filed(count=count, run=self._run):
                 self._filed += count
                 if hearing.filed is not None:
                     hearing.filed()
-            case channel.News(news=document) if hearing.news is not None:
+            case messages.News(news=document) if hearing.news is not None:
                 hearing.news(news.from_document(document))
-            case channel.Marks(exchange=exchange, marks=documents) if hearing.marks is not None:
+            case messages.Marks(exchange=exchange, marks=documents) if hearing.marks is not None:
                 hearing.marks(exchange, news.findings_from_documents(documents))
-            case channel.Schemas(upstream=upstream) if hearing.learned is not None:
+            case messages.Schemas(upstream=upstream) if hearing.learned is not None:
                 hearing.learned(upstream)
-            case channel.Counts():
+            case messages.Counts():
                 self._counts = message
 
     def _look_after(self) -> None:
@@ -336,7 +337,7 @@ class Ingesting:
         if self._client is not None:
             self._client.close()
         self._is_cut.set()
-        is_all = isinstance(answer, channel.Flushed)
+        is_all = isinstance(answer, messages.Flushed)
         self._end_child(until_s - time.monotonic(), is_busy=not is_all)
         return Filed(
             is_all=is_all,
@@ -344,10 +345,10 @@ class Ingesting:
             count=self._filed,
             refused=0 if self._counts is None else self._counts.refused,
             failures=0 if self._counts is None else self._counts.failures,
-            reason=answer.reason if isinstance(answer, channel.Away) else "",
+            reason=answer.reason if isinstance(answer, messages.Away) else "",
         )
 
-    def _flush(self, until_s: float) -> channel.Flushed | channel.Away | None:
+    def _flush(self, until_s: float) -> messages.Flushed | messages.Away | None:
         """Have all filed that was journaled, for as long as there is time, and something becomes of it."""
         is_sure = False
         while True:
@@ -356,7 +357,7 @@ class Ingesting:
             assert self._client is not None
             filed = self._filed
             answer = self._client.flush(max(0.1, min(STANDSTILL_S, until_s - time.monotonic())))
-            if isinstance(answer, channel.Away) and not is_sure and time.monotonic() + _SURE_S < until_s:
+            if isinstance(answer, messages.Away) and not is_sure and time.monotonic() + _SURE_S < until_s:
                 is_sure = True  # a store in the place of another one is only found at the second attempt
                 time.sleep(_SURE_S)
                 continue

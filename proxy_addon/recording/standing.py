@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxy_addon.journal.channel import Counts
+from proxy_addon.journal.messages import Counts
 from proxy_addon.journal.reading import Waiting, waiting
 from proxy_addon.journal.space import Space, space_of
 from proxy_addon.recording.meters import Meter, Standing, merged

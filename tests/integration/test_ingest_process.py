@@ -21,7 +21,7 @@ import psycopg
 import pytest
 
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.journal import channel, folders
+from proxy_addon.journal import client, folders, messages
 from proxy_addon.journal.reading import waiting
 from proxy_addon.journal.writing import Journal
 from storage import exchanges, recorders, sessions
@@ -68,7 +68,7 @@ class Process:
         assert stderr == ""
 
 
-class Client(channel.Client):
+class Client(client.Client):
     """A recorder's end, which keeps what it is told."""
 
     def __init__(self, folder: Path, run: str | None = "run1") -> None:
@@ -78,7 +78,7 @@ class Client(channel.Client):
     def await_filed(self, number: int) -> None:
         """Wait until it has filed so many exchanges that were not stored before."""
         until_s = time.monotonic() + SOON_S
-        while not any(isinstance(each, channel.Counts) and each.filed >= number for each in self.told):
+        while not any(isinstance(each, messages.Counts) and each.filed >= number for each in self.told):
             assert time.monotonic() < until_s, self.told
             time.sleep(0.005)
 
@@ -137,9 +137,9 @@ def test_it_files_what_a_recorder_journals_tells_it_and_ends_with_it(store, jour
                 assert another.ready == {"busy": True}
                 assert another.popen.wait(SOON_S) == 0
         assert process.popen.wait(SOON_S) == 0
-    assert sum(each.count for each in client.of(channel.Filed)) == 20
-    assert client.of(channel.News)[0].news["kind"] == "start"
-    assert client.of(channel.Counts)[-1].store_state == "ok"
+    assert sum(each.count for each in client.of(messages.Filed)) == 20
+    assert client.of(messages.News)[0].news["kind"] == "start"
+    assert client.of(messages.Counts)[-1].store_state == "ok"
     assert {each.name for each in journal.iterdir()} <= {"store", "ingest.lock", "run1.000.alive"}
     with store.read() as db:
         (books,) = recorders.all_of(db)
@@ -167,7 +167,7 @@ def test_who_asks_is_answered_and_what_is_old_goes_while_recorders_go_on(store, 
         try:
             for _ in range(3):
                 before = number
-                assert isinstance(client.flush(SOON_S), channel.Flushed)
+                assert isinstance(client.flush(SOON_S), messages.Flushed)
                 assert len(stored(store)) >= before - 10, "but for what was not journaled yet"
             until_s = time.monotonic() + SOON_S
             while "start" in stored(store):
@@ -192,7 +192,7 @@ def test_killed_again_and_again_it_files_each_exchange_once(store, journal):
             time.sleep(after_s)
             process.end(signal.SIGKILL)
     with ingest(journal, store.url) as process, closing(Client(journal)) as client:
-        assert isinstance(client.flush(SOON_S), channel.Flushed)
+        assert isinstance(client.flush(SOON_S), messages.Flushed)
         client.close()
         assert process.popen.wait(SOON_S) == 0
     assert stored(store) == ids(sent)
@@ -211,17 +211,17 @@ def test_a_file_that_another_process_has_locked_is_waited_for_and_hinders_no_end
         other.execute("BEGIN IMMEDIATE")
         with ingest(journal, store.url) as process, closing(Client(journal)) as client:
             answer = client.flush(SOON_S)
-            assert isinstance(answer, channel.Away)
+            assert isinstance(answer, messages.Away)
             assert "locked" in answer.reason
             assert answer.waiting == 6
             assert process.end() < ENDS_WITHIN_S
         with ingest(journal, store.url) as process, closing(Client(journal)) as client:
             assert process.ready == {"ready": True}, "it can be read"
-            assert isinstance(client.flush(SOON_S), channel.Away)
+            assert isinstance(client.flush(SOON_S), messages.Away)
             other.execute("COMMIT")
             client.await_filed(6)
-            assert [each.text.partition(" after ")[0] for each in client.of(channel.Log)][-1:] == ["the store is back"]
-            assert sum("wait in the journal" in each.text for each in client.of(channel.Log)) == 1
+            assert [each.text.partition(" after ")[0] for each in client.of(messages.Log)][-1:] == ["the store is back"]
+            assert sum("wait in the journal" in each.text for each in client.of(messages.Log)) == 1
     assert stored(store) == ids(played())
 
 
@@ -232,7 +232,7 @@ def test_a_server_that_hangs_or_refuses_is_waited_for_and_hinders_no_end(store, 
     find = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
     path = journals.write(journal, [journals.entry(each) for each in played(3)])
     with ingest(journal, store.url) as process, closing(Client(journal, run=None)) as client:
-        assert isinstance(client.flush(SOON_S), channel.Flushed)
+        assert isinstance(client.flush(SOON_S), messages.Flushed)
         with psycopg.connect(admin, autocommit=True) as db:
             backends = [pid for (pid,) in db.execute(find, (database,)) if pid]
             assert backends
@@ -240,7 +240,7 @@ def test_a_server_that_hangs_or_refuses_is_waited_for_and_hinders_no_end(store, 
             hanging = [pid for pid in (server, *backends) if _is_stopped(pid)]
             try:
                 journals.write(journal, [journals.entry(each) for each in played(6)[3:]], number=2)
-                assert not isinstance(client.flush(2), channel.Flushed)
+                assert not isinstance(client.flush(2), messages.Flushed)
                 assert process.end() < ENDS_WITHIN_S
             finally:
                 for pid in hanging:
@@ -256,10 +256,10 @@ def test_a_server_that_hangs_or_refuses_is_waited_for_and_hinders_no_end(store, 
             with ingest(journal, store.url) as process, closing(Client(journal)) as client:
                 assert process.ready["ready"]
                 assert "not currently accepting connections" in process.ready["away"]
-                assert isinstance(client.flush(SOON_S), channel.Away)
+                assert isinstance(client.flush(SOON_S), messages.Away)
                 db.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true".encode())
                 client.await_filed(3)
-                assert isinstance(client.flush(SOON_S), channel.Flushed)
+                assert isinstance(client.flush(SOON_S), messages.Flushed)
         finally:
             db.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true".encode())
     assert stored(store) == ids(played(6))

@@ -23,7 +23,8 @@ from pathlib import Path
 import pytest
 
 from proxy_addon.errors import SettingsError
-from proxy_addon.journal import channel, folders, segments
+from proxy_addon.journal import channel, folders, messages, segments
+from proxy_addon.journal.client import Client, await_filed
 from proxy_addon.journal.entries import About, Counted, Dropped, Entry, Exchanged
 from proxy_addon.journal.reading import Folder, is_alive, waiting
 from proxy_addon.journal.writing import Journal, Refused, Unmade
@@ -631,7 +632,7 @@ def test_the_folder_of_a_store(tmp_path, monkeypatch):
 
 
 @contextmanager
-def ingest(folder: Path, answer: channel.Flushed | channel.Away) -> Iterator[channel.Server]:
+def ingest(folder: Path, answer: messages.Flushed | messages.Away) -> Iterator[channel.Server]:
     """An ingest process that answers each flush."""
     server = channel.Server(folder)
     is_over = threading.Event()
@@ -657,25 +658,25 @@ def ingest(folder: Path, answer: channel.Flushed | channel.Away) -> Iterator[cha
 def test_ingest_tells_each_client_what_it_wants(tmp_path):
     told: queue.SimpleQueue[tuple[str, object]] = queue.SimpleQueue()
 
-    def connect(name: str, **options) -> channel.Client:
+    def connect(name: str, **options) -> Client:
         on_closed = (lambda: told.put((name, "closed"))) if name == "b" else None
-        return channel.Client(tmp_path, on=lambda message: told.put((name, message)), on_closed=on_closed, **options)
+        return Client(tmp_path, on=lambda message: told.put((name, message)), on_closed=on_closed, **options)
 
-    with ingest(tmp_path, channel.Flushed()) as server:
+    with ingest(tmp_path, messages.Flushed()) as server:
         assert (tmp_path / folders.INGEST).stat().st_mode & 0o777 == 0o600
         a, b, reader = connect("a", run="r1"), connect("b", run="r2", wants=["news"]), connect("reader")
         assert sorted(server.recorders()) == ["r1", "r2"]
         assert server.clients() == 3
         assert server.wants("news")
         assert not server.wants("marks")
-        log, news = channel.Log(level="info", text="x"), channel.News(news={"kind": "start"})
-        filed, marks = channel.Filed(count=3, run="r1"), channel.Marks(exchange="1", marks=[])
+        log, news = messages.Log(level="info", text="x"), messages.News(news={"kind": "start"})
+        filed, marks = messages.Filed(count=3, run="r1"), messages.Marks(exchange="1", marks=[])
         server.tell(log)
         server.tell(news)
         server.tell(marks)
         server.tell(filed, run="r1")
-        assert [client.flush(5) for client in (a, b, reader)] == [channel.Flushed(number=1)] * 3
-        assert a.flush(5) == channel.Flushed(number=2)
+        assert [client.flush(5) for client in (a, b, reader)] == [messages.Flushed(number=1)] * 3
+        assert a.flush(5) == messages.Flushed(number=2)
         got = [told.get(timeout=1) for _ in range(4)]
         assert sorted(got, key=str) == sorted([("a", log), ("b", log), ("b", news), ("a", filed)], key=str)
         a.close()
@@ -688,25 +689,25 @@ def test_ingest_tells_each_client_what_it_wants(tmp_path):
     reader.close()
     assert not (tmp_path / folders.INGEST).exists()
     with pytest.raises(ConnectionError):
-        channel.Client(tmp_path, on=print)
+        Client(tmp_path, on=print)
 
 
 def test_ingest_hears_nobody_without_the_secret_and_waits_for_nobody(tmp_path):
-    with ingest(tmp_path, channel.Flushed()) as server:
+    with ingest(tmp_path, messages.Flushed()) as server:
         note = json.loads((tmp_path / folders.INGEST).read_text())
         (tmp_path / "other").mkdir()
         for secret in ("guessed", "gu\u00e9ssed"):
             (tmp_path / "other" / folders.INGEST).write_text(json.dumps({**note, "secret": secret}))
             with pytest.raises(ConnectionError):
-                channel.Client(tmp_path / "other", on=print, run="r")
+                Client(tmp_path / "other", on=print, run="r")
         assert server.recorders() == []
 
         stuck, gone = threading.Event(), threading.Event()
-        sleepy = channel.Client(tmp_path, on=lambda _: stuck.wait(), on_closed=gone.set, run="slow")
-        quick = channel.Client(tmp_path, on=lambda _: None, run="quick")
+        sleepy = Client(tmp_path, on=lambda _: stuck.wait(), on_closed=gone.set, run="slow")
+        quick = Client(tmp_path, on=lambda _: None, run="quick")
         text = "x" * 2**20
         while "slow" in server.recorders():
-            server.tell(channel.Log(level="info", text=text), run="slow")
+            server.tell(messages.Log(level="info", text=text), run="slow")
             assert quick.flush(5) is not None
         stuck.set()
         assert gone.wait(10)
@@ -716,7 +717,7 @@ def test_ingest_hears_nobody_without_the_secret_and_waits_for_nobody(tmp_path):
 
 def test_who_does_not_say_who_it_is_is_dropped(tmp_path, monkeypatch):
     monkeypatch.setattr(channel, "_GREETING_S", 0.1)
-    with ingest(tmp_path, channel.Flushed()) as server, closing(channel.Client(tmp_path, on=print)) as client:
+    with ingest(tmp_path, messages.Flushed()) as server, closing(Client(tmp_path, on=print)) as client:
         note = json.loads((tmp_path / folders.INGEST).read_text())
         with socket.create_connection(("127.0.0.1", note["port"])) as silent:
             silent.settimeout(10)
@@ -734,34 +735,34 @@ def test_too_many_open_files_are_waited_for_without_haste(tmp_path):
 
 
 def test_a_command_that_reads_waits_for_what_was_answered(tmp_path):
-    assert channel.await_filed(tmp_path / "none") is None
+    assert await_filed(tmp_path / "none") is None
     with writing(tmp_path) as journal:
         put(journal, exchanged(5))
-        left = channel.await_filed(tmp_path, 0.1)
+        left = await_filed(tmp_path, 0.1)
         assert left is not None
         assert left.entries == 2
-        with ingest(tmp_path, channel.Away(reason="refused", waiting=2)):
-            assert channel.await_filed(tmp_path) == left
-        with ingest(tmp_path, channel.Flushed()):
-            assert channel.await_filed(tmp_path) is None
+        with ingest(tmp_path, messages.Away(reason="refused", waiting=2)):
+            assert await_filed(tmp_path) == left
+        with ingest(tmp_path, messages.Flushed()):
+            assert await_filed(tmp_path) is None
 
 
 def test_a_command_that_reads_waits_for_ingest_that_is_started_again(tmp_path):
     with writing(tmp_path) as journal, ThreadPoolExecutor() as pool:
         put(journal, exchanged(5))
-        reading = pool.submit(channel.await_filed, tmp_path, 20.0)
+        reading = pool.submit(await_filed, tmp_path, 20.0)
         with pytest.raises(TimeoutError):
             reading.result(0.3)  # there is a recorder, so it goes on asking
-        with ingest(tmp_path, channel.Flushed()):
+        with ingest(tmp_path, messages.Flushed()):
             assert reading.result(20) is None
 
 
 def test_a_stream_of_messages_may_be_cut_anywhere_and_has_some_from_another_version():
-    frames = [channel._frame(channel.Flush(number=number)) for number in range(3)]
+    frames = [messages.frame_of(messages.Flush(number=number)) for number in range(3)]
     data = b"".join(frames)
     for size in range(1, len(data)):
-        stream = channel._Frames(100)
+        stream = messages.Frames(100)
         got = [frame for at in range(0, len(data), size) for frame in stream.feed(data[at : at + size])]
         assert got == [frame[4:] for frame in frames]
     with pytest.raises(ValueError, match="a message of 101 bytes"):
-        channel._Frames(100).feed((101).to_bytes(4))
+        messages.Frames(100).feed((101).to_bytes(4))

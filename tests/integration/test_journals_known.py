@@ -46,7 +46,7 @@ def store(sqlite_url: str, migrated_file: Path) -> Store:
 
 
 def test_a_store_without_a_journal_is_read_at_once(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "proxy_addon.journal.channel", None)  # cannot be imported
+    monkeypatch.setitem(sys.modules, "proxy_addon.journal.client", None)  # cannot be imported
     assert awaiting.await_filed(tmp_path / "tape.db", "label") == []
     assert awaiting.known(tmp_path / "tape.db", "label") is None
 

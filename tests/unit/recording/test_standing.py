@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy_addon.journal.channel import Counts
+from proxy_addon.journal.messages import Counts
 from proxy_addon.journal.reading import Waiting
 from proxy_addon.journal.space import Space
 from proxy_addon.recording.meters import Meter, Standing
