@@ -10,7 +10,7 @@ What two parsers could understand differently is refused, in requests and in ans
     value     = *( HTAB | SP | VCHAR | obs-text )             no NUL, bare CR or LF, or other control character
     target    = "/" *char | http-url | "*"                    the last for OPTIONS alone
     length    = "0" | digit1-9 *17digit                       once, and never beside Transfer-Encoding
-    coding    = "chunked"                                     once, alone, and not with HTTP/1.0
+    coding    = "chunked"                                     once, alone, no tab beside it, and not with HTTP/1.0
     chunked   = *( 1*15hexdig *( ";" token [ "=" ( token | quoted ) ] ) CRLF data CRLF ) 1*15"0" … CRLF trailers CRLF
     trailers  = *( name ":" value CRLF )                      at most 8 KiB; none that frames, routes or concerns a hop
 
@@ -385,7 +385,7 @@ def _request_fields(before: bytes, after: bytes, authority: bytes, keeps_host: b
         passed=passed,
         hosts=len(hosts),
         is_plain=len(hosts) == 1 and (len(known) == 1 or (len(known) == 2 and tokens == {b"keep-alive"})),
-        is_chunked=_is_chunked(known),
+        is_chunked=_is_chunked(known, before + after),
         closes=b"close" in tokens,
         keeps=b"keep-alive" in tokens,
         upgrades=b"upgrade" in known and b"upgrade" in tokens,
@@ -467,7 +467,7 @@ def _answer_fields(before: bytes, after: bytes) -> _Fields:
         passed=(before, after),
         hosts=0,
         is_plain=not known or (known.keys() == {b"connection"} and tokens == {b"keep-alive"}),
-        is_chunked=_is_chunked(known),
+        is_chunked=_is_chunked(known, before + after),
         closes=b"close" in tokens,
         keeps=b"keep-alive" in tokens,
         idle_s=int(timeout[1]) if timeout else None,
@@ -495,7 +495,7 @@ def _known(block: bytes) -> dict[bytes, list[bytes]]:
     return known
 
 
-def _is_chunked(known: dict[bytes, list[bytes]]) -> bool:
+def _is_chunked(known: dict[bytes, list[bytes]], block: bytes) -> bool:
     codings = known.get(b"transfer-encoding")
     if codings is None:
         return False
@@ -503,6 +503,9 @@ def _is_chunked(known: dict[bytes, list[bytes]]) -> bool:
         raise Malformed("more than one Transfer-Encoding")
     if codings[0].lower() != b"chunked":
         raise Malformed(f"Transfer-Encoding {quoted(codings[0].decode('latin-1'), 30)} instead of chunked", 501)
+    line = _CODING_LINE.search(block)
+    if line is not None and b"\t" in line[0]:  # llhttp does not take it for white space, as it may be by RFC 9110
+        raise Malformed("tab in Transfer-Encoding")
     return True
 
 
