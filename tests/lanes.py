@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -128,6 +128,7 @@ class Serving:
         engine: str,
         *,
         listen: str,
+        modes: Sequence[str],
         files: int | None,
         settings: dict[str, Any],
         options: dict[str, Any],
@@ -139,6 +140,7 @@ class Serving:
         self.loop: asyncio.AbstractEventLoop
         self._engine = engine
         self._listen = listen
+        self._modes = modes
         self._files = files
         self._settings = settings
         self._options = options
@@ -187,7 +189,7 @@ class Serving:
         self._master.options.update(
             connection_strategy="lazy",
             keep_host_header=True,
-            mode=[f"reverse:{self.upstream.origin}@{self._listen}"],
+            mode=[f"reverse:{self.upstream.origin}@{self._listen}", *self._modes],
             **self._options,
         )
         self._server = server
@@ -195,7 +197,7 @@ class Serving:
 
     def running(self) -> None:
         """Note that the server listens; a hook of mitmproxy."""
-        self.port = self._server.listen_addrs()[0][1]
+        self.port = next(iter(self._server.servers)).listen_addrs[0][1]  # that of the reverse proxy
         self._ready.set()
 
     async def done(self) -> None:
@@ -221,12 +223,17 @@ def serving(
     engine: str = "lane",
     *,
     listen: str = "127.0.0.1:0",
+    modes: Sequence[str] = (),
     files: int | None = None,
     options: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Iterator[Serving]:
-    """Run a server; ``settings`` are those of conversations that differ from the usual ones."""
-    found = Serving(upstream, engine, listen=listen, files=files, settings=settings, options=options or {})
+    """Run a server; ``settings`` are those of conversations that differ from the usual ones.
+
+    Args:
+        modes: Of mitmproxy, beside the reverse proxy.
+    """
+    found = Serving(upstream, engine, listen=listen, modes=modes, files=files, settings=settings, options=options or {})
     found.start()
     try:
         yield found

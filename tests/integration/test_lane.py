@@ -418,3 +418,14 @@ def test_a_connection_without_a_byte_is_closed_in_time(monkeypatch):
             half.send(b"\x16\x03\x01")
             assert half.to_end() == b""
         assert context
+
+
+def test_a_connection_in_another_mode_is_left_alone(monkeypatch):
+    monkeypatch.setattr("proxy_addon.recording.lane.layer.SILENT_S", 0.2)
+    port = free_port()
+    modes = [f"regular@127.0.0.1:{port}"]
+    with upstream(answering) as server, serving(server.url, modes=modes), device(port) as player:
+        for _ in range(3):
+            player.send(START.replace(b"/api", server.url.encode() + b"/api"))
+            assert player.until(b"ok").startswith(b"HTTP/1.1 201")
+            time.sleep(0.15)

@@ -191,9 +191,10 @@ class Lanes:
     # Hooks
 
     def client_connected(self, client: Client) -> None:
-        """Give a device time to speak."""
-        loop = asyncio.get_running_loop()
-        self._silent[client.id] = loop.call_later(SILENT_S, self._hang_up, client.id)
+        """Give a device time to speak; in a mode that has no lanes, none would note that it does."""
+        if isinstance(client.proxy_mode, ReverseMode):
+            loop = asyncio.get_running_loop()
+            self._silent[client.id] = loop.call_later(SILENT_S, self._hang_up, client.id)
 
     def client_disconnected(self, client: Client) -> None:
         """Forget a device."""
