@@ -6,10 +6,12 @@ If a version lacks one of these names, this is reported at once rather than by a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dis import get_instructions
 from importlib.metadata import version
+from types import coroutine as coroutine_of_generator
+from typing import Any
 
 from proxy_addon.errors import RecorderError
 
@@ -56,7 +58,7 @@ TOUCHED: Mapping[type, tuple[str, ...]] = {
     Http1Server: ("_handle_event", "read_headers", "state"),
     ErrorCode: ("CANCEL", "CONNECT_FAILED", "GENERIC_CLIENT_ERROR", "GENERIC_SERVER_ERROR", "http_status_code"),
     Proxyserver: ("connections", "servers"),
-    ConnectionHandler: ("_server_event_lock", "client", "server_event", "transports"),
+    ConnectionHandler: ("client", "server_event", "transports"),
     ConnectionIO: ("handler", "reader", "writer"),
     ReverseInstance: ("handle_stream", "listen"),
     OptManager: ("deferred", "process_deferred"),
@@ -89,18 +91,22 @@ if gone := ", ".join(missing(TOUCHED)):
 
 
 def deliver(handler: ConnectionHandler, event: Event) -> None:
-    """Let the layers of a connection handle an event, at once if they are not handling another one."""
+    """Let the layers of a connection handle an event: at once, or after the events that are being handled or wait."""
     coroutine = handler.server_event(event)
-    if handler._server_event_lock.locked():
-        task = asyncio.ensure_future(coroutine)
-        _delivering.add(task)
-        task.add_done_callback(_delivering.discard)
-        return
     try:
-        coroutine.send(None)  # without a task, which would cost more than all the rest: nothing in it waits
+        awaited = coroutine.send(None)  # without a task, which would cost more than all the rest
     except StopIteration:
         return
-    raise _changed("handling an event waits for something")  # pragma: no cover
+    task = asyncio.ensure_future(_go_on(coroutine, awaited))
+    _delivering.add(task)
+    task.add_done_callback(_delivering.discard)
+
+
+@coroutine_of_generator
+def _go_on(coroutine: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+    """Go on with a coroutine that was begun outside a task, and waits for its turn."""
+    yield awaited
+    yield from coroutine
 
 
 _delivering: set[asyncio.Future[None]] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 
@@ -45,3 +46,30 @@ def test_a_recorder_on_a_changed_mitmproxy_ends_with_an_error(tmp_path):
     assert "it has no HttpStream.check_killed" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir()), "nothing is made before it is known to work"
+
+
+class Handler:
+    """A handler of a connection that deals with one event at a time, as mitmproxy's does."""
+
+    def __init__(self) -> None:
+        self.handled: list[str] = []
+        self._lock = asyncio.Lock()
+
+    async def server_event(self, event: str) -> None:
+        async with self._lock:
+            self.handled.append(event)
+            if event == "request":
+                internals.deliver(self, "judged")  # type: ignore[arg-type]  # while this one is being handled
+
+
+def test_events_are_handled_in_their_order_and_none_is_lost():
+    async def deliver_all() -> list[str]:
+        handler = Handler()
+        for event in ("request", "drain", "time-out"):  # the one that was judged has its turn after the first
+            internals.deliver(handler, event)  # type: ignore[arg-type]  # a stand-in
+        assert handler.handled == ["request"]
+        await asyncio.sleep(0.01)
+        internals.deliver(handler, "late")  # type: ignore[arg-type]  # as above
+        return handler.handled
+
+    assert asyncio.run(deliver_all()) == ["request", "judged", "drain", "time-out", "late"]
