@@ -347,6 +347,8 @@ class Conversation:
                 self._ahead += data
                 self._take_request(bytes(self._ahead), known, now_us, actions)
         elif exchange.is_whole or exchange.token:
+            if not self._ahead:
+                self._began_us = now_us
             self._ahead += data
             if len(self._ahead) > self._settings.max_body + _AHEAD_MOST:
                 self._is_draining = True  # so much ahead of its answers is no device; it gets the one under way

@@ -309,6 +309,21 @@ def test_bytes_that_answer_nothing_end_the_connection_to_upstream():
     assert not lane.is_closed
 
 
+def test_a_request_that_is_ahead_of_an_answer_arrived_when_it_came():
+    lane = Lane().sends(PING).waits(20).sends(PING)
+    came_us = lane.now_us
+    lane.answers(OK).answers(OK)
+    assert [entry.received_us for entry in lane.recorded] == [1_001_000, came_us]
+    assert lane.recorded[1].duration_us == 3000
+    lane = answered(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", PLAIN).waits(300).sends(PING[:20])
+    came_us = lane.now_us
+    lane.answers(b"long")
+    assert lane.conversation.deadline_us == came_us + 60_000_000, (
+        "a long answer takes nothing from the next head's time"
+    )
+    assert lane.sends(PING[20:]).answers(OK).end().outcomes == ["answered"]
+
+
 def test_a_device_cannot_send_ever_more_ahead_of_its_answers():
     lane = Lane(settings(max_body=1000)).sends(PING)
     for _ in range(300):
