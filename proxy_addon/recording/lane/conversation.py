@@ -375,12 +375,7 @@ class Conversation:
         elif exchange.is_answer_whole:
             self._record_answer(exchange, now_us, actions)
         else:
-            exchange.is_gone = True
-            if exchange.id:
-                reason = "the device closed the connection in the middle of its request"
-                self._put(exchange, Outcome.CLIENT_GONE, reason, now_us, actions, waits=False)
-            self._exchange = None
-            self._close(actions)
+            self._break_off(exchange, now_us, actions)
         return actions
 
     def connected(self, server: tuple[str, int], now_us: int, *, is_recorder: bool = False) -> list[Action]:
@@ -611,6 +606,9 @@ class Conversation:
             exchange.is_whole = True
             exchange.whole_us = now_us
             self._began_us = self._latest_us
+        elif self._is_gone:  # it was ahead of an answer, and nothing follows
+            self._break_off(exchange, now_us, actions)
+            return
         else:
             settings = self._settings
             within_us = exchange.began_us + settings.body_timeout_us
@@ -619,6 +617,15 @@ class Conversation:
         self._deliver(exchange, data, now_us, actions)
         if reader.is_done and exchange.is_answer_whole and not exchange.token:
             self._record_answer(exchange, now_us, actions)
+
+    def _break_off(self, exchange: _Exchange, now_us: int, actions: list[Action]) -> None:
+        """Record a request in whose middle the device has left, and end."""
+        exchange.is_gone = True
+        if exchange.id:
+            reason = "the device closed the connection in the middle of its request"
+            self._put(exchange, Outcome.CLIENT_GONE, reason, now_us, actions, waits=False)
+        self._exchange = None
+        self._close(actions)
 
     def _deliver(self, exchange: _Exchange, data: bytes, now_us: int, actions: list[Action]) -> None:
         """Send the next bytes of a request to upstream, after its head and judgement if these have yet to come."""

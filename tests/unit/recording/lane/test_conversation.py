@@ -324,6 +324,17 @@ def test_a_request_that_is_ahead_of_an_answer_arrived_when_it_came():
     assert lane.sends(PING[20:]).answers(OK).end().outcomes == ["answered"]
 
 
+@pytest.mark.parametrize("cut", [LONG, UPLOAD[:-9], PLAIN.replace(b"Host", b"Content-Length: 9\r\nHost")])
+def test_a_request_ahead_of_an_answer_that_is_cut_off_by_the_device_is_not_forwarded(cut):
+    lane = Lane().sends(PING + cut).leaves().answers(OK)
+    assert (lane.upstream, lane.device, lane.is_closed) == (SENT, OK, True)
+    if cut.startswith(b"POST"):
+        entry = lane.recorded[1]
+        assert (entry.outcome, entry.is_complete) == ("client-gone", False)
+        assert entry.reason == "the device closed the connection in the middle of its request"
+    assert lane.end().arrived == len(lane.recorded)
+
+
 def test_a_device_cannot_send_ever_more_ahead_of_its_answers():
     lane = Lane(settings(max_body=1000)).sends(PING)
     for _ in range(300):
