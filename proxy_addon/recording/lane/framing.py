@@ -545,7 +545,7 @@ class Kept:
         length: Bytes so far.
     """
 
-    __slots__ = ("_hash", "_most", "_pieces", "length")
+    __slots__ = ("_hash", "_kept", "_most", "length")
 
     def __init__(self, most: int) -> None:
         """Begin one.
@@ -554,7 +554,9 @@ class Kept:
             most: Bytes of the longest body that is kept whole.
         """
         self._most = most
-        self._pieces: list[bytes] = []
+        self._kept = (
+            bytearray()
+        )  # a device chooses the pieces, and many small objects take far more memory than their bytes
         self._hash: hashlib._Hash | None = None
         self.length = 0
 
@@ -574,17 +576,14 @@ class Kept:
         if self._hash is not None:
             self._hash.update(data)
             return
-        self._pieces.append(data)
+        self._kept += data
         if self.length > self._most:
-            whole = b"".join(self._pieces)
-            self._hash = hashlib.sha256(whole)
-            self._pieces = [whole[: min(KEPT_OF_LONG, self._most)]]
+            self._hash = hashlib.sha256(self._kept)
+            self._kept = self._kept[: min(KEPT_OF_LONG, self._most)]
 
     def body(self) -> bytes:
         """Return the body, or its beginning."""
-        if len(self._pieces) != 1:
-            self._pieces = [b"".join(self._pieces)]
-        return self._pieces[0]
+        return bytes(self._kept)
 
 
 class Body:

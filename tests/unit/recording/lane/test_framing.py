@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 
 import pytest
 
@@ -312,3 +313,17 @@ def test_a_counted_body_ends_where_it_should():
     assert (reader.feed(b"defg"), reader.is_done) == (2, True)
     until_close = body_of(UNTIL_CLOSE, Kept(10))
     assert (until_close.feed(b"abc"), until_close.is_done) == (3, False)
+
+
+def test_a_body_in_tiny_chunks_takes_hardly_more_memory_than_its_bytes():
+    body, chunks = body_of(CHUNKED, Kept(2**20)), b"2\r\nab\r\n" * 10_000
+    tracemalloc.start()
+    try:
+        for _ in range(10):
+            assert body.feed(chunks) == len(chunks)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert body.kept is not None
+    assert body.kept.body() == b"ab" * 100_000
+    assert taken < 2 * 200_000
