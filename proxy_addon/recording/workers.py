@@ -26,6 +26,7 @@ from proxy_addon.errors import RecorderError, SessiontapeError
 from proxy_addon.journal.entries import About
 from proxy_addon.journal.writing import Counts
 from proxy_addon.process import logs, signals
+from proxy_addon.process.sockets import cannot_listen
 from proxy_addon.recording.ending import ENDS_ON_LOSS
 from proxy_addon.recording.options import RecordOptions
 from proxy_addon.recording.proxy import Listening, Proxy
@@ -275,15 +276,17 @@ def reserved(host: str, port: int) -> socket.socket:
     """Return a socket that keeps a port for the workers, who share it; it does not listen itself.
 
     Raises:
-        OSError: The port cannot be had.
+        SettingsError: The port cannot be had.
     """
     keeping = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
+        # As those who listen on it do: for a minute, connections of an earlier recorder may hold it.
+        keeping.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         keeping.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         keeping.bind((host, port))
-    except BaseException:
+    except OSError as e:
         keeping.close()
-        raise
+        raise cannot_listen(host, port, e) from e
     return keeping
 
 
