@@ -29,6 +29,7 @@ class Told:
         meter: As `Meter.document` returns it.
         seen: As of `proxy_addon.journal.writing.Counts`, and so are the next two.
         trouble: Why its journal cannot be written; None if it can.
+        has_ended: Whether this was the last that it told: what it counted remains.
     """
 
     meter: Mapping[str, Any]
@@ -36,6 +37,7 @@ class Told:
     journaled: int = 0
     dropped: int = 0
     trouble: str | None = None
+    has_ended: bool = False
 
 
 class Lookout:
@@ -83,9 +85,12 @@ def standing_of(
         space: How much room the journal's disk has; None if nobody knows.
         now_s: The time, in Unix seconds.
     """
+    running = [each for each in told if not each.has_ended]
     oldest_s = 0.0 if left is None or left.oldest_us is None else max(0.0, now_s - left.oldest_us / 1_000_000)
     is_store_up = ingest is not None and ingest.store_state == "ok"
-    troubles = [f"the journal cannot be written: {each}" for each in dict.fromkeys(one.trouble for one in told) if each]
+    troubles = [
+        f"the journal cannot be written: {each}" for each in dict.fromkeys(one.trouble for one in running) if each
+    ]
     if ingest is None:
         troubles.append("no process files what is in the journal")
     elif not is_store_up:
@@ -95,7 +100,7 @@ def standing_of(
     if space is not None and space.is_low:
         troubles.append(f"the disk of the journal is nearly full: {space}")
     return Standing(
-        workers=len(told),
+        workers=len(running),
         seen=sum(each.seen for each in told),
         journaled=sum(each.journaled for each in told),
         dropped=sum(each.dropped for each in told),

@@ -219,7 +219,10 @@ class Supervisor:
     def standing(self) -> list[Told]:
         """Return how the workers stand that have said so, those that have died included."""
         with self._lock:
-            return [each.standing for each in self._workers if each.standing is not None]
+            workers = list(self._workers)
+        return [
+            replace(each.standing, has_ended=each.code is not None) for each in workers if each.standing is not None
+        ]
 
     def learn(self, upstream: str) -> None:
         """Have the workers read the schemas of an upstream."""

@@ -46,6 +46,12 @@ def test_what_is_wrong_is_named_once(told, ingest, waited_s, trouble):
     assert now.is_store_up is (ingest is INGEST)
 
 
+def test_a_process_that_has_ended_counts_but_has_no_trouble_any_more():
+    ended = Told(meter=METER, seen=9, dropped=9, trouble="No space left on device", has_ended=True)
+    now = standing_of([*TWO, ended], INGEST, None, None, 1.0)
+    assert (now.workers, now.seen, now.dropped, now.troubles) == (2, 17, 10, ())
+
+
 @pytest.mark.parametrize(
     ("free", "total", "is_low"),
     [

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from proxy_addon.errors import SettingsError
-from proxy_addon.recording.workers import reserved
+from proxy_addon.journal.entries import About
+from proxy_addon.recording import workers
+from proxy_addon.recording.meters import Meter
+from proxy_addon.recording.standing import Told
+from proxy_addon.recording.workers import Order, Ready, Supervisor, reserved
+
+ABOUT = About(run="r", started_us=0, program="1", engine="lane")
+ORDER = Order(options=None, about=ABOUT, folder=Path())  # type: ignore[arg-type]  # no process is started
 
 
 def test_a_port_can_be_had_although_connections_of_an_earlier_recorder_hold_it():
@@ -24,3 +32,22 @@ def test_a_port_can_be_had_although_connections_of_an_earlier_recorder_hold_it()
 def test_a_port_on_which_somebody_listens_cannot_be_had():
     with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(SettingsError, match="cannot listen on"):
         reserved(*other.getsockname())
+
+
+class Worker:
+    """A worker without a process, which is ready at once; every second has died since."""
+
+    counts = None
+
+    def __init__(self, order, hear):
+        self.number = order.about.worker
+        self.code = -9 if self.number % 2 else None
+        self.standing = Told(meter=Meter().document(), seen=self.number)
+        hear(self, Ready([]))
+
+
+def test_a_worker_that_has_died_is_told_as_ended_with_its_counts(monkeypatch):
+    monkeypatch.setattr(workers, "Worker", Worker)
+    supervisor = Supervisor(ORDER, 3, lambda: None)
+    assert supervisor.start() == []
+    assert [(each.seen, each.has_ended) for each in supervisor.standing()] == [(0, False), (1, True), (2, False)]
