@@ -165,7 +165,8 @@ class Proxy:
             if any(mode.startswith("wireguard") for mode in self._modes):
                 logging.getLogger(_LOUD_WITH_WIREGUARD).setLevel(logging.INFO)
             logging.getLogger(_CONNECTIONS).addFilter(self._notices.warned)
-            await self._master.run()
+            if self.ended_s is None:  # otherwise mitmproxy would forget that it was told to end before it ran
+                await self._master.run()
         finally:
             counts = await asyncio.to_thread(recorder.close, CLOSE_S)
         return counts

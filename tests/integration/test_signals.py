@@ -36,6 +36,29 @@ def test_a_server_ends_well(number: signal.Signals, tmp_path: Path, sqlite_url: 
     assert len(processes.printed("sessions", "--store", sqlite_url)) == 1
 
 
+def test_a_signal_while_a_recorder_reads_schemas_is_not_lost(tmp_path: Path, sqlite_url: str) -> None:
+    code = f"""
+import os, signal, sys, time
+from proxy_addon.recording.judging import Judge
+
+def learn(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.5)  # as a store takes that is far away
+
+Judge.learn = learn
+sys.argv = ["sessiontape", "record", "--upstream", "http://127.0.0.1:9", "--listen", "127.0.0.1:0", "--reject-invalid"]
+sys.argv += ["--store", {sqlite_url!r}]
+from proxy_addon.cli import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=WITHIN_S, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "0 exchanges stored, 0 lost" in done.stdout + done.stderr
+    assert "listening" not in done.stdout
+
+
 def test_a_signal_during_a_finalizer_is_not_lost() -> None:
     code = """
 import os, time
