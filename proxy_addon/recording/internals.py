@@ -26,6 +26,7 @@ def _changed(what: str) -> RecorderError:
 
 try:
     from mitmproxy.addons.proxyserver import Proxyserver
+    from mitmproxy.connection import Connection
     from mitmproxy.optmanager import OptManager
     from mitmproxy.proxy.events import Event
     from mitmproxy.proxy.layer import Layer, NextLayer
@@ -137,6 +138,33 @@ def hang_up(handler: ConnectionHandler) -> bool:
     return transport is not None and transport.handler is not None and transport.handler.cancel("closed by sessiontape")
 
 
+def give_up_on_deaf(handler: ConnectionHandler, connection: Connection, patience_s: float) -> None:
+    """See to it that a connection that is about to be closed does end, although its other side may read nothing any more.
+
+    Python closes a socket only once all that was written is sent, and would keep it, with its bytes, for as long as the other
+    side likes. One that goes on reading, however slowly, gets everything.
+
+    Args:
+        patience_s: How long it may take nothing.
+    """
+    io = handler.transports.get(connection)
+    if io is not None and isinstance(io.writer, asyncio.StreamWriter):
+        _look_again(io.writer.transport, patience_s)
+
+
+def _look_again(transport: asyncio.WriteTransport, patience_s: float) -> None:
+    left = transport.get_write_buffer_size()
+    if left:
+        asyncio.get_running_loop().call_later(patience_s, _give_up_if_deaf, transport, left, patience_s)
+
+
+def _give_up_if_deaf(transport: asyncio.WriteTransport, left: int, patience_s: float) -> None:
+    if transport.get_write_buffer_size() >= left:
+        transport.abort()
+    else:
+        _look_again(transport, patience_s)
+
+
 _BACKLOG = 4096
 """How many connections the system accepts before we do. Where more than asyncio's 100 come at once, they wait a second."""
 _AT_ONCE = 16
@@ -182,6 +210,7 @@ __all__ = [
     "ResponseProtocolError",
     "SendHttp",
     "deliver",
+    "give_up_on_deaf",
     "hang_up",
     "listen_for_many",
     "outlive_device",

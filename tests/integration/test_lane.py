@@ -429,3 +429,23 @@ def test_a_connection_in_another_mode_is_left_alone(monkeypatch):
             player.send(START.replace(b"/api", server.url.encode() + b"/api"))
             assert player.until(b"ok").startswith(b"HTTP/1.1 201")
             time.sleep(0.15)
+
+
+def test_a_device_that_never_reads_its_answer_keeps_no_socket(monkeypatch):
+    monkeypatch.setattr("proxy_addon.recording.lane.layer.DEAF_S", 0.3)
+
+    def at_length(peer: Peer) -> None:
+        peer.until(b"{}")
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + bytes(20_000_000))
+
+    with upstream(at_length) as server, serving(server.url, upstream_timeout_us=500_000) as recorder:
+        before = open_files()
+        with device(recorder.port) as deaf:
+            deaf.send(START)
+            (entry,) = recorder.kept.wait_for(1)
+            assert entry.outcome == "upstream-timeout"
+            eventually(lambda: open_files() == before + 1, "that of the device itself")
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))

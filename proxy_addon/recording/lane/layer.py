@@ -31,7 +31,14 @@ from proxy_addon.journal.entries import Exchanged
 from proxy_addon.process import logs
 from proxy_addon.process.sockets import why_unconnected
 from proxy_addon.recording import stream
-from proxy_addon.recording.internals import ConnectionHandler, HttpLayer, deliver, hang_up, outlive_device
+from proxy_addon.recording.internals import (
+    ConnectionHandler,
+    HttpLayer,
+    deliver,
+    give_up_on_deaf,
+    hang_up,
+    outlive_device,
+)
 from proxy_addon.recording.lane.conversation import (
     Action,
     Blind,
@@ -57,6 +64,8 @@ Commands = Generator[commands.Command, Any, None]
 
 SILENT_S = 60.0
 """How long a connection may stand without a byte, or with a TLS handshake that does not end."""
+DEAF_S = 60.0
+"""How long the other side of a connection that was closed may read nothing of what was still to be sent."""
 _BEGINNINGS_OF_TLS = (b"\x16", b"\x16\x03")
 _SHED = 16
 """How many connections are closed at a time to make room."""
@@ -490,10 +499,12 @@ class Lane(Layer):
     def _drop_upstream(self) -> Commands:
         server, self._server, self._tls, self._above = self._server, None, None, None
         if server is not None:
+            give_up_on_deaf(self._handler, server, DEAF_S)
             yield commands.CloseConnection(server)
 
     def _close(self) -> Commands:
         yield from self._drop_upstream()
+        give_up_on_deaf(self._handler, self.client, DEAF_S)
         yield commands.CloseConnection(self.client)
         self._is_over = True
         self._forget()

@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from types import SimpleNamespace
+
+import pytest
+from mitmproxy.proxy.server import ConnectionIO
 
 from proxy_addon.recording import internals
 
@@ -73,3 +77,27 @@ def test_events_are_handled_in_their_order_and_none_is_lost():
         return handler.handled
 
     assert asyncio.run(deliver_all()) == ["request", "judged", "drain", "time-out", "late"]
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_closed_connection_ends_unless_its_other_side_goes_on_reading(reads):
+    async def talk() -> int:
+        loop = asyncio.get_running_loop()
+        accepted: asyncio.Future[asyncio.StreamWriter] = loop.create_future()
+        async with await asyncio.start_server(lambda _, writer: accepted.set_result(writer), "127.0.0.1", 0) as server:
+            reader, device = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1024)
+            writer = await accepted
+            io = ConnectionIO(writer=writer)
+            writer.write(bytes(20_000_000))
+            internals.give_up_on_deaf(SimpleNamespace(transports={"device": io}), "device", 0.1)  # type: ignore[arg-type]
+            writer.close()
+            got = 0
+            if not reads:
+                await asyncio.wait_for(writer.wait_closed(), 5)
+            while got < 20_000_000 and (data := await reader.read(100_000)):  # far slower than it could
+                got += len(data)
+                await asyncio.sleep(0.002)
+            device.close()
+        return got
+
+    assert (asyncio.run(talk()) == 20_000_000) is reads
