@@ -24,7 +24,7 @@ from mitmproxy.options import Options
 from mitmproxy.proxy.layer import NextLayer
 
 from proxy_addon.core.urls import ServerUrl, parse_server_url
-from proxy_addon.journal.entries import Exchanged
+from proxy_addon.journal.entries import Dropped, Exchanged
 from proxy_addon.recording import stream
 from proxy_addon.recording.crowds import Crowds
 from proxy_addon.recording.flows import address_to_upstream
@@ -41,6 +41,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.entries: list[Exchanged] = []
+        self.lost: list[Dropped] = []
         self.told: list[tuple[str, str]] = []
         self.arrived = 0
         self.gone = 0
@@ -64,6 +65,12 @@ class Kept:
 
     def ended(self) -> None:
         with self._changed:
+            self.gone += 1
+            self._changed.notify_all()
+
+    def lose(self, dropped: Dropped) -> None:
+        with self._changed:
+            self.lost.append(dropped)
             self.gone += 1
             self._changed.notify_all()
 

@@ -210,6 +210,20 @@ class Recorder:
         """
         self._journal.drop(dropped, done)
 
+    def lose(self, dropped: Dropped) -> None:
+        """Count a request that has come in as lost and no longer in flight; its path may have personal values in it."""
+        self.drop(
+            Dropped(
+                id=dropped.id,
+                received_us=dropped.received_us,
+                method=dropped.method,
+                path=self.at_rest.path(dropped.path),
+                reason=dropped.reason,
+                upstream=dropped.upstream,
+            )
+        )
+        self.ended()
+
     def counts(self) -> Counts:
         """Return the books so far."""
         return self._journal.counts()

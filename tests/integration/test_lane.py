@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_collector import self_signed
-from tests.lanes import Serving, free_port, serving
+from tests.lanes import Kept, Serving, free_port, serving
 from tests.scripted import Peer, device, eventually, unchecked, upstream
 
 START = b"POST /api/v1/sessions HTTP/1.1\r\nHost: media.example\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
@@ -406,6 +406,23 @@ def test_a_fault_of_ours_ends_one_connection_and_is_told(monkeypatch, caplog):
             player.send(START)
             assert player.until(b"ok") == CREATED
     assert "because of an error in sessiontape" in caplog.text
+
+
+@pytest.mark.parametrize("fault", ["_forward", "upstream_sent", "put", "_finish"])
+def test_what_a_fault_of_ours_takes_with_it_is_counted_and_named(fault, monkeypatch):
+    from proxy_addon.recording.lane.conversation import Conversation
+
+    with upstream(answering) as server, serving(server.url) as recorder:
+        with device(recorder.port) as unlucky:
+            monkeypatch.setattr(Kept if fault == "put" else Conversation, fault, lambda *_: 1 / 0)
+            unlucky.send(START + START)
+            assert unlucky.to_end() == b""
+            monkeypatch.undo()
+        kept = recorder.kept
+        kept.wait(lambda: kept.gone == kept.arrived == 1)
+        named = [(each.id, each.method, each.path, each.reason) for each in kept.lost]
+        assert len(kept.entries) == (1 if fault == "_finish" else 0)
+        assert named == ([] if kept.entries else [(f"{1:032x}", "POST", "/api/v1/sessions", "an error in sessiontape")])
 
 
 def test_a_connection_without_a_byte_is_closed_in_time(monkeypatch):

@@ -102,3 +102,13 @@ async def test_requests_that_may_be_refused_are_judged_now_or_beside_the_traffic
     assert told.done() is not is_large
     assert "eventType" in (await asyncio.wait_for(told, 20) or "")
     of.close(5)
+
+
+async def test_what_a_fault_of_ours_takes_with_it_is_dropped_without_its_personal_values(tmp_path):
+    of = recorder(tmp_path, Pseudonymiser(b"key"))
+    of.began()
+    of.lose(Dropped(id="a1", received_us=1, method="POST", path="/api/v1/x?uid=alice-1", reason="an error"))
+    assert (of.counts().seen, of.counts().dropped, await of.idle(0)) == (1, 1, True)
+    of.close(20)
+    (dropped,) = [each for each in entries_in(tmp_path) if isinstance(each, Dropped)]
+    assert (dropped.id, dropped.path.startswith("/api/v1/x?uid="), "alice" in dropped.path) == ("a1", True, False)

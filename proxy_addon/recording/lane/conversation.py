@@ -24,12 +24,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
+from secrets import token_hex
 from typing import Literal
 
 from proxy_addon.core.exchange import Outcome
 from proxy_addon.core.protocol import CORS
 from proxy_addon.core.wording import visible
-from proxy_addon.journal.entries import Exchanged
+from proxy_addon.journal.entries import Dropped, Exchanged
 from proxy_addon.recording.lane.framing import (
     UNTIL_CLOSE,
     AnswerHead,
@@ -287,7 +288,7 @@ class Conversation:
     """
 
     __slots__ = (
-        "_ahead", "_began_us", "_blank", "_client", "_exchange", "_is_draining", "_is_gone", "_is_lingering", "_is_over",
+        "_ahead", "_arrived", "_began_us", "_blank", "_client", "_exchange", "_is_draining", "_is_gone", "_is_lingering", "_is_over",
         "_latest_us", "_lingered", "_marks", "_reuse_until_us", "_server", "_settings", "_target", "_token", "_trail",
         "_upstream", "deadline_us",
     )  # fmt: skip
@@ -317,6 +318,7 @@ class Conversation:
         self._trail = b""  # what may still come of a body that cannot be
         self._reuse_until_us = 0
         self._token = 0
+        self._arrived = 0
         self.deadline_us: int | None = now_us + settings.idle_timeout_us
 
     @property
@@ -531,6 +533,28 @@ class Conversation:
             self._close(actions)
         return actions
 
+    def lost(self, recorded: int, now_us: int) -> list[Dropped]:
+        """Return what has arrived and will never be recorded, as a fault of ours has ended the conversation.
+
+        Args:
+            recorded: How many `Record` were carried out.
+        """
+        exchange = self._exchange
+        line = exchange.head.line if exchange is not None and exchange.id else None
+        name = ("?", "?") if line is None else (line.method.decode(), line.path.decode("latin-1"))
+        at_us = now_us if exchange is None else exchange.began_us
+        return [
+            Dropped(
+                id=exchange.id if exchange is not None and line is not None and not number else token_hex(8),
+                received_us=at_us,
+                method=name[0],
+                path=name[1],
+                reason="an error in sessiontape",
+                upstream=self._settings.upstream,
+            )
+            for number in range(self._arrived - recorded)
+        ]
+
     # The request ------------------------------------------------------------------------------------------------
 
     def _take_request(self, data: bytes, known: int, now_us: int, actions: list[Action]) -> None:
@@ -562,6 +586,7 @@ class Conversation:
         self._blank = 0
         exchange = self._exchange = _Exchange(head, self._began_us)
         if head.is_recorded:
+            self._arrived += 1
             exchange.id, exchange.began_us = settings.arrive(self._began_us)
         else:
             actions.append(Tell("passes-by", _name(exchange)))
@@ -948,6 +973,7 @@ class Conversation:
         name = f"{line.method.decode()} {_path(line.path)}" if line is not None else ""
         actions.append(Tell(kind, _path(head.split(b" ", 2)[1]) if kind == "connect" else str(error), name))
         if line is not None and line.is_recorded:
+            self._arrived += 1
             id, at_us = self._settings.arrive(self._began_us)
             entry = Exchanged(
                 id=id,

@@ -27,7 +27,7 @@ from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from proxy_addon.journal.entries import Exchanged
+from proxy_addon.journal.entries import Dropped, Exchanged
 from proxy_addon.process import logs
 from proxy_addon.process.sockets import why_unconnected
 from proxy_addon.recording import stream
@@ -79,6 +79,9 @@ class Recording(Protocol):
 
     def ended(self) -> object:
         """An exchange that `Settings.arrive` has announced was put, and its answer is on its way."""
+
+    def lose(self, dropped: Dropped) -> object:
+        """An exchange that `Settings.arrive` has announced is lost, and will not be put; it is named as the device named it."""
 
     def judge(self, entry: Exchanged, judged: Callable[[str | None], object]) -> object:
         """Call ``judged`` in the event loop, now or later, with what the device is told; None if the request may pass."""
@@ -287,6 +290,7 @@ class Lane(Layer):
         self._above: _Above | None = None
         self._is_blind = False
         self._is_over = False
+        self._recorded = 0
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_us = 0
         self._conversation: Conversation = None  # type: ignore[assignment]  # made when the device speaks
@@ -302,6 +306,10 @@ class Lane(Layer):
 
     def _handle_event(self, event: events.Event) -> Commands:
         self.active_us = now_us = time.time_ns() // 1000
+        if isinstance(event, _Committed):
+            self._lanes.recording.ended()
+        if self._is_over:
+            return
         try:
             if isinstance(event, events.DataReceived):
                 if event.connection is self.client:
@@ -313,11 +321,11 @@ class Lane(Layer):
                     yield from self._of_upstream(event, now_us)
             elif isinstance(event, _Committed):
                 yield from self._do(self._conversation.committed(event.token, now_us), now_us)
-                self._lanes.recording.ended()
-            elif not self._is_over:
+            else:
                 yield from self._seldom(event, now_us)
         except Exception:  # a fault of ours ends this connection, and no other
             logger.exception("a connection was closed because of an error in sessiontape")
+            self._lose(now_us)
             yield from self._close()
         self._set_timer(now_us)
 
@@ -458,11 +466,16 @@ class Lane(Layer):
 
     def _record(self, action: Record) -> None:
         recording = self._lanes.recording
-        if action.waits:
-            recording.put(action.exchange, partial(self._committed, action.token))
-        else:
-            recording.put(action.exchange, None)
+        recording.put(action.exchange, partial(self._committed, action.token) if action.waits else None)
+        self._recorded += 1
+        if not action.waits:
             recording.ended()
+
+    def _lose(self, now_us: int) -> None:
+        """Have what has arrived and was not put counted as lost."""
+        if self._conversation is not None:
+            for dropped in self._conversation.lost(self._recorded, now_us):
+                self._lanes.recording.lose(dropped)
 
     def _committed(self, token: int, _: BaseException | None) -> None:
         self.deliver(_Committed(token))
