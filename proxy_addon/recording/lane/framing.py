@@ -71,6 +71,8 @@ _KNOWN = re.compile(
 )
 _MARK_LINE = re.compile(rb"^" + MARK + rb":[^\n]*+\n", re.IGNORECASE | re.MULTILINE)
 _HOST_LINE = re.compile(rb"^(host:[\t ]*+)[^\r]*+", re.IGNORECASE | re.MULTILINE)
+_OFFERS_HTTP2 = re.compile(rb"(?:^|,)[\t ]*+h2c[\t ]*+(?:$|,)", re.IGNORECASE)
+_UPGRADE_LINE = re.compile(rb"^(?:upgrade|http2-settings):[^\n]*+\n", re.IGNORECASE | re.MULTILINE)
 _CODING_LINE = re.compile(rb"^transfer-encoding:[^\n]*+\n", re.IGNORECASE | re.MULTILINE)
 _NEVER_IN_TRAILERS = re.compile(
     rb"^(content-(?:length|encoding|type|range)|transfer-encoding|host|connection|keep-alive|proxy-connection|te|trailer|"
@@ -380,6 +382,11 @@ def _request_fields(before: bytes, after: bytes, authority: bytes, keeps_host: b
         if not hosts:
             passed = (b"Host: %b\r\n%b" % (authority, passed[0]), passed[1])
     tokens = _tokens(known.get(b"connection", ()))
+    upgrades = b"upgrade" in known and b"upgrade" in tokens
+    if any(_OFFERS_HTTP2.search(value) for value in known.get(b"upgrade", ())):
+        # Nothing that follows would be recorded. Whoever offers HTTP/2 in this way goes on with HTTP/1.1 (RFC 9110, 7.8).
+        passed = (_UPGRADE_LINE.sub(b"", passed[0]), _UPGRADE_LINE.sub(b"", passed[1]))
+        upgrades = False
     return _Fields(
         sent=sent,
         passed=passed,
@@ -388,7 +395,7 @@ def _request_fields(before: bytes, after: bytes, authority: bytes, keeps_host: b
         is_chunked=_is_chunked(known, before + after),
         closes=b"close" in tokens,
         keeps=b"keep-alive" in tokens,
-        upgrades=b"upgrade" in known and b"upgrade" in tokens,
+        upgrades=upgrades,
         expects=any(value.lower() == b"100-continue" for value in known.get(b"expect", ())),
         marks=marks,
     )

@@ -309,6 +309,15 @@ def test_bytes_that_answer_nothing_end_the_connection_to_upstream():
     assert not lane.is_closed
 
 
+@pytest.mark.parametrize("protocols", [b"h2c", b"H2C, h2c-14"])
+def test_an_offer_to_go_on_with_http2_is_recorded_but_not_passed_on(protocols):
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: " + protocols + b"\r\nHTTP2-Settings: AAMAAABk\r\n"
+    lane = Lane().sends(PING.replace(b"Content-Length", offer + b"Content-Length"))
+    assert lane.upstream == SENT.replace(b"Content-Length", b"Connection: Upgrade, HTTP2-Settings\r\nContent-Length")
+    assert offer in lane.answers(OK).recorded[0].request
+    assert lane.sends(PING).answers(NOTHING).end().outcomes == ["answered", "answered"]
+
+
 def test_a_request_that_is_ahead_of_an_answer_arrived_when_it_came():
     lane = Lane().sends(PING).waits(20).sends(PING)
     came_us = lane.now_us
