@@ -30,7 +30,7 @@ from proxy_addon.files import settings
 from proxy_addon.files.keys import key_of
 from proxy_addon.journal.entries import Dropped
 from proxy_addon.journal.writing import Done
-from proxy_addon.process import logs
+from proxy_addon.process import logs, threads
 from proxy_addon.recording import inside, stream
 from proxy_addon.recording.at_rest import AtRest
 from proxy_addon.recording.ending import CLOSE_S, STOP_S, settle
@@ -223,9 +223,9 @@ class Tape:
         await self._drain(recorder)
         if self._is_told:
             return
-        counts = await asyncio.to_thread(recorder.close, CLOSE_S)
+        counts = await threads.aside(recorder.close, CLOSE_S)
         if self._ingesting is not None:
-            filed = await asyncio.to_thread(self._ingesting.end, STOP_S - (time.monotonic() - began_s))
+            filed = await threads.aside(self._ingesting.end, STOP_S - (time.monotonic() - began_s))
             settle(counts, filed, self._ingesting.folder)
 
     async def _drain(self, recorder: Recorder) -> None:

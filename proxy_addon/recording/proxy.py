@@ -30,7 +30,7 @@ from proxy_addon.core.wording import suggestion
 from proxy_addon.errors import RecorderError, SettingsError
 from proxy_addon.journal.entries import About
 from proxy_addon.journal.writing import Counts
-from proxy_addon.process import logs
+from proxy_addon.process import logs, threads
 from proxy_addon.process.logs import TOLD
 from proxy_addon.process.sockets import in_url
 from proxy_addon.recording.announcing import Announcing
@@ -168,7 +168,7 @@ class Proxy:
             if self.ended_s is None:  # otherwise mitmproxy would forget that it was told to end before it ran
                 await self._master.run()
         finally:
-            counts = await asyncio.to_thread(recorder.close, CLOSE_S)
+            counts = await threads.aside(recorder.close, CLOSE_S)
         return counts
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from proxy_addon.core.news import News
 from proxy_addon.journal.entries import About
-from proxy_addon.process import logs, signals
+from proxy_addon.process import logs, signals, threads
 from proxy_addon.process.sockets import cannot_listen, in_url
 from proxy_addon.recording.ending import FILE_S, STOP_S, settle
 from proxy_addon.recording.ingesting import Hearing, Ingesting, folder_of
@@ -51,7 +51,7 @@ def serve(
         RecorderError: The proxy could not start.
     """
     serve_all = _serve if options.workers == 1 else _supervise
-    return asyncio.run(serve_all(options, ready, watch, stored))
+    return threads.run(serve_all(options, ready, watch, stored))
 
 
 async def _serve(
@@ -75,7 +75,7 @@ async def _serve(
                     counts = await proxy.carry(folder, lost)
         finally:
             took_s = time.monotonic() - proxy.ended_s if proxy.ended_s is not None else 0.0
-            filed = await asyncio.to_thread(ingesting.end, STOP_S - took_s)
+            filed = await threads.aside(ingesting.end, STOP_S - took_s)
         return settle(counts, filed, folder)
 
 
@@ -110,10 +110,10 @@ async def _supervise(
                         await ends.wait()
             finally:
                 until_s = time.monotonic() + STOP_S
-                counts = await asyncio.to_thread(supervisor.end, until_s - FILE_S)
+                counts = await threads.aside(supervisor.end, until_s - FILE_S)
         finally:
             left_s = until_s - time.monotonic() if until_s is not None else STOP_S
-            filed = await asyncio.to_thread(ingesting.end, left_s)
+            filed = await threads.aside(ingesting.end, left_s)
     return settle(counts, filed, folder)
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from proxy_addon.errors import RecorderError, SessiontapeError
 from proxy_addon.journal.entries import About
 from proxy_addon.journal.writing import Counts
-from proxy_addon.process import logs, signals
+from proxy_addon.process import logs, signals, threads
 from proxy_addon.process.sockets import cannot_listen
 from proxy_addon.recording.ending import ENDS_ON_LOSS
 from proxy_addon.recording.options import RecordOptions
@@ -308,7 +308,7 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     order: Order = supervisor.recv()
     try:
-        asyncio.run(
+        threads.run(
             _carry(order, lambda listening: tell(Ready(listening)), lambda *told: tell(Counted(*told)), supervisor)
         )
     except SessiontapeError as e:

@@ -18,6 +18,7 @@ import pytest
 from proxy_addon.process import signals
 from tests import forking, processes
 from tests.builders import body, event_dict
+from tests.lanes import free_port
 
 START = body(event_dict("sessionStart"))
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -57,6 +58,46 @@ main()
     assert done.returncode == 0, done.stderr
     assert "0 exchanges stored, 0 lost" in done.stdout + done.stderr
     assert "listening" not in done.stdout
+
+
+def test_a_recorder_ends_in_time_although_the_name_of_its_upstream_is_being_looked_up(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    port = free_port()
+    code = f"""
+import os, signal, socket, sys, threading, time
+look_up = socket.getaddrinfo
+
+def slowly(host, *rest, **options):
+    if host == "upstream.example":
+        time.sleep(60)  # as with a name server that does not answer
+    return look_up(host, *rest, **options)
+
+socket.getaddrinfo = slowly
+
+def play():
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", {port})) as device:
+                device.sendall(b"POST /api/v1/sessions HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 2\\r\\n\\r\\n{{}}")
+                time.sleep(0.5)
+                os.kill(os.getpid(), signal.SIGTERM)
+                device.recv(1)
+                return
+        except OSError:
+            time.sleep(0.05)
+
+threading.Thread(target=play, daemon=True).start()
+sys.argv = ["sessiontape", "record", "--upstream", "http://upstream.example", "--listen", "127.0.0.1:{port}"]
+sys.argv += ["--store", {sqlite_url!r}]
+from proxy_addon.cli import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=2 * WITHIN_S, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 exchanges stored, 0 lost" in done.stdout + done.stderr
 
 
 def test_a_signal_during_a_finalizer_is_not_lost() -> None:
