@@ -166,6 +166,7 @@ class Supervisor:
         self._lock = threading.Lock()
         self._workers: list[Worker] = []
         self._started = 0
+        self._has_started = False
         self._is_ending = False
         self._heard: dict[int, Any] = {}
         self._changed = threading.Condition()
@@ -189,6 +190,7 @@ class Supervisor:
             for each in self._heard.values():
                 if isinstance(each, SessiontapeError):
                     raise each
+            self._has_started = True
             return next(each.listening for each in self._heard.values())
 
     def end(self, until_s: float) -> Counts:
@@ -259,15 +261,28 @@ class Supervisor:
             if is_first and worker.number not in self._heard:
                 self._heard[worker.number] = RecorderError(f"worker {worker.number} ended before it was ready")
                 self._changed.notify_all()
-            if is_first and isinstance(self._heard[worker.number], SessiontapeError):
+            if not self._has_started and is_first and isinstance(self._heard[worker.number], SessiontapeError):
                 return  # `start` raises it
         with self._lock:
             if self._is_ending:
                 return
-        logger.error(f"worker {worker.number} has ended with code {worker.code}; another one takes its place")
+        said = self._heard.get(worker.number)
+        why = f": {said}" if isinstance(said, SessiontapeError) else f" with code {worker.code}"
+        logger.error(f"worker {worker.number} has ended{why}; another one takes its place")
         if time.monotonic() - worker.began_s < AGAIN_S:
             time.sleep(AGAIN_S)
-        self._add()
+        self._add_at_last()
+
+    def _add_at_last(self) -> None:
+        """Start a worker, however often that has to be tried: no other event would make us think of it."""
+        while True:
+            try:
+                self._add()
+            except OSError as e:  # the system has no process or no file for it
+                logger.error(f"cannot start another worker: {e.strerror or e}; it is tried again")  # noqa: TRY400  # as above
+                time.sleep(AGAIN_S)
+            else:
+                return
 
 
 def _numbered(about: About, worker: int) -> About:
