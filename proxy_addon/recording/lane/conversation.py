@@ -501,6 +501,9 @@ class Conversation:
             self._fail(exchange, Outcome.UPSTREAM_TIMEOUT, 504, reason, now_us, actions)
         elif exchange.is_answer_whole:
             self._record_answer(exchange, now_us, actions)
+        elif self._upstream == _CONNECTING:  # the device may well have waited for upstream to say that it may go on
+            reason = f"no connection to upstream within {settings.silence_timeout_us / _S:g} s"
+            self._fail(exchange, Outcome.UPSTREAM_TIMEOUT, 504, reason, now_us, actions)
         else:
             is_silent = now_us < exchange.began_us + settings.body_timeout_us
             waited_us = settings.silence_timeout_us if is_silent else settings.body_timeout_us

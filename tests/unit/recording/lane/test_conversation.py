@@ -357,6 +357,16 @@ def test_a_device_cannot_send_ever_more_ahead_of_its_answers():
 # Upstream cannot be reached, is slow, or leaves
 
 
+def test_a_device_that_waits_to_go_on_is_not_blamed_for_an_upstream_that_does_not_connect():
+    head = LONG.replace(b"Content-Length", b"Expect: 100-continue\r\nContent-Length").removesuffix(b"ping")
+    lane = Lane(connects=False).sends(head).waits()
+    assert (lane.statuses, lane.outcomes, lane.told) == ([504], ["upstream-timeout"], [])
+    assert message(lane) == "sessiontape: no connection to upstream within 60 s"
+    assert Lane().sends(head).waits().outcomes == ["rejected"], (
+        "an upstream that is connected could have told it to go on"
+    )
+
+
 def test_an_upstream_that_cannot_be_reached_becomes_502():
     lane = Lane(connects=False).sends(PING).unconnected("connection refused")
     assert (lane.statuses, lane.outcomes, message(lane)) == (
