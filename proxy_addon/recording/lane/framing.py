@@ -561,9 +561,8 @@ class Kept:
             most: Bytes of the longest body that is kept whole.
         """
         self._most = most
-        self._kept = (
-            bytearray()
-        )  # a device chooses the pieces, and many small objects take far more memory than their bytes
+        # A device chooses the pieces, and many small objects take far more memory than their bytes.
+        self._kept = bytearray()
         self._hash: hashlib._Hash | None = None
         self.length = 0
 
