@@ -63,11 +63,12 @@ class Settings:
         upstream: `Exchanged.upstream`; None if all exchanges of the journal have the same.
         mark: Value of `proxy_addon.recording.loops.MARK` by which this recorder knows its own requests.
         max_body: Bytes of the longest body that is recorded whole.
-        upstream_timeout_us: From the request's last byte to that of its answer; connecting is part of it.
+        upstream_timeout_us: From the request's last byte to that of its answer; connecting is part of it. Of an answer that is
+            too long to be held back, between two pieces: how long all of it takes is up to the device that reads it.
         idle_timeout_us: From an answer to the next request's first byte, and from the connection to the first.
         head_timeout_us: From a request's first byte to the end of its head.
         silence_timeout_us: Between two pieces of a request's body.
-        body_timeout_us: From a request's first byte to its last.
+        body_timeout_us: From a request's first byte to its last, and from there to the end of a long answer.
     """
 
     authority: bytes
@@ -494,7 +495,12 @@ class Conversation:
             else:
                 self._close(actions)
         elif exchange.is_whole:
-            if exchange.head.is_recorded or exchange.answer is None:
+            if exchange.is_begun and exchange.head.is_recorded and exchange.answer is not None:
+                is_silent = now_us < exchange.whole_us + settings.body_timeout_us
+                waited_us = settings.upstream_timeout_us if is_silent else settings.body_timeout_us
+                reason = "no more of the answer came for" if is_silent else "the answer was not complete within"
+                reason += f" {waited_us / _S:g} s"
+            elif exchange.head.is_recorded or exchange.answer is None:
                 reason = f"upstream gave no complete answer within {settings.upstream_timeout_us / _S:g} s"
             else:
                 reason = f"upstream was silent for {_UNRECORDED_SILENCE_US // _S} s in the middle of its answer"
@@ -752,6 +758,11 @@ class Conversation:
                 self._answer_is_whole(exchange, now_us, actions)
             elif not exchange.id:
                 self.deadline_us = now_us + _UNRECORDED_SILENCE_US
+            elif exchange.is_begun and exchange.is_whole:
+                settings = self._settings
+                self.deadline_us = min(
+                    now_us + settings.upstream_timeout_us, exchange.whole_us + settings.body_timeout_us
+                )
             return
         known = len(exchange.unread)
         while True:

@@ -367,6 +367,21 @@ def test_a_device_that_waits_to_go_on_is_not_blamed_for_an_upstream_that_does_no
     )
 
 
+def test_a_long_answer_may_take_its_time_as_long_as_it_goes_on():
+    head, piece = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n", bytes(300_000)
+    lane = answered(head + piece).answers(piece)
+    for _ in range(15):
+        lane.waits(29).answers(piece)
+    assert lane.recorded == []
+    stuck = lane.waits()
+    assert stuck.recorded[0].reason == "no more of the answer came for 30 s"
+    assert (stuck.outcomes, stuck.is_closed) == (["upstream-timeout"], True)
+    endless = answered(head.replace(b"9000000", b"90000000") + piece)
+    while not endless.is_closed:
+        endless.answers(piece).waits(29)
+    assert endless.recorded[0].reason == "the answer was not complete within 600 s"
+
+
 def test_an_upstream_that_cannot_be_reached_becomes_502():
     lane = Lane(connects=False).sends(PING).unconnected("connection refused")
     assert (lane.statuses, lane.outcomes, message(lane)) == (
