@@ -8,21 +8,20 @@ from itertools import count, pairwise
 from typing import Any
 
 from proxy_addon.journal.entries import Exchanged
-from proxy_addon.recording.lane.conversation import (
+from proxy_addon.recording.lane.actions import (
     Action,
     Blind,
     CloseDevice,
     CloseUpstream,
     Connect,
-    Conversation,
     HalfCloseDevice,
     Judge,
     Record,
-    Settings,
     Tell,
     ToDevice,
     ToUpstream,
 )
+from proxy_addon.recording.lane.conversation import Conversation, Settings
 
 SERVER = ("192.0.2.1", 80)
 

@@ -29,7 +29,8 @@ from proxy_addon.recording import stream
 from proxy_addon.recording.crowds import Crowds
 from proxy_addon.recording.flows import address_to_upstream
 from proxy_addon.recording.internals import hang_up, listen_for_many
-from proxy_addon.recording.lane.conversation import Kind, Settings
+from proxy_addon.recording.lane.actions import Kind
+from proxy_addon.recording.lane.conversation import Settings
 from proxy_addon.recording.lane.layer import Done, Lanes
 from proxy_addon.recording.loops import Loops
 
@@ -77,7 +78,7 @@ class Kept:
     def judge(self, entry: Exchanged, judged: Callable[[str | None], object]) -> None:
         judged(self.refusal)
 
-    def tell(self, kind: Kind, text: str, device: str | None) -> None:
+    def tell(self, kind: Kind, text: str, device: str | None, request: str = "") -> None:
         with self._changed:
             self.told.append((kind, text))
             self._changed.notify_all()

@@ -27,7 +27,7 @@ from proxy_addon.process.sockets import why_unconnected
 from proxy_addon.recording import stream
 from proxy_addon.recording.at_rest import AtRest
 from proxy_addon.recording.flows import upstream_url
-from proxy_addon.recording.lane import conversation
+from proxy_addon.recording.lane import actions
 
 logger = logs.logger(__name__)
 
@@ -204,8 +204,12 @@ class Notices:
 
     # Of lanes, where requests pass without these hooks
 
-    def tell(self, kind: conversation.Kind, text: str, device: str | None) -> None:
-        """Log what a conversation with a device says."""
+    def tell(self, kind: actions.Kind, text: str, device: str | None, request: str = "") -> None:
+        """Log what a conversation with a device says.
+
+        Args:
+            request: Method and path that it is about; empty if it is about none.
+        """
         peer = self._peer((device, 0) if device else None)
         match kind:
             case "connect":
@@ -215,7 +219,9 @@ class Notices:
                 self._passes_by(method, path)
             case "upstream":
                 about = f"{self._upstream}: {text}"
-                self._sparing.tell(BROKEN, about, about)
+                method, _, path = request.partition(" ")
+                whose = f", after {method} {self._at_rest.path(path)[:_CUT]}" if request else ""
+                self._sparing.tell(BROKEN, f"{about}{whose}", about)
             case "loop":
                 self.loop()
             case "upgrade":

@@ -169,6 +169,10 @@ def test_what_two_parsers_would_read_differently_does_not_get_to_the_device(midd
     rows = middle.stored()
     assert len(rows) == len(BROKEN)
     assert all(row.why for row in rows)
+    assert middle.proxy.stop() < 10
+    told = [line for line in middle.proxy.output.splitlines() if "upstream's answer is broken" in line]
+    assert "broken: bare CR" in told[0], "the first is told at once"
+    assert told[0].endswith(", after POST /api/v1/sessions")
 
 
 def test_a_head_of_a_mebibyte_is_refused(middle: Middle) -> None:

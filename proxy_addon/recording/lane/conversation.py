@@ -25,13 +25,27 @@ from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
 from secrets import token_hex
-from typing import Literal
 
 from proxy_addon.core.exchange import Outcome
 from proxy_addon.core.protocol import CORS
 from proxy_addon.core.wording import visible
 from proxy_addon.journal.entries import Dropped, Exchanged
+from proxy_addon.recording.lane.actions import (
+    Action,
+    Blind,
+    CloseDevice,
+    CloseUpstream,
+    Connect,
+    HalfCloseDevice,
+    Judge,
+    Kind,
+    Record,
+    Tell,
+    ToDevice,
+    ToUpstream,
+)
 from proxy_addon.recording.lane.framing import (
+    LONGEST_HEAD,
     UNTIL_CLOSE,
     AnswerHead,
     Body,
@@ -57,7 +71,6 @@ class Settings:
         arrive: Called with the time of a recorded request's first byte, in Unix microseconds, once its head is whole.
             Returns the exchange's ID and the time to note, which no other exchange of the recorder has.
         prefix: Path of the upstream's URL, which is put before each path.
-        keeps_host: Whether ``Host`` goes upstream as the device sent it.
         waits: Whether an answer goes to the device only once its exchange is committed.
         judges: Whether recorded requests are judged before upstream sees them.
         upstream: `Exchanged.upstream`; None if all exchanges of the journal have the same.
@@ -74,7 +87,6 @@ class Settings:
     authority: bytes
     arrive: Callable[[int], tuple[str, int]]
     prefix: bytes = b""
-    keeps_host: bool = False
     waits: bool = True
     judges: bool = False
     upstream: str | None = None
@@ -89,115 +101,15 @@ class Settings:
     @cached_property
     def target(self) -> Target:
         """Where requests go."""
-        return Target(self.authority, self.prefix, self.keeps_host)
-
-
-# Actions. They are not frozen because making a frozen one takes three times as long.
-
-
-@dataclass(slots=True)
-class ToDevice:
-    """Send bytes to the device; if it has gone, that may fail."""
-
-    data: bytes
-
-
-@dataclass(slots=True)
-class ToUpstream:
-    """Send bytes to upstream."""
-
-    data: bytes
-
-
-@dataclass(slots=True)
-class Connect:
-    """Open a connection to upstream; there is none."""
-
-
-@dataclass(slots=True)
-class CloseDevice:
-    """Close the connection to the device, once all is sent; the conversation is over."""
-
-
-@dataclass(slots=True)
-class HalfCloseDevice:
-    """Say to the device that nothing more will come, but go on reading: closing at once could take back what was sent.
-
-    Where a connection cannot be half closed, doing nothing is right: `CloseDevice` follows.
-    """
-
-
-@dataclass(slots=True)
-class CloseUpstream:
-    """Close the connection to upstream, or give up opening it."""
-
-
-@dataclass(slots=True)
-class Record:
-    """Put an exchange into the journal.
-
-    Attributes:
-        exchange: The entry.
-        token: What to call `Conversation.committed` with.
-        waits: Whether an answer waits for the commit.
-    """
-
-    exchange: Exchanged
-    token: int
-    waits: bool
-
-
-@dataclass(slots=True)
-class Judge:
-    """Judge a request that upstream has not seen yet, and call `Conversation.judged`; now, or when it has been done.
-
-    Attributes:
-        exchange: The request as an entry that was rejected; never recorded itself.
-        token: What to call `Conversation.judged` with.
-    """
-
-    exchange: Exchanged
-    token: int
-
-
-Kind = Literal["passes-by", "connect", "malformed", "too-long", "slow", "upstream", "loop", "upgrade"]
-"""What a `Tell` is about.
-
-* ``passes-by``: a request that is not recorded; the text is its method and path.
-* ``connect``: the device takes the recorder for a proxy that tunnels; the text is what it wants to connect to.
-* ``malformed``, ``too-long``, ``slow``: a request that was refused, and why.
-* ``upstream``: an answer that is no HTTP or was cut off, and how.
-* ``loop``: a request that this recorder sent has come back to it.
-* ``upgrade``: what follows an answer 101 is not HTTP any more and passes by unrecorded; the text is method and path.
-"""
-
-
-@dataclass(slots=True)
-class Tell:
-    """Tell people something that is not in an exchange's row alone; one line, with control characters made visible.
-
-    Attributes:
-        request: Method and path that it is about, which may have personal values in them; empty if it is about none, or if
-            the text has them.
-    """
-
-    kind: Kind
-    text: str
-    request: str = ""
-
-
-@dataclass(slots=True)
-class Blind:
-    """From now on, pass on what either side sends as it is, and the end of each to the other."""
-
-
-Action = ToDevice | ToUpstream | Connect | CloseDevice | HalfCloseDevice | CloseUpstream | Record | Judge | Tell | Blind
+        return Target(self.authority, self.prefix)
 
 
 _HELD_MOST = 256 * 1024
 """Bytes of an answer that are held back until its exchange is committed; of a longer one, only the last piece."""
 _AHEAD_MOST = 1024 * 1024
 """Bytes that a device may send ahead of answers, beside a body of the greatest length that is recorded whole."""
+_PIECE = 2 * LONGEST_HEAD
+"""How much of what was sent ahead is looked at for the next request: copying all of it each time would take too long."""
 _UNSENT_MOST = 64 * 1024 * 1024
 """Bytes of a request that may wait for the connection to upstream."""
 _BLANK_MOST = 8
@@ -566,20 +478,24 @@ class Conversation:
 
     # The request ------------------------------------------------------------------------------------------------
 
-    def _take_request(self, data: bytes, known: int, now_us: int, actions: list[Action]) -> None:
+    def _take_request(
+        self, data: bytes, known: int, now_us: int, actions: list[Action], *, is_ahead: bool = False
+    ) -> None:
         """Read a request from its first byte on.
 
         Args:
             known: How many bytes of it have been looked at before.
+            is_ahead: Whether this is the beginning of what the device has sent ahead, with more than a head in it, or all.
         """
         settings = self._settings
         whole_head = b""
+        blank = 0
         try:
             while data.startswith(b"\r\n"):
                 self._blank += 1
                 if self._blank > _BLANK_MOST:
                     raise Malformed(f"more than {_BLANK_MOST} empty lines before a request")  # noqa: TRY301
-                data, known = data[2:], 0
+                data, known, blank = data[2:], 0, blank + 2
             end = end_of_head(data, known)
             if end < 0:
                 self._ahead = bytearray(data)
@@ -608,16 +524,19 @@ class Conversation:
             exchange.body = data[end:whole]
             exchange.is_whole = True
             exchange.whole_us = now_us
-            if len(data) > whole:
+            if is_ahead:
+                del self._ahead[: blank + whole]
+            elif len(data) > whole:
                 self._ahead = bytearray(data[whole:])
             elif self._ahead:
                 self._ahead = bytearray()
             self._began_us = self._latest_us
             self._deliver(exchange, exchange.body, now_us, actions)
             return
+        body = bytes(self._ahead[blank + end :]) if is_ahead else data[end:]
         self._ahead = bytearray()
         exchange.body_reader = body_of(length, Kept(settings.max_body) if head.is_recorded else None)
-        self._take_body(exchange, data[end:], now_us, actions)
+        self._take_body(exchange, body, now_us, actions)
 
     def _take_body(self, exchange: _Exchange, data: bytes, now_us: int, actions: list[Action]) -> None:
         reader = exchange.body_reader
@@ -969,9 +888,7 @@ class Conversation:
             else:
                 self._close(actions)
         elif self._ahead:
-            data = bytes(self._ahead)
-            self._ahead = bytearray()
-            self._take_request(data, 0, now_us, actions)
+            self._take_request(bytes(self._ahead[:_PIECE]), 0, now_us, actions, is_ahead=True)
         elif self._is_gone:
             self._close(actions)
         else:

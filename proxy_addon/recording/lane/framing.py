@@ -113,12 +113,10 @@ class Target:
     Attributes:
         authority: ``Host`` of what goes there.
         prefix: Path of its URL, which is put before each path.
-        keeps_host: Whether ``Host`` stays as the device sent it.
     """
 
     authority: bytes
     prefix: bytes = b""
-    keeps_host: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,9 +270,9 @@ def _request_head(head: bytes, target: Target) -> RequestHead:
         length = int(found[1])
         before, between, after = head[at + 2 : begin + 2], head[begin + 2 : end], head[end:-2]
     if len(before) + len(after) <= _LONGEST_CACHED_FIELDS:
-        fields = _request_fields(before, after, target.authority, target.keeps_host)
+        fields = _request_fields(before, after, target.authority)
     else:
-        fields = _request_fields.__wrapped__(before, after, target.authority, target.keeps_host)
+        fields = _request_fields.__wrapped__(before, after, target.authority)
     upstream = b"%b\r\n%b%b%b\r\n" % (line.upstream, fields.passed[0], between, fields.passed[1])
     if fields.is_plain and not line.is_http10:
         return RequestHead(line, head, upstream, length)
@@ -365,7 +363,7 @@ def _why_no_request(line: bytes) -> Malformed:
 
 
 @lru_cache(_CACHED_FIELDS)
-def _request_fields(before: bytes, after: bytes, authority: bytes, keeps_host: bool) -> _Fields:
+def _request_fields(before: bytes, after: bytes, authority: bytes) -> _Fields:
     known = _known(before + after)
     sent = (before, after)
     marks = b""
@@ -376,11 +374,9 @@ def _request_fields(before: bytes, after: bytes, authority: bytes, keeps_host: b
     hosts = known.get(b"host", [])
     if len(hosts) == 1 and not _HOST.fullmatch(hosts[0]):
         raise Malformed("invalid Host" if hosts[0] else "empty Host")
-    passed = sent
-    if not keeps_host:
-        passed = (_with_host(sent[0], authority), _with_host(sent[1], authority))
-        if not hosts:
-            passed = (b"Host: %b\r\n%b" % (authority, passed[0]), passed[1])
+    passed = (_with_host(sent[0], authority), _with_host(sent[1], authority))
+    if not hosts:
+        passed = (b"Host: %b\r\n%b" % (authority, passed[0]), passed[1])
     tokens = _tokens(known.get(b"connection", ()))
     upgrades = b"upgrade" in known and b"upgrade" in tokens
     if any(_OFFERS_HTTP2.search(value) for value in known.get(b"upgrade", ())):

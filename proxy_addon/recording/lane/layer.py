@@ -39,22 +39,21 @@ from proxy_addon.recording.internals import (
     hang_up,
     outlive_device,
 )
-from proxy_addon.recording.lane.conversation import (
+from proxy_addon.recording.lane.actions import (
     Action,
     Blind,
     CloseDevice,
     CloseUpstream,
     Connect,
-    Conversation,
     HalfCloseDevice,
     Judge,
     Kind,
     Record,
-    Settings,
     Tell,
     ToDevice,
     ToUpstream,
 )
+from proxy_addon.recording.lane.conversation import Conversation, Settings
 from proxy_addon.recording.loops import ITSELF, Loops, is_refused_as_loop
 
 logger = logs.logger(__name__)
@@ -90,8 +89,8 @@ class Recording(Protocol):
 class Told(Protocol):
     """What tells people of problems, sparing with lines."""
 
-    def tell(self, kind: Kind, text: str, device: str | None) -> object:
-        """Tell what a conversation says."""
+    def tell(self, kind: Kind, text: str, device: str | None, request: str = "") -> object:
+        """Tell what a conversation says, as of `proxy_addon.recording.lane.actions.Tell`."""
 
     def unreachable(self, reason: str) -> object:
         """A request could not reach upstream."""
@@ -165,11 +164,6 @@ class Lanes:
         for lane in left:
             lane.deliver(_Stop())
         return len(left)
-
-    @property
-    def in_flight(self) -> int:
-        """How many connections have a request under way."""
-        return sum(not lane.is_idle for lane in self._lanes.values())
 
     def make_room(self) -> int:
         """Close some connections without a request, those first that never had one; return how many."""
@@ -456,9 +450,8 @@ class Lane(Layer):
             case Judge():
                 self._lanes.recording.judge(action.exchange, partial(self._judged, action.token))
             case Tell():
-                self._lanes.told.tell(
-                    action.kind, action.text, self.client.peername[0] if self.client.peername else None
-                )
+                device = self.client.peername[0] if self.client.peername else None
+                self._lanes.told.tell(action.kind, action.text, device, action.request)
             case Blind():
                 self._is_blind = True
             case _:

@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from proxy_addon.recording.lane.conversation import Connect, Conversation, own_answer
+from proxy_addon.recording.lane.actions import Connect
+from proxy_addon.recording.lane.conversation import Conversation, own_answer
 from tests.conversations import SERVER, Lane, settings
 
 PATH = b"/api/v1/sessions/ab/events"
@@ -86,8 +87,22 @@ def test_pipelined_requests_are_answered_in_order():
     assert [entry.request_body for entry in lane.recorded] == [b"ping", b"ping56789"]
 
 
-def test_the_upstreams_path_is_put_before_and_host_kept_if_wanted():
-    assert answered(prefix=b"/eu", keeps_host=True).upstream == PING.replace(b" /api", b" /eu/api")
+def test_the_upstreams_path_is_put_before():
+    assert answered(prefix=b"/eu").upstream == SENT.replace(b" /api", b" /eu/api")
+
+
+def test_what_is_sent_ahead_is_forwarded_in_order_however_much_it_is():
+    bodies = [b"x" * length for length in (4, 0, 300_000, 70_000, *range(1, 400))]
+    requests = [
+        PING.replace(b"Content-Length: 4", b"Content-Length: %d" % len(body)).removesuffix(b"ping") + body
+        for body in bodies
+    ]
+    lane = Lane(settings()).sends(b"\r\n".join(requests))
+    for _ in bodies:
+        lane.answers(NOTHING)
+    assert [entry.request_body for entry in lane.recorded] == bodies
+    assert lane.upstream == b"".join(requests).replace(b"device:1", b"upstream")
+    assert lane.device == NOTHING * len(bodies)
 
 
 def test_an_expectation_is_left_to_upstream():
