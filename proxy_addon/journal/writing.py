@@ -451,7 +451,10 @@ _Put = tuple[Exchanged | Unmade, Done | None, int]
 
 def _tell_all(dones: Sequence[Done], error: BaseException | None) -> None:
     for done in dones:
-        done(error)
+        try:
+            done(error)
+        except Exception:  # the others wait all the same
+            logger.exception("what waited for the journal could not be told")
 
 
 def _lock(folder: Path, about: About) -> FileLock:

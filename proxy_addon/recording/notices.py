@@ -60,7 +60,10 @@ HANDSHAKE = Kind(
     level=logging.WARNING, more="TLS handshake failed: {count} more in the last minute, the first with {first}"
 )
 REFUSED = Kind(level=logging.WARNING, more="requests refused: {count} more in the last minute, the first {first}")
-BROKEN = Kind(level=logging.WARNING, more="broken answers: {count} more in the last minute, the first: {first}")
+BROKEN = Kind(
+    level=logging.WARNING,
+    more="answers that were broken or did not come: {count} more in the last minute, the first: {first}",
+)
 LOOP = Kind(level=logging.WARNING, more="requests that came back: {count} more in the last minute")
 UPGRADED = Kind(
     level=logging.INFO, more="upgraded and not recorded: {count} more in the last minute, the first {first}"

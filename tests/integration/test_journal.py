@@ -305,8 +305,11 @@ def test_one_exchange_that_cannot_be_journaled_takes_no_other_with_it(look_into,
     def wait() -> None:
         go.wait()
 
+    def unable(_: BaseException | None) -> None:
+        raise ValueError("what waited is broken")
+
     with writing(tmp_path) as journal:
-        journal.put(unmade(wait, 99))  # the others come in one batch
+        journal.put(unmade(wait, 99), unable)  # the others come in one batch
         unwritable = Dropped(id="7", received_us=7, method="GET", path="/\udcff", reason="cannot be pseudonymised")
 
         def refuse_oddly() -> Exchanged:
@@ -331,6 +334,7 @@ def test_one_exchange_that_cannot_be_journaled_takes_no_other_with_it(look_into,
         go.set()
         errors = dict(answers.get(timeout=5) for _ in range(9))
     assert [number for number, error in sorted(errors.items()) if error is not None] == [4, 5, 6, 7, 8]
+    assert any(line.startswith("what waited for the journal could not be told") for line in caplog.messages)
     lost = [record.getMessage() for record in caplog.records if "lost" in record.getMessage()]
     assert len(lost) == 5
     assert "POST /x of 1970" in lost[0]

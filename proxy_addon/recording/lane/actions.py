@@ -81,7 +81,7 @@ Kind = Literal["passes-by", "connect", "malformed", "too-long", "slow", "upstrea
 * ``passes-by``: a request that is not recorded; the text is its method and path.
 * ``connect``: the device takes the recorder for a proxy that tunnels; the text is what it wants to connect to.
 * ``malformed``, ``too-long``, ``slow``: a request that was refused, and why.
-* ``upstream``: an answer that is no HTTP or was cut off, and how.
+* ``upstream``: an answer that is no HTTP, was cut off or did not come in time, and how.
 * ``loop``: a request that this recorder sent has come back to it.
 * ``upgrade``: what follows an answer 101 is not HTTP any more and passes by unrecorded; the text is method and path.
 """

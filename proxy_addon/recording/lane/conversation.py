@@ -416,11 +416,13 @@ class Conversation:
                 reason = f"upstream gave no complete answer within {settings.upstream_timeout_us / _S:g} s"
             else:
                 reason = f"upstream was silent for {_UNRECORDED_SILENCE_US // _S} s in the middle of its answer"
+            actions.append(Tell("upstream", reason, _name(exchange)))
             self._fail(exchange, Outcome.UPSTREAM_TIMEOUT, 504, reason, now_us, actions)
         elif exchange.is_answer_whole:
             self._record_answer(exchange, now_us, actions)
         elif self._upstream == _CONNECTING:  # the device may well have waited for upstream to say that it may go on
             reason = f"no connection to upstream within {settings.silence_timeout_us / _S:g} s"
+            actions.append(Tell("upstream", reason, _name(exchange)))
             self._fail(exchange, Outcome.UPSTREAM_TIMEOUT, 504, reason, now_us, actions)
         else:
             is_silent = now_us < exchange.began_us + settings.body_timeout_us

@@ -375,7 +375,8 @@ def test_a_device_cannot_send_ever_more_ahead_of_its_answers():
 def test_a_device_that_waits_to_go_on_is_not_blamed_for_an_upstream_that_does_not_connect():
     head = LONG.replace(b"Content-Length", b"Expect: 100-continue\r\nContent-Length").removesuffix(b"ping")
     lane = Lane(connects=False).sends(head).waits()
-    assert (lane.statuses, lane.outcomes, lane.told) == ([504], ["upstream-timeout"], [])
+    assert (lane.statuses, lane.outcomes) == ([504], ["upstream-timeout"])
+    assert [each.kind for each in lane.told] == ["upstream"]
     assert message(lane) == "sessiontape: no connection to upstream within 60 s"
     assert Lane().sends(head).waits().outcomes == ["rejected"], (
         "an upstream that is connected could have told it to go on"
@@ -438,6 +439,9 @@ def test_an_answer_that_does_not_come_in_time_becomes_504():
         lane.waits(0.1)
         assert (lane.statuses, lane.outcomes) == ([504], ["upstream-timeout"])
         assert message(lane) == "sessiontape: upstream gave no complete answer within 2 s"
+        assert [(each.kind, each.text) for each in lane.told] == [
+            ("upstream", "upstream gave no complete answer within 2 s")
+        ]
         assert not lane.is_connecting
     slow = Lane(settings(upstream_timeout_us=2_000_000)).sends(PING)
     slow.answers(b"HTTP/1.1 200 OK\r\n\r\n")
