@@ -78,3 +78,4 @@ def test_what_a_read_only_store_cannot_take_waits_in_the_journal(stage: Stage, t
         proxy.stop()
     assert stage.assert_kept(notes, store_url).dropped == 0
     assert notes.slowest_s() < stage.scale.slow_s + notes.machine_s()
+    assert "attempt to write a readonly database" in proxy.output
