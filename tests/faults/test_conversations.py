@@ -123,7 +123,7 @@ def test_a_204_with_a_useless_transfer_encoding_is_a_204(middle: Middle) -> None
     with middle.device() as device:
         for _ in range(2):
             device.send(post(EVENTS, END))
-            assert device.message().startswith(b"HTTP/1.1 204")
+            assert device.message() == NO_CONTENT  # without the line, for which some devices would wait for chunks
     assert [row.status for row in middle.stored()] == [204, 204]
 
 
@@ -258,7 +258,7 @@ def test_a_request_without_end_is_ended(middle: Middle) -> None:
     print(f"ended after {took_s:.0f} s")
     assert_is_ours(answer, 408, "a request without end")
     assert 600 <= took_s < 620
-    assert middle.upstream.received == []
+    assert not [request for request in middle.upstream.received if request.endswith(b"0\r\n\r\n")]  # none is whole
     (row,) = middle.stored()
     assert row.why == "the request was not complete within 600 s"
 
