@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from proxy_addon.journal import folders
 from tests.faults import books
 from tests.faults.load import Notes
+from tests.faults.servers import journal_of
 from tests.faults.stage import Stage
 
 PLAYERS = 4
 """Of each recorder."""
 
 
+ESTABLISHED = "01"
+
+
+def served_by_ingest(store_url: str) -> int:
+    """Return how many connections the process has that files the folder of a store; another one there would take some."""
+    port: int = json.loads((journal_of(store_url) / folders.INGEST).read_bytes())["port"]
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == ESTABLISHED for row in rows)
+
+
 def through(stage: Stage, store_url: str, recorders: int, exchanges: int) -> tuple[Notes, float]:
     """Send so many exchanges through so many recorders; return what players noted and the exchanges a second."""
     with ExitStack() as running:
         proxies = [running.enter_context(stage.recorder(store_url)) for _ in range(recorders)]
+        assert served_by_ingest(store_url) == recorders
         notes, took_s = stage.theatre.play(
             [proxy.port for proxy in proxies], players=PLAYERS * recorders, requests=exchanges
         )
