@@ -31,11 +31,16 @@ def free_port() -> int:
 class Recorder:
     """``sessiontape record`` on a port of its own, run as often as a test likes."""
 
-    def __init__(self, folder: Path, upstream: str, store_url: str, *options: str) -> None:
+    def __init__(
+        self, folder: Path, upstream: str, store_url: str, *options: str, files: tuple[int, int] | None = None
+    ) -> None:
+        """Describe one; ``files`` are the limits of open files, soft and hard, with which it starts."""
         self.port = free_port()
         listen = f"127.0.0.1:{self.port}"
         self._command = [processes.COMMAND, "record", "--upstream", upstream, "--listen", listen, "--store", store_url]
         self._command += options
+        if files is not None:
+            self._command[:0] = ["sh", "-c", f'ulimit -Sn {files[0]} && ulimit -Hn {files[1]} && exec "$@"', "sh"]
         self._folder = folder
         self._journal = journal_of(store_url, options)
         self.runs: list[processes.Process] = []

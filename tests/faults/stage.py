@@ -89,9 +89,9 @@ class Stage:
     chance: random.Random
 
     @contextmanager
-    def recorder(self, store_url: str, *options: str) -> Iterator[Recorder]:
-        """Give a recorder that runs; the test may end it, and start it again."""
-        found = Recorder(self.folder, self.theatre.upstream.url, store_url, *options)
+    def recorder(self, store_url: str, *options: str, files: tuple[int, int] | None = None) -> Iterator[Recorder]:
+        """Give a recorder that runs; the test may end it, and start it again. ``files`` as for `Recorder`."""
+        found = Recorder(self.folder, self.theatre.upstream.url, store_url, *options, files=files)
         try:
             found.start()
             yield found
