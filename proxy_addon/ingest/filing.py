@@ -26,7 +26,7 @@ from proxy_addon.ingest.live import Heard, LiveJudge
 from proxy_addon.ingest.reaching import Reaching
 from proxy_addon.ingest.telling import Telling
 from proxy_addon.ingest.watching import Watcher, of_session
-from proxy_addon.journal import aside
+from proxy_addon.journal import aside, last_words
 from proxy_addon.journal.entries import About, Counted, Dropped, Entry, Exchanged
 from proxy_addon.journal.exchanges import exchange_of, origin_form, time_of
 from proxy_addon.journal.reading import MOST, MOST_BYTES, Folder, Segment, Unreadable, Writer
@@ -163,6 +163,7 @@ class Filer:
         removed = 0
         if self._batch is None:
             self._batch, removed = self._read()
+            removed += self._file_last_words()
         if not self._batch.items:
             self._batch = None
             return removed
@@ -172,6 +173,21 @@ class Filer:
             self._folder.filed(segment)
         self._batch = None
         return count + removed
+
+    def _file_last_words(self) -> int:
+        """File what writers said last that could not write a segment any more; return how many files that were."""
+        said = list(self._folder.last_words)
+        for path in said:
+            try:
+                about, entries = last_words.said_in(path)
+            except ValueError as e:
+                logger.warning(f"the last counts of a recorder in {path} cannot be read: {e}")
+            else:
+                process = self._process(about)
+                self._file([_Item(process, entry) for entry in entries])
+                self._store.settle()
+            path.unlink(missing_ok=True)
+        return len(said)
 
     @property
     def is_behind(self) -> bool:

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
-from proxy_addon.journal import folders, segments
+from proxy_addon.journal import folders, last_words, segments
 from proxy_addon.journal.entries import VERSION, About, Entry, Exchanged
 from proxy_addon.process import logs
 
@@ -245,11 +245,13 @@ class Folder:
 
     Attributes:
         is_whole: Whether the last `look` found no segment that the disk does not give, and that is not given up yet.
+        last_words: Files of dead writers with last words, as of the last `look`; see `proxy_addon.journal.last_words`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.is_whole = True
+        self.last_words: list[Path] = []
         self._open: dict[Path, Segment] = {}
         self._newer: set[segments.Name] = set()
         self._told: set[str] = set()
@@ -264,6 +266,7 @@ class Folder:
         have left unfinished is deleted.
         """
         self.is_whole = True
+        self.last_words = []
         files = {path.name: path for path in self.path.iterdir()}
         names: dict[str, list[segments.Name]] = {}
         others: list[Path] = []
@@ -329,6 +332,10 @@ class Folder:
                     self._tell(path.name, f"{path} is no part of the journal; it is left alone")
                 continue
             writer, segment = match[1], match[2]
+            if path.name.endswith(folders.LAST) and last_words.is_said(path):
+                if not is_alive(self.path, writer):
+                    self.last_words.append(path)
+                continue
             if writer in with_segments if segment is None else f"{writer}{segment}" in files:
                 continue
             with suppress(OSError):
@@ -396,7 +403,7 @@ class Folder:
         self._open.clear()
 
 
-_OF_WRITER = re.compile(r"([^.]+\.\d{3,})(?:\.alive|\.filed|(\.\d{6,}\.tape)(?:-wal|-shm|\.new(?:-.+)?))")
+_OF_WRITER = re.compile(r"([^.]+\.\d{3,})(?:\.alive|\.filed|\.last|(\.\d{6,}\.tape)(?:-wal|-shm|\.new(?:-.+)?))")
 
 
 def is_alive(folder: Path, writer: str) -> bool:

@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from proxy_addon.errors import SettingsError
 from proxy_addon.journal import folders, segments
 from proxy_addon.journal.entries import About, Counted, Dropped, Entry, Exchanged, encoded
+from proxy_addon.journal.last_words import LastWords
 from proxy_addon.journal.rotation import Rotation, plain
 from proxy_addon.process import logs
 
@@ -170,6 +171,7 @@ class Journal:
             raise SettingsError(
                 f"cannot write the journal in {folder}: {plain(e)}", hint="name a folder on a local disk with --journal"
             ) from e
+        self._last_words = LastWords(folder, about)
         # A daemon, so that a disk that hangs cannot keep the process alive; `close` waits for the thread.
         self._thread = threading.Thread(target=self._run, name="sessiontape-journal", daemon=True)
         self._thread.start()
@@ -358,6 +360,7 @@ class Journal:
                 folders.prepare(self._folder)
                 self._lock.release()
                 self._lock = _lock(self._folder, self._about)
+                self._last_words = LastWords(self._folder, self._about)
             while self._kept:
                 part = list(islice(self._kept, BATCH))
                 self._write(part)
@@ -429,9 +432,14 @@ class Journal:
                 if (late := self._queue.get_nowait()) is not None:
                     self._commit(self._made([late]))
         self._drop_kept(f"the recorder stopped while the journal could not be written ({self._reason()})")
-        with suppress(OSError, sqlite3.Error):  # a journal that cannot be written has been told of
+        try:
             self._note_dropped()
             self._rotation.write([self._count(is_end=True)])
+        except (OSError, sqlite3.Error):  # it has been told of
+            with suppress(OSError):
+                self._last_words.say(self._count(is_end=True), self._unnoted)
+        else:
+            self._last_words.keep_silent()
         self._rotation.close()
         with suppress(OSError):  # Windows does not delete what is open
             self._alive.unlink()

@@ -6,6 +6,9 @@ import re
 import time
 from pathlib import Path
 
+import pytest
+
+from tests import processes
 from tests.builders import body, event_dict
 from tests.faults import books, raw
 from tests.faults.disks import disk
@@ -57,6 +60,50 @@ def test_a_full_journal_costs_no_answer_and_what_memory_cannot_hold_is_named(sta
     assert found.seen == len(stage.theatre.upstream.received)
     missing = notes.answered.keys() - {row.id for row in books.rows(store_url)}
     assert len(missing) + sum(path == "/api/v1/downloaded" for _, path in lost) == found.dropped
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_journal_that_is_full_at_the_end_does_not_keep_losses_out_of_the_ledger(
+    stage: Stage, tmp_path: Path, workers: int
+) -> None:
+    store_url = f"sqlite:///{tmp_path / 'tape.db'}"
+    with (
+        disk(tmp_path / "journal", size_mib=3) as journal,
+        stage.recorder(store_url, "--journal", str(journal.folder), "--workers", str(workers)) as proxy,
+        raw.device(proxy.port) as device,
+    ):
+        for number in range(16):
+            if number == 3:
+                time.sleep(1.5)  # until these are filed
+                journal.fill()
+            device.send(raw.post("/api/v1/sessions", body(event_dict("sessionStart"))))
+            device.message()
+        proxy.stop(2)
+        lost = LOST.findall(proxy.output)
+        assert len(lost) > 10
+        shown = processes.printed("ledger", "last", "--store", store_url)
+        assert (shown["state"], shown["seen"], shown["dropped"]) == ("ended", 16, len(lost))
+        assert (len(shown["losses"]), shown["unnamed_losses"], shown["balanced"]) == (len(lost), 0, True)
+    books.assert_balanced(store_url)
+
+
+def test_a_disk_that_stays_full_for_store_and_journal_keeps_losses_for_the_ledger(stage: Stage, tmp_path: Path) -> None:
+    with disk(tmp_path / "both", size_mib=8) as full:
+        store_url = f"sqlite:///{full.folder / 'tape.db'}"
+        with stage.recorder(store_url) as proxy, raw.device(proxy.port) as device:
+            for number in range(16):
+                if number == 3:
+                    time.sleep(1.5)
+                    full.fill()
+                device.send(raw.post("/api/v1/sessions", body(event_dict("sessionStart"))))
+                device.message()
+            proxy.stop(2)
+        lost = LOST.findall(proxy.output)
+        full.free()
+        books.drain(store_url)
+        found = books.assert_balanced(store_url)
+        assert (found.seen, found.dropped) == (16, len(lost))
+        assert lost
 
 
 def test_what_a_full_store_cannot_take_waits_in_the_journal(stage: Stage, tmp_path: Path) -> None:
