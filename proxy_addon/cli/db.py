@@ -126,7 +126,7 @@ def drain(*, journal: Path | None, store_url: str) -> None:
     check_url(store_url)
     label = hide_password(store_url)
     if journal is None:
-        found = folders.all_of(folders.default(sqlite_path(store_url), label))
+        found = folders.all_of(sqlite_path(store_url), label)
     elif journal.is_dir():
         found = [journal]
     else:

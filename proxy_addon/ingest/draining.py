@@ -11,10 +11,12 @@ from proxy_addon.errors import StorageUnavailable
 from proxy_addon.ingest.filing import Filer
 from proxy_addon.ingest.reaching import Reaching
 from proxy_addon.ingest.telling import Telling
+from proxy_addon.journal import folders
 from proxy_addon.journal.alone import Busy, alone
 from proxy_addon.journal.client import Client
 from proxy_addon.journal.messages import Away, Flushed
 from proxy_addon.journal.reading import Folder, Waiting, living, waiting
+from storage.engine import hide_password, sqlite_path
 
 FLUSH_S = 60.0
 """How long a recorder's own ingest process may take to file what it has."""
@@ -47,9 +49,10 @@ def drain(folder: Path, store_url: str) -> Drained:
     """File all that is in a folder when it is called; if a recorder's process files it already, wait for that.
 
     Raises:
-        SessiontapeError: The store or the folder cannot be used. What was not filed stays where it is.
+        SessiontapeError: The store or the folder cannot be used, or the folder has the journal of another store. What was not filed stays where it is.
         OSError: The journal cannot be read.
     """
+    folders.require_of(folder, sqlite_path(store_url), hide_password(store_url))
     until_s = time.monotonic() + BUSY_S
     while True:
         try:

@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -27,7 +27,7 @@ from proxy_addon.ingest.telling import Telling, ToRecorders
 from proxy_addon.journal import folders
 from proxy_addon.journal.alone import Busy, alone
 from proxy_addon.journal.channel import Server
-from proxy_addon.journal.reading import Folder
+from proxy_addon.journal.reading import Folder, living, waiting
 from proxy_addon.process import logs
 
 logger = logs.logger(__name__)
@@ -122,16 +122,12 @@ class _Process(threading.Thread):
             SessiontapeError: The store cannot be used, and was never reached before, or is not for us.
         """
         reaching = Reaching(os.environ.get(STORE, ""))
-        with closing(reaching), closing(Folder(self._folder)) as read, closing(Server(self._folder)) as server:
-            said: dict[str, Any] = {"ready": True}
-            try:
-                reaching.prepare()
-            except StorageUnavailable as e:
-                if not folders.was_reached(self._folder):
-                    raise
-                said["away"] = str(e)
-            else:
-                folders.mark_reached(self._folder)
+        with ExitStack() as closing_all:
+            closing_all.enter_context(closing(reaching))
+            said = self._prepare(reaching)
+            read = closing_all.enter_context(closing(Folder(self._folder)))
+            # Only now, so that whoever reaches us finds the note which store this is.
+            server = closing_all.enter_context(closing(Server(self._folder)))
             lines = ToRecorders(server)
             with _logging_to(lines):
                 filer = Filer(self._folder, read, reaching, Telling(server))
@@ -145,6 +141,26 @@ class _Process(threading.Thread):
                         "lacks; bodies, paths and headers are stored exactly"
                     )
                 Ingest(filer, server, lines, self._parent, self._keeping).run(lambda: self._is_ending)
+
+    def _prepare(self, reaching: Reaching) -> dict[str, Any]:
+        """Reach the store, and note in the folder that it is its store; return what to say when all is ready.
+
+        Raises:
+            SessiontapeError: As of `_work`; or the journal of another store is in the folder.
+        """
+        path, label = reaching.store.path, reaching.store.label
+        if not folders.is_of(self._folder, path, label):
+            if waiting(self._folder) is not None or living(self._folder):
+                folders.require_of(self._folder, path, label)
+            folders.forget_store(self._folder)
+        try:
+            reaching.prepare()
+        except StorageUnavailable as e:
+            if not folders.was_reached(self._folder):
+                raise
+            return {"ready": True, "away": str(e)}
+        folders.mark_reached(self._folder, path, label)
+        return {"ready": True}
 
 
 @contextmanager

@@ -9,7 +9,20 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from proxy_addon.errors import SettingsError
-from proxy_addon.journal import folders
+from proxy_addon.journal import folders, reading
+
+
+def is_used(folder: Path) -> bool:
+    """Whether something waits in a folder, or somebody writes or files it; changes nothing."""
+    if reading.waiting(folder) is not None or reading.living(folder):
+        return True
+    if not (folder / folders.INGEST_LOCK).exists():
+        return False
+    try:
+        with alone(folder):
+            return False
+    except Busy:
+        return True
 
 
 class Busy(Exception):  # a fact

@@ -37,7 +37,7 @@ def await_filed(path: Path | None, label: str, timeout_s: float = 2.0) -> list[L
         What is left in each of them that still has something.
     """
     left = []
-    for folder in folders.all_of(folders.default(path, label)):
+    for folder in folders.all_of(path, label):
         from proxy_addon.journal import client  # noqa: PLC0415  # most stores have no journal when they are read
 
         try:
@@ -73,7 +73,7 @@ def known(path: Path | None, label: str) -> Known | None:
 
     living: set[str] = set()
     held: dict[str, Held] = {}
-    found = folders.all_of(folders.default(path, label))
+    found = folders.all_of(path, label)
     try:
         for folder in found:
             living |= reading.living(folder)

@@ -1,7 +1,8 @@
 """Where journals are: a folder for each store, and the names of what is in it.
 
 The journal of a SQLite file is beside the file, that of any other store in the user's state folder. If a recorder was
-told to use another folder, the default one has a note of it, so that commands that only know the store find both.
+told to use another folder, the default one has a note of it, so that commands that only know the store find both. Each
+folder has a note of its store, so that nobody files it into another one.
 """
 
 from __future__ import annotations
@@ -61,25 +62,35 @@ def prepare(folder: Path) -> None:
         ) from e
 
 
-def all_of(default: Path) -> list[Path]:
-    """Return the existing folders of a store: the default one, and those that recorders were told to use."""
+def all_of(path: Path | None, label: str) -> list[Path]:
+    """Return the existing folders of a store: the default one, and those that recorders were told to use.
+
+    Args:
+        path: As of `default`, and so is ``label``.
+    """
     noted = []
+    beside = default(path, label)
     with suppress(OSError):
-        noted = [Path(line) for line in (default / _ELSEWHERE).read_text(encoding="utf-8").splitlines() if line]
-    return [folder for folder in dict.fromkeys([default, *noted]) if folder.is_dir()]
+        noted = [Path(line) for line in (beside / _ELSEWHERE).read_text(encoding="utf-8").splitlines() if line]
+    found = (folder for folder in dict.fromkeys([beside, *noted]) if folder.is_dir())
+    return [folder for folder in found if is_of(folder, path, label)]
 
 
-def note_elsewhere(default: Path, folder: Path) -> None:
+def note_elsewhere(path: Path | None, label: str, folder: Path) -> None:
     """Note in the default folder of a store, which is created, that a recorder uses another one.
+
+    Args:
+        path: As of `default`, and so is ``label``.
 
     Raises:
         SettingsError: The default folder cannot be created or written.
     """
     folder = folder.resolve()
-    if folder == default or folder in all_of(default):
+    beside = default(path, label)
+    if folder == beside or folder in all_of(path, label):
         return
-    prepare(default)
-    with _private(default / _ELSEWHERE, os.O_APPEND) as file:
+    prepare(beside)
+    with _private(beside / _ELSEWHERE, os.O_APPEND) as file:
         file.write(f"{folder}\n")
 
 
@@ -88,9 +99,56 @@ def was_reached(folder: Path) -> bool:
     return (folder / _REACHED).exists()
 
 
-def mark_reached(folder: Path) -> None:
-    """Note that the store of a folder has been reached."""
-    _private(folder / _REACHED).close()
+def mark_reached(folder: Path, path: Path | None, label: str) -> None:
+    """Note that the store of a folder has been reached, and which it is.
+
+    Args:
+        path: As of `default`, and so is ``label``.
+    """
+    name = _name(path, label)
+    if _store_of(folder) != name:
+        with _private(folder / _REACHED, os.O_TRUNC) as file:
+            file.write(f"{name}\n")
+
+
+def is_of(folder: Path, path: Path | None, label: str) -> bool:
+    """Whether a folder has the journal of a store, as far as is known: an earlier version did not note which it is.
+
+    Args:
+        path: As of `default`, and so is ``label``.
+    """
+    return folder.resolve() == default(path, label) or _store_of(folder) in (None, _name(path, label))
+
+
+def require_of(folder: Path, path: Path | None, label: str) -> None:
+    """Check that a folder has the journal of a store.
+
+    Args:
+        path: As of `default`, and so is ``label``.
+
+    Raises:
+        SettingsError: It has the journal of another one.
+    """
+    if not is_of(folder, path, label):
+        raise SettingsError(
+            f"{folder} is the journal of {_store_of(folder)}, not of {_name(path, label)}",
+            hint=f"name another folder, or that store; if both are one store, delete {folder / _REACHED}",
+        )
+
+
+def forget_store(folder: Path) -> None:
+    """Forget which store a folder belongs to: nothing waits there, and another store may use it."""
+    (folder / _REACHED).unlink(missing_ok=True)
+
+
+def _store_of(folder: Path) -> str | None:
+    with suppress(OSError, ValueError):
+        return (folder / _REACHED).read_text(encoding="utf-8").strip() or None
+    return None
+
+
+def _name(path: Path | None, label: str) -> str:
+    return label if path is None else f"sqlite:///{path.resolve()}"
 
 
 def aside(folder: Path) -> Path:

@@ -21,11 +21,12 @@ from typing import IO, Any, Protocol
 
 from proxy_addon.core.findings import Finding
 from proxy_addon.core.news import News
-from proxy_addon.errors import RecorderError, SessiontapeError, StorageUnavailable
+from proxy_addon.errors import RecorderError, SessiontapeError, SettingsError, StorageUnavailable
 from proxy_addon.journal import folders, messages, news, reading
+from proxy_addon.journal.alone import is_used
 from proxy_addon.journal.client import Client
 from proxy_addon.process import logs
-from storage.engine import Store
+from storage.engine import Store, hide_password, sqlite_path
 
 logger = logs.logger(__name__)
 
@@ -101,16 +102,19 @@ def folder_of(store: Store, journal: Path | None = None) -> Path:
 
     Raises:
         StorageUnavailable: The folder of an SQLite store does not exist.
-        SettingsError: The folder cannot be written.
+        SettingsError: The folder cannot be written, or has the journal of another store.
     """
     if store.path is not None and not store.path.parent.is_dir():
         raise StorageUnavailable(
             f"cannot open {store.label}: there is no folder {store.path.parent}", hint="name another --store"
         )
-    default = folders.default(store.path, store.label)
-    if journal is not None:
-        folders.note_elsewhere(default, journal)
-    folder = default if journal is None else journal.absolute()
+    if journal is None:
+        folder = folders.default(store.path, store.label)
+    else:
+        folder = journal.absolute()
+        if is_used(folder):
+            folders.require_of(folder, store.path, store.label)
+        folders.note_elsewhere(store.path, store.label, folder)
     folders.prepare(folder)
     return folder
 
@@ -196,6 +200,7 @@ class Ingesting:
 
         Raises:
             StorageError: The store cannot be used; or it cannot be reached, and never was.
+            SettingsError: The folder has the journal of another store.
             RecorderError: Ingest itself does not start.
         """
         try:
@@ -262,6 +267,11 @@ class Ingesting:
         is_cut = threading.Event()
         wants = [name for name, call in (("news", self._hearing.news), ("marks", self._hearing.marks)) if call]
         client = Client(self.folder, on=self._hear, on_closed=is_cut.set, run=self._run, wants=wants)
+        try:
+            folders.require_of(self.folder, sqlite_path(self._store_url), hide_password(self._store_url))
+        except SettingsError:  # another recorder has started it meanwhile
+            client.close()
+            raise
         self._client, self._is_cut = client, is_cut
 
     def _hear(self, message: messages.FromIngest) -> None:

@@ -26,7 +26,7 @@ def test_what_a_killed_recorder_left_is_filed_and_the_books_balance(store, tmp_p
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     folder = folders.default(store.path, store.label)
     elsewhere = tmp_path / "elsewhere"
-    folders.note_elsewhere(folder, elsewhere)
+    folders.note_elsewhere(store.path, store.label, elsewhere)
     journals.write(folder, [journals.counted(0), *played(1), journals.counted(3)], journals.about("aaaa1"))
     journals.write(elsewhere, [journals.counted(0), *played(1)[:1]], journals.about("aaaa2"))
     listed = run("sessions", "--store", store.url)

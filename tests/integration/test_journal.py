@@ -620,16 +620,23 @@ def test_the_folder_of_a_store(tmp_path, monkeypatch):
     beside = folders.default(Path("tape.db"), "sqlite:///tape.db")
     assert beside == tmp_path.resolve() / "tape.db.journal"
     assert folders.default(None, "postgresql://x/y").parent == tmp_path / "state" / "sessiontape" / "journal"
-    assert folders.all_of(beside) == []
+    store = (Path("tape.db"), "sqlite:///tape.db")
+    assert folders.all_of(*store) == []
     other = tmp_path / "other"
     folders.prepare(other)
     for _ in range(2):
-        folders.note_elsewhere(beside, other)
-    assert folders.all_of(beside) == [beside, other]
+        folders.note_elsewhere(*store, other)
+    assert folders.all_of(*store) == [beside, other]
     assert not folders.was_reached(beside)
-    folders.mark_reached(beside)
+    folders.mark_reached(beside, *store)
     assert folders.was_reached(beside)
     assert {path.stat().st_mode & 0o777 for path in beside.iterdir()} == {0o600}
+    folders.mark_reached(other, *store)
+    folders.require_of(other, tmp_path / "tape.db", "sqlite:////…")
+    folders.mark_reached(other, tmp_path / "second.db", "sqlite:///second.db")
+    assert folders.all_of(*store) == [beside]
+    with pytest.raises(SettingsError, match=r"is the journal of sqlite:///.*/second.db, not of sqlite:///.*/tape.db"):
+        folders.require_of(other, *store)
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="cannot write the journal in"):
         Journal(tmp_path / "file" / "j", about(), durable=True, call=direct)

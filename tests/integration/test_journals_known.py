@@ -55,7 +55,7 @@ def test_what_waits_and_who_writes_is_known_of_all_journals_of_a_store(tmp_path,
     assert store.path is not None
     default = folders.default(store.path, store.label)
     elsewhere = tmp_path / "elsewhere"
-    folders.note_elsewhere(default, elsewhere)
+    folders.note_elsewhere(store.path, store.label, elsewhere)
     dead = write(default, "dead", 3)
     dead.close(5)
     alive = write(elsewhere, "alive", 2)

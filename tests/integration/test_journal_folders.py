@@ -1,0 +1,68 @@
+"""``record --journal`` and ``db drain --journal``: what is filed goes into the store that it was recorded for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import journals, processes
+from tests.builders import body, event_dict, start
+
+
+@pytest.fixture
+def upstream(tmp_path: Path):
+    with processes.collector(tmp_path) as server:
+        yield server
+
+
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def send(proxy: processes.Server) -> None:
+    assert proxy.ask("POST", "/api/v1/sessions", body(event_dict("sessionStart"))).status == 201
+
+
+def stored(path: Path) -> int:
+    return sum(each["exchanges"] for each in processes.printed("sessions", "--store", url(path)))
+
+
+def test_two_stores_never_share_a_journal(tmp_path, upstream):
+    journal = tmp_path / "journal"
+    one, other = tmp_path / "one.db", tmp_path / "other.db"
+    options = ("--upstream", upstream.url, *processes.ANY_PORT, "--journal", str(journal))
+    with processes.recorder(tmp_path, upstream.url, url(one), "--journal", str(journal)) as proxy:
+        refused = processes.run("record", *options, "--store", url(other))
+        assert refused.returncode == 2
+        assert f"{journal} is the journal of {url(one)}, not of {url(other)}" in refused.stderr
+        assert not other.exists()
+        with processes.recorder(tmp_path, upstream.url, url(one), "--journal", str(journal)) as second:
+            send(second)
+        send(proxy)
+    assert stored(one) == 2
+    with processes.recorder(tmp_path, upstream.url, url(other), "--journal", str(journal)) as proxy:
+        send(proxy)  # nothing waits there any more
+    assert (stored(one), stored(other)) == (2, 1)
+    assert "has no journal" not in processes.run("db", "drain", "--store", url(other)).stdout
+    assert str(journal) not in processes.run("db", "drain", "--store", url(one)).stdout
+
+
+def test_what_waits_is_not_drained_into_another_store(tmp_path, upstream):
+    journal = tmp_path / "journal"
+    one, other = tmp_path / "one.db", tmp_path / "other.db"
+    with processes.recorder(tmp_path, upstream.url, url(one), "--journal", str(journal)) as proxy:
+        send(proxy)
+    journals.write(journal, [journals.entry(start(id="late"))], journals.about("late"))
+    processes.run("db", "upgrade", "--store", url(other))
+    for command in (
+        ["db", "drain", "--journal", str(journal)],
+        ["record", "--upstream", upstream.url, *processes.ANY_PORT, "--journal", str(journal)],
+    ):
+        refused = processes.run(*command, "--store", url(other))
+        assert refused.returncode == 2
+        assert f"{journal} is the journal of {url(one)}, not of {url(other)}" in refused.stderr
+        assert f"delete {journal}/store" in refused.stderr
+    assert stored(other) == 0
+    done = processes.run("db", "drain", "--journal", str(journal), "--store", url(one))
+    assert done.stdout == f"1 exchange filed from {journal}\n"
