@@ -70,6 +70,7 @@ def drain(folder: Path, store_url: str) -> Drained:
 
 def _alone(folder: Path, store_url: str) -> Drained:
     with alone(folder), closing(Reaching(store_url)) as reaching, closing(Folder(folder)) as read:
+        reaching.store.require_file()  # a recorder may create its store; here, it is missing
         reaching.prepare()
         filer = Filer(folder, read, reaching, Telling())
         end = read.end()

@@ -66,3 +66,18 @@ def test_what_waits_is_not_drained_into_another_store(tmp_path, upstream):
     assert stored(other) == 0
     done = processes.run("db", "drain", "--journal", str(journal), "--store", url(one))
     assert done.stdout == f"1 exchange filed from {journal}\n"
+
+
+def test_draining_creates_no_store_in_the_place_of_one_that_was_moved_away(tmp_path, upstream):
+    one, journal = tmp_path / "one.db", tmp_path / "one.db.journal"
+    with processes.recorder(tmp_path, upstream.url, url(one)) as proxy:
+        send(proxy)
+    journals.write(journal, [journals.entry(start(id="late"))], journals.about("late"))
+    away = one.rename(tmp_path / "away.db")
+    refused = processes.run("db", "drain", "--store", url(one))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"there is no store at {url(one)}" in refused.stderr
+    assert not one.exists()
+    away.rename(one)
+    assert processes.run("db", "drain", "--store", url(one)).stdout == f"1 exchange filed from {journal}\n"
+    assert stored(one) == 2
