@@ -128,6 +128,7 @@ def drain(*, journal: Path | None, store_url: str) -> None:
     if journal is None:
         found = folders.all_of(sqlite_path(store_url), label)
     elif journal.is_dir():
+        folders.require_journal(journal)
         found = [journal]
     else:
         raise SettingsError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
@@ -28,6 +29,9 @@ INGEST_LOCK = "ingest.lock"
 _REACHED = "store"
 _ELSEWHERE = "elsewhere"
 _ASIDE = "aside"
+_NEW_DISK = "lost+found"
+_OURS = re.compile(rf"ingest\.(?:lock|json)|{_ELSEWHERE}|.+\.\d{{3,}}\.(?:alive|filed|last|\d{{6,}}\.tape)")
+"""What only a journal has; a folder with sources may have a file called ``store``."""
 
 
 def default(path: Path | None, label: str) -> Path:
@@ -60,6 +64,28 @@ def prepare(folder: Path) -> None:
             f"cannot write the journal in {folder}: {e.strerror}",
             hint="name a folder on a local disk with --journal",
         ) from e
+
+
+def require_journal(folder: Path) -> None:
+    """Check that a folder that a user named has a journal, or nothing yet.
+
+    Raises:
+        SettingsError: It has something else.
+    """
+    try:
+        names = sorted(
+            path.name for path in folder.iterdir() if not path.name.startswith(".") and path.name != _NEW_DISK
+        )
+    except FileNotFoundError:
+        return
+    except OSError as e:
+        raise SettingsError(f"cannot read the journal in {folder}: {e.strerror}", hint="name another folder") from e
+    if not all(map(is_known, names)) and not any(_OURS.fullmatch(name) for name in names):
+        what = f"{names[0]} and {len(names) - 1} more are" if len(names) > 1 else f"{names[0]} is"
+        raise SettingsError(
+            f"{folder} is no journal: {what} in it",
+            hint="name a folder that is empty, or that 'record --journal' was given before",
+        )
 
 
 def all_of(path: Path | None, label: str) -> list[Path]:

@@ -102,7 +102,8 @@ def folder_of(store: Store, journal: Path | None = None) -> Path:
 
     Raises:
         StorageUnavailable: The folder of an SQLite store does not exist.
-        SettingsError: The folder cannot be written, or has the journal of another store.
+        SettingsError: The folder cannot be written, or has the journal of another store, or no journal
+            but something else.
     """
     if store.path is not None and not store.path.parent.is_dir():
         raise StorageUnavailable(
@@ -112,6 +113,7 @@ def folder_of(store: Store, journal: Path | None = None) -> Path:
         folder = folders.default(store.path, store.label)
     else:
         folder = journal.absolute()
+        folders.require_journal(folder)
         if is_used(folder):
             folders.require_of(folder, store.path, store.label)
         folders.note_elsewhere(store.path, store.label, folder)

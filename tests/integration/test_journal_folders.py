@@ -81,3 +81,23 @@ def test_draining_creates_no_store_in_the_place_of_one_that_was_moved_away(tmp_p
     away.rename(one)
     assert processes.run("db", "drain", "--store", url(one)).stdout == f"1 exchange filed from {journal}\n"
     assert stored(one) == 2
+
+
+def test_a_folder_with_something_else_is_no_journal(tmp_path, upstream):
+    one, folder = tmp_path / "one.db", tmp_path / "sources"
+    (folder / "aside").mkdir(parents=True)
+    (folder / "store").touch()
+    (folder / "main.py").touch()
+    processes.run("db", "upgrade", "--store", url(one))
+    for command in (["db", "drain"], ["record", "--upstream", upstream.url, *processes.ANY_PORT]):
+        refused = processes.run(*command, "--journal", str(folder), "--store", url(one))
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert f"{folder} is no journal: aside and 2 more are in it" in refused.stderr
+    assert {each.name for each in folder.iterdir()} == {"aside", "main.py", "store"}
+    assert not (tmp_path / "one.db.journal").exists()
+    disk = tmp_path / "disk"
+    (disk / "lost+found").mkdir(parents=True)
+    for _ in range(2):
+        with processes.recorder(tmp_path, upstream.url, url(one), "--journal", str(disk)) as proxy:
+            send(proxy)
+    assert processes.run("db", "drain", "--journal", str(disk), "--store", url(one)).returncode == 0
