@@ -7,6 +7,7 @@ folder has a note of its store, so that nobody files it into another one.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -58,7 +59,7 @@ def prepare(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(13, "Permission denied")
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as e:
         raise SettingsError(
             f"cannot write the journal in {folder}: {e.strerror}",
@@ -115,9 +116,18 @@ def note_elsewhere(path: Path | None, label: str, folder: Path) -> None:
     beside = default(path, label)
     if folder == beside or folder in all_of(path, label):
         return
-    prepare(beside)
-    with _private(beside / _ELSEWHERE, os.O_APPEND) as file:
-        file.write(f"{folder}\n")
+    try:
+        prepare(beside)
+        with _private(beside / _ELSEWHERE, os.O_APPEND) as file:
+            file.write(f"{folder}\n")
+    except (SettingsError, OSError) as e:
+        reason = e.__cause__ if isinstance(e, SettingsError) else e
+        raise SettingsError(
+            f"cannot note in {beside} that the journal of {label} is in {folder}: {getattr(reason, 'strerror', reason)}",
+            hint="the folder of an SQLite file must be writable, for SQLite as well; name another --store"
+            if path is not None
+            else "may you write there? XDG_STATE_HOME names another place",
+        ) from e
 
 
 def was_reached(folder: Path) -> bool:

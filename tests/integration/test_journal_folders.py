@@ -8,6 +8,7 @@ import pytest
 
 from tests import journals, processes
 from tests.builders import body, event_dict, start
+from tests.faults import disks
 
 
 @pytest.fixture
@@ -101,3 +102,15 @@ def test_a_folder_with_something_else_is_no_journal(tmp_path, upstream):
         with processes.recorder(tmp_path, upstream.url, url(one), "--journal", str(disk)) as proxy:
             send(proxy)
     assert processes.run("db", "drain", "--journal", str(disk), "--store", url(one)).returncode == 0
+
+
+def test_a_store_in_a_folder_that_cannot_be_written_is_told_of_and_not_the_journal(tmp_path, upstream):
+    one, journal = tmp_path / "store" / "one.db", tmp_path / "journal"
+    one.parent.mkdir()
+    with disks.read_only(one.parent):
+        options = ("--upstream", upstream.url, *processes.ANY_PORT, "--journal", str(journal), "--store", url(one))
+        refused = processes.run("record", *options)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"cannot note in {one}.journal that the journal of {url(one)} is in {journal}: Read-only" in refused.stderr
+    assert "name another --store" in refused.stderr
+    assert "with --journal" not in refused.stderr
