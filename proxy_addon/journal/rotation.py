@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,20 +43,28 @@ class Rotation:
         self._look_at_s = 0.0
         self._is_low = False
 
-    def write(self, entries: Sequence[Entry]) -> None:
+    def write(self, entries: Sequence[Entry], committed: Callable[[int], object] = lambda _: None) -> None:
         """Commit entries; if a segment fails, in another one.
 
+        Args:
+            committed: Called after each commit with the number of entries in it: many bytes take several commits, of which
+                one may fail after others.
+
         Raises:
-            OSError: They are not committed: the disk is full or cannot be written.
+            OSError: Those of which ``committed`` was not told are not committed: the disk is full or cannot be written.
             sqlite3.Error: Likewise.
             ValueError: They cannot be, wherever it is tried.
         """
         x = encoded(entries)
         if len(x) > _BATCH_BYTES and len(entries) > 1:
             half = len(entries) // 2
-            self.write(entries[:half])
-            self.write(entries[half:])
+            self.write(entries[:half], committed)
+            self.write(entries[half:], committed)
             return
+        self._write(len(entries), x)
+        committed(len(entries))
+
+    def _write(self, count: int, x: bytes) -> None:
         current = self._current
         if current is not None and not current.path.exists():
             self._rescue(current)
@@ -65,7 +73,7 @@ class Rotation:
             if current.used >= self._limit and (self._next is None or self._next.is_over):
                 current = self._rotate(current)
             try:
-                self._append(current, len(entries), x)
+                self._append(current, count, x)
             except (OSError, sqlite3.Error) as e:
                 self._give_up(current, e)
             else:
@@ -76,7 +84,7 @@ class Rotation:
                 return
         current = self._current = self._begin()
         try:
-            self._append(current, len(entries), x)
+            self._append(current, count, x)
         except (OSError, sqlite3.Error) as e:
             self._give_up(current, e)
             raise
@@ -113,6 +121,8 @@ class Rotation:
         self._current = None
         with suppress(OSError, sqlite3.Error):
             segment.close()
+        with suppress(OSError):
+            segments.cut_log(segment.path)  # which fills the disk for as long as anybody has it open
         if segment.count == 0:
             with suppress(OSError):
                 segments.delete(segment.path)

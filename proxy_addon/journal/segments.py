@@ -45,6 +45,7 @@ NEW = ".new"
 """Suffix of a segment that is not ready to be read."""
 FRAME_BYTES = 4096 + 24
 """What a page takes in the log."""
+_LOG_HEAD_BYTES = 32
 _CHUNK = bytes(2**20)
 
 
@@ -146,6 +147,23 @@ def publish(path: Path, *, durable: bool) -> None:
     new.replace(path)
     if durable:
         _sync(path.parent)
+
+
+def cut_log(path: Path) -> None:
+    """Give back the room that a failed commit has taken in the log of a segment that is closed for good.
+
+    Source: https://www.sqlite.org/walformat.html, "The WAL-Index Header": the last frame that is committed.
+
+    Raises:
+        OSError: It cannot be read or cut.
+    """
+    log = beside(path, LOG)
+    with beside(path, INDEX).open("rb", buffering=0) as index:
+        index.seek(16)
+        frames = int.from_bytes(index.read(4), sys.byteorder)
+    length = _LOG_HEAD_BYTES + frames * FRAME_BYTES
+    if log.stat().st_size > length:
+        os.truncate(log, length)
 
 
 def _sync(path: Path) -> None:

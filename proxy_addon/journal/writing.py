@@ -283,34 +283,55 @@ class Journal:
 
     def _commit(self, pairs: Sequence[tuple[Exchanged, Done | None]]) -> None:
         """Commit exchanges, or keep them, and tell those who wait for them."""
-        exchanges = [exchange for exchange, _ in pairs]
-        dones = [done for _, done in pairs]
+        is_written = 0
+
+        def written(count: int) -> None:
+            nonlocal is_written
+            self._tell([done for _, done in pairs[is_written : is_written + count]], None)
+            is_written += count
+
         try:
-            if self._away is None and exchanges:
-                self._write(exchanges)
+            if self._away is None and pairs:
+                self._write([exchange for exchange, _ in pairs], written)
         except (OSError, sqlite3.Error) as e:
             self._begin_outage(e)
         except Exception as e:  # noqa: BLE001  # one that cannot be encoded must not take the others with it
-            if len(pairs) > 1:
-                for pair in pairs:
+            left = pairs[is_written:]
+            if len(left) > 1:
+                for pair in left:
                     self._commit([pair])
             else:
-                self._drop(_named(exchanges[0], f"it cannot be written: {e}"))
-                self._tell(dones, e)
+                for exchange, done in left:
+                    self._drop(_named(exchange, f"it cannot be written: {e}"))
+                    self._tell([done], e)
             return
-        if self._away is not None:
-            self._keep(exchanges)
-        self._tell(dones, self._away)
+        if left := pairs[is_written:]:
+            self._keep([exchange for exchange, _ in left])
+            self._tell([done for _, done in left], self._away)
 
-    def _write(self, exchanges: Sequence[Exchanged]) -> None:
+    def _write(self, exchanges: Sequence[Exchanged], written: Callable[[int], object]) -> None:
+        """Commit exchanges.
+
+        Args:
+            written: Called each time some are committed, in their order, with their number; those of which it was not told
+                are not committed if this fails.
+        """
         if not self._alive.exists():
             raise FileNotFoundError(errno.ENOENT, "its files were removed")
         entries: list[Entry] = [*exchanges]
         if time.monotonic() >= self._count_at_s:
             entries.append(self._count(len(exchanges)))
-        self._rotation.write(entries)
-        if not self._is_abandoned:
-            self._journaled += len(exchanges)
+        left = len(exchanges)
+
+        def committed(count: int) -> None:
+            nonlocal left
+            count = min(count, left)  # the counts come last
+            left -= count
+            if not self._is_abandoned:
+                self._journaled += count
+            written(count)
+
+        self._rotation.write(entries, committed)
 
     def _tell(self, dones: Sequence[Done | None], error: BaseException | None) -> None:
         if waiting := [done for done in dones if done is not None]:
@@ -362,11 +383,7 @@ class Journal:
                 self._lock = _lock(self._folder, self._about)
                 self._last_words = LastWords(self._folder, self._about)
             while self._kept:
-                part = list(islice(self._kept, BATCH))
-                self._write(part)
-                for exchange in part:
-                    self._kept_bytes -= _size(exchange)
-                    self._kept.popleft()
+                self._write(list(islice(self._kept, BATCH)), self._take_kept)
             self._note_dropped()
             self._rotation.write([self._count()])
         except Exception as e:  # noqa: BLE001  # as above
@@ -377,6 +394,29 @@ class Journal:
         logger.warning(f"the journal can be written again after {time.monotonic() - self._away_since_s:.1f} s")
         if self._on_trouble is not None:
             self._call_back(self._on_trouble, None)
+
+    def _take_kept(self, count: int) -> None:
+        for _ in range(count):
+            self._kept_bytes -= _size(self._kept.popleft())
+
+    def _write_what_fits(self) -> None:
+        """Write of what was kept whatever the disk takes, and drop the rest; there will be no other attempt."""
+        reason = f"the recorder stopped while the journal could not be written ({self._reason()})"
+        too_much = self._memory_bytes
+        with suppress(IndexError):  # `close` has dropped them, because it takes too long
+            while not self._is_abandoned:
+                exchange = self._kept[0]
+                size = _size(exchange)
+                if size < too_much:
+                    try:
+                        self._write([exchange], self._take_kept)
+                    except Exception:  # noqa: BLE001  # whatever it is, smaller ones are tried
+                        too_much = size
+                    else:
+                        continue
+                self._take_kept(1)
+                self._drop(_named(exchange, reason))
+        self._drop_kept(reason)
 
     def _note_dropped(self) -> None:
         while self._unnoted:
@@ -431,7 +471,7 @@ class Journal:
             while True:
                 if (late := self._queue.get_nowait()) is not None:
                     self._commit(self._made([late]))
-        self._drop_kept(f"the recorder stopped while the journal could not be written ({self._reason()})")
+        self._write_what_fits()
         try:
             self._note_dropped()
             self._rotation.write([self._count(is_end=True)])

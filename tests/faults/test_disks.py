@@ -20,9 +20,9 @@ SLOW_S = 5.0
 """Two megabytes through a machine that runs other tests."""
 
 
-def big(id: str) -> bytes:
+def big(id: str, size: int = 2_000_000) -> bytes:
     """Return a request of two megabytes."""
-    events = [event_dict("sessionStart"), event_dict("play", customMetadata={"id": id, "x": "y" * 2_000_000})]
+    events = [event_dict("sessionStart"), event_dict("play", customMetadata={"id": id, "x": "y" * size})]
     return raw.post("/api/v1/downloaded", body(events))
 
 
@@ -104,6 +104,30 @@ def test_a_disk_that_stays_full_for_store_and_journal_keeps_losses_for_the_ledge
         found = books.assert_balanced(store_url)
         assert (found.seen, found.dropped) == (16, len(lost))
         assert lost
+
+
+def test_what_does_not_fit_on_the_disk_at_the_end_takes_nothing_else_with_it(stage: Stage, tmp_path: Path) -> None:
+    store_url = f"sqlite:///{tmp_path / 'tape.db'}"
+    with (
+        disk(tmp_path / "journal", size_mib=2) as journal,
+        stage.recorder(store_url, "--journal", str(journal.folder)) as proxy,
+        raw.device(proxy.port) as device,
+    ):
+        small = raw.post("/api/v1/sessions", body(event_dict("sessionStart")))
+        for number in range(18):
+            if number == 3:
+                time.sleep(1.5)  # until these are filed
+                journal.fill()
+            device.send(big(f"big-{number}", 8_000_000) if number in (11, 13, 15) else small)
+            device.message()
+        journal.free()
+        time.sleep(1.5)  # it is tried again twice a second
+        proxy.stop(2)
+        lost = LOST.findall(proxy.output)
+        assert [path for _, path in lost] == ["/api/v1/downloaded"] * 3, proxy.output
+        assert "15 exchanges stored, 3 lost" in proxy.output
+        found = books.assert_balanced(store_url)
+        assert (found.seen, found.filed, found.dropped) == (18, 15, 3)
 
 
 def test_what_a_full_store_cannot_take_waits_in_the_journal(stage: Stage, tmp_path: Path) -> None:
