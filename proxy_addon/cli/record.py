@@ -128,7 +128,7 @@ logger = logs.logger(__name__)
 )
 @click.option(
     "--keep-days",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=36_500),
     metavar="N",
     help="Once an hour, delete what was recorded more than N days ago. By default, everything is kept.",
 )

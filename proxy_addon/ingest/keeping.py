@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from proxy_addon.errors import StorageUnavailable
 from proxy_addon.process import logs
 from storage import pruning
 from storage.engine import Store
@@ -31,13 +32,27 @@ class Keeping:
         self._under_way: Iterator[Pruned] | None = None
         self._done = Pruned()
         self._gives_back = False
+        self._told: set[str] = set()
 
     def delete_some(self, store: Store) -> bool:
         """Delete some of what is too old; return whether there may be more to delete now.
 
+        Whatever fails is tried again in an hour: what is to be filed does not depend on it.
+
         Raises:
-            StorageUnavailable: The store cannot be used; it is tried again in an hour.
+            StorageUnavailable: The store cannot be used.
         """
+        try:
+            return self._delete_some(store)
+        except StorageUnavailable:
+            raise
+        except Exception as e:  # noqa: BLE001  # whatever it is, exchanges are filed
+            if repr(e) not in self._told:
+                self._told.add(repr(e))
+                logger.error(f"cannot delete what is too old: {e!r}; it is tried again in an hour")  # noqa: TRY400  # one line
+            return False
+
+    def _delete_some(self, store: Store) -> bool:
         if self._gives_back:
             self._gives_back = False  # it does not go on after an error
             self._gives_back = store.give_some_back()

@@ -29,6 +29,7 @@ from storage.engine import Store
 from storage.filters import Filters
 from tests import journals
 from tests.builders import BEGIN_MS, event, start
+from tests.processes import run
 
 SOON_S = 30
 ENDS_WITHIN_S = 2.0
@@ -145,6 +146,18 @@ def test_it_files_what_a_recorder_journals_tells_it_and_ends_with_it(store, jour
         (books,) = recorders.all_of(db)
     assert (books.seen, books.journaled, books.filed, books.dropped) == (20, 20, 20, 0)
     assert books.ended_at is not None
+
+
+def test_what_is_too_old_to_tell_does_not_keep_ingest_from_filing(store, journal, tmp_path):
+    journals.write(journal, map(journals.entry, played()), journals.about("old"))
+    with ingest(journal, store.url, None, "--keep-days", "800000"), closing(Client(journal)) as client:
+        for _ in range(3):
+            assert isinstance(client.flush(SOON_S), messages.Flushed)
+            time.sleep(0.2)
+    assert len(stored(store)) == len(played())
+    refused = run("record", "--upstream", "http://127.0.0.1:1", "--keep-days", "800000", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "1<=x<=36500" in refused.stderr
 
 
 def test_who_asks_is_answered_and_what_is_old_goes_while_recorders_go_on(store, journal):
