@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, insert, select, update
 
-from proxy_addon.core.books import Books, Recorder
+from proxy_addon.core.books import Books, Recorder, brought_up_to
 from proxy_addon.errors import NotFound
 from storage.matching import LAST
 from storage.models import ExchangeRow, LossRow, RecorderRow
@@ -59,13 +59,13 @@ def keep(
     is_new = before is None
     books = before or Books(**_members(recorder, Recorder), seen_at=recorder.started_at)
     if told is not None:
-        books = replace(
+        books = brought_up_to(
             books,
-            seen_at=max(books.seen_at, told.at),
-            ended_at=told.at if told.is_end else books.ended_at,
-            seen=max(books.seen, told.seen),
-            journaled=max(books.journaled, told.journaled),
-            dropped=max(books.dropped, told.dropped),
+            at=told.at,
+            seen=told.seen,
+            journaled=told.journaled,
+            dropped=told.dropped,
+            is_end=told.is_end,
         )
     filed, refused = books.filed + filed, books.refused + refused
     journaled = max(books.journaled, filed + refused)

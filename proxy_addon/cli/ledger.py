@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from proxy_addon.core.books import Balance, Books
     from proxy_addon.journal.awaiting import Known
+    from proxy_addon.journal.entries import Counted
 
 _SILENCE = timedelta(seconds=90)
 """After how long without a sign of life a recorder of another machine counts as killed; an idle one gives one every 30 s."""
@@ -57,6 +58,7 @@ def ledger(*, name: str | None, limit: int | None, as_json: bool, local: bool, s
         runs = [list(processes) for _, processes in groupby(found, key=lambda each: each.id)]
         lost = losses.of_recorder(db, runs[0][0].id) if name is not None else []
         journals = _looked_up(db, before, awaiting.known(path, label), are_here=path is not None)
+    runs = [[journals.with_told(each) for each in processes] for processes in runs]
     balances = [journals.balance(of_run(processes)) for processes in runs]
     with while_read():  # the exit code counts even if nobody reads the rest
         if name is not None:
@@ -84,7 +86,9 @@ def _looked_up(db: Connection, before: Known | None, after: Known | None, *, are
         for run, held in {} if known is None else known.held.items():
             is_same = before is not None and after is not None and before.held.get(run) == after.held.get(run)
             waiting[run] = held.exchanges - recorders.number_settled(db, held.first) if is_same else None
-    return _Journals(frozenset() if after is None else after.living, waiting, are_here=are_here)
+    if after is None:
+        return _Journals(frozenset(), waiting, {}, are_here=are_here)
+    return _Journals(after.living, waiting, after.told, are_here=are_here)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +98,31 @@ class _Journals:
     Attributes:
         living: Ids of runs of which a process still writes.
         waiting: How many exchanges of each run wait; None if that changed while the store was read.
+        told: The counts that wait of processes, by run and number.
         are_here: Whether all of them are on this machine, because the store is a file.
     """
 
     living: frozenset[str]
     waiting: Mapping[str, int | None]
+    told: Mapping[tuple[str, int], Counted]
     are_here: bool
+
+    def with_told(self, books: Books) -> Books:
+        """Return the books of a process with the counts that wait in its journal."""
+        from proxy_addon.core.books import brought_up_to  # noqa: PLC0415  # as above
+        from proxy_addon.journal.exchanges import time_of  # noqa: PLC0415  # as above
+
+        told = self.told.get((books.id, books.worker))
+        if told is None:
+            return books
+        return brought_up_to(
+            books,
+            at=time_of(told.at_us),
+            seen=told.seen,
+            journaled=told.journaled,
+            dropped=told.dropped,
+            is_end=told.is_end,
+        )
 
     def balance(self, books: Books) -> Balance:
         """Return how the books of a run stand."""

@@ -76,6 +76,23 @@ class Books(Recorder):
         return self.journaled - self.filed - self.refused
 
 
+def brought_up_to(books: Books, *, at: datetime, seen: int, journaled: int, dropped: int, is_end: bool) -> Books:
+    """Return the books of a process with what it has told later: its counts only grow, so older ones change nothing.
+
+    Args:
+        at: When it told that.
+        is_end: Whether it ended then, in good order.
+    """
+    return replace(
+        books,
+        seen_at=max(books.seen_at, at),
+        ended_at=at if is_end else books.ended_at,
+        seen=max(books.seen, seen),
+        journaled=max(books.journaled, journaled),
+        dropped=max(books.dropped, dropped),
+    )
+
+
 def of_run(processes: Sequence[Books]) -> Books:
     """Return the books of a run.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from proxy_addon.journal import folders
 
 if TYPE_CHECKING:
+    from proxy_addon.journal.entries import Counted
     from proxy_addon.journal.reading import Held
 
 
@@ -57,10 +58,12 @@ class Known:
     Attributes:
         living: Ids of the runs of which a process still writes.
         held: What waits of each run; runs of which nothing does are left out.
+        told: The counts that wait of processes, by run and number.
     """
 
     living: frozenset[str]
     held: Mapping[str, Held]
+    told: Mapping[tuple[str, int], Counted]
 
 
 def known(path: Path | None, label: str) -> Known | None:
@@ -73,13 +76,15 @@ def known(path: Path | None, label: str) -> Known | None:
 
     living: set[str] = set()
     held: dict[str, Held] = {}
+    told: dict[tuple[str, int], Counted] = {}
     found = folders.all_of(path, label)
     try:
         for folder in found:
             living |= reading.living(folder)
+            told |= reading.told_in(folder)
             for run, each in reading.held_of(folder).items():
                 before = held.get(run, reading.Held())
                 held[run] = reading.Held(before.exchanges + each.exchanges, before.first + each.first)
     except OSError:
         return None
-    return Known(living=frozenset(living), held=held) if found else None
+    return Known(living=frozenset(living), held=held, told=told) if found else None

@@ -21,7 +21,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from proxy_addon.journal import folders, last_words, segments
-from proxy_addon.journal.entries import VERSION, About, Entry, Exchanged
+from proxy_addon.journal.entries import VERSION, About, Counted, Entry, Exchanged
 from proxy_addon.process import logs
 
 logger = logs.logger(__name__)
@@ -465,6 +465,23 @@ def held_of(folder: Path) -> dict[str, Held]:
     return {run: held for run, held in found.items() if held.exchanges}
 
 
+def told_in(folder: Path) -> dict[tuple[str, int], Counted]:
+    """Return the last counts of processes, by run and number, that end what waits of them; changes nothing.
+
+    A process that ended in good order has told its counts last.
+    """
+    found: dict[tuple[str, int], Counted] = {}
+    for name, last in _unfiled(folder, _last_entry):
+        found.pop((name.run, name.worker), None)
+        if isinstance(last, Counted):
+            found[name.run, name.worker] = last
+    for path in folder.glob(f"*{folders.LAST}"):
+        with suppress(OSError, ValueError):
+            about, entries = last_words.said_in(path)
+            found.update(((about.run, about.worker), each) for each in entries if isinstance(each, Counted))
+    return found
+
+
 def living(folder: Path) -> set[str]:
     """Return the ids of the runs of which a process may still write into a folder, without changing anything."""
     writers = (path.name.removesuffix(folders.ALIVE) for path in folder.glob(f"*{folders.ALIVE}"))
@@ -493,6 +510,11 @@ def _unfiled[T](folder: Path, look: Callable[[sqlite3.Connection, int], T]) -> I
 
 def _last(db: sqlite3.Connection, _: int) -> int:
     return db.execute("SELECT max(n) FROM entries").fetchone()[0] or 0
+
+
+def _last_entry(db: sqlite3.Connection, after: int) -> Entry | None:
+    row = db.execute("SELECT x FROM entries WHERE n > ? ORDER BY n DESC LIMIT 1", (after,)).fetchone()
+    return None if row is None else _entries(row[0])[-1]
 
 
 def _number_and_first(db: sqlite3.Connection, after: int) -> tuple[int, list[Entry]]:

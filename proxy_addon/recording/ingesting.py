@@ -40,6 +40,10 @@ _BUSY_S = 0.05
 """Pause before looking again at an ingest of another recorder that cannot be reached: it is starting or ending."""
 LONG_BUSY_S = 5.0
 """After how long a process that files the folder, and cannot be reached, is taken to have much to do, as `db drain` may."""
+SILENT_S = 40.0
+"""After how long ingest is taken to hang that tells nothing while something waits; a store may keep it waiting for 30 s."""
+LOOK_S = 2.0
+"""How often to look whether something waits, while ingest tells nothing."""
 _SURE_S = 0.7
 """How long after ingest has said at the end that the store is away it is asked once more; it tries again by then."""
 _EXACTLY = 10_000
@@ -193,6 +197,11 @@ class Ingesting:
         self._is_cut = threading.Event()
         self._filed = 0
         self._counts: messages.Counts | None = None
+        self._heard_s = time.monotonic()
+        self._silent_since_s: float | None = None
+        self._is_silence_told = False
+        self._is_reached = True
+        self._is_late = False
         self._thread = threading.Thread(target=self._look_after, name="sessiontape-ingest", daemon=True)
 
     def start(self) -> None:
@@ -239,6 +248,36 @@ class Ingesting:
             return None
         return self._counts or messages.Counts(filed=0, findings={})
 
+    def silent_s(self) -> float | None:
+        """Return for how long ingest has told nothing while something waited; None unless that is too long."""
+        since_s = self._silent_since_s
+        silent_s = 0.0 if since_s is None else time.monotonic() - since_s
+        return silent_s if silent_s > SILENT_S else None
+
+    def _look_for_silence(self) -> None:
+        """Take note of an ingest that hangs, and tell it once."""
+        now_s = time.monotonic()
+        is_away = self._counts is not None and self._counts.store_state != "ok"  # then it tells nothing new
+        if is_away or now_s - self._heard_s < LOOK_S or not self._something_waits():
+            if self._is_silence_told:
+                logger.warning("what files the recording goes on")
+            self._silent_since_s, self._is_silence_told = None, False
+            return
+        # What came in after a long pause has not waited as long as nothing was told.
+        self._silent_since_s = self._silent_since_s or now_s
+        silent_s = self.silent_s()
+        if silent_s is not None and not self._is_silence_told:
+            self._is_silence_told = True
+            logger.error(
+                f"what files the recording has told nothing for {silent_s:.0f} s; exchanges wait in {self.folder}"
+            )
+
+    def _something_waits(self) -> bool:
+        try:
+            return reading.waiting(self.folder) is not None
+        except OSError:  # the journal is told of
+            return False
+
     def _leave_no_trace(self) -> None:
         """Remove the folder if nothing is in it that anybody could miss: the store was refused."""
         with suppress(OSError):
@@ -275,9 +314,11 @@ class Ingesting:
             client.close()
             raise
         self._client, self._is_cut = client, is_cut
+        self._heard_s = time.monotonic()
 
     def _hear(self, message: messages.FromIngest) -> None:
         hearing = self._hearing
+        self._heard_s = time.monotonic()
         match message:
             case messages.Log(level=level, text=text):
                 logger.log(_LEVELS.get(level, logging.WARNING), text)
@@ -325,7 +366,8 @@ class Ingesting:
         child = self._child
         errors = None if child is None else _Errors(child)
         while True:
-            self._is_cut.wait()
+            while not self._is_cut.wait(LOOK_S):
+                self._look_for_silence()
             if child is None or errors is None or self._is_ending.is_set():
                 return "what filed the recording has ended, as another recorder had started it"
             with suppress(subprocess.TimeoutExpired):
@@ -357,8 +399,16 @@ class Ingesting:
             count=self._filed,
             refused=0 if self._counts is None else self._counts.refused,
             failures=0 if self._counts is None else self._counts.failures,
-            reason=answer.reason if isinstance(answer, messages.Away) else "",
+            reason="" if is_all else self._why_not(answer),
         )
+
+    def _why_not(self, answer: messages.Flushed | messages.Away | None) -> str:
+        """Return why not all is filed."""
+        if isinstance(answer, messages.Away):
+            return answer.reason
+        if self._is_late:
+            return "there was no more time to file them"
+        return "what files them does not answer" if self._is_reached else "no process files them"
 
     def _flush(self, until_s: float) -> messages.Flushed | messages.Away | None:
         """Have all filed that was journaled, for as long as there is time, and something becomes of it."""
@@ -374,7 +424,9 @@ class Ingesting:
                 time.sleep(_SURE_S)
                 continue
             if answer is not None or self._filed == filed or time.monotonic() > until_s:
+                self._is_late = answer is None and self._filed != filed
                 return answer
+        self._is_reached = False
         return None
 
     def _is_back(self, until_s: float) -> bool:

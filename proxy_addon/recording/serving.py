@@ -164,7 +164,7 @@ async def _metrics(
     # The library takes a tenth of a second, and most recorders do without.
     from proxy_addon.recording.metrics import Metrics  # noqa: PLC0415
 
-    pages = Metrics(*options.metrics, Lookout(ingesting.folder, processes, ingesting.counts).look)
+    pages = Metrics(*options.metrics, Lookout(ingesting.folder, processes, ingesting.counts, ingesting.silent_s).look)
     host, port = await pages.start()
     try:
         url = f"http://{in_url(options.metrics[0])}:{port}"

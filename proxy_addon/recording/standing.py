@@ -44,7 +44,11 @@ class Lookout:
     """Gathers how a recorder stands."""
 
     def __init__(
-        self, folder: Path, processes: Callable[[], Sequence[Told]], ingest: Callable[[], Counts | None]
+        self,
+        folder: Path,
+        processes: Callable[[], Sequence[Told]],
+        ingest: Callable[[], Counts | None],
+        silent_s: Callable[[], float | None],
     ) -> None:
         """Prepare it.
 
@@ -52,10 +56,12 @@ class Lookout:
             folder: The journal.
             processes: Returns what each process has told last.
             ingest: Returns what ingest has told last; None while none is connected.
+            silent_s: Returns for how long ingest has told nothing while something waited; None unless that is too long.
         """
         self._folder = folder
         self._processes = processes
         self._ingest = ingest
+        self._silent_s = silent_s
         self._left: Waiting | None = None
         self._space: Space | None = None
         self._left_at_s = float("-inf")
@@ -69,12 +75,18 @@ class Lookout:
             self._left_at_s = time.monotonic()
         told = self._processes()
         return merged(each.meter for each in told), standing_of(
-            told, self._ingest(), self._left, self._space, time.time()
+            told, self._ingest(), self._left, self._space, time.time(), silent_s=self._silent_s()
         )
 
 
 def standing_of(
-    told: Sequence[Told], ingest: Counts | None, left: Waiting | None, space: Space | None, now_s: float
+    told: Sequence[Told],
+    ingest: Counts | None,
+    left: Waiting | None,
+    space: Space | None,
+    now_s: float,
+    *,
+    silent_s: float | None = None,
 ) -> Standing:
     """Return how a recorder stands.
 
@@ -84,6 +96,7 @@ def standing_of(
         left: What waits in the journal; None if nothing does.
         space: How much room the journal's disk has; None if nobody knows.
         now_s: The time, in Unix seconds.
+        silent_s: For how long ingest has told nothing while something waited; None unless that is too long.
     """
     running = [each for each in told if not each.has_ended]
     oldest_s = 0.0 if left is None or left.oldest_us is None else max(0.0, now_s - left.oldest_us / 1_000_000)
@@ -93,6 +106,8 @@ def standing_of(
     ]
     if ingest is None:
         troubles.append("no process files what is in the journal")
+    elif silent_s is not None:
+        troubles.append(f"the process that files what is in the journal has told nothing for {silent_s:.0f} s")
     elif not is_store_up:
         troubles.append(f"the store is away: {ingest.store_state}")
     elif oldest_s > LATE_S:
@@ -112,6 +127,6 @@ def standing_of(
         oldest_s=oldest_s,
         free=None if space is None else space.free,
         is_store_up=is_store_up,
-        is_ingest_up=ingest is not None,
+        is_ingest_up=ingest is not None and silent_s is None,
         troubles=tuple(troubles),
     )

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from proxy_addon.recording.ingesting import SILENT_S
+from tests import processes
 from tests.faults import books
-from tests.faults.servers import Cluster
+from tests.faults.servers import Cluster, free_port
 from tests.faults.stage import Stage
 
 CALM_S = 0.3
@@ -97,3 +104,49 @@ def test_nobody_notices_that_postgresql_is(
     own_postgres_url: str,
 ) -> None:
     go_through(outage(own_postgres), stage.scale.outage_s, stage, own_postgres_url)
+
+
+def test_an_ingest_that_hangs_is_told_of(stage: Stage, sqlite_url: str) -> None:
+    metrics = f"127.0.0.1:{free_port()}"
+    with stage.recorder(sqlite_url, "--metrics", metrics) as proxy:
+        with stage.playing(proxy) as notes:
+            time.sleep(CALM_S)
+        until(lambda: last_run(sqlite_url)["filed"] >= len(notes.answered))
+        ingest = proxy.ingest()
+        assert ingest is not None
+        os.kill(ingest, signal.SIGSTOP)
+        with stage.playing(proxy) as more:
+            time.sleep(CALM_S)
+        until(lambda: not health(metrics)["ok"])
+        (trouble,) = health(metrics)["troubles"]
+        assert "the process that files what is in the journal has told nothing for" in trouble
+        until(lambda: "what files the recording has told nothing for" in proxy.output)
+        assert proxy.stop(2) < 10
+        assert "because what files them does not answer; " in proxy.process.output
+        assert proxy.output.count("has told nothing for") == 1
+        found = last_run(sqlite_url)
+        assert (found["state"], found["balanced"], found["in_flight"]) == ("ended", True, 0)
+        answered = len(notes.answered) + len(more.answered)
+        assert (found["seen"], found["filed"] + found["waiting"]) == (answered, answered)
+        assert found["waiting"] >= len(more.answered)
+    books.drain(sqlite_url)
+    assert books.assert_balanced(sqlite_url).filed == answered
+
+
+def last_run(store_url: str) -> dict[str, Any]:
+    found: dict[str, Any] = processes.printed("ledger", "last", "--store", store_url)
+    return found
+
+
+def health(address: str) -> dict[str, Any]:
+    with closing(http.client.HTTPConnection(address, timeout=10)) as connection:
+        connection.request("GET", "/healthz")
+        found: dict[str, Any] = json.load(connection.getresponse())
+        return found
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SILENT_S + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

@@ -62,7 +62,10 @@ def test_what_waits_and_who_writes_is_known_of_all_journals_of_a_store(tmp_path,
     try:
         known = awaiting.known(store.path, store.label)
         held = {"dead": Held(3, ("dead-0", "dead-1", "dead-2")), "alive": Held(2, ("alive-0", "alive-1"))}
-        assert known == awaiting.Known(living=frozenset({"alive"}), held=held)
+        assert known is not None
+        assert known.living == {"alive"}
+        assert known.held == held
+        assert known.told["dead", 0].is_end
         with store.write() as db:
             for id, filed in (("dead", 1), ("gone", 4), ("alive", 0)):
                 recorder = Recorder(id=id, started_at=BEGIN, version="1", engine="lane")
@@ -72,7 +75,7 @@ def test_what_waits_and_who_writes_is_known_of_all_journals_of_a_store(tmp_path,
             saving.save(db, RecordingRun(id="dead", name=None, started_at=BEGIN, version="1"), unjudged([one]))
         listed = {each["id"]: each for each in printed("ledger", "--store", store.url, code=1)}
         told = {id: (each["state"], each["seen"], each["waiting"], each["missing"]) for id, each in listed.items()}
-        assert told == {"alive": ("running", 0, 0, 0), "dead": ("killed", 3, 2, 0), "gone": ("killed", 5, 0, 1)}
+        assert told == {"alive": ("running", 2, 2, 0), "dead": ("ended", 3, 2, 0), "gone": ("killed", 5, 0, 1)}
         note = run("sessions", "--store", store.url).stderr
         assert f"in the journal {default} and cannot be seen yet; 'sessiontape db drain' files them" in note
         assert str(elsewhere) in note

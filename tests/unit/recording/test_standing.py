@@ -46,6 +46,12 @@ def test_what_is_wrong_is_named_once(told, ingest, waited_s, trouble):
     assert now.is_store_up is (ingest is INGEST)
 
 
+def test_an_ingest_that_hangs_is_not_up():
+    now = standing_of(TWO, INGEST, Waiting(entries=1, bytes=1, oldest_us=0), None, 50.0, silent_s=45.0)
+    assert now.troubles == ("the process that files what is in the journal has told nothing for 45 s",)
+    assert (now.is_ingest_up, now.is_store_up) == (False, True)
+
+
 def test_a_process_that_has_ended_counts_but_has_no_trouble_any_more():
     ended = Told(meter=METER, seen=9, dropped=9, trouble="No space left on device", has_ended=True)
     now = standing_of([*TWO, ended], INGEST, None, None, 1.0)
