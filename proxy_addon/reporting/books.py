@@ -80,6 +80,7 @@ def print_ledger(screen: Screen, balances: Sequence[Balance], *, local: bool = F
     Args:
         local: Whether times are local rather than UTC.
     """
+    has_in_flight = any(balance.in_flight for balance in balances)
     table = Table(
         Column("run", is_id=True),
         Column(f"started ({zone((each.books.started_at for each in balances), local=local)})", dropped=6),
@@ -93,6 +94,7 @@ def print_ledger(screen: Screen, balances: Sequence[Balance], *, local: bool = F
         Column("refused", is_right=True, dropped=4),
         Column("dropped", is_right=True),
         Column("waiting", is_right=True),
+        *([Column("in flight", is_right=True)] if has_in_flight else []),
         Column("books"),
     )
     for balance in balances:
@@ -106,6 +108,7 @@ def print_ledger(screen: Screen, balances: Sequence[Balance], *, local: bool = F
             books.engine,
             *(str(number) for number in (books.seen, books.filed, books.late, books.refused, books.dropped)),
             str(balance.waiting),
+            *([str(balance.in_flight)] if has_in_flight else []),
             _verdict(balance),
         )
     screen.print_table(table)

@@ -69,6 +69,10 @@ def test_the_ledger_says_of_each_run_whether_its_books_balance(tape):
     assert "1 missing" in text
     assert text.count("balance") == 2
     assert "killed" in text
+    head, *rows = text.splitlines()
+    place = head.index("in flight") + len("in flight")
+    assert {row[:4]: row[:place].split()[-1] for row in rows if "killed" in row} == {"bbbb": "2"}
+    assert "in flight" not in run("ledger", "--store", tape, "--limit", "1").stdout
     assert len(printed("ledger", "--store", tape, "--limit", "1", code=1)) == 1
 
 
