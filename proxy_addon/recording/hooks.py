@@ -31,7 +31,7 @@ from proxy_addon.files.keys import key_of
 from proxy_addon.journal.entries import Dropped
 from proxy_addon.journal.writing import Done
 from proxy_addon.process import logs, threads
-from proxy_addon.recording import inside, stream
+from proxy_addon.recording import gate, inside, stream
 from proxy_addon.recording.at_rest import AtRest
 from proxy_addon.recording.ending import CLOSE_S, STOP_S, settle
 from proxy_addon.recording.flows import Arrival, address_to_upstream, arrival_of, began_us, exchange_of, upstream_url
@@ -110,7 +110,9 @@ class Tape:
     # Options -----------------------------------------------------------------------------------------------------
 
     def load(self, loader: Loader) -> None:
-        """Declare the options."""
+        """Declare the options; hold connections until `running` has ended well, and all other addons run too."""
+        if not self._is_told:
+            gate.close(lambda: self._ingesting is not None)
         loader.add_option(
             "tape_store", str, DEFAULT_STORE, "The database to record into: sqlite:///FILE or postgresql://…"
         )

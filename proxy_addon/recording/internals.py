@@ -58,7 +58,7 @@ TOUCHED: Mapping[type, tuple[str, ...]] = {
     ),
     Http1Server: ("_handle_event", "read_headers", "state"),
     ErrorCode: ("CANCEL", "CONNECT_FAILED", "GENERIC_CLIENT_ERROR", "GENERIC_SERVER_ERROR", "http_status_code"),
-    Proxyserver: ("connections", "servers"),
+    Proxyserver: ("connections", "is_running", "servers"),
     ConnectionHandler: ("client", "server_event", "transports"),
     ConnectionIO: ("handler", "reader", "writer"),
     ReverseInstance: ("handle_stream", "listen"),

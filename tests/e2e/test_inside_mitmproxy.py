@@ -153,3 +153,15 @@ def test_settings_count_in_mitmproxy_too_and_large_bodies_are_marked_when_they_a
             time.sleep(0.05)
         assert ["error", "content-type-not-json"] in [row[1:3] for row in web.command("tape.check", "@all")[1:]]
         assert "error content-type-not-json" in web.flows()[0]["comment"], "checked again by the same settings"
+
+
+def test_a_device_that_sends_while_mitmdump_starts_waits_until_it_records(sqlite_url, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))  # where mitmproxy's folder is, which it reads last if no option names it
+    with processes.collector(tmp_path) as upstream:
+        command = command_of("mitmdump", tmp_path, upstream.url, sqlite_url, 0)
+        with processes.serving(command[: command.index(f"confdir={tmp_path}") - 1], tmp_path, "listening at") as proxy:
+            assert proxy.ask("POST", "/api/v1/sessions", body(event_dict("sessionStart"))).status == 201
+    output = proxy.process.output
+    assert 0 < output.index("recording into store") < output.index("POST http")
+    assert "error" not in output.lower()
+    assert [each["state"] for each in processes.printed("sessions", "--store", sqlite_url)] == ["open"]

@@ -1,0 +1,46 @@
+"""Keep devices waiting while mitmproxy starts.
+
+Inside mitmdump, mitmproxy and mitmweb, the port is open before the addons have started. They start one after the other, ours
+before those that a request needs, and an error that is logged meanwhile ends the program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from mitmproxy import ctx
+from mitmproxy.connection import Client
+
+from proxy_addon.recording.internals import Proxyserver
+
+
+class Gate:
+    """An addon that holds connections until all addons run. It must be the last one, which starts after all others."""
+
+    name = "sessiontape_gate"
+
+    def __init__(self, may_open: Callable[[], bool]) -> None:
+        """Make a closed gate.
+
+        Args:
+            may_open: Asked once all others have started; if it is false, mitmproxy is about to end.
+        """
+        self._may_open = may_open
+        self._is_open = asyncio.Event()
+
+    def running(self) -> None:
+        """Let everybody in."""
+        if self._may_open():
+            self._is_open.set()
+
+    async def client_connected(self, _: Client) -> None:
+        """Hold a connection until the gate is open."""
+        await self._is_open.wait()
+
+
+def close(may_open: Callable[[], bool]) -> None:
+    """Hold connections until all addons run; do nothing if they do already, as when a changed script is loaded again."""
+    proxyserver = ctx.master.addons.get("proxyserver")
+    if isinstance(proxyserver, Proxyserver) and not proxyserver.is_running:
+        ctx.master.addons.add(Gate(may_open))
