@@ -6,6 +6,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -28,3 +30,11 @@ def test_what_takes_a_minute_is_said_first(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 7, "this Python makes nothing"
     assert done.stderr == f"making {tmp_path / 'made'} with Python 3.13.1 (a minute)\n"
+
+
+def test_git_ignores_a_store_and_all_that_a_recorder_puts_beside_it():
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout of git")
+    names = [f"sessiontape.db{ending}" for ending in ("", "-wal", "-shm", ".journal/ingest.lock")]
+    done = subprocess.run(["git", "check-ignore", *names], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == names
