@@ -7,10 +7,11 @@ import ipaddress
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from proxy_addon.core.news import News
+from proxy_addon.errors import SettingsError
 from proxy_addon.journal.entries import About
 from proxy_addon.process import logs, signals, threads
 from proxy_addon.process.sockets import cannot_listen, in_url
@@ -121,7 +122,7 @@ def _check_address(options: RecordOptions) -> None:
     """Check the listening address now, because mitmproxy's own errors are hard to understand.
 
     Raises:
-        SettingsError: The address cannot be listened on, or the proxy would be its own upstream.
+        SettingsError: The address cannot be listened on, or is that of ``--metrics``; or the proxy would be its own upstream.
     """
     if options.upstream is None:
         return
@@ -134,6 +135,14 @@ def _check_address(options: RecordOptions) -> None:
             probe.bind((address, port))
     except OSError as e:
         raise cannot_listen(host, port, e) from e
+    if options.metrics is not None and port == options.metrics[1] != 0:
+        with suppress(OSError):  # the pages will say that there is no such host
+            metrics = address_of(options.metrics[0])
+            if address == metrics or any(ipaddress.ip_address(each).is_unspecified for each in (address, metrics)):
+                raise SettingsError(
+                    f"--listen and --metrics are the same address, {in_url(host)}:{port}",
+                    hint="name another port with --metrics; port 0 takes a free one",
+                )
 
 
 def _about(options: RecordOptions) -> About:

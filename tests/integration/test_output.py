@@ -147,8 +147,9 @@ def test_the_ready_line_is_on_stdout_once_for_every_upstream(
         ("--listen 192.0.2.1:1", None, ["cannot listen on 192.0.2.1:1: this machine has no address 192.0.2.1"]),
         ("--listen nowhere", None, ["is not an address to listen on: write HOST:PORT"]),
         ("--listen 127.0.0.1:70000", None, ["the highest port is 65535"]),
+        ("--listen :8098 --metrics 8098", None, ["--listen and --metrics are the same address, 0.0.0.0:8098"]),
     ],
-    ids=["HOME", "CA", "unknown option", "own option", "mode", "address", "no address", "port"],
+    ids=["HOME", "CA", "unknown option", "own option", "mode", "address", "no address", "port", "the pages"],
 )
 def test_an_error_at_start_is_one_sentence_and_creates_no_store(
     options: str, home: str | None, says: list[str], tmp_path: Path
