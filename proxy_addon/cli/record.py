@@ -216,11 +216,14 @@ def record(
         def ready(listening: list[Listening]) -> None:
             for address in listening:
                 output.put(f"listening on {address.url} -> {address.upstream}, store {hide_password(store_url)}")
+            public: dict[str, list[str]] = {}
+            for address in listening:
                 if address.is_public:
-                    logger.warning(
-                        f"anyone who can reach {address.url} can use the proxy; --listen 127.0.0.1:PORT restricts it to "
-                        "this machine"
-                    )
+                    public.setdefault(address.restriction, []).append(address.url)
+            for restriction, urls in public.items():
+                logger.warning(
+                    f"anyone who can reach {' or '.join(urls)} can use the proxy; {restriction} restricts it to this machine"
+                )
             if pseudonymise:
                 same = f"those of every recording with the key in {key_file}" if key_file else "of this recording alone"
                 logger.info(f"tokens stand for personal values in what is stored: {same}")

@@ -24,7 +24,7 @@ from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.addons.tlsconfig import TlsConfig
 from mitmproxy.master import Master
 from mitmproxy.options import CONF_BASENAME, Options
-from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
+from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode, Socks5Mode
 
 from proxy_addon.core.wording import suggestion
 from proxy_addon.errors import RecorderError, SettingsError
@@ -64,11 +64,13 @@ class Listening:
     Attributes:
         upstream: The URL of the upstream, or mitmproxy's name of another mode.
         is_public: Whether other machines can reach it.
+        restriction: The option that would restrict it to this machine.
     """
 
     url: str
     upstream: str
     is_public: bool
+    restriction: str
 
 
 class Proxy:
@@ -355,10 +357,16 @@ def _listening(master: Master, options: RecordOptions) -> list[Listening]:
             # One URL, however many addresses the host has. If the upstream speaks https, mitmproxy also listens for
             # HTTP/3, which is not recorded.
             url = f"http://{in_url(options.listen[0])}:{addresses[0][1]}"
-            found.append(Listening(url=url, upstream=str(options.upstream), is_public=is_public))
+            upstream, restriction = str(options.upstream), "--listen 127.0.0.1:PORT"
+            found.append(Listening(url=url, upstream=upstream, is_public=is_public, restriction=restriction))
             continue
         mode = instance.mode
-        scheme = "http" if mode.transport_protocol == "tcp" else mode.type_name
-        urls = [f"{scheme}://{in_url(host)}:{port}" for host, port in addresses] or [mode.full_spec]
-        found += [Listening(url=url, upstream=mode.full_spec, is_public=is_public) for url in urls]
+        scheme = "http" if mode.transport_protocol == "tcp" and not isinstance(mode, Socks5Mode) else mode.type_name
+        # With UDP beside TCP, an address is there twice.
+        urls = [f"{scheme}://{in_url(host)}:{port}" for host, port in dict.fromkeys(addresses)] or [mode.full_spec]
+        what = f"{mode.type_name}:{mode.data}" if mode.data else mode.type_name
+        restriction = f"--mode {what}@127.0.0.1:{addresses[0][1] if addresses else 'PORT'}"
+        found += [
+            Listening(url=url, upstream=mode.full_spec, is_public=is_public, restriction=restriction) for url in urls
+        ]
     return found

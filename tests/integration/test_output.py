@@ -136,6 +136,18 @@ def test_the_ready_line_is_on_stdout_once_for_every_upstream(
     assert recorder.out == [f"listening on {url} -> {upstream.rstrip('/')}, store sqlite:///tape.db"]
 
 
+def test_every_open_mode_is_named_once_with_what_restricts_it(tmp_path: Path) -> None:
+    port = str(free_port())
+    modes = ("--mode", f"socks5@{port}", "--mode", "regular@127.0.0.1:0")
+    with recording(tmp_path, "--store", "sqlite:///tape.db", *modes) as recorder:
+        recorder.line(recorder.out, "-> regular")
+        said = recorder.line(recorder.err, "anyone")
+    opened = [f"socks5://{host}:{port}" for host in ("0.0.0.0", "[::]") if f"//{host}:" in said]  # perhaps without IPv6
+    assert {line.split()[2] for line in recorder.out if "socks5" in line} == set(opened) != set()
+    assert f"can use the proxy; --mode socks5@127.0.0.1:{port} restricts it to this machine" in said
+    assert len([line for line in recorder.err if "anyone" in line]) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "home", "says"),
     [
