@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 
+from proxy_addon.errors import StorageUnavailable
 from storage.patience import PATIENT, Waits
 
 BUSY_TIMEOUT_S = 5.0
@@ -235,9 +236,25 @@ def _is_divisible(db: sqlite3.Connection) -> bool:
     return _value(db, "auto_vacuum") == 2  # incremental
 
 
+def _is_at_rest(path: Path) -> bool:
+    """Whether a file has to be read as one that nobody changes: SQLite can neither find nor create what readers share.
+
+    Raises:
+        StorageUnavailable: The file is not complete without its -wal file.
+    """
+    if os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-shm").exists():
+        return False
+    if has_journal(path):
+        raise StorageUnavailable(
+            f"cannot read {path}: part of it is in {path.name}-wal, and its folder cannot be written",
+            hint="copy both to a folder that can be written",
+        )
+    return path.exists()
+
+
 def _open(path: Path, durable: bool, busy_s: float) -> sqlite3.Connection:
     # mode=rw: opening never creates a file; create_file() does, with the right permissions.
-    uri = f"{path.absolute().as_uri()}?mode=rw"
+    uri = f"{path.absolute().as_uri()}?mode={'ro&immutable=1' if _is_at_rest(path) else 'rw'}"
     db = sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
     try:
         db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
