@@ -183,11 +183,13 @@ def prune(*, older_than: int, yes: bool, store_url: str) -> None:
             if not click.confirm(f"{what}. Continue?", err=True):
                 click.echo("nothing deleted", err=True)
                 return
-        pruned = pruning.Pruned()
+        pruned, is_over = pruning.Pruned(), False
         try:
             for pruned in pruning.prune(store, before):  # noqa: B007  # what was deleted is said also after Ctrl-C
                 pass
+            is_over = True
         finally:
-            exchanges = counted(pruned.exchanges, "exchange")
-            click.echo(f"{counted(pruned.sessions, 'session')} and {exchanges} deleted")
+            if pruned != pruning.Pruned() or is_over:  # otherwise the error says it all
+                exchanges = counted(pruned.exchanges, "exchange")
+                click.echo(f"{counted(pruned.sessions, 'session')} and {exchanges} deleted")
         store.give_back()

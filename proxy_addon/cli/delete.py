@@ -60,11 +60,13 @@ def delete(
             click.echo("nothing deleted", err=True)
             return
     store = Store(store_url)
-    removed = 0
+    removed, is_over = 0, False
     try:
         for begin in range(0, len(ids), _AT_ONCE):
             with store.write() as db:
                 removed += sessions.remove(db, ids[begin : begin + _AT_ONCE])
+        is_over = True
     finally:
         store.close()
-        click.echo(f"{counted(removed, 'session')} deleted")
+        if removed or is_over:  # otherwise the error says it all
+            click.echo(f"{counted(removed, 'session')} deleted")

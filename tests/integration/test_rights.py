@@ -57,3 +57,11 @@ def test_a_store_in_a_folder_that_nobody_can_write_is_read(path):
     with mode_of(path, 0o444), mode_of(path.parent, 0o555):
         _, told = ran(path, "sessions", code=2)
         assert "part of it is in tape.db-wal, and its folder cannot be written\n  copy both to" in told
+
+
+def test_what_cannot_be_deleted_is_not_counted(path):
+    with mode_of(path, 0o400):
+        for command in (("delete", "last", "--yes"), ("db", "prune", "--older-than", "1", "--yes")):
+            said, told = ran(path, *command, code=2)
+            assert said == ""
+            assert "attempt to write a readonly database" in told
