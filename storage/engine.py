@@ -281,14 +281,16 @@ class Store:
         if self.path is None:
             return
         if self._original is None:
-            try:
-                self._original = sqlite.Original(self.path)
-            except FileNotFoundError:
-                raise StorageUnavailable(
-                    f"there is no store at {self.label}",
-                    hint="'sessiontape record' and 'sessiontape db upgrade' create one; --store names another",
-                ) from None
-        found = sqlite.file_id(self.path)
+            with self._opening():
+                try:
+                    self._original = sqlite.Original(self.path)
+                except FileNotFoundError:
+                    raise StorageUnavailable(
+                        f"there is no store at {self.label}",
+                        hint="'sessiontape record' and 'sessiontape db upgrade' create one; --store names another",
+                    ) from None
+        with self._opening():
+            found = sqlite.file_id(self.path)
         if found != self._original.id:
             place = self._original.path()
             what = "removed" if found is None else "replaced by another one"
@@ -299,11 +301,14 @@ class Store:
             )
 
     def _open_file(self) -> None:
-        if self.path is not None and self._original is None and sqlite.is_unfinished(self.path):
-            raise StorageUnavailable(
-                f"{self.label} has an unfinished transaction of another program",
-                hint="let that program finish or undo it, or name another --store",
-            )
+        if self.path is not None and self._original is None:
+            with self._opening():
+                is_unfinished = sqlite.is_unfinished(self.path)
+            if is_unfinished:
+                raise StorageUnavailable(
+                    f"{self.label} has an unfinished transaction of another program",
+                    hint="let that program finish or undo it, or name another --store",
+                )
         try:
             self.require_file()
         except StorageUnavailable:
@@ -328,7 +333,9 @@ class Store:
         try:
             yield
         except (OSError, sqlite3.Error) as e:
-            raise StorageUnavailable(f"cannot open {self.label}: {e}", hint="name another --store") from e
+            reason = (isinstance(e, OSError) and e.strerror) or e
+            hint = "may you read and write there?" if isinstance(e, PermissionError) else "name another --store"
+            raise StorageUnavailable(f"cannot open {self.label}: {reason}", hint=hint) from e
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -99,8 +99,15 @@ def all_of(path: Path | None, label: str) -> list[Path]:
     beside = default(path, label)
     with suppress(OSError):
         noted = [Path(line) for line in (beside / _ELSEWHERE).read_text(encoding="utf-8").splitlines() if line]
-    found = (folder for folder in dict.fromkeys([beside, *noted]) if folder.is_dir())
+    found = (folder for folder in dict.fromkeys([beside, *noted]) if _is_there(folder))
     return [folder for folder in found if is_of(folder, path, label)]
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError:  # it is in a folder that nobody may look into, and so is the store in most cases
+        return False
 
 
 def note_elsewhere(path: Path | None, label: str, folder: Path) -> None:

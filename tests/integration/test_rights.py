@@ -65,3 +65,13 @@ def test_what_cannot_be_deleted_is_not_counted(path):
             said, told = ran(path, *command, code=2)
             assert said == ""
             assert "attempt to write a readonly database" in told
+
+
+def test_a_folder_that_nobody_may_look_into_is_named_as_the_cause(path):
+    with mode_of(path.parent, 0):
+        for command in ("sessions", "ledger"):
+            _, told = ran(path, command, code=2)
+            assert (
+                told
+                == f"sessiontape: cannot open sqlite:///{path}: Permission denied\n  may you read and write there?\n"
+            )
