@@ -17,7 +17,7 @@ from proxy_addon.cli.filters import all_options, filter_options, require_any, re
 from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import config_option, given, local_option, store_option
 from proxy_addon.cli.output import while_read
-from proxy_addon.reporting.words import counted
+from proxy_addon.core.wording import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

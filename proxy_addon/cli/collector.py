@@ -12,9 +12,8 @@ import click
 from proxy_addon.cli.options import LISTEN, LISTEN_HELP, SPEED, config_option, store_option
 from proxy_addon.cli.playbacks import attempts
 from proxy_addon.core.replays.pacing import Speed
-from proxy_addon.core.wording import visible
+from proxy_addon.core.wording import counted, visible
 from proxy_addon.process.lines import Lines
-from proxy_addon.reporting.words import counted
 
 
 @click.command()

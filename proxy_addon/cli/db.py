@@ -117,10 +117,10 @@ def drain(*, journal: Path | None, store_url: str) -> None:
     Exit code: 2 if something still waits, or the store refused it.
     """
     # Imported here because --help must not wait for the database.
+    from proxy_addon.core.wording import counted  # noqa: PLC0415
     from proxy_addon.errors import SettingsError  # noqa: PLC0415
     from proxy_addon.ingest.draining import drain as drained  # noqa: PLC0415
     from proxy_addon.journal import folders  # noqa: PLC0415
-    from proxy_addon.reporting.words import counted  # noqa: PLC0415
     from storage.engine import check_url, hide_password, sqlite_path  # noqa: PLC0415
 
     check_url(store_url)
@@ -168,7 +168,7 @@ def prune(*, older_than: int, yes: bool, store_url: str) -> None:
     long for it.
     """
     # Imported here because --help must not wait for the database.
-    from proxy_addon.reporting.words import counted  # noqa: PLC0415
+    from proxy_addon.core.wording import counted  # noqa: PLC0415
     from storage import pruning, revision  # noqa: PLC0415
     from storage.engine import Store  # noqa: PLC0415
 

@@ -35,7 +35,7 @@ def delete(
     sessions are kept.
     """
     # Imported here because --help must not wait for the database.
-    from proxy_addon.reporting.words import counted  # noqa: PLC0415
+    from proxy_addon.core.wording import counted  # noqa: PLC0415
     from storage import sessions  # noqa: PLC0415
     from storage.engine import Store  # noqa: PLC0415
 

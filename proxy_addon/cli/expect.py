@@ -12,8 +12,8 @@ from proxy_addon import __version__
 from proxy_addon.cli import sources
 from proxy_addon.cli.options import config_option, given, store_option, token_options
 from proxy_addon.core.fixtures.held import HeldSession
+from proxy_addon.core.wording import counted
 from proxy_addon.errors import SettingsError
-from proxy_addon.reporting.words import counted
 
 
 @click.command()

@@ -23,8 +23,8 @@ from proxy_addon.cli.options import config_option, json_option, store_option, to
 from proxy_addon.cli.output import while_read
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.sessions import Session
+from proxy_addon.core.wording import counted
 from proxy_addon.errors import ProtocolError, SettingsError
-from proxy_addon.reporting.words import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -29,9 +29,9 @@ import click
 from proxy_addon.cli.options import given
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.sessions import SessionState
+from proxy_addon.core.wording import counted
 from proxy_addon.errors import NotFound
 from proxy_addon.files.sessions import is_file_name
-from proxy_addon.reporting.words import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

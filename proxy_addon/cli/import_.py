@@ -16,9 +16,8 @@ from proxy_addon import __version__
 from proxy_addon.cli.options import config_option, json_option, store_option
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.fixtures.captures import Capture, Tally
-from proxy_addon.core.wording import visible
+from proxy_addon.core.wording import counted, visible
 from proxy_addon.errors import SessiontapeError, SettingsError
-from proxy_addon.reporting.words import counted
 
 if TYPE_CHECKING:
     from proxy_addon.core.judging.policy import Policy

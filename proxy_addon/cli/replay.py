@@ -24,9 +24,9 @@ from proxy_addon.core.replays.pacing import Speed
 from proxy_addon.core.replays.runs import PROFILE, ReplayRun, RunChange, RunSummary, SessionRun, StepOutcome, Unsent
 from proxy_addon.core.replays.timestamps import Timestamps
 from proxy_addon.core.urls import ServerUrl, parse_server_url
-from proxy_addon.core.wording import visible
+from proxy_addon.core.wording import counted, visible
 from proxy_addon.errors import ReplayError, StorageError
-from proxy_addon.reporting.words import change_line, counted
+from proxy_addon.reporting.words import change_line
 
 if TYPE_CHECKING:
     from proxy_addon.core.replays.plans import SessionPlan

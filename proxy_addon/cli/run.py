@@ -18,10 +18,9 @@ from proxy_addon.cli.check import FAIL_ON
 from proxy_addon.cli.options import SERVER_URL, config_option
 from proxy_addon.cli.playbacks import attempts
 from proxy_addon.core.urls import ServerUrl
-from proxy_addon.core.wording import visible
+from proxy_addon.core.wording import counted, visible
 from proxy_addon.errors import SettingsError
 from proxy_addon.process import children
-from proxy_addon.reporting.words import counted
 from storage import DEFAULT_STORE
 
 if TYPE_CHECKING:

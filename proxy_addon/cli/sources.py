@@ -10,10 +10,9 @@ import click
 from proxy_addon.cli.opening import reading
 from proxy_addon.core.fixtures.captures import Capture, Tally
 from proxy_addon.core.fixtures.held import HeldSession
-from proxy_addon.core.wording import visible
+from proxy_addon.core.wording import counted, visible
 from proxy_addon.errors import SettingsError
 from proxy_addon.files import sessions as names
-from proxy_addon.reporting.words import counted
 
 if TYPE_CHECKING:
     from proxy_addon.files.captures import Form

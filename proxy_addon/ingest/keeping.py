@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from proxy_addon.core.wording import counted
 from proxy_addon.errors import StorageUnavailable
 from proxy_addon.process import logs
 from storage import pruning
@@ -69,6 +70,7 @@ class Keeping:
             self._done, self._under_way = deleted, under_way
             return True
         if self._done != Pruned():
-            logger.info(f"deleted as too old: {self._done.sessions} sessions, {self._done.exchanges} exchanges")
+            gone, exchanges = counted(self._done.sessions, "session"), counted(self._done.exchanges, "exchange")
+            logger.info(f"deleted as too old: {gone}, {exchanges}")
             self._gives_back = True
         return self._gives_back

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from proxy_addon.core.wording import counted
 from proxy_addon.journal.writing import Counts
 from proxy_addon.process import logs
 from proxy_addon.recording.ingesting import Filed
@@ -35,11 +36,11 @@ def settle(counts: Counts, filed: Filed, folder: Path) -> bool:
     if filed.waiting:
         because = f" because {filed.reason}" if filed.reason else ""
         logger.error(
-            f"{filed.waiting} exchanges wait in {folder}{because}; the next recording into this store files them, or "
+            f"{counted(filed.waiting, 'exchange')} {'waits' if filed.waiting == 1 else 'wait'} in {folder}{because}; the next recording into this store files them, or "
             "'sessiontape db drain'"
         )
-    judging = f"; judging failed {filed.failures} times" if filed.failures else ""
+    judging = f"; judging failed {counted(filed.failures, 'time')}" if filed.failures else ""
     is_complete = not filed.waiting and not lost
     level = logging.INFO if is_complete and not filed.failures else logging.WARNING
-    logger.log(level, f"{stored} exchanges stored, {lost} lost{judging}")
+    logger.log(level, f"{counted(stored, 'exchange')} stored, {lost} lost{judging}")
     return is_complete

@@ -8,10 +8,11 @@ from rich.text import Text
 
 from proxy_addon.core.books import Balance, Books, Loss, Stand
 from proxy_addon.core.jsonforms import iso
+from proxy_addon.core.wording import counted
 from proxy_addon.reporting.columns import Column, Table
 from proxy_addon.reporting.documents import Document
 from proxy_addon.reporting.terminal import Screen, printable
-from proxy_addon.reporting.words import counted, moment, precise_moment, zone
+from proxy_addon.reporting.words import moment, precise_moment, zone
 
 _STYLES = {Stand.RUNNING: "cyan", Stand.ENDED: "green", Stand.KILLED: "yellow"}
 _COUNTS = ("seen", "journaled", "filed", "late", "refused", "dropped")

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.folding import in_order
+from proxy_addon.core.wording import counted
 from proxy_addon.reporting.documents import finding_document, holes_document
 from proxy_addon.reporting.findings import print_findings
 from proxy_addon.reporting.github import GitHubReport
@@ -17,7 +18,7 @@ from proxy_addon.reporting.judged import Report, Subject
 from proxy_addon.reporting.junit import JUnitReport
 from proxy_addon.reporting.sarif import SarifReport
 from proxy_addon.reporting.terminal import Screen, console, printable, session_heading
-from proxy_addon.reporting.words import counted, not_applied
+from proxy_addon.reporting.words import not_applied
 
 _FOR_MACHINES: dict[str, Callable[[Callable[[str], object], int | None], Report]] = {
     "json": lambda write, _threshold: JsonReport(write),

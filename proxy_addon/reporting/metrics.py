@@ -10,7 +10,8 @@ from typing import Any
 from proxy_addon.core.audits.metrics import MARKERS, Metrics, Values
 from proxy_addon.core.audits.ordering import Lost
 from proxy_addon.core.findings import MOST_PLACES
-from proxy_addon.reporting.words import counted, duration
+from proxy_addon.core.wording import counted
+from proxy_addon.reporting.words import duration
 
 _READINGS = {
     "ad-break-needs-end": "if an ad break without adBreakComplete does not count",

@@ -18,9 +18,9 @@ from proxy_addon.core.folding import place_of
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.news import Ended, Found, News, Started
 from proxy_addon.core.sessions import Session
-from proxy_addon.core.wording import visible
+from proxy_addon.core.wording import counted, visible
 from proxy_addon.reporting.documents import Document, finding_document
-from proxy_addon.reporting.words import counted, duration
+from proxy_addon.reporting.words import duration
 
 MOST = 10_000
 """For how many sessions it is remembered which rules were printed."""

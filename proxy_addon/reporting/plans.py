@@ -14,10 +14,11 @@ from proxy_addon.core.jsonforms import body_document
 from proxy_addon.core.replays.plans import PlannedStep, SessionPlan
 from proxy_addon.core.replays.runs import RunChange
 from proxy_addon.core.replays.sending import SendingOptions
+from proxy_addon.core.wording import counted
 from proxy_addon.reporting.columns import Column, Table
 from proxy_addon.reporting.documents import Document, difference_document, json_list
 from proxy_addon.reporting.terminal import Screen, printable
-from proxy_addon.reporting.words import change_line, counted, difference_line, places
+from proxy_addon.reporting.words import change_line, difference_line, places
 
 PLACEHOLDER = "{session}"
 """Stands in paths for the ID that the target will give."""

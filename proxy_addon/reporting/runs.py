@@ -9,18 +9,10 @@ from rich.text import Text
 
 from proxy_addon.core.replays.comparing import untold
 from proxy_addon.core.replays.runs import Difference, RunSummary, SessionRun, Step, StepOutcome, Totals, count
+from proxy_addon.core.wording import counted
 from proxy_addon.reporting.columns import Column, Table
 from proxy_addon.reporting.terminal import OUTCOME_STYLES, Screen, coloured, printable
-from proxy_addon.reporting.words import (
-    change_line,
-    change_name,
-    counted,
-    difference_line,
-    milliseconds,
-    moment,
-    places,
-    zone,
-)
+from proxy_addon.reporting.words import change_line, change_name, difference_line, milliseconds, moment, places, zone
 
 LISTED = 50
 """How many sessions, and how many different or failed steps, are listed at most."""

@@ -22,23 +22,13 @@ from proxy_addon.core.exchange import BodyState, Exchange, Whole
 from proxy_addon.core.findings import Finding, Holes, Judgement, Verdict, element_of
 from proxy_addon.core.routes import TRACKING, Operation
 from proxy_addon.core.sessions import AsOf, FindingCounts, Session
-from proxy_addon.core.wording import visible
+from proxy_addon.core.wording import counted, visible
 from proxy_addon.reporting.columns import Column, Table
 from proxy_addon.reporting.findings import print_findings
 from proxy_addon.reporting.judged import Moment, moment_of, place_in
 from proxy_addon.reporting.metrics import metrics_facts
 from proxy_addon.reporting.terminal import STATE_STYLES, Screen, answer, printable
-from proxy_addon.reporting.words import (
-    NOT_JUDGED,
-    clock,
-    counted,
-    duration,
-    finding_counts,
-    moment,
-    not_applied,
-    took_ms,
-    zone,
-)
+from proxy_addon.reporting.words import NOT_JUDGED, clock, duration, finding_counts, moment, not_applied, took_ms, zone
 
 _STYLES = (
     (("session",), "bold cyan"),

@@ -14,11 +14,10 @@ from rich.text import Text
 
 from proxy_addon.core.expectations.comparison import Comparison, Difference, Kind, Row
 from proxy_addon.core.expectations.tracked import Tracked
-from proxy_addon.core.wording import visible
+from proxy_addon.core.wording import counted, visible
 from proxy_addon.reporting.columns import cut, wrapped
 from proxy_addon.reporting.github import annotation
 from proxy_addon.reporting.junit import SUITE_END, Problem, case, suite_begin
-from proxy_addon.reporting.words import counted
 
 WIDTH = 80
 _MOST = 10

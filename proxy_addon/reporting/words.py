@@ -1,7 +1,5 @@
 """Small texts that tables, timelines and pages share.
 
->>> counted(1, "session"), counted(2, "session")
-('1 session', '2 sessions')
 >>> duration(75), duration(3675), clock(-75.25)
 ('1:15', '1:01:15', '-1:15.250')
 >>> milliseconds(1.25), milliseconds(None)
@@ -19,15 +17,10 @@ from proxy_addon.core.findings import Holes
 from proxy_addon.core.replays.altered import told
 from proxy_addon.core.replays.runs import Difference, RunChange
 from proxy_addon.core.sessions import FindingCounts
-from proxy_addon.core.wording import ascii_safe
+from proxy_addon.core.wording import ascii_safe, counted
 
 ID_SHOWN = 12
 """How many characters of a long ID are shown."""
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Return a number with its noun, in the plural unless the number is 1; by default the plural ends in s."""
-    return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
 
 
 def duration(seconds: float) -> str:

@@ -11,12 +11,12 @@ from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.files import judge_held
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.sessions import AsOf
+from proxy_addon.core.wording import counted
 from proxy_addon.errors import SettingsError
 from proxy_addon.files.settings import check_selection
 from proxy_addon.reporting.findings import print_findings
 from proxy_addon.reporting.judged import Subject, moment_of
 from proxy_addon.reporting.terminal import Screen, session_heading
-from proxy_addon.reporting.words import counted
 
 
 def complaint(

@@ -31,11 +31,10 @@ from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.sessions import FindingCounts, SessionState
-from proxy_addon.core.wording import quoted, suggestion, visible
+from proxy_addon.core.wording import counted, quoted, suggestion, visible
 from proxy_addon.errors import ProtocolError, SessiontapeError
 from proxy_addon.process import logs
 from proxy_addon.reporting.documents import exchange_document, finding_document, session_document
-from proxy_addon.reporting.words import counted
 from proxy_addon.testing.openapi import document
 from proxy_addon.testing.verdicts import Judged
 

@@ -622,7 +622,7 @@ def test_what_is_older_than_it_is_kept_is_deleted_when_nothing_is_to_be_filed(fi
         while keeping.delete_some(store):
             pass
     assert stored(store) == []
-    assert [line for line in caplog.messages if "too old" in line] == ["deleted as too old: 1 sessions, 6 exchanges"]
+    assert [line for line in caplog.messages if "too old" in line] == ["deleted as too old: 1 session, 6 exchanges"]
 
 
 @pytest.mark.parametrize("store", ["postgresql"], indirect=True)

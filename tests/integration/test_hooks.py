@@ -204,7 +204,7 @@ async def test_what_is_in_flight_at_the_end_is_stored_without_an_answer(store, m
             tape.requestheaders(flow())
     assert [(each.outcome, each.reason) for each in stored(store)] == [(Outcome.INTERRUPTED, stream.STOPPED)]
     assert "requests that have no answer yet: 1" in caplog.text
-    assert "1 exchanges stored, 0 lost" in caplog.text
+    assert "1 exchange stored, 0 lost" in caplog.text
 
 
 async def test_what_cannot_be_converted_is_counted_as_lost_and_the_traffic_goes_on(store, monkeypatch, caplog):

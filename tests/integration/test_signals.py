@@ -97,7 +97,7 @@ main()
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=2 * WITHIN_S, check=False, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert "1 exchanges stored, 0 lost" in done.stdout + done.stderr
+    assert "1 exchange stored, 0 lost" in done.stdout + done.stderr
 
 
 def test_a_signal_during_a_finalizer_is_not_lost() -> None:

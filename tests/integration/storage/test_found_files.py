@@ -155,7 +155,7 @@ class TestGone:
             assert f"the file of {sqlite_url} was {what}" in told
             if how != "replaced":
                 assert "3 exchanges wait in " in told
-                assert "1 exchanges stored, 0 lost" in told
+                assert "1 exchange stored, 0 lost" in told
                 if how == "moved":
                     elsewhere.rename(path)
                 with processes.recorder(tmp_path, upstream.url, sqlite_url):
@@ -173,7 +173,7 @@ class TestGone:
             assert len(printed("sessions", "--store", sqlite_url)) == 1
             path.rename(tmp_path / "old.db")
         assert f"was moved to {tmp_path / 'old.db'}" in proxy.process.output
-        assert "1 exchanges stored, 0 lost" in proxy.process.output
+        assert "1 exchange stored, 0 lost" in proxy.process.output
         assert len(printed("sessions", "--store", f"sqlite:///{tmp_path / 'old.db'}")) == 1
 
     @pytest.mark.skipif(sys.platform != "linux", reason="only there an inode is used again soon")
