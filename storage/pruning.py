@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, exists, select, tuple_
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, tuple_
 
 from storage import sessions
 from storage.engine import Store
@@ -51,6 +51,14 @@ def prune(store: Store, before: datetime, *, keep_going: Callable[[], bool] = la
                 yield done
 
 
+def count(db: Connection, before: datetime) -> Pruned:
+    """Return how much `prune` would delete."""
+    whole = select(func.count(), func.coalesce(func.sum(SessionRow.exchanges), 0))
+    number, in_them = db.execute(whole.where(SessionRow.started_at < before, SessionRow.last_event_at < before)).one()
+    outside = db.execute(select(func.count()).select_from(ExchangeRow).where(*_is_outside(before))).scalar_one()
+    return Pruned(sessions=number, exchanges=in_them + outside)
+
+
 class _Sessions:
     """Deletes sessions in the order in which they began, and passes over those that went on."""
 
@@ -79,9 +87,13 @@ class _Sessions:
 
 
 def _outside(db: Connection, before: datetime) -> Pruned | None:
-    old = select(ExchangeRow.id).where(ExchangeRow.session.is_(None), ExchangeRow.received_at < before).limit(AT_ONCE)
+    old = select(ExchangeRow.id).where(*_is_outside(before)).limit(AT_ONCE)
     gone = db.execute(delete(ExchangeRow).where(ExchangeRow.id.in_(old))).rowcount
     return Pruned(exchanges=gone) if gone else None
+
+
+def _is_outside(before: datetime) -> tuple[ColumnElement[bool], ...]:
+    return ExchangeRow.session.is_(None), ExchangeRow.received_at < before
 
 
 def _losses(db: Connection, before: datetime) -> Pruned | None:

@@ -176,8 +176,12 @@ def prune(*, older_than: int, yes: bool, store_url: str) -> None:
     with closing(Store(store_url)) as store:
         with store.read() as connection:
             revision.require(connection, store)
+            old = pruning.Pruned() if yes else pruning.count(connection, before)
         if not yes:
-            what = f"{store.label}: everything recorded before {before:%Y-%m-%d %H:%M} UTC would be deleted"
+            what = (
+                f"{store.label}: everything recorded before {before:%Y-%m-%d %H:%M} UTC would be deleted, "
+                f"{counted(old.sessions, 'session')} and {counted(old.exchanges, 'exchange')}"
+            )
             if not sys.stdin.isatty():
                 raise click.UsageError(f"{what}; stdin is not a terminal to ask at, so add --yes")
             if not click.confirm(f"{what}. Continue?", err=True):
