@@ -166,7 +166,7 @@ def _tested(a: str, b: str, store_url: str, format_name: str, asked: _Asked) -> 
     from proxy_addon.core.expectations.tracking import compare_tracking  # noqa: PLC0415
     from proxy_addon.files.sessions import path_in  # noqa: PLC0415
     from proxy_addon.reporting import tracking  # noqa: PLC0415
-    from proxy_addon.reporting.terminal import print_json  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console, print_json  # noqa: PLC0415
 
     expected, actual = (sources.held_anywhere(name, store_url) for name in (a, b))
     compare = Compare.parsed(expected.compare, a, asked.personal).with_rules(asked.ignore, "--ignore")
@@ -181,7 +181,8 @@ def _tested(a: str, b: str, store_url: str, format_name: str, asked: _Asked) -> 
         elif format_name == "github":
             sys.stdout.write(tracking.annotation_lines(comparison, expected=path_in(a), actual=b))
         else:
-            click.echo(tracking.text(comparison, expected=a, actual=b))
+            is_wrapped = console().room is not None
+            click.echo(tracking.text(comparison, expected=a, actual=b, is_wrapped=is_wrapped))
     return 0 if comparison.is_same else 1
 
 

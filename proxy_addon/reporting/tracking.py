@@ -1,7 +1,7 @@
 """Two sessions compared as tracking: as text for people, as JSON, as a JUnit suite, and as GitHub annotations.
 
 The text shows, for each difference, the events around it side by side and the lines that differ, as in ``git diff``: ``-``
-is what was expected, ``+`` what there is. Its lines fit into `WIDTH` cells.
+is what was expected, ``+`` what there is. Its lines fit into `WIDTH` cells, unless sentences are to stay whole.
 """
 
 from __future__ import annotations
@@ -29,34 +29,35 @@ _MOST_ROWS = 6
 _SIDE = (WIDTH - 6) // 2
 
 
-def text(comparison: Comparison, *, expected: str = "expected", actual: str = "actual") -> str:
+def text(comparison: Comparison, *, expected: str = "expected", actual: str = "actual", is_wrapped: bool = True) -> str:
     """Return the result as lines for people.
 
     Args:
         expected: Name of the expectation.
         actual: Name of the session that was compared with it.
+        is_wrapped: Whether sentences are broken into lines; otherwise each is a line, for those who search for it.
     """
-    return "\n".join(_lines(comparison, visible(expected), visible(actual)))
+    return "\n".join(_lines(comparison, visible(expected), visible(actual), WIDTH if is_wrapped else None))
 
 
-def _lines(comparison: Comparison, expected: str, actual: str) -> Iterator[str]:
+def _lines(comparison: Comparison, expected: str, actual: str, width: int | None) -> Iterator[str]:
     rows = comparison.rows
     compared = counted(sum(row.expected is not None for row in rows), "expected event")
     if comparison.is_same:
-        yield from _wrapped(f"same tracking: {actual} reports what {expected} expects ({compared})")
+        yield from _wrapped(f"same tracking: {actual} reports what {expected} expects ({compared})", width)
     else:
         differences = counted(len(comparison.differences), "difference")
-        yield from _wrapped(f"not the same tracking: {differences} between {expected} and {actual} ({compared})")
+        yield from _wrapped(f"not the same tracking: {differences} between {expected} and {actual} ({compared})", width)
     for number, difference in enumerate(comparison.differences[:_MOST], 1):
         yield ""
-        yield from _wrapped(f"{number}. {difference.message}", hanging=3)
+        yield from _wrapped(f"{number}. {difference.message}", width, hanging=3)
         yield from _excerpt(rows, difference)
     if len(comparison.differences) > _MOST:
         yield ""
         yield f"and {len(comparison.differences) - _MOST} more"
     for remark in comparison.remarks:
         yield ""
-        yield from _wrapped(f"note: {visible(remark)}", hanging=2)
+        yield from _wrapped(f"note: {visible(remark)}", width, hanging=2)
 
 
 def _excerpt(rows: Sequence[Row], difference: Difference) -> Iterator[str]:
@@ -133,8 +134,8 @@ def _cut(line: str, room: int) -> str:
     return cut(Text(line), room).plain
 
 
-def _wrapped(line: str, hanging: int = 0) -> Iterator[str]:
-    return (each.plain for each in wrapped(Text(line), WIDTH, hanging))
+def _wrapped(line: str, width: int | None, hanging: int = 0) -> Iterator[str]:
+    return (each.plain for each in wrapped(Text(line), width, hanging))
 
 
 def document(comparison: Comparison, *, expected: str, actual: str) -> dict[str, Any]:

@@ -82,7 +82,8 @@ def print_trial(screen: Screen, trial: Trial) -> None:
         if comparison is None:
             screen.print(visible(_missing(name)), soft_wrap=True, markup=False)
         else:
-            told = tracking.text(comparison, expected=name, actual=comparison.actual.session.id)
+            actual = comparison.actual.session.id
+            told = tracking.text(comparison, expected=name, actual=actual, is_wrapped=screen.room is not None)
             screen.print(told, soft_wrap=True, markup=False)
     for session in trial.unexpected:
         screen.print(visible(_unexpected(session)), soft_wrap=True, markup=False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests import builders
+from tests import builders, processes
 from tests.builders import OTHER_SESSION_ID, SESSION_ID
 from tests.integration.test_replay import fill
 from tests.processes import printed, run
@@ -60,7 +61,12 @@ def test_a_session_is_written_as_an_expectation_and_tested_with_it(tape, tmp_pat
     done = run(*test)
     assert done.returncode == 1
     assert f"1. {told}\n" in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 80
+    verdict, *lines = done.stdout.splitlines()
+    assert re.fullmatch(r"not the same tracking: .* \(3 expected events\)", verdict), (
+        "whole, for those who search for it"
+    )
+    assert max(map(len, lines)) <= 80
+    assert max(map(len, processes.on_terminal(*test, columns=100, code=1))) <= 80
     document = printed(*test, "--json", code=1)
     assert [(each["event_type"], each["place"], each["message"]) for each in document["differences"]] == [
         ("sessionStart", "params/media.channel", told)
