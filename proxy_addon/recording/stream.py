@@ -82,8 +82,8 @@ def was_reset(error: str) -> bool:
 
 
 def own_answer(status: int, message: str) -> http.Response:
-    """Return an answer that the proxy gives in upstream's place."""
-    body = json.dumps({"message": message}).encode()
+    """Return an answer that the proxy gives in upstream's place, and that says so."""
+    body = json.dumps({"message": f"sessiontape: {message}"}).encode()
     headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body)), *_CORS]
     return http.Response.make(status, body, http.Headers(headers))
 
@@ -314,7 +314,7 @@ class TapeStream(HttpStream):
             status = 508
         status = _STATUS.get(self.flow.metadata.get(_OUTCOME, ""), status)
         self._refused = True
-        answer = own_answer(status, f"sessiontape: {error.message}")
+        answer = own_answer(status, error.message)
         body = b"" if self.flow.request.method == "HEAD" else answer.raw_content or b""
         client = self.context.client
         yield SendHttp(ResponseHeaders(self.stream_id, answer, end_stream=not body), client)

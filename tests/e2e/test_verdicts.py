@@ -216,7 +216,7 @@ def test_an_invalid_request_is_refused_and_upstream_never_sees_it(store_url, tmp
         assert [each["status"] for each in upstream.received()] == [201, 204, 204]
     assert refused.status == 400
     assert json.loads(refused.body) == {
-        "message": "analytics.trackingServer is missing; sessionStart needs it at /params (param-missing)"
+        "message": "sessiontape: analytics.trackingServer is missing; sessionStart needs it at /params (param-missing)"
     }
     for name, value in (
         ("Access-Control-Allow-Origin", "*"),
@@ -240,7 +240,9 @@ def test_mitmdump_refuses_as_well(sqlite_url, tmp_path):
         processes.collector(tmp_path) as upstream,
         processes.mitmdump(tmp_path, upstream.url, sqlite_url, "--set", "tape_reject_invalid=true") as proxy,
     ):
-        assert proxy.ask("POST", "/api/v1/sessions", b"{}").status == 400
+        refused = proxy.ask("POST", "/api/v1/sessions", b"{}")
+        assert refused.status == 400
+        assert json.loads(refused.body)["message"].startswith("sessiontape: ")
         assert upstream.received() == []
 
 
@@ -346,7 +348,7 @@ def test_a_page_in_a_browser_reads_why_its_start_was_refused(sqlite_url, tmp_pat
         pages.shutdown()
     told = re.search(r'<pre id="told">(.*?)</pre>', done.stdout, re.DOTALL)
     assert told is not None, done.stderr
-    assert told[1] == "400 eventType is missing (event-type-missing)"
+    assert told[1] == "400 sessiontape: eventType is missing (event-type-missing)"
 
 
 # Schemas -------------------------------------------------------------------------------------------------------------

@@ -280,7 +280,7 @@ def test_what_is_judged_first_goes_on_or_is_refused(refusal):
         if refusal is None:
             assert player.until(b"ok") == CREATED
         else:
-            assert json.loads(player.until(b"}").partition(b"\r\n\r\n")[2]) == {"message": refusal}
+            assert json.loads(player.until(b"}").partition(b"\r\n\r\n")[2]) == {"message": f"sessiontape: {refusal}"}
             assert not server.peers
         recorder.kept.wait_for(1)
 

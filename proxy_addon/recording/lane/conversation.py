@@ -134,8 +134,8 @@ _USELESS_END = b"0\r\n\r\n"
 
 
 def own_answer(status: int, message: str, *, closes: bool, to_head: bool = False) -> bytes:
-    """Return an answer in upstream's place, which a page in a browser may read."""
-    body = json.dumps({"message": message}).encode()
+    """Return an answer in upstream's place, which says so, and which a page in a browser may read."""
+    body = json.dumps({"message": f"sessiontape: {message}"}).encode()
     return b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%b%b\r\n%b" % (
         status,
         _REASONS[status],
@@ -822,7 +822,7 @@ class Conversation:
             exchange.held.append(
                 own_answer(
                     status,
-                    reason if status == 400 and exchange.is_whole else f"sessiontape: {reason}",
+                    reason,
                     closes=exchange.ends or self._is_draining,
                     to_head=exchange.head.line.method == b"HEAD",
                 )
@@ -920,7 +920,7 @@ class Conversation:
             )
             self._token += 1
             actions.append(Record(entry, self._token, waits=False))
-        actions.append(ToDevice(own_answer(error.status, f"sessiontape: {error}", closes=True)))
+        actions.append(ToDevice(own_answer(error.status, str(error), closes=True)))
         self._linger(now_us, actions)
 
     def _linger(self, now_us: int, actions: list[Action]) -> None:

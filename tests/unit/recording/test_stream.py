@@ -19,7 +19,7 @@ from proxy_addon.recording.stream import TapeStream, outcome, own_answer, went_u
 def test_an_answer_of_our_own_can_be_read_by_a_page():
     answer = own_answer(504, "too late: \ud83c")
     assert answer.status_code == 504
-    assert json.loads(answer.content or b"") == {"message": "too late: \ud83c"}
+    assert json.loads(answer.content or b"") == {"message": "sessiontape: too late: \ud83c"}
     assert [(name, answer.headers[name]) for name, _ in CORS] == list(CORS)
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["content-length"] == str(len(answer.content or b""))

@@ -544,10 +544,10 @@ def test_a_request_is_judged_before_upstream_sees_it():
         assert lane.upstream == request.replace(b"device:1", b"upstream")
         assert lane.answers(OK).commit().device == OK
     refused = Lane(settings(judges=True))
-    refused.refusal = "sessiontape: no event"
+    refused.refusal = "no event"
     refused.sends(PING)
     assert (refused.upstreams, refused.statuses, message(refused)) == ([], [400], "sessiontape: no event")
-    assert (refused.outcomes, refused.recorded[0].reason) == (["rejected"], "sessiontape: no event")
+    assert (refused.outcomes, refused.recorded[0].reason) == (["rejected"], "no event")
     refused.sends(PLAIN).answers(OK)
     assert refused.statuses == [400, 200]
 
@@ -630,4 +630,4 @@ def test_an_exchange_costs_few_actions():
 
 def test_our_own_answer_to_head_has_no_body():
     assert own_answer(502, "x", closes=False, to_head=True).endswith(b"\r\n\r\n")
-    assert b"Content-Length: 16" in own_answer(502, "x", closes=False, to_head=True)
+    assert b"Content-Length: 29" in own_answer(502, "x", closes=False, to_head=True)
