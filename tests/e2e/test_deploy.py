@@ -116,3 +116,16 @@ def test_the_constraints_of_the_image_are_the_versions_of_the_lock(tmp_path):
     )
     assert [line.partition(" ;")[0].strip() for line in made if line and not line.startswith("#")] == locked
     assert len(locked) > 30
+
+
+def test_a_backup_made_as_the_pages_say_is_its_owners_alone(migrated_file, tmp_path, monkeypatch):
+    if shutil.which("sqlite3") is None:
+        pytest.skip("there is no sqlite3 command here")
+    monkeypatch.chdir(tmp_path)
+    for page in ("deploy.md", "store.md"):
+        (command,) = re.findall(r"`([^`]*\.backup [^`]*)`", (ROOT / "docs" / page).read_text(encoding="utf-8"))
+        command = command.replace("/var/lib/sessiontape/", "").replace("/backup/tape.db", "copy.db")
+        shutil.copy(migrated_file, "tape.db")
+        subprocess.run(command, shell=True, check=True)
+        assert Path("copy.db").stat().st_mode & 0o777 == 0o600, page
+        Path("copy.db").unlink()
