@@ -28,6 +28,8 @@ from proxy_addon.recording.meters import BOUNDS_S, Meter, Standing
 Look = Callable[[], Awaitable[tuple[Meter, Standing]]]
 """Returns how the recorder stands now."""
 
+_BY_INGEST = ", of all recorders that share the journal, since ingest began"
+"""Of what counts ingest knows; it also files what earlier recorders have left."""
 _HEAD_BYTES, _PATIENCE_S, _AT_ONCE = 8192, 5.0, 32
 """How long a request may be, how long it may take, and how many are answered at once."""
 
@@ -58,12 +60,12 @@ class _Page(Collector):
         for name, text, number in (
             ("seen", "Exchanges that came in, those in flight included.", now.seen),
             ("journaled", "Exchanges that were written to the journal.", now.journaled),
-            ("filed", "Exchanges that are in the store.", now.filed),
-            ("refused", "Exchanges that the store would not take; they were set aside.", now.refused),
+            ("filed", f"Exchanges that were stored{_BY_INGEST}.", now.filed),
+            ("refused", f"Exchanges that the store would not take, and that were set aside{_BY_INGEST}.", now.refused),
             ("dropped", "Exchanges that could not be journaled.", now.dropped),
         ):
             yield CounterMetricFamily(f"sessiontape_{name}", text, value=number)
-        found = CounterMetricFamily("sessiontape_findings", "Findings, by severity.", labels=("severity",))
+        found = CounterMetricFamily("sessiontape_findings", f"Findings{_BY_INGEST}, by severity.", labels=("severity",))
         for severity in ("error", "warning", "info"):
             found.add_metric((severity,), now.findings.get(severity, 0))
         yield found

@@ -176,6 +176,10 @@ def test_a_recorder_serves_what_it_did_and_what_is_wrong(tmp_path, sqlite_url):
             "sessiontape_added_latency_seconds_count 2.0",
             "sessiontape_seen_total 2.0",
             "sessiontape_journaled_total 2.0",
+            (
+                "# HELP sessiontape_filed_total Exchanges that were stored, of all recorders that share the journal, since ingest "
+                "began."
+            ),
             "sessiontape_filed_total 2.0",
             "sessiontape_store_up 1.0",
         ):
