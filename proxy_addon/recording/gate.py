@@ -10,13 +10,12 @@ import asyncio
 from collections.abc import Callable
 
 from mitmproxy import ctx
-from mitmproxy.connection import Client
 
 from proxy_addon.recording.internals import Proxyserver
 
 
 class Gate:
-    """An addon that holds connections until all addons run. It must be the last one, which starts after all others."""
+    """An addon that knows when all addons run. It must be the last one, which starts after all others."""
 
     name = "sessiontape_gate"
 
@@ -30,17 +29,24 @@ class Gate:
         self._is_open = asyncio.Event()
 
     def running(self) -> None:
-        """Let everybody in."""
+        """Open the gate."""
         if self._may_open():
             self._is_open.set()
 
-    async def client_connected(self, _: Client) -> None:
-        """Hold a connection until the gate is open."""
+    async def wait(self) -> None:
+        """Wait until the gate is open."""
         await self._is_open.wait()
 
 
-def close(may_open: Callable[[], bool]) -> None:
-    """Hold connections until all addons run; do nothing if they do already, as when a changed script is loaded again."""
+def closed(may_open: Callable[[], bool]) -> Gate | None:
+    """Return a gate that opens when all addons run; None if they do already, as when a changed script is loaded again.
+
+    Args:
+        may_open: As of `Gate`.
+    """
     proxyserver = ctx.master.addons.get("proxyserver")
-    if isinstance(proxyserver, Proxyserver) and not proxyserver.is_running:
-        ctx.master.addons.add(Gate(may_open))
+    if not isinstance(proxyserver, Proxyserver) or proxyserver.is_running:
+        return None
+    gate = Gate(may_open)
+    ctx.master.addons.add(gate)
+    return gate

@@ -90,6 +90,7 @@ class Tape:
         self._at_rest = AtRest(None)
         self._policy = DEFAULT
         self._marks: inside.Marks | None = None
+        self._gate: gate.Gate | None = None
         self._upstream: ServerUrl | None = None
         self._keep_host: bool | None = None
         self._in_flight: dict[str, _InFlight] = {}
@@ -112,7 +113,7 @@ class Tape:
     def load(self, loader: Loader) -> None:
         """Declare the options; hold connections until `running` has ended well, and all other addons run too."""
         if not self._is_told:
-            gate.close(lambda: self._ingesting is not None)
+            self._gate = gate.closed(lambda: self._ingesting is not None)
         loader.add_option(
             "tape_store", str, DEFAULT_STORE, "The database to record into: sqlite:///FILE or postgresql://…"
         )
@@ -287,8 +288,11 @@ class Tape:
 
     # Traffic -----------------------------------------------------------------------------------------------------
 
-    def next_layer(self, layer: NextLayer) -> None:
+    async def next_layer(self, layer: NextLayer) -> None:
         """Put our streams on connections that speak HTTP."""
+        if self._gate is not None:
+            # Not in `client_connected`: mitmproxy fails if a device that was held there has left meanwhile.
+            await self._gate.wait()
         self._begin()
         if layer.layer is None:
             # A script's hooks run before mitmproxy's own addon has chosen the layer.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import subprocess
 import time
 from contextlib import closing
@@ -160,6 +161,9 @@ def test_a_device_that_sends_while_mitmdump_starts_waits_until_it_records(sqlite
     with processes.collector(tmp_path) as upstream:
         command = command_of("mitmdump", tmp_path, upstream.url, sqlite_url, 0)
         with processes.serving(command[: command.index(f"confdir={tmp_path}") - 1], tmp_path, "listening at") as proxy:
+            socket.create_connection(
+                ("127.0.0.1", proxy.port)
+            ).close()  # as whoever only looks whether somebody listens
             assert proxy.ask("POST", "/api/v1/sessions", body(event_dict("sessionStart"))).status == 201
     output = proxy.process.output
     assert 0 < output.index("recording into store") < output.index("POST http")
