@@ -56,6 +56,11 @@ class Lines:
             self._tell_of_missed()
             self._append(line, 1)
 
+    def flush(self, timeout_s: float) -> None:
+        """Wait until the waiting lines are written, for at most ``timeout_s``."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting, timeout_s)
+
     def close(self, timeout_s: float) -> None:
         """Write the waiting lines for at most ``timeout_s``. Lines that are put afterwards are left out."""
         with self._changed:
@@ -87,6 +92,7 @@ class Lines:
                 self._waiting.popleft()
                 self._size -= len(line)
                 self._can_write = written
+                self._changed.notify_all()
                 if not written:
                     self._left_out += stands_for
 

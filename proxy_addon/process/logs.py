@@ -28,6 +28,9 @@ _PARAGRAPHS = ("mitmproxy.proxy.mode_servers", "mitmproxy.addons.tlsconfig")
 """Loggers whose messages have several lines, like the profile for WireGuard, and no text from devices."""
 
 
+_FLUSH_S = 0.5
+
+
 class _Visible(logging.LoggerAdapter[logging.Logger]):
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         lines = [visible(str(msg)), *_traceback(kwargs.pop("exc_info", None))]
@@ -88,9 +91,9 @@ def _at(record: logging.LogRecord) -> datetime:
 
 
 class _Handler(logging.Handler):
-    def __init__(self, put: Callable[[str], None], line: Callable[[logging.LogRecord], str], level: int) -> None:
+    def __init__(self, lines: Lines, line: Callable[[logging.LogRecord], str], level: int) -> None:
         super().__init__(level)
-        self._put = put
+        self._lines = lines
         self._line = line
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -100,13 +103,17 @@ class _Handler(logging.Handler):
             line = self._line(record)
         except Exception as e:  # noqa: BLE001  # a faulty log message must not stop the code that logs it
             line = f"a message of {record.name} cannot be shown: {e!r}"
-        self._put(line)
+        self._lines.put(line)
+
+    def flush(self) -> None:
+        """Wait for a moment until what was logged is written."""
+        self._lines.flush(_FLUSH_S)
 
 
 @contextmanager
 def to_lines(lines: Lines, *, as_json: bool, level: int = logging.INFO) -> Iterator[None]:
     """Log to a queue of lines until the block ends, including Python's warnings and threads that die."""
-    handler = _Handler(lines.put, json_line if as_json else text_line, level)
+    handler = _Handler(lines, json_line if as_json else text_line, level)
     root = logging.getLogger()
     before, hook = root.level, threading.excepthook
     root.addHandler(handler)

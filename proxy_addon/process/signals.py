@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 ENDING = tuple(
@@ -72,8 +72,12 @@ def _raise(number: int, _: FrameType | None) -> None:
 
 
 @contextmanager
-def calling_on_signals(stop: Callable[[], object]) -> Iterator[list[int]]:
+def calling_on_signals(stop: Callable[[], object], cut_off: Callable[[], object] = lambda: None) -> Iterator[list[int]]:
     """Make the first signal call a function in the running event loop, until the block ends.
+
+    Args:
+        stop: Called at the first signal.
+        cut_off: Called at the second signal, before it ends the process: it can say what is left undone.
 
     Yields:
         A list that gets the number of the signal. If no signal arrives, the previous handlers are restored at the end.
@@ -87,7 +91,7 @@ def calling_on_signals(stop: Callable[[], object]) -> Iterator[list[int]]:
         received.append(number)
         for each in before:
             loop.remove_signal_handler(each)
-        _next_one_ends_at_once()
+        _next_one_ends_at_once(cut_off)
         stop()
 
     before = {number: signal.getsignal(number) for number in _wanted()}
@@ -102,12 +106,15 @@ def calling_on_signals(stop: Callable[[], object]) -> Iterator[list[int]]:
                 signal.signal(number, handler)
 
 
-def _next_one_ends_at_once() -> None:
+def _next_one_ends_at_once(cut_off: Callable[[], object] = lambda: None) -> None:
     first_s = time.monotonic()
 
     def end(number: int, _: FrameType | None) -> None:
         if time.monotonic() - first_s > SAME_S:
-            signal.signal(number, signal.SIG_DFL)
+            for each in _wanted():
+                signal.signal(each, signal.SIG_DFL)  # another one does not wait for what is said
+            with suppress(Exception):
+                cut_off()
             os.kill(os.getpid(), number)
 
     for number in _wanted():

@@ -21,6 +21,22 @@ STOP_S = 8.5
 """How long all may take, from the signal on: requests in flight, then the journal, then ingest. Ten seconds are promised."""
 
 
+def tell_of_cut(counts: Counts | None, folder: Path) -> None:
+    """Log what a second signal leaves undone, and wait for a moment until that is written.
+
+    Args:
+        counts: The books of the recorder so far; None if there are none yet.
+        folder: Where its journal is.
+    """
+    seen, journaled = (0, 0) if counts is None else (counts.seen, counts.journaled)
+    logger.error(
+        f"a second signal ends the recorder at once: exchanges seen: {seen}, in the journal: {journaled}; what is not stored "
+        f"yet waits in {folder}, and the next recording into this store files it, or 'sessiontape db drain'"
+    )
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
 def settle(counts: Counts, filed: Filed, folder: Path) -> bool:
     """Log how much was stored, lost, or still waits; return whether all of it is in the store.
 

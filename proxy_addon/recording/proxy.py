@@ -124,6 +124,10 @@ class Proxy:
         """Return how its recorder stands; nothing before `carry`."""
         return [] if self.recorder is None else [self.recorder.standing()]
 
+    def counts(self) -> Counts | None:
+        """Return the books of its recorder so far; None before `carry`."""
+        return None if self.recorder is None else self.recorder.counts()
+
     def end_on_loss(self) -> None:
         """Say that the recorder ends because an exchange was lost, and end."""
         logger.error(ENDS_ON_LOSS)

@@ -15,7 +15,7 @@ from proxy_addon.errors import SettingsError
 from proxy_addon.journal.entries import About
 from proxy_addon.process import logs, signals, threads
 from proxy_addon.process.sockets import cannot_listen, in_url
-from proxy_addon.recording.ending import FILE_S, STOP_S, settle
+from proxy_addon.recording.ending import FILE_S, STOP_S, settle, tell_of_cut
 from proxy_addon.recording.ingesting import Hearing, Ingesting, folder_of
 from proxy_addon.recording.loops import refuse_itself
 from proxy_addon.recording.options import RecordOptions
@@ -72,7 +72,7 @@ async def _serve(
         try:
             lost = proxy.end_on_loss if options.stops_on_loss else None
             async with _metrics(options, proxy.standing, ingesting):
-                with signals.calling_on_signals(proxy.end):
+                with signals.calling_on_signals(proxy.end, lambda: tell_of_cut(proxy.counts(), folder)):
                     counts = await proxy.carry(folder, lost)
         finally:
             took_s = time.monotonic() - proxy.ended_s if proxy.ended_s is not None else 0.0
@@ -106,7 +106,7 @@ async def _supervise(
         try:
             try:
                 async with _metrics(options, supervisor.standing, ingesting):
-                    with signals.calling_on_signals(ends.set):
+                    with signals.calling_on_signals(ends.set, lambda: tell_of_cut(supervisor.counts(), folder)):
                         ready(await asyncio.to_thread(supervisor.start))
                         await ends.wait()
             finally:

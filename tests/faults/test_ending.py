@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from proxy_addon.process.signals import SAME_S
+from proxy_addon.recording.workers import COUNTED_S
 from tests import processes
 from tests.builders import body, event_dict
 from tests.faults import books, raw
@@ -57,19 +58,25 @@ def test_a_device_that_waits_when_the_recorder_stops_is_told(
     books.assert_balanced(sqlite_url)
 
 
-def test_a_second_signal_ends_a_recorder_at_once(silent: raw.Upstream, sqlite_url: str, tmp_path: Path) -> None:
-    proxy = Recorder(tmp_path, silent.url, sqlite_url)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_second_signal_ends_a_recorder_at_once(
+    silent: raw.Upstream, sqlite_url: str, tmp_path: Path, workers: str
+) -> None:
+    proxy = Recorder(tmp_path, silent.url, sqlite_url, "--workers", workers)
     try:
         proxy.start()
         with raw.device(proxy.port) as device:
             device.send(raw.post())
             in_flight(proxy, silent)
+            time.sleep(2 * COUNTED_S)
             proxy.process.popen.send_signal(signal.SIGTERM)
             time.sleep(2 * SAME_S)  # one that follows sooner counts as the same
             began_s = time.monotonic()
             proxy.process.popen.send_signal(signal.SIGTERM)
-            proxy.process.popen.wait(10)
+            proxy.process.wait()
             assert time.monotonic() - began_s < AT_ONCE_S
+        assert "a second signal ends the recorder at once: exchanges seen: 1, in the journal: 0; " in proxy.output
+        assert "'sessiontape db drain'" in proxy.output
     finally:
         proxy.end()
 
