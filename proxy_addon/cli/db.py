@@ -146,7 +146,7 @@ def drain(*, journal: Path | None, store_url: str) -> None:
         if result.left is not None:
             is_complete = False
             why = f": {result.reason}" if result.reason else "; try again"
-            click.echo(f"  {counted(result.left.entries, 'entry', 'entries')} still waiting{why}", err=True)
+            click.echo(f"  {counted(result.left.exchanges, 'exchange')} still waiting{why}", err=True)
     sys.exit(0 if is_complete else 2)
 
 

@@ -39,9 +39,12 @@ def filed(store_url: str) -> None:
 
     check_url(store_url)
     for left in await_filed(sqlite_path(store_url), hide_password(store_url)):
-        if left.entries is None:
+        if left.exchanges == 0:
+            continue  # what waits changes nothing that is read
+        if left.exchanges is None:
             told = f"cannot look into the journal {left.folder}, so what waits in it is not shown"
         else:
-            entries = "1 entry waits" if left.entries == 1 else f"{left.entries} entries wait"
-            told = f"{entries} in the journal {left.folder} and cannot be seen yet; 'sessiontape db drain' files them"
+            number = left.exchanges
+            exchanges = "1 exchange waits" if number == 1 else f"{number} exchanges wait"
+            told = f"{exchanges} in the journal {left.folder} and cannot be seen yet; 'sessiontape db drain' files them"
         click.echo(visible(f"sessiontape: {told}"), err=True)

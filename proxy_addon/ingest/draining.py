@@ -96,5 +96,5 @@ def _flushed(folder: Path) -> Drained:
         answer = client.flush(FLUSH_S)
     # What a recorder has added since then is not what was asked for.
     left = None if isinstance(answer, Flushed) else waiting(folder)
-    filed = max(0, (before.entries if before else 0) - (left.entries if left else 0))
+    filed = max(0, (before.exchanges if before else 0) - (left.exchanges if left else 0))
     return Drained(filed=filed, left=left, reason=answer.reason if isinstance(answer, Away) else None)

@@ -127,7 +127,7 @@ class Ingest:
         if answered:
             left = waiting(self._filer.path)
             for asked in answered:
-                asked.answer(messages.Away(reason=str(error), waiting=left.entries if left else 0))
+                asked.answer(messages.Away(reason=str(error), waiting=left.exchanges if left else 0))
         if self._is_left() and now_s - self._away_since_s > PATIENCE_S:
             return True
         self._pause(RETRY_S)

@@ -20,11 +20,11 @@ class Left:
 
     Attributes:
         folder: The journal's.
-        entries: How many entries wait in it; None if it cannot be looked into.
+        exchanges: How many exchanges wait in it, or about; None if it cannot be looked into.
     """
 
     folder: Path
-    entries: int | None
+    exchanges: int | None
 
 
 def await_filed(path: Path | None, label: str, timeout_s: float = 2.0) -> list[Left]:
@@ -47,7 +47,7 @@ def await_filed(path: Path | None, label: str, timeout_s: float = 2.0) -> list[L
             left.append(Left(folder, None))
             continue
         if waiting is not None:
-            left.append(Left(folder, waiting.entries))
+            left.append(Left(folder, waiting.exchanges))
     return left
 
 

@@ -60,7 +60,7 @@ class Away(_Message, frozen=True, kw_only=True):
 
     Attributes:
         reason: As the store's error says it.
-        waiting: How many entries.
+        waiting: How many exchanges, or about.
     """
 
     reason: str

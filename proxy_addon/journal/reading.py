@@ -43,7 +43,19 @@ _UNREADABLE_S = 10.0
 _SINGLY_S = 10.0
 """How long a damaged segment is searched for more at a time."""
 
+_COUNTED_BYTES = 8 * 2**20
+"""Up to how many bytes of entries are looked through to tell exchanges from other entries."""
+_EXCHANGED = Exchanged.__struct_config__.tag
+
+
+class _Kind(msgspec.Struct, array_like=True, frozen=True):
+    """What all entries begin with."""
+
+    kind: str
+
+
 _entries = msgspec.msgpack.Decoder(list[Entry]).decode
+_kinds = msgspec.msgpack.Decoder(list[_Kind]).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +63,12 @@ class Waiting:
     """What a folder has that no store has.
 
     Attributes:
-        entries: How many entries.
+        exchanges: How many exchanges; about, if much waits. It may be 0, as counts of recorders wait to be filed as well.
         bytes: How much disk the journal takes.
         oldest_us: When the first exchange of them was received, in Unix microseconds; None if it cannot be told.
     """
 
-    entries: int
+    exchanges: int
     bytes: int
     oldest_us: int | None
 
@@ -422,18 +434,20 @@ def is_alive(folder: Path, writer: str) -> bool:
 
 def waiting(folder: Path) -> Waiting | None:
     """Return what waits in a folder, without changing anything; None if nothing does or there is no folder."""
-    entries = size = 0
+    exchanges = size = 0
     oldest_us = None
+    is_empty = True
     for name, (number, first) in _unfiled(folder, _number_and_first):
-        if not number:
+        if not first:
             continue
         path = folder / str(name)
-        entries += number
+        is_empty = False
+        exchanges += number
         size += sum(each.stat().st_size for each in (path, segments.beside(path, segments.LOG)) if each.exists())
         received_us = next((each.received_us for each in first if isinstance(each, Exchanged)), None)
         if received_us is not None:
             oldest_us = min(received_us, oldest_us or received_us)
-    return Waiting(entries=entries, bytes=size, oldest_us=oldest_us) if entries else None
+    return None if is_empty else Waiting(exchanges=exchanges, bytes=size, oldest_us=oldest_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -518,11 +532,17 @@ def _last_entry(db: sqlite3.Connection, after: int) -> Entry | None:
 
 
 def _number_and_first(db: sqlite3.Connection, after: int) -> tuple[int, list[Entry]]:
+    """Return how many exchanges there are, and the entries that were committed first; none if there are none."""
     last = _last(db, after)
     if last <= after:
         return 0, []
     row = db.execute("SELECT x FROM entries WHERE n > ? ORDER BY n LIMIT 1", (after,)).fetchone()
-    return last - after, _entries(row[0])
+    first = _entries(row[0])
+    (size,) = db.execute("SELECT sum(length(x)) FROM entries WHERE n > ?", (after,)).fetchone()
+    if size > _COUNTED_BYTES:
+        return last - after, first  # there is one count a second among them at most
+    rows = db.execute("SELECT x FROM entries WHERE n > ?", (after,))
+    return sum(each.kind == _EXCHANGED for (x,) in rows for each in _kinds(x)), first
 
 
 def _ids(db: sqlite3.Connection, after: int) -> list[str]:

@@ -46,8 +46,6 @@ LOOK_S = 2.0
 """How often to look whether something waits, while ingest tells nothing."""
 _SURE_S = 0.7
 """How long after ingest has said at the end that the store is away it is asked once more; it tries again by then."""
-_EXACTLY = 10_000
-"""Up to how many entries that wait in a folder are read at the end, to tell exchanges from what only counts them."""
 _LEFT_S = 2.0
 """How long an ingest that has filed all may take to end by itself; after that, others are taken to need it."""
 _LAST_S = 1.0
@@ -153,7 +151,7 @@ class Filed:
         count: Exchanges of this run that are in the store, as far as ingest has said.
         refused: Exchanges that the store did not take.
         failures: How often judging failed.
-        reason: Why entries wait, if that is known.
+        reason: Why exchanges wait, if that is known.
     """
 
     is_all: bool
@@ -459,9 +457,7 @@ def _waiting(folder: Path) -> int:
     left = reading.waiting(folder)
     if left is None:
         return 0
-    if left.entries > _EXACTLY:
-        return left.entries
-    return sum(held.exchanges for held in reading.held_of(folder).values())
+    return left.exchanges
 
 
 def _said(child: Child) -> dict[str, Any]:

@@ -89,9 +89,9 @@ class Standing:
     Attributes:
         seen: Exchanges that came in, as of `proxy_addon.core.books.Books`, and so are the next four.
         findings: How many findings there were, by severity.
-        entries: How many entries the journal holds that are not stored.
+        exchanges: How many exchanges the journal holds that are not stored, or about.
         bytes: How large the journal is.
-        oldest_s: How long the oldest entry waits, in seconds; 0 if none does.
+        oldest_s: How long the oldest exchange waits, in seconds; 0 if none does.
         free: How many bytes are free on the journal's disk; None if nobody knows.
         is_store_up: Whether the store took what it was given last.
         is_ingest_up: Whether a process files what is in the journal.
@@ -105,7 +105,7 @@ class Standing:
     refused: int = 0
     dropped: int = 0
     findings: Mapping[str, int] = field(default_factory=dict)
-    entries: int = 0
+    exchanges: int = 0
     bytes: int = 0
     oldest_s: float = 0.0
     free: int | None = None

@@ -70,9 +70,9 @@ class _Page(Collector):
             found.add_metric((severity,), now.findings.get(severity, 0))
         yield found
         for name, text, value in (
-            ("journal_entries", "Entries in the journal that are not stored.", now.entries),
+            ("journal_exchanges", "Exchanges in the journal that are not stored.", now.exchanges),
             ("journal_bytes", "Size of the journal on disk.", now.bytes),
-            ("journal_oldest_seconds", "How long the oldest entry of the journal waits.", now.oldest_s),
+            ("journal_oldest_seconds", "How long the oldest exchange in the journal waits.", now.oldest_s),
             ("journal_free_bytes", "Room on the disk of the journal.", now.free),
             ("store_up", "1 if the store took what it was given last, else 0.", now.is_store_up),
             ("ingest_up", "1 if a process files what is in the journal, else 0.", now.is_ingest_up),

@@ -16,7 +16,7 @@ from proxy_addon.journal.space import Space, space_of
 from proxy_addon.recording.meters import Meter, Standing, merged
 
 LATE_S = 300.0
-"""From how long a wait of the oldest entry on the store counts as too slow."""
+"""From how long a wait of the oldest exchange on the store counts as too slow."""
 _FRESH_S = 1.0
 """For how long what was seen in the journal's folder is not looked up again."""
 
@@ -111,7 +111,7 @@ def standing_of(
     elif not is_store_up:
         troubles.append(f"the store is away: {ingest.store_state}")
     elif oldest_s > LATE_S:
-        troubles.append(f"what is in the journal is filed too slowly: the oldest entry waits for {oldest_s:.0f} s")
+        troubles.append(f"what is in the journal is filed too slowly: the oldest exchange waits for {oldest_s:.0f} s")
     if space is not None and space.is_low:
         troubles.append(f"the disk of the journal is nearly full: {space}")
     return Standing(
@@ -122,7 +122,7 @@ def standing_of(
         filed=0 if ingest is None else ingest.filed,
         refused=0 if ingest is None else ingest.refused,
         findings={} if ingest is None else ingest.findings,
-        entries=0 if left is None else left.entries,
+        exchanges=0 if left is None else left.exchanges,
         bytes=0 if left is None else left.bytes,
         oldest_s=oldest_s,
         free=None if space is None else space.free,

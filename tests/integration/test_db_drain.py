@@ -31,6 +31,8 @@ def test_what_a_killed_recorder_left_is_filed_and_the_books_balance(store, tmp_p
     journals.write(elsewhere, [journals.counted(0), *played(1)[:1]], journals.about("aaaa2"))
     listed = run("sessions", "--store", store.url)
     assert "no sessions yet" in listed.stderr
+    assert "3 exchanges wait in the journal" in listed.stderr, "not their counts"
+    assert "1 exchange waits in the journal" in listed.stderr
     assert "'sessiontape db drain' files them" in listed.stderr
 
     done = run("db", "drain", "--store", store.url)

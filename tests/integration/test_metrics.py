@@ -20,7 +20,7 @@ from tests import builders, processes
 from tests.processes import Server
 
 ALL_WELL = Standing(
-    workers=2, seen=12, journaled=11, filed=8, refused=1, dropped=1, findings={"error": 3}, entries=2, bytes=4096,
+    workers=2, seen=12, journaled=11, filed=8, refused=1, dropped=1, findings={"error": 3}, exchanges=2, bytes=4096,
     oldest_s=1.5,
 )  # fmt: skip
 
@@ -80,7 +80,7 @@ async def test_prometheus_reads_what_all_processes_counted():
         assert found["sessiontape_added_latency_seconds_sum",] == pytest.approx(20.0016)
         for name, value in {
             "seen_total": 12, "journaled_total": 11, "filed_total": 8, "refused_total": 1, "dropped_total": 1,
-            "journal_entries": 2, "journal_bytes": 4096, "journal_oldest_seconds": 1.5, "store_up": 1, "ingest_up": 1,
+            "journal_exchanges": 2, "journal_bytes": 4096, "journal_oldest_seconds": 1.5, "store_up": 1, "ingest_up": 1,
             "workers": 2,
         }.items():  # fmt: skip
             assert found[f"sessiontape_{name}",] == value, name

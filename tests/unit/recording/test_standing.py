@@ -16,9 +16,9 @@ INGEST = Counts(filed=6, refused=1, findings={"error": 2})
 
 
 def test_the_counts_of_all_processes_are_added_up():
-    left = Waiting(entries=7, bytes=4096, oldest_us=90_000_000)
+    left = Waiting(exchanges=7, bytes=4096, oldest_us=90_000_000)
     assert standing_of(TWO, INGEST, left, Space(3 * 2**40, 4 * 2**40), 100.0) == Standing(
-        workers=2, seen=8, journaled=6, dropped=1, filed=6, refused=1, findings={"error": 2}, entries=7, bytes=4096,
+        workers=2, seen=8, journaled=6, dropped=1, filed=6, refused=1, findings={"error": 2}, exchanges=7, bytes=4096,
         oldest_s=10.0, free=3 * 2**40,
     )  # fmt: skip
     assert standing_of(TWO, INGEST, None, None, 100.0).oldest_s == 0
@@ -35,11 +35,11 @@ def test_the_counts_of_all_processes_are_added_up():
         ),
         (TWO, None, 1, "no process files what is in the journal"),
         (TWO, Counts(filed=0, findings={}, store_state="connection refused"), 400, "the store is away: connection ref"),
-        (TWO, INGEST, 400, "what is in the journal is filed too slowly: the oldest entry waits for 400 s"),
+        (TWO, INGEST, 400, "what is in the journal is filed too slowly: the oldest exchange waits for 400 s"),
     ],
 )
 def test_what_is_wrong_is_named_once(told, ingest, waited_s, trouble):
-    now = standing_of(told, ingest, Waiting(entries=1, bytes=1, oldest_us=0), None, waited_s)
+    now = standing_of(told, ingest, Waiting(exchanges=1, bytes=1, oldest_us=0), None, waited_s)
     (found,) = now.troubles
     assert found.startswith(trouble)
     assert now.is_ingest_up is (ingest is not None)
@@ -47,7 +47,7 @@ def test_what_is_wrong_is_named_once(told, ingest, waited_s, trouble):
 
 
 def test_an_ingest_that_hangs_is_not_up():
-    now = standing_of(TWO, INGEST, Waiting(entries=1, bytes=1, oldest_us=0), None, 50.0, silent_s=45.0)
+    now = standing_of(TWO, INGEST, Waiting(exchanges=1, bytes=1, oldest_us=0), None, 50.0, silent_s=45.0)
     assert now.troubles == ("the process that files what is in the journal has told nothing for 45 s",)
     assert (now.is_ingest_up, now.is_store_up) == (False, True)
 
