@@ -9,13 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 
 from proxy_addon.core.audits.arrivals import Arrival, Start
 from proxy_addon.core.audits.ordering import Taken
 
 MOST_STATES = 10
 """How many player states a session may have; further ones are ignored."""
+
+
+class State(StrEnum):
+    """Whose the time is that passes."""
+
+    STARTING = "starting"
+    CONTENT = "content"
+    """The main content is playing, perhaps without moving."""
+    AD = "ad"
+    PAUSED = "paused"
+    BUFFERING = "buffering"
+    OVER = "over"
+    """A player plays on after ``sessionComplete``."""
 
 
 class _Mode(Enum):
@@ -72,15 +85,20 @@ class Stretch:
     """The time between two neighbouring events.
 
     Attributes:
-        is_content: Whether the main content is playing, perhaps without moving.
+        state: Whose it is.
         chapter: The chapter that is open.
         bitrate: None before the first one.
     """
 
     ms: int
-    is_content: bool
+    state: State
     chapter: Chapter | None
     bitrate: float | None
+
+    @property
+    def is_content(self) -> bool:
+        """Whether the main content is playing, perhaps without moving."""
+        return self.state is State.CONTENT
 
 
 @dataclass(slots=True)
@@ -90,6 +108,7 @@ class Walk:
     Attributes:
         stretches: The stretch before each event; the first is empty.
         content_start: Place of the first ``play`` without an open ad; None before it.
+        ad_break: The one that is open; None if there is none, and so are the next two.
     """
 
     start: Start | None = None
@@ -110,7 +129,6 @@ class Walk:
     buffer_ms: int = 0
     starting_ms: int = 0
     after_content_ms: int = 0
-    """Time in which a player plays on after ``sessionComplete``."""
     bitrate: float | None = None
     bitrate_changes: int = 0
     dropped_frames: int | None = None
@@ -121,9 +139,18 @@ class Walk:
     _mode: _Mode = _Mode.STARTING
     _is_over: bool = False
     _waits_for_play: bool = False
-    _break: Break | None = None
-    _ad: Ad | None = None
-    _chapter: Chapter | None = None
+    ad_break: Break | None = None
+    ad: Ad | None = None
+    chapter: Chapter | None = None
+
+    @property
+    def state(self) -> State:
+        """Whose the time is that passes now."""
+        if self._mode is not _Mode.PLAYING:
+            return _STATES[self._mode]
+        if self.ad is not None:
+            return State.AD
+        return State.OVER if self._is_over else State.CONTENT
 
     def take(self, taken: Taken) -> None:
         """Count the time up to an event, and let the event take effect."""
@@ -134,26 +161,24 @@ class Walk:
         self._take_event(event)
 
     def _pass(self, ms: int) -> None:
-        mode, ad = self._mode, self._ad
-        is_content = False
-        if mode is _Mode.PLAYING:
-            is_content = ad is None and not self._is_over
-            if ad is not None:
-                ad.time_ms += ms
-            elif self._is_over:
+        state = self.state
+        match state:
+            case State.AD if self.ad is not None:
+                self.ad.time_ms += ms
+            case State.OVER:
                 self.after_content_ms += ms
-        elif mode is _Mode.PAUSED:
-            self.pause_ms += ms
-        elif mode is _Mode.BUFFERING:
-            self.buffer_ms += ms
-        else:
-            self.starting_ms += ms
+            case State.PAUSED:
+                self.pause_ms += ms
+            case State.BUFFERING:
+                self.buffer_ms += ms
+            case State.STARTING:
+                self.starting_ms += ms
         if self._waits_for_play:
             self.until_play_ms += ms
-        for state in self.states.values():
-            if state.is_active:
-                state.time_ms += ms
-        self.stretches.append(Stretch(ms=ms, is_content=is_content, chapter=self._chapter, bitrate=self.bitrate))
+        for each in self.states.values():
+            if each.is_active:
+                each.time_ms += ms
+        self.stretches.append(Stretch(ms=ms, state=state, chapter=self.chapter, bitrate=self.bitrate))
 
     def _take_event(self, event: Arrival) -> None:
         match event.type:
@@ -170,24 +195,24 @@ class Walk:
                 self.buffers += self._mode is not _Mode.BUFFERING
                 self._mode = _Mode.BUFFERING
             case "adBreakStart":
-                self._ad, self._break = None, Break()
-            case "adStart" if self._break is not None:
-                self._ad = Ad(id=event.name, within=self._break, is_paused=self._mode is _Mode.PAUSED)
-                self.ads.append(self._ad)
+                self.ad, self.ad_break = None, Break()
+            case "adStart" if self.ad_break is not None:
+                self.ad = Ad(id=event.name, within=self.ad_break, is_paused=self._mode is _Mode.PAUSED)
+                self.ads.append(self.ad)
                 if self._mode is _Mode.STARTING:
                     self._mode = _Mode.PLAYING
-            case "adComplete" | "adSkip" if self._ad is not None:
-                self._ad.is_completed = event.type == "adComplete"
-                self._ad = None
-            case "adBreakComplete" if self._break is not None:
-                self._break.has_ended = True
-                self._ad = self._break = None
+            case "adComplete" | "adSkip" if self.ad is not None:
+                self.ad.is_completed = event.type == "adComplete"
+                self.ad = None
+            case "adBreakComplete" if self.ad_break is not None:
+                self.ad_break.has_ended = True
+                self.ad = self.ad_break = None
             case "chapterStart":
-                self._chapter = Chapter(index=event.name)
-                self.chapters.append(self._chapter)
-            case "chapterComplete" | "chapterSkip" if self._chapter is not None:
-                self._chapter.is_completed = event.type == "chapterComplete"
-                self._chapter = None
+                self.chapter = Chapter(index=event.name)
+                self.chapters.append(self.chapter)
+            case "chapterComplete" | "chapterSkip" if self.chapter is not None:
+                self.chapter.is_completed = event.type == "chapterComplete"
+                self.chapter = None
             case "bitrateChange":
                 self.bitrate_changes += 1
             case "error":
@@ -201,7 +226,7 @@ class Walk:
 
     def _play(self) -> None:
         self._mode, self._waits_for_play = _Mode.PLAYING, False
-        if self._ad is None:
+        if self.ad is None:
             self._is_over = False
             if self.content_start is None:
                 self.content_start = len(self.stretches) - 1
@@ -227,6 +252,9 @@ class Walk:
             state.starts += 1
             state.periods += not state.is_active
             state.is_active = True
+
+
+_STATES = {_Mode.STARTING: State.STARTING, _Mode.PAUSED: State.PAUSED, _Mode.BUFFERING: State.BUFFERING}
 
 
 def walked(taken: Iterable[Taken]) -> Walk:

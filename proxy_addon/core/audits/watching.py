@@ -7,17 +7,22 @@ from dataclasses import replace
 
 from proxy_addon.core.audits.arrivals import Arrival, arrivals_of
 from proxy_addon.core.audits.metrics import Metrics, metrics_of
+from proxy_addon.core.audits.ordering import Order, ordered
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.judging.sessions import is_batch
 from proxy_addon.core.routes import TRACKING
 
 
 class MetricsWatch:
-    """Collects the events of one session."""
+    """Collects the events of one session.
+
+    Attributes:
+        is_batch: Whether they are downloaded playback.
+    """
 
     def __init__(self) -> None:
         self._arrivals: list[Arrival] = []
-        self._is_batch = False
+        self.is_batch = False
         self._refused = self._unknown = 0
         self._start_refused = False
 
@@ -31,11 +36,15 @@ class MetricsWatch:
         arrived = list(arrivals_of(exchange, seq))
         self._arrivals += arrived
         self._unknown += exchange.route.operation in TRACKING and not exchange.request.body_state.is_known
-        self._is_batch = self._is_batch or (bool(arrived) and is_batch(exchange))
+        self.is_batch = self.is_batch or (bool(arrived) and is_batch(exchange))
         if not arrived and exchange.route.operation in TRACKING:
             events = exchange.request.reading.events
             self._refused += len(events)
             self._start_refused = self._start_refused or any(event.type == "sessionStart" for event in events)
+
+    def order(self) -> Order:
+        """Return the events in the order in which the back end takes them; call it like `metrics`."""
+        return ordered(self._arrivals, is_batch=self.is_batch)
 
     def metrics(self, *, is_over: bool) -> Metrics:
         """Return the metrics; call it when all exchanges were yielded.
@@ -44,5 +53,5 @@ class MetricsWatch:
             is_over: Whether no event will follow.
         """
         opened = not self._start_refused or any(event.start is not None for event in self._arrivals)
-        metrics = metrics_of(self._arrivals, is_batch=self._is_batch, is_over=is_over, opened=opened)
+        metrics = metrics_of(self._arrivals, is_batch=self.is_batch, is_over=is_over, opened=opened)
         return replace(metrics, refused=self._refused, unknown=self._unknown)

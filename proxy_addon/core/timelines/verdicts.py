@@ -1,0 +1,137 @@
+"""Whether a session is right, in a word, a sentence and six numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from proxy_addon.core.audits.metrics import ClosedBy, Metrics
+from proxy_addon.core.findings import Finding, Severity
+from proxy_addon.core.sessions import AsOf, Session, SessionState
+from proxy_addon.core.timelines.marks import Mark
+
+_TOLD = 3
+"""How many troubles the headline names."""
+_SHORT = 110
+"""Longest message of a finding that a headline takes."""
+FOLLOWING = frozenset({"upstream-refused", "upstream-session-lost"})
+"""Rules that report what upstream said, which follows from what another finding explains."""
+
+
+class Level(StrEnum):
+    """The verdict in a word."""
+
+    FAIL = "fail"
+    WARN = "warn"
+    PASS = "pass"  # noqa: S105  # a verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glance:
+    """A session at a glance.
+
+    Attributes:
+        headline: The worst troubles, in the words of the findings.
+        ended: How it ended, or will.
+        counts: Numbers, each with its name and whether it is ``bad``, ``odd`` or nothing special.
+    """
+
+    level: Level
+    headline: str
+    ended: str
+    counts: tuple[tuple[str, int, str], ...]
+
+
+def glance(
+    session: Session, marks: Sequence[Mark], findings: Sequence[Finding], metrics: Metrics, as_of: AsOf
+) -> Glance:
+    """Return a session at a glance.
+
+    Args:
+        findings: Those that follow from no other one, the worst first.
+    """
+    refused = sum(mark.status is not None and 300 <= mark.status < 500 for mark in marks)
+    failed = sum(mark.status is not None and mark.status >= 500 for mark in marks)
+    silent = sum(mark.status is None for mark in marks)
+    is_failed = session.state(as_of) is SessionState.FAILED
+    severities = {finding.severity for finding in findings}
+    if is_failed or Severity.ERROR in severities:
+        level = Level.FAIL
+    elif Severity.WARNING in severities or refused or failed or silent or session.lost:
+        level = Level.WARN
+    else:
+        level = Level.PASS
+    late = len(metrics.late)
+    counts = [
+        ("events", len(marks), ""),
+        ("refused", refused, "bad"),
+        ("failed", failed, "bad"),
+        ("no answer", silent, "bad"),
+        ("retried", int(session.retry_of is not None), "odd"),
+        ("late", late, "odd"),
+    ]
+    if session.lost:
+        counts.append(("lost", session.lost, "bad"))
+    return Glance(
+        level=level,
+        headline=_headline(marks, findings, level, is_failed=is_failed),
+        ended=_ended(session, metrics, as_of),
+        counts=tuple(counts),
+    )
+
+
+def _headline(marks: Sequence[Mark], findings: Iterable[Finding], level: Level, *, is_failed: bool) -> str:
+    told: dict[str, None] = {}
+    if is_failed:
+        status = marks[0].status if marks else None
+        told[
+            "The start got no answer" if status is None else f"The start was answered {status}: nothing of it counts"
+        ] = None
+    notes = False
+    for finding in findings:
+        if finding.severity is Severity.INFO:
+            notes = True
+            continue
+        text = finding.message if len(finding.message) <= _SHORT else f"{finding.message[:_SHORT]}…"
+        told[f"{text[:1].upper()}{text[1:]}"] = None
+    if told:
+        more = f" And {len(told) - _TOLD} more." if len(told) > _TOLD else ""
+        sentences = [text if text[-1:] in ".?!" else f"{text}." for text in [*told][:_TOLD]]
+        return " ".join(sentences) + more
+    if level is Level.WARN:
+        return "Some of what was sent was not taken."
+    return "Nothing that would change a report." if notes else "Nothing found."
+
+
+def _ended(session: Session, metrics: Metrics, as_of: AsOf) -> str:
+    if metrics.closed_by in {ClosedBy.TIMEOUT_IDLE, ClosedBy.TIMEOUT_PLAYHEAD} and metrics.dropped:
+        events = "event" if len(metrics.dropped) == 1 else "events"
+        why = "10 minutes of silence" if metrics.closed_by is ClosedBy.TIMEOUT_IDLE else "30 minutes at one playhead"
+        return f"closed by the back end after {why}, {len(metrics.dropped)} later {events} dropped"
+    at = f"{session.last_event_at:%H:%M:%S} UTC"
+    match session.state(as_of):
+        case SessionState.OPEN:
+            left = max(0.0, (session.last_event_at + as_of.idle_timeout - as_of.now).total_seconds())
+            return f"open, expires in {_clock(left)} unless an event comes"
+        case SessionState.ENDED:
+            return f"ended at {at}"
+        case SessionState.COMPLETED:
+            return f"content completed at {at}"
+        case SessionState.EXPIRED:
+            return "never closed; it expired after its last event"
+        case SessionState.FAILED:
+            return "no session was opened"
+        case SessionState.PARTIAL:
+            return "its start was not recorded"
+
+
+def expires_at(session: Session, as_of: AsOf) -> datetime | None:
+    """Return when a session expires unless an event comes; None if it is not open."""
+    return session.last_event_at + as_of.idle_timeout if session.state(as_of) is SessionState.OPEN else None
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02}"

@@ -1,0 +1,118 @@
+"""What reports will count of a session, as rows of a page: docs/metrics.md has each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from proxy_addon.core.audits.metrics import Metrics
+
+READINGS: Mapping[str, str] = {
+    "ad-break-needs-end": "if a break needs its end",
+    "complete-stays-open": "if a completed session waits for its timeout",
+    "content-start-by-state": "if content can start without play",
+    "every-event": "if every start of a pause, buffer or state counts",
+    "pause-until-play": "if a pause lasts until the next play",
+    "progress-by-position": "if a marker counts that was jumped over",
+    "resume-is-start": "if a resumed playback counts as started",
+    "segment-by-minute": "in steps of a minute",
+    "stall-is-play": "if stalls count as content",
+}
+"""Under which other reading of the sources a value is another one."""
+TIES = "if events with one ts are taken as SDKs mean them"
+
+_AT_ONCE = frozenset({"media_starts", "ad_starts"})
+_UNSURE = frozenset(
+    {"stall_events", "stall_time_s", "seconds_since_last_call_s", "unique_time_played_s", "content_segment"}
+)
+_GROUPS: Mapping[str, Mapping[str, str]] = {
+    "Session": {
+        "media_starts": "Media starts",
+        "content_resumes": "Content resumes",
+        "content_starts": "Content starts",
+        "content_completes": "Content completes",
+        "content_time_spent_s": "Content time spent",
+        "media_time_spent_s": "Media time spent",
+        "unique_time_played_s": "Unique time played",
+        "average_minute_audience": "Average minute audience",
+        "estimated_streams": "Estimated streams",
+        "content_segment": "Content segment",
+        "seconds_since_last_call_s": "Server timeout",
+    },
+    "Interruptions": {
+        "pause_events": "Pause events",
+        "pause_time_s": "Total pause duration",
+        "buffer_events": "Buffer events",
+        "buffer_time_s": "Total buffer duration",
+        "stall_events": "Stall events",
+        "stall_time_s": "Total stalling duration",
+        "error_events": "Error events",
+        "drops_before_start": "Drops before start",
+    },
+    "Ads and chapters": {
+        "ad_starts": "Ad starts",
+        "ad_completes": "Ad completes",
+        "ad_time_spent_s": "Ad time spent",
+        "chapter_starts": "Chapter starts",
+        "chapter_completes": "Chapter completes",
+        "chapter_time_spent_s": "Chapter time spent",
+    },
+    "Quality": {
+        "time_to_start_s": "Time to start",
+        "average_bitrate": "Average bitrate",
+        "bitrate_changes": "Bitrate changes",
+        "dropped_frames": "Dropped frames",
+    },
+}
+_SENT = frozenset(_GROUPS["Quality"])
+"""What players send, or do not; the other values may be undefined."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One value.
+
+    Attributes:
+        group: The heading that it stands below.
+        id: As of docs/metrics.md.
+        name: As reports call it.
+        form: ``s`` for seconds, ``n`` for a number, ``t`` for text.
+        value: None if it is undefined, or was not sent.
+        missing: What stands in place of a value that is None.
+        is_unsure: Whether the sources say little about it.
+        is_final: Whether reports have it although the session is open.
+        doubts: When it would be another one, and which.
+    """
+
+    group: str
+    id: str
+    name: str
+    form: str
+    value: Any
+    missing: str
+    is_unsure: bool
+    is_final: bool
+    doubts: tuple[tuple[str, Any], ...]
+
+
+def rows_of(metrics: Metrics) -> Iterator[Row]:
+    """Yield the values of a session in the order of the page."""
+    readings = {
+        **{READINGS[id]: differing for id, differing in metrics.other_readings.items()},
+        TIES: metrics.ties_by_rank,
+    }
+    for group, names in _GROUPS.items():
+        for id, name in names.items():
+            value = metrics.values.get(id)
+            yield Row(
+                group=group,
+                id=id,
+                name=name,
+                form="s" if id.endswith("_s") else "t" if isinstance(value, str) else "n",
+                value=value,
+                missing="not sent" if id in _SENT else "undefined",
+                is_unsure=id in _UNSURE,
+                is_final=id in _AT_ONCE or metrics.closed_by is not None,
+                doubts=tuple((why, differing[id]) for why, differing in readings.items() if id in differing),
+            )
