@@ -1,19 +1,82 @@
-"""Templates and assets: one environment for all pages, which escapes every text. Pages need no other file or host."""
+"""Pages as one file each: the document, its style, its script and the values that it draws.
+
+Templates share one environment, which escapes every text. Pages need no other file or host, and a policy inside each of
+them refuses all but its own style and script.
+"""
 
 from __future__ import annotations
 
+import base64
 import functools
-from collections.abc import Iterator
-from importlib.resources import files
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from proxy_addon.reporting import words
+from proxy_addon.reporting.pages import joining
+from proxy_addon.reporting.pages.embedding import embedded
 
 _BUFFERED = 100
 """How many pieces of a page are joined before they are written, because templates yield a few characters at a time."""
+
+
+def page(
+    *, title: str, entry: str, parts: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), is_live: bool = False
+) -> Iterator[str]:
+    """Yield a page in pieces.
+
+    Args:
+        title: In plain text.
+        entry: The module in ``assets/`` that draws it, such as ``session_page.js``.
+        parts: JSON values that ``embedded.js`` reads by their names; consumed as the page is written.
+        is_live: Whether it may ask its own server for more.
+    """
+    named = parts.items() if isinstance(parts, Mapping) else parts
+    return render(
+        "page.html",
+        title=title,
+        policy=policy(entry, is_live=is_live),
+        style=Markup(style()),  # noqa: S704  # our own files
+        script=Markup(script(entry)),  # noqa: S704
+        parts=((name, embedded(value)) for name, value in named),
+    )
+
+
+def script(entry: str) -> str:
+    """Return the script of a page; see `joining.script`."""
+    return joining.script(entry)
+
+
+def style() -> str:
+    """Return the style sheet of the family."""
+    return joining.style()
+
+
+@functools.cache
+def policy(entry: str, *, is_live: bool = False) -> str:
+    """Return the Content-Security-Policy of a page, which a server should send as a header too.
+
+    >>> policy("session_page.js").split("; ")[0], policy("session_page.js", is_live=True).split("; ")[-1]
+    ("default-src 'none'", "connect-src 'self'")
+    """
+    allowed = [
+        "default-src 'none'",
+        f"script-src {_hash(script(entry))}",
+        f"style-src {_hash(style())}",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    if is_live:
+        allowed.append("connect-src 'self'")
+    return "; ".join(allowed)
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
 
 
 def render(template: str, **values: Any) -> Iterator[str]:
@@ -56,4 +119,4 @@ def _legal(value: Any) -> Any:
 @functools.cache
 def _asset(name: str) -> Markup:
     """Return one of our style sheets or scripts, to be included in the page."""
-    return Markup((files(__package__) / "assets" / name).read_text(encoding="utf-8"))  # noqa: S704  # our own file
+    return Markup(joining.asset(name))  # noqa: S704  # our own file

@@ -1,0 +1,95 @@
+// What all pages have: the line at the top, light or dark, and keys.
+import { esc } from "./words.js";
+
+const handlers = new Map();
+const repainting = new Set();
+let listening = false;
+
+/** Call `handler` at a key while no text is typed: "j", "k", "/", "Escape". The latest of a key wins. Returns what undoes it. */
+export function onKey(key, handler) {
+  if (!listening) {
+    document.addEventListener("keydown", press);
+    listening = true;
+  }
+  const list = handlers.get(key) ?? [];
+  handlers.set(key, [...list, handler]);
+  return () => handlers.set(key, handlers.get(key).filter((each) => each !== handler));
+}
+
+function press(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  const typing = event.target.matches("input:not([type=checkbox]), textarea, select");
+  if (typing) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
+  // Enter and space press what has the focus.
+  if (event.key === "Enter" && event.target.matches("a, button, summary")) return;
+  const handler = handlers.get(event.key)?.at(-1);
+  if (!handler) return;
+  event.preventDefault();
+  handler(event);
+}
+
+/** Call `paint` when the colours change: by the button, by the system, before and after printing. Returns what undoes it. */
+export function onColours(paint) {
+  if (!repainting.size) {
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+    addEventListener("beforeprint", lighten);
+    addEventListener("afterprint", darken);
+  }
+  repainting.add(paint);
+  return () => {
+    repainting.delete(paint);
+    if (repainting.size) return;
+    matchMedia("(prefers-color-scheme: dark)").removeEventListener("change", repaint);
+    removeEventListener("beforeprint", lighten);
+    removeEventListener("afterprint", darken);
+  };
+}
+
+function repaint() {
+  for (const paint of repainting) paint();
+}
+
+// Paper is light, whatever the screen is.
+let screenTheme = null;
+
+function lighten() {
+  screenTheme = document.documentElement.dataset.theme ?? "";
+  document.documentElement.dataset.theme = "light";
+  repaint();
+}
+
+function darken() {
+  if (screenTheme === null) return;
+  if (screenTheme) document.documentElement.dataset.theme = screenTheme;
+  else delete document.documentElement.dataset.theme;
+  screenTheme = null;
+  repaint();
+}
+
+function turnTheme() {
+  const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  const now = document.documentElement.dataset.theme || system;
+  document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
+  repaint();
+}
+
+/**
+ * Fill an element with the line at the top of a page.
+ *
+ * `crumbs` leads to the page: `{ text, href, mono }` each, the last one is the page itself. `href` is ours, never a
+ * device's. Returns the element before the theme's button, where a page may put tools of its own.
+ */
+export function header(root, crumbs) {
+  const steps = crumbs.map(({ text, href, mono }, k) => {
+    const kind = mono ? ' class="mono"' : "", here = k === crumbs.length - 1 ? ' aria-current="page"' : "";
+    return href ? `<a href="${esc(href)}"${kind}${here}>${esc(text)}</a>` : `<span${kind}${here}>${esc(text)}</span>`;
+  });
+  root.classList.add("crumb");
+  root.innerHTML = `<nav aria-label="Where this is"><b>sessiontape</b>${steps.map((step) => ` <span aria-hidden="true">›</span> ${step}`).join("")}</nav>` +
+    '<span class="space"></span><span class="more"></span><button type="button" class="theme" title="Light or dark" aria-label="Light or dark">◐</button>';
+  root.querySelector(".theme").addEventListener("click", turnTheme);
+  return root.querySelector(".more");
+}

@@ -1,0 +1,23 @@
+// Shapes that tell severity where colour does not: the same in lists, in lanes and beside the verdict.
+import { esc } from "./words.js";
+
+/** Of each icon its outline, which is filled, and what is drawn on it; on a square of 16. */
+export const SHAPES = {
+  error: ["M5.2 1h5.6L15 5.2v5.6L10.8 15H5.2L1 10.8V5.2z", "M5.3 5.3l5.4 5.4m0-5.4l-5.4 5.4"],
+  warning: ["M8 1.2L15.4 14.6H.6z", "M8 6v4.2M8 12v1"],
+  info: ["M8 1a7 7 0 110 14A7 7 0 018 1z", "M8 7v4.4M8 4.4v1.2"],
+  pass: ["M8 1a7 7 0 110 14A7 7 0 018 1z", "M4.6 8.2l2.4 2.4 4.4-4.8"],
+};
+
+/** The worst first. */
+export const SEVERITIES = ["error", "warning", "info"];
+
+/** What a verdict looks like: its word and its icon. */
+export const VERDICTS = { fail: ["Fail", "error"], warn: ["Warn", "warning"], pass: ["Pass", "pass"] };
+
+/** An icon as markup. */
+export function icon(name, title = name) {
+  const [outline, sign] = SHAPES[name];
+  return `<svg viewBox="0 0 16 16" role="img" aria-label="${esc(title)}" class="icon i-${name}">` +
+    `<path d="${outline}" fill="currentColor"/><path class="sign" d="${sign}" fill="none"/></svg>`;
+}

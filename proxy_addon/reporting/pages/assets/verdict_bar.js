@@ -1,0 +1,28 @@
+// Whether the session is right, in a word, a sentence and six numbers; and what session it is.
+import { SEVERITIES, VERDICTS, icon } from "./icons.js";
+import { clock, count, cut, esc, plural, prose } from "./words.js";
+
+const NOUNS = { error: "error", warning: "warning", info: "note" };
+const LONGEST = 46;
+
+/** Fill the verdict bar. */
+export function verdictBar(box, { verdict, session, end_s: end }) {
+  const [word, sign] = VERDICTS[verdict.level];
+  const found = SEVERITIES.filter((s) => verdict.findings[s]).map((s) => plural(verdict.findings[s], NOUNS[s]));
+  const name = session.media_name || session.media_id || "Unnamed media";
+  box.className = `verdict v-${verdict.level}`;
+  box.innerHTML =
+    `<div class="word">${icon(sign, word)}<span>${word}${session.state === "open" ? "<small>so far</small>" : ""}</span></div>` +
+    `<div><h1 dir="auto">${esc(cut(name, 200))}</h1><p class="headline">${prose(verdict.headline)}</p>` +
+    `<p class="ended">${found.join(", ") || "no findings"} · ${clock(end)} long, ${esc(verdict.ended)}</p></div>` +
+    `<div class="nums">${verdict.counts.map(([what, n, tone]) =>
+      `<div class="${n ? esc(tone) : "zero"}"><b>${count(n)}</b><span>${esc(what)}</span></div>`).join("")}</div>`;
+}
+
+/** Fill the list of what is known of media, player, device and recording. */
+export function identity(list, { identity: pairs }) {
+  list.innerHTML = pairs.map(([label, value, kind]) => {
+    const shown = kind.includes("long") ? cut(value, 13) : cut(value, LONGEST);
+    return `<div><dt>${esc(cut(label, LONGEST))}</dt> <dd class="${esc(kind)}" title="${esc(value)}"><bdi>${esc(shown)}</bdi></dd></div>`;
+  }).join("");
+}

@@ -1,0 +1,77 @@
+"""A real browser that reports whatever a page must not do: ask another host, log an error, open a dialog."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+WITHIN_MS = 10_000
+"""How long an element may take to appear."""
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, started for a module: Playwright's own event loop must not meet those of other tests."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium: install 'chromium' to run the tests of the pages")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Open]:
+    """Return a function that opens an HTML file or a URL in a context of its own; its options are those of the context.
+
+    After the test it fails if a page asked for anything outside of its file or server, logged an error or opened a dialog.
+    """
+    contexts: list[BrowserContext] = []
+    troubles: list[str] = []
+
+    def open_(target: Path | str, **options: Any) -> Page:
+        url = target.resolve().as_uri() if isinstance(target, Path) else target
+        context = browser.new_context(**{"viewport": {"width": 1440, "height": 1000}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(WITHIN_MS)
+        watch(page, url, troubles)
+        page.goto(url)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def watch(page: Page, url: str, troubles: list[str]) -> None:
+    """Add to a list what a page does that it must not."""
+    page.on("request", lambda request: None if _is_own(request.url, url) else troubles.append(f"asked {request.url}"))
+    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: troubles.append(f"threw {error}"))
+
+    def dismiss(dialog: Any) -> None:
+        troubles.append(f"opened a dialog: {dialog.message}")
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
+
+
+def _is_own(asked: str, page: str) -> bool:
+    there, here = urlsplit(asked), urlsplit(page)
+    if there.scheme in {"data", "blob"}:
+        return True
+    if here.scheme == "file":
+        return there.scheme == "file" and there.path == here.path
+    return (there.scheme, there.netloc) == (here.scheme, here.netloc)
