@@ -178,12 +178,32 @@ class Compare:
         if known is None:
             if len(self._levels) > 10_000:
                 self._levels.clear()
-            rules = (rule for rule in reversed((*_DEFAULTS, *self.rules)) if rule.covers(event_type, place))
-            known = next((rule.level for rule in rules), None)
-            if known is None:
-                known = Level.ANY_VALUE if self._is_personal(place) else Level.EXACT
+            rule = self._rule(event_type, place)
+            usual = Level.ANY_VALUE if self._is_personal(place) else Level.EXACT
+            known = usual if rule is None else rule.level
             self._levels[event_type, place] = known
         return known
+
+    def why(self, event_type: str | None, place: str) -> str:
+        """Return why not every difference in a place counts, as a clause.
+
+        >>> Compare().why("sessionStart", "params/media.sdkVersion")
+        'it differs each time, so only its presence and type count'
+        >>> Compare.parsed({"ignore": ["qoeData"]}, "film.json").why("play", "qoeData/media.qoe.bitrate")
+        'ignored by the rule qoeData'
+        """
+        rule = self._rule(event_type, place)
+        if rule is None:
+            return "it tells who watches, so only its presence and type count"
+        if rule.text in IGNORED:
+            return "the player does not decide how upstream answers"
+        if rule.text in VOLATILE:
+            return "it differs each time, so only its presence and type count"
+        return f"{'ignored' if rule.level is Level.IGNORED else 'any value accepted'} by the rule {visible(rule.text)}"
+
+    def _rule(self, event_type: str | None, place: str) -> Rule | None:
+        rules = (rule for rule in reversed((*_DEFAULTS, *self.rules)) if rule.covers(event_type, place))
+        return next(rules, None)
 
     def _is_personal(self, place: str) -> bool:
         names = place.split("/")

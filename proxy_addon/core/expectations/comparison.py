@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
+from proxy_addon.core.expectations.compare import Compare
 from proxy_addon.core.expectations.tracked import Tracked
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.wording import visible
@@ -148,6 +149,7 @@ class Comparison:
     """The result of comparing two sessions.
 
     Attributes:
+        compare: What counted, and how far numbers could be apart.
         rows: All events of both, in order.
         differences: In the order of the rows; empty if the tracking is the same.
         remarks: Sentences on what could not be compared.
@@ -155,6 +157,7 @@ class Comparison:
 
     expected: HeldSession
     actual: HeldSession
+    compare: Compare
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
     remarks: tuple[str, ...] = ()

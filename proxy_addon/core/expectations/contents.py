@@ -41,20 +41,38 @@ def differing(
             continue
         if compare.level(type, f"playerTime/{name}") is not Level.IGNORED:
             yield f"playerTime/{name}", one, other
+    for place, one, other, why in _compared(expected, actual, compare, bases_s):
+        if why is None:
+            yield place, one, other
+
+
+def passed_over(expected: Tracked, actual: Tracked, compare: Compare) -> Iterator[tuple[str, str]]:
+    """Yield what differs between two events and does not count: the place, and why as a clause."""
+    for place, _, _, why in _compared(expected, actual, compare, (None, None)):
+        if why is not None:
+            yield place, why
+
+
+def _compared(
+    expected: Tracked, actual: Tracked, compare: Compare, bases_s: tuple[float | None, float | None]
+) -> Iterator[tuple[str, Any, Any, str | None]]:
+    """Yield each place in which the contents of two events differ, its values, and why that does not count, or None."""
+    type = expected.type
     for where, one, other in unlike("", content(expected.value), content(actual.value)):
         place = where.removeprefix("/")
         level = compare.level(type, place)
         if level is Level.EXACT and _are_alike(expected.masked.get(place, one), actual.masked.get(place, other)):
             continue
         if level is Level.IGNORED or (level is Level.ANY_VALUE and kind(one) == kind(other)):
+            yield place, one, other, compare.why(type, place)
             continue
         tolerance = compare.tolerance(type, place)
         apart = _apart(one, other)
         if place in PLAYHEADS and None not in bases_s and apart is not None:
             apart = abs(since(float(one), bases_s[0] or 0) - since(float(other), bases_s[1] or 0))
             tolerance = compare.playhead_tolerance_s if tolerance is None else tolerance
-        if tolerance is None or apart is None or round(apart, 6) > tolerance:
-            yield place, one, other
+        is_near = tolerance is not None and apart is not None and round(apart, 6) <= tolerance
+        yield place, one, other, f"at most {tolerance:g} apart" if is_near else None
 
 
 def content(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -63,6 +63,7 @@ def compare_tracking(actual: HeldSession, expected: HeldSession, compare: Compar
     return Comparison(
         expected=expected,
         actual=actual,
+        compare=compare,
         rows=tuple(rows),
         differences=tuple(sorted(comparing.differences(), key=lambda each: each.row)),
         remarks=tuple(remarks),

@@ -1,0 +1,172 @@
+"""The page of a comparison: two sessions, a session and its replay, or a session and what a test expects of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from proxy_addon.core.expectations.comparison import Comparison
+from proxy_addon.core.jsonforms import iso
+from proxy_addon.core.judging.policy import DEFAULT, Policy
+from proxy_addon.core.replays.aligning import Kind
+from proxy_addon.core.timelines.aligned import Aligned, beside_expected, shift_by_playhead_s
+from proxy_addon.core.timelines.pictures import Picture, picture_of_held
+from proxy_addon.core.timelines.spans import Place
+from proxy_addon.reporting.pages.session import SessionPage, session_page
+from proxy_addon.reporting.words import counted
+
+FORM = 1
+"""Of the document: scripts of another version do not draw it."""
+
+
+class Comparing(StrEnum):
+    """What is compared."""
+
+    SESSIONS = "sessions"
+    REPLAY = "replay"
+    EXPECTATION = "expectation"
+
+
+_SIDES: Mapping[Comparing, tuple[str, str]] = {
+    Comparing.SESSIONS: ("A", "B"),
+    Comparing.REPLAY: ("recorded", "replayed"),
+    Comparing.EXPECTATION: ("expected", "actual"),
+}
+_ALONE: Mapping[Comparing, tuple[str, str]] = {
+    Comparing.SESSIONS: ("only in A", "only in B"),
+    Comparing.REPLAY: ("not sent", "only sent"),
+    Comparing.EXPECTATION: ("missing", "not expected"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One of the two sessions.
+
+    Attributes:
+        name: What the user called it, such as a file; empty for the id of the session.
+    """
+
+    picture: Picture
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparePage:
+    """What the page of a comparison shows. Nothing is compared in the browser.
+
+    Attributes:
+        form: Of this document.
+        kind: ``sessions``, ``replay`` or ``expectation``.
+        sides: The two sessions: ``label``, ``name`` and ``page``, the document of `SessionPage`.
+        verdict: ``level`` (pass, warn, fail), ``word``, ``headline``, ``counts`` (name, number, tone).
+        rows: Events that belong together: number in the first session or None, number in the second or None, kind (same,
+            changed, moved, only-a, only-b), whether it is a difference, and what differs, each as place, value in the
+            first, value in the second, and a sentence, which may be empty.
+        passed_over: What differs, or may, and does not count: ``what``, ``why``, ``count`` or None.
+        remarks: Sentences on what could not be compared.
+        shift_s: By how many seconds to move the second session so that the same playheads meet; None if that makes no
+            difference. Without it, both begin at their first event.
+        made_at: When this was made.
+    """
+
+    form: int = FORM
+    kind: str
+    sides: list[dict[str, Any]]
+    verdict: Mapping[str, Any]
+    rows: list[tuple[int | None, int | None, str, bool, list[tuple[str, str | None, str | None, str]]]]
+    passed_over: list[dict[str, Any]]
+    remarks: list[str]
+    shift_s: float | None
+    made_at: str
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def title(self) -> str:
+        """The title of the page."""
+        return f"{self.verdict['word']}: {' and '.join(side['name'] for side in self.sides)}"
+
+
+def compare_page(kind: Comparing, a: Side, b: Side, aligned: Aligned) -> ComparePage:
+    """Return what the page of a comparison shows."""
+    pages = session_page(a.picture), session_page(b.picture)
+    numbers = [_numbers(page) for page in pages]
+    return ComparePage(
+        kind=kind.value,
+        sides=[
+            {"label": label, "name": side.name or side.picture.session.id, "page": page.document()}
+            for label, side, page in zip(_SIDES[kind], (a, b), pages, strict=True)
+        ],
+        verdict=_verdict(kind, aligned),
+        rows=[
+            (
+                None if match.a is None else numbers[0].get(match.a),
+                None if match.b is None else numbers[1].get(match.b),
+                match.kind.value,
+                match.counts,
+                [(each.where, each.a, each.b, each.message) for each in match.unlike],
+            )
+            for match in aligned.matches
+        ],
+        passed_over=[{"what": each.what, "why": each.why, "count": each.count} for each in aligned.passed_over],
+        remarks=[*aligned.remarks],
+        shift_s=shift_by_playhead_s(aligned.matches, a.picture.marks, b.picture.marks),
+        made_at=iso(b.picture.as_of.now),
+    )
+
+
+def expectation_page(
+    comparison: Comparison, *, expected: str, actual: str, now: datetime, policy: Policy = DEFAULT
+) -> ComparePage:
+    """Return the page of a test's comparison.
+
+    Args:
+        expected: Name of the expectation, such as its file.
+        actual: Name of the session that was held to it.
+        policy: Which findings count; they are the verdict on each of the two.
+    """
+    one, other = (
+        Side(picture=picture_of_held(held, now, policy), name=name)
+        for held, name in ((comparison.expected, expected), (comparison.actual, actual))
+    )
+    aligned = beside_expected(comparison, one.picture.marks, other.picture.marks)
+    return compare_page(Comparing.EXPECTATION, one, other, aligned)
+
+
+def _numbers(page: SessionPage) -> Mapping[Place, int]:
+    """Return the number of each event by its place."""
+    events = page.events
+    places = zip(events["n"], events["q"], events["e"], strict=True)
+    return {(seq, f"/{element - 1}" if element else ""): number for number, seq, element in places}
+
+
+def _verdict(kind: Comparing, aligned: Aligned) -> dict[str, Any]:
+    differ = aligned.count(Kind.CHANGED) + aligned.count(Kind.MOVED)
+    alone = aligned.count(Kind.ONLY_A), aligned.count(Kind.ONLY_B)
+    names, all = _ALONE[kind], len(aligned.matches)
+    told = [f"{differ} of {counted(all, 'event')} {'differs' if differ == 1 else 'differ'}"] if differ else []
+    told += [f"{number} {name}" for number, name in zip(alone, names, strict=True) if number]
+    if told:
+        headline = f"{', '.join(told)}."
+    else:
+        headline = (
+            f"{'The event is' if all == 1 else f'All {all} events are'} the same." if all else "Neither has events."
+        )
+    differing = "warn" if kind is Comparing.SESSIONS else "fail"
+    return {
+        "level": "pass" if aligned.is_same else differing,
+        "word": "Same" if aligned.is_same else "Different",
+        "headline": headline,
+        "counts": [
+            ("events", all, ""),
+            ("the same", sum(match.kind is Kind.SAME for match in aligned.matches), ""),
+            ("differ", differ, "odd"),
+            *((name, number, "odd") for name, number in zip(names, alone, strict=True)),
+        ],
+    }

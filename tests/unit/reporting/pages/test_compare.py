@@ -1,0 +1,58 @@
+"""The page of a comparison: its verdict in a sentence, and rows that name events by their numbers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from proxy_addon.core.expectations.tracking import compare_tracking
+from proxy_addon.core.fixtures.held import HeldSession, fold
+from proxy_addon.core.replays.aligning import align, entries
+from proxy_addon.core.timelines.aligned import side_by_side
+from proxy_addon.core.timelines.pictures import picture_of_held
+from proxy_addon.reporting.pages.compare import ComparePage, Comparing, Side, compare_page, expectation_page
+from tests import builders
+
+NOW = builders.at(4000)
+ONE = fold([builders.start(), builders.event("play", after_s=1), builders.event("sessionEnd", after_s=9)])[0]
+OTHER = fold(
+    [
+        builders.start(),
+        builders.preflight(after_s=1),
+        builders.event("play", after_s=1, playhead=7, response=builders.response(400)),
+    ]
+)[0]
+
+
+def compared(a: HeldSession, b: HeldSession) -> ComparePage:
+    aligned = side_by_side(align(entries(a.exchanges), entries(b.exchanges)))
+    sides = (Side(picture=picture_of_held(held, NOW)) for held in (a, b))
+    return compare_page(Comparing.SESSIONS, *sides, aligned)
+
+
+def test_two_sessions_that_are_the_same_are_so_said():
+    page = compared(ONE, ONE)
+    assert (page.verdict["level"], page.verdict["word"]) == ("pass", "Same")
+    assert page.verdict["headline"] == "All 3 events are the same."
+
+
+def test_what_differs_stands_in_rows_that_name_events_as_their_own_pages_do():
+    page = compared(ONE, OTHER)
+    assert page.verdict["headline"] == "1 of 3 events differs, 1 only in A."
+    assert [row[:4] for row in page.rows] == [(1, 1, "same", False), (2, 3, "changed", True), (3, None, "only-a", True)]
+    assert [(where, a, b) for where, a, b, _ in page.rows[1][4]] == [("status", "204", "400"), ("playhead", "0", "7")]
+    document = json.loads(json.dumps(page.document()))
+    assert [side["label"] for side in document["sides"]] == ["A", "B"]
+    assert document["sides"][1]["page"]["events"]["n"] == [1, 3]
+    assert page.title == f"Different: {ONE.session.id} and {OTHER.session.id}"
+
+
+@pytest.mark.parametrize(
+    ("actual", "headline"), [(ONE, "All 3 events are the same."), (OTHER, "1 of 3 events differs, 1 missing.")]
+)
+def test_a_test_says_what_it_expected(actual: HeldSession, headline: str):
+    page = expectation_page(compare_tracking(actual, ONE), expected="film.json", actual="run", now=NOW)
+    assert page.verdict["headline"] == headline
+    assert page.verdict["level"] == ("pass" if actual is ONE else "fail")
+    assert [side["name"] for side in page.sides] == ["film.json", "run"]
