@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from proxy_addon.core.rules import MODULES, RULES, Rule
@@ -13,9 +14,25 @@ _HEADINGS = {"Why it matters": "Why it matters in the reports"}
 def page(rule: Rule) -> str:
     """Return a rule's page as Markdown, as ``rules RULE`` prints it and ``docs/rules/`` contains it."""
     parts = [f"# {rule.id}", f"*{rule.severity.value}* · {rule.summary}"]
-    for name, text in rule.page.items():
-        parts += [f"## {_HEADINGS.get(name, name)}", text]
+    for heading, text in sections(rule):
+        parts += [f"## {heading}", text]
     return "\n\n".join(parts) + "\n"
+
+
+def sections(rule: Rule) -> Iterator[tuple[str, str]]:
+    """Yield the headings of a rule's page, each with the text below it."""
+    for name, text in rule.page.items():
+        yield _HEADINGS.get(name, name), text
+
+
+def subjects() -> Iterator[tuple[str, list[Rule]]]:
+    """Yield what rules are about, each with its rules."""
+    for module in MODULES:
+        title = (module.__doc__ or "").partition(".")[0].removeprefix("Rules for ")
+        yield (
+            f"{title[:1].upper()}{title[1:]}",
+            [rule for rule in RULES.values() if rule.check.__module__ == module.__name__],
+        )
 
 
 def pages() -> dict[str, str]:
@@ -28,10 +45,8 @@ def pages() -> dict[str, str]:
             " [How sessions are judged](../rules.md).\n"
         ),
     ]
-    for module in MODULES:
-        mine = [rule for rule in RULES.values() if rule.check.__module__ == module.__name__]
-        title = (module.__doc__ or "").partition(".")[0].removeprefix("Rules for ")
-        index += [f"## {title[:1].upper()}{title[1:]}\n", "| rule | severity | what is wrong |", "|---|---|---|"]
+    for title, mine in subjects():
+        index += [f"## {title}\n", "| rule | severity | what is wrong |", "|---|---|---|"]
         index += [f"| [`{rule.id}`]({rule.id}.md) | {rule.severity.value} | {rule.summary} |" for rule in mine]
         index.append("")
     return {"index.md": "\n".join(index), **{f"{rule.id}.md": page(rule) for rule in RULES.values()}}

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from proxy_addon.reporting import words
 from proxy_addon.reporting.pages import joining
@@ -35,13 +35,27 @@ def page(
         is_live: Whether it may ask its own server for more.
     """
     named = parts.items() if isinstance(parts, Mapping) else parts
+    packed = ((name, embedded(value)) for name, value in named)
+    return document("page.html", title=title, entry=entry, is_live=is_live, parts=packed)
+
+
+def document(template: str, *, title: str, entry: str, is_live: bool = False, **values: Any) -> Iterator[str]:
+    """Yield a page that a template writes, in pieces; it can be read without its script.
+
+    Args:
+        template: One that extends ``base.html``.
+        title: As for `page`.
+        entry: The module in ``assets/`` that the page runs.
+        is_live: As for `page`.
+        values: The values that the template uses.
+    """
     return render(
-        "page.html",
+        template,
         title=title,
         policy=policy(entry, is_live=is_live),
         style=Markup(style()),  # noqa: S704  # our own files
         script=Markup(script(entry)),  # noqa: S704
-        parts=((name, embedded(value)) for name, value in named),
+        **values,
     )
 
 
@@ -101,9 +115,8 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         finalize=_legal,
     )
-    environment.globals["asset"] = _asset
     environment.filters.update(moment=words.moment, ms=words.milliseconds, short=words.short)
-    environment.filters.update(change=words.change_line, places=words.places)
+    environment.filters.update(change=words.change_line, places=words.places, prose=_prose)
     return environment
 
 
@@ -116,7 +129,9 @@ def _legal(value: Any) -> Any:
     return value
 
 
-@functools.cache
-def _asset(name: str) -> Markup:
-    """Return one of our style sheets or scripts, to be included in the page."""
-    return Markup(joining.asset(name))  # noqa: S704  # our own file
+def _prose(text: str) -> Markup:
+    """Return a text of ours for a page: what stands in backticks is set as code."""
+    pieces = (escape(words.legal(piece)) for piece in text.split("`"))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if k % 2 else piece for k, piece in enumerate(pieces)
+    )

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from proxy_addon.core.replays.runs import RunSummary, SessionRun, Step, StepOutcome, count
 from proxy_addon.reporting.pages import scatter
-from proxy_addon.reporting.pages.rendering import render
+from proxy_addon.reporting.pages.rendering import document
 from proxy_addon.reporting.pages.scatter import Chart, Scatter
 
 ROWS = 2000
 """How many steps are listed at most; those that are the same are left out first."""
+
+_LEVELS = {"same": "pass", "different": "fail", "failed": "fail", "skipped": "warn"}
+_ICONS = {"same": "pass", "different": "error", "failed": "error", "skipped": "warning"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +49,34 @@ class RunPage:
                 return
 
 
-def page(of: RunSummary, sessions: Callable[[], Iterable[SessionRun]]) -> Iterator[str]:
+def page(
+    of: RunSummary,
+    sessions: Callable[[], Iterable[SessionRun]],
+    *,
+    runs: str | None = None,
+    comparison: Callable[[SessionRun], str | None] = lambda session: None,
+) -> Iterator[str]:
     """Yield the page of a run in pieces.
 
     Args:
         sessions: Returns the sessions of the run at each call.
+        runs: Where the list of runs is; None if there is none to go to.
+        comparison: Returns where a session is compared with its replay; None for nowhere.
     """
-    shown = run_page(of, sessions)
-    return render("run.html", page=shown, count=count, outcomes=list(StepOutcome), chart=scatter, most=ROWS)
+    return document(
+        "run.html",
+        title=f"Replay {of.run.id}: {of.verdict.value}",
+        entry="document_page.js",
+        steps=[("Runs", runs), (of.run.id, None)],
+        page=run_page(of, sessions),
+        comparison=comparison,
+        count=count,
+        outcomes=list(StepOutcome),
+        levels=_LEVELS,
+        icons=_ICONS,
+        chart=scatter,
+        most=ROWS,
+    )
 
 
 def run_page(of: RunSummary, sessions: Callable[[], Iterable[SessionRun]]) -> RunPage:

@@ -27,8 +27,8 @@ OTHER = fold(
 
 def compared(a: HeldSession, b: HeldSession) -> ComparePage:
     aligned = side_by_side(align(entries(a.exchanges), entries(b.exchanges)))
-    sides = (Side(picture=picture_of_held(held, NOW)) for held in (a, b))
-    return compare_page(Comparing.SESSIONS, *sides, aligned)
+    one, other = (Side(picture=picture_of_held(held, NOW)) for held in (a, b))
+    return compare_page(Comparing.SESSIONS, one, other, aligned)
 
 
 def test_two_sessions_that_are_the_same_are_so_said():

@@ -17,8 +17,6 @@ from proxy_addon.reporting.pages.embedding import embedded, read
 from proxy_addon.reporting.pages.rendering import page, policy
 
 ASSETS = files(pages) / "assets"
-OUTSIDE = {"filter.js"}
-"""Scripts that are no modules."""
 NAME = re.compile(r"^(?:export )?(?:async )?(?:function\*?|const|let|class) (\w+)", re.MULTILINE)
 EXPORTED = re.compile(r"^export (?:async )?(?:function\*?|const|let|class) (\w+)", re.MULTILINE)
 
@@ -27,7 +25,7 @@ def _modules(folder=ASSETS, prefix=""):
     for path in folder.iterdir():
         if path.is_dir():
             yield from _modules(path, f"{prefix}{path.name}/")
-        elif path.name.endswith(".js") and path.name not in OUTSIDE:
+        elif path.name.endswith(".js"):
             yield prefix + path.name
 
 
