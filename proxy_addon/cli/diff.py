@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,13 +19,17 @@ from proxy_addon.cli.options import config_option, given, json_option, local_opt
 from proxy_addon.cli.output import while_read
 from proxy_addon.core.books import Loss
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.sessions import Session
+from proxy_addon.core.fixtures.held import HeldSession
+from proxy_addon.core.sessions import AsOf, Session
 from proxy_addon.errors import NotFound
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from proxy_addon.cli.comparisons import Compared, Report
+    from proxy_addon.core.judging.policy import Policy
     from proxy_addon.core.pseudonyms.personal import Personal
+    from proxy_addon.core.timelines.pictures import Picture
 
 
 @click.command()
@@ -54,6 +58,14 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="With --as-test: how far playheads may be apart.  [default: that of A, or 1]",
 )
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.html",
+    help="Also write the comparison as a page: one file, with tokens in place of personal values.",
+)
+@click.option("--raw", is_flag=True, allow_from_autoenv=False, help="With --report: write personal values as they are.")
 @config_option
 @json_option
 @local_option
@@ -67,6 +79,8 @@ def diff(
     format_name: str | None,
     ignore: tuple[str, ...],
     playhead_tolerance: float | None,
+    report_path: Path | None,
+    raw: bool,
     config: Path | None,
     as_json: bool,
     local: bool,
@@ -83,6 +97,7 @@ def diff(
     Exit code: 1 if something differs, else 0.
     """
     # Imported here because --help must not wait for the database.
+    from proxy_addon.cli.comparisons import Report, check_path  # noqa: PLC0415
     from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
     from proxy_addon.core.replays.aligning import Kind, align, entries, replayed  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
@@ -94,11 +109,24 @@ def diff(
 
     if (b is None) == (run_name is None):
         raise click.UsageError("name two sessions, or one session and --run RUN")
+    if report_path is None and raw:
+        raise click.UsageError("--raw is for --report: add --report FILE.html, or leave it out")
+    personal = settings.load_personal(config)
+    report = None
+    if report_path is not None:
+        check_path(report_path)
+        report = Report(path=report_path, raw=raw, personal=personal)
     if as_test:
         if b is None:
             raise click.UsageError("--as-test compares two sessions: name B instead of --run")
         format_name = "json" if as_json else format_name or "text"
-        asked = _Asked(ignore=ignore, playhead_tolerance_s=playhead_tolerance, personal=settings.load_personal(config))
+        asked = _Asked(
+            ignore=ignore,
+            playhead_tolerance_s=playhead_tolerance,
+            personal=personal,
+            report=report,
+            policy=settings.load(config),
+        )
         sys.exit(_tested(a, b, store_url, format_name, asked))
     for name, value in (
         ("format_name", format_name),
@@ -107,18 +135,21 @@ def diff(
     ):
         if value is not None:
             raise click.UsageError(f"{given(name)} is for --as-test: add --as-test, or leave it out")
-    at = as_of(datetime.now(UTC), settings.load(config))
+    policy = settings.load(config)
+    at = as_of(datetime.now(UTC), policy)
     if run_name is not None and is_file_name(a):
         raise click.UsageError(
             "--run compares a session of the store, and A is a file: name the session that A was saved from"
         )
     with ExitStack() as stack:
         db = None if b is not None and is_file_name(a) and is_file_name(b) else stack.enter_context(reading(store_url))
-        one = _side(db, a)
+        one = _side(db, a, at, policy)
         if b is not None:
-            other = _side(db, b)
-            answers = one.has_answers and other.has_answers
+            other = _side(db, b, at, policy)
+            answers = one.held.has_answers and other.held.has_answers
             pairs = align(entries(one.exchanges, answers=answers), entries(other.exchanges, answers=answers))
+            if report is not None:
+                report.of_sessions(one.compared, other.compared, pairs, answers=answers)
             beside = session_heading(other.session, other.session.state(at), other.name, local=local)
         else:
             assert db is not None
@@ -131,6 +162,8 @@ def diff(
                     hint=f"'sessiontape runs {run.id}' lists the sessions that it did replay",
                 )
             pairs = list(replayed(entries(one.exchanges), found))
+            if report is not None:
+                report.of_replay(one.compared, pairs, found, run_id=run.id, at=at)
             beside = printable(f"run {run.id} to {run.target}")
     counts = Counter(pair.kind for pair in pairs)
     with while_read():  # the exit code counts even if nobody reads the rest
@@ -158,6 +191,8 @@ class _Asked:
     ignore: tuple[str, ...]
     playhead_tolerance_s: float | None
     personal: Personal
+    policy: Policy
+    report: Report | None = None
 
 
 def _tested(a: str, b: str, store_url: str, format_name: str, asked: _Asked) -> int:
@@ -173,6 +208,8 @@ def _tested(a: str, b: str, store_url: str, format_name: str, asked: _Asked) -> 
     if asked.playhead_tolerance_s is not None:
         compare = replace(compare, playhead_tolerance_s=asked.playhead_tolerance_s)
     comparison = compare_tracking(actual, expected, compare)
+    if asked.report is not None:
+        asked.report.of_test(comparison, expected=a, actual=b, now=datetime.now(UTC), policy=asked.policy)
     with while_read():
         if format_name == "json":
             print_json(tracking.document(comparison, expected=a, actual=b))
@@ -191,26 +228,62 @@ class _Side:
     """One of the two sessions.
 
     Attributes:
-        has_answers: As in `core.fixtures.held.HeldSession`.
         name: The name to show; None for the session's id.
         gaps: What was lost of it, by time of arrival.
+        judged: Returns the session, judged and ready to be drawn.
     """
 
-    session: Session
-    exchanges: Iterable[Exchange]
-    has_answers: bool = True
+    held: HeldSession
+    judged: Callable[[HeldSession], Picture]
     name: str | None = None
     gaps: Sequence[Loss] = ()
 
+    @property
+    def session(self) -> Session:
+        return self.held.session
 
-def _side(db: Connection | None, name: str) -> _Side:
+    @property
+    def exchanges(self) -> Sequence[Exchange]:
+        return self.held.exchanges
+
+    @property
+    def compared(self) -> Compared:
+        """The session as a report takes it."""
+        from proxy_addon.cli.comparisons import Compared  # noqa: PLC0415  # as above
+
+        return Compared(held=self.held, name=self.name or self.session.id, judged=self.judged)
+
+
+def _side(db: Connection | None, name: str, at: AsOf, policy: Policy) -> _Side:
     from proxy_addon.cli import sources  # noqa: PLC0415
+    from proxy_addon.core.timelines.pictures import picture_of_held  # noqa: PLC0415
     from proxy_addon.files.sessions import is_file_name  # noqa: PLC0415
     from storage import exchanges, losses, sessions  # noqa: PLC0415
 
     if db is None or is_file_name(name):
-        held = sources.held(name)
-        return _Side(session=held.session, exchanges=held.exchanges, has_answers=held.has_answers, name=name)
+        return _Side(held=sources.held(name), name=name, judged=lambda held: picture_of_held(held, at.now, policy))
     session = sessions.find(db, name)
     gaps = losses.of_session(db, session.id) if session.lost else ()
-    return _Side(session=session, exchanges=exchanges.of_session(db, session.id), gaps=gaps)
+    return _Side(
+        held=HeldSession(session=session, exchanges=tuple(exchanges.of_session(db, session.id))),
+        gaps=gaps,
+        judged=lambda held: _judged(db, held, at, policy, gaps),
+    )
+
+
+def _judged(db: Connection, held: HeldSession, at: AsOf, policy: Policy, gaps: Sequence[Loss]) -> Picture:
+    """Return a session of the store, judged now and ready to be drawn."""
+    from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415  # as above
+    from proxy_addon.core.timelines.pictures import picture_judged  # noqa: PLC0415
+    from storage import schemas, sessions  # noqa: PLC0415
+
+    session = held.session
+    watch = SessionWatch(
+        session,
+        at.now,
+        policy,
+        schemas.vocabulary(db, session.upstream, policy.params),
+        opened_beside=sessions.opened_beside(db, session),
+    )
+    judged = tuple(watch.judging(held.exchanges))
+    return picture_judged(session, judged, watch.judgement(), at, gaps)

@@ -146,7 +146,8 @@ def beside_expected(made: Comparison, expected: Sequence[Mark], actual: Sequence
     told: dict[int, list[Unlike]] = {}
     counting: dict[int, Kind] = {}
     for each in made.differences:
-        unlike = Unlike(where=each.place, a=each.expected, b=each.actual, message=each.message)
+        message = "" if each.kind is tracking.Kind.VALUE else each.message  # place and values say it all
+        unlike = Unlike(where=each.place, a=each.expected, b=each.actual, message=message)
         told.setdefault(each.row, []).append(unlike)
         counting.update(dict.fromkeys(_extent(made.rows, each), _KINDS.get(each.kind, Kind.CHANGED)))
     matches = tuple(

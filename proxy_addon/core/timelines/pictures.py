@@ -114,27 +114,43 @@ def picture_of(  # noqa: PLR0917  # these are what a session is
     )
 
 
+def picture_judged(
+    session: Session,
+    exchanges: Sequence[Exchange],
+    judgement: Judgement,
+    as_of: AsOf,
+    gaps: Sequence[Loss] = (),
+) -> Picture:
+    """Return a session that was just judged with all its exchanges, ready to be drawn.
+
+    Args:
+        exchanges: In the order of arrival.
+        gaps: What was lost of it, by time of arrival.
+    """
+    found: dict[str, list[Finding]] = {each.id: [] for each in exchanges}
+    whole = [*judgement.of_session]
+    for finding in judgement.of_exchanges:
+        if finding.seq is None:
+            whole.append(finding)
+        else:
+            found[exchanges[finding.seq - 1].id].append(finding)
+    return picture_of(
+        replace(session, findings=FindingCounts().plus(judgement.findings)),
+        exchanges,
+        found,
+        replace(judgement, of_session=tuple(whole)),
+        replace(as_of, unclosed=FindingCounts()),  # already among the session's findings
+        gaps,
+    )
+
+
 def picture_of_held(held: HeldSession, now: datetime, policy: Policy = DEFAULT) -> Picture:
     """Return a session out of a file, ready to be drawn; all of it is judged, as over.
 
     Args:
         now: The time of reading.
     """
-    judgement = judge_held(held, policy)
-    found: dict[str, list[Finding]] = {each.id: [] for each in held.exchanges}
-    whole = [*judgement.of_session]
-    for finding in judgement.of_exchanges:
-        if finding.seq is None:
-            whole.append(finding)
-        else:
-            found[held.exchanges[finding.seq - 1].id].append(finding)
-    return picture_of(
-        replace(held.session, findings=FindingCounts().plus(judgement.findings)),
-        held.exchanges,
-        found,
-        replace(judgement, of_session=tuple(whole)),
-        replace(as_of(now, policy), unclosed=FindingCounts()),  # already among the session's findings
-    )
+    return picture_judged(held.session, held.exchanges, judge_held(held, policy), as_of(now, policy))
 
 
 def _told(findings: Iterable[Finding]) -> list[Told]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
@@ -11,10 +11,13 @@ from typing import Any
 from proxy_addon.core.expectations.comparison import Comparison
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.judging.policy import DEFAULT, Policy
+from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.replays.aligning import Kind
 from proxy_addon.core.timelines.aligned import Aligned, beside_expected, shift_by_playhead_s
+from proxy_addon.core.timelines.hiding import hidden, hidden_held
 from proxy_addon.core.timelines.pictures import Picture, picture_of_held
 from proxy_addon.core.timelines.spans import Place
+from proxy_addon.reporting.pages import rendering
 from proxy_addon.reporting.pages.session import SessionPage, session_page
 from proxy_addon.reporting.words import counted
 
@@ -122,7 +125,13 @@ def compare_page(kind: Comparing, a: Side, b: Side, aligned: Aligned) -> Compare
 
 
 def expectation_page(
-    comparison: Comparison, *, expected: str, actual: str, now: datetime, policy: Policy = DEFAULT
+    comparison: Comparison,
+    *,
+    expected: str,
+    actual: str,
+    now: datetime,
+    policy: Policy = DEFAULT,
+    pseudonymise: Pseudonymiser | None = None,
 ) -> ComparePage:
     """Return the page of a test's comparison.
 
@@ -130,13 +139,30 @@ def expectation_page(
         expected: Name of the expectation, such as its file.
         actual: Name of the session that was held to it.
         policy: Which findings count; they are the verdict on each of the two.
+        pseudonymise: Replaces personal values by tokens; None to show them.
     """
+    sides = comparison.expected, comparison.actual
+    if pseudonymise is not None:
+        sides = hidden_held(sides[0], pseudonymise), hidden_held(sides[1], pseudonymise)
     one, other = (
         Side(picture=picture_of_held(held, now, policy), name=name)
-        for held, name in ((comparison.expected, expected), (comparison.actual, actual))
+        for held, name in zip(sides, (expected, actual), strict=True)
     )
     aligned = beside_expected(comparison, one.picture.marks, other.picture.marks)
+    if pseudonymise is not None:
+        aligned = hidden(aligned, pseudonymise)
     return compare_page(Comparing.EXPECTATION, one, other, aligned)
+
+
+def html(page: ComparePage, *, sessions: str | None = None, sides: tuple[str, str] | None = None) -> Iterator[str]:
+    """Yield the page in pieces.
+
+    Args:
+        sessions: Where the list of sessions is; None if there is none to go to.
+        sides: Where the two sessions are, likewise.
+    """
+    links = {"sessions": sessions, "sides": sides}
+    return rendering.page(title=page.title, entry="compare_page.js", parts={"value": page.document(), "links": links})
 
 
 def _numbers(page: SessionPage) -> Mapping[Place, int]:

@@ -6,7 +6,7 @@ import { header, onKey } from "./family.js";
 function mountDocument() {
   document.documentElement.classList.add("js");
   const crumbs = document.getElementById("crumbs");
-  const steps = [...crumbs.querySelectorAll("a, [aria-current]")];
+  const steps = [...crumbs.querySelectorAll("nav > :not(b, [aria-hidden])")];
   header(crumbs, steps.map((step) => ({ text: step.textContent, href: step.getAttribute("href") })));
   const find = document.getElementById("find");
   if (find) filterBy(find, document.getElementById("verdict"));

@@ -1,0 +1,131 @@
+"""The page that ``sessiontape diff --report`` writes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proxy_addon.core.fixtures.held import HeldSession
+from proxy_addon.core.judging.policy import Policy
+from proxy_addon.core.replays.aligning import Pair
+from proxy_addon.core.sessions import AsOf
+from proxy_addon.errors import SettingsError
+from proxy_addon.files import keys, whole
+
+if TYPE_CHECKING:
+    from proxy_addon.core.expectations.comparison import Comparison
+    from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
+    from proxy_addon.core.pseudonyms.personal import Personal
+    from proxy_addon.core.replays.runs import SessionRun
+    from proxy_addon.core.timelines.pictures import Picture
+    from proxy_addon.reporting.pages.compare import ComparePage
+
+
+def check_path(path: Path) -> None:
+    """Check that a page can be written, before anything is compared.
+
+    Raises:
+        SettingsError: The name does not end in ``.html``, or the file cannot be written.
+    """
+    if path.suffix.lower() not in {".html", ".htm"}:
+        raise SettingsError(f"{path} does not name the format of the report", hint="end its name with .html")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
+        raise SettingsError(f"cannot write {path}", hint="does its folder exist, and may you write there?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One of two sessions that were compared.
+
+    Attributes:
+        name: As the user named it.
+        judged: Returns it, judged and ready to be drawn, out of a session with its exchanges.
+    """
+
+    held: HeldSession
+    name: str
+    judged: Callable[[HeldSession], Picture]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A page to write.
+
+    Attributes:
+        raw: Whether personal values stay as they are.
+    """
+
+    path: Path
+    raw: bool
+    personal: Personal
+
+    def of_sessions(self, a: Compared, b: Compared, pairs: list[Pair], *, answers: bool) -> None:
+        """Write the comparison of two sessions.
+
+        Raises:
+            SettingsError: The page cannot be written.
+        """
+        from proxy_addon.core.timelines.aligned import side_by_side  # noqa: PLC0415  # --help does without
+        from proxy_addon.core.timelines.hiding import hidden  # noqa: PLC0415
+        from proxy_addon.reporting.pages.compare import Comparing, Side, compare_page  # noqa: PLC0415
+
+        tokens = self._tokens(a.held, b.held)
+        aligned = side_by_side(pairs, answers=answers)
+        one, other = (Side(picture=each.judged(self._shown(each.held, tokens)), name=each.name) for each in (a, b))
+        made = aligned if tokens is None else hidden(aligned, tokens)
+        self._write(compare_page(Comparing.SESSIONS, one, other, made))
+
+    def of_replay(self, a: Compared, pairs: list[Pair], run: SessionRun, *, run_id: str, at: AsOf) -> None:
+        """Write the comparison of a session with its replay.
+
+        Raises:
+            SettingsError: The page cannot be written.
+        """
+        from proxy_addon.core.findings import Judgement  # noqa: PLC0415  # as above
+        from proxy_addon.core.timelines.aligned import beside_replay, sent_in  # noqa: PLC0415
+        from proxy_addon.core.timelines.hiding import hidden  # noqa: PLC0415
+        from proxy_addon.core.timelines.pictures import picture_of  # noqa: PLC0415
+        from proxy_addon.reporting.pages.compare import Comparing, Side, compare_page  # noqa: PLC0415
+
+        tokens = self._tokens(a.held)
+        held = self._shown(a.held, tokens)
+        sent, exchanges = sent_in(held.session, held.exchanges, run)
+        aligned = beside_replay(pairs, run)
+        made = aligned if tokens is None else hidden(aligned, tokens)
+        one = Side(picture=a.judged(held), name=a.name)
+        other = Side(picture=picture_of(sent, exchanges, {}, Judgement(), at), name=f"run {run_id}")
+        self._write(compare_page(Comparing.REPLAY, one, other, made))
+
+    def of_test(self, comparison: Comparison, *, expected: str, actual: str, now: datetime, policy: Policy) -> None:
+        """Write the comparison of a session with an expectation.
+
+        Raises:
+            SettingsError: The page cannot be written.
+        """
+        from proxy_addon.reporting.pages.compare import expectation_page  # noqa: PLC0415  # as above
+
+        tokens = self._tokens(comparison.expected, comparison.actual)
+        self._write(
+            expectation_page(comparison, expected=expected, actual=actual, now=now, policy=policy, pseudonymise=tokens)
+        )
+
+    def _tokens(self, *held: HeldSession) -> Pseudonymiser | None:
+        from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser  # noqa: PLC0415  # as above
+
+        if self.raw:
+            return None
+        return Pseudonymiser(keys.of_output(each.session.id for each in held), self.personal)
+
+    def _shown(self, held: HeldSession, tokens: Pseudonymiser | None) -> HeldSession:
+        from proxy_addon.core.timelines.hiding import hidden_held  # noqa: PLC0415  # as above
+
+        return held if tokens is None else hidden_held(held, tokens)
+
+    def _write(self, page: ComparePage) -> None:
+        from proxy_addon.reporting.pages.compare import html  # noqa: PLC0415  # as above
+
+        whole.write(self.path, (piece.encode() for piece in html(page)), is_private=self.raw)

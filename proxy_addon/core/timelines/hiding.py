@@ -1,0 +1,79 @@
+"""What a comparison tells of people, replaced by tokens, so that it may be mailed."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+from proxy_addon.core.exchange import Request
+from proxy_addon.core.fixtures.held import HeldSession
+from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
+from proxy_addon.core.timelines.aligned import Aligned, Match, Unlike
+from proxy_addon.core.wording import json_text
+
+_HEADER = re.compile(r"(?:request\.)?header\.(?P<name>\S+)\Z")
+
+
+def hidden_held(held: HeldSession, pseudonymise: Pseudonymiser) -> HeldSession:
+    """Return a session with the personal values in it replaced; one that has tokens already stays as it is."""
+    session, written = held.session, held.written
+    if session.pseudonymised:
+        return held
+    address = session.client_address and pseudonymise.address(session.client_address)
+    return replace(
+        held,
+        session=replace(session, pseudonymised=True, client_address=address),
+        exchanges=tuple(pseudonymise.session(held.exchanges)),
+        written=None if written is None else pseudonymise.request(Request(method="POST", path="/", body=written)).body,
+    )
+
+
+def hidden(aligned: Aligned, pseudonymise: Pseudonymiser) -> Aligned:
+    """Return a comparison with the personal values among the differences replaced."""
+    hide = _Hiding(pseudonymise)
+    return replace(aligned, matches=tuple(hide.match(match) for match in aligned.matches))
+
+
+class _Hiding:
+    def __init__(self, pseudonymise: Pseudonymiser) -> None:
+        self._pseudonymise = pseudonymise
+
+    def match(self, match: Match) -> Match:
+        """Return a match without personal values."""
+        return replace(match, unlike=tuple(map(self._unlike, match.unlike))) if match.unlike else match
+
+    def _unlike(self, unlike: Unlike) -> Unlike:
+        a, b = (None if text is None else self._text(unlike.where, text) for text in (unlike.a, unlike.b))
+        message = unlike.message and self._text("message", unlike.message)
+        if message and (a, b) != (unlike.a, unlike.b):  # the message repeats them
+            event, mark, _ = message.partition(": ")
+            message = f"{event}: {unlike.where} differs" if mark else f"{unlike.where} differs"
+        return replace(unlike, a=a, b=b, message=message)
+
+    def _text(self, where: str, text: str) -> str:
+        """Return a value as text, as it may be shown; where nothing in it is personal, it stays as it is."""
+        header = _HEADER.match(where)
+        if header is not None:
+            return self._request(headers=((header["name"], text),)).headers[0][1]
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):  # it was cut, or is no JSON
+            value = text
+        shown = self._value([name for name in where.split("/") if name], value)
+        if shown == value:
+            return text
+        return shown if isinstance(value, str) and value is text else json_text(shown)
+
+    def _value(self, names: list[str], value: Any) -> Any:
+        nested = value
+        for name in reversed(names):
+            nested = {name.replace("~1", "/").replace("~0", "~"): nested}
+        shown = json.loads(self._request(body=json.dumps(nested).encode()).body)
+        for _ in names:
+            (shown,) = shown.values()
+        return shown
+
+    def _request(self, **values: Any) -> Request:
+        return self._pseudonymise.request(Request(method="POST", path="/api/v1/sessions", **values))
