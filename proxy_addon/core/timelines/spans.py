@@ -178,7 +178,7 @@ class _Tracing:
         for number, stretch in enumerate(stretches):
             begin_ms, end_ms = edges[number], edges[number + 1]
             name = STALLED if number in stalled and stretch.state is State.CONTENT else stretch.state.value
-            if end_ms <= begin_ms:
+            if stretch.ms <= 0:  # so is the one before the first event behind the start, from which the clock runs
                 continue
             if playback and playback[-1].name == name and playback[-1].end_ms == begin_ms:
                 playback[-1].end_ms = end_ms
