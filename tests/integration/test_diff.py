@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from proxy_addon.reporting.pages import embedding
 from tests import builders
 from tests.builders import OTHER_SESSION_ID, SESSION_ID
 from tests.integration.test_replay import MAX, fill, replayed
@@ -82,7 +86,7 @@ def test_bodies_that_are_no_event_are_laid_side_by_side_too(sqlite_url, tmp_path
     assert sum(document["counts"].values()) == len(document["pairs"])
     assert document["counts"] == {"same": 2, "changed": 1, "moved": 6, "only-a": 1, "only-b": 1}
     assert printed("diff", SESSION_ID, SESSION_ID, "--store", tape)["counts"]["same"] == 10
-    table = run("diff", OTHER_SESSION_ID, SESSION_ID, "--store", tape)
+    table = run("diff", OTHER_SESSION_ID, SESSION_ID, "--store", tape, "--report", str(tmp_path / "odd.html"))
     assert (table.returncode, table.stderr) == (1, "")
     with collector(tmp_path) as target:
         document = replayed(tape, target.url, SESSION_ID, *MAX, code=1)
@@ -97,3 +101,44 @@ def test_what_cannot_be_compared_is_told(tape, arguments):
     done = run("diff", *arguments, "--store", tape)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def page_of(path: Path) -> dict[str, Any]:
+    """Return the value that a page draws."""
+    packed = re.search(r'data-part="value">([\w+/=]*)<', path.read_text(encoding="utf-8"))
+    assert packed is not None
+    value: dict[str, Any] = embedding.read(packed[1])
+    return value
+
+
+def test_a_comparison_is_written_as_a_page_that_names_nobody(tape, tmp_path):
+    path = tmp_path / "compared.html"
+    pair = SESSION_ID, OTHER_SESSION_ID, "--store", tape, "--report", str(path)
+    assert run("diff", *pair).returncode == 1
+    page = page_of(path)
+    assert page["verdict"]["headline"] == "1 of 4 events differs, 1 only in B."
+    assert [row[2] for row in page["rows"]] == ["changed", "same", "only-b", "same"]
+    assert "192.0.2.7" not in json.dumps(page)
+    assert run("diff", *pair, "--raw").returncode == 1
+    assert "192.0.2.7" in json.dumps(page_of(path))
+    with collector(tmp_path, "--fault", "events:status=500:nth=2") as target:
+        replay = replayed(tape, target.url, SESSION_ID, *MAX, code=1)
+    assert run("diff", SESSION_ID, "--run", replay["id"], "--store", tape, "--report", str(path)).returncode == 1
+    page = page_of(path)
+    assert (page["kind"], page["verdict"]["headline"]) == ("replay", "1 of 3 events differs.")
+    assert page["sides"][1]["page"]["events"]["s"] == [201, 204, 500]
+    assert run("diff", *pair, "--as-test").returncode == 1
+    assert page_of(path)["kind"] == "expectation"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--report", "x.txt"), "end its name with .html"),
+        (("--report", "no/such/folder/x.html"), "cannot write"),
+        (("--raw",), "add --report FILE.html"),
+    ],
+)
+def test_a_page_that_cannot_be_written_is_refused_before_anything_is_compared(tmp_path, options, told):
+    done = run("diff", "a", "b", "--store", f"sqlite:///{tmp_path}/none.db", *options)
+    assert (done.returncode, told in done.stderr) == (2, True), done.stderr

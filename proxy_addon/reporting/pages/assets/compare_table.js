@@ -1,5 +1,5 @@
 // The events of two sessions in rows: what is the same is folded, what differs shows both values with the changed part marked.
-import { clock, cut, esc, plural } from "./words.js";
+import { clock, count, cut, esc, plural } from "./words.js";
 
 const SHORTEST_FOLD = 3;
 const PIECE = 200;
@@ -49,7 +49,7 @@ export function comparisonTable(box, value, { onPick }) {
     const isPlain = Boolean(wanted);
     for (const { begin, end, isFolded } of folds) {
       if (isFolded && !isPlain && !unfolded.has(begin)) {
-        pieces.push(`<tr class="fold"><td colspan="8"><button type="button" data-fold="${begin}" aria-expanded="false">▸ ${end - begin} the same</button></td></tr>`);
+        pieces.push(`<tr class="fold"><td colspan="8"><button type="button" data-fold="${begin}" aria-expanded="false">▸ ${count(end - begin)} the same</button></td></tr>`);
         continue;
       }
       for (let row = begin; row < end; row += 1)

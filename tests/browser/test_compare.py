@@ -1,0 +1,114 @@
+"""A comparison in a browser: all of it by keyboard, values of devices as text, and long sessions without waiting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page
+
+from proxy_addon.core.expectations.tracking import compare_tracking
+from proxy_addon.core.fixtures.held import HeldSession
+from proxy_addon.core.replays.aligning import align, entries
+from proxy_addon.core.timelines.aligned import side_by_side
+from proxy_addon.core.timelines.pictures import picture_of_held
+from proxy_addon.reporting.pages.compare import ComparePage, Comparing, Side, compare_page, expectation_page, html
+from tests import builders
+from tests.browser.conftest import Open
+from tests.played import Cue, film, pinged, recorded
+
+NOW = builders.at(90_000)
+EVIL = "<img src=x onerror=alert(1)></script>\u202e" + "x" * 10_000
+DRAWN_WITHIN_MS = 3000
+"""Of 5,000 events, generously: shared machines are slow. It takes a tenth of that."""
+
+
+def written(tmp_path: Path, page: ComparePage) -> Path:
+    path = tmp_path / "compare.html"
+    path.write_text("".join(html(page)), encoding="utf-8")
+    return path
+
+
+def compared(a: HeldSession, b: HeldSession) -> ComparePage:
+    aligned = side_by_side(align(entries(a.exchanges), entries(b.exchanges)))
+    one, other = (Side(picture=picture_of_held(held, NOW), name=EVIL[:99]) for held in (a, b))
+    return compare_page(Comparing.SESSIONS, one, other, aligned)
+
+
+def current(page: Page) -> str:
+    return page.locator("tr[aria-current]").inner_text().replace("\t", " ").replace("\n", " ")
+
+
+def test_what_differs_is_found_by_keyboard_alone(open_page: Open, tmp_path: Path):
+    def another(value: dict[str, Any]) -> None:
+        if value["eventType"] == "adStart" and value["params"]["media.ad.id"] == "ad-1-2":
+            value["params"]["media.ad.name"] = "Spot 1.7"
+
+    expected, actual = recorded(pinged(film())), recorded(pinged(film()[:-3]), changed=another)
+    made = expectation_page(compare_tracking(actual, expected), expected="film.json", actual="last", now=NOW)
+    page = open_page(written(tmp_path, made))
+    assert page.locator(".headline").inner_text() == made.verdict["headline"]
+    assert page.locator("h1").inner_text() == "A film"
+    page.keyboard.press("f")
+    row = current(page)
+    assert "params/media.ad.name" in row
+    assert page.locator("tr[aria-current] .was mark").inner_text() == "2"
+    assert page.locator("tr[aria-current] .is mark").inner_text() == "7"
+    assert "adStart" in page.locator("[aria-live]").inner_text()
+    page.keyboard.press("f")
+    assert "only in expected" in current(page)
+    page.keyboard.press("Escape")
+    assert page.locator("tr[aria-current]").count() == 0
+    page.get_by_role("application").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    assert page.locator("tr[aria-current]").get_attribute("data-row") == "2"
+    page.keyboard.press("/")
+    page.keyboard.type("chapterStart")
+    assert page.locator("tr[data-row]").count() == 2
+    assert "What was ignored" in page.locator("main").inner_text()
+
+
+def test_values_of_devices_are_text_and_never_widen_the_page(open_page: Open, tmp_path: Path):
+    def evil(value: dict[str, Any]) -> None:
+        if value["eventType"] == "sessionStart":
+            value["params"] |= {"media.name": EVIL, "media.playerName": EVIL}
+            value["customMetadata"] = {EVIL: EVIL}
+        if value["eventType"] == "adStart":
+            value["params"]["media.ad.name"] = EVIL
+        if value["eventType"] == "error":
+            value["eventType"] = EVIL
+
+    page = open_page(
+        written(tmp_path, compared(recorded(pinged(film())), recorded(pinged(film()), changed=evil))),
+        viewport={"width": 420, "height": 800},
+        color_scheme="dark",
+    )
+    page.get_by_role("button", name="Show what is the same").click()
+    assert page.locator("img").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    assert "\\u202e" in page.locator("main").inner_text()
+
+
+def test_playheads_meet_at_the_press_of_a_button(open_page: Open, tmp_path: Path):
+    start, *rest = pinged([Cue(at_s=0, type="sessionStart", params=builders.START_PARAMS), *film()[9:]])
+    later = [start, *(replace(cue, at_s=cue.at_s + 25) for cue in rest)]
+    page = open_page(written(tmp_path, compared(recorded([start, *rest]), recorded(later))))
+    canvas = page.locator("canvas").first
+    before = canvas.evaluate("canvas => canvas.toDataURL()")
+    page.get_by_role("button", name="playhead").click()
+    page.wait_for_timeout(100)
+    assert page.get_by_role("button", name="playhead").get_attribute("aria-pressed") == "true"
+    assert canvas.evaluate("canvas => canvas.toDataURL()") != before
+
+
+def test_five_thousand_events_are_drawn_at_once(open_page: Open, tmp_path: Path):
+    cues = pinged([film()[0], Cue(at_s=1, type="play"), Cue(at_s=50_000, type="sessionEnd", playhead_s=49_999)])
+    page = open_page(written(tmp_path, compared(recorded(cues), recorded(cues[:2000] + cues[2003:]))))
+    page.locator("tr[data-row]").first.wait_for()
+    assert page.evaluate("performance.now()") < DRAWN_WITHIN_MS
+    assert page.locator("tr[data-row]").count() == 3
+    page.get_by_role("button", name="2,999 the same").click()
+    page.locator(f'tr[data-row="{len(cues) - 1}"]').wait_for()
+    assert page.locator("tr[aria-current]").get_attribute("data-row") == "2003"
