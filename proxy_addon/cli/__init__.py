@@ -33,6 +33,7 @@ COMMANDS = {
     "exchanges": "List exchanges that belong to no session.",
     "show": "Show one session as a timeline.",
     "check": "Check sessions or a file against the rules of the protocol.",
+    "report": "Write sessions as one HTML file, to mail and to keep.",
     "rules": "List the rules, or show the page of one rule.",
     "schemas": "List, show, compare and fetch the schemas of upstreams.",
     "export": "Write sessions to files: fixtures, HAR, NDJSON, CSV, mitmproxy flows.",

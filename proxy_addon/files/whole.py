@@ -9,8 +9,8 @@ from pathlib import Path
 from proxy_addon.errors import SettingsError
 
 
-def write(path: Path, pieces: Iterable[bytes], *, is_private: bool = False) -> None:
-    """Write a file. What is no regular file, such as a pipe, is written as it comes.
+def write(path: Path, pieces: Iterable[bytes], *, is_private: bool = False) -> int:
+    """Write a file, and return its size in bytes. What is no regular file, such as a pipe, is written as it comes.
 
     Args:
         is_private: Whether a new file is for its owner alone.
@@ -25,9 +25,10 @@ def write(path: Path, pieces: Iterable[bytes], *, is_private: bool = False) -> N
         try:
             mode = 0o600 if is_private else 0o666
             with open(part, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-                file.writelines(pieces)
+                size = sum(map(file.write, pieces))
             if part != path:
                 part.replace(path)
+            return size
         finally:
             if part != path:
                 part.unlink(missing_ok=True)

@@ -238,6 +238,10 @@ class Pseudonymiser:
         """Return a request's path with the personal values in it and in its query replaced, for messages."""
         return _Work(self).url(path, is_own=True)
 
+    def text(self, text: str) -> str:
+        """Return text with the personal values in it replaced, as far as they tell by themselves what they are."""
+        return _Work(self).text(text)
+
     def address(self, text: str) -> str:
         """Return the token of an IP address: one that is reserved for documentation."""
         return self.tokens.text(text)

@@ -1,0 +1,135 @@
+// The sessions of a report as a list: searched, filtered, in two orders, and gone through by keys.
+import { onKey } from "./family.js";
+import { SEVERITIES, VERDICTS, icon } from "./icons.js";
+import { reportStrip } from "./report_strip.js";
+import { count, cut, esc, lasted, plural } from "./words.js";
+
+const LISTED_AT_ONCE = 500;
+const VERDICT_LEVELS = ["fail", "warn", "pass"];
+const SEARCHED_IN = ["id", "session_id", "media_name", "media_id", "player_name", "app_version", "device", "user_agent", "recording", "state"];
+
+/**
+ * Show the sessions of a report in an empty element.
+ *
+ * `hrefOf` returns the address of a session's page. Returns `show()`, which is called when the list is seen again, and
+ * `hide()`.
+ */
+export function mountReportList(root, { rows, rules }, { hrefOf }) {
+  const wanted = { text: "", level: null, rule: null, worst: false, most: LISTED_AT_ONCE };
+  const texts = new Map(rows.map((row) => [row, SEARCHED_IN.map((name) => row[name] ?? "").join("\n").toLowerCase()]));
+  let chosen = null, unlisten = [];
+
+  root.innerHTML =
+    `<div class="tools"><input type="search" aria-label="Search the sessions" placeholder="Search  /" class="find">` +
+    `<span class="seg" role="group" aria-label="Verdict"><button type="button" data-level="">All</button>` +
+    `${VERDICT_LEVELS.map((level) => `<button type="button" data-level="${level}">${VERDICTS[level][0]}</button>`).join("")}</span>` +
+    `<span class="seg" role="group" aria-label="Order"><button type="button" data-order="newest">Newest first</button>` +
+    `<button type="button" data-order="worst">Worst first</button></span><span class="shown dim" role="status"></span></div>` +
+    `<div class="rules" role="group" aria-label="What was found"></div><div class="listing"></div>`;
+  const [tools, found, listing] = root.children;
+  const find = tools.querySelector(".find"), status = tools.querySelector(".shown");
+
+  find.addEventListener("input", () => redraw({ text: find.value.trim().toLowerCase() }));
+  tools.addEventListener("click", ({ target }) => {
+    const { level, order } = target.dataset;
+    if (level != null) redraw({ level: level || null });
+    if (order) redraw({ worst: order === "worst" });
+  });
+  found.addEventListener("click", ({ target }) => {
+    const rule = target.closest("button")?.dataset.rule;
+    if (rule) redraw({ rule: rule === wanted.rule ? null : rule });
+  });
+  listing.addEventListener("click", (event) => {
+    if (event.target.closest(".more-rows")) redraw({ most: wanted.most + LISTED_AT_ONCE });
+    else if (!event.target.closest("a")) event.target.closest("tr")?.querySelector("a")?.click();
+  });
+  listing.addEventListener("focusin", ({ target }) => {
+    chosen = target.closest("tr")?.dataset.id ?? chosen;
+  });
+
+  function matching() {
+    const passing = rows.filter((row) =>
+      (!wanted.level || row.verdict.level === wanted.level) && (!wanted.rule || row.rules.includes(wanted.rule)) &&
+      (!wanted.text || texts.get(row).includes(wanted.text)));
+    return wanted.worst ? passing.sort(byBadness) : passing;
+  }
+
+  function redraw(change) {
+    Object.assign(wanted, { most: LISTED_AT_ONCE }, change);
+    const passing = matching(), left = passing.length - wanted.most;
+    for (const button of tools.querySelectorAll("[data-level]")) press(button, (button.dataset.level || null) === wanted.level);
+    for (const button of tools.querySelectorAll("[data-order]")) press(button, (button.dataset.order === "worst") === wanted.worst);
+    found.innerHTML = rules.map(([rule, severity, number]) =>
+      `<button type="button" class="rule s-${esc(severity)}" data-rule="${esc(rule)}" aria-pressed="${rule === wanted.rule}" ` +
+      `title="${esc(`${severity} in ${plural(number, "session")} of those in full`)}">${icon(severity)} ${esc(rule)} <b>${count(number)}</b></button>`).join("");
+    status.textContent = passing.length === rows.length ? "" : `${count(passing.length)} of ${count(rows.length)}`;
+    listing.innerHTML = passing.length
+      ? `<table class="sessions"><thead>${REPORT_COLUMNS}</thead><tbody>${passing.slice(0, wanted.most).map((row) => reportRow(row, hrefOf)).join("")}</tbody></table>` +
+        (left > 0 ? `<button type="button" class="more-rows">Show ${count(Math.min(left, LISTED_AT_ONCE))} more of ${count(left)}</button>` : "")
+      : `<p class="none">${rows.length ? "No session matches." : "There are no sessions in this report."}</p>`;
+  }
+
+  function press(button, is) {
+    button.setAttribute("aria-pressed", String(is));
+  }
+
+  function step(by) {
+    const links = [...listing.querySelectorAll("tbody a")];
+    if (!links.length) return;
+    const at = links.findIndex((link) => link.closest("tr").dataset.id === chosen);
+    const next = links[at < 0 ? (by > 0 ? 0 : links.length - 1) : Math.max(0, Math.min(links.length - 1, at + by))];
+    next.focus({ preventScroll: true });
+    next.closest("tr").scrollIntoView({ block: "nearest" });
+  }
+
+  function focusChosen() {
+    const row = [...listing.querySelectorAll("tr[data-id]")].find((each) => each.dataset.id === chosen);
+    row?.querySelector("a")?.focus({ preventScroll: true });
+  }
+
+  redraw({});
+  return {
+    show(id) {
+      root.hidden = false;
+      chosen = id ?? chosen;
+      focusChosen();
+      unlisten = [onKey("j", () => step(1)), onKey("k", () => step(-1)), onKey("/", () => find.focus())];
+      unlisten.push(onKey("Enter", () => (chosen === null ? step(1) : focusChosen())));
+    },
+    hide() {
+      root.hidden = true;
+      for (const undo of unlisten.splice(0)) undo();
+    },
+  };
+}
+
+const REPORT_COLUMNS = "<tr><th scope=col><span class=sr>Verdict</span></th><th scope=col>Media</th><th scope=col class=wide>Playback</th><th scope=col>Started</th>" +
+  "<th scope=col class=number>Lasted</th><th scope=col class=wide>Player</th><th scope=col class=wide>Device</th><th scope=col class=number>Events</th>" +
+  "<th scope=col>Found</th><th scope=col>State</th></tr>";
+
+function reportRow(row, hrefOf) {
+  const [word, sign] = VERDICTS[row.verdict.level], name = cut(row.media_name || row.media_id || "Unnamed media", 46);
+  const media = row.part === null
+    ? `<bdi>${esc(name)}</bdi>`
+    : `<a href="${esc(hrefOf(row.id))}"><bdi>${esc(name)}</bdi></a>`;
+  const told = row.verdict.headline ?? "Not in this file in full: others are worse.";
+  return `<tr data-id="${esc(row.id)}"${row.part === null ? ' class="alone"' : ""} title="${esc(cut(told, 400))}"><td>${icon(sign, word)}</td>` +
+    `<td class="media">${media} <span class="mono faint">${esc(cut(row.session_id || row.id, 13))}</span></td>` +
+    `<td class="wide">${reportStrip(row.strip)}</td><td class="when">${esc(row.started_at.slice(0, 19).replace("T", " "))}</td>` +
+    `<td class="number">${lasted(row.lasted_s)}</td>` +
+    `<td class="wide"><bdi>${esc(cut([row.player_name, row.app_version].filter(Boolean).join(" "), 40))}</bdi></td>` +
+    `<td class="wide"><bdi title="${esc(row.user_agent ?? "")}">${esc(cut(row.device, 40))}</bdi></td>` +
+    `<td class="number">${count(row.events)}</td>` +
+    `<td class="found">${SEVERITIES.map((severity) => foundInRow(severity, row.findings[severity])).join("")}</td>` +
+    `<td>${esc(row.state)}</td></tr>`;
+}
+
+function foundInRow(severity, number) {
+  return number ? `<span class="s-${severity}" title="${esc(plural(number, severity === "info" ? "note" : severity))}">${icon(severity, severity)}${count(number)}</span> ` : "";
+}
+
+function byBadness(one, other) {
+  const weights = ({ verdict, findings }) => [-VERDICT_LEVELS.indexOf(verdict.level), findings.error, findings.warning, findings.info];
+  const a = weights(one), b = weights(other), k = a.findIndex((weight, index) => weight !== b[index]);
+  return k < 0 ? 0 : b[k] - a[k];
+}

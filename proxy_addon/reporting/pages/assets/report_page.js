@@ -1,0 +1,109 @@
+// Many sessions in one file: the list, and in its place the page of the session that was opened. The address says which, as
+// #ID or, with an event of it, #ID/e12, so that back and forward work.
+import { part } from "./embedded.js";
+import { header } from "./family.js";
+import { VERDICTS, icon } from "./icons.js";
+import { mountReportList } from "./report_list.js";
+import { mountSession } from "./session.js";
+import { count, esc, plural } from "./words.js";
+
+mountReport(document.getElementById("root"), await part("value"));
+
+function mountReport(root, report) {
+  root.innerHTML = '<div class="report"><header class="top"><div></div><div class="verdict"></div></header><main class="inner"></main><footer></footer></div>' +
+    '<div class="one" hidden></div>';
+  const [overview, opened] = root.children, title = document.title;
+  const parts = new Map(report.rows.filter((row) => row.part !== null).map((row) => [row.id, row.part]));
+  const list = mountReportList(overview.querySelector("main"), report, { hrefOf: reportAddress });
+  let mounted = null, mountedId = null, asked = 0, scrolled = 0, hadEvent = false;
+
+  reportHead(overview.querySelector(".top"), report);
+  overview.querySelector("footer").textContent =
+    `Made ${report.made_at.slice(0, 16).replace("T", " ")} UTC by sessiontape ${report.version}. Metrics are an estimate of what reports will count.`;
+
+  async function follow() {
+    const { id } = reportAddressed();
+    if (id === mountedId) return;
+    if (!parts.has(id)) {
+      back();
+      return;
+    }
+    const turn = ++asked, value = await part(`session-${parts.get(id)}`);
+    if (turn !== asked) return; // another one was asked for meanwhile
+    if (mounted === null) scrolled = scrollY;
+    close();
+    mountedId = id;
+    list.hide();
+    overview.hidden = true;
+    opened.hidden = false;
+    mounted = mountSession(opened, value, {
+      loadTraffic: () => part(`traffic-${parts.get(id)}`),
+      links: {
+        sessions: "#",
+        session: (other) => (parts.has(other) ? reportAddress(other) : null),
+        event: (number) => `${reportAddress(id)}/e${number}`,
+      },
+    });
+    document.title = `${value.session.media_name || value.session.media_id || value.session.id} · ${title}`;
+    scrollTo(0, 0);
+  }
+
+  function back() {
+    const left = mountedId;
+    asked += 1;
+    close();
+    opened.hidden = true;
+    overview.hidden = false;
+    document.title = title;
+    list.show(left);
+    scrollTo(0, scrolled);
+  }
+
+  function close() {
+    mounted?.destroy();
+    mounted = mountedId = null;
+    opened.replaceChildren();
+  }
+
+  // Escape leaves an event first, which is the session's own affair, and then the session.
+  addEventListener("keydown", () => {
+    hadEvent = reportAddressed().event !== null;
+  }, { capture: true });
+  addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || mounted === null || hadEvent || event.target.matches("input, textarea, select")) return;
+    location.hash = "";
+  });
+  addEventListener("hashchange", follow);
+  follow();
+}
+
+function reportHead(top, { verdicts, total, in_full: whole, pseudonymised }) {
+  const [crumbs, box] = top.children;
+  const worst = ["fail", "warn", "pass"].find((level) => verdicts[level]) ?? "pass", [word, sign] = VERDICTS[worst];
+  const told = whole < total
+    ? `The list has all sessions. The worst ${count(whole)} can be opened; the others are not in this file in full.`
+    : "Each session can be opened, with its requests and answers.";
+  const values = pseudonymised
+    ? "Tokens stand for personal values: the same value has the same token in the whole file."
+    : "Personal values are in it as they were sent.";
+  header(crumbs, [{ text: "Report" }]);
+  box.classList.add(`v-${worst}`);
+  box.innerHTML =
+    `<div class="word">${icon(sign, word)}<span>${word}</span></div>` +
+    `<div><h1>${plural(total, "session")}</h1><p class="headline">${esc(told)}</p><p class="ended">${esc(values)}</p></div>` +
+    `<div class="nums">${[["fail", "bad"], ["warn", "odd"], ["pass", ""]].map(([level, tone]) =>
+      `<div class="${verdicts[level] ? tone : "zero"}"><b>${count(verdicts[level])}</b><span>${level}</span></div>`).join("")}</div>`;
+}
+
+function reportAddress(id) {
+  return `#${encodeURIComponent(id)}`;
+}
+
+function reportAddressed() {
+  const [id, event = null] = location.hash.slice(1).split("/");
+  try {
+    return { id: decodeURIComponent(id), event };
+  } catch {
+    return { id: "", event: null }; // mistyped
+  }
+}

@@ -1,0 +1,227 @@
+"""Many sessions as one HTML file, which needs no other file or host: `ReportPage` is the list, each session a page of its own.
+
+The pages are parts of the file that a browser unpacks when they are opened. They come before the list, so that sessions are
+read one after the other and only their rows are kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from proxy_addon import __version__
+from proxy_addon.core.findings import Severity
+from proxy_addon.core.jsonforms import iso
+from proxy_addon.core.sessions import AsOf, Session, SessionState
+from proxy_addon.core.timelines.pictures import Picture
+from proxy_addon.core.timelines.reported import Reported, worst
+from proxy_addon.core.timelines.spans import Span
+from proxy_addon.core.timelines.verdicts import Level
+from proxy_addon.reporting.documents import session_document
+from proxy_addon.reporting.pages import rendering
+from proxy_addon.reporting.pages.session import device_of, session_page, traffic
+from proxy_addon.reporting.words import counted
+
+FORM = 1
+"""Of the document: scripts of another version do not draw it."""
+MOST_IN_FULL = 50
+"""How many sessions a report has in full; if there are more, the worst."""
+_MOST_STRETCHES = 40
+"""How many stretches of playback a row draws."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportPage:
+    """What the list of a report shows.
+
+    Attributes:
+        form: Of this document.
+        pseudonymised: Whether tokens stand for the personal values in it.
+        total: How many sessions are listed.
+        in_full: How many of them can be opened: all, or the worst.
+        verdicts: How many sessions have each verdict: ``fail``, ``warn``, ``pass``.
+        rows: The sessions, newest first: each as in ``sessions --json``, with ``device``, ``lasted_s``, ``verdict``
+            (``level`` and ``headline``, which is None for those not in full), ``strip`` and ``part`` (the number of its
+            part in the file), both None for those not in full, and ``rules`` (those that found something). A strip has ``end_s``, ``playback`` (``a``, ``b``, ``k``) and
+            ``ticks`` (time, severity).
+        rules: What was found in those in full: rule, severity, and in how many sessions, the most frequent first.
+        version: Of sessiontape.
+        made_at: When it was made.
+    """
+
+    form: int = FORM
+    pseudonymised: bool
+    total: int
+    in_full: int
+    verdicts: dict[str, int]
+    rows: list[dict[str, Any]]
+    rules: list[tuple[str, str, int]]
+    version: str = __version__
+    made_at: str
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def report(sessions: Sequence[Reported], *, made_at: datetime, pseudonymised: bool) -> Iterator[str]:
+    """Yield the file in pieces; sessions are read as it is written.
+
+    Args:
+        pseudonymised: Whether tokens stand for their personal values.
+    """
+    title = counted(len(sessions), "session")
+    parts = _Parts(sessions, made_at=made_at, pseudonymised=pseudonymised)
+    return rendering.page(title=title, entry="report_page.js", parts=parts.items())
+
+
+def told(number: int, where: str, size: int) -> str:
+    """Return what was written, as a line.
+
+    >>> told(3, "a.html", 123_456), told(60, "b.html", 2_345_678)
+    ('3 sessions written to a.html, 123 kB', '60 sessions written to b.html, 2.3 MB: a list of all, and the worst 50 in full')
+    """
+    kilobytes = size / 1000
+    sized = f"{kilobytes:.0f} kB" if kilobytes < 1000 else f"{kilobytes / 1000:.1f} MB"
+    more = f": a list of all, and the worst {MOST_IN_FULL} in full" if number > MOST_IN_FULL else ""
+    return f"{counted(number, 'session')} written to {where}, {sized}{more}"
+
+
+class _Parts:
+    """The parts of a report: the pages of sessions, each with its traffic, and at last the list."""
+
+    def __init__(self, sessions: Sequence[Reported], *, made_at: datetime, pseudonymised: bool) -> None:
+        self._sessions = sorted(sessions, key=lambda each: (each.session.started_at, each.session.id), reverse=True)
+        self._in_full = worst(sessions, MOST_IN_FULL)
+        self._made_at = made_at
+        self._pseudonymised = pseudonymised
+        self._rows: list[dict[str, Any]] = []
+        self._found: Counter[tuple[str, str]] = Counter()
+        self._links = _Links([each.session for each in self._sessions if each.session.id in self._in_full])
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Yield the parts with their names."""
+        number = 0
+        for each in self._sessions:
+            if each.session.id not in self._in_full:
+                self._rows.append(_listed(each))
+                continue
+            picture = each.picture()
+            page = session_page(picture, self._links.of(each.session)).document()
+            yield f"session-{number}", page
+            yield f"traffic-{number}", traffic(picture.exchanges)
+            self._rows.append(_drawn(picture, page, number))
+            self._found.update({(finding["rule"], finding["severity"]) for finding in page["findings"]})
+            number += 1
+        yield "value", self._list().document()
+
+    def _list(self) -> ReportPage:
+        verdicts = Counter(row["verdict"]["level"] for row in self._rows)
+        order = [severity.value for severity in Severity]
+        return ReportPage(
+            pseudonymised=self._pseudonymised,
+            total=len(self._rows),
+            in_full=len(self._in_full),
+            verdicts={level.value: verdicts[level.value] for level in Level},
+            rows=self._rows,
+            rules=[
+                (rule, severity, number)
+                for (rule, severity), number in sorted(
+                    self._found.items(), key=lambda each: (order.index(each[0][1]), -each[1], each[0])
+                )
+            ],
+            made_at=iso(self._made_at),
+        )
+
+
+class _Links:
+    """Which sessions of a report belong together."""
+
+    def __init__(self, sessions: Sequence[Session]) -> None:
+        """Take the sessions that can be opened, newest first."""
+        self._ids = {session.id for session in sessions}
+        self._beside: dict[str, list[tuple[str, str]]] = {id: [] for id in self._ids}
+        newer: dict[tuple[str | None, str | None], str] = {}
+        for session in sessions:
+            device = session.client_address, session.user_agent
+            if device in newer:
+                self._beside[session.id].append(("next", newer[device]))
+                self._beside[newer[device]].append(("previous", session.id))
+            if any(device):
+                newer[device] = session.id
+            if session.retry_of in self._ids:
+                self._beside[session.id].append(("retry_of", session.retry_of))
+                self._beside[session.retry_of].append(("retried_by", session.id))
+
+    def of(self, session: Session) -> list[tuple[str, str]]:
+        return self._beside[session.id]
+
+
+def _row(session: Session, as_of: AsOf) -> dict[str, Any]:
+    return {
+        **session_document(session, as_of),
+        "device": device_of(session.user_agent),
+        "lasted_s": round((session.last_event_at - session.started_at).total_seconds(), 3),
+    }
+
+
+def _listed(each: Reported) -> dict[str, Any]:
+    """Return the row of a session that is not read: its verdict is that of its stored findings."""
+    session = each.told()
+    counts = session.finding_counts(each.as_of)
+    if counts.error or session.state(each.as_of) is SessionState.FAILED:
+        level = Level.FAIL
+    else:
+        level = Level.WARN if counts.warning or session.lost else Level.PASS
+    verdict = {"level": level.value, "headline": None}
+    return {**_row(session, each.as_of), "verdict": verdict, "strip": None, "part": None, "rules": []}
+
+
+def _drawn(picture: Picture, page: dict[str, Any], number: int) -> dict[str, Any]:
+    verdict = {name: page["verdict"][name] for name in ("level", "headline")}
+    return {
+        **_row(picture.session, picture.as_of),
+        "verdict": verdict,
+        "strip": _strip(picture, page),
+        "part": number,
+        "rules": sorted({finding["rule"] for finding in page["findings"]}),
+    }
+
+
+def _strip(picture: Picture, page: dict[str, Any]) -> dict[str, Any]:
+    times = dict(zip(page["events"]["n"], page["events"]["t"], strict=True))
+    ticks: dict[float, str] = {}
+    for finding in page["findings"]:  # the worst first
+        if finding["severity"] != Severity.INFO:
+            for place in finding["places"]:
+                ticks.setdefault(times[place], finding["severity"])
+    return {
+        "end_s": page["end_s"],
+        "playback": [
+            {"a": _at(picture, span.begin_ms), "b": _at(picture, span.end_ms), "k": span.name}
+            for span in _fewer(picture.spans.playback)
+        ],
+        "ticks": sorted(ticks.items())[:_MOST_STRETCHES],
+    }
+
+
+def _at(picture: Picture, ms: float) -> float:
+    return round((ms - picture.begin_ms) / 1000, 3)
+
+
+def _fewer(spans: Sequence[Span]) -> list[Span]:
+    """Return stretches of playback without the shortest ones, in whose place those before them last longer."""
+    if len(spans) <= _MOST_STRETCHES:
+        return [*spans]
+    lasted = sorted((span.end_ms - span.begin_ms for span in spans), reverse=True)
+    shortest = lasted[_MOST_STRETCHES - 1]
+    kept: list[Span] = []
+    for span in spans:
+        if span.end_ms - span.begin_ms >= shortest and len(kept) < _MOST_STRETCHES:
+            kept.append(replace(span))
+        elif kept:
+            kept[-1].end_ms = max(kept[-1].end_ms, span.end_ms)
+    return kept

@@ -1,0 +1,86 @@
+"""A report in a browser: opened offline from a file, and gone through by keys alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from proxy_addon.core.fixtures.held import fold
+from proxy_addon.core.judging.policy import DEFAULT
+from proxy_addon.core.judging.sessions import as_of
+from proxy_addon.core.timelines.reported import of_held
+from proxy_addon.reporting.pages.report import report
+from tests.browser.conftest import Open
+from tests.builders import START_PARAMS, event, response, start
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+EVIL = "</script><img src=x onerror=alert(1)>\u202e{{x}}" + "y" * 10_000
+
+WRONG: Any = "1"
+
+
+def written(path: Path, number: int) -> Path:
+    """Write a report of sessions, each a film that is called like its number, the newest with a name that wants to run."""
+    sent = []
+    for each in range(number):
+        id, begin_s = f"{each:064x}", each * 3600
+        params = {**START_PARAMS, "media.name": EVIL if each == number - 1 else f"Film {each}"}
+        sent += [
+            start(id=f"{each}a", session_id=id, after_s=begin_s, params=params),
+            event("play", id=f"{each}b", session_id=id, after_s=begin_s + 1, playhead=WRONG, response=response(400))
+            if each % 2
+            else event("play", id=f"{each}b", session_id=id, after_s=begin_s + 1, playhead=1),
+            event("sessionEnd", id=f"{each}c", session_id=id, after_s=begin_s + 9, playhead=9),
+        ]
+    held = [of_held(each, as_of(NOW, DEFAULT), DEFAULT) for each in fold(sent)]
+    path.write_text("".join(report(held, made_at=NOW, pseudonymised=False)), encoding="utf-8")
+    return path
+
+
+def test_a_report_is_gone_through_by_keys_and_asks_nobody(tmp_path, open_page):
+    check_keys(open_page, written(tmp_path / "report.html", 60))
+
+
+def check_keys(open_page: Open, path: Path) -> None:
+    page = open_page(path, offline=True)
+    page.wait_for_selector(".sessions tbody tr")
+    assert page.locator(".sessions tbody tr").count() == 60
+    assert page.locator(".sessions tbody a").count() == 50
+    assert "worst 50" in page.locator(".headline").inner_text()
+
+    seen = []
+    for _ in range(3):
+        page.keyboard.press("j")
+        name = page.locator(".sessions tr:focus-within .media bdi").inner_text()
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".one .verdict h1")
+        seen.append(name)
+        assert page.locator(".one h1").inner_text()[:30] == name[:30]
+        assert not page.locator(".report").is_visible()
+        assert page.evaluate("location.hash").startswith("#")
+        page.keyboard.press("Escape")
+        page.wait_for_selector(".report .sessions")
+        assert page.locator(".sessions tr:focus-within .media bdi").inner_text() == name, "back where one was"
+    assert len(set(seen)) == 3
+    page.keyboard.press("k")
+    assert page.locator(".sessions tr:focus-within .media bdi").inner_text() == seen[1]
+
+    page.go_back()  # to the session that was left last
+    page.wait_for_selector(".one .verdict h1")
+    assert page.locator(".one h1").inner_text()[:30] == seen[2][:30]
+    page.reload()
+    page.wait_for_selector(".one .verdict h1")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".report .sessions")
+
+    page.keyboard.press("/")
+    page.keyboard.type("film 7")
+    assert page.locator(".sessions tbody tr").count() == 1
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Delete")
+    page.get_by_role("button", name="Pass", exact=True).click()
+    assert page.locator(".sessions tbody tr").count() == 30
+    page.get_by_role("button", name="Worst first").click()
+    page.get_by_role("button", name="All", exact=True).click()
+    assert page.locator(".sessions tbody tr .i-error").first.is_visible()
