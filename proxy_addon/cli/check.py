@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import click
 
@@ -17,6 +17,11 @@ from proxy_addon.cli.filters import all_options, filter_options, require_any, re
 from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import config_option, given, local_option, store_option
 from proxy_addon.cli.output import while_read
+from proxy_addon.core.wording import counted
+from proxy_addon.cli.reports import Reading, Source, pseudonymiser
+from proxy_addon.cli.reports import write as write_page
+from proxy_addon.core.sessions import FindingCounts, Session
+from proxy_addon.errors import SettingsError
 from proxy_addon.core.wording import counted
 
 if TYPE_CHECKING:
@@ -27,7 +32,6 @@ if TYPE_CHECKING:
     from proxy_addon.core.fixtures.held import HeldSession
     from proxy_addon.core.judging.policy import Policy
     from proxy_addon.core.rules.body_views import Vocabulary
-    from proxy_addon.core.sessions import Session
     from proxy_addon.reporting.judged import Moment, Subject
     from storage.filters import Filters
 
@@ -58,6 +62,15 @@ _KINDS = ("sessions", "events", "downloaded", "session")
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
+    "--report",
+    "reports",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.{html,json,xml,sarif}",
+    multiple=True,
+    help="Write a report as well: the sessions as an HTML page, as 'sessiontape report' does, or the findings as JSON, JUnit "
+    "XML or SARIF. May be repeated.",
+)
+@click.option(
     "--fail-on",
     type=click.Choice(FAIL_ON),
     default="error",
@@ -80,6 +93,7 @@ def check(
     kind: str | None,
     format_name: str,
     as_json: bool,
+    reports: tuple[Path, ...],
     fail_on: str,
     select: tuple[str, ...],
     ignore: tuple[str, ...],
@@ -92,25 +106,28 @@ def check(
 
     SESSION is an id, a back-end session ID, a unique prefix of either, 'last' for the newest, or a file (see
     'sessiontape show --help'). 'sessiontape rules RULE' explains a rule. With --all, stderr says whether exchanges outside
-    of sessions have findings.
+    of sessions have findings. An HTML report has no personal values.
 
     Exit code: 1 if a finding is at least as severe as --fail-on, else 0.
     """
     # Imported here because --help must not wait for the rules.
     from proxy_addon.core.findings import Severity  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
-    from proxy_addon.reporting import checks  # noqa: PLC0415
+    from proxy_addon.reporting import check_files, checks  # noqa: PLC0415
 
     policy = replace(
         settings.load(config),
         select=settings.check_selection(select, given("select")),
         ignore=settings.check_selection(ignore, given("ignore")),
     )
+    for path in reports:
+        check_files.check_path(path)
+    now = datetime.now(UTC)
     if file is None:
         if kind is not None:
             raise click.UsageError(f"{given('kind')} describes the file of --file: add --file FILE, or leave it out")
         require_selection(names, filters, everything=everything, verb="checked", of_files=True)
-        judge = _Judge(policy, closed=closed)
+        judge = _Judge(policy, now, closed=closed)
         if names:
             subjects = _named(store_url, names, judge)
         else:
@@ -118,34 +135,123 @@ def check(
     else:
         if names or everything or filters.asked:
             raise click.UsageError(f"{given('file')} checks a file: leave out SESSION, --all and the filters")
-        subjects = _of_file(file, kind, policy)
+        subjects = _of_file(file, kind, policy, now)
     threshold = None if fail_on == "never" else Severity(fail_on).weight
     report = checks.report("json" if as_json else format_name, sys.stdout.write, threshold, local=local)
-
-    def fails(subject: Subject) -> bool:
-        return threshold is not None and any(f.severity.weight >= threshold for f in subject.judgement.findings)
-
-    failed = False
-    first = list(islice(subjects, 1))  # errors that prevent judging are raised before anything is written
-    subjects = chain(first, subjects)
-    with while_read():
-        report.begin()
-        for subject in subjects:
-            failed = failed or fails(subject)
-            report.add(subject)
-        report.end(ok=not failed)
-    failed = failed or any(map(fails, subjects))  # those that nobody reads count too
+    with _Reports(reports, threshold) as written:
+        first = list(islice(subjects, 1))  # errors that prevent judging are raised before anything is written
+        judged = written.noting(chain(first, subjects))
+        with while_read():
+            report.begin()
+            for subject in judged:
+                report.add(subject)
+            report.end(ok=not written.failed)
+        for _ in judged:
+            pass  # those that nobody reads count too
+        written.write(_Pages(policy=policy, now=now, closed=closed, config=config, store_url=store_url))
     if everything:
         _tell_of_those_outside(store_url, filters, policy)
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if written.failed else 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pages:
+    """How the pages of an HTML report are made."""
+
+    policy: Policy
+    now: datetime
+    closed: bool
+    config: Path | None
+    store_url: str
+
+    def write(self, path: Path, sources: Sequence[Source]) -> None:
+        """Write a page with these sessions, which were judged already."""
+        from storage import opening  # noqa: PLC0415  # as above
+
+        stored = any(isinstance(source, Session) for source in sources)
+        with opening.reading(self.store_url) if stored else nullcontext() as db:
+            how = Reading(
+                policy=self.policy,
+                now=self.now,
+                change=pseudonymiser(sources, None, self.config),
+                closed=self.closed,
+                judged=True,
+            )
+            write_page(str(path), sources, db, how)
+
+
+class _Reports:
+    """What ``--report`` asks for; a context manager.
+
+    Attributes:
+        failed: Whether a finding so far is as severe as the threshold.
+    """
+
+    def __init__(self, paths: Sequence[Path], threshold: int | None) -> None:
+        from proxy_addon.reporting import check_files  # noqa: PLC0415  # as above
+
+        self.failed = False
+        self._threshold = threshold
+        self._pages = [path for path in paths if path.suffix.lower() in check_files.PAGES]
+        self._files = [check_files.FindingsFile(path, threshold) for path in paths if path not in self._pages]
+        self._sources: list[Source] = []
+        self._is_of_bodies = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files:
+            file.close()
+
+    def noting(self, subjects: Iterable[Subject]) -> Iterator[Subject]:
+        """Yield subjects, and note what is in the reports about them."""
+        for subject in subjects:
+            self.failed = self.failed or (
+                self._threshold is not None
+                and any(finding.severity.weight >= self._threshold for finding in subject.judgement.findings)
+            )
+            for file in self._files:
+                file.add(subject)
+            source = _source_of(subject) if self._pages else None
+            if source is not None:
+                self._sources.append(source)
+            self._is_of_bodies = self._is_of_bodies or source is None
+            yield subject
+
+    def write(self, pages: _Pages) -> None:
+        """Write all reports.
+
+        Raises:
+            SettingsError: A file cannot be written, or an HTML page is asked for of what is no session.
+        """
+        from proxy_addon.files import whole  # noqa: PLC0415  # as above
+
+        for file in self._files:
+            whole.write(file.path, file.end(ok=not self.failed))
+        for path in self._pages:
+            if self._is_of_bodies:
+                raise SettingsError(
+                    f"{path} was not written: an HTML report shows sessions, and what was checked is none",
+                    hint="end its name with .json, .xml or .sarif",
+                )
+            pages.write(path, self._sources)
+
+
+def _source_of(subject: Subject) -> Source | None:
+    """Return the session of a subject with the counts of its findings; None if it holds none."""
+    counts = FindingCounts().plus(subject.judgement.findings)
+    if subject.held is not None:
+        return replace(subject.held, session=replace(subject.held.session, findings=counts))
+    return None if subject.session is None else replace(subject.session, findings=counts)
 
 
 class _Judge:
     """Judges stored sessions one by one, so that memory grows with the largest and not with their number."""
 
-    def __init__(self, policy: Policy, *, closed: bool) -> None:
+    def __init__(self, policy: Policy, now: datetime, *, closed: bool) -> None:
         self.policy = policy
-        self.now = datetime.now(UTC)
+        self.now = now
         self._closed = closed
         self._vocabularies: dict[str, Vocabulary] = {}
 
@@ -230,7 +336,7 @@ def _named(store_url: str, names: Sequence[str], judge: _Judge) -> Iterator[Subj
             yield judge(db, session)
 
 
-def _of_file(path: str, kind: str | None, policy: Policy) -> Iterator[Subject]:
+def _of_file(path: str, kind: str | None, policy: Policy, now: datetime) -> Iterator[Subject]:
     """Judge what a file or stdin contains."""
     from proxy_addon.cli import sources  # noqa: PLC0415
     from proxy_addon.core.judging.files import FileKind, guess, judge_file  # noqa: PLC0415
@@ -251,10 +357,25 @@ def _of_file(path: str, kind: str | None, policy: Policy) -> Iterator[Subject]:
                 kind, why = guess(raw, is_list=form is Form.LISTED)
             click.echo(f"sessiontape: checking {file.name} with --as {kind}: {why}", err=True)
         if form is not None and raw is None:
-            yield from _held(sources.sessions_in_file(file, form), file.name, _Judge(policy, closed=True))
+            yield from _held(sources.sessions_in_file(file, form), file.name, _Judge(policy, now, closed=True))
             return
     raw = read(path) if raw is None else raw
-    yield Subject(judgement=judge_file(raw, FileKind(kind), policy), file=None if path == "-" else path)
+    judgement = judge_file(raw, FileKind(kind), policy)
+    held = _listed(raw) if kind == FileKind.SESSION else None
+    yield Subject(judgement=judgement, file=None if path == "-" else path, held=held)
+
+
+def _listed(raw: bytes) -> HeldSession | None:
+    """Return the session in a list of bodies; None if there is none in it."""
+    from proxy_addon.core import jsontext  # noqa: PLC0415  # as above
+    from proxy_addon.core.fixtures import listed  # noqa: PLC0415
+    from proxy_addon.errors import ProtocolError  # noqa: PLC0415
+
+    try:
+        value = jsontext.loads(raw)
+        return listed.session_in(value, raw) if listed.is_listed(value) else None
+    except ProtocolError:
+        return None
 
 
 def _held(found: Iterable[HeldSession], path: str, judge: _Judge) -> Iterator[Subject]:
@@ -264,7 +385,7 @@ def _held(found: Iterable[HeldSession], path: str, judge: _Judge) -> Iterator[Su
 
     for held in found:
         if held.written is not None:
-            yield Subject(judgement=judge_file(held.written, FileKind.SESSION, judge.policy), file=path)
+            yield Subject(judgement=judge_file(held.written, FileKind.SESSION, judge.policy), file=path, held=held)
         else:
             moments = _moments(held.session, held.exchanges)
-            yield judge.subject(held.session, judge_held(held, judge.policy), moments, file=path)
+            yield replace(judge.subject(held.session, judge_held(held, judge.policy), moments, file=path), held=held)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Judgement, element_of
+from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.folding import as_list, in_order, place_of
 from proxy_addon.core.sessions import Session, SessionState
 from proxy_addon.reporting.words import clock
@@ -65,6 +66,7 @@ class Subject:
         state: The state of the session; None without a session.
         file: The path of the file; None for a stored session or stdin.
         moments: The moments of the session's exchanges, by ``seq``.
+        held: The session with its exchanges, if a file holds it.
     """
 
     judgement: Judgement
@@ -72,6 +74,7 @@ class Subject:
     state: SessionState | None = None
     file: str | None = None
     moments: Mapping[int, Moment] = field(default_factory=dict)
+    held: HeldSession | None = None
 
     @property
     def name(self) -> str:
