@@ -7,6 +7,7 @@ replayed to a second stand-in. Finally, the hashes of the stored and received bo
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,22 +15,51 @@ from pathlib import Path
 from typing import Any
 
 from proxy_addon.demo.processes import ProcessFailed, Server, Workplace
+from proxy_addon.errors import SettingsError
 
 _ANY_PORT = ("--listen", "127.0.0.1:0")
 _REPLAY_SPEED = "5"
 _BROKEN = '{"eventType": "pause", "playerTime": {"playhead": "12.5", "ts": 1731672012}}'
 
+_PAGE = "session.html"
+
 Say = Callable[[str], None]
 
 
-def run(say: Say) -> None:
-    """Run the demo, and leave nothing behind.
+def run(say: Say, keep: Path | None = None) -> None:
+    """Run the demo, and leave nothing behind but the page of the session.
+
+    Args:
+        keep: A folder in which all of it stays, the store and the logs too; it is made, or empty.
 
     Raises:
         ProcessFailed: A step failed.
+        SettingsError: The folder cannot be used.
     """
+    if keep is not None:
+        _make(keep)
+        _Tour(keep.absolute(), say).run()
+        _tell(say, keep.absolute() / _PAGE)
+        return
     with tempfile.TemporaryDirectory(prefix="sessiontape-demo-") as folder:
         _Tour(Path(folder), say).run()
+        page = Path(tempfile.mkdtemp(prefix="sessiontape-demo-")) / _PAGE
+        shutil.move(Path(folder) / _PAGE, page)
+    _tell(say, page)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_empty = not any(folder.iterdir())
+    except OSError as e:
+        raise SettingsError(f"cannot make the folder {folder}: {e.strerror}", hint="name another with --keep") from e
+    if not is_empty:
+        raise SettingsError(f"the folder {folder} is not empty", hint="name a new one with --keep")
+
+
+def _tell(say: Say, page: Path) -> None:
+    say(f"\nThe page of the session is {page}; open it in a browser.")
 
 
 class _Tour:
@@ -78,6 +108,8 @@ class _Tour:
         self._heading(f"8. The same session, replayed to a second server, {_REPLAY_SPEED} times as fast")
         with self._server("collector", *_ANY_PORT, "--log", "target.jsonl") as target:
             self._command("replay", session["id"], "--target", target.url, "--speed", _REPLAY_SPEED)
+        self._heading("9. The session as a page, to look at and to mail: one file, and no personal values in it")
+        self._command("report", session["id"], "-o", _PAGE)
         self._summary(session)
 
     def _summary(self, session: dict[str, Any]) -> None:

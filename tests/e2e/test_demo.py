@@ -1,4 +1,4 @@
-"""The demo tells its story over real processes, and leaves nothing behind, however it ends."""
+"""The demo tells its story over real processes, and leaves nothing behind but a page, however it ends."""
 
 from __future__ import annotations
 
@@ -54,8 +54,21 @@ def test_the_demo_tells_its_story(tmp_path):
         "What you have",
     ):
         assert words in done.stdout
-    assert list(tmp_path.iterdir()) == []
+    (folder,) = tmp_path.iterdir()
+    (page,) = folder.iterdir()
+    assert f"The page of the session is {page};" in done.stdout
+    assert page.read_bytes().startswith(b"<!doctype html>")
     assert still_running(tmp_path) == []
+
+
+def test_a_folder_to_keep_the_demo_in_has_to_be_empty(tmp_path):
+    (tmp_path / "mine").touch()
+    done = subprocess.run(
+        [COMMAND, "demo", "--keep", str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert "is not empty" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize(
