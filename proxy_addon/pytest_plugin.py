@@ -13,9 +13,12 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +47,10 @@ _SETTINGS: Mapping[str, str] = {
 _OF_MARKER = frozenset({*(name.replace("-", "_") for name in _SETTINGS), "answers", "faults"})
 """The arguments of the marker."""
 _WRITTEN = "sessiontape-written"
+_BEGAN = pytest.StashKey[datetime]()
+"""When the test run began, in the process that writes its report."""
+_REPORTED = pytest.StashKey[str]()
+"""What became of the report, as a line."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,6 +63,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--tape-keep", metavar="DIR", help="keep what is recorded in DIR, in one store for each process of the test run"
+    )
+    group.addoption(
+        "--tape-report",
+        metavar="FILE.html",
+        help="write all that is recorded to FILE.html, a page without personal values",
     )
     for name, text in _SETTINGS.items():
         group.addoption(f"--tape-{name}", metavar=name.upper(), help=text)
@@ -80,14 +92,53 @@ def pytest_configure(config: pytest.Config) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise pytest.UsageError(f"--tape-keep: cannot make the folder {folder}: {e.strerror}") from e
+    report = _report_of(config)
+    if report is None or _is_worker(config):
+        return
+    if report.suffix.lower() not in (".html", ".htm") or not report.parent.is_dir():
+        raise pytest.UsageError(f"--tape-report: {report} has to end with .html, and its folder has to exist")
+    config.stash[_BEGAN] = datetime.now(UTC)
+    if folder is None:
+        config.option.tape_recorded = tempfile.mkdtemp(
+            prefix="sessiontape-"
+        )  # pytest-xdist hands options to its workers
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the report, when all processes of the test run have recorded what they do."""
+    config = session.config
+    report, began_at, folder = _report_of(config), config.stash.get(_BEGAN, None), _recorded_in(config)
+    if report is None or began_at is None or folder is None:
+        return
+    from proxy_addon.errors import SessiontapeError
+    from proxy_addon.files import settings
+    from proxy_addon.testing import reports
+
+    path = _named_file(config, "config")
+    try:
+        now, stores = datetime.now(UTC), [f"sqlite:///{each}" for each in sorted(folder.glob("*.db"))]
+        found = reports.recorded_since(stores, began_at, now=now)
+        line = reports.write(report, found, settings.load(path), settings.load_personal(path), now=now)
+    except SessiontapeError as e:
+        line, session.exitstatus = _message(e), pytest.ExitCode.USAGE_ERROR
+    config.stash[_REPORTED] = line
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Drop what was recorded for the report alone."""
+    folder = getattr(config.option, "tape_recorded", None)
+    if folder is not None and not _is_worker(config):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say what was written: expectations, and the stores that are kept."""
+    """Say what was written: expectations, the report, and the stores that are kept."""
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
     told = [value for report in reports for name, value in getattr(report, "user_properties", ()) if name == _WRITTEN]
     for path in sorted(set(told)):
         terminalreporter.write_line(f"sessiontape: wrote {path}")
+    if _REPORTED in config.stash:
+        terminalreporter.write_line(f"sessiontape: {config.stash[_REPORTED]}")
     folder = _kept_in(config)
     for store in sorted(folder.glob("*.db")) if folder else ():
         terminalreporter.write_line(
@@ -289,7 +340,7 @@ def _tape_store(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFa
     from proxy_addon.testing.recorders import prepare
 
     prepare()  # what takes longest comes first, because it happens in another process
-    folder = _kept_in(pytestconfig) or tmp_path_factory.mktemp("sessiontape")
+    folder = _recorded_in(pytestconfig) or tmp_path_factory.mktemp("sessiontape")
     process = getattr(pytestconfig, "workerinput", {}).get("workerid", "tape")  # of pytest-xdist
     return f"sqlite:///{folder / process}.db"
 
@@ -297,6 +348,22 @@ def _tape_store(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFa
 def _kept_in(config: pytest.Config) -> Path | None:
     folder: str | None = config.getoption("--tape-keep")
     return None if folder is None else config.invocation_params.dir / folder
+
+
+def _recorded_in(config: pytest.Config) -> Path | None:
+    """Return the folder of the stores of all processes; None if each process has one of its own."""
+    kept, temporary = _kept_in(config), getattr(config.option, "tape_recorded", None)
+    return kept if temporary is None else Path(temporary)
+
+
+def _report_of(config: pytest.Config) -> Path | None:
+    name: str | None = config.getoption("--tape-report")
+    return None if name is None else config.invocation_params.dir / name
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    """Return whether this is a process that pytest-xdist has started."""
+    return hasattr(config, "workerinput")
 
 
 def _setting(request: pytest.FixtureRequest, name: str) -> str | None:
@@ -315,10 +382,19 @@ def _in_python(name: str) -> str:
 
 def _file(request: pytest.FixtureRequest, name: str) -> Path | None:
     """Return a setting that is a file: relative to the current folder if typed, otherwise to pytest's rootdir."""
+    if request.config.getoption(f"--tape-{name}") is not None:
+        return _named_file(request.config, name)
     path = _setting(request, name)
-    typed = request.config.getoption(f"--tape-{name}")
-    folder = request.config.rootpath if typed is None else request.config.invocation_params.dir
-    return None if path is None else folder / path
+    return None if path is None else request.config.rootpath / path
+
+
+def _named_file(config: pytest.Config, name: str) -> Path | None:
+    """Return a setting that is a file and holds for all tests."""
+    typed = config.getoption(f"--tape-{name}")
+    if typed is not None:
+        return config.invocation_params.dir / str(typed)
+    path = config.getini(f"tape_{_in_python(name)}")
+    return config.rootpath / path if path else None
 
 
 def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:

@@ -68,8 +68,9 @@ if TYPE_CHECKING:
     "reports",
     multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE.{json,xml}",
-    help="Write the result to this file, as JSON or as JUnit XML. May be repeated.",
+    metavar="FILE.{html,json,xml}",
+    help="Write the result to this file, as JSON or as JUnit XML, or the recorded sessions as an HTML page without personal "
+    "values. May be repeated.",
 )
 @click.option(
     "--update",
@@ -161,6 +162,8 @@ def run(
             _say(line)
         judged = stage.sessions()
         recorded = [Recorded(held=each.held, case=stage.case_of(each)) for each in judged]
+        for path in filter(trials.is_page, reports):
+            _say(stage.report(path, judged, settings.load_personal(config)))  # while what was recorded is still there
     problem: SettingsError | None = None
     updated = update and not ending.code and bool(recorded)
     if updated:
@@ -194,7 +197,8 @@ def run(
     if update and not updated:
         _say("nothing was updated, because the command failed" if ending.code else "nothing was updated")
     for path in reports:
-        whole.write(path, trials.pieces(path, trial))
+        if not trials.is_page(path):
+            whole.write(path, trials.pieces(path, trial))
     if problem is not None:
         raise problem
     sys.exit(trial.exit_code)

@@ -172,14 +172,25 @@ def _of_command(trial: Trial) -> Iterator[Problem]:
 FORMATS: Mapping[str, Callable[[Trial], Iterator[str]]] = {".json": _json, ".xml": _junit}
 
 
+PAGES = (".html", ".htm")
+"""Endings of HTML pages, which show the sessions; see `proxy_addon.reporting.pages.report`."""
+
+
+def is_page(path: Path) -> bool:
+    """Return whether a report is a page with the sessions, rather than the result."""
+    return path.suffix.lower() in PAGES
+
+
 def check_path(path: Path) -> None:
     """Check that the name of a report says its format.
 
     Raises:
         SettingsError: It does not, or its folder is not there.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise SettingsError(f"{path} does not name the format of a report", hint="end its name with .json or .xml")
+    if path.suffix.lower() not in FORMATS and not is_page(path):
+        raise SettingsError(
+            f"{path} does not name the format of a report", hint="end its name with .html, .json or .xml"
+        )
     if not path.parent.is_dir():
         raise SettingsError(f"cannot write {path}: there is no folder {path.parent}", hint="make it, or name another")
 

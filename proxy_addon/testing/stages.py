@@ -14,8 +14,9 @@ from typing import Self
 from proxy_addon.collector.server import Address, serving
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.policy import Policy
+from proxy_addon.core.pseudonyms.personal import Personal
 from proxy_addon.core.urls import ServerUrl
-from proxy_addon.testing import verdicts
+from proxy_addon.testing import reports, verdicts
 from proxy_addon.testing.collecting import RunningCollector
 from proxy_addon.testing.control import Control, Faults, refusal
 from proxy_addon.testing.recorders import Legacy, RunningRecorder
@@ -145,6 +146,22 @@ class Stage:
             StorageError: The store cannot be read.
         """
         return self._judged(Filters(name=self.name), closed=True)
+
+    def report(self, path: Path, judged: Iterable[Judged], personal: Personal) -> str:
+        """Write what was recorded as one HTML file without personal values, and return what was written, as a line.
+
+        Args:
+            path: An existing file is replaced.
+            judged: What `sessions` returned.
+            personal: Which values are personal.
+
+        Raises:
+            SettingsError: The file cannot be written.
+            StorageError: The store cannot be read.
+        """
+        assert self._recorder is not None
+        found = {self._recorder.store_url: [each.session for each in judged]}
+        return reports.write(path, found, self._policy, personal, now=datetime.now(UTC), are_judged=True)
 
     def _since(self, began_at: datetime) -> list[Judged]:
         return self._judged(Filters(name=self.name, since=began_at), closed=False)

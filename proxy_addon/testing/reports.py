@@ -1,0 +1,70 @@
+"""The sessions of a test run as one HTML file, without personal values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+
+from proxy_addon.core.judging.policy import Policy
+from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
+from proxy_addon.core.pseudonyms.personal import Personal
+from proxy_addon.core.sessions import Session
+from proxy_addon.files import keys, whole
+from proxy_addon.journal.awaiting import await_filed
+from proxy_addon.reporting.pages import report
+from storage import sessions
+from storage.engine import hide_password, sqlite_path
+from storage.filters import Filters
+from storage.opening import reading
+from storage.pictures import Pictures
+
+
+def recorded_since(stores: Iterable[str], began_at: datetime, *, now: datetime) -> dict[str, list[Session]]:
+    """Return the sessions that began in these stores since a time, by the URLs of the stores.
+
+    Raises:
+        StorageError: A store cannot be read.
+    """
+    found = {}
+    for url in stores:
+        await_filed(sqlite_path(url), hide_password(url))
+        with reading(url) as db:
+            found[url] = [*sessions.newest(db, Filters(since=began_at), now=now)]
+    return found
+
+
+def write(
+    path: Path,
+    found: Mapping[str, Sequence[Session]],
+    policy: Policy,
+    personal: Personal,
+    *,
+    now: datetime,
+    are_judged: bool = False,
+) -> str:
+    """Write sessions, each judged as over, and return what was written, as a line.
+
+    Args:
+        path: An existing file is replaced.
+        found: The sessions, by the URL of the store that they are in.
+        policy: How strictly to judge.
+        personal: Which values are personal.
+        now: The time at which they are judged.
+        are_judged: Whether their counts are those of such a judgement.
+
+    Raises:
+        SettingsError: The file cannot be written.
+        StorageError: A store cannot be read.
+    """
+    ids = [session.id for some in found.values() for session in some]
+    change = Pseudonymiser(keys.of_output(ids), personal)
+    with ExitStack() as stack:
+        reported = []
+        for url, some in found.items():
+            pictures = Pictures(stack.enter_context(reading(url)), policy, now, change, closed=True)
+            reported += [pictures.reported(session, is_judged=are_judged) for session in some]
+        pieces = report.report(reported, made_at=now, pseudonymised=True)
+        size = whole.write(path, (piece.encode("utf-8", "replace") for piece in pieces))
+    return report.told(len(reported), str(path), size)
