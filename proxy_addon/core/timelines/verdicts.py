@@ -95,7 +95,7 @@ def _headline(marks: Sequence[Mark], findings: Iterable[Finding], level: Level, 
             notes = True
             continue
         text = finding.message if len(finding.message) <= _SHORT else f"{finding.message[:_SHORT]}…"
-        told[f"{text[:1].upper()}{text[1:]}"] = None
+        told[_begun(text)] = None
     if told:
         more = f" And {len(told) - _TOLD} more." if len(told) > _TOLD else ""
         sentences = [text if text[-1:] in ".?!" else f"{text}." for text in [*told][:_TOLD]]
@@ -103,6 +103,16 @@ def _headline(marks: Sequence[Mark], findings: Iterable[Finding], level: Level, 
     if level is Level.WARN:
         return "Some of what was sent was not taken."
     return "Nothing that would change a report." if notes else "Nothing found."
+
+
+def _begun(text: str) -> str:
+    """Return a text as the beginning of a sentence; names of params and events stay as they are.
+
+    >>> _begun("the playhead stood still"), _begun("media.id is missing"), _begun("adStart with no ad break open")
+    ('The playhead stood still', 'media.id is missing', 'adStart with no ad break open')
+    """
+    word = text.split(" ", 1)[0]
+    return text[:1].upper() + text[1:] if word.isalpha() and word.islower() else text
 
 
 def _ended(session: Session, metrics: Metrics, as_of: AsOf) -> str:

@@ -5,8 +5,13 @@ Modules are files in ``assets/`` and import named things from one another, each 
     import { esc, ms } from "./words.js";
     export function card(event) { … }
 
-A page runs without a second file, so its modules are put one after the other, what is imported before what imports it, and
-the words ``import`` and ``export`` are left out. Therefore no two modules may have the same name at their top level.
+A page runs without a second file, so its modules are put one after the other, what is imported before what imports it. Each
+becomes a function that returns what it exports, so that modules may use the same names inside::
+
+    const $words = (() => { … return { esc, ms }; })();
+    const $card = (() => { const { esc, ms } = $words; function card(event) { … } return { card }; })();
+
+Only the entry stands by itself, because it may wait for values.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 
 IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.{1,2}/[\w./-]+\.js)";\n', re.MULTILINE)
-EXPORT = re.compile(r"^export (?=(?:async )?function |const |let |class )", re.MULTILINE)
+EXPORT = re.compile(r"^export (?=(?:async )?(?:function\*? ?|const |class )(\w+))", re.MULTILINE)
 _SHEETS = "styles"
 
 
@@ -37,7 +42,8 @@ def script(entry: str) -> str:
     Raises:
         ValueError: If modules import one another in a circle.
     """
-    return "".join(_without_imports(asset(name)) for name in modules(entry))
+    *needed, last = modules(entry)
+    return "".join((*(_function(name) for name in needed), _body(last)))
 
 
 @functools.cache
@@ -63,11 +69,26 @@ def _in_order(name: str, done: dict[str, None], importers: tuple[str, ...]) -> I
     if name in done:
         return
     for _, target in IMPORT.findall(asset(name)):
-        wanted = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
-        yield from _in_order(wanted, done, (*importers, name))
+        yield from _in_order(_resolved(name, target), done, (*importers, name))
     done[name] = None
     yield name
 
 
-def _without_imports(module: str) -> str:
-    return EXPORT.sub("", IMPORT.sub("", module))
+def _function(name: str) -> str:
+    exported = ", ".join(EXPORT.findall(asset(name)))
+    return f"const {_variable(name)} = (() => {{\n{_body(name)}return {{ {exported} }};\n}})();\n"
+
+
+def _body(name: str) -> str:
+    def bound(match: re.Match[str]) -> str:
+        return f"const {{{match[1]}}} = {_variable(_resolved(name, match[2]))};\n"
+
+    return EXPORT.sub("", IMPORT.sub(bound, asset(name)))
+
+
+def _resolved(name: str, target: str) -> str:
+    return posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+
+
+def _variable(name: str) -> str:
+    return "$" + re.sub(r"\W", "_", name.removesuffix(".js"))

@@ -12,7 +12,7 @@ from typing import Any
 
 from proxy_addon.core.audits.metrics import MARKERS
 from proxy_addon.core.exchange import Exchange, Headers
-from proxy_addon.core.findings import Severity, element_of
+from proxy_addon.core.findings import Finding, Severity, element_of, member_of
 from proxy_addon.core.jsonforms import body_document, iso
 from proxy_addon.core.routes import TRACKING
 from proxy_addon.core.rules import RULES
@@ -32,6 +32,8 @@ _DROPPED = {
     "timeout_playhead": "dropped: 30 minutes at one playhead",
     "after_session_end": "dropped: after sessionEnd",
 }
+_LONGEST_S = 366 * 86_400.0
+"""Of media whose length is drawn; live streams name a day."""
 _SHOWN_META = 40
 """How many members of custom metadata the head shows; the body of the start has all."""
 
@@ -63,8 +65,9 @@ class SessionPage:
             ``n``, ``how``, ``completed``, ``open``, ``ignored``).
         totals: Seconds of each state of playback.
         silences: ``a``, ``b``, ``s`` seconds by the recorder's clock, ``due`` when pings were due, ``n`` the event that ends it.
-        findings: Rule, severity, message, pointer, ``places`` (numbers of events), ``count``, ``until``, ``lowered_by``,
-            ``summary``, ``why``, ``fix``, ``below`` (index of the finding it follows from).
+        findings: Rule, severity, message, pointer, ``places`` (numbers of events), ``pointers`` (for each place, relative to
+            its event, or None), ``count``, ``until``, ``lowered_by``, ``summary``, ``why``, ``fix``, ``below`` (index of the
+            finding it follows from).
         metrics: What reports will count, row by row.
         progress: Whether each marker was passed, by percentage; None if that is not known.
         player_states: As of docs/metrics.md.
@@ -143,7 +146,6 @@ class _Drawing:
         expires = expires_at(session, as_of)
         start = _start_of(picture)
         params = _object(start.get("params"))
-        length = params.get("media.length")
         findings = self._findings()
         events, kinds = self._columns(findings)
         at_ends = [*events["t"], *events["a"], 0.0]
@@ -166,7 +168,7 @@ class _Drawing:
             if picture.order.taken and picture.order.taken[0].event.start is not None
             else False,
             batch=picture.is_batch,
-            media_length_s=length if isinstance(length, int | float) and not isinstance(length, bool) else None,
+            media_length_s=_length(params),
             skew0_ms=round(picture.skew.quickest),
             skew_median_ms=round(picture.skew.median),
             kinds=kinds,
@@ -282,7 +284,8 @@ class _Drawing:
                 "severity": finding.severity.value,
                 "message": finding.message,
                 "pointer": finding.pointer,
-                "places": [*self._places(told.finding)],
+                "places": [number for number, _ in self._places(finding)],
+                "pointers": [pointer for _, pointer in self._places(finding)],
                 "count": finding.count,
                 "until": None if finding.until_seq is None else self._number(finding.until_seq),
                 "lowered_by": finding.lowered_by,
@@ -295,12 +298,12 @@ class _Drawing:
             for finding in (told.finding,)
         ]
 
-    def _places(self, finding: Any) -> Iterator[int]:
+    def _places(self, finding: Finding) -> Iterator[tuple[int, str | None]]:
         for place in finding.places:
             element = element_of(place.pointer)
             number = self._number(place.seq, "" if element is None else f"/{element - 1}")
             if number is not None:
-                yield number
+                yield number, member_of(place.pointer)
 
 
 def traffic(exchanges: Iterable[Exchange], numbers: Iterable[int] | None = None) -> dict[str, Any]:
@@ -358,6 +361,14 @@ def _start_of(picture: Picture) -> dict[str, Any]:
                 return {}
             return _object(value[0] if isinstance(value, list) and value else value)
     return {}
+
+
+def _length(params: Mapping[str, Any]) -> float | None:
+    """Return the length of the media, if it is one that can be drawn."""
+    length = params.get("media.length")
+    if isinstance(length, bool) or not isinstance(length, int | float) or not 0 < length <= _LONGEST_S:
+        return None
+    return length
 
 
 def _object(value: object) -> dict[str, Any]:

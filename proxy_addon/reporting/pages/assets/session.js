@@ -1,27 +1,201 @@
 // One session: verdict, identity, timeline, findings, what reports will count, events.
-import { header } from "./family.js";
-import { verdictBar, identity } from "./verdict_bar.js";
+import { colours } from "./colours.js";
+import { factsOf } from "./facts.js";
+import { header, onColours, onKey } from "./family.js";
+import { SEVERITIES } from "./icons.js";
+import { fillMarks, legendMarkup } from "./legend.js";
+import { Rail, uniqueId } from "./rail.js";
+import { reportsMarkup } from "./reports.js";
+import { EventTable } from "./table.js";
+import { Timeline } from "./timeline.js";
+import { endedWords, identity, verdictBar } from "./verdict_bar.js";
+import { clock, cut, esc } from "./words.js";
+
+const KEYS = "Drag to move, ctrl + wheel to zoom, or click the lanes and use the wheel. Keys: ← → event, + − zoom, 0 all, f next finding, Enter opens.";
+const KINDS = { next: "next of this device", previous: "previous of this device", retry_of: "a retry of", retried_by: "retried by" };
+
+function skeleton(table, keys) {
+  return `<a class="skip" href="#${table}">To the table of events</a>` +
+    '<header class="top"><div></div><div class="verdict"></div><dl class="ident"></dl></header>' +
+    '<main><section class="timeline" aria-label="Timeline"><div class="bar"><h2>Timeline</h2><div class="legend"></div>' +
+    '<div class="tools" role="toolbar" aria-label="Zoom"><button type="button" data-zoom="2" title="Zoom out (−)" aria-label="Zoom out">−</button>' +
+    '<button type="button" data-zoom="0.5" title="Zoom in (+)" aria-label="Zoom in">+</button><button type="button" data-zoom="fit" title="All of it (0)">Fit</button></div></div>' +
+    `<div class="stage"></div><p class="hint" id="${keys}">${KEYS}</p>` +
+    '<details class="key"><summary>What the marks mean</summary><div class="marksof"></div></details>' +
+    '<div class="sr" aria-live="polite"></div></section>' +
+    '<aside class="rail" aria-label="Findings and the chosen event"></aside>' +
+    '<section class="reports" aria-label="What reports will count"></section>' +
+    `<section class="table" id="${table}" tabindex="-1" aria-label="Events"></section></main><footer></footer>`;
+}
 
 /**
  * Show a session in an empty element.
  *
- * `loadTraffic` returns a promise of the requests and answers; it is called when an event is first opened. `links` says
- * where things are: `{ sessions: href, session: (id) => href, rule: (id) => href, event: (number) => href }`, each may be
- * missing, or return null for what has no page.
+ * `loadTraffic(seq)` returns a promise of the requests and answers, at least those of this exchange; it is called when an
+ * event is opened whose exchange is not known yet. `links` says where things are: `{ sessions: href, session: (id) => href,
+ * rule: (id) => href, event: (number) => href }`; each may be missing, or return null for what has no page. `isLive` makes
+ * the present and the time to expiry go on between updates. `number` is the event to begin with.
  *
- * Returns `update(value)`, which takes a new value and keeps view, choice and filters, and `destroy()`.
+ * Returns `update(value)`, which takes a new value and keeps view, choice and filters; `choose(number)`; and `destroy()`.
  */
-export function mountSession(root, value, { loadTraffic, links = {} }) {
-  root.innerHTML = '<header class="top"><div></div><div class="verdict"></div><dl class="ident"></dl></header>';
-  const [crumbs, verdict, ident] = root.firstElementChild.children;
-  void loadTraffic;
+export function mountSession(root, value, { loadTraffic, links = {}, isLive = false, number = null }) {
+  const keys = uniqueId();
+  root.innerHTML = skeleton(uniqueId(), keys);
+  const find = (selector) => root.querySelector(selector);
+  const spoken = find("[aria-live]"), told = {}, [crumbs, verdict, ident] = find(".top").children;
+  let facts = factsOf(value), chosen = null, receivedAt = performance.now(), slowly = 0;
 
-  function update(next) {
-    header(crumbs, [{ text: "Sessions", href: links.sessions }, { text: next.session.id, mono: true }]);
-    verdictBar(verdict, next);
-    identity(ident, next);
+  const timeline = new Timeline(find(".stage"), { choose: pick, enter: () => rail.focus() });
+  const rail = new Rail(find(".rail"), { choose: pick, step, close: () => pick(-1), loadTraffic, links });
+  const table = new EventTable(find(".table"), { choose: (i) => pick(i, { scroll: false }) });
+  timeline.element.setAttribute("aria-describedby", keys);
+
+  // An event is chosen by its number: positions may change with the next value.
+  function pick(i, { scroll = true } = {}) {
+    if (i === undefined) return;
+    chosen = i < 0 ? null : facts.E.n[i];
+    timeline.mark(i);
+    rail.open(i);
+    table.mark(i, { scroll });
+    if (i >= 0) spoken.textContent = spokenOf(facts, i);
+    const href = chosen === null ? links.event?.(null) ?? location.pathname + location.search : links.event?.(chosen) ?? `#e${chosen}`;
+    history.replaceState(history.state, "", href);
   }
 
-  update(value);
-  return { update, destroy: () => root.replaceChildren() };
+  function position() {
+    return chosen === null ? -1 : facts.numbers.get(chosen) ?? -1;
+  }
+
+  function step(by) {
+    const at = facts.position[position()] + by;
+    pick(facts.order.events[Math.max(0, Math.min(facts.size - 1, at))]);
+  }
+
+  // Errors and warnings; notes only where there is nothing worse.
+  function nextFinding() {
+    const grave = facts.flags.filter(({ severity }) => SEVERITIES[severity] !== "info");
+    const events = (grave.length ? grave : facts.flags).map(({ i }) => i).sort((a, b) => facts.position[a] - facts.position[b]);
+    const here = position() < 0 ? -1 : facts.position[position()];
+    pick(events.find((i) => facts.position[i] > here) ?? events[0]);
+  }
+
+  // Fill an element if what it shows has changed.
+  function fill(selector, markup) {
+    if (told[selector] === markup) return;
+    told[selector] = markup;
+    find(selector).innerHTML = markup;
+  }
+
+  function drawCrumbs() {
+    const { session, links: others } = facts.value, key = JSON.stringify([session.id, others]);
+    if (told.crumbs === key) return;
+    told.crumbs = key;
+    const more = header(crumbs, [{ text: "Sessions", href: links.sessions }, { text: session.id, mono: true }]);
+    more.innerHTML = others.map(([kind, id]) => {
+      const href = links.session?.(id), name = `<span class="mono">${esc(cut(id, 18))}</span>`;
+      return `<span>${KINDS[kind] ?? esc(kind)} ${href ? `<a href="${esc(href)}">${name}</a>` : name}</span>`;
+    }).join("");
+  }
+
+  function drawHead() {
+    const { made_at: madeAt, session: { recording } } = facts.value;
+    drawCrumbs();
+    verdictBar(verdict, facts.value);
+    identity(ident, facts.value);
+    find("footer").textContent = `Made ${madeAt.slice(0, 19).replace("T", " ")} UTC by sessiontape` +
+      `${recording ? ` from the recording “${cut(recording, 80)}”` : ""}. Times are the device's unless said otherwise. What reports will count is an estimate.`;
+  }
+
+  // The table and the estimate are read, not watched: twice a second is enough while events pour in.
+  function drawSlowly() {
+    clearTimeout(slowly);
+    slowly = 0;
+    fill(".reports", reportsMarkup(facts));
+    table.update(facts);
+  }
+
+  function draw() {
+    drawHead();
+    fill(".legend", legendMarkup(facts));
+    timeline.update(facts);
+    rail.update(facts);
+    if (find(".key").open) drawMarks();
+  }
+
+  function drawMarks() {
+    fillMarks(find(".marksof"), facts, colours());
+  }
+
+  function update(next) {
+    facts = factsOf(next);
+    receivedAt = performance.now();
+    draw();
+    timeline.mark(position());
+    slowly ||= setTimeout(drawSlowly, 500);
+  }
+
+  function goOn() {
+    const { now_s: now, verdict } = facts.value;
+    if (now === null) return;
+    const passed = (performance.now() - receivedAt) / 1000;
+    timeline.moveNow(now + passed);
+    const ended = find(".ended .how");
+    if (ended) ended.textContent = endedWords(verdict, facts.value.made_at, passed);
+  }
+
+  find(".tools").addEventListener("click", ({ target: { dataset: { zoom } } }) => {
+    if (zoom === "fit") timeline.fit();
+    else if (zoom) timeline.zoom(Number(zoom));
+  });
+  find(".key").addEventListener("toggle", drawMarks);
+
+  // Paper cannot be opened or moved: all that is folded but small is opened, and all of the session is shown.
+  let restore = null;
+  function beforePrint() {
+    const folds = [...root.querySelectorAll(".key:not([open]), .notes:not([open])")], back = timeline.showAllForPrint();
+    for (const fold of folds) fold.open = true;
+    drawMarks();
+    restore = () => {
+      for (const fold of folds) fold.open = false;
+      back();
+    };
+  }
+  function afterPrint() {
+    restore?.();
+    restore = null;
+  }
+  addEventListener("beforeprint", beforePrint);
+  addEventListener("afterprint", afterPrint);
+
+  const clockwork = isLive ? setInterval(goOn, 1000) : 0;
+  const undo = [
+    onColours(() => { if (find(".key").open) drawMarks(); }),
+    onKey("j", () => pick(table.after(1))),
+    onKey("k", () => pick(table.after(-1))),
+    onKey("f", nextFinding),
+    onKey("/", () => table.search.focus()),
+    onKey("Escape", () => pick(-1)),
+  ];
+
+  draw();
+  document.documentElement.dataset.drawnMs = String(Math.round(performance.now() - receivedAt));
+  drawSlowly();
+  if (number !== null && facts.numbers.has(number)) pick(facts.numbers.get(number), { scroll: false });
+
+  function destroy() {
+    clearTimeout(slowly);
+    clearInterval(clockwork);
+    removeEventListener("beforeprint", beforePrint);
+    removeEventListener("afterprint", afterPrint);
+    for (const each of undo) each();
+    timeline.destroy();
+    root.replaceChildren();
+  }
+
+  return { update, destroy, choose: (wanted) => pick(facts.numbers.get(wanted)) };
+}
+
+function spokenOf(facts, i) {
+  const { E, value } = facts, found = E.f[i].map((index) => value.findings[index].message).join("; ");
+  return `Event ${E.n[i]}, ${facts.type(i)}, at ${clock(E.t[i], 1)}, ${E.s[i] ? `answered ${E.s[i]}` : "not answered"}${found && `. ${cut(found, 300)}`}`;
 }

@@ -2,4 +2,8 @@
 import { part } from "./embedded.js";
 import { mountSession } from "./session.js";
 
-mountSession(document.getElementById("root"), await part("value"), { loadTraffic: () => part("traffic") });
+const asked = /^#e(\d+)$/.exec(location.hash);
+mountSession(document.getElementById("root"), await part("value"), {
+  loadTraffic: () => part("traffic"),
+  number: asked && Number(asked[1]),
+});

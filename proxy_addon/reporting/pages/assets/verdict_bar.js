@@ -14,9 +14,16 @@ export function verdictBar(box, { verdict, session, end_s: end }) {
   box.innerHTML =
     `<div class="word">${icon(sign, word)}<span>${word}${session.state === "open" ? "<small>so far</small>" : ""}</span></div>` +
     `<div><h1 dir="auto">${esc(cut(name, 200))}</h1><p class="headline">${prose(verdict.headline)}</p>` +
-    `<p class="ended">${found.join(", ") || "no findings"} · ${clock(end)} long, ${esc(verdict.ended)}</p></div>` +
+    `<p class="ended">${found.join(", ") || "no findings"} · ${clock(end)} long, <span class="how">${esc(verdict.ended)}</span></p></div>` +
     `<div class="nums">${verdict.counts.map(([what, n, tone]) =>
       `<div class="${n ? esc(tone) : "zero"}"><b>${count(n)}</b><span>${esc(what)}</span></div>`).join("")}</div>`;
+}
+
+/** How a session ended or will, some seconds after its value was made: the time that is left goes on. */
+export function endedWords({ ended, expires_at: expires }, madeAt, passed) {
+  if (!expires) return ended;
+  const left = Math.max(0, (Date.parse(expires) - Date.parse(madeAt)) / 1000 - passed);
+  return `open, expires in ${clock(Math.floor(left))} unless an event comes`;
 }
 
 /** Fill the list of what is known of media, player, device and recording. */

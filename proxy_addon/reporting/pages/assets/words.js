@@ -28,8 +28,12 @@ function padded(number, digits = 2) {
   return String(number).padStart(digits, "0");
 }
 
+// Devices can send any number; beyond some centuries a clock tells nothing.
+const LONGEST_CLOCK_S = 1e10;
+
 /** Seconds as m:ss or h:mm:ss, with as many decimals as asked for. */
 export function clock(seconds, decimals = 0) {
+  if (!(Math.abs(seconds) < LONGEST_CLOCK_S)) return `${seconds.toExponential(1)} s`.replace("-", "−");
   const unit = 10 ** decimals, all = Math.round(Math.abs(seconds) * unit);
   const rest = all % unit, whole = Math.floor(all / unit);
   const h = Math.floor(whole / 3600), m = Math.floor(whole / 60) % 60, s = whole % 60;
@@ -52,7 +56,8 @@ export function ms(value) {
 
 /** A number with its sign, for differences. */
 export function signed(value, decimals) {
-  return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(decimals)}`;
+  const size = Math.abs(value);
+  return `${value < 0 ? "−" : "+"}${size < LONGEST_CLOCK_S ? size.toFixed(decimals) : size.toExponential(1)}`;
 }
 
 /** A number, with thousands parted. */

@@ -1,0 +1,51 @@
+// What the pointer is over, in a small card beside it.
+import { STATES } from "./facts.js";
+import { clock, cut, esc, lasted } from "./words.js";
+
+const MOST = 5, MOST_FINDINGS = 3, NAME = 60, MESSAGE = 200;
+
+/** A status as markup: as it was answered, or why it was not. */
+export function statusPill(facts, i) {
+  const { E } = facts;
+  return `<span class="pill ${facts.isRefused(i) ? "bad" : "ok"}">${E.s[i] || esc(E.o[i])}</span>`;
+}
+
+/** What is at a moment: some events, else a band such as an ad; empty if it is neither. */
+export function cardOf(facts, events, band, time) {
+  const rows = events.slice(0, MOST).map((i) => eventRow(facts, i)).join("");
+  const more = events.length > MOST ? `<div class="dim">and ${events.length - MOST} more here – zoom in</div>` : "";
+  const told = events.length ? rows + more : band ? bandText(band) : "";
+  return told && `${told}<div class="dim">${wallClock(facts.value, time)} UTC</div>`;
+}
+
+function eventRow(facts, i) {
+  const { E, value } = facts, late = E.a[i] - E.t[i], name = facts.name(i);
+  const playhead = E.p[i] == null ? "" : ` · playhead ${clock(E.p[i], 1)}`;
+  const found = E.f[i].slice(0, MOST_FINDINGS).map((index) => value.findings[index])
+    .map((finding) => `<span class="found s-${finding.severity}">${esc(cut(finding.message, MESSAGE))}</span>`);
+  return `<div class="r"><span class="dim">#${E.n[i]}</span><span><b>${esc(cut(facts.type(i), NAME))}</b> ` +
+    `<bdi>${esc(cut(name, NAME))}</bdi> ${statusPill(facts, i)}</span><span></span>` +
+    `<span class="dim">${clock(E.t[i], 3)}${playhead}${late > 1 ? ` · arrived ${late.toFixed(1)} s late` : ""}</span>${found.join("")}</div>`;
+}
+
+function bandText(band) {
+  const name = band.name ?? STATES[band.k] ?? band.k;
+  const fate = band.ignored ? " – outside an ad break, not counted" : band.how ? ` – ${esc(band.how)}` : "";
+  return `<b><bdi>${esc(cut(name, NAME))}</bdi></b>${fate}<div class="dim">${clock(band.a, 1)} – ${clock(band.b, 1)}, ` +
+    `${lasted(band.b - band.a)}</div>`;
+}
+
+function wallClock(value, time) {
+  const at = new Date(value.t0_ms + value.skew0_ms + time * 1000);
+  return Number.isNaN(at.getTime()) ? "–" : at.toISOString().slice(11, 23);
+}
+
+/** Put the card beside the pointer, inside of the window; hide it if there is nothing to say. */
+export function placeCard(card, html, event) {
+  card.hidden = !html;
+  if (!html) return;
+  card.innerHTML = html;
+  const { width, height } = card.getBoundingClientRect(), below = event.clientY + 18;
+  card.style.left = `${Math.max(4, Math.min(event.clientX + 14, innerWidth - width - 8))}px`;
+  card.style.top = `${below + height > innerHeight ? Math.max(4, event.clientY - height - 12) : below}px`;
+}

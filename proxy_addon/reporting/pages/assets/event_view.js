@@ -1,0 +1,76 @@
+// The chosen event: when, where in the media, what it led to, its request and the answer.
+import { bodyMarkup } from "./body.js";
+import { statusPill } from "./card.js";
+import { stateWords } from "./facts.js";
+import { SEVERITIES, icon } from "./icons.js";
+import { clock, count, cut, esc, ms, prose, signed } from "./words.js";
+
+const LATE_S = 0.5;
+
+/** The event as markup. `traffic` is null while it is being read. */
+export function eventMarkup(facts, i, traffic) {
+  const { E, value } = facts;
+  const found = E.f[i].map((index) => value.findings[index])
+    .sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity));
+  const whole = found.filter((finding) => finding.below == null && pointerAt(finding, E.n[i]) == null);
+  return `<div class="ev"><h3><bdi>${esc(cut(facts.type(i), 120))}</bdi> ${statusPill(facts, i)} <span class="dim small">${ms(E.d[i])}</span></h3>` +
+    '<div class="nav"><button type="button" data-step="-1" title="Event before (k)">‹ before</button>' +
+    '<button type="button" data-step="1" title="Next event (j)">next ›</button>' +
+    '<button type="button" data-close title="Back to the findings (Esc)">Close</button></div>' +
+    whole.map((finding) => `<div class="fi s-${finding.severity}"><div class="h">${icon(finding.severity)}<div class="m">${prose(finding.message)}</div></div></div>`).join("") +
+    `<dl>${times(facts, i, traffic?.rows[E.q[i]])}</dl>` +
+    (traffic ? exchangeMarkup(facts, i, traffic, found) : '<p class="dim reading">reading the request …</p>') + "</div>";
+}
+
+// Where in an event a finding is: a pointer relative to the event, or null.
+function pointerAt(finding, number) {
+  return finding.pointers?.[finding.places.indexOf(number)] ?? null;
+}
+
+function times(facts, i, row) {
+  const { E } = facts, before = facts.order.events[facts.position[i] - 1], late = E.a[i] - E.t[i];
+  const rows = [];
+  const since = before === undefined ? "" : ` <span class="dim">${(E.t[i] - E.t[before]).toFixed(3)} s after #${E.n[before]}</span>`;
+  rows.push(["Device time", clock(E.t[i], 3) + since]);
+  const arrived = row ? `${esc(row[5].slice(11, 23))} UTC ` : "";
+  const isLate = Math.abs(late) > LATE_S && !facts.value.batch; // all of a batch arrives at once, long after
+  rows.push(["Arrived", isLate
+    ? `${arrived}<b class="odd">${Math.abs(late).toFixed(1)} s ${late < 0 ? "before" : "after"} it happened</b>` : `${arrived}<span class="dim">${facts.value.batch ? "with the batch" : "at once"}</span>`]);
+  if (E.p[i] != null) {
+    const moved = before === undefined || E.p[before] == null ? "" : ` <span class="dim">${signed(E.p[i] - E.p[before], 3)} s</span>`;
+    rows.push(["Playhead", clock(E.p[i], 3) + moved]);
+  } else rows.push(["Playhead", "none"]);
+  rows.push(["State after", esc(stateWords(E.st[i]))]);
+  const lateness = facts.late.has(E.n[i]) ? ", late" : "";
+  rows.push(["Taken as", E.r[i] < 0 ? "not counted" : `number ${count(E.r[i] + 1)} of ${count(facts.taken)}${lateness}`]);
+  if (E.e[i]) rows.push(["In the batch", `event ${count(E.e[i])} of ${count(facts.size)}`]);
+  if (row?.[6]) rows.push(["Reason", esc(row[6])]);
+  return rows.map(([name, told]) => `<dt>${name}</dt><dd>${told}</dd>`).join("");
+}
+
+function exchangeMarkup(facts, i, traffic, found) {
+  const { E } = facts, row = traffic.rows[E.q[i]];
+  if (!row) return '<p class="dim">The request is not in this file.</p>';
+  const [method, path, , headers, body, , , answer] = row;
+  const notes = found.map((finding) => ({ ...finding, pointer: pointerAt(finding, E.n[i]) })).filter(({ pointer }) => pointer != null);
+  return `<div class="dim mono path">${esc(method)} ${esc(shortPath(path))}</div>` +
+    bodyMarkup(body, { element: E.e[i] ? E.e[i] - 1 : null, notes }) +
+    `<details data-fold="request"><summary>Headers of the request</summary>${headersMarkup(traffic, headers)}</details>` +
+    (answer ? answerMarkup(traffic, answer, facts.isRefused(i)) : `<p class="dim">No answer: ${esc(E.o[i])}.</p>`);
+}
+
+function answerMarkup(traffic, [status, version, headers, body], isRefused) {
+  return `<details data-fold="answer"${isRefused ? " open" : ""}><summary>Answer: ${status} ${esc(version)}</summary>` +
+    headersMarkup(traffic, headers) + bodyMarkup(body) + "</details>";
+}
+
+function headersMarkup(traffic, [set, more]) {
+  const pairs = [...traffic.headers[set], ...more];
+  if (!pairs.length) return "";
+  return `<div class="hd">${pairs.map(([name, value]) => `<div><span class="jk">${esc(name)}:</span> ${esc(value)}</div>`).join("")}</div>`;
+}
+
+// The session's ID is long, and stands at the top of the page.
+function shortPath(path) {
+  return cut(path.replace(/(sessions\/.{8})[^/?]{20,}/, "$1…"), 400);
+}

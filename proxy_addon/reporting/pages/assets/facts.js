@@ -1,0 +1,111 @@
+// What the lanes, the rail and the table need of a session's value, worked out once for each value.
+import { SEVERITIES } from "./icons.js";
+
+/** How the page calls the states of playback. */
+export const STATES = {
+  content: "playing", ad: "in ad", paused: "paused", buffering: "buffering", stalled: "stalled", starting: "starting",
+  over: "content over",
+};
+
+/** Events that start a live session with a playhead that says nothing. */
+const LIVE_PLACEHOLDER = "sessionStart";
+
+/** The first position in an ascending list whose number is not below `wanted`. */
+export function lower(numbers, wanted) {
+  let from = 0, to = numbers.length;
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if (numbers[middle] < wanted) from = middle + 1;
+    else to = middle;
+  }
+  return from;
+}
+
+/** Events with the times by which they are drawn, ascending. */
+class Timed {
+  constructor(events, times) {
+    this.events = events;
+    this.times = events.map((i) => times[i]);
+  }
+
+  /** Those between two times, and one on each side. */
+  within(a, b) {
+    return this.events.slice(Math.max(0, lower(this.times, a) - 1), lower(this.times, b) + 1);
+  }
+
+  /** The last one at or before a time; undefined if there is none. */
+  upTo(time) {
+    return this.events[lower(this.times, time + 1e-6) - 1];
+  }
+}
+
+/**
+ * Events are positions in the columns `E`, from 0; `order` has them by the device's clock, and `number` is what people
+ * call them by.
+ */
+export function factsOf(value) {
+  const E = value.events, size = E.n.length, all = Array.from({ length: size }, (_, i) => i);
+  const type = (i) => value.kinds[E.k[i]];
+  const order = [...all].sort((a, b) => E.t[a] - E.t[b] || a - b);
+  const byArrival = [...all].sort((a, b) => E.a[a] - E.a[b] || a - b);
+  const position = new Int32Array(size);
+  order.forEach((i, k) => { position[i] = k; });
+  const late = new Set(value.late);
+  const isRefused = (i) => E.s[i] >= 300 || E.s[i] === 0;
+  const isPlayed = (i) => E.r[i] >= 0 && E.p[i] != null && !late.has(E.n[i]) &&
+    !(value.live && type(i) === LIVE_PLACEHOLDER);
+  const latencies = E.d.filter((d) => d != null).sort((a, b) => a - b);
+  const leading = value.findings.map((finding, index) => ({ finding, index })).filter(({ finding }) => finding.below == null);
+  const numbers = new Map(E.n.map((n, i) => [n, i]));
+
+  return {
+    value, E, size, type, position, isRefused, late, leading, numbers, latencies,
+    order: new Timed(order, E.t),
+    byArrival,
+    asTaken: [...all].sort((a, b) => (E.r[a] < 0) - (E.r[b] < 0) || E.r[a] - E.r[b] || a - b),
+    pings: new Timed(order.filter((i) => type(i) === "ping"), E.t),
+    others: new Timed(order.filter((i) => type(i) !== "ping"), E.t),
+    played: new Timed(order.filter(isPlayed), E.t),
+    arrivals: new Timed(byArrival, E.a),
+    flags: flagsOf(leading, numbers, E),
+    due: value.silences.flatMap((silence) => silence.due),
+    endsSilence: new Set(value.silences.map((silence) => silence.n)),
+    overtaken: overtakenOf(byArrival, E),
+    taken: E.r.reduce((n, rank) => n + (rank >= 0), 0),
+    states: [...new Set(value.spans.states.map((span) => span.name.toLowerCase()))],
+    skews: all.map((i) => E.a[i] - E.t[i] + value.skew0_ms / 1000),
+    severity: (i) => E.f[i].reduce((worst, index) => Math.min(worst, SEVERITIES.indexOf(value.findings[index].severity)), SEVERITIES.length),
+    quantile: (part) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * part))],
+    name: (i) => (type(i) === "sessionStart" ? "" : E.x[i]),
+    state: (i) => E.st[i].split(" ")[0],
+  };
+}
+
+// The worst finding of each event, the lightest first, so that what is drawn last is seen.
+function flagsOf(leading, numbers, E) {
+  const worst = new Map();
+  for (const { finding } of leading) {
+    const severity = SEVERITIES.indexOf(finding.severity);
+    for (const number of finding.places) {
+      const i = numbers.get(number);
+      if (i !== undefined && severity < (worst.get(i) ?? SEVERITIES.length)) worst.set(i, severity);
+    }
+  }
+  return [...worst].map(([i, severity]) => ({ i, severity })).sort((a, b) => b.severity - a.severity || E.t[a.i] - E.t[b.i]);
+}
+
+// Events that arrive after one that happened later.
+function overtakenOf(byArrival, E) {
+  const found = new Set();
+  let newest = -Infinity;
+  for (const i of byArrival) {
+    if (E.t[i] < newest - 0.25) found.add(i);
+    newest = Math.max(newest, E.t[i]);
+  }
+  return found;
+}
+
+/** The state after an event, in the page's words. */
+export function stateWords(text) {
+  return text.replace(/^\w+/, (word) => STATES[word] ?? word);
+}

@@ -1,0 +1,65 @@
+// The findings of a session: the worst first, many of one rule folded, notes folded where there is much else.
+import { icon } from "./icons.js";
+import { clock, cut, esc, plural, prose } from "./words.js";
+
+const MOST_PLACES = 4, MOST_OF_RULE = 4, SHOWN_OF_RULE = 2;
+
+/** All findings as markup. */
+export function findingsMarkup(facts, links) {
+  const { value, leading } = facts;
+  if (!leading.length) return `<p class="none">Nothing was found.${value.verdict.level === "pass" ? " Every call was taken and follows the rules of the protocol." : ""}</p>${unjudged(value)}`;
+  const notes = leading.filter(({ finding }) => finding.severity === "info"), rest = leading.filter(({ finding }) => finding.severity !== "info");
+  const groups = Map.groupBy(rest, ({ finding }) => `${finding.severity} ${finding.rule}`);
+  const told = [...groups.values()].map((group) => groupMarkup(facts, group, links)).join("");
+  if (!notes.length) return told + unjudged(value);
+  return `${told}<details class="notes" data-fold="notes"${rest.length > 4 ? "" : " open"}><summary>${plural(notes.length, "note")} – nothing to mend at once</summary>` +
+    `${notes.map((each) => findingMarkup(facts, each, links)).join("")}</details>${unjudged(value)}`;
+}
+
+function groupMarkup(facts, group, links) {
+  const shown = group.length > MOST_OF_RULE ? SHOWN_OF_RULE : group.length, markup = group.map((each) => findingMarkup(facts, each, links));
+  if (shown === group.length) return markup.join("");
+  const { rule } = group[0].finding;
+  return `${markup.slice(0, shown).join("")}<details class="notes" data-fold="of ${esc(rule)}"><summary>${group.length - shown} more of ${esc(rule)}</summary>${markup.slice(shown).join("")}</details>`;
+}
+
+function findingMarkup(facts, { finding, index }, links) {
+  const { value } = facts, below = value.findings.filter((each) => each.below === index);
+  const rest = Math.max(finding.count, finding.places.length) - Math.min(finding.places.length, MOST_PLACES);
+  const places = finding.places.slice(0, MOST_PLACES).map((number) => placeMarkup(facts, number)).join("") || "<span>whole session</span>";
+  const until = finding.until == null || finding.count > 1 ? "" : `<span>to</span>${placeMarkup(facts, finding.until)}`;
+  return `<div class="fi s-${finding.severity}"><div class="h">${icon(finding.severity)}<div class="m">${prose(finding.message)}</div></div>` +
+    `<div class="w">${places}${rest > 0 && finding.places.length ? `<span>+${rest}</span>` : ""}${until}${ruleMarkup(finding.rule, links)}` +
+    `${finding.lowered_by ? `<span>${esc(finding.lowered_by)}</span>` : ""}</div>` +
+    below.map((each) => `<div class="sub">${prose(cut(each.message.replace(/:[\s\S]*/, ""), 200))} <code>${esc(each.rule)}</code></div>`).join("") +
+    reasons(finding, index) + "</div>";
+}
+
+function placeMarkup(facts, number) {
+  const i = facts.numbers.get(number);
+  if (i === undefined) return `<span>#${number}</span>`;
+  return `<button type="button" class="go" data-go="${number}">#${number} ${esc(cut(facts.type(i), 24))} ${clock(facts.E.t[i])}</button>`;
+}
+
+function ruleMarkup(rule, links) {
+  const href = links.rule?.(rule);
+  return href ? `<a href="${esc(href)}"><code>${esc(rule)}</code></a>` : `<code>${esc(rule)}</code>`;
+}
+
+function reasons({ why, fix }, index) {
+  if (!why && !fix) return "";
+  return `<details data-fold="why ${index}"><summary>Why it matters, how to fix it</summary>${paragraphs(why)}${fix ? `<p><b>Fix:</b> ${prose(fix)}</p>` : ""}</details>`;
+}
+
+function paragraphs(text) {
+  return text.split("\n\n").filter(Boolean).map((paragraph) => `<p>${prose(paragraph)}</p>`).join("");
+}
+
+// What could not be said is said too.
+function unjudged({ not_applied: rules, gaps }) {
+  const lost = gaps.length
+    ? `<details class="notes" data-fold="lost"><summary>${plural(gaps.length, "exchange")} lost while recording</summary>${gaps.map((gap) =>
+      `<p class="lost"><span class="mono">${esc(gap.at.slice(11, 19))} ${esc(cut(gap.what, 120))}</span> ${esc(cut(gap.why ?? "", 200))}</p>`).join("")}</details>` : "";
+  if (!rules.length) return lost;
+  return `${lost}<p class="dim small">Not all of the session is known, so ${plural(rules.length, "rule")} ${rules.length === 1 ? "was" : "were"} not applied: ${rules.map((rule) => `<code>${esc(rule)}</code>`).join(", ")}.</p>`;
+}

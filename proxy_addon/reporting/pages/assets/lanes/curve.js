@@ -1,0 +1,97 @@
+// A value of the events as a line against time, coloured by what goes on. Shared by the playhead and the distance to live.
+import { stepFor } from "../axis.js";
+import { measured, stroke, write } from "../painting.js";
+import { lasted } from "../words.js";
+
+const COLOURS = { content: "content", ad: "ad", buffering: "buffering", stalled: "stalled", paused: "faint" };
+const DENSE = 1500, WITH_DOTS = 300, WITH_PING_DOTS = 90;
+
+/**
+ * Draw the line and its scale; returns where a value is.
+ *
+ * `valueOf(i)` is the value, `range` its ends over all of the session, `label(value)` a label of the scale, `jump(i, j)` a
+ * word if the line does not go but jumps from one event to the next.
+ */
+export function drawCurve(g, box, scene, { valueOf, range, label, jump }) {
+  const { axis, facts, colours } = scene, { y, h } = box;
+  const seen = facts.played.within(axis.view.a, axis.view.b);
+  const [low, high] = axis.isWhole ? range : zoomed(seen.map(valueOf), range);
+  const heightOf = (value) => y + h - 4 - ((value - low) / (high - low || 1)) * (h - 10);
+  const step = stepFor((h - 10) / (high - low || 1), 26);
+  for (let k = Math.ceil(low / step); k * step <= high; k++) {
+    const at = Math.round(heightOf(k * step)) + 0.5;
+    stroke(g, colours.grid, 1, axis.left, at, axis.right, at);
+    box.scale.push([at, label(k * step)]);
+  }
+  drawLine(g, scene, seen, (i) => heightOf(valueOf(i)), valueOf, jump);
+  if (seen.length < WITH_DOTS) drawDots(g, scene, seen, (i) => heightOf(valueOf(i)));
+  return heightOf;
+}
+
+// The scale follows what is seen, or a stretch of a long film would be flat.
+function zoomed(values, [low, high]) {
+  if (values.length < 2) return [low, high];
+  let least = Infinity, most = -Infinity;
+  for (const value of values) {
+    least = Math.min(least, value);
+    most = Math.max(most, value);
+  }
+  if (most - least >= (high - low) * 0.7) return [low, high];
+  const margin = Math.max(4 - (most - least), (most - least) * 0.12) / 2;
+  return [Math.max(low, least - margin), Math.min(high, most + margin)];
+}
+
+function drawLine(g, scene, seen, heightOf, valueOf, jump) {
+  const { axis, facts, colours } = scene, { E } = facts;
+  const stalls = facts.value.spans.playback.filter((span) => span.k === "stalled");
+  const isStalled = (a, b) => stalls.some((span) => a >= span.a - 0.01 && b <= span.b + 0.01);
+  const isDense = seen.length > DENSE;
+  const told = { right: -Infinity, y: 0 };
+  let from = seen[0];
+  for (let k = 1; k < seen.length; k++) {
+    const before = seen[k - 1], i = seen[k], a = axis.x(E.t[from]), b = axis.x(E.t[i]), state = facts.state(before);
+    const word = jump(before, i);
+    if (isDense && !word && state === "content" && b - a < 1.2) continue; // the next one draws on from the same point
+    const isStall = isStalled(E.t[before], E.t[i]);
+    g.setLineDash([]);
+    g.lineWidth = isStall || state === "ad" ? 4.2 : 2.2;
+    g.strokeStyle = isStall ? colours.stalled : colours[COLOURS[state] ?? "faint"];
+    if (word) {
+      g.strokeStyle = colours.ink;
+      g.lineWidth = 1.3;
+      g.setLineDash([3, 3]);
+    } else if (facts.endsSilence.has(E.n[i])) g.setLineDash([2, 4]);
+    g.beginPath();
+    g.moveTo(a, heightOf(from));
+    g.lineTo(b, heightOf(i));
+    g.stroke();
+    if (word) {
+      const by = valueOf(i) - valueOf(before), words = `${word} ${by > 0 ? "+" : "−"}${lasted(Math.abs(by))}`;
+      tellJump(g, scene, words, a, b, (heightOf(before) + heightOf(i)) / 2, told);
+    }
+    from = i;
+  }
+  g.setLineDash([]);
+}
+
+// Beside the jump, where there is room and no other jump is told.
+function tellJump(g, scene, words, a, b, y, told) {
+  const width = measured(g, scene, words, 11, 600), isRight = b + 6 + width < scene.axis.right, left = isRight ? b + 6 : a - 6 - width;
+  if (left < scene.axis.left || (left < told.right + 4 && Math.abs(y - told.y) < 14)) return;
+  write(g, scene, words, left, y, "ink", { weight: 600, size: 11 });
+  told.right = left + width;
+  told.y = y;
+}
+
+function drawDots(g, { axis, facts, colours }, seen, heightOf) {
+  g.fillStyle = colours.bg;
+  g.strokeStyle = colours.dim;
+  g.lineWidth = 1;
+  for (const i of seen) {
+    if (facts.type(i) === "ping" && seen.length > WITH_PING_DOTS) continue;
+    g.beginPath();
+    g.arc(axis.x(facts.E.t[i]), heightOf(i), 2, 0, 7);
+    g.fill();
+    g.stroke();
+  }
+}

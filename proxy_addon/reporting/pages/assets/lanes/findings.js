@@ -1,0 +1,32 @@
+// Findings at the events that they concern; errors and warnings are seen through all lanes.
+import { SEVERITIES } from "../icons.js";
+import { sign, stroke } from "../painting.js";
+
+const INFO = SEVERITIES.indexOf("info");
+
+export const findingsLane = {
+  id: "findings",
+  name: "Findings",
+  height: () => 22,
+  note: ({ value }) => (value.findings.length ? "" : "none"),
+  pick: ({ flags }) => flags.map(({ i }) => i),
+  draw(g, { y, h }, scene) {
+    const { axis, facts, colours, height } = scene, middle = y + h / 2;
+    for (const { i, severity } of facts.flags) {
+      const x = axis.x(facts.E.t[i]), name = SEVERITIES[severity];
+      if (x < axis.left - 8 || x > axis.right + 8) continue;
+      if (severity < INFO) {
+        g.globalAlpha = 0.5;
+        stroke(g, colours[name], 1, x, y + h - 4, x, height);
+        g.globalAlpha = 1;
+      }
+      sign(g, scene, name, x, middle, severity === INFO ? 5.5 : 8);
+    }
+    // What concerns the session as a whole stands at its end.
+    const whole = facts.leading.find(({ finding }) => !finding.places.length);
+    if (whole) {
+      const { severity } = whole.finding;
+      sign(g, scene, severity, Math.min(axis.right + 4, axis.x(facts.value.end_s) + 6), middle, 6);
+    }
+  },
+};

@@ -1,0 +1,73 @@
+// What reports will count of the session: an estimate, and which parts of the content were played.
+import { clock, count, cut, esc, lasted, plural } from "./words.js";
+
+const CLOSED = {
+  session_end: "closed by sessionEnd",
+  session_complete: "closed after sessionComplete",
+  timeout_idle: "closed by the back end after 10 minutes of silence",
+  timeout_playhead: "closed by the back end after 30 minutes at one playhead",
+};
+
+/** Fill a section. */
+export function reportsMarkup(facts) {
+  const { value } = facts, { metrics } = value;
+  const closed = value.closed_by === null ? "still open: values so far" : CLOSED[value.closed_by] ?? "closed";
+  const late = value.late.length ? ` ${plural(value.late.length, "event")} came late.` : "";
+  const dropped = value.dropped.length ? ` ${plural(value.dropped.length, "event")} dropped.` : "";
+  const groups = Map.groupBy(metrics, (row) => row.group);
+  return '<div class="sech"><h2>What reports will count</h2>' +
+    `<p>An estimate, ${closed}.${late}${dropped} Media starts and ad starts are reported at once, all else when it closes. ` +
+    "A tilde marks what the sources say little about.</p></div>" + playedMarkup(facts) +
+    `<div class="mgrid">${[...groups].map(([name, rows]) => `<div><h3>${esc(name)}</h3>${rows.map(rowMarkup).join("")}</div>`).join("")}${statesMarkup(value.player_states)}</div>`;
+}
+
+function said(value, form) {
+  if (form === "s") return lasted(value);
+  return typeof value === "number" ? count(value) : esc(cut(value, 60));
+}
+
+function rowMarkup({ id, name, form, value, missing, is_unsure: isUnsure, doubts }) {
+  const told = value === null || value === undefined ? `<i>${esc(missing)}</i>` : `${isUnsure ? "~ " : ""}${said(value, form)}`;
+  const others = doubts.map(([why, other]) => `<span class="q">${other === null ? "undefined" : said(other, form)} ${esc(why)}</span>`);
+  return `<div class="mrow${value ? "" : " zero"}" title="${esc(id)}"><span>${esc(name)}</span><b>${told}</b>${others.join("")}</div>`;
+}
+
+function statesMarkup(states) {
+  const rows = Object.entries(states).map(([name, { count: times, time_s: time }]) =>
+    `<div class="mrow"><span><bdi>${esc(cut(name, 60))}</bdi>${times > 1 ? ` <i>${times} times</i>` : ""}</span><b>${lasted(time)}</b></div>`);
+  return rows.length ? `<div><h3>Player states</h3>${rows.join("")}</div>` : "";
+}
+
+// Markers mean something only for content with a length.
+function playedMarkup(facts) {
+  const { value } = facts, length = value.media_length_s;
+  if (value.live || !length || length <= 0) return "";
+  const parts = playedParts(facts).map(([from, to]) => rect("content", from / length, (to - from) / length));
+  const breaks = breakPlayheads(facts).map((at) => rect("ad", Math.min(at / length, 0.996), 0.004));
+  const markers = Object.entries(value.progress).filter(([, passed]) => passed !== null).map(([percent, passed]) =>
+    `<span class="at${Number(percent)}${passed ? "" : " no"}">${passed ? "✓" : "✗"} ${Number(percent)} %</span>`);
+  return '<p class="dim small">Which parts of the content were played, where ad breaks were, and the progress markers</p>' +
+    `<div class="watch"><svg viewBox="0 0 100 18" preserveAspectRatio="none" role="img" aria-label="Parts of the content that were played, of ${clock(length)}">` +
+    `${parts.join("")}${breaks.join("")}</svg></div><div class="markers">${markers.join("")}</div>`;
+}
+
+function rect(kind, from, width) {
+  return `<rect class="c-${kind}" x="${(Math.max(0, from) * 100).toFixed(3)}" y="0" width="${(Math.max(width, 0.0005) * 100).toFixed(3)}" height="18"/>`;
+}
+
+// Runs of the playhead that was played through, joined: a rectangle a ping would be 5,000 of them.
+function playedParts({ E, played: { events }, state }) {
+  const parts = [];
+  for (let k = 1; k < events.length; k++) {
+    const before = events[k - 1], i = events[k], moved = E.p[i] - E.p[before];
+    if (state(before) !== "content" || moved <= 0 || moved > 2 * (E.t[i] - E.t[before]) + 1) continue;
+    const last = parts.at(-1);
+    if (last && Math.abs(last[1] - E.p[before]) < 0.5) last[1] = E.p[i];
+    else parts.push([E.p[before], E.p[i]]);
+  }
+  return parts;
+}
+
+function breakPlayheads({ E, numbers, value }) {
+  return value.spans.breaks.map(({ n }) => E.p[numbers.get(n)]).filter((playhead) => playhead != null);
+}

@@ -1,0 +1,341 @@
+"""The page of one session in a browser: what it shows, how it is moved, and what devices cannot do to it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from proxy_addon.reporting.pages import joining
+from proxy_addon.reporting.pages.session import session_page, traffic
+from tests import pictured
+
+PIXELS = "() => document.querySelector('canvas.plot').toDataURL()"
+FRAME = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Return a function that writes the page of a session."""
+
+    def write(held, **how) -> Path:
+        path = tmp_path / "session.html"
+        path.write_text(pictured.html(held, **how), encoding="utf-8")
+        return path
+
+    return write
+
+
+def _pixels(page: Page) -> str:
+    page.evaluate(FRAME)
+    return str(page.evaluate(PIXELS))
+
+
+def _colours(page: Page) -> int:
+    """Return how many different colours the lanes have: an empty canvas has one."""
+    return int(
+        page.evaluate(
+            "() => { const c = document.querySelector('canvas.plot'), d = new Uint32Array(c.getContext('2d')"
+            ".getImageData(0, 0, c.width, c.height).data.buffer); return new Set(d).size }"
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("held", "word", "events", "says"),
+    [
+        (pictured.timeline(1), "Warn", 27, ["ClickMe", "content completed at 12:01:28 UTC"]),
+        (pictured.timeline(2), "Warn", 15, ["ClickMe", "ended at"]),
+        (pictured.film_with_ads(), "Pass", 104, ["A film", "Nothing that would change a report."]),
+        (
+            pictured.troubled(),
+            "Fail",
+            42,
+            ["Nordlicht S2 E6 · Stille", "media.chapter.offset is the string '0'", "never closed"],
+        ),
+    ],
+    ids=["timeline 1", "timeline 2", "film", "troubled"],
+)
+def test_a_session_is_drawn(open_page, written, held, word, events, says):  # noqa: PLR0917
+    page = open_page(written(held))
+    expect(page.locator(".word")).to_have_text(word)
+    expect(page.locator(".nums b").first).to_have_text(str(events))
+    expect(page.locator(".rows .row")).to_have_count(events)
+    for text in says:
+        expect(page.locator("header.top")).to_contain_text(text)
+    assert _colours(page) > 20
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_narrow_page_has_no_sideways_scroll_and_opens_events_as_a_sheet(open_page, written):
+    page = open_page(written(pictured.troubled()), viewport={"width": 390, "height": 800}, color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect(page.locator(".rail .event")).to_be_hidden()
+    page.locator(".go").first.click()
+    sheet = page.locator(".rail .event").bounding_box()
+    assert sheet is not None
+    assert sheet["y"] + sheet["height"] == pytest.approx(800, abs=1)
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator(".rail .findings")).to_be_visible()
+
+
+def test_keys_alone_reach_everything(open_page, written):
+    page = open_page(written(pictured.troubled()))
+    spoken = page.locator("[aria-live]")
+    expect(page.locator(".rows .row")).to_have_count(42)
+    page.keyboard.press("j")
+    expect(spoken).to_contain_text("Event 1, sessionStart, at 0:00.0, answered 201")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    assert page.url.endswith("#e1")
+    for number in (11, 17):  # the next errors
+        page.keyboard.press("f")
+        expect(page.get_by_role("tab", name=f"Event #{number}")).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("tab", name="Findings")).to_have_attribute("aria-selected", "true")
+    assert "#" not in page.url
+
+    page.keyboard.press("/")
+    page.keyboard.type("ad")
+    expect(page.locator(".rows .row")).to_have_count(6)
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    expect(page.locator(".row.on")).to_contain_text("adBreakStart")
+
+    lanes = page.get_by_role("application")
+    lanes.focus()
+    expect(lanes).to_have_accessible_name(
+        re.compile(r"Timeline of 42 events over 6:\d\d; the table below holds the same")
+    )
+    whole = _pixels(page)
+    page.keyboard.press("+")
+    page.keyboard.press("Shift+ArrowRight")
+    assert _pixels(page) != whole
+    page.keyboard.press("0")
+    assert _pixels(page) == whole
+    page.keyboard.press("ArrowRight")
+    expect(spoken).to_contain_text("Event 3, play")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="before")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(spoken).to_contain_text("Event 4, adStart")
+
+
+def test_the_pointer_finds_names_and_opens_what_it_is_over(open_page, written):
+    page = open_page(written(pictured.troubled()))
+    box = page.locator(".plotbox").bounding_box()
+    assert box is not None
+    card = page.get_by_role("tooltip")
+
+    def over(lane_y: float, text: str) -> float:
+        for x in range(138, int(box["width"]) - 46, 5):
+            page.mouse.move(box["x"] + x, box["y"] + lane_y)
+            if card.is_visible() and text in card.inner_text():
+                return x
+        raise AssertionError(f"nothing at {lane_y} says {text}")
+
+    over(60, "stalled")  # playback
+    over(90, "outside an ad break, not counted")
+    x = over(31, "expected a number")  # findings
+    expect(card).to_contain_text("UTC")
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.get_by_role("tab", name="Event #11")).to_have_attribute("aria-selected", "true")
+
+    before = _pixels(page)
+    page.mouse.wheel(0, -200)  # the click has given the focus
+    zoomed = _pixels(page)
+    assert zoomed != before
+    page.mouse.move(box["x"] + x, box["y"] + 200)
+    page.mouse.down()
+    page.mouse.move(box["x"] + x + 80, box["y"] + 200, steps=3)
+    page.mouse.up()
+    assert _pixels(page) != zoomed
+    page.get_by_role("button", name="Fit").click()
+    page.mouse.move(0, 0)
+    expect(page.get_by_role("tab", name="Event #11")).to_have_attribute("aria-selected", "true")
+
+
+def test_a_finding_stands_below_its_line_in_the_body(open_page, written):
+    page = open_page(written(pictured.troubled()))
+    page.locator(".go", has_text="#11").click()
+    hit = page.locator(".body .hit").first
+    expect(hit).to_contain_text('"media.chapter.offset": "0",')
+    expect(page.locator(".body .hit + .note")).to_contain_text("expected a number")
+    expect(page.locator(".ev details[open] summary")).to_contain_text("Answer: 400")
+    expect(page.locator(".ev")).to_contain_text("media.chapter.offset should be an integer")
+
+
+def test_the_text_of_values_is_kept(open_page, written):
+    held = pictured.film_with_ads()
+    sent = b'{"eventType": "ping", "playerTime": {"ts": 1.0e3, "playhead": 5.0}, "n": 12345678901234567890123, "e": [], "o": {"a~/b": [1, {"x": "\\u0041"}]}}'
+    exchanges = [*held.exchanges]
+    place = len(exchanges) - 4
+    exchanges[place] = pictured.event(id="odd", after_s=467.2, body=sent, session_id=held.session.session_id or "")
+    page = open_page(written(pictured.fold(exchanges)[0]))
+    page.locator(".rows .row", has_text=re.compile(rf"^{place + 1}\D")).first.click()
+    lines = page.locator(".body > div:not(.note)").all_inner_texts()
+    assert [line.strip() for line in lines] == [
+        "{",
+        '"eventType": "ping",',
+        '"playerTime": {',
+        '"ts": 1.0e3,',
+        '"playhead": 5.0',
+        "},",
+        '"n": 12345678901234567890123,',
+        '"e": [],',
+        '"o": {',
+        '"a~/b": [',
+        "1,",
+        "{",
+        '"x": "\\u0041"',
+        "}",
+        "]",
+        "}",
+        "}",
+    ]
+
+
+def test_an_event_of_a_batch_shows_its_part_of_the_body(open_page, written):
+    page = open_page(written(pictured.downloaded()))
+    expect(page.locator(".legend")).to_contain_text("one request of 73 events, answered 201")
+    page.locator(".go", has_text="adStart").first.click()
+    lines = page.locator(".body > div:not(.note)")
+    expect(lines.first).to_have_text("{")
+    expect(lines.nth(1)).to_contain_text('"adStart"')
+    expect(lines.last).to_have_text("}")
+    expect(page.locator(".ev")).to_contain_text("of 73")
+
+
+def test_the_table_folds_filters_and_sorts(open_page, written):
+    page = open_page(written(pictured.marathon(900)))
+    rows = page.locator(".rows .row")
+    expect(page.locator(".shown")).to_contain_text(re.compile(r"^1,\d\d\d events, \d\d\d rows"))
+    expect(page.locator(".row.fold").first).to_contain_text("90 pings, every 10.0 s, playhead to 15:00")
+    page.locator(".row.fold button").first.press("Enter")
+    expect(rows.nth(3)).to_contain_text("ping")
+    page.get_by_label("Filter events").fill("episode 3")
+    expect(rows).to_have_count(1)
+    page.get_by_label("Filter events").fill("")
+    page.get_by_label("only with findings").check()
+    expect(rows.first).to_contain_text("chapterStart")
+    page.get_by_label("only with findings").uncheck()
+    page.get_by_role("button", name="hide").click()
+    expect(page.locator(".row.ping")).to_have_count(0)
+
+    page = open_page(written(pictured.troubled()))
+    orders = {}
+    for order in ("device", "arrival", "as taken"):
+        page.get_by_role("button", name=order, exact=True).click()
+        orders[order] = page.locator(".rows .row > :first-child").all_inner_texts()
+    assert orders["arrival"] == [str(number) for number in range(1, 43)]
+    assert sorted(map(int, orders["device"])) == list(range(1, 43))
+    assert orders["device"].index("36") < orders["device"].index("35")  # it was overtaken
+    assert orders["as taken"][-3:] == ["11", "27", "39"]  # those that were refused
+
+
+def test_what_devices_send_is_text(open_page, written):
+    page = open_page(written(pictured.hostile()))
+    elements = page.evaluate("document.querySelectorAll('img, script, iframe, [onerror]').length")
+    for number in range(1, 17):
+        page.locator(f'.row[data-n="{number}"]').click()
+        expect(page.get_by_role("tab", name=f"Event #{number}")).to_have_attribute("aria-selected", "true")
+        expect(page.locator(".ev .reading")).to_have_count(0)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.querySelectorAll('img, script, iframe, [onerror]').length") == elements
+    box = page.locator(".plotbox").bounding_box()
+    assert box is not None
+    for y in range(10, int(box["height"]), 40):
+        for x in range(100, int(box["width"]), 120):
+            page.mouse.move(box["x"] + x, box["y"] + y)
+    assert "\u202e" not in page.locator("body").inner_text()
+    expect(page.locator("header.top")).to_contain_text("\\u202e\\u0000")
+
+
+def test_5000_events_are_drawn_at_once_and_move_smoothly(open_page, written):
+    path, drawn = written(pictured.marathon()), []
+    for _ in range(3):
+        page = open_page(path)
+        page.wait_for_function("document.documentElement.dataset.drawnMs")
+        drawn.append(int(page.evaluate("document.documentElement.dataset.drawnMs")))
+    assert min(drawn) < 300 * SLACK
+    page.locator(".plotbox").focus()
+    frames = page.evaluate(
+        """async () => {
+          const box = document.querySelector(".plotbox"), took = [];
+          const press = (key) => box.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+          for (let k = 0; k < 40; k++) {
+            press(k < 20 ? "+" : "-");
+            const at = performance.now();
+            await new Promise(requestAnimationFrame);
+            await new Promise((done) => setTimeout(done));
+            took.push(performance.now() - at);
+          }
+          return took.sort((a, b) => a - b);
+        }"""
+    )
+    assert frames[len(frames) // 2] < 20 * SLACK
+
+
+SLACK = 3
+"""How much slower a busy machine may be than the promise."""
+
+
+def test_paper_is_light_and_shows_what_is_folded(open_page, written):
+    page = open_page(written(pictured.troubled()), color_scheme="dark")
+    page.locator(".plotbox").focus()
+    page.keyboard.press("+")
+    dark = _pixels(page)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    expect(page.locator(".notes")).to_have_attribute("open", "")
+    expect(page.locator(".marksof")).to_contain_text("ping that was due and did not come")
+    assert _pixels(page) != dark
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate("document.documentElement.dataset.theme ?? ''") == ""
+    assert page.locator(".key").get_attribute("open") is None
+    assert _pixels(page) == dark
+
+
+def test_a_new_value_keeps_what_the_reader_does(open_page, tmp_path):
+    """As in the live page: more events come while one is read."""
+    held = pictured.live()
+    values = [_value(held, events) for events in (20, 42)]
+    seen = traffic(held.exchanges)
+    path = tmp_path / "mounted.html"
+    path.write_text(
+        f'<!doctype html><meta charset="utf-8"><style>{joining.style()}</style><div id="root"></div>'
+        f'<script type="module">{joining.script("session.js")}\n'
+        f"window.values = {json.dumps(values)};\n"
+        f"window.mounted = mountSession(document.getElementById('root'), values[0],"
+        f" {{ loadTraffic: async () => ({json.dumps(seen)}), links: {{ event: (n) => n === null ? '#' : `#at${{n}}` }}, isLive: true, number: 3 }});"
+        "</script>",
+        encoding="utf-8",
+    )
+    page = open_page(path)
+    expect(page.get_by_role("tab", name="Event #3")).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".ev .body")).to_contain_text('"ping"')
+    page.get_by_label("Filter events").fill("ping")
+    page.get_by_text("Headers of the request").click()
+    expect(page.locator(".rows .row")).to_have_count(18)
+    page.evaluate("mounted.update(values[1])")
+    expect(page.locator(".rows .row")).to_have_count(35)
+    expect(page.locator(".nums b").first).to_have_text("42")
+    expect(page.get_by_role("tab", name="Event #3")).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".ev .hd").first).to_be_visible()
+    expect(page.locator(".ended")).to_contain_text(re.compile(r"expires in 9:[0-5]\d unless an event comes"))
+    was = page.locator(".ended").inner_text()
+    page.wait_for_function("was => document.querySelector('.ended').innerText !== was", arg=was)
+    page.evaluate("mounted.destroy()")
+    page.keyboard.press("j")
+    assert page.evaluate("document.getElementById('root').childElementCount") == 0
+
+
+def _value(held, events):
+    (part,) = pictured.fold(held.exchanges[:events])
+    last_s = (part.exchanges[-1].received_at - part.exchanges[0].received_at).total_seconds()
+    return session_page(pictured.picture(part, now_s=last_s + 2)).document()
