@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from proxy_addon.core.fixtures.held import fold
 from proxy_addon.reporting.pages import joining
 from proxy_addon.reporting.pages.session import session_page, traffic
 from tests import pictured
+from tests.builders import event
 
 PIXELS = "() => document.querySelector('canvas.plot').toDataURL()"
 FRAME = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
@@ -22,7 +24,7 @@ def written(tmp_path):
     """Return a function that writes the page of a session."""
 
     def write(held, **how) -> Path:
-        path = tmp_path / "session.html"
+        path: Path = tmp_path / "session.html"
         path.write_text(pictured.html(held, **how), encoding="utf-8")
         return path
 
@@ -175,8 +177,8 @@ def test_the_text_of_values_is_kept(open_page, written):
     sent = b'{"eventType": "ping", "playerTime": {"ts": 1.0e3, "playhead": 5.0}, "n": 12345678901234567890123, "e": [], "o": {"a~/b": [1, {"x": "\\u0041"}]}}'
     exchanges = [*held.exchanges]
     place = len(exchanges) - 4
-    exchanges[place] = pictured.event(id="odd", after_s=467.2, body=sent, session_id=held.session.session_id or "")
-    page = open_page(written(pictured.fold(exchanges)[0]))
+    exchanges[place] = event(id="odd", after_s=467.2, body=sent, session_id=held.session.session_id or "")
+    page = open_page(written(fold(exchanges)[0]))
     page.locator(".rows .row", has_text=re.compile(rf"^{place + 1}\D")).first.click()
     lines = page.locator(".body > div:not(.note)").all_inner_texts()
     assert [line.strip() for line in lines] == [
@@ -297,7 +299,7 @@ def test_paper_is_light_and_shows_what_is_folded(open_page, written):
     assert _pixels(page) != dark
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate("document.documentElement.dataset.theme ?? ''") == ""
-    assert page.locator(".key").get_attribute("open") is None
+    assert page.locator(".explained").get_attribute("open") is None
     assert _pixels(page) == dark
 
 
@@ -336,6 +338,6 @@ def test_a_new_value_keeps_what_the_reader_does(open_page, tmp_path):
 
 
 def _value(held, events):
-    (part,) = pictured.fold(held.exchanges[:events])
+    (part,) = fold(held.exchanges[:events])
     last_s = (part.exchanges[-1].received_at - part.exchanges[0].received_at).total_seconds()
     return session_page(pictured.picture(part, now_s=last_s + 2)).document()

@@ -8,7 +8,7 @@ const DEEPEST = 32, MOST_LINES = 4000, LONGEST_VALUE = 20_000;
 
 /**
  * A JSON text as lines: `{ pointer, depth, name, text, kind, comma }`, where `pointer` is null for a closing bracket. `name`
- * is the member's name as it was written, `kind` is "s" for strings, "n" for other values, "" for brackets. Returns null if
+ * is the member's name as it was written, `kind` is "text" for strings, "value" for others, "" for brackets. Returns null if
  * the text is not JSON.
  */
 export function jsonLines(text) {
@@ -55,7 +55,7 @@ export function jsonLines(text) {
     }
     const pointer = here(), token = next(), depth = open.length;
     if (token !== "{" && token !== "[") {
-      lines.push({ pointer, depth, name, text: token, kind: token[0] === '"' ? "s" : "n", comma: comma() });
+      lines.push({ pointer, depth, name, text: token, kind: token[0] === '"' ? "text" : "value", comma: comma() });
       continue;
     }
     const close = token === "{" ? "}" : "]";
@@ -126,8 +126,8 @@ function notesByLine(lines, notes) {
 
 function lineMarkup({ depth, name, text, kind, comma }, notes) {
   const indent = "  ".repeat(Math.min(depth, DEEPEST)), shown = esc(cut(text, LONGEST_VALUE));
-  const label = name === null ? "" : `<span class="jk">${esc(name)}</span>: `;
-  const value = kind ? `<span class="j${kind}">${shown}</span>` : shown;
+  const label = name === null ? "" : `<span class="name">${esc(name)}</span>: `;
+  const value = kind ? `<span class="${kind}">${shown}</span>` : shown;
   const worst = SEVERITIES.find((severity) => notes.some((note) => note.severity === severity));
   return `<div${worst ? ` class="hit s-${worst}"` : ""}>${indent}${label}${value}${comma}</div>${notes.map(noteMarkup).join("")}`;
 }

@@ -67,7 +67,7 @@ function answerMarkup(traffic, [status, version, headers, body], isRefused) {
 function headersMarkup(traffic, [set, more]) {
   const pairs = [...traffic.headers[set], ...more];
   if (!pairs.length) return "";
-  return `<div class="hd">${pairs.map(([name, value]) => `<div><span class="jk">${esc(name)}:</span> ${esc(value)}</div>`).join("")}</div>`;
+  return `<div class="hd">${pairs.map(([name, value]) => `<div><span class="name">${esc(name)}:</span> ${esc(value)}</div>`).join("")}</div>`;
 }
 
 // The session's ID is long, and stands at the top of the page.

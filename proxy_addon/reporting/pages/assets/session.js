@@ -21,7 +21,7 @@ function skeleton(table, keys) {
     '<div class="tools" role="toolbar" aria-label="Zoom"><button type="button" data-zoom="2" title="Zoom out (−)" aria-label="Zoom out">−</button>' +
     '<button type="button" data-zoom="0.5" title="Zoom in (+)" aria-label="Zoom in">+</button><button type="button" data-zoom="fit" title="All of it (0)">Fit</button></div></div>' +
     `<div class="stage"></div><p class="hint" id="${keys}">${KEYS}</p>` +
-    '<details class="key"><summary>What the marks mean</summary><div class="marksof"></div></details>' +
+    '<details class="explained"><summary>What the marks mean</summary><div class="marksof"></div></details>' +
     '<div class="sr" aria-live="polite"></div></section>' +
     '<aside class="rail" aria-label="Findings and the chosen event"></aside>' +
     '<section class="reports" aria-label="What reports will count"></section>' +
@@ -40,6 +40,7 @@ function skeleton(table, keys) {
  */
 export function mountSession(root, value, { loadTraffic, links = {}, isLive = false, number = null }) {
   const keys = uniqueId();
+  root.classList.add("session");
   root.innerHTML = skeleton(uniqueId(), keys);
   const find = (selector) => root.querySelector(selector);
   const spoken = find("[aria-live]"), told = {}, [crumbs, verdict, ident] = find(".top").children;
@@ -119,7 +120,7 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     fill(".legend", legendMarkup(facts));
     timeline.update(facts);
     rail.update(facts);
-    if (find(".key").open) drawMarks();
+    if (find(".explained").open) drawMarks();
   }
 
   function drawMarks() {
@@ -147,12 +148,12 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     if (zoom === "fit") timeline.fit();
     else if (zoom) timeline.zoom(Number(zoom));
   });
-  find(".key").addEventListener("toggle", drawMarks);
+  find(".explained").addEventListener("toggle", drawMarks);
 
   // Paper cannot be opened or moved: all that is folded but small is opened, and all of the session is shown.
   let restore = null;
   function beforePrint() {
-    const folds = [...root.querySelectorAll(".key:not([open]), .notes:not([open])")], back = timeline.showAllForPrint();
+    const folds = [...root.querySelectorAll(".explained:not([open]), .notes:not([open])")], back = timeline.showAllForPrint();
     for (const fold of folds) fold.open = true;
     drawMarks();
     restore = () => {
@@ -169,7 +170,7 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
 
   const clockwork = isLive ? setInterval(goOn, 1000) : 0;
   const undo = [
-    onColours(() => { if (find(".key").open) drawMarks(); }),
+    onColours(() => { if (find(".explained").open) drawMarks(); }),
     onKey("j", () => pick(table.after(1))),
     onKey("k", () => pick(table.after(-1))),
     onKey("f", nextFinding),
@@ -189,6 +190,7 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     removeEventListener("afterprint", afterPrint);
     for (const each of undo) each();
     timeline.destroy();
+    root.classList.remove("session");
     root.replaceChildren();
   }
 
