@@ -22,7 +22,7 @@ function mountReport(root, report) {
     `Made ${report.made_at.slice(0, 16).replace("T", " ")} UTC by sessiontape ${report.version}. Metrics are an estimate of what reports will count.`;
 
   async function follow() {
-    const { id } = reportAddressed();
+    const { id, event: number } = reportAddressed();
     if (id === mountedId) return;
     if (!parts.has(id)) {
       back();
@@ -41,8 +41,9 @@ function mountReport(root, report) {
       links: {
         sessions: "#",
         session: (other) => (parts.has(other) ? reportAddress(other) : null),
-        event: (number) => `${reportAddress(id)}/e${number}`,
+        event: (chosen) => (chosen === null ? reportAddress(id) : `${reportAddress(id)}/e${chosen}`),
       },
+      number,
     });
     document.title = `${value.session.media_name || value.session.media_id || value.session.id} · ${title}`;
     scrollTo(0, 0);
@@ -102,7 +103,7 @@ function reportAddress(id) {
 function reportAddressed() {
   const [id, event = null] = location.hash.slice(1).split("/");
   try {
-    return { id: decodeURIComponent(id), event };
+    return { id: decodeURIComponent(id), event: /^e\d+$/.test(event) ? Number(event.slice(1)) : null };
   } catch {
     return { id: "", event: null }; // mistyped
   }

@@ -33,8 +33,9 @@ function skeleton(table, keys) {
  *
  * `loadTraffic(seq)` returns a promise of the requests and answers, at least those of this exchange; it is called when an
  * event is opened whose exchange is not known yet. `links` says where things are: `{ sessions: href, session: (id) => href,
- * rule: (id) => href, event: (number) => href }`; each may be missing, or return null for what has no page. `isLive` makes
- * the present and the time to expiry go on between updates. `number` is the event to begin with.
+ * rule: (id) => href, event: (number) => href }`; each may be missing, or return null for what has no page. `event` is asked
+ * with null for the page without an event. `isLive` makes the present and the time to expiry go on between updates. `number`
+ * is the event to begin with.
  *
  * Returns `update(value)`, which takes a new value and keeps view, choice and filters; `choose(number)`; and `destroy()`.
  */
@@ -144,6 +145,11 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     if (ended) ended.textContent = endedWords(verdict, facts.value.made_at, passed);
   }
 
+  // The address may belong to a page that has this one inside, so the link does not change it.
+  find(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    find(".table").focus();
+  });
   find(".tools").addEventListener("click", ({ target: { dataset: { zoom } } }) => {
     if (zoom === "fit") timeline.fit();
     else if (zoom) timeline.zoom(Number(zoom));
