@@ -52,13 +52,14 @@ class Store:
         label: Its URL without a password, for messages.
     """
 
-    def __init__(self, url: str, *, durable: bool = True, waits: Waits = PATIENT) -> None:
+    def __init__(self, url: str, *, durable: bool = True, waits: Waits = PATIENT, read_only: bool = False) -> None:
         """Prepare a store without opening anything or creating a file.
 
         Args:
             url: In a form that the module docstring shows.
             durable: Whether a commit waits until it is on disk.
             waits: How long to wait for what others do to the store.
+            read_only: Whether every statement that would change the store fails.
 
         Raises:
             SettingsError: The URL is not the URL of a store.
@@ -71,9 +72,9 @@ class Store:
         self._original: sqlite.Original | None = None
         self._is_refused = False
         self._engine = (
-            sqlite.make_engine(self.path, durable, self._before_closing, waits)
+            sqlite.make_engine(self.path, durable, self._before_closing, waits, read_only=read_only)
             if self.path
-            else postgres.make_engine(url, durable, waits)
+            else postgres.make_engine(url, durable, waits, read_only=read_only)
         )
 
         @event.listens_for(self._engine, "before_cursor_execute", retval=True)

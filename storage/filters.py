@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT, SessionState
-from storage.matching import holding
+from storage.matching import begins_with, holding
 from storage.models import SessionRow
 
 
@@ -25,6 +25,7 @@ class Filters:
         player: Player name; see `storage.matching` for what matches.
         media: Media ID or media name, matched in the same way.
         user_agent: ``User-Agent``, matched in the same way.
+        text: What any of these, media and player have to hold, or what an id or back-end ID begins with.
         with_findings: Only sessions with findings.
         idle_timeout: An open session is expired after this time without an event.
         unclosed_is_found: Whether a session that expired without being closed has a finding for that.
@@ -37,6 +38,7 @@ class Filters:
     player: str | None = None
     media: str | None = None
     user_agent: str | None = None
+    text: str | None = None
     with_findings: bool = False
     idle_timeout: timedelta = IDLE_TIMEOUT
     unclosed_is_found: bool = True
@@ -44,7 +46,7 @@ class Filters:
     @property
     def concern_sessions_alone(self) -> bool:
         """Whether a filter asks for something that only sessions have, so that no exchange without one fits."""
-        return bool(self.states or self.player or self.media)
+        return bool(self.states or self.player or self.media or self.text)
 
     def only(self, names: Sequence[str]) -> Filters:
         """Return these filters with only the named ones in effect."""
@@ -56,7 +58,7 @@ class Filters:
         return [name for name in _NARROWING if getattr(self, name) != getattr(_NO_FILTERS, name)]
 
 
-_NARROWING = ("name", "since", "until", "states", "player", "media", "user_agent", "with_findings")
+_NARROWING = ("name", "since", "until", "states", "player", "media", "user_agent", "text", "with_findings")
 _NO_FILTERS = Filters()
 
 
@@ -88,6 +90,9 @@ def conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnEl
             if not matching:
                 return None
             found.append(or_(*matching))
+    if filters.text:
+        anywhere = (SessionRow.media_id, SessionRow.media_name, SessionRow.player_name, SessionRow.user_agent)
+        found.append(or_(begins_with(filters.text), *holding(db, filters.text, anywhere)))
     return found
 
 

@@ -7,10 +7,13 @@ rather than per row, and compared here, because the two databases disagree on up
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
+
+from storage.models import PREFIX_LENGTH, SessionRow
 
 LAST = "last"
 """The name by which commands call the newest session or the newest run."""
@@ -40,3 +43,26 @@ def holding(
     if any(whole.values()):
         values = whole
     return [column == texts[0] if len(texts) == 1 else column.in_(texts) for column, texts in values.items() if texts]
+
+
+def begins_with(prefix: str) -> ColumnElement[bool]:
+    """Return whether a session's id of ours, or its back-end ID, begins like this, as a condition."""
+    prefix = searchable(prefix)
+    short = prefix[:PREFIX_LENGTH]
+    return or_(
+        and_(SessionRow.id >= prefix, SessionRow.id < _after(prefix)),
+        and_(SessionRow.session_prefix >= short, SessionRow.session_prefix < _after(short)),
+    )
+
+
+def _after(prefix: str) -> str:
+    """Return the first text, by code point, after all that begin with a prefix."""
+    last = ord(prefix[-1]) + 1
+    if last > sys.maxunicode:
+        return prefix + chr(sys.maxunicode)  # no stored text continues with this character
+    return prefix[:-1] + chr(0xE000 if 0xD800 <= last <= 0xDFFF else last)
+
+
+def searchable(text: str) -> str:
+    """Return a text as it is stored where it is looked for: no database takes a zero character."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -78,8 +78,12 @@ def is_url(url: str) -> bool:
     return re.fullmatch(r"[0-9,]*", str(port)) is not None  # otherwise it is the beginning of a password with a slash
 
 
-def make_engine(url: str, durable: bool, waits: Waits = PATIENT) -> Engine:
-    """Return an engine for a database, without connecting to it."""
+def make_engine(url: str, durable: bool, waits: Waits = PATIENT, *, read_only: bool = False) -> Engine:
+    """Return an engine for a database, without connecting to it.
+
+    Args:
+        read_only: Whether every statement that would change the database fails.
+    """
     import psycopg
 
     def connect() -> psycopg.Connection[Any]:
@@ -93,6 +97,8 @@ def make_engine(url: str, durable: bool, waits: Waits = PATIENT) -> Engine:
 
     engine = create_engine("postgresql+psycopg://", creator=connect, pool_pre_ping=True)
     pinned = _PINNED | {"synchronous_commit": "on" if durable else "off"}
+    if read_only:
+        pinned["transaction_read_only"] = "on"
 
     @event.listens_for(engine, "connect")
     def learn(db: psycopg.Connection[Any], entry: ConnectionPoolEntry) -> None:

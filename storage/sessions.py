@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime
@@ -22,7 +21,7 @@ from proxy_addon.core.sessions import (
 from proxy_addon.core.wording import visible
 from proxy_addon.errors import NotFound
 from storage.filters import Filters, conditions
-from storage.matching import LAST, holding, values_like
+from storage.matching import LAST, begins_with, holding, searchable, values_like
 from storage.models import PREFIX_LENGTH, ExchangeRow, ServerRow, SessionRow
 
 _SAME = [field.name for field in fields(Session) if field.name != "findings"]
@@ -32,6 +31,8 @@ COLUMNS = tuple(SessionRow.__table__.columns)
 """What `from_row` reads."""
 _READ_AT_ONCE = 200
 _IDS_IN_A_STATEMENT = 500
+_NEIGHBOURHOOD = 500
+"""How many sessions with the same ``User-Agent`` are searched for one of the same device."""
 
 
 def session_key(upstream: str, session_id: str | None) -> str | None:
@@ -46,7 +47,7 @@ def to_row(session: Session) -> dict[str, Any]:
     counts = session.findings
     return {
         **{name: value for name, value in vars(session).items() if name != "findings"},
-        "session_prefix": None if session.session_id is None else _searchable(session.session_id[:PREFIX_LENGTH]),
+        "session_prefix": None if session.session_id is None else searchable(session.session_id[:PREFIX_LENGTH]),
         "session_key": session_key(session.upstream, session.session_id),
         "state": session.lasting_state.value,
         "errors": counts.error,
@@ -65,17 +66,27 @@ def from_row(row: RowMapping) -> Session:
 
 
 def newest(
-    db: Connection, filters: Filters, *, now: datetime, limit: int | None = None, oldest_first: bool = False
+    db: Connection,
+    filters: Filters,
+    *,
+    now: datetime,
+    limit: int | None = None,
+    oldest_first: bool = False,
+    before: tuple[datetime, str] | None = None,
 ) -> Iterator[Session]:
     """Yield the sessions that pass the filters, newest first, reading rows as they are consumed.
 
     Args:
         now: The time at which open sessions are tested for having expired.
         oldest_first: Reverse the order.
+        before: Only sessions older than the one that started at this time and has this id of ours.
     """
     wanted = conditions(db, filters, now)
     if wanted is None:
         return
+    if before is not None:
+        at, id = before
+        wanted += [SessionRow.started_at <= at, or_(SessionRow.started_at < at, SessionRow.id < id)]
     order = (SessionRow.started_at, SessionRow.id)
     query = (
         select(*COLUMNS)
@@ -101,9 +112,9 @@ def find(db: Connection, name: str) -> Session:
             raise NotFound("the store has no sessions, so there is no last one")
         return newest[0]
     name = name.encode("utf-8", "replace").decode()  # a shell may pass bytes that no database takes
-    begins_alike = SessionRow.session_prefix == _searchable(name[:PREFIX_LENGTH])  # lets the query use the index
-    whole = _named(db, or_(SessionRow.id == _searchable(name), and_(begins_alike, SessionRow.session_id == name)))
-    found = whole or (_named(db, _begins_with(name)) if name else [])
+    begins_alike = SessionRow.session_prefix == searchable(name[:PREFIX_LENGTH])  # lets the query use the index
+    whole = _named(db, or_(SessionRow.id == searchable(name), and_(begins_alike, SessionRow.session_id == name)))
+    found = whole or (_named(db, begins_with(name)) if name else [])
     found = [session for session in found if session.id.startswith(name) or (session.session_id or "").startswith(name)]
     if len(found) == 1:
         return found[0]
@@ -163,6 +174,34 @@ def attempts(db: Connection, session: Session) -> list[Session]:
     return [from_row(row) for row in rows]
 
 
+def neighbours(db: Connection, session: Session) -> tuple[str | None, str | None]:
+    """Return our ids of the sessions that the same device had before and after this one; None where there is none.
+
+    A device is known by its address and ``User-Agent``. Where very many sessions have that ``User-Agent``, only those
+    closest in time are looked at.
+    """
+    if session.client_address is None or session.user_agent is None:
+        return None, None
+    at, id = session.started_at, session.id
+    order = (SessionRow.started_at, SessionRow.id)
+    earlier = (SessionRow.started_at <= at, or_(SessionRow.started_at < at, SessionRow.id < id))
+    later = (SessionRow.started_at >= at, or_(SessionRow.started_at > at, SessionRow.id > id))
+    found: list[str | None] = []
+    for wanted, ordering in ((earlier, [column.desc() for column in order]), (later, [*order])):
+        near = (
+            select(SessionRow.id, SessionRow.client_address, SessionRow.upstream, SessionRow.started_at)
+            .where(SessionRow.user_agent == session.user_agent, *wanted)
+            .order_by(*ordering)
+            .limit(_NEIGHBOURHOOD)
+            .subquery()
+        )
+        same = (near.c.client_address == session.client_address, near.c.upstream == session.upstream)
+        by_time = (near.c.started_at, near.c.id)
+        nearest = [column.desc() for column in by_time] if wanted is earlier else [*by_time]
+        found.append(db.execute(select(near.c.id).where(*same).order_by(*nearest).limit(1)).scalar())
+    return found[0], found[1]
+
+
 def findings_due(db: Connection) -> list[str]:
     """Return our ids of the sessions whose recorder has not judged them completely, oldest last event first."""
     query = select(SessionRow.id).where(SessionRow.findings_due.is_(True)).order_by(SessionRow.last_event_at)
@@ -212,27 +251,6 @@ def _named(db: Connection, condition: ColumnElement[bool], limit: int = 10) -> l
     return [from_row(row) for row in db.execute(query).mappings()]
 
 
-def _begins_with(prefix: str) -> ColumnElement[bool]:
-    prefix = _searchable(prefix)
-    short = prefix[:PREFIX_LENGTH]
-    return or_(
-        and_(SessionRow.id >= prefix, SessionRow.id < _after(prefix)),
-        and_(SessionRow.session_prefix >= short, SessionRow.session_prefix < _after(short)),
-    )
-
-
-def _after(prefix: str) -> str:
-    """Return the first text, by code point, after all that begin with a prefix."""
-    last = ord(prefix[-1]) + 1
-    if last > sys.maxunicode:
-        return prefix + chr(sys.maxunicode)  # no stored text continues with this character
-    return prefix[:-1] + chr(0xE000 if 0xD800 <= last <= 0xDFFF else last)
-
-
-def _searchable(text: str) -> str:
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
 def _close_to(db: Connection, name: str) -> list[Session]:
     """Return sessions that a name may have meant, the closest first, among those that begin alike and the newest ones.
 
@@ -242,7 +260,7 @@ def _close_to(db: Connection, name: str) -> list[Session]:
     if len(name) < _ALIKE:
         return []
     begin = name[: max(_ALIKE, min(len(name) // 2, PREFIX_LENGTH))]
-    candidates = [*_named(db, _begins_with(begin), limit=_COMPARED), *_named(db, SessionRow.id.is_not(None), _COMPARED)]
+    candidates = [*_named(db, begins_with(begin), limit=_COMPARED), *_named(db, SessionRow.id.is_not(None), _COMPARED)]
     called: dict[str, dict[str, Session]] = {}
     for session in candidates:
         for id in filter(None, (session.id, session.session_id)):
@@ -262,7 +280,7 @@ def _filters_for(db: Connection, name: str) -> Iterator[tuple[str, str]]:
         ):
             if holding(db, name, columns):
                 yield what, option
-    if name and _named(db, SessionRow.recording == _searchable(name), limit=1):
+    if name and _named(db, SessionRow.recording == searchable(name), limit=1):
         yield "recording", "--name"
 
 

@@ -32,16 +32,22 @@ FileId = tuple[int, int]
 
 
 def make_engine(
-    path: Path, durable: bool, before_closing: Callable[[sqlite3.Connection], object], waits: Waits = PATIENT
+    path: Path,
+    durable: bool,
+    before_closing: Callable[[sqlite3.Connection], object],
+    waits: Waits = PATIENT,
+    *,
+    read_only: bool = False,
 ) -> Engine:
     """Return an engine for a file, without opening it.
 
     Args:
         before_closing: Called with each connection before it is closed; may call `leave_journal` or `empty_journal`.
+        read_only: Whether every statement that would change the database fails.
     """
     # The creator has the path. Without one in the URL, the default pool would be the one for databases in memory.
     busy_s = BUSY_TIMEOUT_S if waits.lock_s is None else waits.lock_s
-    engine = create_engine("sqlite://", creator=lambda: _open(path, durable, busy_s), poolclass=QueuePool)
+    engine = create_engine("sqlite://", creator=lambda: _open(path, durable, busy_s, read_only), poolclass=QueuePool)
 
     @event.listens_for(engine, "begin")
     def begin(db: Connection) -> None:
@@ -252,7 +258,7 @@ def _is_at_rest(path: Path) -> bool:
     return path.exists()
 
 
-def _open(path: Path, durable: bool, busy_s: float) -> sqlite3.Connection:
+def _open(path: Path, durable: bool, busy_s: float, read_only: bool) -> sqlite3.Connection:
     # mode=rw: opening never creates a file; create_file() does, with the right permissions.
     uri = f"{path.absolute().as_uri()}?mode={'ro&immutable=1' if _is_at_rest(path) else 'rw'}"
     db = sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
@@ -261,6 +267,8 @@ def _open(path: Path, durable: bool, busy_s: float) -> sqlite3.Connection:
         db.execute("PRAGMA foreign_keys = ON")
         db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         db.execute(f"PRAGMA wal_autocheckpoint = {PAGES_BETWEEN_CHECKPOINTS}")
+        if read_only:  # not mode=ro, which cannot open a file in WAL that nobody else has open
+            db.execute("PRAGMA query_only = ON")
     except sqlite3.Error:
         db.close()
         raise

@@ -1,62 +1,30 @@
-"""The filters of all commands that select sessions.
-
-Times are ISO 8601 (``2026-11-24``, ``2026-11-24T08:15:00Z``; UTC if no zone is given) or say how long ago: ``90s``,
-``30m``, ``2h``, ``7d``, ``1w``.
-
->>> parse_time("2h", now=datetime(2026, 11, 24, 12, tzinfo=UTC))
-datetime.datetime(2026, 11, 24, 10, 0, tzinfo=datetime.timezone.utc)
->>> parse_time("2026-11-24T08:15+01:00", now=datetime(2026, 11, 24, 12, tzinfo=UTC)).isoformat()
-'2026-11-24T07:15:00+00:00'
->>> parse_time("yesterday", now=datetime(2026, 11, 24, 12, tzinfo=UTC))
-Traceback (most recent call last):
-    ...
-ValueError: 'yesterday' is not a time: write 2026-11-24, 2026-11-24T08:15:00Z, or how long ago: 30m, 2h, 7d
-"""
+"""The filters of all commands that select sessions."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import re
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from proxy_addon.cli.options import given
+from proxy_addon.core.durations import parse_time
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.sessions import SessionState
 from proxy_addon.core.wording import counted
 from proxy_addon.errors import NotFound
+from proxy_addon.errors import NotFound, SettingsError
 from proxy_addon.files.sessions import is_file_name
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from storage.filters import Filters
-
-_AGO = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>[smhdw])\Z")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def parse_time(text: str, *, now: datetime) -> datetime:
-    """Parse a time as described above; the result is in UTC.
-
-    Raises:
-        ValueError: The text is not a time.
-    """
-    try:
-        if match := _AGO.match(text):
-            return now - timedelta(**{_UNITS[match["unit"]]: int(match["number"])})
-        time = datetime.fromisoformat(text)
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as e:
-        raise ValueError(
-            f"{text!r} is not a time: write 2026-11-24, 2026-11-24T08:15:00Z, or how long ago: 30m, 2h, 7d"
-        ) from e
 
 
 class _Time(click.ParamType[datetime]):
@@ -67,7 +35,7 @@ class _Time(click.ParamType[datetime]):
             return value
         try:
             return parse_time(value, now=datetime.now(UTC))
-        except ValueError as e:
+        except SettingsError as e:
             self.fail(str(e), param, ctx)
 
 
