@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 _IMPORTED = (
+    "proxy_addon.ui.server",
     "proxy_addon.collector.server",
     "proxy_addon.recording.serving",
     "proxy_addon.testing.ahead",

@@ -93,6 +93,8 @@ LISTEN = _Listen()
 LISTEN_HELP = (
     "Where to listen: HOST:PORT, PORT for this machine alone, or :PORT for all addresses. Port 0 takes a free one."
 )
+UI_LISTEN = "127.0.0.1:8090"
+"""Where the live pages are by default."""
 SECONDS = _Seconds()
 SPEED = Parsed("SPEED", Speed.parse, Speed)
 SERVER_URL = _ServerUrl()

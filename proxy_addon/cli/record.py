@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proxy_addon.cli.options import LISTEN, LISTEN_HELP, SECONDS, SERVER_URL, config_option, store_option
+from proxy_addon.cli.options import LISTEN, LISTEN_HELP, SECONDS, SERVER_URL, UI_LISTEN, config_option, store_option
+from proxy_addon.cli.ui import PUBLIC
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.process import logs
 from proxy_addon.process.lines import Lines
@@ -132,6 +133,14 @@ logger = logs.logger(__name__)
     metavar="N",
     help="Once an hour, delete what was recorded more than N days ago. By default, everything is kept.",
 )
+@click.option(
+    "--ui",
+    type=LISTEN,
+    is_flag=False,
+    flag_value=UI_LISTEN,
+    metavar="[HOST:PORT]",
+    help=f"Also show what is recorded in a browser, as 'sessiontape ui' does; at {UI_LISTEN} unless another address is named.",
+)
 @click.option("--quiet", is_flag=True, help="Log only errors, and print live lines only with --live.")
 @store_option
 def record(
@@ -158,6 +167,7 @@ def record(
     log_format: str,
     metrics: tuple[str, int] | None,
     keep_days: int | None,
+    ui: tuple[str, int] | None,
     quiet: bool,
     store_url: str,
 ) -> None:
@@ -177,6 +187,7 @@ def record(
     from proxy_addon.files.keys import key_of  # noqa: PLC0415
     from proxy_addon.recording.options import RecordOptions  # noqa: PLC0415
     from proxy_addon.recording.serving import serve  # noqa: PLC0415
+    from proxy_addon.ui.process import Beside, require_free  # noqa: PLC0415
     from storage.engine import hide_password  # noqa: PLC0415
 
     if upstream is None and not modes:
@@ -209,9 +220,18 @@ def record(
         keep_days=keep_days,
         pseudonymiser=Pseudonymiser(key_of(key_file), settings.load_personal(config)) if pseudonymise else None,
     )
+    pages = None
+    if ui is not None:
+        require_free(ui)
+        pages = Beside(store_url, ui, config)
     if live is None and not quiet and sys.stdout.isatty():
         live = "text"
     with _printing(quiet=quiet, live_as_json=live == "json", log_as_json=log_format == "json") as output:
+
+        def shown(url: str, is_public: bool) -> None:
+            output.put(f"pages are at {url}")
+            if is_public:
+                logger.warning(PUBLIC)
 
         def ready(listening: list[Listening]) -> None:
             for address in listening:
@@ -227,8 +247,14 @@ def record(
             if pseudonymise:
                 same = f"those of every recording with the key in {key_file}" if key_file else "of this recording alone"
                 logger.info(f"tokens stand for personal values in what is stored: {same}")
+            if pages is not None:
+                pages.start(shown)
 
-        is_complete = serve(recording, ready, _watching(live, output))
+        try:
+            is_complete = serve(recording, ready, _watching(live, output))
+        finally:
+            if pages is not None:
+                pages.end()
     sys.exit(0 if is_complete else 2)  # the log says what is missing
 
 

@@ -45,6 +45,22 @@ def cannot_listen(host: str, port: int, error: OSError, option: str = "--listen"
     )
 
 
+def listener(host: str, port: int, option: str = "--listen") -> socket.socket:
+    """Return a socket that listens on an address.
+
+    Args:
+        option: The option that named it.
+
+    Raises:
+        SettingsError: It cannot be listened on.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as e:
+        raise cannot_listen(host, port, e, option) from e
+
+
 def why_unconnected(host: str, error: str) -> str:
     """Return in plain words why a host could not be connected to.
 

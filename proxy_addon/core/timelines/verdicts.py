@@ -82,6 +82,17 @@ def glance(
     )
 
 
+def level_of(session: Session, as_of: AsOf) -> Level:
+    """Return the verdict as far as a session tells it without its exchanges, for a list of many.
+
+    `glance` also sees what was refused, failed or not answered without a finding.
+    """
+    counts = session.finding_counts(as_of)
+    if counts.error or session.failed:
+        return Level.FAIL
+    return Level.WARN if counts.warning or session.lost else Level.PASS
+
+
 def _headline(marks: Sequence[Mark], findings: Iterable[Finding], level: Level, *, is_failed: bool) -> str:
     told: dict[str, None] = {}
     if is_failed:

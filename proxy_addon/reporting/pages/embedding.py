@@ -17,15 +17,19 @@ _LEVEL = 6
 
 
 def embedded(value: Any) -> str:
-    """Return a JSON value as text that has no meaning in HTML: Base64 of gzip. The same value gives the same text.
+    """Return a JSON value as text that has no meaning in HTML: Base64 of gzip. The same value gives the same text."""
+    return base64.b64encode(gzip.compress(json_text(value).encode("ascii"), _LEVEL, mtime=0)).decode("ascii")
+
+
+def json_text(value: Any) -> str:
+    """Return a value as JSON in one line, in ASCII.
 
     Numbers that JSON does not have, which devices can send as ``1e999``, become null.
     """
     try:
-        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
     except ValueError:
-        text = json.dumps(_finite(value), separators=(",", ":"))
-    return base64.b64encode(gzip.compress(text.encode("ascii"), _LEVEL, mtime=0)).decode("ascii")
+        return json.dumps(_finite(value), separators=(",", ":"))
 
 
 def read(text: str) -> Any:

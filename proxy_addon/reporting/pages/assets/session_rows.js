@@ -1,0 +1,72 @@
+// A session as a row of the list: the same cells for a new row and for one that has changed.
+import { VERDICTS, icon } from "./icons.js";
+import { count, cut, esc, lasted } from "./words.js";
+
+const LONGEST_CELL = 200;
+
+/** Names of the columns with their classes, in their order. */
+export const SESSION_COLUMNS = [
+  ["", "c-verdict"], ["Media", "c-media"], ["Started (UTC)", "c-started"], ["Lasted", "c-lasted"], ["Player", "c-player"],
+  ["Device", "c-device"], ["Events", "c-events"], ["Errors", "c-found"], ["Warnings", "c-found"], ["Notes", "c-found"],
+  ["State", "c-state"],
+];
+
+/** Where a session's page is. */
+export function addressOf(session) {
+  return `/sessions/${encodeURIComponent(session.id)}`;
+}
+
+/** A new row. */
+export function newRow(session) {
+  const row = document.createElement("tr");
+  for (const [, kind] of SESSION_COLUMNS) row.insertCell().className = kind;
+  fillRow(row, session);
+  return row;
+}
+
+/** Show a session in a row that is there; what is the same is not touched, so a focus or a selection in it stays. */
+export function fillRow(row, session) {
+  row.dataset.id = session.id;
+  cellsOf(session).forEach((markup, k) => {
+    const cell = row.cells[k];
+    if (cell.said === markup) return;
+    cell.said = markup;
+    cell.innerHTML = markup;
+  });
+}
+
+function cellsOf(session) {
+  const [word, sign] = VERDICTS[session.verdict];
+  const name = session.media_name || session.media_id || "Unnamed media";
+  const player = [session.player_name, session.app_version].filter(Boolean).join(" ");
+  const { error, warning, info } = session.findings;
+  return [
+    icon(sign, session.state === "open" ? `${word} so far` : word),
+    `<a href="${esc(addressOf(session))}"><bdi>${esc(cut(name, LONGEST_CELL))}</bdi></a> <span class="mono dim">${esc(session.id)}</span>`,
+    `<time datetime="${esc(session.started_at)}" title="${esc(session.started_at)}">${esc(startMoment(session.started_at))}</time>`,
+    esc(lasted(session.lasted_s)),
+    heldText(player),
+    heldText(session.device),
+    count(session.events),
+    foundNumber(error, "error"),
+    foundNumber(warning, "warning"),
+    foundNumber(info, "info"),
+    `<span class="state-${esc(session.state)}">${esc(session.state)}</span>` +
+      (session.lost ? ` <span class="bad" title="exchanges that could not be stored">${count(session.lost)} lost</span>` : ""),
+  ];
+}
+
+function heldText(text) {
+  const shown = text ?? "";
+  return shown && `<span title="${esc(cut(shown, LONGEST_CELL))}"><bdi>${esc(cut(shown, LONGEST_CELL))}</bdi></span>`;
+}
+
+function foundNumber(number, severity) {
+  return number ? `<b class="i-${severity}">${count(number)}</b>` : "";
+}
+
+/** Time of day for what began today, else the date, too. */
+function startMoment(at) {
+  const today = new Date().toISOString().slice(0, 10);
+  return at.startsWith(today) ? at.slice(11, 19) : `${at.slice(0, 10)} ${at.slice(11, 16)}`;
+}

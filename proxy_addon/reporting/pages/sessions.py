@@ -1,0 +1,80 @@
+"""The list of sessions: `SessionsPage` is all that is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from proxy_addon.core.books import Loss
+from proxy_addon.core.jsonforms import iso
+from proxy_addon.core.sessions import AsOf, Session
+from proxy_addon.core.timelines.verdicts import level_of
+from proxy_addon.reporting.documents import listed_document
+from proxy_addon.reporting.pages.session import device_of
+
+FORM = 1
+"""Of the document: scripts of another version do not draw it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionsPage:
+    """What the list of sessions draws.
+
+    Attributes:
+        form: Of this document.
+        rows: Sessions, newest first, as of `row_of`.
+        filters: The filters in effect: name and value, as they stand in the address; one that may be repeated stands once
+            for each value.
+        older: The id of the last of these sessions if there are older ones, otherwise None.
+        store: Where they are stored, without a password.
+        made_at: When this was made.
+    """
+
+    form: int = FORM
+    rows: Sequence[dict[str, Any]]
+    filters: Sequence[tuple[str, str]]
+    older: str | None
+    store: str
+    made_at: str
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def row_of(session: Session, as_of: AsOf, gaps: Iterable[Loss] = ()) -> dict[str, Any]:
+    """Return a session as a row of the list.
+
+    Args:
+        gaps: What was lost of it, by time of arrival.
+
+    Returns:
+        All that ``sessions --json`` tells of it, ``verdict`` (fail, warn, pass), ``device``, and ``lasted_s``: how long it
+        was from its first to its last event.
+    """
+    return {
+        **listed_document(session, as_of, gaps),
+        "verdict": level_of(session, as_of).value,
+        "device": device_of(session.user_agent),
+        "lasted_s": round((session.last_event_at - session.started_at).total_seconds(), 3),
+    }
+
+
+def sessions_page(
+    rows: Sequence[dict[str, Any]],
+    as_of: AsOf,
+    *,
+    store: str,
+    filters: Sequence[tuple[str, str]] = (),
+    older: str | None = None,
+) -> SessionsPage:
+    """Return what the list of sessions draws.
+
+    Args:
+        rows: As of `row_of`, newest first.
+        store: Where they are stored, without a password.
+        filters: As of `SessionsPage.filters`.
+        older: As of `SessionsPage.older`.
+    """
+    return SessionsPage(rows=rows, filters=filters, older=older, store=store, made_at=iso(as_of.now))

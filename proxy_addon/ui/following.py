@@ -1,0 +1,119 @@
+"""One session: its page, its traffic, and what changes in it while somebody watches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.judging.policy import Policy
+from proxy_addon.core.judging.recorded import SessionWatch
+from proxy_addon.core.sessions import AsOf, Session
+from proxy_addon.core.timelines.pictures import picture_of
+from proxy_addon.reporting.pages.session import SessionPage, session_page, traffic
+from proxy_addon.ui.topics import Look, News
+from storage import changes, exchanges, findings, losses, sessions
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+class Following:
+    """A session that is watched.
+
+    The news are ``session``. All of it is the page's ``value``, or null once the session was deleted. A change has the
+    members to ``set`` in the value, and for each column of ``events`` that differs from where on, and what follows there.
+    Exchanges never change, so each is read once.
+    """
+
+    def __init__(self, id: str, policy: Policy) -> None:
+        """Follow a session.
+
+        Args:
+            id: Our id of it.
+        """
+        self._id = id
+        self._policy = policy
+        self._known: dict[str, Exchange] = {}
+        self._mark: tuple[Any, ...] | None = None
+        self._value: dict[str, Any] | None = None
+        self._is_read = False
+
+    def look(self, look: Look) -> News | None:
+        """Read what is new of it; None if nothing has changed."""
+        mark = changes.mark_of_session(look.db, self._id)
+        is_open = self._value is not None and self._value["now_s"] is not None
+        if self._is_read and mark == self._mark and not (look.is_due and is_open):
+            return None
+        self._mark, self._is_read = mark, True
+        before = self._value
+        found = sessions.get(look.db, [self._id])
+        if not found:
+            self._value = None
+            return News("session", whole={"whole": True, "value": None})
+        value = self._value = self.page(look.db, found[0], look.as_of).document()
+        change = None if before is None else difference(before, value)
+        return News("session", whole={"whole": True, "value": value}, change=change)
+
+    def page(self, db: Connection, session: Session, as_of: AsOf) -> SessionPage:
+        """Return what its page draws."""
+        beside = sessions.opened_beside(db, session)
+        watch = SessionWatch(session, as_of.now, self._policy, opened_beside=beside)
+        judged = [*watch.judging(self._exchanges(db), bodies=False)]
+        verdicts = findings.of_exchanges(db, session.id)
+        gaps = losses.of_session(db, session.id) if session.lost else ()
+        picture = picture_of(session, judged, verdicts, watch.judgement(), as_of, gaps)
+        return session_page(picture, links_of(db, session))
+
+    def _exchanges(self, db: Connection) -> list[Exchange]:
+        keys = exchanges.keys_of_session(db, self._id)
+        missing = [id for _, id in keys if id not in self._known]
+        self._known.update((exchange.id, exchange) for exchange in exchanges.get(db, missing))
+        return [self._known[id] for _, id in keys]
+
+
+def difference(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Return what makes the value of a page out of the one before.
+
+    >>> old = {"end_s": 1, "live": False, "events": {"n": [1, 2], "a": [0.1, 0.2]}}
+    >>> new = {"end_s": 2, "live": False, "events": {"n": [1, 2, 3], "a": [0.1, 0.2, 0.3]}}
+    >>> difference(old, new)
+    {'whole': False, 'set': {'end_s': 2}, 'events': {'n': [2, [3]], 'a': [2, [0.3]]}}
+    """
+    columns: dict[str, Any] = {}
+    for name, column in now["events"].items():
+        old = before["events"].get(name, [])
+        if old != column:
+            begin = next((at for at, (a, b) in enumerate(zip(old, column, strict=False)) if a != b), len(old))
+            begin = min(begin, len(column))
+            columns[name] = [begin, column[begin:]]
+    members = {name: value for name, value in now.items() if name != "events" and before.get(name) != value}
+    return {"whole": False, "set": members, "events": columns}
+
+
+def links_of(db: Connection, session: Session) -> Iterator[tuple[str, str]]:
+    """Yield the sessions to go to from one, as of `SessionPage.links`."""
+    previous, following = sessions.neighbours(db, session)
+    if previous is not None:
+        yield "previous", previous
+    if following is not None:
+        yield "next", following
+    if session.retry_of is not None:
+        yield "retry_of", session.retry_of
+    tried = [each.id for each in sessions.attempts(db, session)]
+    if session.id in tried[:-1]:
+        yield "retried_by", tried[tried.index(session.id) + 1]
+
+
+def traffic_of(db: Connection, id: str, *, after: int = 0, only: int | None = None) -> dict[str, Any]:
+    """Return requests and answers of a session in full, as of `proxy_addon.reporting.pages.session.traffic`.
+
+    Args:
+        id: Our id of it.
+        after: Leave out those up to this position.
+        only: Only the one at this position.
+    """
+    keys = [key for _, key in exchanges.keys_of_session(db, id)]
+    wanted = [seq for seq in range(1, len(keys) + 1) if seq > after and only in {None, seq}]
+    found = {exchange.id: exchange for exchange in exchanges.get(db, [keys[seq - 1] for seq in wanted])}
+    return traffic([found[keys[seq - 1]] for seq in wanted], wanted)

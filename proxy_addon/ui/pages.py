@@ -1,0 +1,212 @@
+"""What is at which address: each page as HTML, the same value as JSON, and what changes in it as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Hashable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sse_starlette import EventSourceResponse
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from proxy_addon.core.judging.policy import Policy
+from proxy_addon.core.judging.sessions import as_of
+from proxy_addon.core.sessions import AsOf, Session
+from proxy_addon.core.wording import visible
+from proxy_addon.errors import NotFound, SessiontapeError, SettingsError
+from proxy_addon.reporting.pages.embedding import json_text
+from proxy_addon.reporting.pages.rendering import page, policy
+from proxy_addon.ui import following, listing
+from proxy_addon.ui.asking import Asked
+from proxy_addon.ui.following import Following
+from proxy_addon.ui.listing import Listing
+from proxy_addon.ui.reading import Reading
+from proxy_addon.ui.topics import Message, Subject
+from proxy_addon.ui.watching import Crowded, Watching
+from storage import sessions
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+SEND_S = 10.0
+"""How long a browser may take nothing of what is sent to it before it is let go."""
+BEAT_S = 10
+"""How often an open stream says that it is there."""
+_LIST, _SESSION = "sessions_page.js", "session_live.js"
+_OWN = {"before", "rows"}
+"""Parameters of the list that are no filters."""
+
+
+def app(reading: Reading, watching: Watching, settings: Policy) -> Starlette:
+    """Return the pages as an application.
+
+    Args:
+        reading: For requests; `watching` has its own.
+        settings: How strictly to judge.
+    """
+    pages = _Pages(reading, watching, settings)
+    return Starlette(
+        routes=[
+            Route("/", pages.list_page),
+            Route("/sessions.json", pages.list_json),
+            Route("/live", pages.list_live),
+            Route("/sessions/{id}.json", pages.session_json),
+            Route("/sessions/{id}/live", pages.session_live),
+            Route("/sessions/{id}/traffic.json", pages.traffic_json),
+            Route("/sessions/{id}/traffic/{seq:int}.json", pages.traffic_json),
+            Route("/sessions/{name}", pages.session_page),
+            Route("/favicon.ico", _no_icon),
+        ],
+        exception_handlers={SessiontapeError: _failed, Crowded: _crowded, HTTPException: _unknown},
+    )
+
+
+class _Pages:
+    def __init__(self, reading: Reading, watching: Watching, settings: Policy) -> None:
+        self._reading = reading
+        self._watching = watching
+        self._settings = settings
+
+    # The list
+
+    async def list_page(self, request: Request) -> Response:
+        def draw(db: Connection, now: AsOf) -> str:
+            value = self._listed(db, request, now)
+            return "".join(page(title="Sessions", entry=_LIST, parts={"value": value}, is_live=True))
+
+        return _html(await self._read(draw), _LIST)
+
+    async def list_json(self, request: Request) -> Response:
+        return _json(await self._read(lambda db, now: self._listed(db, request, now)))
+
+    async def list_live(self, request: Request) -> Response:
+        asked, size = _asked(request), _number(request, "rows", listing.PAGE, most=listing.MOST)
+        return await self._stream(("list", asked, size), lambda: Listing(asked, size))
+
+    def _listed(self, db: Connection, request: Request, now: AsOf) -> dict[str, Any]:
+        before = request.query_params.get("before")
+        last = None if before is None else _found(db, before)
+        return listing.listed(db, _asked(request), now, store=self._reading.label, before=last).document()
+
+    # One session
+
+    async def session_page(self, request: Request) -> Response:
+        name = request.path_params["name"]
+
+        def draw(db: Connection, now: AsOf) -> str | Session:
+            found = sessions.get(db, [name])
+            if not found:
+                return sessions.find(db, name)
+            title = found[0].media_name or found[0].media_id or found[0].id
+            value = self._followed(db, found[0].id, now)
+            return "".join(page(title=title, entry=_SESSION, parts={"value": value}, is_live=True))
+
+        drawn = await self._read(draw)
+        return RedirectResponse(f"/sessions/{drawn.id}") if isinstance(drawn, Session) else _html(drawn, _SESSION)
+
+    async def session_json(self, request: Request) -> Response:
+        id = request.path_params["id"]
+        return _json(await self._read(lambda db, now: self._followed(db, id, now)))
+
+    async def session_live(self, request: Request) -> Response:
+        id = request.path_params["id"]
+        await self._read(lambda db, _: _found(db, id))
+        return await self._stream(("session", id), lambda: Following(id, self._settings))
+
+    async def traffic_json(self, request: Request) -> Response:
+        id, only = request.path_params["id"], request.path_params.get("seq")
+        after = _number(request, "after", 0)
+
+        def read(db: Connection, _: AsOf) -> dict[str, Any]:
+            _found(db, id)
+            return following.traffic_of(db, id, after=after, only=only)
+
+        return _json(await self._read(read))
+
+    def _followed(self, db: Connection, id: str, now: AsOf) -> dict[str, Any]:
+        return Following(id, self._settings).page(db, _found(db, id), now).document()
+
+    # Both
+
+    async def _read[T](self, read: Callable[[Connection, AsOf], T]) -> T:
+        """Read in a thread, in one transaction."""
+
+        def in_thread() -> T:
+            with self._reading.open() as db:
+                return read(db, as_of(datetime.now(UTC), self._settings))
+
+        return await asyncio.to_thread(in_thread)
+
+    async def _stream(self, key: Hashable, make: Callable[[], Subject]) -> Response:
+        """Answer with server-sent events until the browser goes, or takes nothing for too long."""
+        self._watching.require_room()
+        return EventSourceResponse(self._events(key, make), sep="\n", ping=BEAT_S, send_timeout=SEND_S)
+
+    async def _events(self, key: Hashable, make: Callable[[], Subject]) -> AsyncIterator[dict[str, str]]:
+        async with self._watching.watching(key, make) as messages:
+            async for message in messages:
+                yield _event(message)
+
+
+def _event(message: Message) -> dict[str, str]:
+    return {"event": message.event, "data": message.data}
+
+
+def _asked(request: Request) -> Asked:
+    return Asked.parse(pair for pair in request.query_params.multi_items() if pair[0] not in _OWN)
+
+
+def _number(request: Request, name: str, default: int, most: int = 1_000_000_000) -> int:
+    text = request.query_params.get(name, str(default))
+    if not text.isascii() or not text.isdigit() or len(text) > 10:
+        raise SettingsError(f"{name} is not a number: {text[:40]!r}")
+    return min(int(text), most)
+
+
+def _found(db: Connection, id: str) -> Session:
+    found = sessions.get(db, [id])
+    if not found:
+        raise NotFound(f"there is no session {id[:100]!r}", hint="it may have been deleted")
+    return found[0]
+
+
+def _html(text: str, entry: str) -> Response:
+    return HTMLResponse(
+        text, headers={"Content-Security-Policy": f"{policy(entry, is_live=True)}; frame-ancestors 'none'"}
+    )
+
+
+def _json(value: Any) -> Response:
+    return Response(json_text(value), media_type="application/json")
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SessiontapeError)
+    status = 404 if isinstance(error, NotFound) else 400 if isinstance(error, SettingsError) else 503
+    return _told(request, visible(str(error)), error.hint, status)
+
+
+def _crowded(request: Request, _: Exception) -> Response:
+    return _told(request, "too many pages are open", "close some of them", 503)
+
+
+def _unknown(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _told(request, "there is no such page", "", error.status_code)
+
+
+def _told(request: Request, error: str, hint: str, status: int) -> Response:
+    """Answer an error: as JSON where JSON was asked for, otherwise as plain text, in which nothing can be markup."""
+    if request.url.path.endswith((".json", "/live")):
+        return Response(json_text({"error": error, "hint": hint}), status, media_type="application/json")
+    lines = [error, *(visible(line) for line in hint.splitlines())]
+    return PlainTextResponse("\n".join(lines) + "\n", status)
+
+
+async def _no_icon(_: Request) -> Response:
+    return Response(status_code=204)

@@ -1,0 +1,131 @@
+"""What browsers watch, and what they are told of it: always the newest, however slowly one of them listens."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from proxy_addon.core.sessions import AsOf
+from proxy_addon.reporting.pages.embedding import json_text
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A look at the store.
+
+    Attributes:
+        db: A transaction.
+        is_due: Whether to look also at what only time changes: open sessions expire.
+    """
+
+    db: Connection
+    as_of: AsOf
+    is_due: bool
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What there is to tell after a look.
+
+    Attributes:
+        event: The name of the server-sent event.
+        whole: All of it, as JSON, for whoever has missed something.
+        change: What has changed since the news before; None if that cannot be told apart.
+    """
+
+    event: str
+    whole: dict[str, Any]
+    change: dict[str, Any] | None = None
+
+
+class Subject(Protocol):
+    """Something in the store that browsers watch."""
+
+    def look(self, look: Look) -> News | None:
+        """Look at it; None if nothing has changed. Called in a thread, never at the same time twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A server-sent event: its name, and its data, JSON in one line."""
+
+    event: str
+    data: str
+
+
+class Topic:
+    """A subject with those who watch it.
+
+    Nothing is queued for anybody: who has seen all but the latest news gets the change, and who has missed more gets all of
+    it. So a browser costs no memory, however slow it is, and many changes become one.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.watchers = 0
+        self._number = 0
+        self._news: News | None = None
+        self._trouble: str | None = None
+        self._whole: Message | None = None
+        self._change: Message | None = None
+        self._changed = asyncio.Event()
+        self._is_over = False
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it has not been looked at yet."""
+        return self._number == 0
+
+    def tell(self, news: News) -> None:
+        """Take news."""
+        self._number += 1
+        self._news, self._whole = news, None
+        self._change = None if news.change is None else Message(news.event, json_text(news.change))
+        self._wake()
+
+    def tell_trouble(self, why: str | None) -> None:
+        """Take that the store cannot be read; None for that it can be again."""
+        if why != self._trouble:
+            self._trouble = why
+            self._wake()
+
+    def end(self) -> None:
+        """Let everybody go."""
+        self._is_over = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _all(self) -> Message:
+        assert self._news is not None
+        if self._whole is None:
+            self._whole = Message(self._news.event, json_text(self._news.whole))
+        return self._whole
+
+    async def next(self, seen: Seen) -> Message | None:
+        """Return the next message for somebody, as soon as there is one; None at the end."""
+        while not self._is_over:
+            changed = self._changed
+            if seen.trouble != self._trouble:
+                seen.trouble = self._trouble
+                return Message("store", json_text({"trouble": self._trouble}))
+            if seen.number != self._number:
+                is_next = seen.number == self._number - 1 and seen.number > 0
+                seen.number = self._number
+                return self._change if is_next and self._change is not None else self._all()
+            await changed.wait()
+        return None
+
+
+@dataclass(slots=True)
+class Seen:
+    """What somebody has been told: the number of the news, and what is wrong with the store."""
+
+    number: int = 0
+    trouble: str | None = None

@@ -1,0 +1,145 @@
+"""Looks at the store again and again, as long as somebody watches: one reader, however many browsers there are."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from proxy_addon.core.judging.policy import Policy
+from proxy_addon.core.judging.sessions import as_of
+from proxy_addon.core.wording import visible
+from proxy_addon.errors import SchemaOutOfDate, StorageUnavailable
+from proxy_addon.process.failures import Failures
+from proxy_addon.ui.reading import Reading
+from proxy_addon.ui.topics import Look, Message, News, Seen, Subject, Topic
+from storage import changes
+
+EVERY_S = 0.2
+"""How often to look whether anything has changed."""
+SHARE = 3
+"""Reading takes at most one part in so many of the time, and one more: what is long to read is looked at more seldom."""
+DUE_S = 5.0
+"""How often to look at what only time changes."""
+AGAIN_S = 1.0
+"""How long after it could not be read the store is tried again."""
+MOST = 48
+"""How many browsers may watch at once."""
+
+
+class Crowded(Exception):
+    """As many watch as may."""
+
+
+class Watching:
+    """The subjects that are watched."""
+
+    def __init__(self, reading: Reading, policy: Policy) -> None:
+        """Prepare; `run` does the work.
+
+        Args:
+            reading: For this alone: its marks are compared.
+        """
+        self._reading = reading
+        self._policy = policy
+        self._topics: dict[Hashable, Topic] = {}
+        self._wanted = asyncio.Event()
+        self._mark: tuple[int, str] | None = None
+        self._due_s = 0.0
+        self._failures = Failures()
+
+    def require_room(self) -> None:
+        """Check that one more may watch.
+
+        Raises:
+            Crowded: Too many do.
+        """
+        if sum(topic.watchers for topic in self._topics.values()) >= MOST:
+            raise Crowded
+
+    @asynccontextmanager
+    async def watching(self, key: Hashable, make: Callable[[], Subject]) -> AsyncIterator[AsyncIterator[Message]]:
+        """Yield the messages about a subject, without end.
+
+        Args:
+            key: The same for all who watch the same.
+            make: Makes the subject for the first of them.
+
+        Raises:
+            Crowded: Too many watch.
+        """
+        self.require_room()
+        topic = self._topics.get(key)
+        if topic is None:
+            topic = self._topics[key] = Topic(make())
+        topic.watchers += 1
+        self._wanted.set()
+        try:
+            yield _messages(topic)
+        finally:
+            topic.watchers -= 1
+            if not topic.watchers:
+                del self._topics[key]
+
+    def end(self) -> None:
+        """Let everybody go: no message follows."""
+        for topic in self._topics.values():
+            topic.end()
+
+    async def run(self) -> None:
+        """Look at the store while somebody watches, until this is cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._topics:
+                began_s = time.monotonic()
+                is_read = await self._look()
+                took_s = time.monotonic() - began_s
+                pause_s = max(EVERY_S, SHARE * took_s) if is_read else AGAIN_S
+                try:
+                    await asyncio.wait_for(self._wanted.wait(), pause_s)
+                    self._wanted.clear()
+                except TimeoutError:
+                    pass
+
+    async def _look(self) -> bool:
+        """Look once and tell what there is; return whether the store could be read."""
+        topics = list(self._topics.values())
+        try:
+            told = await asyncio.to_thread(self._read, topics)
+        except (StorageUnavailable, SchemaOutOfDate) as e:
+            self._mark = None
+            for topic in topics:
+                topic.tell_trouble(visible(f"{e}; {e.hint}" if e.hint else str(e)))
+            return False
+        except Exception as e:  # noqa: BLE001  # the pages stay open, and the log says why they stand still
+            self._mark = None
+            self._failures.of_ours("reading for the pages", self._reading.label, e)
+            return False
+        for topic in topics:
+            topic.tell_trouble(None)
+        for topic, news in told:
+            topic.tell(news)
+        return True
+
+    def _read(self, topics: list[Topic]) -> list[tuple[Topic, News]]:
+        now_s = time.monotonic()
+        is_due = now_s >= self._due_s
+        with self._reading.open() as db:
+            mark = (self._reading.opened, changes.mark(db))
+            has_changed = mark != self._mark
+            wanted = [topic for topic in topics if has_changed or is_due or topic.is_fresh]
+            look = Look(db=db, as_of=as_of(datetime.now(UTC), self._policy), is_due=is_due)
+            told = [(topic, news) for topic in wanted if (news := topic.subject.look(look)) is not None]
+        if is_due:
+            self._due_s = now_s + DUE_S
+        self._mark = mark
+        return told
+
+
+async def _messages(topic: Topic) -> AsyncIterator[Message]:
+    seen = Seen()
+    while (message := await topic.next(seen)) is not None:
+        yield message

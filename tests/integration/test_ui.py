@@ -1,0 +1,420 @@
+"""``sessiontape ui``: real servers over loopback, asked as a browser asks, and as one asks who may not."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import http.client
+import json
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from sqlalchemy import select
+
+from proxy_addon.core.exchange import Exchange
+from storage import findings, migrate, saving, sessions
+from storage.engine import Store
+from storage.filters import Filters
+from storage.models import SessionRow
+from storage.saving import RecordingRun
+from tests import processes
+from tests.builders import BEGIN, at, event, start, unjudged
+from tests.processes import ANY_PORT, COMMAND, Server
+
+RUN = RecordingRun(id="r1", name="smoke", started_at=BEGIN, version="1")
+WITHIN_S = 20
+
+
+def save(store: Store, *values: Exchange) -> None:
+    with store.write() as db:
+        saving.save(db, RUN, unjudged(values))
+
+
+def a_session(number: int, media: str = "video-123", **params: Any) -> Exchange:
+    """The start of a session; each begins a second after the one before."""
+    given = {"media.id": media, "media.name": f"Film {number}", "media.playerName": "Web player"} | params
+    return start(id=f"x{number:05}", session_id=f"sid-{number:05}", after_s=number, params=given)
+
+
+def an_event(number: int, count: int, type: str = "play") -> Exchange:
+    after_s = number + count
+    return event(type, id=f"y{number:05}-{count}", session_id=f"sid-{number:05}", after_s=after_s, playhead=count)
+
+
+def ids(store: Store) -> dict[str, str]:
+    """Our ids by those of the back end."""
+    with store.read() as db:
+        return {each.session_id or "": each.id for each in sessions.newest(db, Filters(), now=at(60))}
+
+
+@contextmanager
+def serving(store_url: str, cwd: Path, *options: str) -> Iterator[Server]:
+    command = [COMMAND, "ui", *(() if "--listen" in options else ANY_PORT), "--store", store_url, *options]
+    with processes.serving(command, cwd) as server:
+        yield server
+
+
+def ask(server: Server, path: str, method: str = "GET", **headers: str) -> processes.Answer:
+    return server.ask(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def value_of(answer: processes.Answer) -> Any:
+    assert answer.status == 200, answer.body
+    return json.loads(answer.body)
+
+
+def embedded_in(page: bytes) -> Any:
+    """The value that an HTML page draws."""
+    packed = re.search(rb'data-part="value">([^<]*)<', page)
+    assert packed is not None
+    return json.loads(gzip.decompress(base64.b64decode(packed[1])))
+
+
+class Stream:
+    """Server-sent events, as they come."""
+
+    def __init__(self, server: Server, path: str) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=WITHIN_S)
+        self._connection.request("GET", path)
+        self._answer = self._connection.getresponse()
+        assert self._answer.status == 200, self._answer.read()
+
+    def next(self) -> tuple[str, Any]:
+        name = ""
+        while line := self._answer.readline().decode():
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ").strip()
+            elif line.startswith("data: "):
+                return name, json.loads(line.removeprefix("data: "))
+        raise EOFError
+
+    def until(self, wanted: str) -> Any:
+        """The value of the next event of a kind."""
+        while True:
+            name, value = self.next()
+            if name == wanted:
+                return value
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+# Who may read
+
+
+def test_what_is_no_visit_to_our_own_address_is_refused(store, tmp_path):
+    save(store, a_session(1))
+    with serving(store.url, tmp_path) as server:
+        port = server.port
+        for host in (f"127.0.0.1:{port}", f"LOCALHOST:{port}", f"[::1]:{port}", "localhost:9"):
+            assert ask(server, "/sessions.json", Host=host).status == 200, host
+        for host in ("evil.example", f"evil.example:{port}", f"127.0.0.1.evil.example:{port}", ""):
+            assert ask(server, "/sessions.json", Host=host).status == 421, host
+        for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
+            refused = ask(server, "/sessions.json", method)
+            assert (refused.status, refused.header("allow")) == (405, "GET, HEAD"), method
+        assert ask(server, "/sessions.json", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors").status == 403
+        assert ask(server, "/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 200
+        head = ask(server, "/", "HEAD")
+        assert (head.status, head.body) == (200, b"")
+
+
+def test_each_answer_forbids_browsers_what_it_can(sqlite_url, tmp_path):
+    with closing(Store(sqlite_url)) as store:
+        migrate.upgrade(store)
+        save(store, a_session(1))
+        (id,) = ids(store).values()
+    with serving(sqlite_url, tmp_path) as server:
+        pages = ["/", f"/sessions/{id}"]
+        others = [
+            "/sessions.json",
+            f"/sessions/{id}.json",
+            f"/sessions/{id}/traffic.json",
+            "/nothing",
+            "/sessions/none",
+        ]
+        for path in (*pages, *others):
+            answer = ask(server, path, Origin="https://evil.example")
+            names = {name.lower() for name, _ in answer.headers}
+            assert not any(name.startswith("access-control-") for name in names), path
+            assert "server" not in names
+            assert answer.header("x-content-type-options") == "nosniff"
+            assert answer.header("referrer-policy") == "no-referrer"
+            assert answer.header("cache-control") == "no-store"
+            policy = answer.header("content-security-policy") or ""
+            assert policy.startswith("default-src 'none'"), path
+            assert "frame-ancestors 'none'" in policy
+            assert "unsafe" not in policy
+            assert ("connect-src 'self'" in policy) is (path in pages)
+
+
+def test_where_others_reach_the_pages_the_token_is_needed_once(sqlite_url, tmp_path):
+    with closing(Store(sqlite_url)) as store:
+        migrate.upgrade(store)
+    command = [COMMAND, "ui", "--listen", "0.0.0.0:0", "--store", sqlite_url]
+    process = processes.Process(command, tmp_path, "listening on")
+    try:
+        url = urlsplit(process.wait_until_ready().removeprefix("listening on "))
+        token = url.query.removeprefix("token=")
+        assert url.port is not None
+        assert len(token) >= 32
+        server = Server(process, url.port, "")
+        for path in ("/", "/sessions.json", "/live", "/?token=", f"/?token={token[:-1]}x", "/nothing"):
+            assert ask(server, path).status == 401, path
+        assert ask(server, "/", Cookie=f"sessiontape-{url.port}=x").status == 401
+        welcome = ask(server, f"//evil.example/%3Cb%3E?q=%22%3E&token={token}&state=open")
+        assert welcome.status == 200
+        assert token.encode() not in welcome.body
+        assert b'content="0; url=/evil.example/%3Cb%3E?q=%22%3E&amp;state=open"' in welcome.body
+        cookie = welcome.header("set-cookie") or ""
+        assert {"httponly", "samesite=strict", "path=/"} <= {part.strip().lower() for part in cookie.split(";")}
+        assert ask(server, "/", Cookie=cookie.partition(";")[0]).status == 200
+    finally:
+        assert process.stop(signal.SIGINT) == 0
+    assert "anyone who can reach the pages and has their whole address" in process.output
+
+
+# What there is
+
+
+def test_the_list_has_what_the_command_lists_filtered_and_in_pages(store, tmp_path):
+    save(store, *(a_session(number, media=f"clip-{number % 3}") for number in range(1, 453)))
+    save(store, an_event(452, 1, "sessionEnd"))
+    with serving(store.url, tmp_path) as server:
+        first = value_of(ask(server, "/sessions.json"))
+        assert first == embedded_in(ask(server, "/").body) | {"made_at": first["made_at"]}
+        listed = processes.printed("sessions", "--limit", "200", "--store", store.url)
+        assert [{name: row[name] for name in listed[0]} for row in first["rows"]] == listed
+        assert first["rows"][0]["verdict"] == "pass"
+        pages = [first]
+        while pages[-1]["older"]:
+            pages.append(value_of(ask(server, f"/sessions.json?before={pages[-1]['older']}")))
+        assert [len(page["rows"]) for page in pages] == [200, 200, 52]
+        names = [row["session_id"] for page in pages for row in page["rows"]]
+        assert names == [f"sid-{number:05}" for number in range(452, 0, -1)]
+
+        def number_of(query: str) -> int:
+            value = value_of(ask(server, f"/sessions.json?{query}"))
+            assert value["filters"]
+            return len(value["rows"])
+
+        assert number_of("state=ended") == 1
+        assert number_of("state=ended&state=expired&q=sid-0045") == 3
+        assert number_of("media=clip-1&player=WEB&since=2026-03-01T12:06") == 31
+        assert number_of(f"q={first['rows'][3]['id'][:12]}") == 1
+        assert number_of("q=nothing-like-it") == 0
+        assert number_of("name=smoke&since=2026-03-01T12:07:30Z&until=2026-03-01T12:07:32Z") == 2
+        for query, said in (
+            ("medium=x", "unknown filter 'medium'"),
+            ("since=yesterday", "'yesterday' is not a time"),
+            ("state=closed", "'closed' is not a state"),
+            ("media=a&media=b", "media is given twice"),
+            ("with-findings=yes", "with-findings='yes'"),
+        ):
+            refused = ask(server, f"/sessions.json?{query}")
+            assert (refused.status, said in json.loads(refused.body)["error"]) == (400, True), refused.body
+        assert ask(server, "/sessions.json?before=gone").status == 404
+
+
+def test_a_session_has_its_page_its_value_and_its_traffic(store, tmp_path):
+    hostile = "</script><script>alert(1)</script>\u202e"
+    save(store, a_session(1, **{"media.name": hostile}), an_event(1, 1), a_session(2), a_session(3))
+    of = ids(store)
+    with serving(store.url, tmp_path) as server:
+        page = ask(server, f"/sessions/{of['sid-00001']}")
+        assert b"alert(1)</script>" not in page.body
+        value = value_of(ask(server, f"/sessions/{of['sid-00001']}.json"))
+        assert embedded_in(page.body)["events"] == value["events"]
+        assert value["session"]["media_name"] == hostile
+        assert value["events"]["n"] == [1, 2]
+        assert value_of(ask(server, f"/sessions/{of['sid-00002']}.json"))["links"] == [
+            ["previous", of["sid-00001"]],
+            ["next", of["sid-00003"]],
+        ]
+        path = f"/sessions/{of['sid-00001']}/traffic"
+        whole, one = value_of(ask(server, f"{path}.json")), value_of(ask(server, f"{path}/2.json"))
+        assert sorted(whole["rows"]) == ["1", "2"]
+        assert list(one["rows"]) == list(value_of(ask(server, f"{path}.json?after=1"))["rows"]) == ["2"]
+        assert one["rows"]["2"][4] == whole["rows"]["2"][4]
+        by_name = ask(server, "/sessions/sid-00001")
+        assert (by_name.status, by_name.header("location")) == (307, f"/sessions/{of['sid-00001']}")
+        unknown = ask(server, "/sessions/sid-0000")
+        assert unknown.status == 404
+        assert unknown.body.startswith(b"several sessions match 'sid-0000'")
+        for missing in ("/sessions/none.json", "/sessions/none/live", "/sessions/none/traffic.json"):
+            assert ask(server, missing).status == 404
+
+
+# What changes
+
+
+def test_an_open_list_hears_of_what_is_new_changed_and_deleted(store, tmp_path):
+    save(store, a_session(1), a_session(2, media="other"))
+    of = ids(store)
+    with serving(store.url, tmp_path) as server:
+        with closing(Stream(server, "/live")) as stream, closing(Stream(server, "/live?media=other")) as filtered:
+            first = stream.until("sessions")
+            assert (first["whole"], [row["session_id"] for row in first["rows"]]) == (True, ["sid-00002", "sid-00001"])
+            assert [row["id"] for row in filtered.until("sessions")["rows"]] == [of["sid-00002"]]
+            save(store, an_event(1, 1))
+            (changed,) = stream.until("sessions")["rows"]
+            assert (changed["id"], changed["events"]) == (of["sid-00001"], 2)
+            save(store, a_session(3))
+            (new,) = stream.until("sessions")["rows"]
+            assert new["session_id"] == "sid-00003"
+            with store.write() as db:
+                sessions.remove(db, [of["sid-00002"]])
+            assert stream.until("sessions") == {"whole": False, "rows": [], "gone": [of["sid-00002"]]}
+            # The other list heard of nothing in between: nothing there had changed.
+            assert filtered.until("sessions")["gone"] == [of["sid-00002"]]
+        assert server.process.popen.poll() is None
+
+
+def test_an_open_session_hears_what_makes_its_value_out_of_the_one_before(store, tmp_path):
+    save(store, a_session(1), an_event(1, 1))
+    id = ids(store)["sid-00001"]
+    with serving(store.url, tmp_path) as server, closing(Stream(server, f"/sessions/{id}/live")) as stream:
+        value = stream.until("session")["value"]
+        for count in range(2, 5):
+            save(store, an_event(1, count, "ping"))
+            change = stream.until("session")
+            assert change["whole"] is False
+            assert change["events"]["n"] == [count, [count + 1]]
+            for name, (begin, rest) in change["events"].items():
+                value["events"][name][begin:] = rest
+            value |= change["set"]
+        now = value_of(ask(server, f"/sessions/{id}.json"))
+        drifting = ("made_at", "now_s")
+        assert {k: v for k, v in value.items() if k not in drifting} == {
+            k: v for k, v in now.items() if k not in drifting
+        }
+        with store.write() as db:
+            sessions.remove(db, [id])
+        assert stream.until("session") == {"whole": True, "value": None}
+
+
+def test_a_finding_that_comes_later_is_told(sqlite_url, tmp_path):
+    from proxy_addon.core.findings import Finding, Severity
+
+    with closing(Store(sqlite_url)) as store:
+        migrate.upgrade(store)
+        save(store, a_session(1))
+        id = ids(store)["sid-00001"]
+        found = Finding(rule="ping-gap", severity=Severity.ERROR, message="no ping", seq=1)
+        with serving(sqlite_url, tmp_path) as server, closing(Stream(server, "/live")) as stream:
+            stream.until("sessions")
+            with store.write() as db:
+                findings.replace_of_session(db, id, [found])
+            (row,) = stream.until("sessions")["rows"]
+            assert (row["verdict"], row["findings"]["error"]) == ("fail", 1)
+
+
+def test_pages_stay_open_while_their_store_is_away_and_show_the_one_that_takes_its_place(
+    sqlite_url, tmp_path, migrated_file
+):
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    other = tmp_path / "other.db"
+    shutil.copy(migrated_file, path)
+    shutil.copy(migrated_file, other)
+    for url, number in ((sqlite_url, 1), (f"sqlite:///{other}", 2)):
+        with closing(Store(url)) as store:
+            save(store, a_session(number))
+    with serving(sqlite_url, tmp_path) as server, closing(Stream(server, "/live")) as stream:
+        assert stream.until("sessions")["rows"][0]["session_id"] == "sid-00001"
+        path.rename(tmp_path / "away.db")
+        assert "there is no store at" in stream.until("store")["trouble"]
+        refused = ask(server, "/sessions.json")
+        assert (refused.status, "there is no store" in refused.body.decode()) == (503, True)
+        other.rename(path)
+        assert stream.until("store") == {"trouble": None}
+        news = stream.until("sessions")
+        assert [row["session_id"] for row in news["rows"]] == ["sid-00002"]
+        assert value_of(ask(server, "/sessions.json"))["rows"][0]["session_id"] == "sid-00002"
+
+
+# What it refuses
+
+
+def test_a_store_that_is_not_there_or_is_older_is_left_alone_and_the_message_says_what_to_do(store_url, tmp_path):
+    if store_url.startswith("sqlite"):
+        missing = processes.run("ui", *ANY_PORT, "--store", store_url, cwd=tmp_path)
+        assert (missing.returncode, missing.stdout) == (2, "")
+        assert "there is no store at" in missing.stderr
+        assert "'sessiontape record'" in missing.stderr
+        assert not Path(store_url.removeprefix("sqlite:///")).exists()
+    with closing(Store(store_url)) as store:
+        migrate.upgrade(store)
+        migrate.downgrade(store, "0010")
+        refused = processes.run("ui", *ANY_PORT, "--store", store_url, cwd=tmp_path)
+        assert refused.returncode == 2
+        assert "is at revision 0010" in refused.stderr
+        assert "sessiontape db upgrade" in refused.stderr
+        from storage import revision
+
+        with store.read() as db:
+            assert revision.found(db) == "0010"
+
+
+def test_a_store_that_is_only_read_takes_no_change(store):
+    save(store, a_session(1))
+    with closing(Store(store.url, read_only=True)) as read:
+        with read.read() as db:
+            before = db.execute(select(SessionRow.__table__)).all()
+        with pytest.raises(Exception, match=r"(?i)read-?only"), read.write() as db:
+            sessions.remove(db, [row.id for row in before])
+        with read.read() as db:
+            assert db.execute(select(SessionRow.__table__)).all() == before
+
+
+def test_a_port_that_is_taken_is_told(sqlite_url, tmp_path):
+    with closing(Store(sqlite_url)) as store:
+        migrate.upgrade(store)
+    with serving(sqlite_url, tmp_path) as server:
+        refused = processes.run("ui", "--listen", str(server.port), "--store", sqlite_url, cwd=tmp_path)
+        assert (refused.returncode, "Address already in use" in refused.stderr) == (2, True)
+        with processes.collector(tmp_path) as upstream:
+            also = processes.run(
+                "record",
+                "--upstream",
+                upstream.url,
+                *ANY_PORT,
+                "--store",
+                sqlite_url,
+                f"--ui={server.port}",
+                cwd=tmp_path,
+            )
+            assert (also.returncode, "name another address with --ui" in also.stderr) == (2, True)
+
+
+def test_a_browser_may_watch_for_long_and_go_at_any_time(sqlite_url, tmp_path):
+    with closing(Store(sqlite_url)) as store:
+        migrate.upgrade(store)
+        save(store, a_session(1))
+        with serving(sqlite_url, tmp_path) as server:
+            streams = [Stream(server, f"/live?rows={200 + number}") for number in range(48)]
+            refused = ask(server, "/live")
+            assert (refused.status, json.loads(refused.body)["error"]) == (503, "too many pages are open")
+            for stream in streams:
+                stream.close()
+            save(store, a_session(2))
+            again = None
+            for _ in range(100):
+                if ask(server, "/live?rows=x").status == 400 and (again := _opened(server)):
+                    break
+            assert again is not None
+            assert len(again.until("sessions")["rows"]) == 2
+            again.close()
+
+
+def _opened(server: Server) -> Stream | None:
+    try:
+        return Stream(server, "/live")
+    except AssertionError:
+        return None
