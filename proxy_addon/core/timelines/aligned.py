@@ -310,7 +310,7 @@ def _unequal(rows: Sequence[Row], counting: Mapping[int, Kind], compare: Compare
         if _are_apart(ours.playhead_s, theirs.playhead_s):
             places["playhead", f"at most {compare.playhead_tolerance_s:g} s apart"] += 1
         if _are_apart(ours.at_s, theirs.at_s):
-            places["time", f"at most {compare.distance_tolerance_s:g} s sooner or later after the event before"] += 1
+            places["time", f"the distance from the event before is at most {compare.distance_tolerance_s:g} s off"] += 1
     for (what, why), count in places.most_common():
         yield PassedOver(what=what, why=why, count=count)
 

@@ -158,7 +158,8 @@ function unlikeMarkup([where, a, b, message], names) {
   const [one, other] = marked(a, b);
   const values = a == null && b == null ? "" :
     `<span class="values"><span class="sr">${esc(names[0])}: </span><span class="was">${one}</span><span aria-hidden="true"> → </span><span class="sr">${esc(names[1])}: </span><span class="is">${other}</span></span>`;
-  return `<div class="unlike">${message ? `<span class="message">${esc(message)}</span> ` : ""}<code>${esc(where)}</code> ${values}</div>`;
+  const place = message && !values ? "" : `<code>${esc(where)}</code> ${values}`;
+  return `<div class="unlike">${message ? `<span class="message">${esc(message)}</span> ` : ""}${place}</div>`;
 }
 
 /** Two values as markup, what differs in them marked; null stands for nothing. */
