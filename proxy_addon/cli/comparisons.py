@@ -43,12 +43,12 @@ class Compared:
 
     Attributes:
         name: As the user named it.
-        judged: Returns it, judged and ready to be drawn, out of a session with its exchanges.
+        picture: Returns it, judged and ready to be drawn, with its personal values replaced by tokens if there are any.
     """
 
     held: HeldSession
     name: str
-    judged: Callable[[HeldSession], Picture]
+    picture: Callable[[Pseudonymiser | None], Picture]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class Report:
 
         tokens = self._tokens(a.held, b.held)
         aligned = side_by_side(pairs, answers=answers)
-        one, other = (Side(picture=each.judged(self._shown(each.held, tokens)), name=each.name) for each in (a, b))
+        one, other = (Side(picture=each.picture(tokens), name=each.name) for each in (a, b))
         made = aligned if tokens is None else hidden(aligned, tokens)
         self._write(compare_page(Comparing.SESSIONS, one, other, made))
 
@@ -86,18 +86,21 @@ class Report:
             SettingsError: The page cannot be written.
         """
         from proxy_addon.core.findings import Judgement  # noqa: PLC0415  # as above
+        from proxy_addon.core.pseudonyms.sessions import masked  # noqa: PLC0415
         from proxy_addon.core.timelines.aligned import beside_replay, sent_in  # noqa: PLC0415
         from proxy_addon.core.timelines.hiding import hidden  # noqa: PLC0415
         from proxy_addon.core.timelines.pictures import picture_of  # noqa: PLC0415
         from proxy_addon.reporting.pages.compare import Comparing, Side, compare_page  # noqa: PLC0415
 
         tokens = self._tokens(a.held)
-        held = self._shown(a.held, tokens)
-        sent, exchanges = sent_in(held.session, held.exchanges, run)
+        session, exchanges = a.held.session, [*a.held.exchanges]
+        if tokens is not None:
+            session, exchanges = masked(session, exchanges, tokens)
+        sent, made_of = sent_in(session, exchanges, run)
         aligned = beside_replay(pairs, run)
         made = aligned if tokens is None else hidden(aligned, tokens)
-        one = Side(picture=a.judged(held), name=a.name)
-        other = Side(picture=picture_of(sent, exchanges, {}, Judgement(), at), name=f"run {run_id}")
+        one = Side(picture=a.picture(tokens), name=a.name)
+        other = Side(picture=picture_of(sent, made_of, {}, Judgement(), at), name=f"run {run_id}")
         self._write(compare_page(Comparing.REPLAY, one, other, made))
 
     def of_test(self, comparison: Comparison, *, expected: str, actual: str, now: datetime, policy: Policy) -> None:
@@ -119,11 +122,6 @@ class Report:
         if self.raw:
             return None
         return Pseudonymiser(keys.of_output(each.session.id for each in held), self.personal)
-
-    def _shown(self, held: HeldSession, tokens: Pseudonymiser | None) -> HeldSession:
-        from proxy_addon.core.timelines.hiding import hidden_held  # noqa: PLC0415  # as above
-
-        return held if tokens is None else hidden_held(held, tokens)
 
     def _write(self, page: ComparePage) -> None:
         from proxy_addon.reporting.pages.compare import html  # noqa: PLC0415  # as above

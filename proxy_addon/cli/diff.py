@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from proxy_addon.cli.comparisons import Compared, Report
     from proxy_addon.core.judging.policy import Policy
+    from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
     from proxy_addon.core.pseudonyms.personal import Personal
     from proxy_addon.core.timelines.pictures import Picture
 
@@ -230,11 +231,11 @@ class _Side:
     Attributes:
         name: The name to show; None for the session's id.
         gaps: What was lost of it, by time of arrival.
-        judged: Returns the session, judged and ready to be drawn.
+        picture: As of `Compared`.
     """
 
     held: HeldSession
-    judged: Callable[[HeldSession], Picture]
+    picture: Callable[[Pseudonymiser | None], Picture]
     name: str | None = None
     gaps: Sequence[Loss] = ()
 
@@ -251,39 +252,22 @@ class _Side:
         """The session as a report takes it."""
         from proxy_addon.cli.comparisons import Compared  # noqa: PLC0415  # as above
 
-        return Compared(held=self.held, name=self.name or self.session.id, judged=self.judged)
+        return Compared(held=self.held, name=self.name or self.session.id, picture=self.picture)
 
 
 def _side(db: Connection | None, name: str, at: AsOf, policy: Policy) -> _Side:
     from proxy_addon.cli import sources  # noqa: PLC0415
-    from proxy_addon.core.timelines.pictures import picture_of_held  # noqa: PLC0415
+    from proxy_addon.core.timelines.reported import of_held  # noqa: PLC0415
     from proxy_addon.files.sessions import is_file_name  # noqa: PLC0415
     from storage import exchanges, losses, sessions  # noqa: PLC0415
+    from storage.pictures import Pictures  # noqa: PLC0415
 
     if db is None or is_file_name(name):
-        return _Side(held=sources.held(name), name=name, judged=lambda held: picture_of_held(held, at.now, policy))
+        held = sources.held(name)
+        return _Side(held=held, name=name, picture=lambda tokens: of_held(held, at, policy, tokens).picture())
     session = sessions.find(db, name)
-    gaps = losses.of_session(db, session.id) if session.lost else ()
     return _Side(
         held=HeldSession(session=session, exchanges=tuple(exchanges.of_session(db, session.id))),
-        gaps=gaps,
-        judged=lambda held: _judged(db, held, at, policy, gaps),
+        gaps=losses.of_session(db, session.id) if session.lost else (),
+        picture=lambda tokens: Pictures(db, policy, at.now, tokens).reported(session).picture(),
     )
-
-
-def _judged(db: Connection, held: HeldSession, at: AsOf, policy: Policy, gaps: Sequence[Loss]) -> Picture:
-    """Return a session of the store, judged now and ready to be drawn."""
-    from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415  # as above
-    from proxy_addon.core.timelines.pictures import picture_judged  # noqa: PLC0415
-    from storage import schemas, sessions  # noqa: PLC0415
-
-    session = held.session
-    watch = SessionWatch(
-        session,
-        at.now,
-        policy,
-        schemas.vocabulary(db, session.upstream, policy.params),
-        opened_beside=sessions.opened_beside(db, session),
-    )
-    judged = tuple(watch.judging(held.exchanges))
-    return picture_judged(session, judged, watch.judgement(), at, gaps)

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from proxy_addon.core.expectations.tracking import compare_tracking
+from proxy_addon.core.judging.policy import DEFAULT
+from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.rules import RULES
-from proxy_addon.core.timelines.pictures import picture_of_held
+from proxy_addon.core.timelines.reported import of_held
 from proxy_addon.reporting.pages import compare, rendering, rules, run, schemas
 from proxy_addon.reporting.pages.session import session_page, traffic
 from tests import builders
@@ -28,7 +30,7 @@ OTHER = recorded(pinged(film()[:-3]))
 
 
 def session() -> Iterator[str]:
-    page = session_page(picture_of_held(OTHER, NOW))
+    page = session_page(of_held(OTHER, as_of(NOW, DEFAULT), DEFAULT).picture())
     parts = {"value": page.document(), "traffic": traffic(OTHER.exchanges)}
     return rendering.page(title="A film", entry="session_page.js", parts=parts)
 

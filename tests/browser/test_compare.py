@@ -10,9 +10,11 @@ from playwright.sync_api import Page
 
 from proxy_addon.core.expectations.tracking import compare_tracking
 from proxy_addon.core.fixtures.held import HeldSession
+from proxy_addon.core.judging.policy import DEFAULT
+from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.replays.aligning import align, entries
 from proxy_addon.core.timelines.aligned import side_by_side
-from proxy_addon.core.timelines.pictures import picture_of_held
+from proxy_addon.core.timelines.reported import of_held
 from proxy_addon.reporting.pages.compare import ComparePage, Comparing, Side, compare_page, expectation_page, html
 from tests import builders
 from tests.browser.conftest import Open
@@ -32,7 +34,9 @@ def written(tmp_path: Path, page: ComparePage) -> Path:
 
 def compared(a: HeldSession, b: HeldSession) -> ComparePage:
     aligned = side_by_side(align(entries(a.exchanges), entries(b.exchanges)))
-    one, other = (Side(picture=picture_of_held(held, NOW), name=EVIL[:99]) for held in (a, b))
+    one, other = (
+        Side(picture=of_held(held, as_of(NOW, DEFAULT), DEFAULT).picture(), name=EVIL[:99]) for held in (a, b)
+    )
     return compare_page(Comparing.SESSIONS, one, other, aligned)
 
 

@@ -8,26 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from proxy_addon.core.exchange import Request
-from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.timelines.aligned import Aligned, Match, Unlike
 from proxy_addon.core.wording import json_text
 
 _HEADER = re.compile(r"(?:request\.)?header\.(?P<name>\S+)\Z")
-
-
-def hidden_held(held: HeldSession, pseudonymise: Pseudonymiser) -> HeldSession:
-    """Return a session with the personal values in it replaced; one that has tokens already stays as it is."""
-    session, written = held.session, held.written
-    if session.pseudonymised:
-        return held
-    address = session.client_address and pseudonymise.address(session.client_address)
-    return replace(
-        held,
-        session=replace(session, pseudonymised=True, client_address=address),
-        exchanges=tuple(pseudonymise.session(held.exchanges)),
-        written=None if written is None else pseudonymise.request(Request(method="POST", path="/", body=written)).body,
-    )
 
 
 def hidden(aligned: Aligned, pseudonymise: Pseudonymiser) -> Aligned:
@@ -46,7 +31,7 @@ class _Hiding:
 
     def _unlike(self, unlike: Unlike) -> Unlike:
         a, b = (None if text is None else self._text(unlike.where, text) for text in (unlike.a, unlike.b))
-        message = unlike.message and self._text("message", unlike.message)
+        message = unlike.message and self._pseudonymise.text(unlike.message)
         if message and (a, b) != (unlike.a, unlike.b):  # the message repeats them
             event, mark, _ = message.partition(": ")
             message = f"{event}: {unlike.where} differs" if mark else f"{unlike.where} differs"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from proxy_addon.core.audits.metrics import Metrics
 from proxy_addon.core.audits.ordering import Order
@@ -12,11 +11,7 @@ from proxy_addon.core.audits.watching import MetricsWatch
 from proxy_addon.core.books import Loss
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Judgement, Severity, Verdict
-from proxy_addon.core.fixtures.held import HeldSession
-from proxy_addon.core.judging.files import judge_held
-from proxy_addon.core.judging.policy import DEFAULT, Policy
-from proxy_addon.core.judging.sessions import as_of
-from proxy_addon.core.sessions import AsOf, FindingCounts, Session
+from proxy_addon.core.sessions import AsOf, Session
 from proxy_addon.core.timelines.marks import Mark, Silence, Skew, marks_of, silences_of, skew_of
 from proxy_addon.core.timelines.spans import Spans, spans_of
 from proxy_addon.core.timelines.verdicts import FOLLOWING, Glance, glance
@@ -112,45 +107,6 @@ def picture_of(  # noqa: PLR0917  # these are what a session is
         is_batch=counting.is_batch,
         gaps=gaps,
     )
-
-
-def picture_judged(
-    session: Session,
-    exchanges: Sequence[Exchange],
-    judgement: Judgement,
-    as_of: AsOf,
-    gaps: Sequence[Loss] = (),
-) -> Picture:
-    """Return a session that was just judged with all its exchanges, ready to be drawn.
-
-    Args:
-        exchanges: In the order of arrival.
-        gaps: What was lost of it, by time of arrival.
-    """
-    found: dict[str, list[Finding]] = {each.id: [] for each in exchanges}
-    whole = [*judgement.of_session]
-    for finding in judgement.of_exchanges:
-        if finding.seq is None:
-            whole.append(finding)
-        else:
-            found[exchanges[finding.seq - 1].id].append(finding)
-    return picture_of(
-        replace(session, findings=FindingCounts().plus(judgement.findings)),
-        exchanges,
-        found,
-        replace(judgement, of_session=tuple(whole)),
-        replace(as_of, unclosed=FindingCounts()),  # already among the session's findings
-        gaps,
-    )
-
-
-def picture_of_held(held: HeldSession, now: datetime, policy: Policy = DEFAULT) -> Picture:
-    """Return a session out of a file, ready to be drawn; all of it is judged, as over.
-
-    Args:
-        now: The time of reading.
-    """
-    return picture_judged(held.session, held.exchanges, judge_held(held, policy), as_of(now, policy))
 
 
 def _told(findings: Iterable[Finding]) -> list[Told]:

@@ -11,11 +11,13 @@ from typing import Any
 from proxy_addon.core.expectations.comparison import Comparison
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.judging.policy import DEFAULT, Policy
+from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.replays.aligning import Kind
 from proxy_addon.core.timelines.aligned import Aligned, beside_expected, shift_by_playhead_s
-from proxy_addon.core.timelines.hiding import hidden, hidden_held
-from proxy_addon.core.timelines.pictures import Picture, picture_of_held
+from proxy_addon.core.timelines.hiding import hidden
+from proxy_addon.core.timelines.pictures import Picture
+from proxy_addon.core.timelines.reported import of_held
 from proxy_addon.core.timelines.spans import Place
 from proxy_addon.reporting.pages import rendering
 from proxy_addon.reporting.pages.session import SessionPage, session_page
@@ -141,12 +143,10 @@ def expectation_page(
         policy: Which findings count; they are the verdict on each of the two.
         pseudonymise: Replaces personal values by tokens; None to show them.
     """
-    sides = comparison.expected, comparison.actual
-    if pseudonymise is not None:
-        sides = hidden_held(sides[0], pseudonymise), hidden_held(sides[1], pseudonymise)
+    at = as_of(now, policy)
     one, other = (
-        Side(picture=picture_of_held(held, now, policy), name=name)
-        for held, name in zip(sides, (expected, actual), strict=True)
+        Side(picture=of_held(held, at, policy, pseudonymise).picture(), name=name)
+        for held, name in ((comparison.expected, expected), (comparison.actual, actual))
     )
     aligned = beside_expected(comparison, one.picture.marks, other.picture.marks)
     if pseudonymise is not None:

@@ -1,9 +1,9 @@
 // Two sessions beside each other: what differs in a sentence, mirrored lanes on one axis, and the table of their events.
 import { comparisonTable } from "./compare_table.js";
 import { differingMetrics } from "./compare_metrics.js";
-import { header, onColours, onKey } from "./family.js";
+import { header, onKey } from "./family.js";
 import { icon } from "./icons.js";
-import { mirroredLanes } from "./mirrored_lanes.js";
+import { MirroredLanes } from "./mirrored_lanes.js";
 import { count, cut, esc, lasted, plural, prose } from "./words.js";
 
 const ICONS = { fail: "error", warn: "warning", pass: "pass" };
@@ -27,7 +27,7 @@ export function mountCompare(root, value, links = {}) {
     { text: "Compare" },
   ]);
   const live = root.querySelector("[aria-live]");
-  const lanes = mirroredLanes(box, value, { onPick: (row) => pick(row, true) });
+  const lanes = new MirroredLanes(box, value, { choose: (row) => pick(row, true) });
   const rows = comparisonTable(table, value, { onPick: (row) => pick(row, false) });
   let picked = -1;
 
@@ -52,10 +52,9 @@ export function mountCompare(root, value, links = {}) {
       for (const each of root.querySelectorAll("[data-align]")) each.setAttribute("aria-pressed", String(each === button));
       lanes.align(button.dataset.align === "playhead" ? value.shift_s : 0);
     });
-  for (const [name, act] of Object.entries({ in: () => lanes.zoom(0.6), out: () => lanes.zoom(1 / 0.6), fit: lanes.fit }))
+  for (const [name, act] of Object.entries({ in: () => lanes.zoom(0.6), out: () => lanes.zoom(1 / 0.6), fit: () => lanes.fit() }))
     root.querySelector(`[data-zoom=${name}]`).addEventListener("click", act);
   const undo = [
-    onColours(lanes.repaint),
     onKey("j", () => step(1, rows.isSeen)),
     onKey("k", () => step(-1, rows.isSeen)),
     onKey("f", () => step(1, (row) => value.rows[row][3])),

@@ -1,25 +1,23 @@
-// How two sessions are drawn beside each other, on a canvas.
-import { hatch } from "./colours.js";
-import { clock, visible } from "./words.js";
+// How two sessions are drawn beside each other. A scene has `sides`, `pairs`, `axis` and, in the own time of each, `axes`.
+import { stepFor, ticks } from "./axis.js";
+import { adsLane } from "./lanes/ads.js";
+import { playbackLane } from "./lanes/playback.js";
+import { drawMark, drawRing } from "./marks.js";
+import { chip, measured, stroke, write } from "./painting.js";
+import { clock, count } from "./words.js";
 
-const AXIS = 20;
-const GAP = 7;
-const TICKS_S = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600];
-const NAMED = { content: "playing", ad: "ad", paused: "paused", over: "over", stalled: "stalled", buffering: "buffering" };
+const TOP = 20, GAP = 7, APART = 11.5, PER_MARK = 5, PER_NAME = 60, DASH = [5, 4];
 
 /** The lanes from top to bottom, each with its place, and the height of all. */
-export function layoutOf({ sides }) {
-  const hasAds = sides.some(({ spans }) => spans.ads.length || spans.breaks.length);
-  const of = (side) => {
-    const lanes = [
-      { side, name: "Events", h: 30, draw: drawPairedEvents },
-      ...(hasAds ? [{ side, name: "Ads", h: 24, draw: drawAdsOf }] : []),
-      { side, name: "Playback", h: 20, draw: drawPlaybackOf },
-    ];
-    return side ? lanes : lanes.reverse();
-  };
-  const lanes = [...of(0), { name: "Pairs", h: 40, draw: drawHairlines }, ...of(1), { name: "Playhead", h: 140, draw: drawPlayheads }];
-  let y = AXIS;
+export function lanesOf({ sides }) {
+  const hasAds = sides.some(({ page: { spans } }) => spans.ads.length || spans.breaks.length);
+  const own = (side) => [
+    { side, name: "Events", h: 45, draw: drawEvents },
+    ...(hasAds ? [{ side, name: "Ads", h: 26, draw: (g, lane, scene) => adsLane.draw(g, lane, sceneOf(scene, side)) }] : []),
+    { side, name: "Playback", h: 20, draw: (g, lane, scene) => playbackLane.draw(g, lane, sceneOf(scene, side)) },
+  ];
+  const lanes = [...own(0).reverse(), { name: "Pairs", h: 40, draw: drawHairlines }, ...own(1), { name: "Playhead", h: 140, draw: drawPlayheads }];
+  let y = TOP;
   for (const lane of lanes) {
     lane.y = y;
     y += lane.h + GAP;
@@ -27,258 +25,206 @@ export function layoutOf({ sides }) {
   return [lanes, y];
 }
 
+// What the lanes of one session take.
+function sceneOf(scene, side) {
+  return { axis: scene.axes[side], colours: scene.colours, facts: { value: scene.sides[side].page }, width: scene.width };
+}
+
 /** Draw all of it. */
-export function drawMirrored(g, plot) {
-  const c = plot.colours;
-  g.clearRect(0, 0, plot.width, plot.height);
-  drawAxis(g, plot);
-  for (const lane of plot.lanes) {
-    g.fillStyle = c.line;
-    g.fillRect(0, Math.round(lane.y + lane.h + GAP / 2), plot.width, 0.6);
-    nameLane(g, plot, lane);
+export function drawMirrored(g, scene) {
+  const { axis, colours, height, lanes, width } = scene;
+  g.clearRect(0, 0, width, height);
+  for (const [time, label] of ticks(axis.view.a, axis.view.b, stepFor(axis.perSecond, 62))) {
+    const x = Math.round(axis.x(time)) + 0.5;
+    if (x < axis.left || x > axis.right + 1) continue;
+    stroke(g, colours.grid, 1, x, TOP - 4, x, height);
+    write(g, scene, label, x, 8, "dim", { align: "center" });
+  }
+  for (const lane of lanes) {
+    g.fillStyle = colours.line;
+    g.fillRect(0, Math.round(lane.y + lane.h + GAP / 2), width, 0.6);
+    nameLane(g, lane, scene);
   }
   g.save();
   g.beginPath();
-  g.rect(plot.left - 8, 0, plot.right - plot.left + 16, plot.height);
+  g.rect(axis.left - 8, 0, axis.right - axis.left + 16, height);
   g.clip();
-  for (const lane of plot.lanes) {
+  for (const lane of lanes) {
     lane.scale = [];
-    lane.draw(g, plot, lane);
+    lane.draw(g, lane, scene);
   }
-  drawPicked(g, plot);
+  drawPicked(g, scene);
   g.restore();
-  for (const lane of plot.lanes)
-    for (const [y, text] of lane.scale) writeOn(g, plot, text, plot.right + 10, y, { colour: c.faint, size: 10.5, most: plot.width - plot.right - 10 });
+  for (const { scale } of lanes)
+    for (const [y, text] of scale) write(g, scene, text, axis.right + 10, y, "faint", { size: 10.5, max: width - axis.right - 10, whole: true });
 }
 
-function writeOn(g, plot, text, px, y, { colour = plot.colours.ink, align = "left", weight = 400, size = 11.5, most = 0 } = {}) {
-  let shown = visible(text);
-  g.font = `${weight} ${size}px ${plot.colours.font}`;
-  g.fillStyle = colour;
-  g.textAlign = align;
-  g.textBaseline = "middle";
-  if (most && g.measureText(shown).width > most) {
-    const letters = [...shown], whole = letters.length;
-    while (letters.length > 1 && g.measureText(`${letters.join("")}…`).width > most) letters.pop();
-    if (letters.length < Math.min(4, whole)) return;
-    shown = `${letters.join("")}…`;
+function nameLane(g, { name, side, y, h }, scene) {
+  const { axis, pairs, sides } = scene, middle = y + h / 2;
+  write(g, scene, name, 0, middle, "ink", { weight: 600, size: 12, max: axis.left - 10 });
+  if (axis.left < 100) return;
+  if (side !== undefined) write(g, scene, sides[side].label, axis.left - 12, middle, "dim", { size: 11, align: "right", max: 60 });
+  if (name !== "Pairs") return;
+  const off = pairs.filter((pair) => pair.counts).length;
+  write(g, scene, off ? `${count(off)} differ${off === 1 ? "s" : ""}` : "the same", axis.left - 12, middle, off ? "warning" : "dim", { size: 11, align: "right" });
+}
+
+function xOf({ axes, sides }, side, k) {
+  return axes[side].x(sides[side].page.events.t[k]);
+}
+
+function drawEvents(g, { side, y, h }, scene) {
+  const { axis, colours, pairs, sides } = scene, { events, kinds } = sides[side].page;
+  const seen = [];
+  for (const pair of pairs) {
+    const k = pair.ends[side], x = k === undefined ? NaN : xOf(scene, side, k);
+    if (x > axis.left - 8 && x < axis.right + 8) seen.push({ pair, k, x, type: kinds[events.k[k]] });
   }
-  g.fillText(shown, px, y);
-}
-
-function nameLane(g, plot, { name, side, y, h }) {
-  const c = plot.colours, isNarrow = plot.left < 100;
-  const label = side == null ? "" : plot.sides[side].label;
-  writeOn(g, plot, name, 0, y + h / 2, { weight: 600, size: 12, most: plot.left - 10 });
-  if (label && !isNarrow) writeOn(g, plot, label, plot.left - 12, y + h / 2, { colour: c.dim, size: 11, align: "right", most: 58 });
-  if (name === "Pairs" && !isNarrow) {
-    const off = plot.pairs.filter((pair) => pair.counts).length;
-    writeOn(g, plot, off ? `${off} off` : "the same", plot.left - 12, y + h / 2, { colour: off ? c.warning : c.dim, size: 11, align: "right" });
+  const others = seen.filter(({ type }) => type !== "ping");
+  if (others.length * PER_MARK > axis.right - axis.left) {
+    drawTicks(g, seen, side ? y : y + 2, h - 2, colours);
+    return;
   }
-}
-
-function drawAxis(g, plot) {
-  const { a, b } = plot.view, c = plot.colours;
-  const step = TICKS_S.find((s) => (s / (b - a)) * (plot.right - plot.left) > 62) ?? 43200, decimals = step < 0.1 ? 2 : step < 1 ? 1 : 0;
-  g.strokeStyle = c.grid;
-  g.lineWidth = 1;
-  for (let t = Math.ceil(a / step) * step; t <= b; t += step) {
-    const px = Math.round(plot.x(t)) + 0.5;
-    if (px < plot.left || px > plot.right + 1) continue;
-    g.beginPath();
-    g.moveTo(px, AXIS - 4);
-    g.lineTo(px, plot.height);
-    g.stroke();
-    writeOn(g, plot, clock(t, decimals), px, 8, { colour: c.dim, align: "center" });
-  }
-}
-
-/** Call `draw(span, left, width)` for the spans in view. */
-function inView(plot, side, spans, draw) {
-  const shift = side ? plot.shift : 0;
-  for (const span of spans) {
-    const from = Math.max(plot.left - 6, plot.x(span.a + shift)), to = Math.min(plot.right + 8, plot.x(span.b + shift));
-    if (to >= plot.left - 6 && from <= plot.right + 6) draw(span, from, Math.max(to - from, 1));
-  }
-}
-
-function drawPlaybackOf(g, plot, { side, y, h }) {
-  const c = plot.colours;
-  inView(plot, side, plot.sides[side].spans.playback, (span, from, width) => {
-    if (span.k === "content" && width < 0.6) return; // the moment between two ads
-    const isTrouble = span.k === "buffering" || span.k === "stalled";
-    g.fillStyle = isTrouble ? hatch(g, c, span.k) : c[span.k] ?? c.starting;
-    const left = Math.floor(from);
-    g.fillRect(left, y, Math.ceil(from + width) - left, h);
-    if (width > 44 && !isTrouble && NAMED[span.k]) {
-      const colour = span.k === "content" ? c.contentink : span.k === "ad" ? c.adink : c.ink;
-      writeOn(g, plot, NAMED[span.k], from + width / 2, y + h / 2 + 0.5, { colour, align: "center", weight: 600, size: 11, most: width - 8 });
-    }
-  });
-}
-
-function drawAdsOf(g, plot, { side, y, h }) {
-  const c = plot.colours, { spans } = plot.sides[side];
-  inView(plot, side, spans.breaks, (span, from, width) => {
-    g.strokeStyle = c.ad;
-    g.lineWidth = 1.5;
-    g.strokeRect(from + 0.75, y + 0.75, Math.max(width - 1.5, 1), h - 1.5);
-  });
-  inView(plot, side, spans.ads, (ad, from, width) => {
-    g.globalAlpha = ad.completed || ad.ignored ? 1 : 0.5;
-    g.fillStyle = ad.ignored ? hatch(g, c, "stalled") : c.ad;
-    g.fillRect(from + 2, y + 4, Math.max(width - 3, 1), h - 8);
-    g.globalAlpha = 1;
-    if (width > 40) writeOn(g, plot, ad.name, from + 7, y + h / 2 + 0.5, { colour: ad.ignored ? c.stalled : c.adink, size: 11, weight: 500, most: width - 12 });
-  });
-}
-
-function drawPairedEvents(g, plot, { side, y, h }) {
-  const { events, kinds } = plot.sides[side], c = plot.colours, edge = side ? y : y + h;
-  const seen = plot.pairs.filter((pair) => (side ? pair.b : pair.a) != null).map((pair) => [pair, plot.x(plot.t(side, side ? pair.b : pair.a))]).filter(([, px]) => px > plot.left - 8 && px < plot.right + 8);
-  const isDense = seen.filter(([pair]) => kinds[events.k[side ? pair.b : pair.a]] !== "ping").length * 5 > plot.right - plot.left;
-  const rows = [-99, -99];
-  let last = -9;
-  for (const [pair, px] of seen) {
-    const k = side ? pair.b : pair.a, type = kinds[events.k[k]], isAlone = pair.kind.startsWith("only");
-    if (type === "ping" || isDense) {
-      if (isDense && !pair.counts && px - last < 1) continue;
-      last = px;
-      g.globalAlpha = pair.counts ? 1 : 0.55;
-      g.fillStyle = pair.counts ? c.warning : c.content;
-      const length = type === "ping" ? 9 : h - 4, top = side ? edge : edge - length;
-      if (isAlone && pair.counts) {
-        g.strokeStyle = c.warning;
-        g.lineWidth = 1.2;
-        g.strokeRect(px - 1.8, top + 0.5, 3.6, length - 1);
-      } else g.fillRect(px - 0.7, top, pair.counts ? 2 : 1.4, length);
-      g.globalAlpha = 1;
-      continue;
-    }
+  const pings = seen.filter(({ type }) => type === "ping");
+  drawTicks(g, pings, side ? y : y + h - 9, 9, colours);
+  const ends = [-Infinity, -Infinity, -Infinity], placed = others.map((each) => {
     // What happens at one time is stacked away from the middle.
-    const free = rows.findIndex((taken) => px - taken >= 11), row = free < 0 ? 1 : free;
-    rows[row] = px;
-    const cy = side ? y + 7 + row * 13 : y + h - 7 - row * 13;
-    drawEventMark(g, plot, type, px, cy);
-    if (pair.counts) {
-      g.strokeStyle = c.warning;
-      g.lineWidth = 1.6;
-      if (isAlone) g.setLineDash([2.5, 2]);
-      g.beginPath();
-      g.arc(px, cy, 8, 0, 7);
-      g.stroke();
-      g.setLineDash([]);
-    }
+    const free = ends.findIndex((end) => each.x - end >= APART), row = free < 0 ? ends.length - 1 : free;
+    ends[row] = each.x;
+    return { ...each, row, y: side ? y + 8 + row * 13.5 : y + h - 8 - row * 13.5 };
+  });
+  const hasRoom = placed.length * PER_NAME < axis.right - axis.left;
+  placed.forEach(({ pair, k, x, y: at, type, row }, position) => {
+    drawMark(g, colours, type, x, at);
+    if (events.s[k] >= 300 || !events.s[k]) drawRing(g, colours, x, at, 6.4);
+    if (pair.counts) ringOf(g, pair, x, at, colours);
+    if (!hasRoom) return;
+    const next = placed.find((other, later) => later > position && other.row === row), room = (next?.x ?? axis.right) - x - 20;
+    if (room > 40) write(g, scene, `${type} ${events.x[k]}`.trim(), x + 12, at, "dim", { size: 11, max: room });
+  });
+}
+
+function ringOf(g, { kind }, x, y, colours) {
+  g.strokeStyle = colours.warning;
+  g.lineWidth = 1.6;
+  g.setLineDash(kind.startsWith("only") ? [2.5, 2] : []);
+  g.beginPath();
+  g.arc(x, y, 8, 0, 7);
+  g.stroke();
+  g.setLineDash([]);
+}
+
+function drawTicks(g, seen, top, height, colours) {
+  let last = -9;
+  g.fillStyle = colours.content;
+  g.globalAlpha = 0.55;
+  for (const { pair, x } of seen) {
+    if (pair.counts || x - last < 1) continue;
+    last = x;
+    g.fillRect(x - 0.7, top, 1.4, height);
+  }
+  g.globalAlpha = 1;
+  for (const { pair, x } of seen) {
+    if (!pair.counts) continue;
+    g.fillStyle = g.strokeStyle = colours.warning;
+    g.lineWidth = 1.2;
+    if (pair.kind.startsWith("only")) g.strokeRect(x - 1.8, top + 0.5, 3.6, height - 1);
+    else g.fillRect(x - 1.1, top, 2.2, height);
   }
 }
 
-function drawHairlines(g, plot, { y, h }) {
-  const c = plot.colours, end = y + h, isMany = plot.pairs.length > (plot.right - plot.left) / 1.5;
-  const quiet = plot.pairs.filter((pair) => !pair.counts && pair.a != null && pair.b != null);
-  g.strokeStyle = c.faint;
+function drawHairlines(g, { y, h }, scene) {
+  const { axis, colours, pairs } = scene, end = y + h;
+  g.strokeStyle = colours.faint;
   g.lineWidth = 0.8;
   g.globalAlpha = 0.6;
   g.beginPath();
   let last = -9;
-  for (const pair of quiet) {
-    const from = plot.x(plot.t(0, pair.a)), to = plot.x(plot.t(1, pair.b));
-    if (Math.max(from, to) < plot.left - 8 || Math.min(from, to) > plot.right + 8 || (isMany && from - last < 1.5 && from >= last)) continue;
+  for (const { ends: [a, b], counts } of pairs) {
+    if (counts || a === undefined || b === undefined) continue;
+    const from = xOf(scene, 0, a), to = xOf(scene, 1, b);
+    if (Math.max(from, to) < axis.left - 8 || Math.min(from, to) > axis.right + 8 || Math.abs(from - last) < 1.5) continue;
     last = from;
     g.moveTo(from, y);
     g.lineTo(to, end);
   }
   g.stroke();
   g.globalAlpha = 1;
-  for (const pair of plot.pairs) {
-    if (!pair.counts) continue;
-    const ends = [pair.a == null ? null : plot.x(plot.t(0, pair.a)), pair.b == null ? null : plot.x(plot.t(1, pair.b))];
-    g.strokeStyle = c.warning;
-    g.lineWidth = 1.8;
-    g.beginPath();
-    if (ends[0] != null && ends[1] != null) {
-      g.moveTo(ends[0], y);
-      g.lineTo(ends[1], end);
-      g.stroke();
-      continue;
-    }
-    // Only in one: the line ends in the middle, at nothing.
-    const px = ends[0] ?? ends[1], from = ends[0] == null ? end : y, to = ends[0] == null ? end - h / 2 + 3 : y + h / 2 - 3;
-    g.moveTo(px, from);
-    g.lineTo(px, to);
-    g.stroke();
-    g.beginPath();
-    g.arc(px, ends[0] == null ? to - 3 : to + 3, 3, 0, 7);
-    g.stroke();
+  for (const { ends: [a, b], counts } of pairs) {
+    if (!counts) continue;
+    if (a !== undefined && b !== undefined) stroke(g, colours.warning, 1.8, xOf(scene, 0, a), y, xOf(scene, 1, b), end);
+    else if (a !== undefined) drawLoose(g, colours, xOf(scene, 0, a), y, y + h / 2);
+    else drawLoose(g, colours, xOf(scene, 1, b), end, end - h / 2);
   }
 }
 
-function drawPlayheads(g, plot, lane) {
-  const { y, h } = lane, c = plot.colours, points = [0, 1].map((side) => plot.sides[side].curve.map((k) => [plot.t(side, k), plot.sides[side].events.p[k]]));
-  const inside = points.flat().filter(([t]) => t >= plot.view.a && t <= plot.view.b).map(([, p]) => p), all = inside.length > 1 ? inside : points.flat().map(([, p]) => p);
-  if (!all.length) return;
-  const low = all.reduce((one, other) => Math.min(one, other)), high = Math.max(all.reduce((one, other) => Math.max(one, other)), low + 1);
-  const height = (p) => y + h - 5 - ((p - low) / (high - low)) * (h - 12);
-  const step = TICKS_S.find((s) => (s / (high - low)) * (h - 12) >= 26) ?? 21600;
-  g.lineWidth = 1;
-  for (let p = Math.ceil(low / step) * step; p <= high; p += step) {
-    const py = Math.round(height(p)) + 0.5;
-    g.strokeStyle = c.grid;
-    g.beginPath();
-    g.moveTo(plot.left, py);
-    g.lineTo(plot.right, py);
-    g.stroke();
-    lane.scale.push([py, clock(p)]);
-  }
-  for (const side of [0, 1]) {
-    g.strokeStyle = side ? c.ink : c.content;
-    g.lineWidth = side ? 1.5 : 2.6;
-    g.setLineDash(side ? [5, 4] : []);
-    g.beginPath();
-    points[side].forEach(([t, p], k) => (k ? g.lineTo(plot.x(t), height(p)) : g.moveTo(plot.x(t), height(p))));
-    g.stroke();
-  }
-  // The legend stands where the lines are not: the playhead rises.
-  const names = plot.sides.map(({ label }) => label);
-  let px = plot.left + 10;
-  for (const side of [0, 1]) {
-    g.strokeStyle = side ? c.ink : c.content;
-    g.lineWidth = side ? 1.5 : 2.6;
-    g.setLineDash(side ? [5, 4] : []);
-    g.beginPath();
-    g.moveTo(px, y + 8);
-    g.lineTo(px + 24, y + 8);
-    g.stroke();
-    writeOn(g, plot, names[side], px + 30, y + 8, { colour: c.dim, size: 11 });
-    px += 44 + g.measureText(names[side]).width;
-  }
-  g.setLineDash([]);
-}
-
-function drawPicked(g, plot) {
-  const pair = plot.pairs[plot.picked];
-  if (!pair) return;
-  const middle = plot.lanes.find(({ name }) => name === "Pairs"), ends = [pair.a == null ? null : plot.x(plot.t(0, pair.a)), pair.b == null ? null : plot.x(plot.t(1, pair.b))];
-  g.strokeStyle = plot.colours.ink;
-  g.lineWidth = 1;
+// Only in one: the line ends in the middle, at nothing.
+function drawLoose(g, colours, x, from, middle) {
+  const short = middle + (from < middle ? -3 : 3);
+  stroke(g, colours.warning, 1.8, x, from, x, short);
   g.beginPath();
-  if (ends[0] != null) {
-    g.moveTo(ends[0], AXIS);
-    g.lineTo(ends[0], middle.y);
-  }
-  if (ends[0] != null && ends[1] != null) {
-    g.moveTo(ends[0], middle.y);
-    g.lineTo(ends[1], middle.y + middle.h);
-  }
-  if (ends[1] != null) {
-    g.moveTo(ends[1], middle.y + middle.h);
-    g.lineTo(ends[1], plot.height);
-  }
+  g.arc(x, middle, 3, 0, 7);
   g.stroke();
 }
 
-function drawEventMark(g, plot, type, px, y) {
-  g.fillStyle = plot.colours.ink;
-  g.beginPath();
-  g.arc(px, y, 3.5, 0, 7);
-  g.fill();
+function drawPlayheads(g, { y, h, scale }, scene) {
+  const { axes, axis, colours, sides } = scene;
+  const seen = sides.map(({ curve, page: { events } }, side) => curve.map((k) => [events.t[k], events.p[k]])
+    .filter(([t], k, all) => (all[k + 1]?.[0] ?? t) >= axes[side].view.a && (all[k - 1]?.[0] ?? t) <= axes[side].view.b));
+  let low = Infinity, high = -Infinity;
+  for (const [, p] of seen.flat()) {
+    low = Math.min(low, p);
+    high = Math.max(high, p);
+  }
+  if (low > high) return;
+  high = Math.max(high, low + 1);
+  const heightOf = (p) => y + h - 5 - ((p - low) / (high - low)) * (h - 12);
+  for (const [p, label] of ticks(low, high, stepFor((h - 12) / (high - low), 26))) {
+    const at = Math.round(heightOf(p)) + 0.5;
+    stroke(g, colours.grid, 1, axis.left, at, axis.right, at);
+    scale.push([at, label]);
+  }
+  let legend = axis.left + 10;
+  seen.forEach((points, side) => {
+    penOf(g, side, colours);
+    g.beginPath();
+    points.forEach(([t, p], k) => (k ? g.lineTo(axes[side].x(t), heightOf(p)) : g.moveTo(axes[side].x(t), heightOf(p))));
+    g.stroke();
+    // The legend stands where the lines are not: a playhead rises.
+    g.beginPath();
+    g.moveTo(legend, y + 8);
+    g.lineTo(legend + 24, y + 8);
+    g.stroke();
+    g.setLineDash([]);
+    write(g, scene, sides[side].label, legend + 30, y + 8, "dim", { size: 11 });
+    legend += 46 + measured(g, scene, sides[side].label, 11);
+  });
+}
+
+function penOf(g, side, colours) {
+  g.strokeStyle = side ? colours.ink : colours.content;
+  g.lineWidth = side ? 1.5 : 2.6;
+  g.setLineDash(side ? DASH : []);
+}
+
+function drawPicked(g, scene) {
+  const { colours, height, lanes, pairs, picked } = scene;
+  if (!pairs[picked]) return;
+  const [a, b] = pairs[picked].ends.map((k, side) => k !== undefined && xOf(scene, side, k)), middle = lanes.find(({ name }) => name === "Pairs");
+  if (a !== false) stroke(g, colours.ink, 1, a, TOP, a, middle.y);
+  if (a !== false && b !== false) stroke(g, colours.ink, 1, a, middle.y, b, middle.y + middle.h);
+  if (b !== false) stroke(g, colours.ink, 1, b, middle.y + middle.h, b, height);
+}
+
+/** Draw what follows the pointer, and the numbers of the chosen pair at its time. */
+export function drawPointer(g, scene, hover, chosen) {
+  const { axis, colours, height, width } = scene;
+  g.clearRect(0, 0, width, height);
+  if (hover !== null) {
+    stroke(g, colours.faint, 1, hover, TOP, hover, height, [3, 3]);
+    chip(g, scene, hover, clock(axis.time(hover), axis.view.b - axis.view.a < 60 ? 2 : 0), "dim");
+  }
+  if (!chosen) return;
+  const [time, text] = chosen, x = axis.x(time);
+  if (x >= axis.left && x <= axis.right) chip(g, scene, x, text, "ink");
 }

@@ -1,249 +1,214 @@
 // Two sessions on one time axis: the lanes of the first grow up from the middle, those of the second down, and hairlines
 // join the events that belong together.
+import { Axis } from "./axis.js";
+import { placeCard } from "./card.js";
 import { colours } from "./colours.js";
-import { drawMirrored, layoutOf } from "./mirrored_drawing.js";
-import { clock, cut, esc, visible } from "./words.js";
+import { onColours } from "./family.js";
+import { drawMirrored, drawPointer, lanesOf } from "./mirrored_drawing.js";
+import { steerLanes } from "./steering.js";
+import { clock, cut, esc } from "./words.js";
 
-const NARROW = 560;
-const NEAR_PX = 8;
-const SHORTEST_S = 0.05;
+const NARROW = 560, NEAR_PX = 8, MOST = 5, MOST_UNLIKE = 4, SHORT = 40;
 
-/**
- * Put the lanes of a comparison into an element.
- *
- * `onPick(row)` is called when a pair is chosen. Returns `pick(row, isShown)`, `align(shift)`, `zoom(factor)`, `fit()`,
- * `repaint()` and `destroy()`.
- */
-export function mirroredLanes(box, value, { onPick }) {
-  const sides = value.sides.map(sideOfLanes);
-  const pairs = value.rows.map(([a, b, kind, counts], row) => ({ row, a: sides[0].at.get(a), b: sides[1].at.get(b), kind, counts }));
-  const name = `Timeline of both sessions. ${value.verdict.headline} The table below has the same events.`;
-  box.classList.add("mirror");
-  box.innerHTML = `<canvas tabindex="0" role="application" aria-label="${esc(name)}"></canvas><canvas class="over" aria-hidden="true"></canvas><div class="card" hidden></div>`;
-  const [canvas, over, card] = box.children;
-  const plot = { sides, pairs, value, shift: 0, picked: -1, view: { a: 0, b: 1 }, width: 0, left: 0, right: 0, lanes: [], height: 0, colours: colours() };
-  plot.x = (t) => plot.left + ((t - plot.view.a) / (plot.view.b - plot.view.a)) * (plot.right - plot.left);
-  plot.timeAt = (px) => plot.view.a + ((px - plot.left) / (plot.right - plot.left)) * (plot.view.b - plot.view.a);
-  /** Where the event of a side is on the axis. */
-  plot.t = (side, k) => sides[side].events.t[k] + (side ? plot.shift : 0);
-  let due = 0, hover = null, drag = null;
+/** What is drawn of two sessions, and what moves it. `choose(row)` is called for a pair that the user chose. */
+export class MirroredLanes {
+  #choose;
+  #due = 0;
+  #hover = null;
+  #scene;
+  #undo;
 
-  function whole() {
-    const begin = Math.min(0, plot.shift), end = Math.max(sides[0].end, sides[1].end + plot.shift, begin + 1), margin = (end - begin) * 0.008;
-    return { a: begin - margin, b: end + margin };
+  constructor(root, value, { choose }) {
+    root.classList.add("mirror");
+    root.innerHTML =
+      '<div class="plotbox" tabindex="0" role="application" aria-roledescription="timeline"><canvas></canvas>' +
+      '<canvas class="over" aria-hidden="true"></canvas></div><div class="card" role="tooltip" hidden></div>';
+    const [box, card] = root.children, [canvas, over] = box.children;
+    box.setAttribute("aria-label", `Timeline of both sessions; the table below holds the same. ${value.verdict.headline}`);
+    this.#choose = choose;
+    this.box = box;
+    this.card = card;
+    this.canvases = [canvas, over];
+    this.value = value;
+    const sides = value.sides.map(sideOf);
+    const pairs = value.rows.map(([a, b, kind, counts], row) => ({ row, ends: [sides[0].at.get(a), sides[1].at.get(b)], kind, counts }));
+    this.#scene = { axis: new Axis(), axes: [new Axis(), new Axis()], colours: colours(), height: 0, lanes: [], pairs, picked: -1, shift: 0, sides, width: 0 };
+    this.#reach();
+    steerLanes(box, this.#scene.axis, { moved: () => this.redraw(), hovered: (event) => this.#tell(event), clicked: (event) => this.#click(event) });
+    box.addEventListener("keydown", (event) => this.#press(event));
+    const resized = new ResizeObserver(() => this.#resize());
+    resized.observe(box);
+    this.#undo = [() => resized.disconnect(), onColours(() => this.repaint())];
+    this.#resize();
   }
 
-  function size() {
-    plot.width = box.clientWidth;
-    plot.left = plot.width < NARROW ? 74 : 138;
-    plot.right = plot.width - (plot.width < NARROW ? 38 : 58);
-    [plot.lanes, plot.height] = layoutOf(plot);
-    const scale = devicePixelRatio || 1;
-    for (const each of [canvas, over]) {
-      each.width = Math.round(plot.width * scale);
-      each.height = Math.round(plot.height * scale);
-      each.style.width = `${plot.width}px`;
-      each.style.height = `${plot.height}px`;
-      each.getContext("2d").setTransform(scale, 0, 0, scale, 0, 0);
+  /** Lay the second session so many seconds later. */
+  align(shift) {
+    this.#scene.shift = shift;
+    this.#reach();
+    this.fit();
+  }
+
+  /** Mark a pair, -1 for none; with `isShown` bring it into view. */
+  pick(row, isShown) {
+    const { axis, pairs } = this.#scene;
+    this.#scene.picked = row;
+    if (isShown && pairs[row]) {
+      const time = this.#timeOf(pairs[row]), { a, b } = axis.view;
+      if (time < a || time > b) axis.show(time - (b - a) / 2, time + (b - a) / 2);
     }
-    redraw();
+    this.redraw();
   }
 
-  function redraw() {
-    due ||= requestAnimationFrame(() => {
-      due = 0;
-      drawMirrored(canvas.getContext("2d"), plot);
-      drawOver();
+  zoom(factor) {
+    const { axis, pairs, picked } = this.#scene;
+    axis.zoom(factor, pairs[picked] && this.#timeOf(pairs[picked]));
+    this.redraw();
+  }
+
+  fit() {
+    const { axis } = this.#scene;
+    axis.show(axis.full.a, axis.full.b);
+    this.redraw();
+  }
+
+  /** Draw with the colours as they are now, at once: paper does not wait for a frame. */
+  repaint() {
+    this.#scene.colours = colours();
+    this.#resize();
+  }
+
+  redraw() {
+    this.#due ||= requestAnimationFrame(() => this.#draw());
+  }
+
+  destroy() {
+    cancelAnimationFrame(this.#due);
+    for (const undo of this.#undo) undo();
+  }
+
+  #reach() {
+    const { axis, shift, sides: [one, other] } = this.#scene;
+    axis.extend(Math.min(0, shift), Math.max(one.page.end_s, other.page.end_s + shift, 1));
+  }
+
+  #resize() {
+    const scene = this.#scene, width = this.box.clientWidth, isNarrow = width < NARROW, scale = devicePixelRatio || 1;
+    scene.width = width;
+    scene.axis.left = isNarrow ? 74 : 138;
+    scene.axis.right = Math.max(scene.axis.left + 10, width - (isNarrow ? 38 : 58));
+    [scene.lanes, scene.height] = lanesOf(scene);
+    for (const canvas of this.canvases) {
+      canvas.width = Math.round(width * scale);
+      canvas.height = Math.round(scene.height * scale);
+      canvas.style.width = `${width}px`;
+      canvas.style.height = `${scene.height}px`;
+      canvas.getContext("2d").setTransform(scale, 0, 0, scale, 0, 0);
+    }
+    this.#draw();
+  }
+
+  #draw() {
+    cancelAnimationFrame(this.#due);
+    this.#due = 0;
+    const { axis, axes, shift } = this.#scene;
+    // Each session is drawn in its own time.
+    axes.forEach((own, side) => {
+      const by = side ? shift : 0;
+      Object.assign(own, { left: axis.left, right: axis.right, full: axis.full, view: { a: axis.view.a - by, b: axis.view.b - by } });
     });
+    drawMirrored(this.canvases[0].getContext("2d"), this.#scene);
+    this.#drawOver();
   }
 
-  function drawOver() {
-    const g = over.getContext("2d"), c = plot.colours;
-    g.clearRect(0, 0, plot.width, plot.height);
-    if (hover != null) {
-      g.strokeStyle = c.faint;
-      g.lineWidth = 1;
-      g.setLineDash([3, 3]);
-      g.beginPath();
-      g.moveTo(hover, 18);
-      g.lineTo(hover, plot.height);
-      g.stroke();
-      g.setLineDash([]);
-      chipAt(g, hover, clock(plot.timeAt(hover), plot.view.b - plot.view.a < 60 ? 2 : 0), c.dim);
-    }
-    const pair = pairs[plot.picked];
-    if (pair) chipAt(g, plot.x(timeOf(pair)), numbersOf(pair), c.ink);
+  #drawOver() {
+    const { pairs, picked } = this.#scene, pair = pairs[picked];
+    drawPointer(this.canvases[1].getContext("2d"), this.#scene, this.#hover, pair && [this.#timeOf(pair), this.#numbers(pair)]);
   }
 
-  function chipAt(g, px, text, back) {
-    if (px < plot.left - 8 || px > plot.right + 8) return;
-    g.font = `600 11px ${plot.colours.font}`;
-    const width = g.measureText(text).width + 10, from = Math.min(Math.max(px - width / 2, plot.left - 6), plot.width - width);
-    g.fillStyle = back;
-    g.beginPath();
-    g.roundRect(from, 0, width, 16, 3);
-    g.fill();
-    g.fillStyle = plot.colours.bg;
-    g.textAlign = "center";
-    g.textBaseline = "middle";
-    g.fillText(text, from + width / 2, 8.5);
+  #timeOf({ ends: [a, b] }) {
+    const { shift, sides } = this.#scene;
+    return a === undefined ? sides[1].page.events.t[b] + shift : sides[0].page.events.t[a];
   }
 
-  const timeOf = (pair) => (pair.a == null ? plot.t(1, pair.b) : plot.t(0, pair.a));
-  const numbersOf = ({ a, b }) => [a, b].map((k, side) => (k == null ? "–" : `#${sides[side].events.n[k]}`)).join(" · ");
-
-  function show(a, b) {
-    const all = whole(), width = Math.min(Math.max(b - a, SHORTEST_S), all.b - all.a);
-    plot.view.a = Math.max(all.a, Math.min(a, all.b - width));
-    plot.view.b = plot.view.a + width;
-    redraw();
+  #numbers({ ends }) {
+    return ends.map((k, side) => (k === undefined ? "–" : `#${this.#scene.sides[side].page.events.n[k]}`)).join(" · ");
   }
 
-  const zoomAt = (factor, t) => show(t - (t - plot.view.a) * factor, t + (plot.view.b - t) * factor);
-  const moveBy = (share) => show(plot.view.a + (plot.view.b - plot.view.a) * share, plot.view.b + (plot.view.b - plot.view.a) * share);
-
-  /** The pairs near a point, the nearest first: of the side that it is in, or of both. */
-  function near(px, py) {
-    const lane = plot.lanes.find(({ y, h }) => py >= y - 3 && py < y + h + 4);
+  /** The pairs near a place, the nearest first: those of the session whose lane it is, or of both. */
+  #near(x, y) {
+    const { axes, lanes, pairs, sides } = this.#scene, lane = lanes.find((each) => y >= each.y - 3 && y < each.y + each.h + 4);
     if (!lane) return [];
-    const reach = (pair) => {
-      const places = [0, 1].filter((side) => lane.side == null || lane.side === side).map((side) => (side ? pair.b : pair.a) == null ? Infinity : Math.abs(plot.x(plot.t(side, side ? pair.b : pair.a)) - px));
-      return Math.min(...places);
-    };
-    return pairs.map((pair) => [reach(pair), pair]).filter(([far]) => far <= NEAR_PX).sort((one, other) => one[0] - other[0] || other[1].counts - one[1].counts).map(([, pair]) => pair);
+    const far = ({ ends }) => Math.min(...ends.map((k, side) =>
+      k === undefined || (lane.side ?? side) !== side ? Infinity : Math.abs(axes[side].x(sides[side].page.events.t[k]) - x)));
+    return pairs.map((pair) => [far(pair), pair]).filter(([away]) => away <= NEAR_PX)
+      .sort(([one, a], [other, b]) => one - other || b.counts - a.counts).map(([, pair]) => pair);
   }
 
-  function tell(event) {
-    const { offsetX: px, offsetY: py } = event;
-    hover = px >= plot.left && px <= plot.right ? px : null;
-    const found = hover == null ? [] : near(px, py);
-    card.hidden = !found.length;
-    if (found.length) {
-      card.innerHTML = found.slice(0, 5).map(cardLine).join("") + (found.length > 5 ? `<p class="dim">and ${found.length - 5} more here</p>` : "");
-      card.style.left = `${Math.min(px + 14, Math.max(0, plot.width - card.offsetWidth - 4))}px`;
-      card.style.top = `${py + 18}px`;
-    }
-    canvas.style.cursor = found.length ? "pointer" : drag ? "grabbing" : "default";
-    drawOver();
+  #at(event) {
+    const { left, top } = this.box.getBoundingClientRect();
+    return [event.clientX - left, event.clientY - top];
   }
 
-  function cardLine(pair) {
-    const [, , kind, counts, unlike] = value.rows[pair.row];
-    const lines = [0, 1].map((side) => {
-      const k = side ? pair.b : pair.a, { label, events, kinds } = sides[side];
-      return k == null ? "" : `<p><span class="label">${esc(label)}</span> <span class="dim">#${events.n[k]}</span> <b>${esc(kinds[events.k[k]])}</b> ${esc(cut(events.x[k], 40))} <span class="dim">${clock(events.t[k], 2)}${events.p[k] == null ? "" : ` · playhead ${clock(events.p[k], 1)}`}</span></p>`;
+  #tell(event) {
+    const [x, y] = event ? this.#at(event) : [-1, -1], { axis } = this.#scene;
+    this.#hover = x >= axis.left && x <= axis.right ? x : null;
+    const found = this.#hover === null ? [] : this.#near(x, y);
+    this.box.classList.toggle("over-event", found.length > 0);
+    placeCard(this.card, found.slice(0, MOST).map((pair) => this.#cardOf(pair)).join("") + (found.length > MOST ? `<div class="dim">and ${found.length - MOST} more here – zoom in</div>` : ""), event);
+    this.#drawOver();
+  }
+
+  #cardOf({ row, ends, kind, counts }) {
+    const { sides } = this.#scene, unlike = this.value.rows[row][4];
+    const lines = ends.map((k, side) => {
+      if (k === undefined) return "";
+      const { label, page: { events, kinds } } = sides[side], playhead = events.p[k];
+      return `<div><span class="label">${esc(label)}</span> <span class="dim">#${events.n[k]}</span> <b>${esc(cut(kinds[events.k[k]], SHORT))}</b> ` +
+        `<bdi>${esc(cut(events.x[k], SHORT))}</bdi> <span class="dim">${clock(events.t[k], 2)}${playhead == null ? "" : ` · playhead ${clock(playhead, 1)}`}</span></div>`;
     });
-    const differs = unlike.slice(0, 4).map(([where, a, b]) => `<p class="odd"><code>${esc(where)}</code> ${a == null && b == null ? "" : `${esc(cut(a ?? "nothing", 40))} → ${esc(cut(b ?? "nothing", 40))}`}</p>`);
-    const alone = kind.startsWith("only") ? `<p class="${counts ? "odd" : "dim"}">only in ${esc(sides[kind === "only-a" ? 0 : 1].label)}</p>` : "";
-    return `<div>${lines.join("")}${alone}${differs.join("")}</div>`;
+    const alone = kind.startsWith("only") ? `<div class="${counts ? "odd" : "dim"}">only in ${esc(sides[kind === "only-a" ? 0 : 1].label)}</div>` : "";
+    const places = unlike.slice(0, MOST_UNLIKE).map(([where, a, b, message]) =>
+      `<div class="odd">${a == null && b == null ? esc(cut(message, 200)) : `<code>${esc(cut(where, 60))}</code> ${esc(cut(a ?? "nothing", SHORT))} → ${esc(cut(b ?? "nothing", SHORT))}`}</div>`);
+    return `<div class="pair">${lines.join("")}${alone}${places.join("")}</div>`;
   }
 
-  const handlers = {
-    pointermove(event) {
-      if (drag) {
-        const perPx = (plot.view.b - plot.view.a) / (plot.right - plot.left), by = (drag.from - event.offsetX) * perPx;
-        drag.moved ||= Math.abs(drag.from - event.offsetX) > 3;
-        if (drag.moved) show(drag.a + by, drag.b + by);
-      }
-      tell(event);
-    },
-    pointerdown(event) {
-      if (event.button) return;
-      canvas.setPointerCapture(event.pointerId);
-      drag = { from: event.offsetX, a: plot.view.a, b: plot.view.b, moved: false };
-    },
-    pointerup(event) {
-      const wasMoved = drag?.moved;
-      drag = null;
-      const [first] = wasMoved ? [] : near(event.offsetX, event.offsetY);
-      if (first) onPick(first.row);
-    },
-    pointerleave() {
-      hover = null;
-      card.hidden = true;
-      drawOver();
-    },
-    pointercancel: () => (drag = null),
-    dblclick: (event) => zoomAt(0.4, plot.timeAt(event.offsetX)),
-    wheel(event) {
-      const isZoom = event.ctrlKey || (document.activeElement === canvas && !event.shiftKey && Math.abs(event.deltaX) <= Math.abs(event.deltaY));
-      if (!isZoom && !event.shiftKey && Math.abs(event.deltaX) <= Math.abs(event.deltaY)) return; // the page scrolls
-      event.preventDefault();
-      if (isZoom) zoomAt(Math.exp(Math.max(-60, Math.min(60, event.deltaY)) * 0.008), plot.timeAt(event.offsetX));
-      else moveBy((event.deltaX || event.deltaY) / (plot.right - plot.left));
-    },
-    keydown(event) {
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
-      const acts = {
-        ArrowRight: () => (event.shiftKey ? moveBy(0.2) : stepTo(1)),
-        ArrowLeft: () => (event.shiftKey ? moveBy(-0.2) : stepTo(-1)),
-        "+": () => zoomAt(0.6, centre()),
-        "-": () => zoomAt(1 / 0.6, centre()),
-        0: () => fit(),
-      };
-      if (!acts[event.key]) return;
-      event.preventDefault();
-      acts[event.key]();
-    },
-  };
-  for (const [name_, handler] of Object.entries(handlers)) canvas.addEventListener(name_, handler, { passive: name_ !== "wheel" && name_ !== "keydown" });
-
-  const centre = () => (pairs[plot.picked] ? timeOf(pairs[plot.picked]) : (plot.view.a + plot.view.b) / 2);
-
-  function stepTo(by) {
-    const row = plot.picked + by;
-    if (plot.picked < 0) onPick(by > 0 ? 0 : pairs.length - 1);
-    else if (row >= 0 && row < pairs.length) onPick(row);
-    bring();
+  #click(event) {
+    const [pair] = this.#near(...this.#at(event));
+    if (pair) this.#choose(pair.row);
   }
 
-  /** Move the view so that the chosen pair is in it. */
-  function bring() {
-    const pair = pairs[plot.picked];
-    if (!pair) return;
-    const t = timeOf(pair), { a, b } = plot.view;
-    if (t < a || t > b) show(t - (b - a) / 2, t + (b - a) / 2);
+  #press(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { axis, pairs, picked } = this.#scene;
+    const step = (by) => {
+      const row = picked < 0 && by < 0 ? pairs.length - 1 : picked + by;
+      if (!pairs[row]) return;
+      this.#choose(row);
+      this.pick(row, true);
+    };
+    const move = (part) => {
+      axis.move(part);
+      this.redraw();
+    };
+    const acts = {
+      ArrowRight: () => (event.shiftKey ? move(0.2) : step(1)),
+      ArrowLeft: () => (event.shiftKey ? move(-0.2) : step(-1)),
+      "+": () => this.zoom(0.6),
+      "=": () => this.zoom(0.6),
+      "-": () => this.zoom(1 / 0.6),
+      0: () => this.fit(),
+    };
+    if (!Object.hasOwn(acts, event.key)) return;
+    event.preventDefault();
+    acts[event.key]();
   }
-
-  function fit() {
-    const { a, b } = whole();
-    show(a, b);
-  }
-
-  const resizing = new ResizeObserver(size);
-  resizing.observe(box);
-  Object.assign(plot.view, whole());
-  size();
-
-  return {
-    pick(row, isShown) {
-      plot.picked = row;
-      if (isShown) bring();
-      redraw();
-    },
-    align(shift) {
-      plot.shift = shift;
-      fit();
-    },
-    zoom: (factor) => zoomAt(factor, centre()),
-    fit,
-    repaint() {
-      plot.colours = colours();
-      redraw();
-    },
-    destroy() {
-      resizing.disconnect();
-      cancelAnimationFrame(due);
-    },
-  };
 }
 
-function sideOfLanes({ label, page }) {
-  const { events } = page;
-  const inOrder = events.n.map((_, k) => k).sort((one, other) => events.t[one] - events.t[other] || one - other);
-  const curve = inOrder.filter((k) => events.p[k] != null && events.r[k] >= 0 && !page.late.includes(events.n[k]) && !(page.live && page.kinds[events.k[k]] === "sessionStart"));
-  return {
-    label: visible(label), page, events, kinds: page.kinds, spans: page.spans, end: page.end_s, inOrder, curve,
-    at: new Map(events.n.map((n, k) => [n, k])),
-  };
+function sideOf({ label, page }) {
+  const { events, kinds, late, live } = page, lates = new Set(late);
+  const curve = events.n.map((_, k) => k)
+    .filter((k) => events.p[k] != null && events.r[k] >= 0 && !lates.has(events.n[k]) && !(live && kinds[events.k[k]] === "sessionStart"))
+    .sort((one, other) => events.t[one] - events.t[other] || one - other);
+  return { label, page, curve, at: new Map(events.n.map((n, k) => [n, k])) };
 }

@@ -8,9 +8,11 @@ import pytest
 
 from proxy_addon.core.expectations.tracking import compare_tracking
 from proxy_addon.core.fixtures.held import HeldSession, fold
+from proxy_addon.core.judging.policy import DEFAULT
+from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.replays.aligning import align, entries
 from proxy_addon.core.timelines.aligned import side_by_side
-from proxy_addon.core.timelines.pictures import picture_of_held
+from proxy_addon.core.timelines.reported import of_held
 from proxy_addon.reporting.pages.compare import ComparePage, Comparing, Side, compare_page, expectation_page
 from tests import builders
 
@@ -27,7 +29,7 @@ OTHER = fold(
 
 def compared(a: HeldSession, b: HeldSession) -> ComparePage:
     aligned = side_by_side(align(entries(a.exchanges), entries(b.exchanges)))
-    one, other = (Side(picture=picture_of_held(held, NOW)) for held in (a, b))
+    one, other = (Side(picture=of_held(held, as_of(NOW, DEFAULT), DEFAULT).picture()) for held in (a, b))
     return compare_page(Comparing.SESSIONS, one, other, aligned)
 
 
