@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.policy import Policy
-from proxy_addon.core.replays.aligning import Pair
-from proxy_addon.core.sessions import AsOf
 from proxy_addon.errors import SettingsError
 from proxy_addon.files import keys, whole
 
@@ -63,45 +61,29 @@ class Report:
     raw: bool
     personal: Personal
 
-    def of_sessions(self, a: Compared, b: Compared, pairs: list[Pair], *, answers: bool) -> None:
+    def of_sessions(self, a: Compared, b: Compared) -> None:
         """Write the comparison of two sessions.
 
         Raises:
             SettingsError: The page cannot be written.
         """
-        from proxy_addon.core.timelines.aligned import side_by_side  # noqa: PLC0415  # --help does without
-        from proxy_addon.core.timelines.hiding import hidden  # noqa: PLC0415
-        from proxy_addon.reporting.pages.compare import Comparing, Side, compare_page  # noqa: PLC0415
+        from proxy_addon.reporting.pages.compare import Side, sessions_page  # noqa: PLC0415  # --help does without
 
         tokens = self._tokens(a.held, b.held)
-        aligned = side_by_side(pairs, answers=answers)
         one, other = (Side(picture=each.picture(tokens), name=each.name) for each in (a, b))
-        made = aligned if tokens is None else hidden(aligned, tokens)
-        self._write(compare_page(Comparing.SESSIONS, one, other, made))
+        self._write(sessions_page(one, other, answers=a.held.has_answers and b.held.has_answers))
 
-    def of_replay(self, a: Compared, pairs: list[Pair], run: SessionRun, *, run_id: str, at: AsOf) -> None:
+    def of_replay(self, a: Compared, run: SessionRun, *, run_id: str) -> None:
         """Write the comparison of a session with its replay.
 
         Raises:
             SettingsError: The page cannot be written.
         """
-        from proxy_addon.core.findings import Judgement  # noqa: PLC0415  # as above
-        from proxy_addon.core.pseudonyms.sessions import masked  # noqa: PLC0415
-        from proxy_addon.core.timelines.aligned import beside_replay, sent_in  # noqa: PLC0415
-        from proxy_addon.core.timelines.hiding import hidden  # noqa: PLC0415
-        from proxy_addon.core.timelines.pictures import picture_of  # noqa: PLC0415
-        from proxy_addon.reporting.pages.compare import Comparing, Side, compare_page  # noqa: PLC0415
+        from proxy_addon.reporting.pages.compare import Side, replay_page  # noqa: PLC0415  # as above
 
         tokens = self._tokens(a.held)
-        session, exchanges = a.held.session, [*a.held.exchanges]
-        if tokens is not None:
-            session, exchanges = masked(session, exchanges, tokens)
-        sent, made_of = sent_in(session, exchanges, run)
-        aligned = beside_replay(pairs, run)
-        made = aligned if tokens is None else hidden(aligned, tokens)
         one = Side(picture=a.picture(tokens), name=a.name)
-        other = Side(picture=picture_of(sent, made_of, {}, Judgement(), at), name=f"run {run_id}")
-        self._write(compare_page(Comparing.REPLAY, one, other, made))
+        self._write(replay_page(one, run, name=f"run {run_id}", pseudonymise=tokens))
 
     def of_test(self, comparison: Comparison, *, expected: str, actual: str, now: datetime, policy: Policy) -> None:
         """Write the comparison of a session with an expectation.

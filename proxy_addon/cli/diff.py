@@ -150,7 +150,7 @@ def diff(
             answers = one.held.has_answers and other.held.has_answers
             pairs = align(entries(one.exchanges, answers=answers), entries(other.exchanges, answers=answers))
             if report is not None:
-                report.of_sessions(one.compared, other.compared, pairs, answers=answers)
+                report.of_sessions(one.compared, other.compared)
             beside = session_heading(other.session, other.session.state(at), other.name, local=local)
         else:
             assert db is not None
@@ -164,7 +164,7 @@ def diff(
                 )
             pairs = list(replayed(entries(one.exchanges), found))
             if report is not None:
-                report.of_replay(one.compared, pairs, found, run_id=run.id, at=at)
+                report.of_replay(one.compared, found, run_id=run.id)
             beside = printable(f"run {run.id} to {run.target}")
     counts = Counter(pair.kind for pair in pairs)
     with while_read():  # the exit code counts even if nobody reads the rest

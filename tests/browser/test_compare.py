@@ -12,10 +12,8 @@ from proxy_addon.core.expectations.tracking import compare_tracking
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
-from proxy_addon.core.replays.aligning import align, entries
-from proxy_addon.core.timelines.aligned import side_by_side
 from proxy_addon.core.timelines.reported import of_held
-from proxy_addon.reporting.pages.compare import ComparePage, Comparing, Side, compare_page, expectation_page, html
+from proxy_addon.reporting.pages.compare import ComparePage, Side, expectation_page, html, sessions_page
 from tests import builders
 from tests.browser.conftest import Open
 from tests.played import Cue, film, pinged, recorded
@@ -33,11 +31,9 @@ def written(tmp_path: Path, page: ComparePage) -> Path:
 
 
 def compared(a: HeldSession, b: HeldSession) -> ComparePage:
-    aligned = side_by_side(align(entries(a.exchanges), entries(b.exchanges)))
-    one, other = (
-        Side(picture=of_held(held, as_of(NOW, DEFAULT), DEFAULT).picture(), name=EVIL[:99]) for held in (a, b)
-    )
-    return compare_page(Comparing.SESSIONS, one, other, aligned)
+    at = as_of(NOW, DEFAULT)
+    one, other = (Side(picture=of_held(held, at, DEFAULT).picture(), name=EVIL[:99]) for held in (a, b))
+    return sessions_page(one, other)
 
 
 def current(page: Page) -> str:

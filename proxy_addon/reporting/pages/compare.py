@@ -9,14 +9,23 @@ from enum import StrEnum
 from typing import Any
 
 from proxy_addon.core.expectations.comparison import Comparison
+from proxy_addon.core.findings import Judgement
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
-from proxy_addon.core.replays.aligning import Kind
-from proxy_addon.core.timelines.aligned import Aligned, beside_expected, shift_by_playhead_s
+from proxy_addon.core.replays.aligning import Kind, align, entries, replayed
+from proxy_addon.core.replays.runs import SessionRun
+from proxy_addon.core.timelines.aligned import (
+    Aligned,
+    beside_expected,
+    beside_replay,
+    sent_in,
+    shift_by_playhead_s,
+    side_by_side,
+)
 from proxy_addon.core.timelines.hiding import hidden
-from proxy_addon.core.timelines.pictures import Picture
+from proxy_addon.core.timelines.pictures import Picture, picture_of
 from proxy_addon.core.timelines.reported import of_held
 from proxy_addon.core.timelines.spans import Place
 from proxy_addon.reporting.pages import rendering
@@ -124,6 +133,32 @@ def compare_page(kind: Comparing, a: Side, b: Side, aligned: Aligned) -> Compare
         shift_s=shift_by_playhead_s(aligned.matches, a.picture.marks, b.picture.marks),
         made_at=iso(b.picture.as_of.now),
     )
+
+
+def sessions_page(a: Side, b: Side, *, answers: bool = True) -> ComparePage:
+    """Return the page of two sessions, as ``diff`` compares them.
+
+    Args:
+        answers: Whether to compare statuses; leave it out if one of the two has no answers.
+    """
+    pairs = align(entries(a.picture.exchanges, answers=answers), entries(b.picture.exchanges, answers=answers))
+    return compare_page(Comparing.SESSIONS, a, b, side_by_side(pairs, answers=answers))
+
+
+def replay_page(a: Side, run: SessionRun, *, name: str, pseudonymise: Pseudonymiser | None = None) -> ComparePage:
+    """Return the page of a session and what a replay run sent for it.
+
+    Args:
+        name: Of the run.
+        pseudonymise: Replaces personal values in what the run told; those of the session are replaced in its picture.
+    """
+    picture = a.picture
+    session, sent = sent_in(picture.session, picture.exchanges, run)
+    aligned = beside_replay(replayed(entries(picture.exchanges), run), run)
+    if pseudonymise is not None:
+        aligned = hidden(aligned, pseudonymise)
+    other = Side(picture=picture_of(session, sent, {}, Judgement(), picture.as_of), name=name)
+    return compare_page(Comparing.REPLAY, a, other, aligned)
 
 
 def expectation_page(

@@ -10,10 +10,8 @@ from proxy_addon.core.expectations.tracking import compare_tracking
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
-from proxy_addon.core.replays.aligning import align, entries
-from proxy_addon.core.timelines.aligned import side_by_side
 from proxy_addon.core.timelines.reported import of_held
-from proxy_addon.reporting.pages.compare import ComparePage, Comparing, Side, compare_page, expectation_page
+from proxy_addon.reporting.pages.compare import ComparePage, Side, expectation_page, sessions_page
 from tests import builders
 
 NOW = builders.at(4000)
@@ -28,9 +26,9 @@ OTHER = fold(
 
 
 def compared(a: HeldSession, b: HeldSession) -> ComparePage:
-    aligned = side_by_side(align(entries(a.exchanges), entries(b.exchanges)))
-    one, other = (Side(picture=of_held(held, as_of(NOW, DEFAULT), DEFAULT).picture()) for held in (a, b))
-    return compare_page(Comparing.SESSIONS, one, other, aligned)
+    at = as_of(NOW, DEFAULT)
+    one, other = (Side(picture=of_held(held, at, DEFAULT).picture()) for held in (a, b))
+    return sessions_page(one, other)
 
 
 def test_two_sessions_that_are_the_same_are_so_said():
