@@ -52,7 +52,7 @@ def check_keys(open_page: Open, path: Path) -> None:
     seen = []
     for _ in range(3):
         page.keyboard.press("j")
-        name = page.locator(".sessions tr:focus-within .media bdi").inner_text()
+        name = page.locator(".sessions tr:focus-within .c-media bdi").inner_text()
         page.keyboard.press("Enter")
         page.wait_for_selector(".one .verdict h1")
         seen.append(name)
@@ -60,11 +60,11 @@ def check_keys(open_page: Open, path: Path) -> None:
         assert not page.locator(".report").is_visible()
         assert page.evaluate("location.hash").startswith("#")
         page.keyboard.press("Escape")
-        page.wait_for_selector(".report .sessions")
-        assert page.locator(".sessions tr:focus-within .media bdi").inner_text() == name, "back where one was"
+        page.wait_for_selector(".report .sessions table")
+        assert page.locator(".sessions tr:focus-within .c-media bdi").inner_text() == name, "back where one was"
     assert len(set(seen)) == 3
     page.keyboard.press("k")
-    assert page.locator(".sessions tr:focus-within .media bdi").inner_text() == seen[1]
+    assert page.locator(".sessions tr:focus-within .c-media bdi").inner_text() == seen[1]
 
     page.go_back()  # to the session that was left last
     page.wait_for_selector(".one .verdict h1")
@@ -72,7 +72,7 @@ def check_keys(open_page: Open, path: Path) -> None:
     page.reload()
     page.wait_for_selector(".one .verdict h1")
     page.keyboard.press("Escape")
-    page.wait_for_selector(".report .sessions")
+    page.wait_for_selector(".report .sessions table")
 
     page.keyboard.press("/")
     page.keyboard.type("film 7")

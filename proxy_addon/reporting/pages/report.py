@@ -15,14 +15,14 @@ from typing import Any
 from proxy_addon import __version__
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.jsonforms import iso
-from proxy_addon.core.sessions import AsOf, Session, SessionState
+from proxy_addon.core.sessions import Session
 from proxy_addon.core.timelines.pictures import Picture
 from proxy_addon.core.timelines.reported import Reported, worst
 from proxy_addon.core.timelines.spans import Span
 from proxy_addon.core.timelines.verdicts import Level
-from proxy_addon.reporting.documents import session_document
 from proxy_addon.reporting.pages import rendering
-from proxy_addon.reporting.pages.session import device_of, session_page, traffic
+from proxy_addon.reporting.pages.session import session_page, traffic
+from proxy_addon.reporting.pages.sessions import row_of
 from proxy_addon.reporting.words import counted
 
 FORM = 1
@@ -43,10 +43,9 @@ class ReportPage:
         total: How many sessions are listed.
         in_full: How many of them can be opened: all, or the worst.
         verdicts: How many sessions have each verdict: ``fail``, ``warn``, ``pass``.
-        rows: The sessions, newest first: each as in ``sessions --json``, with ``device``, ``lasted_s``, ``verdict``
-            (``level`` and ``headline``, which is None for those not in full), ``strip`` and ``part`` (the number of its
-            part in the file), both None for those not in full, and ``rules`` (those that found something). A strip has ``end_s``, ``playback`` (``a``, ``b``, ``k``) and
-            ``ticks`` (time, severity).
+        rows: The sessions, newest first, as of `pages.sessions.row_of`, and each with ``headline``, ``strip``, ``part`` (the
+            number of its part in the file) and ``rules`` (those that found something). Those that are not in full have
+            neither. A strip has ``end_s``, ``playback`` (``a``, ``b``, ``k``) and ``ticks`` (time, severity).
         rules: What was found in those in full: rule, severity, and in how many sessions, the most frequent first.
         version: Of sessiontape.
         made_at: When it was made.
@@ -119,7 +118,7 @@ class _Parts:
         yield "value", self._list().document()
 
     def _list(self) -> ReportPage:
-        verdicts = Counter(row["verdict"]["level"] for row in self._rows)
+        verdicts = Counter(row["verdict"] for row in self._rows)
         order = [severity.value for severity in Severity]
         return ReportPage(
             pseudonymised=self._pseudonymised,
@@ -160,31 +159,16 @@ class _Links:
         return self._beside[session.id]
 
 
-def _row(session: Session, as_of: AsOf) -> dict[str, Any]:
-    return {
-        **session_document(session, as_of),
-        "device": device_of(session.user_agent),
-        "lasted_s": round((session.last_event_at - session.started_at).total_seconds(), 3),
-    }
-
-
 def _listed(each: Reported) -> dict[str, Any]:
     """Return the row of a session that is not read: its verdict is that of its stored findings."""
-    session = each.told()
-    counts = session.finding_counts(each.as_of)
-    if counts.error or session.state(each.as_of) is SessionState.FAILED:
-        level = Level.FAIL
-    else:
-        level = Level.WARN if counts.warning or session.lost else Level.PASS
-    verdict = {"level": level.value, "headline": None}
-    return {**_row(session, each.as_of), "verdict": verdict, "strip": None, "part": None, "rules": []}
+    return {**row_of(each.told(), each.as_of), "headline": None, "strip": None, "part": None, "rules": []}
 
 
 def _drawn(picture: Picture, page: dict[str, Any], number: int) -> dict[str, Any]:
-    verdict = {name: page["verdict"][name] for name in ("level", "headline")}
     return {
-        **_row(picture.session, picture.as_of),
-        "verdict": verdict,
+        **row_of(picture.session, picture.as_of, picture.gaps),
+        "verdict": page["verdict"]["level"],
+        "headline": page["verdict"]["headline"],
         "strip": _strip(picture, page),
         "part": number,
         "rules": sorted({finding["rule"] for finding in page["findings"]}),

@@ -1,17 +1,20 @@
 // The sessions of a report as a list: searched, filtered, in two orders, and gone through by keys.
 import { onKey } from "./family.js";
-import { SEVERITIES, VERDICTS, icon } from "./icons.js";
+import { VERDICTS, icon } from "./icons.js";
 import { reportStrip } from "./report_strip.js";
-import { count, cut, esc, lasted, plural } from "./words.js";
+import { SESSION_COLUMNS, newRow } from "./session_rows.js";
+import { count, cut, esc, plural, visible } from "./words.js";
 
 const LISTED_AT_ONCE = 500;
+const LONGEST_HEADLINE = 400;
+const STRIP_COLUMN = 2;
 const VERDICT_LEVELS = ["fail", "warn", "pass"];
 const SEARCHED_IN = ["id", "session_id", "media_name", "media_id", "player_name", "app_version", "device", "user_agent", "recording", "state"];
 
 /**
  * Show the sessions of a report in an empty element.
  *
- * `hrefOf` returns the address of a session's page. Returns `show()`, which is called when the list is seen again, and
+ * `hrefOf(row)` returns the address of a session's page, or null if it has none. Returns `show()`, which is called when the list is seen again, and
  * `hide()`.
  */
 export function mountReportList(root, { rows, rules }, { hrefOf }) {
@@ -40,8 +43,8 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
     if (rule) redraw({ rule: rule === wanted.rule ? null : rule });
   });
   listing.addEventListener("click", (event) => {
-    if (event.target.closest(".more-rows")) redraw({ most: wanted.most + LISTED_AT_ONCE });
-    else if (!event.target.closest("a")) event.target.closest("tr")?.querySelector("a")?.click();
+    if (event.target.closest(".further button")) redraw({ most: wanted.most + LISTED_AT_ONCE });
+    else if (!event.target.closest("a") && getSelection().isCollapsed) event.target.closest("tr")?.querySelector("a")?.click();
   });
   listing.addEventListener("focusin", ({ target }) => {
     chosen = target.closest("tr")?.dataset.id ?? chosen;
@@ -49,7 +52,7 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
 
   function matching() {
     const passing = rows.filter((row) =>
-      (!wanted.level || row.verdict.level === wanted.level) && (!wanted.rule || row.rules.includes(wanted.rule)) &&
+      (!wanted.level || row.verdict === wanted.level) && (!wanted.rule || row.rules.includes(wanted.rule)) &&
       (!wanted.text || texts.get(row).includes(wanted.text)));
     return wanted.worst ? passing.sort(byBadness) : passing;
   }
@@ -63,10 +66,15 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
       `<button type="button" class="rule s-${esc(severity)}" data-rule="${esc(rule)}" aria-pressed="${rule === wanted.rule}" ` +
       `title="${esc(`${severity} in ${plural(number, "session")} of those in full`)}">${icon(severity)} ${esc(rule)} <b>${count(number)}</b></button>`).join("");
     status.textContent = passing.length === rows.length ? "" : `${count(passing.length)} of ${count(rows.length)}`;
-    listing.innerHTML = passing.length
-      ? `<table class="sessions"><thead>${REPORT_COLUMNS}</thead><tbody>${passing.slice(0, wanted.most).map((row) => reportRow(row, hrefOf)).join("")}</tbody></table>` +
-        (left > 0 ? `<button type="button" class="more-rows">Show ${count(Math.min(left, LISTED_AT_ONCE))} more of ${count(left)}</button>` : "")
-      : `<p class="none">${rows.length ? "No session matches." : "There are no sessions in this report."}</p>`;
+    if (!passing.length) {
+      listing.innerHTML = `<p class="none">${rows.length ? "No session matches." : "There are no sessions in this report."}</p>`;
+      return;
+    }
+    listing.replaceChildren(reportTable(passing.slice(0, wanted.most), hrefOf));
+    if (left > 0) {
+      listing.insertAdjacentHTML("beforeend",
+        `<p class="further"><button type="button">Show ${count(Math.min(left, LISTED_AT_ONCE))} more of ${count(left)}</button></p>`);
+    }
   }
 
   function press(button, is) {
@@ -103,33 +111,28 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
   };
 }
 
-const REPORT_COLUMNS = "<tr><th scope=col><span class=sr>Verdict</span></th><th scope=col>Media</th><th scope=col class=wide>Playback</th><th scope=col>Started</th>" +
-  "<th scope=col class=number>Lasted</th><th scope=col class=wide>Player</th><th scope=col class=wide>Device</th><th scope=col class=number>Events</th>" +
-  "<th scope=col>Found</th><th scope=col>State</th></tr>";
+const REPORT_COLUMNS = SESSION_COLUMNS.toSpliced(STRIP_COLUMN, 0, ["Playback", "c-strip"]);
 
-function reportRow(row, hrefOf) {
-  const [word, sign] = VERDICTS[row.verdict.level], name = cut(row.media_name || row.media_id || "Unnamed media", 46);
-  const media = row.part === null
-    ? `<bdi>${esc(name)}</bdi>`
-    : `<a href="${esc(hrefOf(row.id))}"><bdi>${esc(name)}</bdi></a>`;
-  const told = row.verdict.headline ?? "Not in this file in full: others are worse.";
-  return `<tr data-id="${esc(row.id)}"${row.part === null ? ' class="alone"' : ""} title="${esc(cut(told, 400))}"><td>${icon(sign, word)}</td>` +
-    `<td class="media">${media} <span class="mono faint">${esc(cut(row.session_id || row.id, 13))}</span></td>` +
-    `<td class="wide">${reportStrip(row.strip)}</td><td class="when">${esc(row.started_at.slice(0, 19).replace("T", " "))}</td>` +
-    `<td class="number">${lasted(row.lasted_s)}</td>` +
-    `<td class="wide"><bdi>${esc(cut([row.player_name, row.app_version].filter(Boolean).join(" "), 40))}</bdi></td>` +
-    `<td class="wide"><bdi title="${esc(row.user_agent ?? "")}">${esc(cut(row.device, 40))}</bdi></td>` +
-    `<td class="number">${count(row.events)}</td>` +
-    `<td class="found">${SEVERITIES.map((severity) => foundInRow(severity, row.findings[severity])).join("")}</td>` +
-    `<td>${esc(row.state)}</td></tr>`;
+function reportTable(sessions, hrefOf) {
+  const table = document.createElement("table");
+  table.setAttribute("aria-label", "Sessions");
+  table.innerHTML = `<thead><tr>${REPORT_COLUMNS.map(([name, kind]) =>
+    `<th scope="col" class="${kind}">${name || '<span class="sr">Verdict</span>'}</th>`).join("")}</tr></thead>`;
+  table.createTBody().append(...sessions.map((session) => reportRow(session, hrefOf)));
+  return table;
 }
 
-function foundInRow(severity, number) {
-  return number ? `<span class="s-${severity}" title="${esc(plural(number, severity === "info" ? "note" : severity))}">${icon(severity, severity)}${count(number)}</span> ` : "";
+function reportRow(session, hrefOf) {
+  const row = newRow(session, hrefOf), cell = row.insertCell(STRIP_COLUMN);
+  cell.className = "c-strip";
+  cell.innerHTML = reportStrip(session.strip);
+  row.classList.toggle("alone", session.part === null);
+  row.title = visible(cut(session.headline ?? "Not in this file in full: others are worse.", LONGEST_HEADLINE));
+  return row;
 }
 
 function byBadness(one, other) {
-  const weights = ({ verdict, findings }) => [-VERDICT_LEVELS.indexOf(verdict.level), findings.error, findings.warning, findings.info];
+  const weights = ({ verdict, findings }) => [-VERDICT_LEVELS.indexOf(verdict), findings.error, findings.warning, findings.info];
   const a = weights(one), b = weights(other), k = a.findIndex((weight, index) => weight !== b[index]);
   return k < 0 ? 0 : b[k] - a[k];
 }

@@ -10,11 +10,11 @@ import { count, esc, plural } from "./words.js";
 mountReport(document.getElementById("root"), await part("value"));
 
 function mountReport(root, report) {
-  root.innerHTML = '<div class="report"><header class="top"><div></div><div class="verdict"></div></header><main class="inner"></main><footer></footer></div>' +
+  root.innerHTML = '<div class="report"><header class="top"><div></div><div class="verdict"></div></header><main class="sessions"></main><footer></footer></div>' +
     '<div class="one" hidden></div>';
   const [overview, opened] = root.children, title = document.title;
   const parts = new Map(report.rows.filter((row) => row.part !== null).map((row) => [row.id, row.part]));
-  const list = mountReportList(overview.querySelector("main"), report, { hrefOf: reportAddress });
+  const list = mountReportList(overview.querySelector("main"), report, { hrefOf: ({ id, part: number }) => (number === null ? null : reportAddress(id)) });
   let mounted = null, mountedId = null, asked = 0, scrolled = 0, hadEvent = false;
 
   reportHead(overview.querySelector(".top"), report);
@@ -23,7 +23,10 @@ function mountReport(root, report) {
 
   async function follow() {
     const { id, event: number } = reportAddressed();
-    if (id === mountedId) return;
+    if (id === mountedId) {
+      if (number !== null) mounted?.choose(number);
+      return;
+    }
     if (!parts.has(id)) {
       back();
       return;

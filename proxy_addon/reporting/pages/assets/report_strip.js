@@ -12,5 +12,5 @@ export function reportStrip(drawn) {
   const ticks = drawn.ticks.map(([at, severity]) =>
     `<path class="s-${esc(severity)}" d="M${+Math.max(1, Math.min(STRIP_SIZE.width - 1, x(at))).toFixed(1)} 0v${STRIP_SIZE.height}"/>`);
   return `<svg class="strip" viewBox="0 0 ${STRIP_SIZE.width} ${STRIP_SIZE.height}" width="${STRIP_SIZE.width}" height="${STRIP_SIZE.height}" ` +
-    `aria-hidden="true">${bars.join("")}${ticks.join("")}</svg>`;
+    `aria-hidden="true"><rect class="track" y="3" width="${STRIP_SIZE.width}" height="8"/>${bars.join("")}${ticks.join("")}</svg>`;
 }

@@ -16,18 +16,18 @@ export function addressOf(session) {
   return `/sessions/${encodeURIComponent(session.id)}`;
 }
 
-/** A new row. */
-export function newRow(session) {
+/** A new row. `hrefOf(session)` says where the session's page is, or null if it has none. */
+export function newRow(session, hrefOf = addressOf) {
   const row = document.createElement("tr");
   for (const [, kind] of SESSION_COLUMNS) row.insertCell().className = kind;
-  fillRow(row, session);
+  fillRow(row, session, hrefOf);
   return row;
 }
 
 /** Show a session in a row that is there; what is the same is not touched, so a focus or a selection in it stays. */
-export function fillRow(row, session) {
+export function fillRow(row, session, hrefOf = addressOf) {
   row.dataset.id = session.id;
-  cellsOf(session).forEach((markup, k) => {
+  cellsOf(session, hrefOf(session)).forEach((markup, k) => {
     const cell = row.cells[k];
     if (cell.said === markup) return;
     cell.said = markup;
@@ -35,14 +35,14 @@ export function fillRow(row, session) {
   });
 }
 
-function cellsOf(session) {
+function cellsOf(session, href) {
   const [word, sign] = VERDICTS[session.verdict];
-  const name = session.media_name || session.media_id || "Unnamed media";
+  const name = `<bdi>${esc(cut(session.media_name || session.media_id || "Unnamed media", LONGEST_CELL))}</bdi>`;
   const player = [session.player_name, session.app_version].filter(Boolean).join(" ");
   const { error, warning, info } = session.findings;
   return [
     icon(sign, session.state === "open" ? `${word} so far` : word),
-    `<a href="${esc(addressOf(session))}"><bdi>${esc(cut(name, LONGEST_CELL))}</bdi></a> <span class="mono dim">${esc(session.id)}</span>`,
+    `${href === null ? name : `<a href="${esc(href)}">${name}</a>`} <span class="mono dim">${esc(session.id)}</span>`,
     `<time datetime="${esc(session.started_at)}" title="${esc(session.started_at)}">${esc(startMoment(session.started_at))}</time>`,
     esc(lasted(session.lasted_s)),
     heldText(player),
