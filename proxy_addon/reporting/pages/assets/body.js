@@ -75,13 +75,13 @@ function escaped(name) {
 }
 
 /**
- * A body as markup.
+ * A body as markup; `label` says which one it is.
  *
  * `body` is as in the traffic: `text` or `base64`, and `truncated` with `length`. `element` is a position in the list, from
  * 0, if only this element is to be shown. `notes` are `{ pointer, severity, message }`; the pointer of an absent member
  * marks the nearest object above it.
  */
-export function bodyMarkup(body, { element = null, notes = [] } = {}) {
+export function bodyMarkup(body, { label, element = null, notes = [] }) {
   const { text, base64, truncated, length } = body;
   const whole = truncated ? `<p class="dim small">Only the beginning is stored, of ${length} bytes.</p>` : "";
   if (text === undefined) return `<p class="dim small">The body is not text; this is its Base64:</p><pre class="body">${esc(cut(base64, LONGEST_VALUE))}</pre>${whole}`;
@@ -91,7 +91,7 @@ export function bodyMarkup(body, { element = null, notes = [] } = {}) {
   const lines = element === null ? all : elementOf(all, element);
   const told = lines.slice(0, MOST_LINES), byLine = notesByLine(told, notes);
   const more = lines.length > told.length ? `<p class="dim small">and ${lines.length - told.length} more lines</p>` : "";
-  return `<div class="body" tabindex="0" role="region" aria-label="Body">${told.map((line, k) => lineMarkup(line, byLine.get(k) ?? [])).join("")}</div>${more}${whole}`;
+  return `<div class="body" tabindex="0" role="region" aria-label="${label}">${told.map((line, k) => lineMarkup(line, byLine.get(k) ?? [])).join("")}</div>${more}${whole}`;
 }
 
 // Line breaks stay, all else that is not seen is told.

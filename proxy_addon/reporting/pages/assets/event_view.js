@@ -54,14 +54,14 @@ function exchangeMarkup(facts, i, traffic, found) {
   const [method, path, , headers, body, , , answer] = row;
   const notes = found.map((finding) => ({ ...finding, pointer: pointerAt(finding, E.n[i]) })).filter(({ pointer }) => pointer != null);
   return `<div class="dim mono path">${esc(method)} ${esc(shortPath(path))}</div>` +
-    bodyMarkup(body, { element: E.e[i] ? E.e[i] - 1 : null, notes }) +
+    bodyMarkup(body, { label: "Body of the request", element: E.e[i] ? E.e[i] - 1 : null, notes }) +
     `<details data-fold="request"><summary>Headers of the request</summary>${headersMarkup(traffic, headers)}</details>` +
     (answer ? answerMarkup(traffic, answer, facts.isRefused(i)) : `<p class="dim">No answer: ${esc(E.o[i])}.</p>`);
 }
 
 function answerMarkup(traffic, [status, version, headers, body], isRefused) {
   return `<details data-fold="answer"${isRefused ? " open" : ""}><summary>Answer: ${status} ${esc(version)}</summary>` +
-    headersMarkup(traffic, headers) + bodyMarkup(body) + "</details>";
+    headersMarkup(traffic, headers) + bodyMarkup(body, { label: "Body of the answer" }) + "</details>";
 }
 
 function headersMarkup(traffic, [set, more]) {

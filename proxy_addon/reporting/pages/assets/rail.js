@@ -53,9 +53,10 @@ export class Rail {
     });
   }
 
-  /** Show a new value; what is open stays open. */
-  update(facts) {
+  /** Show a new value; what is open stays open, and the chosen event may have another position. */
+  update(facts, chosen) {
     this.#facts = facts;
+    this.#chosen = chosen;
     this.#tell();
   }
 

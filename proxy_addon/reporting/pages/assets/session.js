@@ -12,6 +12,7 @@ import { endedWords, identity, verdictBar } from "./verdict_bar.js";
 import { clock, cut, esc } from "./words.js";
 
 const KEYS = "Drag to move, ctrl + wheel to zoom, or click the lanes and use the wheel. Keys: ← → event, + − zoom, 0 all, f next finding, Enter opens.";
+const LIVE_EVERY_MS = 200, SLOWLY_MS = 500;
 const KINDS = { next: "next of this device", previous: "previous of this device", retry_of: "a retry of", retried_by: "retried by" };
 
 function skeleton(table, keys) {
@@ -45,7 +46,7 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
   root.innerHTML = skeleton(uniqueId(), keys);
   const find = (selector) => root.querySelector(selector);
   const spoken = find("[aria-live]"), told = {}, [crumbs, verdict, ident] = find(".top").children;
-  let facts = factsOf(value), chosen = null, receivedAt = performance.now(), slowly = 0;
+  let facts = factsOf(value), chosen = null, receivedAt = performance.now(), drawnAt = 0, slowly = 0, soon = 0, frame = 0, waiting = null;
 
   const timeline = new Timeline(find(".stage"), { choose: pick, enter: () => rail.focus() });
   const rail = new Rail(find(".rail"), { choose: pick, step, close: () => pick(-1), loadTraffic, links });
@@ -108,19 +109,19 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
       `${recording ? ` from the recording “${cut(recording, 80)}”` : ""}. Times are the device's unless said otherwise. What reports will count is an estimate.`;
   }
 
-  // The table and the estimate are read, not watched: twice a second is enough while events pour in.
+  // The table and the estimate are read, not watched.
   function drawSlowly() {
     clearTimeout(slowly);
     slowly = 0;
     fill(".reports", reportsMarkup(facts));
-    table.update(facts);
+    table.update(facts, position());
   }
 
   function draw() {
     drawHead();
     fill(".legend", legendMarkup(facts));
-    timeline.update(facts);
-    rail.update(facts);
+    timeline.update(facts, position());
+    rail.update(facts, position());
     if (find(".explained").open) drawMarks();
   }
 
@@ -128,12 +129,20 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     fillMarks(find(".marksof"), facts, colours());
   }
 
+  // Five times a second is fast for a reader and cheap for the machine, however fast values come; nothing is drawn while
+  // nobody looks. Of many values the newest counts.
   function update(next) {
-    facts = factsOf(next);
+    waiting = next;
     receivedAt = performance.now();
+    soon ||= setTimeout(() => { frame = requestAnimationFrame(drawNewest); }, Math.max(0, drawnAt + LIVE_EVERY_MS - receivedAt));
+  }
+
+  function drawNewest() {
+    soon = frame = 0;
+    drawnAt = performance.now();
+    facts = factsOf(waiting);
     draw();
-    timeline.mark(position());
-    slowly ||= setTimeout(drawSlowly, 500);
+    slowly ||= setTimeout(drawSlowly, SLOWLY_MS);
   }
 
   function goOn() {
@@ -191,6 +200,8 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
 
   function destroy() {
     clearTimeout(slowly);
+    clearTimeout(soon);
+    cancelAnimationFrame(frame);
     clearInterval(clockwork);
     removeEventListener("beforeprint", beforePrint);
     removeEventListener("afterprint", afterPrint);

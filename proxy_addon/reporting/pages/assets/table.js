@@ -61,9 +61,10 @@ export class EventTable {
     });
   }
 
-  /** Show a new value, with choice and filters as they are. */
-  update(facts) {
+  /** Show a new value, with filters as they are; the chosen event may have another position. */
+  update(facts, chosen) {
     this.#facts = facts;
+    this.#chosen = chosen;
     this.#set.pings ??= facts.size > FOLD_ABOVE ? "fold" : "show";
     this.#fill();
   }

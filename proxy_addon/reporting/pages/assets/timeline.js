@@ -57,9 +57,10 @@ export class Timeline {
     this.#undo = [() => resized.disconnect(), () => pixels.removeEventListener("change", sharpen), onColours(() => this.repaint())];
   }
 
-  /** Show a session, or the same session with more in it. */
-  update(facts) {
+  /** Show a session, or the same session with more in it; the chosen event may have another position. */
+  update(facts, chosen) {
     this.#facts = facts;
+    this.#chosen = chosen;
     const { order: { times }, value } = facts;
     this.#now = value.now_s;
     this.#axis.extend(Math.min(0, times[0] ?? 0), Math.max(value.end_s, this.#now ?? 0, 1));
