@@ -25,7 +25,7 @@ class Filters:
         player: Player name; see `storage.matching` for what matches.
         media: Media ID or media name, matched in the same way.
         user_agent: ``User-Agent``, matched in the same way.
-        text: What any of these, media and player have to hold, or what an id or back-end ID begins with.
+        text: A part of media, player or ``User-Agent``, or what an id or back-end ID begins with.
         with_findings: Only sessions with findings.
         idle_timeout: An open session is expired after this time without an event.
         unclosed_is_found: Whether a session that expired without being closed has a finding for that.
@@ -92,7 +92,7 @@ def conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnEl
             found.append(or_(*matching))
     if filters.text:
         anywhere = (SessionRow.media_id, SessionRow.media_name, SessionRow.player_name, SessionRow.user_agent)
-        found.append(or_(begins_with(filters.text), *holding(db, filters.text, anywhere)))
+        found.append(or_(begins_with(filters.text), *holding(db, filters.text, anywhere, prefers_whole=False)))
     return found
 
 

@@ -33,14 +33,22 @@ def values_like(
 
 
 def holding(
-    db: Connection, wanted: str, columns: Sequence[InstrumentedAttribute[str | None]]
+    db: Connection,
+    wanted: str,
+    columns: Sequence[InstrumentedAttribute[str | None]],
+    *,
+    prefers_whole: bool = True,
 ) -> list[ColumnElement[bool]]:
-    """Return conditions of which a row has to meet one to hold a text in one of some columns; empty if no row can."""
+    """Return conditions of which a row has to meet one to hold a text in one of some columns; empty if no row can.
+
+    Args:
+        prefers_whole: Whether only whole values match if there are any; otherwise parts of values always do.
+    """
     values = {column: values_like(db, column, wanted) for column in columns}
     whole = {
         column: [text for text in texts if text.casefold() == wanted.casefold()] for column, texts in values.items()
     }
-    if any(whole.values()):
+    if prefers_whole and any(whole.values()):
         values = whole
     return [column == texts[0] if len(texts) == 1 else column.in_(texts) for column, texts in values.items() if texts]
 

@@ -95,6 +95,7 @@ async def _serve(
                 ws="none",
                 lifespan="off",
                 log_config=None,
+                log_level="warning",
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,  # nobody else says who asks

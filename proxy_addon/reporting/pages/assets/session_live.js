@@ -3,11 +3,14 @@ import { part } from "./embedded.js";
 import { follow, troubleLine } from "./live.js";
 import { mountSession } from "./session.js";
 
-let followed = await part("value"), heldTraffic = null, isDrawing = false;
+let followed = await part("value"), isDrawing = false;
 const ownAddress = `/sessions/${encodeURIComponent(followed.session.id)}`;
+const chosenFirst = /^#e(\d+)$/.exec(location.hash);
 const mountedSession = mountSession(document.getElementById("root"), followed, {
-  loadTraffic: () => (heldTraffic ??= orNone(loadedTraffic(0))),
+  loadTraffic: loadExchange,
   links: { sessions: "/", session: (id) => `/sessions/${encodeURIComponent(id)}`, rule: () => null },
+  isLive: true,
+  number: chosenFirst && Number(chosenFirst[1]),
 });
 const sessionTrouble = troubleLine();
 
@@ -18,7 +21,6 @@ function takeNews(news) {
   sessionTrouble.onGone(next ? "" : "This session was deleted.");
   if (!next) return;
   followed = next;
-  if (heldTraffic) heldTraffic = orNone(withNewTraffic(heldTraffic));
   if (isDrawing) return;
   isDrawing = true; // At most once a frame, however fast news come.
   requestAnimationFrame(() => {
@@ -34,28 +36,8 @@ function changedValue(old, { set, events }) {
   return { ...old, ...set, events: columns };
 }
 
-async function loadedTraffic(after) {
-  const answer = await fetch(`${ownAddress}/traffic.json?after=${after}`);
-  if (!answer.ok) throw new Error((await answer.json()).error);
-  return answer.json();
-}
-
-/** A promise of traffic that is asked for again if it fails. */
-function orNone(loading) {
-  loading.catch(() => { heldTraffic = null; });
-  return loading;
-}
-
-/** The same object with what has come since, so that whoever holds it finds that, too. */
-async function withNewTraffic(loading) {
-  const known = await loading, last = Math.max(0, ...Object.keys(known.rows).map(Number));
-  if (Math.max(0, ...followed.events.q) <= last) return known;
-  const more = await loadedTraffic(last), offset = known.headers.length;
-  known.headers.push(...more.headers);
-  for (const [seq, row] of Object.entries(more.rows)) {
-    row[3][0] += offset;
-    if (row[7]) row[7][2][0] += offset;
-    known.rows[seq] = row;
-  }
-  return known;
+async function loadExchange(seq) {
+  const answer = await fetch(`${ownAddress}/traffic/${seq}.json`), value = await answer.json();
+  if (!answer.ok) throw new Error(value.error);
+  return value;
 }

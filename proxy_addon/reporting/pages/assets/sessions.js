@@ -94,7 +94,7 @@ export function mountSessions(root, value, { choose, more }) {
 
   function settle() {
     newButton.hidden = !waiting.size;
-    newButton.textContent = `${waiting.size} new – show`;
+    newButton.textContent = `${waiting.size} new, show`;
     moreButton.hidden = !hasOlder || rows.size >= MOST_ROWS;
     nothing.hidden = rows.size > 0 || !alert.hidden;
     table.hidden = !rows.size;
@@ -120,8 +120,9 @@ export function mountSessions(root, value, { choose, more }) {
     else if (by > 0) askMore();
   }
 
-  body.addEventListener("pointerenter", () => { pointed = true; });
-  body.addEventListener("pointerleave", () => {
+  // Not the rows alone: on the way to the button, they must not appear and take it away.
+  main.addEventListener("pointerenter", () => { pointed = true; });
+  main.addEventListener("pointerleave", () => {
     pointed = false;
     if (!isInUse()) showNew();
   });

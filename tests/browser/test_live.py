@@ -1,0 +1,158 @@
+"""Live pages in a browser: they fill while a player plays, and nothing moves under the hand of who reads them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from proxy_addon.core.exchange import Exchange
+from storage import migrate, saving, sessions
+from storage.engine import Store
+from storage.saving import RecordingRun
+from tests import builders, processes
+from tests.browser.conftest import Open
+
+EVENT_TO_PIXEL_MS = 5000
+"""Generously: it takes a tenth of that where nothing else runs."""
+EVIL = "</script><img src=x onerror=alert(1)>\u202e"
+RUN = RecordingRun(id="r1", name="smoke", started_at=builders.BEGIN, version="1")
+# When a text first stands somewhere, by the page's clock.
+SEEN_AT = """([selector, text]) => new Promise((resolve) => {
+  const look = () => [...document.querySelectorAll(selector)].some((found) => found.textContent.trim() === text);
+  const seen = () => requestAnimationFrame(() => setTimeout(() => resolve(Date.now())));
+  if (look()) return seen();
+  const watching = new MutationObserver(() => look() && (watching.disconnect(), seen()));
+  watching.observe(document.documentElement, { childList: true, characterData: true, subtree: true });
+})"""
+
+
+def a_start(number: int, **params: str) -> Exchange:
+    given = {**builders.START_PARAMS, "media.name": f"Film {number}", **params}
+    return builders.start(id=f"x{number}", session_id=f"sid-{number}", after_s=number, params=given)
+
+
+def save(store: Store, *values: Exchange) -> None:
+    with store.write() as db:
+        saving.save(db, RUN, builders.unjudged(values))
+
+
+@contextmanager
+def serving(store: Store, cwd: Path):
+    migrate.upgrade(store)
+    with processes.serving([processes.COMMAND, "ui", *processes.ANY_PORT, "--store", store.url], cwd) as server:
+        yield server
+
+
+def media(page: Page) -> list[str]:
+    return [text.split("\n")[0] for text in page.locator("tbody td.c-media a").all_inner_texts()]
+
+
+def test_a_page_fills_while_a_player_plays(open_page: Open, tmp_path: Path, sqlite_url: str):
+    with (
+        processes.collector(tmp_path) as upstream,
+        processes.recorder(tmp_path, upstream.url, sqlite_url, "--ui=127.0.0.1:0") as recorder,
+    ):
+        said = "pages are at "
+        _until(lambda: any(said in line for line in recorder.process.lines))
+        url = next(line for line in recorder.process.lines if said in line).partition(said)[2]
+        page = open_page(url)
+        expect(page.locator(".nothing")).to_have_text("No sessions yet. They appear here as they are recorded.")
+        now = round(time.time() * 1000)
+        body = builders.event_dict("sessionStart", ts=now, params={**builders.START_PARAMS, "media.name": EVIL})
+        answer = recorder.ask("POST", "/api/v1/sessions", builders.body(body))
+        assert answer.status == 201
+        session = (answer.header("location") or "").rpartition("/")[2]
+        link = page.locator("tbody a")
+        expect(link).to_have_text(EVIL.replace("\u202e", "\\u202e"))
+        expect(page.locator("tbody .c-state")).to_have_text("open")
+        link.click()
+        expect(page.locator(".word")).to_contain_text("so far")
+        took_ms = []
+        for number in range(2, 8):
+            began_ms = time.time() * 1000
+            event = builders.event_dict("play" if number == 2 else "ping", playhead=number, ts=round(began_ms))
+            assert recorder.ask("POST", f"/api/v1/sessions/{session}/events", builders.body(event)).status == 204
+            seen_ms = page.evaluate(SEEN_AT, [".nums b", str(number)])
+            took_ms.append(seen_ms - began_ms)
+        print(f"event to pixel: {', '.join(f'{ms:.0f}' for ms in took_ms)} ms")
+        assert max(took_ms) < EVENT_TO_PIXEL_MS
+        # What is chosen stays, and an event that came a moment ago opens with its body.
+        page.keyboard.press("j")
+        page.keyboard.press("j")
+        expect(page.get_by_role("tab", name="Event #2")).to_be_visible()
+        ended = builders.event_dict("sessionEnd", playhead=8, ts=round(time.time() * 1000))
+        assert recorder.ask("POST", f"/api/v1/sessions/{session}/events", builders.body(ended)).status == 204
+        expect(page.locator(".ended")).to_contain_text("ended at")
+        expect(page.get_by_role("tab", name="Event #2")).to_be_visible()
+        expect(page.locator(".rail")).to_contain_text("playhead")
+        page.get_by_role("link", name="Sessions").click()
+        expect(page.locator("tbody .c-state")).to_have_text("ended")
+
+
+def test_the_list_moves_nothing_under_the_hand_of_its_reader(open_page: Open, tmp_path: Path, sqlite_url: str):
+    with closing(Store(sqlite_url)) as store, serving(store, tmp_path) as server:
+        save(store, a_start(1), a_start(2))
+        page = open_page(f"{server.url}/")
+        expect(page.locator("tbody tr")).to_have_count(2)
+        save(store, a_start(3))
+        expect(page.locator("tbody tr")).to_have_count(3)  # nobody is in the list
+        page.locator("tbody tr").nth(1).hover()
+        save(store, a_start(4), a_start(5))
+        new = page.get_by_role("button", name="2 new, show")
+        expect(new).to_be_visible()
+        save(store, builders.event(id="y3", session_id="sid-3", after_s=4))
+        expect(page.locator("tbody tr").first.locator(".c-events")).to_have_text("2")  # values change in place
+        assert media(page) == ["Film 3", "Film 2", "Film 1"]
+        new.click()
+        assert media(page)[:3] == ["Film 5", "Film 4", "Film 3"]
+        page.mouse.move(5, 5)
+        page.keyboard.press("j")
+        page.keyboard.press("j")
+        save(store, a_start(6))
+        expect(page.get_by_role("button", name="1 new, show")).to_be_visible()
+        assert page.evaluate("document.activeElement.textContent") == "Film 4"
+        page.keyboard.press("k")
+        with store.write() as db:
+            sessions.remove(db, [sessions.find(db, "sid-1").id])
+        expect(page.get_by_text("Film 1", exact=True)).to_have_count(0)
+        page.keyboard.press("Escape")
+        expect(page.locator("tbody tr").first).to_contain_text("Film 6")
+        page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        expect(page.locator("h1")).to_have_text("Film 6")
+
+
+def test_filters_stand_in_the_address_and_can_be_taken_away(open_page: Open, tmp_path: Path, sqlite_url: str):
+    with closing(Store(sqlite_url)) as store, serving(store, tmp_path) as server:
+        ended = builders.event("sessionEnd", id="y1", session_id="sid-1", after_s=2)
+        save(store, a_start(1), a_start(2), a_start(3, **{"media.id": "other"}), ended)
+        page = open_page(f"{server.url}/?media=video-123")
+        assert media(page) == ["Film 2", "Film 1"]
+        page.keyboard.press("/")
+        page.keyboard.type("film 1")
+        expect(page.locator("tbody tr")).to_have_count(1)
+        assert page.evaluate("location.search") == "?q=film+1&media=video-123"
+        assert page.locator(".filters button").all_inner_texts() == ["media: video-123 ✕", "search: film 1 ✕"]
+        page.locator(".filters button").first.click()
+        page.get_by_label("State").select_option("ended")
+        _until(lambda: page.evaluate("location.search") == "?q=film+1&state=ended")
+        save(store, a_start(10), a_start(11))  # passes no filter, so it is not shown
+        page.go_back()
+        _until(lambda: page.evaluate("location.search") == "?q=film+1")
+        expect(page.locator("tbody tr")).to_have_count(3)
+        assert page.get_by_label("State").input_value() == ""
+        page.get_by_text("More filters").click()
+        page.get_by_label("Until").fill("2026-03-01T12:00:02Z")
+        page.keyboard.press("Enter")
+        expect(page.locator("tbody tr")).to_have_count(1)
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
