@@ -15,7 +15,7 @@ from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.rules import RULES
 from proxy_addon.core.timelines.reported import of_held
-from proxy_addon.reporting.pages import compare, rendering, rules, run, schemas
+from proxy_addon.reporting.pages import compare, rendering, report, rules, run, schemas
 from proxy_addon.reporting.pages.session import session_page, traffic
 from tests import builders
 from tests.browser.conftest import Open
@@ -40,9 +40,15 @@ def comparison() -> Iterator[str]:
     return compare.html(compare.expectation_page(made, expected="film.json", actual="last", now=NOW))
 
 
+def listing() -> Iterator[str]:
+    held = [of_held(each, as_of(NOW, DEFAULT), DEFAULT) for each in (FILM, OTHER)]
+    return report.report(held, made_at=NOW, pseudonymised=False)
+
+
 PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "session": session,
     "compare": comparison,
+    "report": listing,
     "run": lambda: run.page(summary(SESSIONS), lambda: SESSIONS),
     "rules": lambda: rules.list_html(rules.rules_page()),
     "rule": lambda: rules.html(rules.rule_page(RULES["ping-gap"])),

@@ -14,6 +14,7 @@ from proxy_addon.core.expectations import compare
 from proxy_addon.testing import conforming, expectations, recorders, replaying, tapes  # noqa: F401
 from storage import exchanges, sessions  # noqa: F401
 from tests import processes
+from tests.reports import parts_of
 
 pytest_plugins = ["pytester"]
 
@@ -384,7 +385,9 @@ def test_it_works_under_xdist_in_coroutines_and_in_classes_of_unittest(project):
                 self.assert_conforms(self.recorder.sessions[0])
         """
     )
-    result = project.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2", "--tape-keep", "kept")
+    result = project.runpytest_subprocess(
+        "-p", "no:cacheprovider", "-n", "2", "--tape-keep", "kept", "--tape-report=a.html"
+    )
     result.assert_outcomes(passed=4)
     stores = sorted((project.path / "kept").glob("*.db"))
     assert [store.name for store in stores] == ["gw0.db", "gw1.db"]
@@ -395,6 +398,38 @@ def test_it_works_under_xdist_in_coroutines_and_in_classes_of_unittest(project):
     functions = [f"test_everywhere.py::test_function[{number}]" for number in range(2)]
     others = ["test_everywhere.py::test_coroutine", "test_everywhere.py::TestOfUnittest::test_method"]
     assert sorted(names) == sorted([*functions, *others])
+    page = parts_of((project.path / "a.html").read_text(encoding="utf-8"))["value"]
+    assert sorted(row["recording"] for row in page["rows"]) == sorted(names)
+    assert "sessiontape: 4 sessions written to " in result.stdout.str()
+
+
+def test_all_that_a_test_run_records_is_reported_without_personal_values_and_nothing_else_is_left(project, monkeypatch):
+    (temporary := project.path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    project.makepyfile(
+        test_report="""
+        import pytest
+        from player import play
+
+        @pytest.mark.parametrize("id", ["zoe@shop.example.org", "guest"])
+        def test_function(recorder, id):
+            play(recorder.url, name=id)
+            recorder.wait_for("sessionEnd")
+            assert id == "guest"
+        """
+    )
+    options = ("-p", "no:cacheprovider", "-p", "no:xdist", "--basetemp=base", "--tape-report")
+    result = project.runpytest_subprocess(*options, "a.html")
+    result.assert_outcomes(passed=1, failed=1)
+    page = (project.path / "a.html").read_text(encoding="utf-8")
+    parts = parts_of(page)
+    assert [row["state"] for row in parts["value"]["rows"]] == ["ended", "ended"]
+    assert "zoe@" not in json.dumps(parts), "not in the names of tests either"
+    assert f"2 sessions written to {project.path / 'a.html'}" in result.stdout.str()
+    assert [*temporary.glob("sessiontape-*")] == []
+    refused = project.runpytest_subprocess(*options, "a.json")
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    assert "has to end with .html" in refused.stderr.str()
 
 
 def test_each_option_and_fixture_is_documented(project):
@@ -406,7 +441,7 @@ def test_each_option_and_fixture_is_documented(project):
         .partition("\n----")[0]
     )
     fixtures = re.findall(r"^(\w+) -- ", ours, re.MULTILINE)
-    assert len(options) == 6
+    assert len(options) == 7
     assert len(fixtures) == 10
     assert [name for name in (*options, *fixtures) if name not in text] == []
 

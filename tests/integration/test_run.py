@@ -19,6 +19,7 @@ import pytest
 from proxy_addon.core.expectations import compare
 from tests import builders, forking, processes
 from tests.leftovers import Family
+from tests.reports import parts_of
 
 START = builders.body(builders.event_dict("sessionStart", ts=builders.BEGIN_MS)).decode()
 ON_PATH = os.environ | {"PATH": f"{Path(processes.COMMAND).parent}:{os.environ['PATH']}"}
@@ -112,6 +113,24 @@ def test_an_upstream_is_recorded_instead_and_the_store_is_kept(tmp_path, sqlite_
     assert (session["state"], session["upstream"]) == ("ended", upstream.url)
     listing = said.rpartition("1 session kept; to list: ")[2]
     assert session["id"][:8] in subprocess.check_output(listing, shell=True, text=True, env=ON_PATH)
+
+
+def test_a_page_has_all_sessions_judged_as_the_run_judges_them(tmp_path):
+    page, document = tmp_path / "a.html", tmp_path / "a.json"
+    accepting = ("--fault", "events:status=204:first=9")
+    # The last one is left open, and so is judged as over.
+    code, _, said = played(
+        WHOLE + BROKEN + WHOLE.rpartition("send(")[0], *accepting, "--report", str(page), "--report", str(document)
+    )
+    assert (code, f"sessiontape: 3 sessions written to {page}, " in said) == (1, True), said
+    parts = parts_of(page.read_text(encoding="utf-8"))
+    rows = {row["id"]: row for row in parts["value"]["rows"]}
+    for session in json.loads(document.read_text())["sessions"]:
+        told = parts[f"session-{rows[session['id']]['part']}"]["findings"]
+        assert sorted(each["rule"] for each in told) == sorted(each["rule"] for each in session["findings"])
+    assert any(each["rule"] == "session-not-closed" for part in parts.values() for each in part.get("findings", ()))
+    code, _, said = played(WHOLE, "--report", str(tmp_path / "a.pdf"))
+    assert (code, "end its name with .html, .json or .xml" in said) == (2, True)
 
 
 def test_the_collector_answers_from_a_session(tmp_path, sqlite_url):

@@ -38,6 +38,8 @@ def told(session: Session, known_by: Exchange | None, change: Pseudonymiser) -> 
         source = begun_late(known_by, id=session.id)
     return replace(
         session,
+        recording=session.recording
+        and change.text(session.recording),  # tests name it, and may have an address in theirs
         player_name=source.player_name,
         media_id=source.media_id,
         media_name=source.media_name,
