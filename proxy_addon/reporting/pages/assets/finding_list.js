@@ -27,7 +27,7 @@ function findingMarkup(facts, { finding, index }, links) {
   const { value } = facts, below = value.findings.filter((each) => each.below === index);
   const rest = Math.max(finding.count, finding.places.length) - Math.min(finding.places.length, MOST_PLACES);
   const places = finding.places.slice(0, MOST_PLACES).map((number) => placeMarkup(facts, number)).join("") || "<span>whole session</span>";
-  const until = finding.until == null || finding.count > 1 ? "" : `<span>to</span>${placeMarkup(facts, finding.until)}`;
+  const until = finding.until == null || finding.count > 1 || finding.places.includes(finding.until) ? "" : `<span>to</span>${placeMarkup(facts, finding.until)}`;
   return `<div class="fi s-${finding.severity}"><div class="h">${icon(finding.severity)}<div class="m">${prose(finding.message)}</div></div>` +
     `<div class="w">${places}${rest > 0 && finding.places.length ? `<span>+${rest}</span>` : ""}${until}${ruleMarkup(finding.rule, links)}` +
     `${finding.lowered_by ? `<span>${esc(finding.lowered_by)}</span>` : ""}</div>` +

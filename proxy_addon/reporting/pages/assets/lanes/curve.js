@@ -41,37 +41,42 @@ function zoomed(values, [low, high]) {
   return [Math.max(low, least - margin), Math.min(high, most + margin)];
 }
 
+// Stretches of one kind are one path, so that their joints are not seen.
 function drawLine(g, scene, seen, heightOf, valueOf, jump) {
-  const { axis, facts, colours } = scene, { E } = facts;
+  const { axis, facts } = scene, { E } = facts, isDense = seen.length > DENSE;
   const stalls = facts.value.spans.playback.filter((span) => span.k === "stalled");
   const isStalled = (a, b) => stalls.some((span) => a >= span.a - 0.01 && b <= span.b + 0.01);
-  const isDense = seen.length > DENSE;
   const told = { right: -Infinity, y: 0 };
-  let from = seen[0];
+  let from = seen[0], kind = null;
   for (let k = 1; k < seen.length; k++) {
     const before = seen[k - 1], i = seen[k], a = axis.x(E.t[from]), b = axis.x(E.t[i]), state = facts.state(before);
     const word = jump(before, i);
     if (isDense && !word && state === "content" && b - a < 1.2) continue; // the next one draws on from the same point
-    const isStall = isStalled(E.t[before], E.t[i]);
-    g.setLineDash([]);
-    g.lineWidth = isStall || state === "ad" ? 4.2 : 2.2;
-    g.strokeStyle = isStall ? colours.stalled : colours[COLOURS[state] ?? "faint"];
-    if (word) {
-      g.strokeStyle = colours.ink;
-      g.lineWidth = 1.3;
-      g.setLineDash([3, 3]);
-    } else if (facts.endsSilence.has(E.n[i])) g.setLineDash([2, 4]);
-    g.beginPath();
-    g.moveTo(a, heightOf(from));
+    const next = word ? "jump" : (isStalled(E.t[before], E.t[i]) ? "stalled" : state) + (facts.endsSilence.has(E.n[i]) ? " unheard" : "");
+    if (next !== kind) {
+      if (kind) g.stroke();
+      kind = next;
+      begin(g, scene, kind);
+      g.moveTo(a, heightOf(from));
+    }
     g.lineTo(b, heightOf(i));
-    g.stroke();
+    from = i;
     if (word) {
       const by = valueOf(i) - valueOf(before), words = `${word} ${by > 0 ? "+" : "−"}${lasted(Math.abs(by))}`;
       tellJump(g, scene, words, a, b, (heightOf(before) + heightOf(i)) / 2, told);
     }
-    from = i;
   }
+  if (kind) g.stroke();
   g.setLineDash([]);
+}
+
+function begin(g, { colours }, kind) {
+  const [state, unheard] = kind.split(" ");
+  g.lineWidth = state === "jump" ? 1.3 : state === "stalled" || state === "ad" ? 4.2 : 2.2;
+  g.strokeStyle = state === "jump" ? colours.ink : colours[COLOURS[state] ?? "faint"];
+  g.setLineDash(state === "jump" ? [3, 3] : unheard ? [2, 4] : []);
+  g.lineJoin = "round";
+  g.beginPath();
 }
 
 // Beside the jump, where there is room and no other jump is told.
