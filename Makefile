@@ -1,5 +1,5 @@
 # Every target sets up what it needs: a Python >= 3.12 is found or fetched, .venv is made from the lock.
-.PHONY: help demo run test check faults bench fuzz docs coverage mutants
+.PHONY: help demo run test check faults bench fuzz docs coverage mutants pictures
 .DEFAULT_GOAL := check
 BIN := .venv/bin
 
@@ -45,6 +45,9 @@ bench: .venv/.ok          ## measure speed, as ratios to a peer in the same run
 fuzz: .venv/.ok           ## send broken bodies to the rules, and broken streams to the lane
 	$(BIN)/python -m tests.fuzz
 	$(BIN)/python -m tests.fuzz_lane
+
+pictures: .venv/.ok       ## take the pictures of pages in docs/pictures anew; needs Chromium
+	$(BIN)/python docs/pictures.py
 
 docs: .venv/.ok           ## write the rule pages and the schema of fixtures anew
 	$(BIN)/python -m proxy_addon.reporting.rule_pages docs/rules

@@ -6,13 +6,13 @@ import { drawMark, drawRing } from "./marks.js";
 import { chip, measured, stroke, write } from "./painting.js";
 import { clock, count } from "./words.js";
 
-const TOP = 20, GAP = 7, APART = 11.5, PER_MARK = 5, PER_NAME = 60, DASH = [5, 4];
+const TOP = 20, GAP = 7, APART = 11.5, PER_MARK = 5, PER_NAME = 60, PING = 8, DASH = [5, 4];
 
 /** The lanes from top to bottom, each with its place, and the height of all. */
 export function lanesOf({ sides }) {
   const hasAds = sides.some(({ page: { spans } }) => spans.ads.length || spans.breaks.length);
   const own = (side) => [
-    { side, name: "Events", h: 45, draw: drawEvents },
+    { side, name: "Events", h: 52, draw: drawEvents },
     ...(hasAds ? [{ side, name: "Ads", h: 26, draw: (g, lane, scene) => adsLane.draw(g, lane, sceneOf(scene, side)) }] : []),
     { side, name: "Playback", h: 20, draw: (g, lane, scene) => playbackLane.draw(g, lane, sceneOf(scene, side)) },
   ];
@@ -86,12 +86,12 @@ function drawEvents(g, { side, y, h }, scene) {
     return;
   }
   const pings = seen.filter(({ type }) => type === "ping");
-  drawTicks(g, pings, side ? y : y + h - 9, 9, colours);
+  drawTicks(g, pings, side ? y : y + h - PING, PING, colours);
   const ends = [-Infinity, -Infinity, -Infinity], placed = others.map((each) => {
     // What happens at one time is stacked away from the middle.
     const free = ends.findIndex((end) => each.x - end >= APART), row = free < 0 ? ends.length - 1 : free;
     ends[row] = each.x;
-    return { ...each, row, y: side ? y + 8 + row * 13.5 : y + h - 8 - row * 13.5 };
+    return { ...each, row, y: side ? y + 17 + row * 13.5 : y + h - 17 - row * 13.5 };
   });
   const hasRoom = placed.length * PER_NAME < axis.right - axis.left;
   placed.forEach(({ pair, k, x, y: at, type, row }, position) => {
