@@ -84,6 +84,33 @@ def test_a_narrow_page_has_no_sideways_scroll_and_opens_events_as_a_sheet(open_p
     expect(page.locator(".rail .findings")).to_be_visible()
 
 
+def test_two_fingers_zoom_and_one_moves(open_page, written):
+    page = open_page(written(pictured.film_with_ads()), viewport={"width": 390, "height": 800}, has_touch=True)
+    page.locator(".plotbox").scroll_into_view_if_needed()
+    box = page.locator(".plotbox").bounding_box()
+    assert box is not None
+    fingers = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *xs: int) -> None:
+        points = [{"x": x, "y": box["y"] + 150, "id": id} for id, x in enumerate(xs)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    whole = _pixels(page)
+    touch("touchStart", 150)
+    touch("touchStart", 150, 200)
+    touch("touchMove", 110, 280)
+    touch("touchEnd")
+    zoomed = _pixels(page)
+    assert zoomed != whole
+    touch("touchStart", 250)
+    touch("touchMove", 170)
+    touch("touchEnd")
+    assert _pixels(page) not in {whole, zoomed}
+    page.get_by_role("button", name="Fit").click()
+    assert _pixels(page) == whole
+    expect(page.get_by_role("tab", name="Findings")).to_have_attribute("aria-selected", "true")  # nothing was chosen
+
+
 def test_keys_alone_reach_everything(open_page, written):
     page = open_page(written(pictured.troubled()))
     spoken = page.locator("[aria-live]")

@@ -3,7 +3,8 @@
 import { SEVERITIES } from "./icons.js";
 import { cut, esc, prose } from "./words.js";
 
-const TOKEN = /[\s]*("(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null|[{}[\],:])/y;
+// Strings by the unrolled loop: a long one must not fill the stack of the regular expression.
+const TOKEN = /\s*("[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][0-9.eE+-]*|true|false|null|[{}[\],:])/y;
 const DEEPEST = 32, MOST_LINES = 4000, LONGEST_VALUE = 20_000;
 
 /**
@@ -11,13 +12,13 @@ const DEEPEST = 32, MOST_LINES = 4000, LONGEST_VALUE = 20_000;
  * is the member's name as it was written, `kind` is "text" for strings, "value" for others, "" for brackets. Returns null if
  * the text is not JSON.
  */
-export function jsonLines(text) {
+function jsonLines(text) {
   try {
     JSON.parse(text);
   } catch {
     return null;
   }
-  const lines = [], open = [];
+  const lines = [], open = [], end = text.trimEnd().length;
   let at = 0, name = null;
 
   const next = () => {
@@ -27,7 +28,7 @@ export function jsonLines(text) {
     return token;
   };
   const peek = () => {
-    const was = at, token = at < text.trimEnd().length ? next() : "";
+    const was = at, token = at < end ? next() : "";
     at = was;
     return token;
   };
@@ -86,12 +87,20 @@ export function bodyMarkup(body, { label, element = null, notes = [] }) {
   const whole = truncated ? `<p class="dim small">Only the beginning is stored, of ${length} bytes.</p>` : "";
   if (text === undefined) return `<p class="dim small">The body is not text; this is its Base64:</p><pre class="body">${esc(cut(base64, LONGEST_VALUE))}</pre>${whole}`;
   if (!text) return '<p class="dim">no body</p>';
-  const all = jsonLines(text);
+  const all = linesOf(body);
   if (!all) return `<pre class="body">${raw(text)}</pre>${notes.map(noteMarkup).join("")}${whole}`;
   const lines = element === null ? all : elementOf(all, element);
   const told = lines.slice(0, MOST_LINES), byLine = notesByLine(told, notes);
   const more = lines.length > told.length ? `<p class="dim small">and ${lines.length - told.length} more lines</p>` : "";
   return `<div class="body" tabindex="0" role="region" aria-label="${label}">${told.map((line, k) => lineMarkup(line, byLine.get(k) ?? [])).join("")}</div>${more}${whole}`;
+}
+
+// A batch is one body for all its events: it is read once.
+const known = new WeakMap();
+
+function linesOf(body) {
+  if (!known.has(body)) known.set(body, jsonLines(body.text));
+  return known.get(body);
 }
 
 // Line breaks stay, all else that is not seen is told.

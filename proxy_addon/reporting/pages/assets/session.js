@@ -12,6 +12,8 @@ import { endedWords, identity, verdictBar } from "./verdict_bar.js";
 import { clock, cut, esc } from "./words.js";
 
 const KEYS = "Drag to move, ctrl + wheel to zoom, or click the lanes and use the wheel. Keys: ← → event, + − zoom, 0 all, f next finding, Enter opens.";
+/** Of the value that this script draws. */
+const FORM = 1;
 const LIVE_EVERY_MS = 200, SLOWLY_MS = 500;
 const KINDS = { next: "next of this device", previous: "previous of this device", retry_of: "a retry of", retried_by: "retried by" };
 
@@ -41,6 +43,7 @@ function skeleton(table, keys) {
  * Returns `update(value)`, which takes a new value and keeps view, choice and filters; `choose(number)`; and `destroy()`.
  */
 export function mountSession(root, value, { loadTraffic, links = {}, isLive = false, number = null }) {
+  if (value.form !== FORM) return strange(root);
   const keys = uniqueId();
   root.classList.add("session");
   root.innerHTML = skeleton(uniqueId(), keys);
@@ -140,6 +143,11 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
   function drawNewest() {
     soon = frame = 0;
     drawnAt = performance.now();
+    if (waiting.form !== FORM) {
+      destroy();
+      strange(root);
+      return;
+    }
     facts = factsOf(waiting);
     draw();
     slowly ||= setTimeout(drawSlowly, SLOWLY_MS);
@@ -212,6 +220,12 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
   }
 
   return { update, destroy, choose: (wanted) => pick(facts.numbers.get(wanted)) };
+}
+
+// A server can be newer than a page that was left open.
+function strange(root) {
+  root.innerHTML = '<p class="none">This page and its session come from different versions of sessiontape. Load the page again.</p>';
+  return { update() {}, choose() {}, destroy: () => root.replaceChildren() };
 }
 
 function spokenOf(facts, i) {

@@ -3,7 +3,7 @@ import { SEVERITIES, VERDICTS, icon } from "./icons.js";
 import { clock, count, cut, esc, plural, prose } from "./words.js";
 
 const NOUNS = { error: "error", warning: "warning", info: "note" };
-const LONGEST = 46;
+const LONGEST = 1000;
 
 /** Fill the verdict bar. */
 export function verdictBar(box, { verdict, session, end_s: end }) {
@@ -26,10 +26,10 @@ export function endedWords({ ended, expires_at: expires }, madeAt, passed) {
   return `open, expires in ${clock(Math.floor(left))} unless an event comes`;
 }
 
-/** Fill the list of what is known of media, player, device and recording. */
+/** Fill the list of what is known of media, player, device and recording. The style cuts what is long; a copy is whole. */
 export function identity(list, { identity: pairs }) {
   list.innerHTML = pairs.map(([label, value, kind]) => {
-    const shown = kind.includes("long") ? cut(value, 13) : cut(value, LONGEST);
-    return `<div><dt>${esc(cut(label, LONGEST))}</dt> <dd class="${esc(kind)}" title="${esc(value)}"><bdi>${esc(shown)}</bdi></dd></div>`;
+    const whole = esc(cut(value, LONGEST));
+    return `<div><dt title="${esc(label)}">${esc(label)}</dt> <dd class="${esc(kind)}" title="${whole}"><bdi>${whole}</bdi></dd></div>`;
   }).join("");
 }

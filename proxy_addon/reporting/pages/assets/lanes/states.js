@@ -4,7 +4,7 @@ import { seenSpans, write } from "../painting.js";
 const ROW = 15, MOST = 4;
 
 /** The row of a state; those after the fourth share the last. */
-export function rowOfState(facts, name) {
+function rowOfState(facts, name) {
   return Math.min(MOST - 1, facts.states.indexOf(name.toLowerCase()));
 }
 
