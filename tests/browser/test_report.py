@@ -76,11 +76,28 @@ def check_keys(open_page: Open, path: Path) -> None:
 
     page.keyboard.press("/")
     page.keyboard.type("film 7")
+    page.get_by_text("1 of 60").wait_for()
     assert page.locator(".sessions tbody tr").count() == 1
     page.keyboard.press("Control+a")
     page.keyboard.press("Delete")
+    page.get_by_text("1 of 60").wait_for(state="detached")
     page.get_by_role("button", name="Pass", exact=True).click()
     assert page.locator(".sessions tbody tr").count() == 30
     page.get_by_role("button", name="Worst first").click()
     page.get_by_role("button", name="All", exact=True).click()
     assert page.locator(".sessions tbody tr .i-error").first.is_visible()
+    page.get_by_role("button", name="playhead-type").click()
+    assert page.locator(".sessions tbody tr").count() == 30
+
+
+def test_a_report_of_one_session_is_its_page(tmp_path, open_page):
+    page = open_page(written(tmp_path / "report.html", 1), offline=True)
+    page.locator(".one h1").wait_for()
+    assert not page.locator(".report").is_visible()
+    page.keyboard.press("j")
+    assert page.evaluate("location.hash").endswith("/e1")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    assert page.locator(".one h1").is_visible()
+    page.evaluate("location.hash += '/e3'")
+    page.locator(".rail").get_by_text("sessionEnd").first.wait_for()

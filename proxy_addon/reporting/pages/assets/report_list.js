@@ -5,7 +5,8 @@ import { reportStrip } from "./report_strip.js";
 import { SESSION_COLUMNS, newRow } from "./session_rows.js";
 import { count, cut, esc, plural, visible } from "./words.js";
 
-const LISTED_AT_ONCE = 500;
+const LISTED_AT_ONCE = 200;
+const TYPED_WITHIN_MS = 100;
 const LONGEST_HEADLINE = 400;
 const STRIP_COLUMN = 2;
 const VERDICT_LEVELS = ["fail", "warn", "pass"];
@@ -14,13 +15,13 @@ const SEARCHED_IN = ["id", "session_id", "media_name", "media_id", "player_name"
 /**
  * Show the sessions of a report in an empty element.
  *
- * `hrefOf(row)` returns the address of a session's page, or null if it has none. Returns `show()`, which is called when the list is seen again, and
- * `hide()`.
+ * `hrefOf(row)` returns the address of a session's page, or null if it has none. Returns `show(id)`, which is called when the
+ * list is seen again, with the session that was left, and `hide()`.
  */
 export function mountReportList(root, { rows, rules }, { hrefOf }) {
   const wanted = { text: "", level: null, rule: null, worst: false, most: LISTED_AT_ONCE };
   const texts = new Map(rows.map((row) => [row, SEARCHED_IN.map((name) => row[name] ?? "").join("\n").toLowerCase()]));
-  let chosen = null, unlisten = [];
+  let chosen = null, typing = 0, unlisten = [];
 
   root.innerHTML =
     `<div class="tools"><input type="search" aria-label="Search the sessions" placeholder="Search  /" class="find">` +
@@ -28,11 +29,14 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
     `${VERDICT_LEVELS.map((level) => `<button type="button" data-level="${level}">${VERDICTS[level][0]}</button>`).join("")}</span>` +
     `<span class="seg" role="group" aria-label="Order"><button type="button" data-order="newest">Newest first</button>` +
     `<button type="button" data-order="worst">Worst first</button></span><span class="shown dim" role="status"></span></div>` +
-    `<div class="rules" role="group" aria-label="What was found"></div><div class="listing"></div>`;
+    `<div class="rules" role="group" aria-label="What was found">${rules.map(ruleButton).join("")}</div><div class="listing"></div>`;
   const [tools, found, listing] = root.children;
   const find = tools.querySelector(".find"), status = tools.querySelector(".shown");
 
-  find.addEventListener("input", () => redraw({ text: find.value.trim().toLowerCase() }));
+  find.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(() => redraw({ text: find.value.trim().toLowerCase() }), TYPED_WITHIN_MS);
+  });
   tools.addEventListener("click", ({ target }) => {
     const { level, order } = target.dataset;
     if (level != null) redraw({ level: level || null });
@@ -43,7 +47,7 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
     if (rule) redraw({ rule: rule === wanted.rule ? null : rule });
   });
   listing.addEventListener("click", (event) => {
-    if (event.target.closest(".further button")) redraw({ most: wanted.most + LISTED_AT_ONCE });
+    if (event.target.closest(".further button")) showMore();
     else if (!event.target.closest("a") && getSelection().isCollapsed) event.target.closest("tr")?.querySelector("a")?.click();
   });
   listing.addEventListener("focusin", ({ target }) => {
@@ -62,9 +66,7 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
     const passing = matching(), left = passing.length - wanted.most;
     for (const button of tools.querySelectorAll("[data-level]")) press(button, (button.dataset.level || null) === wanted.level);
     for (const button of tools.querySelectorAll("[data-order]")) press(button, (button.dataset.order === "worst") === wanted.worst);
-    found.innerHTML = rules.map(([rule, severity, number]) =>
-      `<button type="button" class="rule s-${esc(severity)}" data-rule="${esc(rule)}" aria-pressed="${rule === wanted.rule}" ` +
-      `title="${esc(`${severity} in ${plural(number, "session")} of those in full`)}">${icon(severity)} ${esc(rule)} <b>${count(number)}</b></button>`).join("");
+    for (const button of found.children) press(button, button.dataset.rule === wanted.rule);
     status.textContent = passing.length === rows.length ? "" : `${count(passing.length)} of ${count(rows.length)}`;
     if (!passing.length) {
       listing.innerHTML = `<p class="none">${rows.length ? "No session matches." : "There are no sessions in this report."}</p>`;
@@ -77,6 +79,11 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
     }
   }
 
+  function showMore() {
+    redraw({ most: wanted.most + LISTED_AT_ONCE });
+    step(1);
+  }
+
   function press(button, is) {
     button.setAttribute("aria-pressed", String(is));
   }
@@ -85,6 +92,10 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
     const links = [...listing.querySelectorAll("tbody a")];
     if (!links.length) return;
     const at = links.findIndex((link) => link.closest("tr").dataset.id === chosen);
+    if (by > 0 && at === links.length - 1 && listing.querySelector(".further")) {
+      showMore();
+      return;
+    }
     const next = links[at < 0 ? (by > 0 ? 0 : links.length - 1) : Math.max(0, Math.min(links.length - 1, at + by))];
     next.focus({ preventScroll: true });
     next.closest("tr").scrollIntoView({ block: "nearest" });
@@ -112,6 +123,12 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
 }
 
 const REPORT_COLUMNS = SESSION_COLUMNS.toSpliced(STRIP_COLUMN, 0, ["Playback", "c-strip"]);
+
+function ruleButton([rule, severity, number]) {
+  const told = `${severity} in ${plural(number, "session")} of those in full`;
+  return `<button type="button" class="rule s-${esc(severity)}" data-rule="${esc(rule)}" title="${esc(told)}">` +
+    `${icon(severity)} ${esc(rule)} <b>${count(number)}</b></button>`;
+}
 
 function reportTable(sessions, hrefOf) {
   const table = document.createElement("table");

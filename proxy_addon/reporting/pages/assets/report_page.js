@@ -1,5 +1,5 @@
-// Many sessions in one file: the list, and in its place the page of the session that was opened. The address says which, as
-// #ID or, with an event of it, #ID/e12, so that back and forward work.
+// Sessions in one file: the list, and in its place the page of the session that was opened. The address says which, as #ID or,
+// with an event of it, #ID/e12, so that back and forward work. A file with one session has no list.
 import { part } from "./embedded.js";
 import { header } from "./family.js";
 import { VERDICTS, icon } from "./icons.js";
@@ -15,14 +15,16 @@ function mountReport(root, report) {
   const [overview, opened] = root.children, title = document.title;
   const parts = new Map(report.rows.filter((row) => row.part !== null).map((row) => [row.id, row.part]));
   const list = mountReportList(overview.querySelector("main"), report, { hrefOf: ({ id, part: number }) => (number === null ? null : reportAddress(id)) });
+  const only = report.rows.length === 1 ? report.rows[0].id : null;
   let mounted = null, mountedId = null, asked = 0, scrolled = 0, hadEvent = false;
 
+  overview.hidden = only !== null;
   reportHead(overview.querySelector(".top"), report);
   overview.querySelector("footer").textContent =
     `Made ${report.made_at.slice(0, 16).replace("T", " ")} UTC by sessiontape ${report.version}. Metrics are an estimate of what reports will count.`;
 
   async function follow() {
-    const { id, event: number } = reportAddressed();
+    const { id: wanted, event: number } = reportAddressed(), id = only ?? wanted;
     if (id === mountedId) {
       if (number !== null) mounted?.choose(number);
       return;
@@ -42,7 +44,7 @@ function mountReport(root, report) {
     mounted = mountSession(opened, value, {
       loadTraffic: () => part(`traffic-${parts.get(id)}`),
       links: {
-        sessions: "#",
+        sessions: only === null ? "#" : null,
         session: (other) => (parts.has(other) ? reportAddress(other) : null),
         event: (chosen) => (chosen === null ? reportAddress(id) : `${reportAddress(id)}/e${chosen}`),
       },
@@ -74,7 +76,7 @@ function mountReport(root, report) {
     hadEvent = reportAddressed().event !== null;
   }, { capture: true });
   addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || mounted === null || hadEvent || event.target.matches("input, textarea, select")) return;
+    if (event.key !== "Escape" || mounted === null || only !== null || hadEvent || event.target.matches("input, textarea, select")) return;
     location.hash = "";
   });
   addEventListener("hashchange", follow);

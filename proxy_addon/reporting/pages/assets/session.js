@@ -104,12 +104,12 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
   }
 
   function drawHead() {
-    const { made_at: madeAt, session: { recording } } = facts.value;
+    const { made_at: madeAt, session: { recording, pseudonymised } } = facts.value;
     drawCrumbs();
     verdictBar(verdict, facts.value);
     identity(ident, facts.value);
     find("footer").textContent = `Made ${madeAt.slice(0, 19).replace("T", " ")} UTC by sessiontape` +
-      `${recording ? ` from the recording “${cut(recording, 80)}”` : ""}. Times are the device's unless said otherwise. What reports will count is an estimate.`;
+      `${recording ? ` from the recording “${cut(recording, 80)}”` : ""}. ${pseudonymised ? "Tokens stand for personal values. " : ""}Times are the device's unless said otherwise. What reports will count is an estimate.`;
   }
 
   // The table and the estimate are read, not watched.
