@@ -232,12 +232,17 @@ def test_the_text_of_values_is_kept(open_page, written):
 def test_an_event_of_a_batch_shows_its_part_of_the_body(open_page, written):
     page = open_page(written(pictured.downloaded()))
     expect(page.locator(".legend")).to_contain_text("one request of 73 events, answered 201")
-    page.locator(".go", has_text="adStart").first.click()
+    place = page.locator(".go", has_text="adStart").first
+    first = place.get_attribute("data-go")
+    place.click()
+    expect(page.locator(".ev .fi .m")).to_contain_text("adStart has the same ts as an earlier event")
     lines = page.locator(".body > div:not(.note)")
     expect(lines.first).to_have_text("{")
     expect(lines.nth(1)).to_contain_text('"adStart"')
     expect(lines.last).to_have_text("}")
     expect(page.locator(".ev")).to_contain_text("of 73")
+    page.get_by_role("button", name="next").click()
+    expect(page.locator(".ev .fi .m")).to_contain_text(f"as at #{first}: adStart has the same ts")
 
 
 def test_the_table_folds_filters_and_sorts(open_page, written):

@@ -85,14 +85,18 @@ function escaped(name) {
 export function bodyMarkup(body, { label, element = null, notes = [] }) {
   const { text, base64, truncated, length } = body;
   const whole = truncated ? `<p class="dim small">Only the beginning is stored, of ${length} bytes.</p>` : "";
-  if (text === undefined) return `<p class="dim small">The body is not text; this is its Base64:</p><pre class="body">${esc(cut(base64, LONGEST_VALUE))}</pre>${whole}`;
+  if (text === undefined) {
+    const bytes = esc(cut(base64, LONGEST_VALUE));
+    return `<p class="dim small">The body is not text; this is its Base64:</p><pre class="body">${bytes}</pre>${whole}`;
+  }
   if (!text) return '<p class="dim">no body</p>';
   const all = linesOf(body);
   if (!all) return `<pre class="body">${raw(text)}</pre>${notes.map(noteMarkup).join("")}${whole}`;
   const lines = element === null ? all : elementOf(all, element);
   const told = lines.slice(0, MOST_LINES), byLine = notesByLine(told, notes);
   const more = lines.length > told.length ? `<p class="dim small">and ${lines.length - told.length} more lines</p>` : "";
-  return `<div class="body" tabindex="0" role="region" aria-label="${label}">${told.map((line, k) => lineMarkup(line, byLine.get(k) ?? [])).join("")}</div>${more}${whole}`;
+  const markup = told.map((line, k) => lineMarkup(line, byLine.get(k) ?? [])).join("");
+  return `<div class="body" tabindex="0" role="region" aria-label="${label}">${markup}</div>${more}${whole}`;
 }
 
 // A batch is one body for all its events: it is read once.

@@ -10,21 +10,25 @@ const LATE_S = 0.5;
 /** The event as markup. `traffic` is null while it is being read. */
 export function eventMarkup(facts, i, traffic) {
   const { E, value } = facts;
-  const found = E.f[i].map((index) => value.findings[index])
+  const found = E.f[i].map((index) => ({ ...value.findings[index], message: facts.message(index, i) }))
     .sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity));
   const whole = found.filter((finding) => finding.below == null && pointerAt(finding, E.n[i]) == null);
   return `<div class="ev"><h3><bdi>${esc(cut(facts.type(i), 120))}</bdi> ${statusPill(facts, i)} <span class="dim small">${ms(E.d[i])}</span></h3>` +
     '<div class="nav"><button type="button" data-step="-1" title="Event before (k)">‹ before</button>' +
     '<button type="button" data-step="1" title="Next event (j)">next ›</button>' +
     '<button type="button" data-close title="Back to the findings (Esc)">Close</button></div>' +
-    whole.map((finding) => `<div class="fi s-${finding.severity}"><div class="h">${icon(finding.severity)}<div class="m">${prose(finding.message)}</div></div></div>`).join("") +
+    whole.map(wholeMarkup).join("") +
     `<dl>${times(facts, i, traffic?.rows[E.q[i]])}</dl>` +
     (traffic ? exchangeMarkup(facts, i, traffic, found) : '<p class="dim reading">reading the request …</p>') + "</div>";
 }
 
-// Where in an event a finding is: a pointer relative to the event, or null.
+function wholeMarkup({ severity, message }) {
+  return `<div class="fi s-${severity}"><div class="h">${icon(severity)}<div class="m">${prose(message)}</div></div></div>`;
+}
+
+// Where in an event a finding is: a pointer relative to the event, or null if it concerns all of it.
 function pointerAt(finding, number) {
-  return finding.pointers?.[finding.places.indexOf(number)] ?? null;
+  return finding.pointers[finding.places.indexOf(number)] || null;
 }
 
 function times(facts, i, row) {
@@ -33,9 +37,7 @@ function times(facts, i, row) {
   const since = before === undefined ? "" : ` <span class="dim">${(E.t[i] - E.t[before]).toFixed(3)} s after #${E.n[before]}</span>`;
   rows.push(["Device time", clock(E.t[i], 3) + since]);
   const arrived = row ? `${esc(row[5].slice(11, 23))} UTC ` : "";
-  const isLate = Math.abs(late) > LATE_S && !facts.value.batch; // all of a batch arrives at once, long after
-  rows.push(["Arrived", isLate
-    ? `${arrived}<b class="odd">${Math.abs(late).toFixed(1)} s ${late < 0 ? "before" : "after"} it happened</b>` : `${arrived}<span class="dim">${facts.value.batch ? "with the batch" : "at once"}</span>`]);
+  rows.push(["Arrived", arrived + latenessMarkup(late, facts.value.batch)]);
   if (E.p[i] != null) {
     const moved = before === undefined || E.p[before] == null ? "" : ` <span class="dim">${signed(E.p[i] - E.p[before], 3)} s</span>`;
     rows.push(["Playhead", clock(E.p[i], 3) + moved]);
@@ -46,6 +48,13 @@ function times(facts, i, row) {
   if (E.e[i]) rows.push(["In the batch", `event ${count(E.e[i])} of ${count(facts.size)}`]);
   if (row?.[6]) rows.push(["Reason", esc(row[6])]);
   return rows.map(([name, told]) => `<dt>${name}</dt><dd>${told}</dd>`).join("");
+}
+
+// All of a batch arrives at once, long after it happened.
+function latenessMarkup(late, isBatch) {
+  if (isBatch) return '<span class="dim">with the batch</span>';
+  if (Math.abs(late) <= LATE_S) return '<span class="dim">at once</span>';
+  return `<b class="odd">${Math.abs(late).toFixed(1)} s ${late < 0 ? "before" : "after"} it happened</b>`;
 }
 
 function exchangeMarkup(facts, i, traffic, found) {

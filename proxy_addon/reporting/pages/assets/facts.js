@@ -76,9 +76,15 @@ export function factsOf(value) {
     skews: all.map((i) => E.a[i] - E.t[i] + value.skew0_ms / 1000),
     severity: (i) => E.f[i].reduce((worst, index) => Math.min(worst, SEVERITIES.indexOf(value.findings[index].severity)), SEVERITIES.length),
     quantile: (part) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * part))],
+    message: (index, i) => messageAt(value.findings[index], E.n[i]),
     name: (i) => (type(i) === "sessionStart" ? "" : E.x[i]),
     state: (i) => E.st[i].split(" ")[0],
   };
+}
+
+// The message of a finding has the values of its first place.
+function messageAt({ message, places }, number) {
+  return places[0] === number ? message : `as at #${places[0]}: ${message}`;
 }
 
 // The worst finding of each event, the lightest first, so that what is drawn last is seen.

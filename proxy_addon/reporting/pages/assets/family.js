@@ -88,8 +88,10 @@ export function header(root, crumbs) {
     return href ? `<a href="${esc(href)}"${kind}${here}>${esc(text)}</a>` : `<span${kind}${here}>${esc(text)}</span>`;
   });
   root.classList.add("crumb");
-  root.innerHTML = `<nav aria-label="Where this is"><b>sessiontape</b>${steps.map((step) => ` <span aria-hidden="true">›</span> ${step}`).join("")}</nav>` +
-    '<span class="space"></span><span class="more"></span><button type="button" class="theme" title="Light or dark" aria-label="Light or dark">◐</button>';
+  const path = steps.map((step) => ` <span aria-hidden="true">›</span> ${step}`).join("");
+  root.innerHTML =
+    `<nav aria-label="Where this is"><b>sessiontape</b>${path}</nav><span class="space"></span><span class="more"></span>` +
+    '<button type="button" class="theme" title="Light or dark" aria-label="Light or dark">◐</button>';
   root.querySelector(".theme").addEventListener("click", turnTheme);
   return root.querySelector(".more");
 }

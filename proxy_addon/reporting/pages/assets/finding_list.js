@@ -2,32 +2,38 @@
 import { icon } from "./icons.js";
 import { clock, cut, esc, plural, prose } from "./words.js";
 
-const MOST_PLACES = 4, MOST_OF_RULE = 4, SHOWN_OF_RULE = 2;
+const MOST_PLACES = 4, MOST_OF_RULE = 4, SHOWN_OF_RULE = 2, MOST_BESIDE_NOTES = 4;
 
 /** All findings as markup. */
 export function findingsMarkup(facts, links) {
   const { value, leading } = facts;
-  if (!leading.length) return `<p class="none">Nothing was found.${value.verdict.level === "pass" ? " Every call was taken and follows the rules of the protocol." : ""}</p>${unjudged(value)}`;
-  const notes = leading.filter(({ finding }) => finding.severity === "info"), rest = leading.filter(({ finding }) => finding.severity !== "info");
+  if (!leading.length) {
+    const praise = value.verdict.level === "pass" ? " Every call was taken and follows the rules of the protocol." : "";
+    return `<p class="none">Nothing was found.${praise}</p>${unjudged(value)}`;
+  }
+  const notes = leading.filter(({ finding }) => finding.severity === "info");
+  const rest = leading.filter(({ finding }) => finding.severity !== "info");
   const groups = Map.groupBy(rest, ({ finding }) => `${finding.severity} ${finding.rule}`);
   const told = [...groups.values()].map((group) => groupMarkup(facts, group, links)).join("");
   if (!notes.length) return told + unjudged(value);
-  return `${told}<details class="notes" data-fold="notes"${rest.length > 4 ? "" : " open"}><summary>${plural(notes.length, "note")} – nothing to mend at once</summary>` +
+  const summary = `${plural(notes.length, "note")} – nothing to mend at once`;
+  return `${told}<details class="notes" data-fold="notes"${rest.length > MOST_BESIDE_NOTES ? "" : " open"}><summary>${summary}</summary>` +
     `${notes.map((each) => findingMarkup(facts, each, links)).join("")}</details>${unjudged(value)}`;
 }
 
 function groupMarkup(facts, group, links) {
-  const shown = group.length > MOST_OF_RULE ? SHOWN_OF_RULE : group.length, markup = group.map((each) => findingMarkup(facts, each, links));
-  if (shown === group.length) return markup.join("");
-  const { rule } = group[0].finding;
-  return `${markup.slice(0, shown).join("")}<details class="notes" data-fold="of ${esc(rule)}"><summary>${group.length - shown} more of ${esc(rule)}</summary>${markup.slice(shown).join("")}</details>`;
+  const markup = group.map((each) => findingMarkup(facts, each, links));
+  if (group.length <= MOST_OF_RULE) return markup.join("");
+  const rule = esc(group[0].finding.rule), more = markup.splice(SHOWN_OF_RULE);
+  return `${markup.join("")}<details class="notes" data-fold="of ${rule}"><summary>${more.length} more of ${rule}</summary>${more.join("")}</details>`;
 }
 
 function findingMarkup(facts, { finding, index }, links) {
   const { value } = facts, below = value.findings.filter((each) => each.below === index);
   const rest = Math.max(finding.count, finding.places.length) - Math.min(finding.places.length, MOST_PLACES);
   const places = finding.places.slice(0, MOST_PLACES).map((number) => placeMarkup(facts, number)).join("") || "<span>whole session</span>";
-  const until = finding.until == null || finding.count > 1 || finding.places.includes(finding.until) ? "" : `<span>to</span>${placeMarkup(facts, finding.until)}`;
+  const hasEnd = finding.until != null && finding.count === 1 && !finding.places.includes(finding.until);
+  const until = hasEnd ? `<span>to</span>${placeMarkup(facts, finding.until)}` : "";
   return `<div class="fi s-${finding.severity}"><div class="h">${icon(finding.severity)}<div class="m">${prose(finding.message)}</div></div>` +
     `<div class="w">${places}${rest > 0 && finding.places.length ? `<span>+${rest}</span>` : ""}${until}${ruleMarkup(finding.rule, links)}` +
     `${finding.lowered_by ? `<span>${esc(finding.lowered_by)}</span>` : ""}</div>` +
@@ -48,7 +54,8 @@ function ruleMarkup(rule, links) {
 
 function reasons({ why, fix }, index) {
   if (!why && !fix) return "";
-  return `<details data-fold="why ${index}"><summary>Why it matters, how to fix it</summary>${paragraphs(why)}${fix ? `<p><b>Fix:</b> ${prose(fix)}</p>` : ""}</details>`;
+  const mend = fix ? `<p><b>Fix:</b> ${prose(fix)}</p>` : "";
+  return `<details data-fold="why ${index}"><summary>Why it matters, how to fix it</summary>${paragraphs(why)}${mend}</details>`;
 }
 
 function paragraphs(text) {
@@ -58,8 +65,13 @@ function paragraphs(text) {
 // What could not be said is said too.
 function unjudged({ not_applied: rules, gaps }) {
   const lost = gaps.length
-    ? `<details class="notes" data-fold="lost"><summary>${plural(gaps.length, "exchange")} lost while recording</summary>${gaps.map((gap) =>
-      `<p class="lost"><span class="mono">${esc(gap.at.slice(11, 19))} ${esc(cut(gap.what, 120))}</span> ${esc(cut(gap.why ?? "", 200))}</p>`).join("")}</details>` : "";
+    ? `<details class="notes" data-fold="lost"><summary>${plural(gaps.length, "exchange")} lost while recording</summary>${gaps.map(gapMarkup).join("")}</details>`
+    : "";
   if (!rules.length) return lost;
-  return `${lost}<p class="dim small">Not all of the session is known, so ${plural(rules.length, "rule")} ${rules.length === 1 ? "was" : "were"} not applied: ${rules.map((rule) => `<code>${esc(rule)}</code>`).join(", ")}.</p>`;
+  const were = rules.length === 1 ? "was" : "were", names = rules.map((rule) => `<code>${esc(rule)}</code>`).join(", ");
+  return `${lost}<p class="dim small">Not all of the session is known, so ${plural(rules.length, "rule")} ${were} not applied: ${names}.</p>`;
+}
+
+function gapMarkup({ at, what, why }) {
+  return `<p class="lost"><span class="mono">${esc(at.slice(11, 19))} ${esc(cut(what, 120))}</span> ${esc(cut(why ?? "", 200))}</p>`;
 }

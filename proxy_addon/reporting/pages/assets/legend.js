@@ -1,7 +1,7 @@
 // What is drawn: the states with how long they lasted in all, and what the marks mean.
 import { drawMark, drawRing, MARKED } from "./marks.js";
 import { stroke } from "./painting.js";
-import { count, esc, lasted, ms, plural } from "./words.js";
+import { count, lasted, ms, plural } from "./words.js";
 
 const TOTALS = { content: "content", ad: "ads", paused: "paused", buffering: "buffering", stalled: "stalled", starting: "starting" };
 
@@ -10,7 +10,8 @@ export function legendMarkup({ value, E, size }) {
   const status = E.s[0] ? `answered ${E.s[0]} in ${ms(E.d[0])}` : "not answered";
   const batch = value.batch ? `<span>one request of ${plural(size, "event")}, ${status}</span>` : "";
   const shown = Object.entries(TOTALS).filter(([state]) => value.totals[state] > 0.05);
-  return batch + shown.map(([state, word]) => `<span><i class="sw c-${esc(state)}"></i>${word} <b>${lasted(value.totals[state])}</b></span>`).join("");
+  return batch + shown.map(([state, word]) =>
+    `<span><i class="sw c-${state}"></i>${word} <b>${lasted(value.totals[state])}</b></span>`).join("");
 }
 
 /** Fill a list with the marks that occur, each drawn as in the lanes. */

@@ -38,12 +38,20 @@ const MARKS = {
   stateStart: ["stateink", (g, s) => { g.arc(0, 0, s * 0.85, 0, 7); g.fill(); }],
   stateEnd: ["stateink", (g, s) => { g.arc(0, 0, s * 0.75, 0, 7); outline(g, 1.6); }],
   statesUpdate: ["stateink", (g, s) => { g.arc(0, 0, s * 0.85, 0, 7); g.fill(); }],
-  bitrateChange: ["dim", (g, s) => { polygon(g, [-s * 0.7, -1], [0, -s], [s * 0.7, -1]); polygon(g, [-s * 0.7, 1], [0, s], [s * 0.7, 1]); g.fill(); }],
+  bitrateChange: ["dim", (g, s) => {
+    for (const up of [-1, 1]) polygon(g, [-s * 0.7, up], [0, up * s], [s * 0.7, up]);
+    g.fill();
+  }],
   error: ["error", (g, s) => { open(g, 2.6, [-s, -s], [s, s]); open(g, 2.6, [s, -s], [-s, s]); }],
   sessionComplete: ["ink", (g, s) => { square(g, s); outline(g, 1.8); }],
   sessionEnd: ["ink", (g, s) => { square(g, s); g.fill(); }],
 };
-const UNKNOWN = ["error", (g, s) => { g.font = `700 ${s * 2.6}px sans-serif`; g.textAlign = "center"; g.textBaseline = "middle"; g.fillText("?", 0, 1); }];
+const UNKNOWN = ["error", (g, s) => {
+  g.font = `700 ${s * 2.6}px sans-serif`;
+  g.textAlign = "center";
+  g.textBaseline = "middle";
+  g.fillText("?", 0, 1);
+}];
 
 /** The types that have a mark of their own. */
 export const MARKED = Object.keys(MARKS);

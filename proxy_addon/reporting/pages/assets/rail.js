@@ -109,7 +109,7 @@ export class Rail {
     }
     const { E } = facts, traffic = this.#traffic.get(E.q[i]) ?? null;
     // How many were taken grows while the session goes on; an event that is read must not move for it.
-    const key = JSON.stringify([E.n[i], E.r[i], E.st[i], E.s[i], E.f[i].map((index) => facts.value.findings[index].message), traffic !== null]);
+    const key = JSON.stringify([E.n[i], E.r[i], E.st[i], E.s[i], E.f[i].map((index) => facts.message(index, i)), traffic !== null]);
     this.#fill("event", key, eventMarkup(facts, i, traffic));
   }
 

@@ -18,7 +18,11 @@ export function reportsMarkup(facts) {
   return '<div class="sech"><h2>What reports will count</h2>' +
     `<p>An estimate, ${closed}.${late}${dropped} Media starts and ad starts are reported at once, all else when it closes. ` +
     "A tilde marks what the sources say little about.</p></div>" + playedMarkup(facts) +
-    `<div class="mgrid">${[...groups].map(([name, rows]) => `<div><h3>${esc(name)}</h3>${rows.map(rowMarkup).join("")}</div>`).join("")}${statesMarkup(value.player_states)}</div>`;
+    `<div class="mgrid">${[...groups].map(groupOf).join("")}${statesMarkup(value.player_states)}</div>`;
+}
+
+function groupOf([name, rows]) {
+  return `<div><h3>${esc(name)}</h3>${rows.map(rowMarkup).join("")}</div>`;
 }
 
 function said(value, form) {
@@ -47,12 +51,13 @@ function playedMarkup(facts) {
   const markers = Object.entries(value.progress).filter(([, passed]) => passed !== null).map(([percent, passed]) =>
     `<span class="at${Number(percent)}${passed ? "" : " no"}">${passed ? "✓" : "✗"} ${Number(percent)} %</span>`);
   return '<p class="dim small">Which parts of the content were played, where ad breaks were, and the progress markers</p>' +
-    `<div class="watch"><svg viewBox="0 0 100 18" preserveAspectRatio="none" role="img" aria-label="Parts of the content that were played, of ${clock(length)}">` +
-    `${parts.join("")}${breaks.join("")}</svg></div><div class="markers">${markers.join("")}</div>`;
+    '<div class="watch"><svg viewBox="0 0 100 18" preserveAspectRatio="none" role="img" ' +
+    `aria-label="Parts of the content that were played, of ${clock(length)}">${parts.join("")}${breaks.join("")}</svg></div><div class="markers">${markers.join("")}</div>`;
 }
 
 function rect(kind, from, width) {
-  return `<rect class="c-${kind}" x="${(Math.max(0, from) * 100).toFixed(3)}" y="0" width="${(Math.max(width, 0.0005) * 100).toFixed(3)}" height="18"/>`;
+  const percent = (part) => (part * 100).toFixed(3);
+  return `<rect class="c-${kind}" x="${percent(Math.max(0, from))}" y="0" width="${percent(Math.max(width, 0.0005))}" height="18"/>`;
 }
 
 // Runs of the playhead that was played through, joined: a rectangle a ping would be 5,000 of them.

@@ -11,7 +11,8 @@ import { Timeline } from "./timeline.js";
 import { endedWords, identity, verdictBar } from "./verdict_bar.js";
 import { clock, cut, esc } from "./words.js";
 
-const KEYS = "Drag to move, ctrl + wheel to zoom, or click the lanes and use the wheel. Keys: ← → event, + − zoom, 0 all, f next finding, Enter opens.";
+const KEYS = "Drag to move, ctrl + wheel to zoom, or click the lanes and use the wheel. " +
+  "Keys: ← → event, + − zoom, 0 all, f next finding, Enter opens.";
 /** Of the value that this script draws. */
 const FORM = 1;
 const LIVE_EVERY_MS = 200, SLOWLY_MS = 500;
@@ -21,8 +22,10 @@ function skeleton(table, keys) {
   return `<a class="skip" href="#${table}">To the table of events</a>` +
     '<header class="top"><div></div><div class="verdict"></div><dl class="ident"></dl></header>' +
     '<main><section class="timeline" aria-label="Timeline"><div class="bar"><h2>Timeline</h2><div class="legend"></div>' +
-    '<div class="tools" role="toolbar" aria-label="Zoom"><button type="button" data-zoom="2" title="Zoom out (−)" aria-label="Zoom out">−</button>' +
-    '<button type="button" data-zoom="0.5" title="Zoom in (+)" aria-label="Zoom in">+</button><button type="button" data-zoom="fit" title="All of it (0)">Fit</button></div></div>' +
+    '<div class="tools" role="toolbar" aria-label="Zoom">' +
+    '<button type="button" data-zoom="2" title="Zoom out (−)" aria-label="Zoom out">−</button>' +
+    '<button type="button" data-zoom="0.5" title="Zoom in (+)" aria-label="Zoom in">+</button>' +
+    '<button type="button" data-zoom="fit" title="All of it (0)">Fit</button></div></div>' +
     `<div class="stage"></div><p class="hint" id="${keys}">${KEYS}</p>` +
     '<details class="explained"><summary>What the marks mean</summary><div class="marksof"></div></details>' +
     '<div class="sr" aria-live="polite"></div></section>' +
@@ -108,8 +111,10 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     drawCrumbs();
     verdictBar(verdict, facts.value);
     identity(ident, facts.value);
-    find("footer").textContent = `Made ${madeAt.slice(0, 19).replace("T", " ")} UTC by sessiontape` +
-      `${recording ? ` from the recording “${cut(recording, 80)}”` : ""}. ${pseudonymised ? "Tokens stand for personal values. " : ""}Times are the device's unless said otherwise. What reports will count is an estimate.`;
+    const source = recording ? ` from the recording “${cut(recording, 80)}”` : "";
+    const tokens = pseudonymised ? "Tokens stand for personal values. " : "";
+    find("footer").textContent = `Made ${madeAt.slice(0, 19).replace("T", " ")} UTC by sessiontape${source}. ${tokens}` +
+      "Times are the device's unless said otherwise. What reports will count is an estimate.";
   }
 
   // The table and the estimate are read, not watched.
@@ -229,6 +234,7 @@ function strange(root) {
 }
 
 function spokenOf(facts, i) {
-  const { E, value } = facts, found = E.f[i].map((index) => value.findings[index].message).join("; ");
-  return `Event ${E.n[i]}, ${facts.type(i)}, at ${clock(E.t[i], 1)}, ${E.s[i] ? `answered ${E.s[i]}` : "not answered"}${found && `. ${cut(found, 300)}`}`;
+  const { E } = facts, found = E.f[i].map((index) => facts.message(index, i)).join("; ");
+  const answer = E.s[i] ? `answered ${E.s[i]}` : "not answered";
+  return `Event ${E.n[i]}, ${facts.type(i)}, at ${clock(E.t[i], 1)}, ${answer}${found && `. ${cut(found, 300)}`}`;
 }

@@ -3,7 +3,7 @@ import { stateWords, STATES } from "./facts.js";
 import { SEVERITIES, icon } from "./icons.js";
 import { clock, cut, esc, ms, plural, signed } from "./words.js";
 
-const FOLD_ABOVE = 150, SHORTEST_RUN = 3, FIRST_PIECE = 60, PIECE = 250, ROW_PX = 25, NAME = 160;
+const FOLD_ABOVE = 150, SHORTEST_RUN = 3, FIRST_PIECE = 60, PIECE = 250, ROW_PX = 25, NAME = 160, LATE_S = 15;
 const COLUMNS = [
   ["#", "n"], ["device", "n"], ["Δ", "n wide", "since the event above, in seconds"], ["on the way", "n wide"], ["playhead", "n"],
   ["Δ", "n wide", "of the playhead, in seconds"], ["event", ""], ["state after", "wide"], ["answer", ""], ["found", ""],
@@ -173,28 +173,47 @@ export class EventTable {
 
   #runMarkup({ run }) {
     const { E } = this.#facts, first = run[0], last = run.at(-1), every = Math.abs(E.t[last] - E.t[first]) / (run.length - 1);
-    const head = E.p[first] == null || E.p[last] == null ? "" : E.p[last] === E.p[first] ? ", playhead still" : `, playhead to ${clock(E.p[last])}`;
-    return `<div class="row fold" role="row" data-fold="${E.n[first]}">` + cell("n", `${E.n[first]}–`) + cell("n", clock(E.t[first], 1)) + cell("wide", "") + cell("wide", "") +
-      cell("n", E.p[first] == null ? "–" : clock(E.p[first])) + cell("wide", "") +
-      `<span role="cell" class="span" aria-colspan="4"><button type="button">▸ ${run.length} pings, every ${every.toFixed(1)} s${head}</button></span></div>`;
+    const words = `▸ ${run.length} pings, every ${every.toFixed(1)} s${headWords(E.p[first], E.p[last])}`;
+    const cells = [
+      cell("n", `${E.n[first]}–`), cell("n", clock(E.t[first], 1)), cell("wide", ""), cell("wide", ""),
+      cell("n", E.p[first] == null ? "–" : clock(E.p[first])), cell("wide", ""),
+      `<span role="cell" class="span" aria-colspan="4"><button type="button">${words}</button></span>`,
+    ];
+    return `<div class="row fold" role="row" data-fold="${E.n[first]}">${cells.join("")}</div>`;
   }
 
   #rowMarkup({ i, k }) {
-    const { E, type, name, isRefused, severity, state } = this.#facts, above = this.#list[k - 1];
-    const since = above === undefined ? null : E.t[i] - E.t[above];
+    const { E, type, name, isRefused, severity, state, value } = this.#facts, above = this.#list[k - 1];
+    const since = above === undefined ? null : E.t[i] - E.t[above], way = E.a[i] - E.t[i];
     const moved = above === undefined || E.p[i] == null || E.p[above] == null ? null : E.p[i] - E.p[above];
-    const way = E.a[i] - E.t[i], worst = SEVERITIES[severity(i)];
+    const hasJumped = moved !== null && (moved < -1 || moved > 2 * since + 1.5), tone = (isOdd) => `n wide ${isOdd ? "odd" : "dim"}`;
+    const worst = SEVERITIES[severity(i)], signs = new Set(E.f[i].map((index) => value.findings[index].severity));
+    const cells = [
+      cell("n dim", E.n[i]),
+      cell("n", clock(E.t[i], 3)),
+      cell(tone(since > LATE_S || since < 0), since === null ? "" : since.toFixed(Math.abs(since) < 10 ? 3 : 1).replace("-", "−")),
+      cell(tone(way > 1), wayWords(way)),
+      cell("n", E.p[i] == null ? "–" : clock(E.p[i], 1)),
+      cell(tone(hasJumped), moved === null || Math.abs(moved) < 0.05 ? "" : signed(moved, 1)),
+      cell("", `<span class="type"><bdi>${esc(cut(type(i), NAME))}</bdi></span> <bdi class="dim">${esc(cut(name(i), NAME))}</bdi>`),
+      cell("wide", `<i class="dot c-${state(i) in STATES ? state(i) : "starting"}"></i>${esc(stateWords(E.st[i]))}`),
+      cell(isRefused(i) ? "bad" : "dim", `<b>${E.s[i] || "none"}</b> ${ms(E.d[i])}`),
+      cell("signs", [...signs].map((each) => icon(each)).join("")),
+    ];
     const kinds = `row${type(i) === "ping" ? " ping" : ""}${worst ? ` s-${worst}` : ""}`;
-    const signs = [...new Set(E.f[i].map((index) => this.#facts.value.findings[index].severity))].map((each) => icon(each));
-    return `<div class="${kinds}" role="row" data-n="${E.n[i]}">` + cell("n dim", E.n[i]) + cell("n", clock(E.t[i], 3)) +
-      cell(`n wide ${since > 15 || since < 0 ? "odd" : "dim"}`, since === null ? "" : since.toFixed(Math.abs(since) < 10 ? 3 : 1).replace("-", "−")) +
-      cell(`n wide ${way > 1 ? "odd" : "dim"}`, way > 1 ? `${way.toFixed(1)} s` : `${Math.round(Math.abs(way) < 0.05 ? Math.max(0, way * 1000) : way * 1000)} ms`.replace("-", "−")) +
-      cell("n", E.p[i] == null ? "–" : clock(E.p[i], 1)) +
-      cell(`n wide ${moved !== null && (moved < -1 || moved > 2 * since + 1.5) ? "odd" : "dim"}`, moved === null || Math.abs(moved) < 0.05 ? "" : signed(moved, 1)) +
-      cell("", `<span class="type"><bdi>${esc(cut(type(i), NAME))}</bdi></span> <bdi class="dim">${esc(cut(name(i), NAME))}</bdi>`) +
-      cell("wide", `<i class="dot c-${state(i) in STATES ? state(i) : "starting"}"></i>${esc(stateWords(E.st[i]))}`) +
-      cell(isRefused(i) ? "bad" : "dim", `<b>${E.s[i] || "none"}</b> ${ms(E.d[i])}`) + cell("signs", signs.join("")) + "</div>";
+    return `<div class="${kinds}" role="row" data-n="${E.n[i]}">${cells.join("")}</div>`;
   }
+}
+
+function headWords(from, to) {
+  if (from == null || to == null) return "";
+  return to === from ? ", playhead still" : `, playhead to ${clock(to)}`;
+}
+
+// A little before zero is noise of the clocks, not an arrival before the event.
+function wayWords(way) {
+  if (way > 1) return `${way.toFixed(1)} s`;
+  return `${Math.round((way > -0.05 ? Math.max(0, way) : way) * 1000)} ms`.replace("-", "−");
 }
 
 function cell(kind, markup) {

@@ -1,16 +1,17 @@
 // The timeline: one canvas for all lanes, one for what follows the pointer, one for the strip above.
-import { Axis, stepFor, ticks } from "./axis.js";
+import { Axis } from "./axis.js";
 import { cardOf, placeCard } from "./card.js";
 import { colours } from "./colours.js";
 import { lower } from "./facts.js";
 import { onColours } from "./family.js";
+import { GAP, TOP, drawFuture, drawGrid, drawName, drawNow, drawScale, drawSilences } from "./frame.js";
 import { LANES } from "./lanes/all.js";
 import { OVERVIEW_HEIGHT, drawOverview, steerOverview } from "./overview.js";
-import { chip, measured, stroke, write } from "./painting.js";
+import { chip, stroke } from "./painting.js";
 import { steerLanes } from "./steering.js";
 import { clock, plural } from "./words.js";
 
-const TOP = 20, GAP = 7, NARROW = 560, LONG_SILENCE_S = 60, NEAR_PX = 6, NEAR_FLAG_PX = 9, MOST_NEAR = 40;
+const NARROW = 560, NEAR_PX = 6, NEAR_FLAG_PX = 9, MOST_NEAR = 40;
 
 const MARKUP =
   '<canvas class="over" aria-hidden="true"></canvas>' +
@@ -64,8 +65,8 @@ export class Timeline {
     const { order: { times }, value } = facts;
     this.#now = value.now_s;
     this.#axis.extend(Math.min(0, times[0] ?? 0), Math.max(value.end_s, this.#now ?? 0, 1));
-    const verdict = value.verdict.headline;
-    this.element.setAttribute("aria-label", `Timeline of ${plural(facts.size, "event")} over ${clock(value.end_s)}; the table below holds the same. ${verdict}`);
+    const length = `${plural(facts.size, "event")} over ${clock(value.end_s)}`;
+    this.element.setAttribute("aria-label", `Timeline of ${length}; the table below holds the same. ${value.verdict.headline}`);
     this.#resize();
   }
 
@@ -161,83 +162,23 @@ export class Timeline {
     this.#due = 0;
     const g = this.#layers.plot, scene = this.#scene, { axis, width, height } = scene;
     g.clearRect(0, 0, width, height);
-    this.#drawGrid(g, scene);
-    for (const box of this.#boxes) this.#drawName(g, scene, box);
+    drawGrid(g, scene);
+    for (const box of this.#boxes) drawName(g, scene, box);
     g.save();
     g.beginPath();
     g.rect(axis.left - 8, 0, axis.right - axis.left + 16, height);
     g.clip();
-    this.#drawSilences(g, scene);
-    this.#drawFuture(g, scene);
+    drawSilences(g, scene, this.#boxes.find(({ lane }) => lane.id === "events"));
+    if (this.#now !== null) drawFuture(g, scene, this.#now);
     for (const box of this.#boxes) {
       box.scale = [];
       box.lane.draw(g, box, scene);
     }
     g.restore();
-    for (const { scale } of this.#boxes) {
-      for (const [y, label, colour] of scale) {
-        write(g, scene, label, axis.right + 10, y, colour ?? "faint", { size: 10.5, weight: colour ? 600 : 400, max: width - axis.right - 8 });
-      }
-    }
-    this.#drawNow(g, scene);
+    for (const box of this.#boxes) drawScale(g, scene, box);
+    if (this.#now !== null) drawNow(g, scene, this.#now);
     drawOverview(this.#layers.over, scene);
     this.#drawCursor();
-  }
-
-  #drawGrid(g, scene) {
-    const { axis, colours: { grid }, height } = scene, { a, b } = axis.view;
-    for (const [time, label] of ticks(a, b, stepFor(axis.perSecond, 62))) {
-      const x = Math.round(axis.x(time)) + 0.5;
-      if (x < axis.left || x > axis.right + 1) continue;
-      stroke(g, grid, 1, x, TOP - 4, x, height);
-      write(g, scene, label, x, 8, "dim", { align: "center" });
-    }
-  }
-
-  // The name, and one fact beside or below it.
-  #drawName(g, scene, { lane, y, h }) {
-    const { axis: { left }, colours: { line }, facts, width } = scene, isNarrow = left < 100;
-    const [note, tone = "dim"] = [lane.note(facts)].flat(), middle = y + h / 2, name = isNarrow ? lane.short ?? lane.name : lane.name;
-    g.fillStyle = line;
-    g.fillRect(0, Math.round(y + h + GAP / 2), width, 0.6);
-    const isTwoLined = h >= 30 && note && measured(g, scene, note, 11) <= left - 6;
-    write(g, scene, name, 0, isTwoLined ? middle - 7 : middle, "ink", { weight: 600, size: 12, max: left - 8 });
-    if (isTwoLined) write(g, scene, note, 0, middle + 8, tone, { size: 11 });
-    else if (note && !isNarrow) {
-      const room = left - 22 - measured(g, scene, name, 12, 600);
-      write(g, scene, note, left - 12, middle, tone, { size: 11, align: "right", max: room, whole: true });
-    }
-  }
-
-  // A long silence is seen through all lanes.
-  #drawSilences(g, scene) {
-    const { axis, colours: { warnbg }, facts, height } = scene, box = this.#boxes.find(({ lane }) => lane.id === "events");
-    for (const silence of facts.value.silences) {
-      const a = axis.x(silence.a), b = axis.x(silence.b);
-      if (silence.b - silence.a <= LONG_SILENCE_S || b < axis.left || a > axis.right) continue;
-      g.fillStyle = warnbg;
-      g.globalAlpha = 0.75;
-      g.fillRect(a, TOP, b - a, height - TOP);
-      g.globalAlpha = 1;
-      const words = silence.s < 600 ? `${Math.round(silence.s)} s of silence` : `${clock(silence.s)} of silence`;
-      const middle = (Math.max(a, axis.left) + Math.min(b, axis.right)) / 2;
-      write(g, scene, words, middle, box.y + box.h / 2, "warning", { align: "center", weight: 600, max: b - a - 6, whole: true });
-    }
-  }
-
-  #drawFuture(g, { axis, colours: { panel }, height, width }) {
-    if (this.#now === null) return;
-    g.fillStyle = panel;
-    g.fillRect(axis.x(this.#now), TOP, width, height);
-  }
-
-  #drawNow(g, scene) {
-    const { axis, colours: { pass }, height } = scene;
-    if (this.#now === null) return;
-    const x = axis.x(this.#now);
-    if (x < axis.left || x > axis.right + 8) return;
-    stroke(g, pass, 1.5, x, TOP - 6, x, height);
-    chip(g, scene, x, "now", "pass");
   }
 
   #drawCursor() {

@@ -1,0 +1,74 @@
+// What is around the lanes: the axis, their names and scales, silences behind them, and the present.
+import { stepFor, ticks } from "./axis.js";
+import { chip, measured, stroke, write } from "./painting.js";
+import { clock } from "./words.js";
+
+/** The height of the axis, and what is between two lanes. */
+export const TOP = 20;
+export const GAP = 7;
+
+const LABEL_PX = 62, LONG_SILENCE_S = 60, TWO_LINES = 30;
+
+/** Round times above, each with a line through all lanes. */
+export function drawGrid(g, scene) {
+  const { axis, colours: { grid }, height } = scene, { a, b } = axis.view;
+  for (const [time, label] of ticks(a, b, stepFor(axis.perSecond, LABEL_PX))) {
+    const x = Math.round(axis.x(time)) + 0.5;
+    if (x < axis.left || x > axis.right + 1) continue;
+    stroke(g, grid, 1, x, TOP - 4, x, height);
+    write(g, scene, label, x, 8, "dim", { align: "center" });
+  }
+}
+
+/** The name of a lane, and one fact beside or below it. */
+export function drawName(g, scene, { lane, y, h }) {
+  const { axis: { left }, colours: { line }, facts, width } = scene, isNarrow = left < 100, middle = y + h / 2;
+  const [note, tone = "dim"] = [lane.note(facts)].flat(), name = isNarrow ? lane.short ?? lane.name : lane.name;
+  g.fillStyle = line;
+  g.fillRect(0, Math.round(y + h + GAP / 2), width, 0.6);
+  const isBelow = h >= TWO_LINES && note && measured(g, scene, note, 11) <= left - 6;
+  write(g, scene, name, 0, isBelow ? middle - 7 : middle, "ink", { weight: 600, size: 12, max: left - 8 });
+  if (isBelow) write(g, scene, note, 0, middle + 8, tone, { size: 11 });
+  else if (note && !isNarrow) {
+    const room = left - 22 - measured(g, scene, name, 12, 600);
+    write(g, scene, note, left - 12, middle, tone, { size: 11, align: "right", max: room, whole: true });
+  }
+}
+
+/** The labels that a lane has put on its scale, right of it. */
+export function drawScale(g, scene, { scale }) {
+  const left = scene.axis.right + 10, max = scene.width - scene.axis.right - 8;
+  for (const [y, label, colour] of scale) {
+    write(g, scene, label, left, y, colour ?? "faint", { size: 10.5, weight: colour ? 600 : 400, max });
+  }
+}
+
+/** Long silences, which are seen through all lanes and named in one of them. */
+export function drawSilences(g, scene, { y, h }) {
+  const { axis, colours: { warnbg }, facts, height } = scene;
+  for (const silence of facts.value.silences) {
+    const a = axis.x(silence.a), b = axis.x(silence.b);
+    if (silence.b - silence.a <= LONG_SILENCE_S || b < axis.left || a > axis.right) continue;
+    g.fillStyle = warnbg;
+    g.globalAlpha = 0.75;
+    g.fillRect(a, TOP, b - a, height - TOP);
+    g.globalAlpha = 1;
+    const words = silence.s < 600 ? `${Math.round(silence.s)} s of silence` : `${clock(silence.s)} of silence`;
+    const from = Math.max(a, axis.left), to = Math.min(b, axis.right), style = { align: "center", weight: 600, whole: true };
+    write(g, scene, words, (from + to) / 2, y + h / 2, "warning", { ...style, max: to - from - 6 });
+  }
+}
+
+/** What has not come yet. */
+export function drawFuture(g, { axis, colours: { panel }, height, width }, now) {
+  g.fillStyle = panel;
+  g.fillRect(axis.x(now), TOP, width, height);
+}
+
+/** The present. */
+export function drawNow(g, scene, now) {
+  const { axis, colours: { pass }, height } = scene, x = axis.x(now);
+  if (x < axis.left || x > axis.right + 8) return;
+  stroke(g, pass, 1.5, x, TOP - 6, x, height);
+  chip(g, scene, x, "now", "pass");
+}
