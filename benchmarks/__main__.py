@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("checking", "recording", "stored", "replaying", "pages")
+NAMES = ("checking", "recording", "stored", "replaying")
 
 
 def main() -> None:

@@ -135,6 +135,7 @@ def run(
     from proxy_addon.reporting import trials  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console  # noqa: PLC0415
     from proxy_addon.testing.pairing import Recorded, paired  # noqa: PLC0415
+    from proxy_addon.testing.reports import Compared  # noqa: PLC0415
     from proxy_addon.testing.stages import Stage  # noqa: PLC0415
 
     gc.freeze()  # nor later: to look for it at the end would take a tenth of a second
@@ -162,17 +163,20 @@ def run(
             _say(line)
         judged = stage.sessions()
         recorded = [Recorded(held=each.held, case=stage.case_of(each)) for each in judged]
-        for path in filter(trials.is_page, reports):
-            _say(stage.report(path, judged, settings.load_personal(config)))  # while what was recorded is still there
-    problem: SettingsError | None = None
-    updated = update and not ending.code and bool(recorded)
-    if updated:
-        try:
-            _update(expect, expected, recorded, key_file, config)
-            expected = {}
-        except SettingsError as e:
-            problem = e  # raised when all that is known about the recording has been told
-    pairing = paired(expected, recorded, settings.load_personal(config))
+        problem: SettingsError | None = None
+        updated = update and not ending.code and bool(recorded)
+        if updated:
+            try:
+                _update(expect, expected, recorded, key_file, config)
+                expected = {}
+            except SettingsError as e:
+                problem = e  # raised when all that is known about the recording has been told
+        pairing = paired(expected, recorded, settings.load_personal(config))
+        compared = [
+            Compared(comparison=made, expected=name) for name, made in pairing.compared.items() if made is not None
+        ]
+        for path in filter(trials.is_page, reports):  # while what was recorded is still there
+            _say(stage.report(path, judged, settings.load_personal(config), compared))
     trial = trials.Trial(
         command=command,
         code=ending.code,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from proxy_addon.core.expectations.comparison import Comparison
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.pseudonyms.personal import Personal
@@ -14,11 +16,24 @@ from proxy_addon.core.sessions import Session
 from proxy_addon.files import keys, whole
 from proxy_addon.journal.awaiting import await_filed
 from proxy_addon.reporting.pages import report
+from proxy_addon.reporting.pages.compare import expectation_page
 from storage import sessions
 from storage.engine import hide_password, sqlite_path
 from storage.filters import Filters
 from storage.opening import reading
 from storage.pictures import Pictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A session that was compared with what is expected of it.
+
+    Attributes:
+        expected: Name of the expectation, such as its file.
+    """
+
+    comparison: Comparison
+    expected: str
 
 
 def recorded_since(stores: Iterable[str], began_at: datetime, *, now: datetime) -> dict[str, list[Session]]:
@@ -43,6 +58,7 @@ def write(
     *,
     now: datetime,
     are_judged: bool = False,
+    compared: Iterable[Compared] = (),
 ) -> str:
     """Write sessions, each judged as over, and return what was written, as a line.
 
@@ -53,6 +69,7 @@ def write(
         personal: Which values are personal.
         now: The time at which they are judged.
         are_judged: Whether their counts are those of such a judgement.
+        compared: What some of them were compared with; those that are as expected are left out.
 
     Raises:
         SettingsError: The file cannot be written.
@@ -65,6 +82,22 @@ def write(
         for url, some in found.items():
             pictures = Pictures(stack.enter_context(reading(url)), policy, now, change, closed=True)
             reported += [pictures.reported(session, is_judged=are_judged) for session in some]
-        pieces = report.report(reported, made_at=now, pseudonymised=True)
+        pieces = report.report(
+            reported,
+            made_at=now,
+            pseudonymised=True,
+            comparisons=(
+                expectation_page(
+                    each.comparison,
+                    expected=each.expected,
+                    actual=each.comparison.actual.session.id,
+                    now=now,
+                    policy=policy,
+                    pseudonymise=change,
+                )
+                for each in compared
+                if not each.comparison.is_same
+            ),
+        )
         size = whole.write(path, (piece.encode("utf-8", "replace") for piece in pieces))
     return report.told(len(reported), str(path), size)

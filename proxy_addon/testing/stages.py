@@ -147,13 +147,16 @@ class Stage:
         """
         return self._judged(Filters(name=self.name), closed=True)
 
-    def report(self, path: Path, judged: Iterable[Judged], personal: Personal) -> str:
+    def report(
+        self, path: Path, judged: Iterable[Judged], personal: Personal, compared: Iterable[reports.Compared] = ()
+    ) -> str:
         """Write what was recorded as one HTML file without personal values, and return what was written, as a line.
 
         Args:
             path: An existing file is replaced.
             judged: What `sessions` returned.
             personal: Which values are personal.
+            compared: What some of it was compared with.
 
         Raises:
             SettingsError: The file cannot be written.
@@ -161,7 +164,9 @@ class Stage:
         """
         assert self._recorder is not None
         found = {self._recorder.store_url: [each.session for each in judged]}
-        return reports.write(path, found, self._policy, personal, now=datetime.now(UTC), are_judged=True)
+        return reports.write(
+            path, found, self._policy, personal, now=datetime.now(UTC), are_judged=True, compared=compared
+        )
 
     def _since(self, began_at: datetime) -> list[Judged]:
         return self._judged(Filters(name=self.name, since=began_at), closed=False)

@@ -173,8 +173,14 @@ def test_the_tracking_is_held_to_fixtures_which_are_rewritten_on_purpose_only(tm
     code, _, said = played(WHOLE, *options)
     assert code == 0
     assert re.search(r"^same tracking: .* expects \([0-9]+ expected events\)$", said, re.MULTILINE), said
-    code, _, said = played(WHOLE.replace('"play"', '"pauseStart"'), *options)
+    page = tmp_path / "report.html"
+    code, _, said = played(WHOLE.replace('"play"', '"pauseStart"'), *options, "--report", str(page))
     assert (code, "pauseStart" in said) == (1, True), said
+    parts = parts_of(page.read_text())
+    (listed,) = parts["value"]["comparisons"]
+    assert listed["names"] == [str(fixture), parts["value"]["rows"][0]["id"]]
+    assert listed["verdict"] == parts["comparison-0"]["verdict"]
+    assert listed["verdict"]["level"] == "fail"
     (expectation,) = json.loads(report.read_text())["expectations"]
     assert expectation["comparison"]["differences"]
     assert "pauseStart" in junit.read_text()

@@ -7,7 +7,7 @@ read one after the other and only their rows are kept.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from proxy_addon.core.timelines.reported import Reported, worst
 from proxy_addon.core.timelines.spans import Span
 from proxy_addon.core.timelines.verdicts import Level
 from proxy_addon.reporting.pages import rendering
+from proxy_addon.reporting.pages.compare import ComparePage
 from proxy_addon.reporting.pages.session import session_page, traffic
 from proxy_addon.reporting.pages.sessions import row_of
 from proxy_addon.reporting.words import counted
@@ -46,6 +47,8 @@ class ReportPage:
         rows: The sessions, newest first, as of `pages.sessions.row_of`, and each with ``headline``, ``strip``, ``part`` (the
             number of its part in the file) and ``rules`` (those that found something). Those that are not in full have
             neither. A strip has ``end_s``, ``playback`` (``a``, ``b``, ``k``) and ``ticks`` (time, severity).
+        comparisons: What was compared with what is expected: ``names`` of the two, ``verdict`` as of `ComparePage`, and
+            ``part``, the number of its part in the file.
         rules: What was found in those in full: rule, severity, and in how many sessions, the most frequent first.
         version: Of sessiontape.
         made_at: When it was made.
@@ -57,6 +60,7 @@ class ReportPage:
     in_full: int
     verdicts: dict[str, int]
     rows: list[dict[str, Any]]
+    comparisons: list[dict[str, Any]]
     rules: list[tuple[str, str, int]]
     version: str = __version__
     made_at: str
@@ -66,14 +70,21 @@ class ReportPage:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def report(sessions: Sequence[Reported], *, made_at: datetime, pseudonymised: bool) -> Iterator[str]:
+def report(
+    sessions: Sequence[Reported],
+    *,
+    made_at: datetime,
+    pseudonymised: bool,
+    comparisons: Iterable[ComparePage] = (),
+) -> Iterator[str]:
     """Yield the file in pieces; sessions are read as it is written.
 
     Args:
         pseudonymised: Whether tokens stand for their personal values.
+        comparisons: Of sessions with what is expected of them; consumed as the file is written.
     """
     title = counted(len(sessions), "session")
-    parts = _Parts(sessions, made_at=made_at, pseudonymised=pseudonymised)
+    parts = _Parts(sessions, comparisons, made_at=made_at, pseudonymised=pseudonymised)
     return rendering.page(title=title, entry="report_page.js", parts=parts.items())
 
 
@@ -90,9 +101,18 @@ def told(number: int, where: str, size: int) -> str:
 
 
 class _Parts:
-    """The parts of a report: the pages of sessions, each with its traffic, and at last the list."""
+    """The parts of a report: the pages of comparisons and of sessions, these with their traffic, and at last the list."""
 
-    def __init__(self, sessions: Sequence[Reported], *, made_at: datetime, pseudonymised: bool) -> None:
+    def __init__(
+        self,
+        sessions: Sequence[Reported],
+        comparisons: Iterable[ComparePage],
+        *,
+        made_at: datetime,
+        pseudonymised: bool,
+    ) -> None:
+        self._comparisons = comparisons
+        self._compared: list[dict[str, Any]] = []
         self._sessions = sorted(sessions, key=lambda each: (each.session.started_at, each.session.id), reverse=True)
         self._in_full = worst(sessions, MOST_IN_FULL)
         self._made_at = made_at
@@ -103,6 +123,10 @@ class _Parts:
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """Yield the parts with their names."""
+        for number, comparison in enumerate(self._comparisons):
+            names = [side["name"] for side in comparison.sides]
+            self._compared.append({"names": names, "verdict": comparison.verdict, "part": number})
+            yield f"comparison-{number}", comparison.document()
         number = 0
         for each in self._sessions:
             if each.session.id not in self._in_full:
@@ -126,6 +150,7 @@ class _Parts:
             in_full=len(self._in_full),
             verdicts={level.value: verdicts[level.value] for level in Level},
             rows=self._rows,
+            comparisons=self._compared,
             rules=[
                 (rule, severity, number)
                 for (rule, severity), number in sorted(

@@ -1,8 +1,11 @@
 // Sessions in one file: the list, and in its place the page of the session that was opened. The address says which, as #ID or,
-// with an event of it, #ID/e12, so that back and forward work. A file with one session has no list.
+// with an event of it, #ID/e12, so that back and forward work. A file with one session has no list. Comparisons are
+// #compare-N.
+import { mountCompare } from "./compare.js";
 import { part } from "./embedded.js";
 import { header } from "./family.js";
 import { VERDICTS, icon } from "./icons.js";
+import { COMPARED, comparisonList } from "./report_comparisons.js";
 import { mountReportList } from "./report_list.js";
 import { mountSession } from "./session.js";
 import { count, esc, plural } from "./words.js";
@@ -10,12 +13,12 @@ import { count, esc, plural } from "./words.js";
 mountReport(document.getElementById("root"), await part("value"));
 
 function mountReport(root, report) {
-  root.innerHTML = '<div class="report"><header class="top"><div></div><div class="verdict"></div></header><main class="sessions"></main><footer></footer></div>' +
+  root.innerHTML = `<div class="report"><header class="top"><div></div><div class="verdict"></div></header>${comparisonList(report.comparisons)}<main class="sessions"></main><footer></footer></div>` +
     '<div class="one" hidden></div>';
   const [overview, opened] = root.children, title = document.title;
   const parts = new Map(report.rows.filter((row) => row.part !== null).map((row) => [row.id, row.part]));
   const list = mountReportList(overview.querySelector("main"), report, { hrefOf: ({ id, part: number }) => (number === null ? null : reportAddress(id)) });
-  const only = report.rows.length === 1 ? report.rows[0].id : null;
+  const only = report.rows.length === 1 && !report.comparisons.length ? report.rows[0].id : null;
   let mounted = null, mountedId = null, asked = 0, scrolled = 0, hadEvent = false;
 
   overview.hidden = only !== null;
@@ -26,14 +29,15 @@ function mountReport(root, report) {
   async function follow() {
     const { id: wanted, event: number } = reportAddressed(), id = only ?? wanted;
     if (id === mountedId) {
-      if (number !== null) mounted?.choose(number);
+      if (number !== null) mounted?.choose?.(number);
       return;
     }
-    if (!parts.has(id)) {
+    const comparison = report.comparisons.find((each) => COMPARED + each.part === id);
+    if (!parts.has(id) && !comparison) {
       back();
       return;
     }
-    const turn = ++asked, value = await part(`session-${parts.get(id)}`);
+    const turn = ++asked, value = await part(comparison ? `comparison-${comparison.part}` : `session-${parts.get(id)}`);
     if (turn !== asked) return; // another one was asked for meanwhile
     if (mounted === null) scrolled = scrollY;
     close();
@@ -41,6 +45,12 @@ function mountReport(root, report) {
     list.hide();
     overview.hidden = true;
     opened.hidden = false;
+    scrollTo(0, 0);
+    if (comparison) {
+      mounted = mountCompare(opened, value, { sessions: "#" });
+      document.title = `${comparison.names.join(" and ")} · ${title}`;
+      return;
+    }
     mounted = mountSession(opened, value, {
       loadTraffic: () => part(`traffic-${parts.get(id)}`),
       links: {
@@ -51,7 +61,6 @@ function mountReport(root, report) {
       number,
     });
     document.title = `${value.session.media_name || value.session.media_id || value.session.id} · ${title}`;
-    scrollTo(0, 0);
   }
 
   function back() {
@@ -83,9 +92,9 @@ function mountReport(root, report) {
   follow();
 }
 
-function reportHead(top, { verdicts, total, in_full: whole, pseudonymised }) {
-  const [crumbs, box] = top.children;
-  const worst = ["fail", "warn", "pass"].find((level) => verdicts[level]) ?? "pass", [word, sign] = VERDICTS[worst];
+function reportHead(top, { verdicts, total, in_full: whole, pseudonymised, comparisons }) {
+  const [crumbs, box] = top.children, levels = new Set(comparisons.map((each) => each.verdict.level));
+  const worst = ["fail", "warn", "pass"].find((level) => verdicts[level] || levels.has(level)) ?? "pass", [word, sign] = VERDICTS[worst];
   const told = whole < total
     ? `The list has all sessions. The worst ${count(whole)} can be opened; the others are not in this file in full.`
     : "Each session can be opened, with its requests and answers.";
