@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("checking", "recording", "stored", "replaying")
+NAMES = ("checking", "recording", "stored", "replaying", "pages")
 
 
 def main() -> None:

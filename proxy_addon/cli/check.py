@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import click
 
+from proxy_addon.cli.check_reports import Reports
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
 from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import config_option, given, local_option, store_option
@@ -26,6 +27,8 @@ from proxy_addon.core.wording import counted
 from proxy_addon.cli.reports import Reading
 from proxy_addon.core.wording import counted
 from proxy_addon.core.wording import counted
+from proxy_addon.cli.reports import Reading
+from proxy_addon.core.wording import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from proxy_addon.core.fixtures.held import HeldSession
     from proxy_addon.core.judging.policy import Policy
     from proxy_addon.core.rules.body_views import Vocabulary
+    from proxy_addon.core.sessions import Session
     from proxy_addon.reporting.judged import Moment, Subject
     from storage.filters import Filters
 
@@ -116,15 +120,13 @@ def check(
     # Imported here because --help must not wait for the rules.
     from proxy_addon.core.findings import Severity  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
-    from proxy_addon.reporting import check_files, checks  # noqa: PLC0415
+    from proxy_addon.reporting import checks  # noqa: PLC0415
 
     policy = replace(
         settings.load(config),
         select=settings.check_selection(select, given("select")),
         ignore=settings.check_selection(ignore, given("ignore")),
     )
-    for path in reports:
-        check_files.check_path(path)
     now = datetime.now(UTC)
     if file is None:
         if kind is not None:
@@ -141,7 +143,8 @@ def check(
         subjects = _of_file(file, kind, policy, now)
     threshold = None if fail_on == "never" else Severity(fail_on).weight
     report = checks.report("json" if as_json else format_name, sys.stdout.write, threshold, local=local)
-    with _Reports(reports, threshold) as written:
+    how = Reading(policy=policy, now=now, closed=closed, judged=True)
+    with Reports(reports, threshold, how, config=config, store_url=store_url) as written:
         first = list(islice(subjects, 1))  # errors that prevent judging are raised before anything is written
         judged = written.noting(chain(first, subjects))
         with while_read():
@@ -151,102 +154,10 @@ def check(
             report.end(ok=not written.failed)
         for _ in judged:
             pass  # those that nobody reads count too
-        written.write(_Pages(policy=policy, now=now, closed=closed, config=config, store_url=store_url))
+        written.write()
     if everything:
         _tell_of_those_outside(store_url, filters, policy)
     sys.exit(1 if written.failed else 0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Pages:
-    """How the pages of an HTML report are made."""
-
-    policy: Policy
-    now: datetime
-    closed: bool
-    config: Path | None
-    store_url: str
-
-    def write(self, path: Path, sources: Sequence[Source]) -> None:
-        """Write a page with these sessions, which were judged already."""
-        from storage import opening  # noqa: PLC0415  # as above
-
-        stored = any(isinstance(source, Session) for source in sources)
-        with opening.reading(self.store_url) if stored else nullcontext() as db:
-            how = Reading(
-                policy=self.policy,
-                now=self.now,
-                change=pseudonymiser(sources, None, self.config),
-                closed=self.closed,
-                judged=True,
-            )
-            write_page(str(path), sources, db, how)
-
-
-class _Reports:
-    """What ``--report`` asks for; a context manager.
-
-    Attributes:
-        failed: Whether a finding so far is as severe as the threshold.
-    """
-
-    def __init__(self, paths: Sequence[Path], threshold: int | None) -> None:
-        from proxy_addon.reporting import check_files  # noqa: PLC0415  # as above
-
-        self.failed = False
-        self._threshold = threshold
-        self._pages = [path for path in paths if path.suffix.lower() in check_files.PAGES]
-        self._files = [check_files.FindingsFile(path, threshold) for path in paths if path not in self._pages]
-        self._sources: list[Source] = []
-        self._is_of_bodies = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._files:
-            file.close()
-
-    def noting(self, subjects: Iterable[Subject]) -> Iterator[Subject]:
-        """Yield subjects, and note what is in the reports about them."""
-        for subject in subjects:
-            self.failed = self.failed or (
-                self._threshold is not None
-                and any(finding.severity.weight >= self._threshold for finding in subject.judgement.findings)
-            )
-            for file in self._files:
-                file.add(subject)
-            source = _source_of(subject) if self._pages else None
-            if source is not None:
-                self._sources.append(source)
-            self._is_of_bodies = self._is_of_bodies or source is None
-            yield subject
-
-    def write(self, pages: _Pages) -> None:
-        """Write all reports.
-
-        Raises:
-            SettingsError: A file cannot be written, or an HTML page is asked for of what is no session.
-        """
-        from proxy_addon.files import whole  # noqa: PLC0415  # as above
-
-        for file in self._files:
-            whole.write(file.path, file.end(ok=not self.failed))
-        for path in self._pages:
-            if self._is_of_bodies:
-                raise SettingsError(
-                    f"{path} was not written: an HTML report shows sessions, and what was checked is none",
-                    hint="end its name with .json, .xml or .sarif",
-                )
-            pages.write(path, self._sources)
-
-
-def _source_of(subject: Subject) -> Source | None:
-    """Return the session of a subject with the counts of its findings; None if it holds none."""
-    counts = FindingCounts().plus(subject.judgement.findings)
-    if subject.held is not None:
-        return replace(subject.held, session=replace(subject.held.session, findings=counts))
-    return None if subject.session is None else replace(subject.session, findings=counts)
 
 
 class _Judge:

@@ -44,7 +44,7 @@ class Reading:
 
     policy: Policy
     now: datetime
-    change: Pseudonymiser | None
+    change: Pseudonymiser | None = None
     closed: bool = False
     judged: bool = False
 
@@ -67,7 +67,8 @@ def check_name(output: str) -> None:
     path = Path(output)
     if output.endswith("/") or path.is_dir():
         raise click.UsageError(f"{visible(output)} is a folder, but a report is one file: name a file with --output")
-    if output != STDOUT and not path.exists() and path.suffix.lower() not in SUFFIXES:
+    is_pipe = output == STDOUT or (path.exists() and not path.is_file())
+    if not is_pipe and path.suffix.lower() not in SUFFIXES:  # a slip of the hand must not replace the store
         raise click.UsageError(f"a report is an HTML page: end the name {visible(output)} with .html")
 
 

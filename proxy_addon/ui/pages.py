@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sse_starlette import EventSourceResponse
+from sse_starlette.sse import SendTimeoutError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.judging.sessions import as_of
@@ -145,12 +148,20 @@ class _Pages:
     async def _stream(self, key: Hashable, make: Callable[[], Subject]) -> Response:
         """Answer with server-sent events until the browser goes, or takes nothing for too long."""
         self._watching.require_room()
-        return EventSourceResponse(self._events(key, make), sep="\n", ping=BEAT_S, send_timeout=SEND_S)
+        return _Events(self._events(key, make), sep="\n", ping=BEAT_S, send_timeout=SEND_S)
 
     async def _events(self, key: Hashable, make: Callable[[], Subject]) -> AsyncIterator[dict[str, str]]:
         async with self._watching.watching(key, make) as messages:
             async for message in messages:
                 yield _event(message)
+
+
+class _Events(EventSourceResponse):
+    """Server-sent events that end if the browser takes nothing for too long, which is no error of ours."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(SendTimeoutError):
+            await super().__call__(scope, receive, send)
 
 
 def _event(message: Message) -> dict[str, str]:

@@ -19,7 +19,7 @@ from storage import changes
 
 EVERY_S = 0.2
 """How often to look whether anything has changed."""
-SHARE = 3
+SHARE = 2
 """Reading takes at most one part in so many of the time, and one more: what is long to read is looked at more seldom."""
 DUE_S = 5.0
 """How often to look at what only time changes."""
@@ -50,13 +50,18 @@ class Watching:
         self._due_s = 0.0
         self._failures = Failures()
 
+    @property
+    def watchers(self) -> int:
+        """How many watch."""
+        return sum(topic.watchers for topic in self._topics.values())
+
     def require_room(self) -> None:
         """Check that one more may watch.
 
         Raises:
             Crowded: Too many do.
         """
-        if sum(topic.watchers for topic in self._topics.values()) >= MOST:
+        if self.watchers >= MOST:
             raise Crowded
 
     @asynccontextmanager

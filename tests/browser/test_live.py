@@ -149,6 +149,9 @@ def test_filters_stand_in_the_address_and_can_be_taken_away(open_page: Open, tmp
         page.get_by_label("Until").fill("2026-03-01T12:00:02Z")
         page.keyboard.press("Enter")
         expect(page.locator("tbody tr")).to_have_count(1)
+        page.goto(f"{server.url}/?state=ended&state=failed")
+        page.get_by_label("with findings").check()
+        _until(lambda: page.evaluate("location.search") == "?state=ended&state=failed&with-findings=1")
 
 
 def _until(is_so: Callable[[], bool]) -> None:

@@ -290,33 +290,17 @@ def test_what_devices_send_is_text(open_page, written):
     expect(page.locator("header.top")).to_contain_text("\\u202e\\u0000")
 
 
-def test_5000_events_are_drawn_at_once_and_move_smoothly(open_page, written):
-    path, drawn = written(pictured.marathon()), []
-    for _ in range(3):
-        page = open_page(path)
-        page.wait_for_function("document.documentElement.dataset.drawnMs")
-        drawn.append(int(page.evaluate("document.documentElement.dataset.drawnMs")))
-    assert min(drawn) < 300 * SLACK
+def test_5000_events_are_drawn_and_can_be_moved(open_page, written):
+    """How fast is measured by `benchmarks.pages`."""
+    page = open_page(written(pictured.marathon()))
+    page.wait_for_function("document.documentElement.dataset.drawnMs")
+    seen = {_pixels(page)}
     page.locator(".plotbox").focus()
-    frames = page.evaluate(
-        """async () => {
-          const box = document.querySelector(".plotbox"), took = [];
-          const press = (key) => box.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
-          for (let k = 0; k < 40; k++) {
-            press(k < 20 ? "+" : "-");
-            const at = performance.now();
-            await new Promise(requestAnimationFrame);
-            await new Promise((done) => setTimeout(done));
-            took.push(performance.now() - at);
-          }
-          return took.sort((a, b) => a - b);
-        }"""
-    )
-    assert frames[len(frames) // 2] < 20 * SLACK
-
-
-SLACK = 3
-"""How much slower a busy machine may be than the promise."""
+    for key in "++-":
+        page.keyboard.press(key)
+        seen.add(_pixels(page))
+    assert len(seen) == 3
+    assert _colours(page) > 5
 
 
 def test_paper_is_light_and_shows_what_is_folded(open_page, written):
@@ -333,6 +317,21 @@ def test_paper_is_light_and_shows_what_is_folded(open_page, written):
     assert page.evaluate("document.documentElement.dataset.theme ?? ''") == ""
     assert page.locator(".explained").get_attribute("open") is None
     assert _pixels(page) == dark
+
+
+def test_light_or_dark_is_remembered(open_page, written):
+    page = open_page(written(pictured.timeline(2)))
+    expect(page.locator(".rows .row")).to_have_count(15)
+    light = _pixels(page)
+    page.get_by_role("button", name="Light or dark").click()
+    dark = _pixels(page)
+    assert dark != light
+    page.reload()
+    page.wait_for_function(f"was => ({PIXELS})() === was", arg=dark)
+    page.get_by_role("button", name="Light or dark").click()
+    assert _pixels(page) == light
+    page.reload()
+    page.wait_for_function(f"was => ({PIXELS})() === was", arg=light)
 
 
 def test_a_new_value_keeps_what_the_reader_does(open_page, tmp_path):

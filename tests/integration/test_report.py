@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import stat
+import subprocess
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -22,7 +23,7 @@ from storage.engine import Store
 from storage.saving import Judged, RecordingRun, save_batch
 from tests import personal
 from tests.builders import BEGIN, SESSION_ID, START_PARAMS, UPSTREAM, event, response, start
-from tests.processes import run
+from tests.processes import COMMAND, run
 from tests.reports import parts_of, without_parts
 
 EVIL = "</script><img src=x onerror=alert(1)>\u202e\x1b[31m=cmd()'\"" + "x" * 10_000
@@ -175,6 +176,11 @@ def test_no_personal_value_is_in_a_report_unless_it_is_asked_for(sqlite_url, tmp
         if not others:
             ids = [_visitor_of(parts[f"traffic-{row['part']}"]) for row in mine]
             assert ids[0] == ids[1]
+    if not others:
+        key = ("--key-file", str(tmp_path / "tape.key"), "--store", sqlite_url)
+        parts = parts_of(written(tmp_path / "keyed.html", "--all", *key)[0])
+        run("export", "--all", "--format", "har", "-o", str(exported), *key)
+        assert _visitor_of(parts["traffic-0"]) in exported.read_text(encoding="utf-8"), "as in exports by this key"
 
 
 def _visitor_of(traffic: dict[str, Any]) -> str:
@@ -211,6 +217,10 @@ def test_check_writes_to_files_what_it_prints(sqlite_url, tmp_path):
     value = parts_of(page.read_text(encoding="utf-8"))["value"]
     assert value["verdicts"] == {"fail": 1, "warn": 0, "pass": 2}
 
+    nobody_reads = f"{COMMAND} check --all --store {sqlite_url} --report {tmp_path}/d.json | true"
+    subprocess.run(nobody_reads, shell=True, check=True, timeout=60)
+    assert (tmp_path / "d.json").read_bytes() == (tmp_path / "a.json").read_bytes()
+
     rules = [rule for rule, severity, _ in value["rules"] if severity == "error"]
     ignored = [option for rule in rules for option in ("--ignore", rule)]
     assert run("check", "--all", "--store", sqlite_url, *ignored, "--report", str(page)).returncode == 0
@@ -243,7 +253,12 @@ def test_a_report_is_written_whole_or_not_at_all(sqlite_url, tmp_path):
         assert done.returncode == 2
         assert words in done.stderr
         assert "Traceback" not in done.stderr
-    for name, words in (("a.json", "end the name"), ("", "is a folder"), ("none/a.html", "cannot write")):
+    for name, words in (
+        ("a.json", "end the name"),
+        ("tape.db", "end the name"),
+        ("", "is a folder"),
+        ("none/a.html", "cannot write"),
+    ):
         done = run("report", "last", "-o", f"{tmp_path}/{name}", "--store", sqlite_url)
         assert done.returncode == 2
         assert words in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import http.client
@@ -411,6 +412,32 @@ def test_a_browser_may_watch_for_long_and_go_at_any_time(sqlite_url, tmp_path):
             assert again is not None
             assert len(again.until("sessions")["rows"]) == 2
             again.close()
+
+
+async def test_a_browser_that_takes_nothing_is_let_go(sqlite_url, monkeypatch):
+    from proxy_addon.core.judging.policy import DEFAULT
+    from proxy_addon.ui import pages
+    from proxy_addon.ui.reading import Reading
+    from proxy_addon.ui.watching import Watching
+
+    with closing(Store(sqlite_url)) as store:
+        migrate.upgrade(store)
+    monkeypatch.setattr(pages, "SEND_S", 0.1)
+    asked = asyncio.Queue[dict[str, Any]]()
+    asked.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    with closing(Reading(sqlite_url)) as reading, closing(Reading(sqlite_url)) as watched:
+        watching = Watching(watched, DEFAULT)
+        running = asyncio.create_task(watching.run())
+        path = {"path": "/live", "raw_path": b"/live", "query_string": b"", "headers": []}
+        scope = {"type": "http", "method": "GET", "root_path": "", "http_version": "1.1", "scheme": "http", **path}
+        await asyncio.wait_for(pages.app(reading, watching, DEFAULT)(scope, asked.get, send), WITHIN_S)
+        assert watching.watchers == 0
+        running.cancel()
 
 
 def _opened(server: Server) -> Stream | None:

@@ -69,12 +69,37 @@ function darken() {
   repaint();
 }
 
+// What was chosen holds for all pages of a server. A page that is a file may have no storage, and then forgets.
+const THEME = "sessiontape-theme";
+
+function systemTheme() {
+  return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+}
+
 function turnTheme() {
-  const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  const now = document.documentElement.dataset.theme || system;
-  document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
+  const { dataset } = document.documentElement, system = systemTheme();
+  const next = (dataset.theme || system) === "dark" ? "light" : "dark";
+  if (next === system) delete dataset.theme;
+  else dataset.theme = next;
+  try {
+    if (next === system) localStorage.removeItem(THEME);
+    else localStorage.setItem(THEME, next);
+  } catch {
+    // nowhere to remember it
+  }
   repaint();
 }
+
+function rememberTheme() {
+  try {
+    const chosen = localStorage.getItem(THEME);
+    if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
+  } catch {
+    // nothing was remembered
+  }
+}
+
+rememberTheme();
 
 /**
  * Fill an element with the line at the top of a page.

@@ -16,6 +16,8 @@ const KEYS = "Drag to move, ctrl + wheel to zoom, or click the lanes and use the
 /** Of the value that this script draws. */
 const FORM = 1;
 const LIVE_EVERY_MS = 200, SLOWLY_MS = 500;
+// Drawing live values takes at most one part in so many of the time, on a slow machine and in a long session too.
+const IDLE_SHARE = 5;
 const KINDS = { next: "next of this device", previous: "previous of this device", retry_of: "a retry of", retried_by: "retried by" };
 
 function skeleton(table, keys) {
@@ -52,7 +54,7 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
   root.innerHTML = skeleton(uniqueId(), keys);
   const find = (selector) => root.querySelector(selector);
   const spoken = find("[aria-live]"), told = {}, [crumbs, verdict, ident] = find(".top").children;
-  let facts = factsOf(value), chosen = null, receivedAt = performance.now(), drawnAt = 0, slowly = 0, soon = 0, frame = 0, waiting = null;
+  let facts = factsOf(value), chosen = null, receivedAt = performance.now(), drawsAgainAt = 0, slowly = 0, soon = 0, frame = 0, waiting = null;
 
   const timeline = new Timeline(find(".stage"), { choose: pick, enter: () => rail.focus() });
   const rail = new Rail(find(".rail"), { choose: pick, step, close: () => pick(-1), loadTraffic, links });
@@ -121,8 +123,19 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
   function drawSlowly() {
     clearTimeout(slowly);
     slowly = 0;
+    const beganAt = performance.now();
     fill(".reports", reportsMarkup(facts));
     table.update(facts, position());
+    restAfter(beganAt);
+  }
+
+  // Draw nothing live for a while, and longer if what has been drawn since a time took long. The browser lays it out behind us.
+  function restAfter(beganAt) {
+    drawsAgainAt = Math.max(drawsAgainAt, beganAt + LIVE_EVERY_MS);
+    setTimeout(() => {
+      const now = performance.now();
+      drawsAgainAt = Math.max(drawsAgainAt, now + (IDLE_SHARE - 1) * (now - beganAt));
+    });
   }
 
   function draw() {
@@ -142,12 +155,18 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
   function update(next) {
     waiting = next;
     receivedAt = performance.now();
-    soon ||= setTimeout(() => { frame = requestAnimationFrame(drawNewest); }, Math.max(0, drawnAt + LIVE_EVERY_MS - receivedAt));
+    soon ||= setTimeout(drawInTime, Math.max(0, drawsAgainAt - receivedAt));
+  }
+
+  function drawInTime() {
+    const left = drawsAgainAt - performance.now();
+    if (left > 0) soon = setTimeout(drawInTime, left);
+    else frame = requestAnimationFrame(drawNewest);
   }
 
   function drawNewest() {
     soon = frame = 0;
-    drawnAt = performance.now();
+    const beganAt = performance.now();
     if (waiting.form !== FORM) {
       destroy();
       strange(root);
@@ -155,6 +174,7 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     }
     facts = factsOf(waiting);
     draw();
+    restAfter(beganAt);
     slowly ||= setTimeout(drawSlowly, SLOWLY_MS);
   }
 

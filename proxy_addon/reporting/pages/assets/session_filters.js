@@ -6,13 +6,13 @@ const TEXT_FILTERS = [
   ["player", "Player", "name or a part of it"], ["media", "Media", "ID or name, or a part"], ["user-agent", "User-Agent", "a part of it"],
   ["name", "Recording", "its name"], ["since", "Since", "2h, 7d or 2026-11-24T08:15Z"], ["until", "Until", "30m or 2026-11-24"],
 ];
-const TYPED_MS = 300;
+const TYPED_MS = 300, SEVERAL = "*";
 
 /** Fill an element with the form. `choose(pairs)` is called with the filters that are wanted. Returns `show(pairs)`. */
 export function mountFilters(root, choose) {
   root.innerHTML =
     '<form role="search" aria-label="Sessions"><input type="search" name="q" placeholder="Search  /" aria-label="Search in media, player, User-Agent and IDs" autocomplete="off">' +
-    `<label>State <select name="state"><option value="">any</option>${STATE_FILTERS.map((s) => `<option>${s}</option>`).join("")}</select></label>` +
+    `<label>State <select name="state"><option value="">any</option><option value="${SEVERAL}" hidden>several</option>${STATE_FILTERS.map((s) => `<option>${s}</option>`).join("")}</select></label>` +
     '<label><input type="checkbox" name="with-findings" value="1"> with findings</label>' +
     `<details class="others"><summary>More filters</summary><div>${TEXT_FILTERS.map(([name, text, hint]) =>
       `<label>${text} <input name="${name}" placeholder="${hint}" autocomplete="off"></label>`).join("")}<button>Apply</button></div></details></form>` +
@@ -37,13 +37,17 @@ export function mountFilters(root, choose) {
 
   function apply() {
     clearTimeout(timer);
-    choose([...new FormData(form)].map(([name, value]) => [name, value.trim()]).filter(([, value]) => value));
+    const given = [...new FormData(form)].map(([name, value]) => [name, value.trim()]).filter(([, value]) => value);
+    // The address can name several states, the form one: several stay until one is chosen.
+    const states = shown.filter(([name]) => name === "state");
+    choose(given.flatMap(([name, value]) => (name === "state" && value === SEVERAL ? states : [[name, value]])));
   }
 
   return {
     show(pairs) {
       shown = pairs;
       const given = new Map(pairs);
+      if (pairs.filter(([name]) => name === "state").length > 1) given.set("state", SEVERAL);
       for (const field of elements) {
         if (field.type === "checkbox") field.checked = given.has(field.name);
         else if (field.name && field !== document.activeElement) field.value = given.get(field.name) ?? "";

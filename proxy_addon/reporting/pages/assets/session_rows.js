@@ -7,7 +7,7 @@ const LONGEST_CELL = 200;
 /** Names of the columns with their classes, in their order. */
 export const SESSION_COLUMNS = [
   ["", "c-verdict"], ["Media", "c-media"], ["Started (UTC)", "c-started"], ["Lasted", "c-lasted"], ["Player", "c-player"],
-  ["Device", "c-device"], ["Events", "c-events"], ["Errors", "c-found"], ["Warnings", "c-found"], ["Notes", "c-found"],
+  ["Device", "c-device"], ["Events", "c-events"], ["Errors", "c-found"], ["Warnings", "c-found"], ["Notes", "c-found c-notes"],
   ["State", "c-state"],
 ];
 

@@ -1,0 +1,98 @@
+"""The value of a session's page: what its script draws, and the requests that it reads when an event is opened."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from proxy_addon.core.fixtures.held import fold
+from proxy_addon.reporting.pages.session import device_of, session_page, traffic
+from tests import builders, pictured
+from tests.builders import START_PARAMS
+from tests.played import Cue, film, recorded
+
+
+def test_a_place_of_a_finding_is_a_number_and_a_pointer_into_its_event():
+    value = session_page(pictured.picture(pictured.troubled()))
+    wrong = value.findings[0]
+    assert (wrong["rule"], wrong["places"], wrong["pointers"]) == ("param-type", [11], ["/params/media.chapter.offset"])
+    assert value.events["f"][value.events["n"].index(11)] == [0, 6]  # and what upstream said of it
+    assert wrong["fix"]
+
+    batch = session_page(pictured.picture(pictured.downloaded()))
+    typed = next(each for each in batch.findings if "media.ad.length" in each["message"])
+    assert len(typed["places"]) == 1
+    place = batch.events["n"].index(typed["places"][0])
+    assert typed["pointers"] == ["/params/media.ad.length"]
+    assert (batch.kinds[batch.events["k"][place]], batch.events["x"][place]) == ("adStart", "Spot 1.2")
+    assert (batch.events["q"][place], batch.events["e"][place]) == (1, typed["places"][0])
+
+
+def test_columns_are_of_one_length_and_the_document_is_json():
+    for held in (pictured.timeline(1), pictured.troubled(), pictured.hostile(), pictured.downloaded()):
+        value = session_page(pictured.picture(held))
+        assert {len(column) for column in value.events.values()} == {len(value.events["n"])}
+        document = value.document()
+        assert json.loads(json.dumps(document, allow_nan=False))["form"] == 1
+        assert max(map(len, value.events["x"])) <= 200
+        assert value.end_s >= max(value.events["t"])
+
+
+@pytest.mark.parametrize(
+    ("length", "drawn"),
+    [(600.5, 600.5), (0, None), (-1, None), (True, None), ("600", None), (10**400, None), (1e300, None)],
+)
+def test_only_a_length_that_can_be_drawn_is_one(length, drawn):
+    cues = [Cue(at_s=0, type="sessionStart", params={**START_PARAMS, "media.length": length}), Cue(at_s=1, type="play")]
+    assert session_page(pictured.picture(recorded(cues))).media_length_s == drawn
+
+
+def test_what_is_not_counted_has_a_reason_and_no_rank():
+    cues = [*film()[:2], Cue(at_s=700, type="ping")]
+    value = session_page(pictured.picture(recorded(cues)))
+    assert value.events["st"][-1] == "dropped: 10 minutes of silence"
+    assert value.events["r"][-1] == -1
+    assert value.dropped == [(3, "dropped: 10 minutes of silence")]
+    assert value.closed_by == "timeout_idle"
+
+
+def test_an_open_session_has_a_present_and_says_when_it_expires():
+    value = session_page(pictured.picture(pictured.live(), now_s=400))
+    assert value.now_s == pytest.approx(400, abs=0.1)
+    assert value.live
+    assert value.verdict["expires_at"] == "2026-03-01T12:16:26.050Z"
+    assert session_page(pictured.picture(pictured.live())).now_s is None
+
+
+def test_headers_that_are_the_same_are_told_once():
+    held = pictured.film_with_ads()
+    told = traffic(held.exchanges)
+    assert len(told["rows"]) == len(held.exchanges)
+    assert len(told["headers"]) <= 3
+    start = told["rows"]["1"]
+    assert start[:2] == ["POST", "/api/v1/sessions"]
+    assert start[7][2][1] == [["Location", f"/api/v1/sessions/{held.session.session_id}"]]
+    assert traffic([builders.preflight(), *held.exchanges[:1]])["rows"].keys() == {"2"}
+    assert traffic(held.exchanges[4:5], numbers=[5])["rows"].keys() == {"5"}
+
+
+def test_identity_says_what_is_known_and_leaves_out_what_is_not():
+    held = pictured.film_with_ads()
+    value = session_page(pictured.picture(replace(held, session=replace(held.session, player_name=None))))
+    said = {label: shown for label, shown, _ in value.identity}
+    assert said["Type"] == "vod · video"
+    assert said["page"] == "film"
+    assert said["Player"] == "app-1.2"
+    (bare,) = fold([builders.start(body=b"{}")])
+    assert "Channel" not in {label for label, _, _ in session_page(pictured.picture(bare)).identity}
+    assert device_of("Player/1 (Linux; Android 14; BRAVIA 4K VH22)") == "Android 14 · BRAVIA 4K VH22"
+    assert (device_of("Player/1"), device_of(None)) == ("Player/1", "")
+
+
+def test_totals_are_the_lengths_of_what_is_drawn():
+    value = session_page(pictured.picture(pictured.troubled()))
+    assert math.isclose(value.totals["stalled"], 56)
+    assert sum(value.totals.values()) == pytest.approx(sum(span["b"] - span["a"] for span in value.spans["playback"]))
