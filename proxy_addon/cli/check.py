@@ -18,15 +18,6 @@ from proxy_addon.cli.filters import all_options, filter_options, require_any, re
 from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import config_option, given, local_option, store_option
 from proxy_addon.cli.output import while_read
-from proxy_addon.core.wording import counted
-from proxy_addon.cli.reports import Reading, Source, pseudonymiser
-from proxy_addon.cli.reports import write as write_page
-from proxy_addon.core.sessions import FindingCounts, Session
-from proxy_addon.errors import SettingsError
-from proxy_addon.core.wording import counted
-from proxy_addon.cli.reports import Reading
-from proxy_addon.core.wording import counted
-from proxy_addon.core.wording import counted
 from proxy_addon.cli.reports import Reading
 from proxy_addon.core.wording import counted
 

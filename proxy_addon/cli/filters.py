@@ -17,7 +17,6 @@ from proxy_addon.core.durations import parse_time
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.sessions import SessionState
 from proxy_addon.core.wording import counted
-from proxy_addon.errors import NotFound
 from proxy_addon.errors import NotFound, SettingsError
 from proxy_addon.files.sessions import is_file_name
 

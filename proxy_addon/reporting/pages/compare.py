@@ -28,9 +28,9 @@ from proxy_addon.core.timelines.hiding import hidden
 from proxy_addon.core.timelines.pictures import Picture, picture_of
 from proxy_addon.core.timelines.reported import of_held
 from proxy_addon.core.timelines.spans import Place
+from proxy_addon.core.wording import counted
 from proxy_addon.reporting.pages import rendering
 from proxy_addon.reporting.pages.session import SessionPage, session_page
-from proxy_addon.reporting.words import counted
 
 FORM = 1
 """Of the document: scripts of another version do not draw it."""

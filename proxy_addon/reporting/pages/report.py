@@ -20,11 +20,11 @@ from proxy_addon.core.timelines.pictures import Picture
 from proxy_addon.core.timelines.reported import Reported, worst
 from proxy_addon.core.timelines.spans import Span
 from proxy_addon.core.timelines.verdicts import Level
+from proxy_addon.core.wording import counted
 from proxy_addon.reporting.pages import rendering
 from proxy_addon.reporting.pages.compare import ComparePage
 from proxy_addon.reporting.pages.session import session_page, traffic
 from proxy_addon.reporting.pages.sessions import row_of
-from proxy_addon.reporting.words import counted
 
 FORM = 1
 """Of the document: scripts of another version do not draw it."""
