@@ -49,6 +49,9 @@ _OF_MARKER = frozenset({*(name.replace("-", "_") for name in _SETTINGS), "answer
 _WRITTEN = "sessiontape-written"
 _BEGAN = pytest.StashKey[datetime]()
 """When the test run began, in the process that writes its report."""
+_RECORDED = pytest.StashKey[Path]()
+"""The folder with what is recorded for the report alone, in that process."""
+_WHERE = "sessiontape-recorded"
 _REPORTED = pytest.StashKey[str]()
 """What became of the report, as a line."""
 
@@ -99,9 +102,14 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--tape-report: {report} has to end with .html, and its folder has to exist")
     config.stash[_BEGAN] = datetime.now(UTC)
     if folder is None:
-        config.option.tape_recorded = tempfile.mkdtemp(
-            prefix="sessiontape-"
-        )  # pytest-xdist hands options to its workers
+        config.stash[_RECORDED] = Path(tempfile.mkdtemp(prefix="sessiontape-"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of pytest-xdist where all of them record."""
+    if _RECORDED in node.config.stash:
+        node.workerinput[_WHERE] = str(node.config.stash[_RECORDED])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -126,9 +134,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Drop what was recorded for the report alone."""
-    folder = getattr(config.option, "tape_recorded", None)
-    if folder is not None and not _is_worker(config):
-        shutil.rmtree(folder, ignore_errors=True)
+    if _RECORDED in config.stash:
+        shutil.rmtree(config.stash[_RECORDED], ignore_errors=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -352,8 +359,8 @@ def _kept_in(config: pytest.Config) -> Path | None:
 
 def _recorded_in(config: pytest.Config) -> Path | None:
     """Return the folder of the stores of all processes; None if each process has one of its own."""
-    kept, temporary = _kept_in(config), getattr(config.option, "tape_recorded", None)
-    return kept if temporary is None else Path(temporary)
+    told = getattr(config, "workerinput", {}).get(_WHERE)
+    return _kept_in(config) or config.stash.get(_RECORDED, None) or (Path(told) if told else None)
 
 
 def _report_of(config: pytest.Config) -> Path | None:

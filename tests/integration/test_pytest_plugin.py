@@ -401,6 +401,9 @@ def test_it_works_under_xdist_in_coroutines_and_in_classes_of_unittest(project):
     page = parts_of((project.path / "a.html").read_text(encoding="utf-8"))["value"]
     assert sorted(row["recording"] for row in page["rows"]) == sorted(names)
     assert "sessiontape: 4 sessions written to " in result.stdout.str()
+    options = ("-k", "test_function", "-n", "2", "--tape-report=b.html")
+    result = project.runpytest_subprocess("-p", "no:cacheprovider", *options)
+    assert "sessiontape: 2 sessions written to " in result.stdout.str(), "of both processes, though nothing is kept"
 
 
 def test_all_that_a_test_run_records_is_reported_without_personal_values_and_nothing_else_is_left(project, monkeypatch):
