@@ -91,6 +91,7 @@ def test_a_page_fills_while_a_player_plays(open_page: Open, tmp_path: Path, sqli
         expect(page.locator(".rail")).to_contain_text("playhead")
         page.get_by_role("link", name="Sessions").click()
         expect(page.locator("tbody .c-state")).to_have_text("ended")
+        page.close()  # before its server ends: a browser logs each attempt to come back
 
 
 def test_the_list_moves_nothing_under_the_hand_of_its_reader(open_page: Open, tmp_path: Path, sqlite_url: str):
@@ -124,6 +125,7 @@ def test_the_list_moves_nothing_under_the_hand_of_its_reader(open_page: Open, tm
         page.keyboard.press("j")
         page.keyboard.press("Enter")
         expect(page.locator("h1")).to_have_text("Film 6")
+        page.close()  # before its server ends: a browser logs each attempt to come back
 
 
 def test_filters_stand_in_the_address_and_can_be_taken_away(open_page: Open, tmp_path: Path, sqlite_url: str):
@@ -152,6 +154,7 @@ def test_filters_stand_in_the_address_and_can_be_taken_away(open_page: Open, tmp
         page.goto(f"{server.url}/?state=ended&state=failed")
         page.get_by_label("with findings").check()
         _until(lambda: page.evaluate("location.search") == "?state=ended&state=failed&with-findings=1")
+        page.close()  # before its server ends: a browser logs each attempt to come back
 
 
 def _until(is_so: Callable[[], bool]) -> None:

@@ -32,7 +32,7 @@ export function mountFilters(root, choose) {
   form.addEventListener("change", ({ target }) => target.matches("select, [type=checkbox]") && apply());
   list.addEventListener("click", ({ target }) => {
     const word = target.closest("button");
-    if (word) choose(shown.filter((_, k) => k !== Number(word.dataset.k)));
+    if (word) want(shown.filter((_, k) => k !== Number(word.dataset.k)));
   });
 
   function apply() {
@@ -40,21 +40,26 @@ export function mountFilters(root, choose) {
     const given = [...new FormData(form)].map(([name, value]) => [name, value.trim()]).filter(([, value]) => value);
     // The address can name several states, the form one: several stay until one is chosen.
     const states = shown.filter(([name]) => name === "state");
-    choose(given.flatMap(([name, value]) => (name === "state" && value === SEVERAL ? states : [[name, value]])));
+    want(given.flatMap(([name, value]) => (name === "state" && value === SEVERAL ? states : [[name, value]])));
   }
 
-  return {
-    show(pairs) {
-      shown = pairs;
-      const given = new Map(pairs);
-      if (pairs.filter(([name]) => name === "state").length > 1) given.set("state", SEVERAL);
-      for (const field of elements) {
-        if (field.type === "checkbox") field.checked = given.has(field.name);
-        else if (field.name && field !== document.activeElement) field.value = given.get(field.name) ?? "";
-      }
-      list.innerHTML = pairs.map(([name, value], k) =>
-        `<li><button type="button" data-k="${k}" title="Take this filter away">${esc(name === "with-findings" ? "with findings" : `${name === "q" ? "search" : name}: ${cut(value, 60)}`)} ✕</button></li>`).join("");
-    },
-    search: () => elements.q.select(),
-  };
+  // The form changes at once, so that what is chosen next begins with what was wanted, not with what is still shown.
+  function want(pairs) {
+    show(pairs);
+    choose(pairs);
+  }
+
+  function show(pairs) {
+    shown = pairs;
+    const given = new Map(pairs);
+    if (pairs.filter(([name]) => name === "state").length > 1) given.set("state", SEVERAL);
+    for (const field of elements) {
+      if (field.type === "checkbox") field.checked = given.has(field.name);
+      else if (field.name && field !== document.activeElement) field.value = given.get(field.name) ?? "";
+    }
+    list.innerHTML = pairs.map(([name, value], k) =>
+      `<li><button type="button" data-k="${k}" title="Take this filter away">${esc(name === "with-findings" ? "with findings" : `${name === "q" ? "search" : name}: ${cut(value, 60)}`)} ✕</button></li>`).join("");
+  }
+
+  return { show, search: () => elements.q.select() };
 }
