@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import secrets
 import shutil
 import sys
 import tempfile
@@ -51,7 +52,10 @@ _BEGAN = pytest.StashKey[datetime]()
 """When the test run began, in the process that writes its report."""
 _RECORDED = pytest.StashKey[Path]()
 """The folder with what is recorded for the report alone, in that process."""
-_WHERE = "sessiontape-recorded"
+_KEY = pytest.StashKey[str]()
+"""The key of the tokens in the report, in hexadecimal digits."""
+_WHERE, _WITH = "sessiontape-recorded", "sessiontape-key"
+"""What the processes of pytest-xdist are told: the folder, and the key."""
 _REPORTED = pytest.StashKey[str]()
 """What became of the report, as a line."""
 
@@ -101,15 +105,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if report.suffix.lower() not in (".html", ".htm") or not report.parent.is_dir():
         raise pytest.UsageError(f"--tape-report: {report} has to end with .html, and its folder has to exist")
     config.stash[_BEGAN] = datetime.now(UTC)
+    config.stash[_KEY] = secrets.token_hex(32)
     if folder is None:
         config.stash[_RECORDED] = Path(tempfile.mkdtemp(prefix="sessiontape-"))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a process of pytest-xdist where all of them record."""
-    if _RECORDED in node.config.stash:
-        node.workerinput[_WHERE] = str(node.config.stash[_RECORDED])
+    """Tell a process of pytest-xdist where all of them record, and the key of the report."""
+    for name, key in ((_WHERE, _RECORDED), (_WITH, _KEY)):
+        if key in node.config.stash:
+            node.workerinput[name] = str(node.config.stash[key])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -126,7 +132,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     try:
         now, stores = datetime.now(UTC), [f"sqlite:///{each}" for each in sorted(folder.glob("*.db"))]
         found = reports.recorded_since(stores, began_at, now=now)
-        line = reports.write(report, found, settings.load(path), settings.load_personal(path), now=now)
+        line = reports.write(
+            report,
+            found,
+            settings.load(path),
+            settings.load_personal(path),
+            now=now,
+            kept=reports.taken(folder),
+            key=_report_key(config),
+        )
     except SessiontapeError as e:
         line, session.exitstatus = _message(e), pytest.ExitCode.USAGE_ERROR
     config.stash[_REPORTED] = line
@@ -323,9 +337,25 @@ def assert_same_tracking(request: pytest.FixtureRequest, _tape_files: Expectatio
         if told and request.config.getoption("--tape-update"):
             request.node.user_properties.append((_WRITTEN, _tape_files.write(actual, expected)))
         elif told:
+            _keep_for_report(request, _tape_files)
             raise AssertionError(told)
 
     return assert_same_tracking
+
+
+def _keep_for_report(request: pytest.FixtureRequest, files: Expectations) -> None:
+    """Keep what is not as expected, if a report is written."""
+    folder, key = _recorded_in(request.config), _report_key(request.config)
+    if folder is None or key is None:
+        return
+    from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
+    from proxy_addon.files import settings
+    from proxy_addon.testing import reports
+
+    expected, comparison = files.unmet[-1]
+    change = Pseudonymiser(key, settings.load_personal(_file(request, "config")))
+    compared = reports.Compared(comparison=comparison, expected=expected)
+    reports.keep(folder, compared, _policy(request), change, now=datetime.now(UTC))
 
 
 @pytest.fixture
@@ -366,6 +396,12 @@ def _recorded_in(config: pytest.Config) -> Path | None:
 def _report_of(config: pytest.Config) -> Path | None:
     name: str | None = config.getoption("--tape-report")
     return None if name is None else config.invocation_params.dir / name
+
+
+def _report_key(config: pytest.Config) -> bytes | None:
+    """Return the key of the tokens in the report; None if none is written."""
+    key: str | None = config.stash.get(_KEY, None) or getattr(config, "workerinput", {}).get(_WITH)
+    return None if key is None else bytes.fromhex(key)
 
 
 def _is_worker(config: pytest.Config) -> bool:

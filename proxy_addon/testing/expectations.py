@@ -11,6 +11,7 @@ from typing import Any
 from proxy_addon import __version__
 from proxy_addon.core import jsontext
 from proxy_addon.core.expectations.compare import Compare, document
+from proxy_addon.core.expectations.comparison import Comparison
 from proxy_addon.core.expectations.tracking import compare_tracking
 from proxy_addon.core.fixtures import fixture
 from proxy_addon.core.fixtures.held import HeldSession
@@ -74,6 +75,8 @@ class Expectations:
         self._key_file = key_file
         self._config = config
         self._paths: dict[int, tuple[object, Path]] = {}
+        self.unmet: list[tuple[str, Comparison]] = []
+        """What was not as expected, with the name of the expectation."""
 
     def read(self, name: str, *, is_compared: bool = True) -> HeldSession:
         """Return the session in a file.
@@ -140,7 +143,10 @@ class Expectations:
         if playhead_tolerance_s is not None:
             compare = replace(compare, playhead_tolerance_s=playhead_tolerance_s)
         comparison = compare_tracking(actual, expected, compare)
-        return "" if comparison.is_same else text(comparison, expected=name)
+        if comparison.is_same:
+            return ""
+        self.unmet.append((name, comparison))
+        return text(comparison, expected=name)
 
     def write(self, actual: HeldSession, expected: HeldSession) -> str:
         """Replace what was expected by what a player did, and keep ``compare``.

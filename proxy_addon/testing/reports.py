@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 from proxy_addon.core.expectations.comparison import Comparison
 from proxy_addon.core.judging.policy import Policy
@@ -22,6 +26,8 @@ from storage.engine import hide_password, sqlite_path
 from storage.filters import Filters
 from storage.opening import reading
 from storage.pictures import Pictures
+
+_KEPT = ".comparison.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +56,42 @@ def recorded_since(stores: Iterable[str], began_at: datetime, *, now: datetime) 
     return found
 
 
+def keep(folder: Path, compared: Compared, policy: Policy, change: Pseudonymiser, *, now: datetime) -> None:
+    """Keep a comparison for the report, which another process may write.
+
+    Args:
+        folder: What `taken` is called with.
+        policy: How strictly to judge.
+        change: Replaces personal values, with the key of the report.
+
+    Raises:
+        SettingsError: The file cannot be written.
+    """
+    text = json.dumps(_document(compared, policy, change, now))
+    whole.write(folder / f"{uuid4().hex}{_KEPT}", [text.encode()])
+
+
+def taken(folder: Path) -> list[dict[str, Any]]:
+    """Return the comparisons that were kept in a folder, by the names of expectations, and delete them there."""
+    found = []
+    for path in folder.glob(f"*{_KEPT}"):
+        found.append(json.loads(path.read_bytes()))
+        path.unlink()
+    return sorted(found, key=lambda each: [side["name"] for side in each["sides"]])
+
+
+def _document(compared: Compared, policy: Policy, change: Pseudonymiser, now: datetime) -> dict[str, Any]:
+    page = expectation_page(
+        compared.comparison,
+        expected=compared.expected,
+        actual=compared.comparison.actual.session.id,
+        now=now,
+        policy=policy,
+        pseudonymise=change,
+    )
+    return page.document()
+
+
 def write(
     path: Path,
     found: Mapping[str, Sequence[Session]],
@@ -59,6 +101,8 @@ def write(
     now: datetime,
     are_judged: bool = False,
     compared: Iterable[Compared] = (),
+    kept: Iterable[Mapping[str, Any]] = (),
+    key: bytes | None = None,
 ) -> str:
     """Write sessions, each judged as over, and return what was written, as a line.
 
@@ -70,13 +114,15 @@ def write(
         now: The time at which they are judged.
         are_judged: Whether their counts are those of such a judgement.
         compared: What some of them were compared with; those that are as expected are left out.
+        kept: More such comparisons, as `taken` returns them.
+        key: Of the tokens that replace personal values; None for one that follows from the sessions.
 
     Raises:
         SettingsError: The file cannot be written.
         StorageError: A store cannot be read.
     """
     ids = [session.id for some in found.values() for session in some]
-    change = Pseudonymiser(keys.of_output(ids), personal)
+    change = Pseudonymiser(keys.of_output(ids) if key is None else key, personal)
     with ExitStack() as stack:
         reported = []
         for url, some in found.items():
@@ -86,17 +132,8 @@ def write(
             reported,
             made_at=now,
             pseudonymised=True,
-            comparisons=(
-                expectation_page(
-                    each.comparison,
-                    expected=each.expected,
-                    actual=each.comparison.actual.session.id,
-                    now=now,
-                    policy=policy,
-                    pseudonymise=change,
-                )
-                for each in compared
-                if not each.comparison.is_same
+            comparisons=chain(
+                (_document(each, policy, change, now) for each in compared if not each.comparison.is_same), kept
             ),
         )
         size = whole.write(path, (piece.encode("utf-8", "replace") for piece in pieces))

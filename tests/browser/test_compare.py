@@ -117,7 +117,7 @@ def test_a_report_leads_to_what_is_not_as_expected(open_page: Open, tmp_path: Pa
     made = expectation_page(compare_tracking(actual, expected), expected="film.json", actual="last", now=NOW)
     sessions = [of_held(actual, as_of(NOW, DEFAULT), DEFAULT)]
     path = tmp_path / "report.html"
-    pieces = report.report(sessions, made_at=NOW, pseudonymised=True, comparisons=[made])
+    pieces = report.report(sessions, made_at=NOW, pseudonymised=True, comparisons=[made.document()])
     path.write_text("".join(pieces), encoding="utf-8")
     page = open_page(path)
     assert page.locator(".compared h2").inner_text() == "1 session not as expected"

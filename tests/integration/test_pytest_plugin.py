@@ -103,8 +103,13 @@ def test_a_recorded_session_becomes_the_expectation_that_a_changed_player_fails(
     assert json.loads(path.read_text())["compare"] == document["compare"]
 
     test.write_text(original.replace("CHANGES = {}", "CHANGES = {'forget': ['adComplete'], 'podIndex': 7}"))
-    told = run(project, passed=1, failed=1)
-    assert "adComplete" in told
+    result = project.runpytest_subprocess("-p", "no:cacheprovider", "-n", "1", "--tape-report=a.html")
+    result.assert_outcomes(passed=1, failed=1)
+    assert "adComplete" in result.stdout.str()
+    parts = parts_of((project.path / "a.html").read_text(encoding="utf-8"))
+    (compared,) = parts["value"]["comparisons"]
+    assert compared["names"] == ["fixtures/visit.json", parts["value"]["rows"][0]["id"]]
+    assert "1 missing" in parts["comparison-0"]["verdict"]["headline"]
 
     document["exchanges"][3]["response"]["status"] = 503
     (project.path / "outage.json").write_text(json.dumps(document))

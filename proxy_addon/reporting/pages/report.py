@@ -7,7 +7,7 @@ read one after the other and only their rows are kept.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,6 @@ from proxy_addon.core.timelines.spans import Span
 from proxy_addon.core.timelines.verdicts import Level
 from proxy_addon.core.wording import counted
 from proxy_addon.reporting.pages import rendering
-from proxy_addon.reporting.pages.compare import ComparePage
 from proxy_addon.reporting.pages.session import session_page, traffic
 from proxy_addon.reporting.pages.sessions import row_of
 
@@ -75,13 +74,13 @@ def report(
     *,
     made_at: datetime,
     pseudonymised: bool,
-    comparisons: Iterable[ComparePage] = (),
+    comparisons: Iterable[Mapping[str, Any]] = (),
 ) -> Iterator[str]:
     """Yield the file in pieces; sessions are read as it is written.
 
     Args:
         pseudonymised: Whether tokens stand for their personal values.
-        comparisons: Of sessions with what is expected of them; consumed as the file is written.
+        comparisons: Of sessions with what is expected of them: documents of `ComparePage`, consumed as the file is written.
     """
     title = counted(len(sessions), "session")
     parts = _Parts(sessions, comparisons, made_at=made_at, pseudonymised=pseudonymised)
@@ -106,7 +105,7 @@ class _Parts:
     def __init__(
         self,
         sessions: Sequence[Reported],
-        comparisons: Iterable[ComparePage],
+        comparisons: Iterable[Mapping[str, Any]],
         *,
         made_at: datetime,
         pseudonymised: bool,
@@ -124,9 +123,9 @@ class _Parts:
     def items(self) -> Iterator[tuple[str, Any]]:
         """Yield the parts with their names."""
         for number, comparison in enumerate(self._comparisons):
-            names = [side["name"] for side in comparison.sides]
-            self._compared.append({"names": names, "verdict": comparison.verdict, "part": number})
-            yield f"comparison-{number}", comparison.document()
+            names = [side["name"] for side in comparison["sides"]]
+            self._compared.append({"names": names, "verdict": comparison["verdict"], "part": number})
+            yield f"comparison-{number}", comparison
         number = 0
         for each in self._sessions:
             if each.session.id not in self._in_full:

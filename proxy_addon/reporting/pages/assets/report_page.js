@@ -47,7 +47,8 @@ function mountReport(root, report) {
     opened.hidden = false;
     scrollTo(0, 0);
     if (comparison) {
-      mounted = mountCompare(opened, value, { sessions: "#" });
+      const sides = value.sides.map(({ page: { session } }) => (parts.has(session.id) ? reportAddress(session.id) : null));
+      mounted = mountCompare(opened, value, { sessions: "#", sides });
       document.title = `${comparison.names.join(" and ")} · ${title}`;
       return;
     }
