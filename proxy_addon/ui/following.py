@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.findings import Judgement
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.judging.recorded import SessionWatch
 from proxy_addon.core.sessions import AsOf, Session
@@ -35,6 +36,8 @@ class Following:
         self._id = id
         self._policy = policy
         self._known: dict[str, Exchange] = {}
+        self._watch: SessionWatch | None = None
+        self._judged: list[str] = []
         self._mark: tuple[Any, ...] | None = None
         self._value: dict[str, Any] | None = None
         self._is_read = False
@@ -57,13 +60,26 @@ class Following:
 
     def page(self, db: Connection, session: Session, as_of: AsOf) -> SessionPage:
         """Return what its page draws."""
-        beside = sessions.opened_beside(db, session)
-        watch = SessionWatch(session, as_of.now, self._policy, opened_beside=beside)
-        judged = [*watch.judging(self._exchanges(db), bodies=False)]
+        recorded = self._exchanges(db)
+        judgement = self._judgement(session, recorded, as_of, sessions.opened_beside(db, session))
         verdicts = findings.of_exchanges(db, session.id)
         gaps = losses.of_session(db, session.id) if session.lost else ()
-        picture = picture_of(session, judged, verdicts, watch.judgement(), as_of, gaps)
+        picture = picture_of(session, recorded, verdicts, judgement, as_of, gaps)
         return session_page(picture, links_of(db, session))
+
+    def _judgement(
+        self, session: Session, recorded: list[Exchange], as_of: AsOf, opened_beside: str | None
+    ) -> Judgement:
+        """Judge the session as a whole: only what has come since the last time, unless something came in between."""
+        ids = [exchange.id for exchange in recorded]
+        watch, judged = self._watch, len(self._judged)
+        follows = watch is not None and self._judged == ids[:judged]
+        if watch is None or not follows or not watch.go_on(session, as_of.now, opened_beside=opened_beside):
+            watch, judged = SessionWatch(session, as_of.now, self._policy, opened_beside=opened_beside), 0
+        for _ in watch.judging(recorded[judged:], bodies=False):
+            pass
+        self._watch, self._judged = watch, ids
+        return watch.judgement()
 
     def _exchanges(self, db: Connection) -> list[Exchange]:
         keys = exchanges.keys_of_session(db, self._id)

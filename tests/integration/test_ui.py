@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -291,6 +292,12 @@ def test_an_open_session_hears_what_makes_its_value_out_of_the_one_before(store,
             for name, (begin, rest) in change["events"].items():
                 value["events"][name][begin:] = rest
             value |= change["set"]
+        # One that was on its way for long comes before those that are there.
+        save(store, event("ping", id="late", session_id="sid-00001", after_s=2.5, playhead=1))
+        for name, (begin, rest) in (change := stream.until("session"))["events"].items():
+            value["events"][name][begin:] = rest
+        value |= change["set"]
+        assert value["events"]["n"] == [1, 2, 3, 4, 5, 6]
         now = value_of(ask(server, f"/sessions/{id}.json"))
         drifting = ("made_at", "now_s")
         assert {k: v for k, v in value.items() if k not in drifting} == {
@@ -338,6 +345,24 @@ def test_pages_stay_open_while_their_store_is_away_and_show_the_one_that_takes_i
         news = stream.until("sessions")
         assert [row["session_id"] for row in news["rows"]] == ["sid-00002"]
         assert value_of(ask(server, "/sessions.json"))["rows"][0]["session_id"] == "sid-00002"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_pages_beside_a_recorder_end_with_it_however_it_ends(number, sqlite_url, tmp_path):
+    with processes.collector(tmp_path) as upstream:
+        command = [COMMAND, "record", "--upstream", upstream.url, *ANY_PORT, "--store", sqlite_url, "--ui=127.0.0.1:0"]
+        recorder = processes.Process(command, tmp_path, "pages are at")
+        try:
+            port = urlsplit(recorder.wait_until_ready().removeprefix("pages are at ")).port
+            assert port is not None
+            pages = Server(recorder, port, "")
+            assert value_of(ask(pages, "/sessions.json"))["rows"] == []
+        finally:
+            recorder.stop(number)
+        until_s = time.monotonic() + WITHIN_S
+        while _answers(pages):
+            assert time.monotonic() < until_s
+            time.sleep(0.1)
 
 
 # What it refuses
@@ -438,6 +463,14 @@ async def test_a_browser_that_takes_nothing_is_let_go(sqlite_url, monkeypatch):
         await asyncio.wait_for(pages.app(reading, watching, DEFAULT)(scope, asked.get, send), WITHIN_S)
         assert watching.watchers == 0
         running.cancel()
+
+
+def _answers(server: Server) -> bool:
+    try:
+        ask(server, "/sessions.json")
+    except OSError:
+        return False
+    return True
 
 
 def _opened(server: Server) -> Stream | None:

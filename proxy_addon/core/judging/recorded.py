@@ -39,22 +39,40 @@ class SessionWatch:
             opened_beside: Our id of another session of the same playback; see `storage.sessions.opened_beside`.
         """
         self._session = session
+        self._closed = closed
         self._is_over = session.is_over(as_of(now, policy)) or (closed and not session.failed)
         self._policy = policy
         self._vocabulary = vocabulary
         self._opened_beside = opened_beside
         self._judge: SessionJudge | None = None
         self._found: list[Finding] = []
-        self._requests = self._unknown = self._truncated = 0
+        self._seq = self._requests = self._unknown = self._truncated = 0
         self._is_batch = False
+
+    def go_on(self, session: Session, now: datetime, *, opened_beside: str | None = None) -> bool:
+        """Watch the same session as it is later, so that only the exchanges that follow have to be judged.
+
+        Returns:
+            Whether that is possible; if not, what is known of it otherwise has changed, and all have to be judged anew.
+        """
+        before, then = (
+            facts_of(each, is_batch=self._is_batch, opened_beside=beside)
+            for each, beside in ((self._session, self._opened_beside), (session, opened_beside))
+        )
+        self._session, self._opened_beside = session, opened_beside
+        self._is_over = session.is_over(as_of(now, self._policy)) or (self._closed and not session.failed)
+        return before == then
 
     def judging(self, exchanges: Iterable[Exchange], *, bodies: bool = True) -> Generator[Exchange]:
         """Yield a session's exchanges, which must come in the order of arrival, and judge them.
 
+        After `go_on`, these are the ones that follow those before.
+
         Args:
             bodies: Whether to judge each exchange by itself, too.
         """
-        for seq, exchange in enumerate(exchanges, 1):
+        for exchange in exchanges:
+            self._seq = seq = self._seq + 1
             if bodies:
                 findings = judge_exchange(exchange, self._policy, self._vocabulary)
                 self._found += [replace(finding, seq=seq) for finding in findings]

@@ -16,7 +16,7 @@ export const MOST_ROWS = 1000;
  */
 export function mountSessions(root, value, { choose, more }) {
   root.innerHTML =
-    '<header class="top"><div></div><div class="choosing"></div></header><main class="sessions"><p class="none" role="alert" hidden></p>' +
+    '<header class="top"><div></div><h1 class="sr">Sessions</h1><div class="choosing"></div></header><main class="sessions"><p class="none" role="alert" hidden></p>' +
     '<p class="new"><button type="button" hidden></button></p>' +
     `<table aria-label="Sessions, newest first"><thead><tr>${SESSION_COLUMNS.map(([name, kind]) => `<th scope="col" class="${kind}">${name || '<span class="sr">Verdict</span>'}</th>`).join("")}</tr></thead><tbody></tbody></table>` +
     '<p class="none nothing" hidden></p><p class="further"><button type="button" hidden>Older sessions</button></p></main><footer></footer>';
