@@ -10,7 +10,7 @@ const TYPED_WITHIN_MS = 100;
 const LONGEST_HEADLINE = 400;
 const STRIP_COLUMN = 2;
 const VERDICT_LEVELS = ["fail", "warn", "pass"];
-const SEARCHED_IN = ["id", "session_id", "media_name", "media_id", "player_name", "app_version", "device", "user_agent", "recording", "state"];
+const SEARCHED_IN = ["id", "session_id", "media_name", "media_id", "player_name", "app_version", "device", "user_agent", "recording", "state", "headline"];
 
 /**
  * Show the sessions of a report in an empty element.
@@ -145,6 +145,7 @@ function reportRow(session, hrefOf) {
   cell.innerHTML = reportStrip(session.strip);
   row.classList.toggle("alone", session.part === null);
   row.title = visible(cut(session.headline ?? "Not in this file in full: others are worse.", LONGEST_HEADLINE));
+  row.querySelector("a")?.setAttribute("aria-description", row.title); // a title is seen by the pointer alone
   return row;
 }
 
