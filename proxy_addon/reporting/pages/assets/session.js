@@ -69,8 +69,17 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     rail.open(i);
     table.mark(i, { scroll });
     if (i >= 0) spoken.textContent = spokenOf(facts, i);
-    const href = chosen === null ? links.event?.(null) ?? location.pathname + location.search : links.event?.(chosen) ?? `#e${chosen}`;
-    history.replaceState(history.state, "", href);
+    showAddress();
+  }
+
+  // Browsers refuse when an address changes too often, as when a key is held: the next change will do.
+  function showAddress() {
+    const href = links.event?.(chosen) ?? (chosen === null ? location.pathname + location.search : `#e${chosen}`);
+    try {
+      history.replaceState(history.state, "", href);
+    } catch {
+      // not this time
+    }
   }
 
   function position() {
