@@ -13,7 +13,7 @@ from sse_starlette.sse import SendTimeoutError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -22,10 +22,11 @@ from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.sessions import AsOf, Session
 from proxy_addon.core.wording import visible
 from proxy_addon.errors import NotFound, SessiontapeError, SettingsError
-from proxy_addon.reporting.pages.embedding import json_text
-from proxy_addon.reporting.pages.rendering import page, policy
+from proxy_addon.reporting.pages.rendering import page
 from proxy_addon.ui import following, listing
+from proxy_addon.ui.answers import html, json
 from proxy_addon.ui.asking import Asked
+from proxy_addon.ui.documents import Documents
 from proxy_addon.ui.following import Following
 from proxy_addon.ui.listing import Listing
 from proxy_addon.ui.reading import Reading
@@ -63,6 +64,7 @@ def app(reading: Reading, watching: Watching, settings: Policy) -> Starlette:
             Route("/sessions/{id}/traffic.json", pages.traffic_json),
             Route("/sessions/{id}/traffic/{seq:int}.json", pages.traffic_json),
             Route("/sessions/{name}", pages.session_page),
+            *Documents(pages.read, settings).routes,
             Route("/favicon.ico", _no_icon),
         ],
         exception_handlers={SessiontapeError: _failed, Crowded: _crowded, HTTPException: _unknown},
@@ -82,10 +84,10 @@ class _Pages:
             value = self._listed(db, request, now)
             return "".join(page(title="Sessions", entry=_LIST, parts={"value": value}, is_live=True))
 
-        return _html(await self._read(draw), _LIST)
+        return html([await self.read(draw)], _LIST, is_live=True)
 
     async def list_json(self, request: Request) -> Response:
-        return _json(await self._read(lambda db, now: self._listed(db, request, now)))
+        return json(await self.read(lambda db, now: self._listed(db, request, now)))
 
     async def list_live(self, request: Request) -> Response:
         asked, size = _asked(request), _number(request, "rows", listing.PAGE, most=listing.MOST)
@@ -109,16 +111,20 @@ class _Pages:
             value = self._followed(db, found[0].id, now)
             return "".join(page(title=title, entry=_SESSION, parts={"value": value}, is_live=True))
 
-        drawn = await self._read(draw)
-        return RedirectResponse(f"/sessions/{drawn.id}") if isinstance(drawn, Session) else _html(drawn, _SESSION)
+        drawn = await self.read(draw)
+        return (
+            RedirectResponse(f"/sessions/{drawn.id}")
+            if isinstance(drawn, Session)
+            else html([drawn], _SESSION, is_live=True)
+        )
 
     async def session_json(self, request: Request) -> Response:
         id = request.path_params["id"]
-        return _json(await self._read(lambda db, now: self._followed(db, id, now)))
+        return json(await self.read(lambda db, now: self._followed(db, id, now)))
 
     async def session_live(self, request: Request) -> Response:
         id = request.path_params["id"]
-        await self._read(lambda db, _: _found(db, id))
+        await self.read(lambda db, _: _found(db, id))
         return await self._stream(("session", id), lambda: Following(id, self._settings))
 
     async def traffic_json(self, request: Request) -> Response:
@@ -129,14 +135,14 @@ class _Pages:
             _found(db, id)
             return following.traffic_of(db, id, after=after, only=only)
 
-        return _json(await self._read(read))
+        return json(await self.read(read))
 
     def _followed(self, db: Connection, id: str, now: AsOf) -> dict[str, Any]:
         return Following(id, self._settings).page(db, _found(db, id), now).document()
 
     # Both
 
-    async def _read[T](self, read: Callable[[Connection, AsOf], T]) -> T:
+    async def read[T](self, read: Callable[[Connection, AsOf], T]) -> T:
         """Read in a thread, in one transaction."""
 
         def in_thread() -> T:
@@ -186,16 +192,6 @@ def _found(db: Connection, id: str) -> Session:
     return found[0]
 
 
-def _html(text: str, entry: str) -> Response:
-    return HTMLResponse(
-        text, headers={"Content-Security-Policy": f"{policy(entry, is_live=True)}; frame-ancestors 'none'"}
-    )
-
-
-def _json(value: Any) -> Response:
-    return Response(json_text(value), media_type="application/json")
-
-
 def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, SessiontapeError)
     status = 404 if isinstance(error, NotFound) else 400 if isinstance(error, SettingsError) else 503
@@ -214,7 +210,7 @@ def _unknown(request: Request, error: Exception) -> Response:
 def _told(request: Request, error: str, hint: str, status: int) -> Response:
     """Answer an error: as JSON where JSON was asked for, otherwise as plain text, in which nothing can be markup."""
     if request.url.path.endswith((".json", "/live")):
-        return Response(json_text({"error": error, "hint": hint}), status, media_type="application/json")
+        return json({"error": error, "hint": hint}, status)
     lines = [error, *(visible(line) for line in hint.splitlines())]
     return PlainTextResponse("\n".join(lines) + "\n", status)
 

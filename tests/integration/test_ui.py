@@ -21,7 +21,8 @@ import pytest
 from sqlalchemy import select
 
 from proxy_addon.core.exchange import Exchange
-from storage import findings, migrate, saving, sessions
+from proxy_addon.core.replays.runs import ReplayRun, RunOptions
+from storage import findings, migrate, runs, saving, sessions
 from storage.engine import Store
 from storage.filters import Filters
 from storage.models import SessionRow
@@ -478,3 +479,38 @@ def _opened(server: Server) -> Stream | None:
         return Stream(server, "/live")
     except AssertionError:
         return None
+
+
+def test_comparisons_replays_rules_and_schemas_have_pages_too(store, tmp_path):
+    save(store, a_session(1), an_event(1, 1), a_session(2, media="video-9"), an_event(2, 1, "pauseStart"))
+    ours = ids(store)
+    one, other = ours["sid-00001"], ours["sid-00002"]
+    replay = ReplayRun(
+        id="5bc61c7f9baf20b2",
+        target="http://127.0.0.1:9",
+        started_at=at(30),
+        finished_at=at(31),
+        speed="1",
+        timestamps="now",
+    )
+    with store.write() as db:
+        runs.begin(db, replay, RunOptions())
+        runs.choose(db, replay.id, [(one, "sid-00001")])
+    with serving(store.url, tmp_path) as server:
+        compared = value_of(ask(server, f"/compare/{one}/sid-00002.json"))
+        assert compared["verdict"]["headline"] == "1 of 3 events differs, 1 only in A, 1 only in B."
+        assert embedded_in(ask(server, f"/compare/{one}/{other}").body)["rows"] == compared["rows"]
+        assert [each["id"] for each in value_of(ask(server, "/runs.json"))] == [replay.id]
+        assert value_of(ask(server, f"/runs/{replay.id[:6]}.json"))["sessions"][0]["source"] == one
+        assert f'href="/runs/{replay.id}/{one}"'.encode() in ask(server, f"/runs/{replay.id}").body
+        assert value_of(ask(server, f"/runs/{replay.id}/{one}.json"))["verdict"]["headline"] == "2 not sent."
+        assert value_of(ask(server, "/rules/ping-gap.json"))["page"]["What it checks"]
+        assert value_of(ask(server, "/schemas.json")) == []
+        for path in ("/runs", f"/runs/{replay.id}/{one}", "/rules", "/rules/ping-gap", "/schemas"):
+            answer = ask(server, path)
+            policy = answer.header("content-security-policy") or ""
+            assert (answer.status, "connect-src" in policy, "unsafe" in policy) == (200, False, False), path
+        assert b"did you mean ping-gap?" in ask(server, "/rules/ping-gaps").body
+        assert [ask(server, path).status for path in ("/compare/x/y", f"/runs/{replay.id}/{other}", "/runs/x")] == [
+            404
+        ] * 3

@@ -41,7 +41,7 @@ function skeleton(table, keys) {
  *
  * `loadTraffic(seq)` returns a promise of the requests and answers, at least those of this exchange; it is called when an
  * event is opened whose exchange is not known yet. `links` says where things are: `{ sessions: href, session: (id) => href,
- * rule: (id) => href, event: (number) => href }`; each may be missing, or return null for what has no page. `event` is asked
+ * rule: (id) => href, event: (number) => href, compare: (id, id) => href }`; each may be missing, or return null for what has no page. `event` is asked
  * with null for the page without an event. `isLive` makes the present and the time to expiry go on between updates. `number`
  * is the event to begin with.
  *
@@ -113,7 +113,9 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     const more = header(crumbs, [{ text: "Sessions", href: links.sessions }, { text: session.id, mono: true }]);
     more.innerHTML = others.map(([kind, id]) => {
       const href = links.session?.(id), name = `<span class="mono">${esc(cut(id, 18))}</span>`;
-      return `<span>${KINDS[kind] ?? esc(kind)} ${href ? `<a href="${esc(href)}">${name}</a>` : name}</span>`;
+      const beside = kind === "previous" ? links.compare?.(id, session.id) : null;
+      return `<span>${KINDS[kind] ?? esc(kind)} ${href ? `<a href="${esc(href)}">${name}</a>` : name}` +
+        `${beside ? ` <a href="${esc(beside)}">compare</a>` : ""}</span>`;
     }).join("");
   }
 
