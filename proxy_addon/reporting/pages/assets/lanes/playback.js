@@ -56,7 +56,7 @@ function veil(g, { axis, facts, colours }, left, y, width, h) {
 function nameState(g, scene, state, left, y, width, h) {
   const style = { align: "center", weight: 600, size: 11 }, middle = left + width / 2, name = NAMES[state];
   if (!TROUBLE.has(state)) {
-    write(g, scene, name, middle, y + h / 2, INKS[state] ?? "ink", { ...style, max: width - 8 });
+    write(g, scene, name, middle, y + h / 2, INKS[state] ?? "ink", { ...style, max: width - 8, whole: true });
     return;
   }
   const room = measured(g, scene, name, 11, 600) + 8;
