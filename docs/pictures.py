@@ -80,7 +80,7 @@ def written(folder: Path) -> tuple[Picture, ...]:
             name="session",
             command=("report", ids[FORGETFUL], "-o", "session.html"),
             height=900,
-            keys=("j", "Enter", "f"),
+            keys=("f",),
         ),
         Picture(
             name="comparison",
@@ -98,7 +98,7 @@ def take(browser: Browser, folder: Path, picture: Picture) -> None:
     """Take a picture of a page."""
     page = browser.new_page(viewport={"width": WIDTH, "height": picture.height})
     page.goto((folder / picture.page).as_uri())
-    page.locator("header nav").first.wait_for()
+    page.locator("header nav:visible").first.wait_for()
     for key in picture.keys:
         page.wait_for_timeout(SETTLED_MS)
         page.keyboard.press(key)

@@ -61,7 +61,7 @@ export function comparisonTable(box, value, { onPick }) {
     body.innerHTML = pieces.slice(0, PIECE).join("");
     drawRest(pieces, PIECE, body);
     const off = value.rows.filter((row) => row[3]).length;
-    told.textContent = isPlain ? `${plural(shown.size, "row")} found` : `${plural(value.rows.length, "row")}, ${off} of them ${off === 1 ? "differs" : "differ"}`;
+    told.textContent = isPlain ? `${plural(shown.size, "row")} found` : `${plural(value.rows.length, "row")}, ${count(off)} not the same`;
   }
 
   // The rest follows while the browser has nothing else to do: a page of thousands of rows is read from its top.
