@@ -6,6 +6,11 @@ import { SESSION_COLUMNS, fillRow, newRow } from "./session_rows.js";
 /** The most rows that are kept: the server follows no more. */
 export const MOST_ROWS = 1000;
 
+/** What sessions are sorted by. */
+function placeOf(session) {
+  return session.started_at + session.id;
+}
+
 /**
  * Show the list in an empty element.
  *
@@ -51,16 +56,25 @@ export function mountSessions(root, value, { choose, more }) {
 
   function change({ whole, rows: sessions, gone }) {
     const told = new Set(sessions.map(({ id }) => id));
-    const missing = whole ? [...rows.keys()].slice(0, wanted).filter((id) => !told.has(id)) : gone;
-    for (const id of [...missing, ...gone]) remove(id);
-    if (whole) for (const id of waiting.keys()) if (!told.has(id)) waiting.delete(id);
+    if (whole) forget(told, sessions);
+    for (const id of gone) remove(id);
     for (const session of sessions) {
       const row = rows.get(session.id);
       if (row) fillRow(row, session);
       else waiting.set(session.id, session);
     }
+    // However long the pointer rests in the list, no more wait than can be shown.
+    const excess = waiting.size > MOST_ROWS ? [...waiting.values()].sort((a, b) => (placeOf(a) < placeOf(b) ? 1 : -1)).slice(MOST_ROWS) : [];
+    for (const { id } of excess) waiting.delete(id);
     if (isInUse()) settle();
     else showNew();
+  }
+
+  /** Remove what is no longer there; what is older than all that was told may still be. */
+  function forget(told, sessions) {
+    const last = sessions.length < wanted ? null : sessions.at(-1), since = last ? placeOf(last) : "";
+    for (const [id, row] of [...rows]) if (row.at >= since && !told.has(id)) remove(id);
+    for (const id of [...waiting.keys()]) if (!told.has(id)) waiting.delete(id);
   }
 
   function remove(id) {
@@ -72,7 +86,7 @@ export function mountSessions(root, value, { choose, more }) {
   /** Put a session where it belongs: before the first row that is older. */
   function put(session, from) {
     const row = newRow(session);
-    row.at = session.started_at + session.id;
+    row.at = placeOf(session);
     let next = from;
     while (next && next.at > row.at) next = next.nextElementSibling;
     body.insertBefore(row, next);
@@ -95,7 +109,7 @@ export function mountSessions(root, value, { choose, more }) {
 
   function settle() {
     newButton.hidden = !waiting.size;
-    newButton.textContent = `${waiting.size} new, show`;
+    newButton.textContent = `${waiting.size}${waiting.size < MOST_ROWS ? "" : "+"} new, show`;
     moreButton.hidden = !hasOlder || rows.size >= MOST_ROWS;
     nothing.hidden = rows.size > 0 || !alert.hidden;
     table.hidden = !rows.size;
