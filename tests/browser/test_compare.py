@@ -110,6 +110,14 @@ def test_five_thousand_events_are_drawn_at_once(open_page: Open, tmp_path: Path)
     page.get_by_role("button", name="2,999 the same").click()
     page.locator(f'tr[data-row="{len(cues) - 1}"]').wait_for()
     assert page.locator("tr[aria-current]").get_attribute("data-row") == "2003"
+    page.get_by_role("application").focus()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Show what is the same").click()
+    page.get_by_role("application").focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("tr[aria-current]").get_attribute("data-row") == str(len(cues) - 1), (
+        "drawn when it is asked for"
+    )
 
 
 def test_a_report_leads_to_what_is_not_as_expected(open_page: Open, tmp_path: Path):

@@ -13,7 +13,7 @@ const SAID = { changed: "differs", moved: "moved", "only-a": "only in", "only-b"
 export function comparisonTable(box, value, { onPick }) {
   const sides = value.sides.map(sideOfTable);
   const names = value.sides.map((side) => side.label);
-  let unfolded = new Set(), wanted = "", shown = new Map();
+  let unfolded = new Set(), wanted = "", shown = new Set(), rest = [], turn = 0;
   box.innerHTML =
     `<div class="sech"><h2>Events</h2><p data-box="told" role="status"></p><span class="space"></span>` +
     `<label>Find <input type="search" data-box="find" placeholder="type, place or value"></label>` +
@@ -45,7 +45,7 @@ export function comparisonTable(box, value, { onPick }) {
 
   function draw() {
     const pieces = [];
-    shown = new Map();
+    shown = new Set();
     const isPlain = Boolean(wanted);
     for (const { begin, end, isFolded } of folds) {
       if (isFolded && !isPlain && !unfolded.has(begin)) {
@@ -54,26 +54,28 @@ export function comparisonTable(box, value, { onPick }) {
       }
       for (let row = begin; row < end; row += 1)
         if (matches(row)) {
-          shown.set(row, true);
+          shown.add(row);
           pieces.push(rowMarkup(row));
         }
     }
-    body.innerHTML = pieces.slice(0, PIECE).join("");
-    drawRest(pieces, PIECE, body);
+    body.innerHTML = pieces.splice(0, PIECE).join("");
+    rest = pieces;
+    clearTimeout(turn);
+    turn = setTimeout(drawMore);
     const off = value.rows.filter((row) => row[3]).length;
     told.textContent = isPlain ? `${plural(shown.size, "row")} found` : `${plural(value.rows.length, "row")}, ${count(off)} not the same`;
   }
 
   // The rest follows while the browser has nothing else to do: a page of thousands of rows is read from its top.
-  let turn = 0;
-  function drawRest(pieces, from, into) {
-    const mine = (turn += from === PIECE ? 1 : 0);
-    if (from >= pieces.length) return;
-    setTimeout(() => {
-      if (mine !== turn) return;
-      into.insertAdjacentHTML("beforeend", pieces.slice(from, from + PIECE).join(""));
-      if (from + PIECE < pieces.length) drawRest(pieces, from + PIECE, into);
-    });
+  function drawMore() {
+    body.insertAdjacentHTML("beforeend", rest.splice(0, PIECE).join(""));
+    if (rest.length) turn = setTimeout(drawMore);
+  }
+
+  function rowElement(row) {
+    const isDrawn = () => body.querySelector(`[data-row="${row}"]`);
+    if (!isDrawn() && shown.has(row)) body.insertAdjacentHTML("beforeend", rest.splice(0).join(""));
+    return isDrawn();
   }
 
   body.addEventListener("click", (event) => {
@@ -109,7 +111,7 @@ export function comparisonTable(box, value, { onPick }) {
         unfolded.add(home.begin);
         draw();
       }
-      const found = body.querySelector(`[data-row="${row}"]`);
+      const found = rowElement(row);
       if (!found) return;
       found.setAttribute("aria-current", "true");
       if (scrolls) found.scrollIntoView({ block: "nearest" });
