@@ -292,10 +292,7 @@ class Ingesting:
         if "error" in said:
             raise StorageUnavailable(said["error"], hint=said.get("hint", ""))
         if said.get("busy"):
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(_LAST_S)
-            _closed(child)
-            self._child = None
+            self._end_child(_LAST_S)
         elif "ready" not in said:
             reason = _errors(child)
             raise RecorderError(f"what files the recording does not start: {reason or 'it ended without a word'}")

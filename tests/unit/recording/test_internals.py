@@ -89,14 +89,14 @@ def test_a_closed_connection_ends_unless_its_other_side_goes_on_reading(reads):
             writer = await accepted
             io = ConnectionIO(writer=writer)
             writer.write(bytes(20_000_000))
-            internals.give_up_on_deaf(SimpleNamespace(transports={"device": io}), "device", 0.1)  # type: ignore[arg-type]
+            internals.give_up_on_deaf(SimpleNamespace(transports={"device": io}), "device", 0.5)  # type: ignore[arg-type]
             writer.close()
             got = 0
             if not reads:
                 await asyncio.wait_for(writer.wait_closed(), 5)
             while got < 20_000_000 and (data := await reader.read(100_000)):  # far slower than it could
                 got += len(data)
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0.006)
             device.close()
         return got
 
