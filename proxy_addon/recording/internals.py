@@ -6,6 +6,8 @@ If a version lacks one of these names, this is reported at once rather than by a
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Coroutine, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dis import get_instructions
@@ -26,9 +28,10 @@ def _changed(what: str) -> RecorderError:
 
 try:
     from mitmproxy.addons.proxyserver import Proxyserver
-    from mitmproxy.connection import Connection
+    from mitmproxy.connection import Connection, ConnectionState
     from mitmproxy.optmanager import OptManager
-    from mitmproxy.proxy.events import Event
+    from mitmproxy.proxy.commands import OpenConnection
+    from mitmproxy.proxy.events import Event, OpenConnectionCompleted
     from mitmproxy.proxy.layer import Layer, NextLayer
     from mitmproxy.proxy.layers.http import GetHttpConnection, HttpLayer, HttpStream, SendHttp
     from mitmproxy.proxy.layers.http._base import ReceiveHttp
@@ -59,7 +62,7 @@ TOUCHED: Mapping[type, tuple[str, ...]] = {
     Http1Server: ("_handle_event", "read_headers", "state"),
     ErrorCode: ("CANCEL", "CONNECT_FAILED", "GENERIC_CLIENT_ERROR", "GENERIC_SERVER_ERROR", "http_status_code"),
     Proxyserver: ("connections", "is_running", "servers"),
-    ConnectionHandler: ("client", "server_event", "transports"),
+    ConnectionHandler: ("client", "open_connection", "server_event", "transports"),
     ConnectionIO: ("handler", "reader", "writer"),
     ReverseInstance: ("handle_stream", "listen"),
     OptManager: ("deferred", "process_deferred"),
@@ -130,6 +133,32 @@ def outlive_device(handler: ConnectionHandler) -> None:
             await drain()
 
     writer.drain = draining  # type: ignore[method-assign]
+
+
+def tell_of_resets(handler: ConnectionHandler) -> None:
+    """Have the layers told of a connection to upstream that was taken back before anybody could ask whose it is.
+
+    mitmproxy fails if a connection has no address any more, and tells nobody: the layers would wait for it until they give up.
+    """
+    opening = handler.open_connection
+
+    async def open_connection(command: OpenConnection) -> None:
+        server = command.connection
+        try:
+            await opening(command)
+        except AssertionError:
+            if server.peername:
+                raise
+            io = handler.transports.pop(server, None)
+            if io is not None and io.writer is not None:
+                io.writer.close()
+            server.state = ConnectionState.CLOSED
+            await handler.server_event(OpenConnectionCompleted(command, _RESET))
+
+    handler.open_connection = open_connection  # type: ignore[method-assign]
+
+
+_RESET = str(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
 
 
 def hang_up(handler: ConnectionHandler) -> bool:
@@ -214,4 +243,5 @@ __all__ = [
     "hang_up",
     "listen_for_many",
     "outlive_device",
+    "tell_of_resets",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 import threading
@@ -283,6 +284,29 @@ def test_what_is_judged_first_goes_on_or_is_refused(refusal):
             assert json.loads(player.until(b"}").partition(b"\r\n\r\n")[2]) == {"message": f"sessiontape: {refusal}"}
             assert not server.peers
         recorder.kept.wait_for(1)
+
+
+def test_an_upstream_that_takes_a_connection_back_at_once_is_told_at_once(monkeypatch):
+    """Its address is gone then, if its reset comes before anybody has asked for it."""
+    real = asyncio.StreamWriter.get_extra_info
+    gone: list[object] = []
+
+    def asked(self, name: str, default: object = None) -> object:
+        found = real(self, name, default)
+        if name == "peername" and found and found[1] == port and not gone:
+            gone.append(found)
+            return None
+        return found
+
+    with upstream(answering) as server, serving(server.url) as recorder, device(recorder.port) as player:
+        port = int(server.url.rpartition(":")[2])
+        monkeypatch.setattr(asyncio.StreamWriter, "get_extra_info", asked)
+        player.send(START)
+        assert b" 502 " in player.until(b"}")
+        player.send(START)
+        assert player.until(b"ok") == CREATED
+    assert gone
+    assert outcomes(recorder)[0] == ("upstream-closed", "connection reset by peer")
 
 
 def test_an_answer_waits_for_its_commit_and_no_longer():

@@ -38,6 +38,7 @@ from proxy_addon.recording.internals import (
     give_up_on_deaf,
     hang_up,
     outlive_device,
+    tell_of_resets,
 )
 from proxy_addon.recording.lane.actions import (
     Action,
@@ -369,6 +370,7 @@ class Lane(Layer):
         self._conversation = Conversation(self._lanes.settings, address[0] if address else None, now_us)
         self._lanes.begin(self)
         outlive_device(self._handler)
+        tell_of_resets(self._handler)
 
     def _device_closed(self, now_us: int) -> Commands:
         if self._is_blind:
