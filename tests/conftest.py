@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-version",
         action="store_true",
-        help="only what runs on every Python and with the lowest versions: unit and property tests, and those marked",
+        help="only what runs on every Python and with the lowest versions: unit tests, and those marked",
     )
     parser.addoption("--all-rounds", action="store_true", help="tests/faults: as many rounds as 'make faults'")
     parser.addoption("--fault-seed", type=int, help="tests/faults: the seed that a failed test has printed")
@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--every-version"):
         return
-    always = tuple(str(Path(__file__).parent / folder) for folder in ("unit", "property"))
+    always = str(Path(__file__).parent / "unit")
     others = [item for item in items if not str(item.path).startswith(always) and not _is_marked(item)]
     items[:] = [item for item in items if item not in set(others)]
     config.hook.pytest_deselected(items=others)

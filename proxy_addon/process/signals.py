@@ -61,12 +61,26 @@ def _raise_later(otherwise: Callable[[sys.UnraisableHookArgs], object], lost: sy
     """Send a signal again that came while Python ran a finalizer, which no exception can leave."""
     if isinstance(lost.exc_value, Ended):
         signal.signal(lost.exc_value.number, _raise)
-        threading.Timer(_AGAIN_S, os.kill, (os.getpid(), lost.exc_value.number)).start()
+        _has_raised.clear()
+        threading.Thread(target=_send_again, args=(lost.exc_value.number,), daemon=True).start()
     else:
         otherwise(lost)
 
 
-def _raise(number: int, _: FrameType | None) -> None:
+_has_raised = threading.Event()
+
+
+def _send_again(number: int) -> None:
+    while not _has_raised.wait(_AGAIN_S):
+        os.kill(os.getpid(), number)
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code is _raise_later.__code__:  # it is not through yet, and would lose this one too
+            return
+        frame = frame.f_back
+    _has_raised.set()
     _next_one_ends_at_once()
     raise Ended(number)
 
