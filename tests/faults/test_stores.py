@@ -8,7 +8,10 @@ from pathlib import Path
 
 from tests.faults import books
 from tests.faults.disks import read_only
+from tests.faults.raw import WITHIN_S
 from tests.faults.stage import Stage
+
+READ_ONLY = "attempt to write a readonly database"
 
 
 def file_of(store_url: str) -> Path:
@@ -72,10 +75,12 @@ def test_what_a_read_only_store_cannot_take_waits_in_the_journal(stage: Stage, t
             time.sleep(0.3)
             with read_only(folder):
                 proxy.kill_ingest()  # the next one opens the store anew
-                time.sleep(stage.scale.outage_s)
+                until_s = time.monotonic() + WITHIN_S
+                while READ_ONLY not in proxy.output and time.monotonic() < until_s:
+                    time.sleep(0.1)
             time.sleep(0.3)
         books.drain(store_url)
         proxy.stop()
     assert stage.assert_kept(notes, store_url).dropped == 0
     assert notes.slowest_s() < stage.scale.slow_s + notes.machine_s()
-    assert "attempt to write a readonly database" in proxy.output
+    assert READ_ONLY in proxy.output
