@@ -9,15 +9,14 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from proxy_addon.core.judging.policy import Policy
-from proxy_addon.core.judging.recorded import SessionWatch
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.pseudonyms.sessions import masked, masked_loss, told
-from proxy_addon.core.rules.body_views import Vocabulary
 from proxy_addon.core.sessions import FindingCounts, Membership, Session, membership
 from proxy_addon.core.timelines.pictures import Picture
 from proxy_addon.core.timelines.reported import Reported, judged_picture
-from storage import exchanges, losses, schemas, sessions
+from storage import exchanges, losses
+from storage.judging import Judging
 
 
 class Pictures:
@@ -41,11 +40,9 @@ class Pictures:
             closed: Judge unfinished sessions as over.
         """
         self._db = db
-        self._policy = policy
+        self._judging = Judging(db, policy, now, closed=closed)
         self._as_of = as_of(now, policy)
         self._change = change
-        self._closed = closed
-        self._vocabularies: dict[str, Vocabulary] = {}
 
     def reported(self, session: Session, *, is_judged: bool = False) -> Reported:
         """Return a session for a report; the store must stay open until the report is written.
@@ -84,19 +81,7 @@ class Pictures:
                 shown, kept = masked(session, recorded, self._change)
                 if not session.pseudonymised:
                     gaps = [masked_loss(loss, self._change) for loss in gaps]
-        watch = SessionWatch(
-            shown,
-            self._as_of.now,
-            self._policy,
-            self._vocabulary(session.upstream),
-            closed=self._closed,
-            opened_beside=sessions.opened_beside(self._db, session),
-        )
+        watch = self._judging.watch(session)
         for _ in watch.judging(kept):
             pass
         return judged_picture(shown, kept, watch.judgement(), self._as_of, gaps)
-
-    def _vocabulary(self, upstream: str) -> Vocabulary:
-        if upstream not in self._vocabularies:
-            self._vocabularies[upstream] = schemas.vocabulary(self._db, upstream, self._policy.params)
-        return self._vocabularies[upstream]

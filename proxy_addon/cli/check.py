@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from proxy_addon.core.findings import Judgement
     from proxy_addon.core.fixtures.held import HeldSession
     from proxy_addon.core.judging.policy import Policy
-    from proxy_addon.core.rules.body_views import Vocabulary
     from proxy_addon.core.sessions import Session
     from proxy_addon.reporting.judged import Moment, Subject
     from storage.filters import Filters
@@ -118,23 +117,21 @@ def check(
         select=settings.check_selection(select, given("select")),
         ignore=settings.check_selection(ignore, given("ignore")),
     )
-    now = datetime.now(UTC)
+    how = Reading(policy=policy, now=datetime.now(UTC), closed=closed, judged=True)
     if file is None:
         if kind is not None:
             raise click.UsageError(f"{given('kind')} describes the file of --file: add --file FILE, or leave it out")
         require_selection(names, filters, everything=everything, verb="checked", of_files=True)
-        judge = _Judge(policy, now, closed=closed)
         if names:
-            subjects = _named(store_url, names, judge)
+            subjects = _named(store_url, names, how)
         else:
-            subjects = _filtered(store_url, filters, judge, allow_empty=allow_empty)
+            subjects = _filtered(store_url, filters, how, allow_empty=allow_empty)
     else:
         if names or everything or filters.asked:
             raise click.UsageError(f"{given('file')} checks a file: leave out SESSION, --all and the filters")
-        subjects = _of_file(file, kind, policy, now)
+        subjects = _of_file(file, kind, how)
     threshold = None if fail_on == "never" else Severity(fail_on).weight
     report = checks.report("json" if as_json else format_name, sys.stdout.write, threshold, local=local)
-    how = Reading(policy=policy, now=now, closed=closed, judged=True)
     with Reports(reports, threshold, how, config=config, store_url=store_url) as written:
         first = list(islice(subjects, 1))  # errors that prevent judging are raised before anything is written
         judged = written.noting(chain(first, subjects))
@@ -151,42 +148,23 @@ def check(
     sys.exit(1 if written.failed else 0)
 
 
-class _Judge:
-    """Judges stored sessions one by one, so that memory grows with the largest and not with their number."""
+def _stored(db: Connection, sessions: Iterable[Session], how: Reading) -> Iterator[Subject]:
+    """Judge sessions of a store one by one, so that memory grows with the largest and not with their number."""
+    from storage.judging import Judging  # noqa: PLC0415
 
-    def __init__(self, policy: Policy, now: datetime, *, closed: bool) -> None:
-        self.policy = policy
-        self.now = now
-        self._closed = closed
-        self._vocabularies: dict[str, Vocabulary] = {}
+    for session, watch, exchanges in Judging(db, how.policy, how.now, closed=how.closed).each(sessions):
+        moments = _moments(session, exchanges)
+        yield _subject(session, watch.judgement(), moments, how)
 
-    def __call__(self, db: Connection, session: Session) -> Subject:
-        from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415
-        from storage import exchanges, schemas, sessions  # noqa: PLC0415
 
-        if session.upstream not in self._vocabularies:
-            self._vocabularies[session.upstream] = schemas.vocabulary(db, session.upstream, self.policy.params)
-        vocabulary = self._vocabularies[session.upstream]
-        watch = SessionWatch(
-            session,
-            self.now,
-            self.policy,
-            vocabulary,
-            closed=self._closed,
-            opened_beside=sessions.opened_beside(db, session),
-        )
-        moments = _moments(session, watch.judging(exchanges.of_session(db, session.id)))
-        return self.subject(session, watch.judgement(), moments)
+def _subject(
+    session: Session, judgement: Judgement, moments: Mapping[int, Moment], how: Reading, file: str | None = None
+) -> Subject:
+    from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
+    from proxy_addon.reporting.judged import Subject  # noqa: PLC0415
 
-    def subject(
-        self, session: Session, judgement: Judgement, moments: Mapping[int, Moment], file: str | None = None
-    ) -> Subject:
-        """Return a judged session as a subject of a report."""
-        from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
-        from proxy_addon.reporting.judged import Subject  # noqa: PLC0415
-
-        state = session.state(as_of(self.now, self.policy))
-        return Subject(judgement=judgement, session=session, state=state, file=file, moments=moments)
+    state = session.state(as_of(how.now, how.policy))
+    return Subject(judgement=judgement, session=session, state=state, file=file, moments=moments)
 
 
 def _moments(session: Session, exchanges: Iterable[Exchange]) -> dict[int, Moment]:
@@ -195,15 +173,14 @@ def _moments(session: Session, exchanges: Iterable[Exchange]) -> dict[int, Momen
     return {seq: moment_of(exchange, session.started_at) for seq, exchange in enumerate(exchanges, 1)}
 
 
-def _filtered(store_url: str, filters: Filters, judge: _Judge, *, allow_empty: bool) -> Iterator[Subject]:
+def _filtered(store_url: str, filters: Filters, how: Reading, *, allow_empty: bool) -> Iterator[Subject]:
     """Judge the sessions that pass the filters."""
     from storage import sessions  # noqa: PLC0415
 
     with reading(store_url) as db:
         if not allow_empty:
             require_any(db, filters)
-        for session in sessions.newest(db, filters, now=judge.now):
-            yield judge(db, session)
+        yield from _stored(db, sessions.newest(db, filters, now=how.now), how)
 
 
 def _tell_of_those_outside(store_url: str, filters: Filters, policy: Policy) -> None:
@@ -224,7 +201,7 @@ def _tell_of_those_outside(store_url: str, filters: Filters, policy: Policy) -> 
         )
 
 
-def _named(store_url: str, names: Sequence[str], judge: _Judge) -> Iterator[Subject]:
+def _named(store_url: str, names: Sequence[str], how: Reading) -> Iterator[Subject]:
     """Judge named sessions, those in files first; open the store only if a name means a stored session."""
     from proxy_addon.cli import sources  # noqa: PLC0415
     from proxy_addon.files.sessions import is_file_name, path_in  # noqa: PLC0415
@@ -235,13 +212,12 @@ def _named(store_url: str, names: Sequence[str], judge: _Judge) -> Iterator[Subj
     with reading(store_url) if of_store else nullcontext() as db:
         found = {} if db is None else {each.id: each for each in (sessions.find(db, name) for name in of_store)}
         for name in of_files:
-            yield from _held(sources.sessions_of(name), path_in(name), judge)
-        for session in found.values():
-            assert db is not None
-            yield judge(db, session)
+            yield from _held(sources.sessions_of(name), path_in(name), how)
+        if db is not None:
+            yield from _stored(db, found.values(), how)
 
 
-def _of_file(path: str, kind: str | None, policy: Policy, now: datetime) -> Iterator[Subject]:
+def _of_file(path: str, kind: str | None, how: Reading) -> Iterator[Subject]:
     """Judge what a file or stdin contains."""
     from proxy_addon.cli import sources  # noqa: PLC0415
     from proxy_addon.core.judging.files import FileKind, guess, judge_file  # noqa: PLC0415
@@ -262,10 +238,10 @@ def _of_file(path: str, kind: str | None, policy: Policy, now: datetime) -> Iter
                 kind, why = guess(raw, is_list=form is Form.LISTED)
             click.echo(f"sessiontape: checking {file.name} with --as {kind}: {why}", err=True)
         if form is not None and raw is None:
-            yield from _held(sources.sessions_in_file(file, form), file.name, _Judge(policy, now, closed=True))
+            yield from _held(sources.sessions_in_file(file, form), file.name, how)
             return
     raw = read(path) if raw is None else raw
-    judgement = judge_file(raw, FileKind(kind), policy)
+    judgement = judge_file(raw, FileKind(kind), how.policy)
     held = _listed(raw) if kind == FileKind.SESSION else None
     yield Subject(judgement=judgement, file=None if path == "-" else path, held=held)
 
@@ -283,14 +259,14 @@ def _listed(raw: bytes) -> HeldSession | None:
         return None
 
 
-def _held(found: Iterable[HeldSession], path: str, judge: _Judge) -> Iterator[Subject]:
+def _held(found: Iterable[HeldSession], path: str, how: Reading) -> Iterator[Subject]:
     """Judge sessions of a file; each counts as over. The pointers into a list of bodies are into the whole list."""
     from proxy_addon.core.judging.files import FileKind, judge_file, judge_held  # noqa: PLC0415
     from proxy_addon.reporting.judged import Subject  # noqa: PLC0415
 
     for held in found:
         if held.written is not None:
-            yield Subject(judgement=judge_file(held.written, FileKind.SESSION, judge.policy), file=path, held=held)
+            yield Subject(judgement=judge_file(held.written, FileKind.SESSION, how.policy), file=path, held=held)
         else:
             moments = _moments(held.session, held.exchanges)
-            yield replace(judge.subject(held.session, judge_held(held, judge.policy), moments, file=path), held=held)
+            yield replace(_subject(held.session, judge_held(held, how.policy), moments, how, path), held=held)

@@ -199,8 +199,8 @@ def _stored(store: Store, run: RecordingRun, found: Iterable[Exchange], policy: 
 
     def of_session(session: Session, beside: str | None, exchanges: Iterable[Exchange]) -> Sequence[Finding]:
         # By the time of its last event: whether it ran out is told when it is read, as of a recorded session.
-        watch = SessionWatch(session, session.last_event_at, policy, vocabulary, opened_beside=beside)
-        for _ in watch.judging(exchanges, bodies=False):
+        watch = SessionWatch(session, session.last_event_at, policy, None, opened_beside=beside)
+        for _ in watch.judging(exchanges):
             pass
         return watch.judgement().of_session
 

@@ -104,19 +104,19 @@ class _Shown:
 
 def _of_store(stack: ExitStack, store_url: str, name: str, at: AsOf, policy: Policy) -> _Shown:
     from proxy_addon.core.audits.watching import MetricsWatch  # noqa: PLC0415
-    from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415
     from storage import findings, losses, sessions  # noqa: PLC0415
     from storage.exchanges import of_session  # noqa: PLC0415
+    from storage.judging import Judging  # noqa: PLC0415
 
     db = stack.enter_context(reading(store_url))
     session = sessions.find(db, name)
-    watch = SessionWatch(session, at.now, policy, opened_beside=sessions.opened_beside(db, session))
+    watch = Judging(db, policy, at.now).watch(session, bodies=False)
     counting = MetricsWatch()
     recorded = stack.enter_context(closing(of_session(db, session.id)))
     counted = stack.enter_context(closing(counting.watching(recorded)))
     return _Shown(
         session=session,
-        exchanges=stack.enter_context(closing(watch.judging(counted, bodies=False))),
+        exchanges=stack.enter_context(closing(watch.judging(counted))),
         findings=findings.of_exchanges(db, session.id),
         judgement=watch.judgement,
         metrics=lambda: counting.metrics(is_over=session.is_over(at)),

@@ -11,14 +11,14 @@ from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Judgement
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.policy import Policy
-from proxy_addon.core.judging.recorded import SessionWatch
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.sessions import FindingCounts, Session, SessionState
 from proxy_addon.journal.awaiting import await_filed
 from proxy_addon.reporting.judged import Subject, moment_of
-from storage import exchanges, schemas, sessions
+from storage import sessions
 from storage.engine import hide_password, sqlite_path
 from storage.filters import Filters
+from storage.judging import Judging
 from storage.opening import reading
 
 
@@ -68,17 +68,10 @@ def judged(store_url: str, filters: Filters, policy: Policy, *, now: datetime, c
     """
     await_filed(sqlite_path(store_url), hide_password(store_url))
     with reading(store_url) as db:
+        judging = Judging(db, policy, now, closed=closed)
         found = []
-        for session in list(sessions.newest(db, filters, now=now, oldest_first=True)):
-            watch = SessionWatch(
-                session,
-                now,
-                policy,
-                schemas.vocabulary(db, session.upstream, policy.params),
-                closed=closed,
-                opened_beside=sessions.opened_beside(db, session),
-            )
-            held = tuple(watch.judging(exchanges.of_session(db, session.id)))
+        for session, watch, recorded in judging.each(sessions.newest(db, filters, now=now, oldest_first=True)):
+            held = tuple(recorded)
             judgement = watch.judgement()
             counts = FindingCounts().plus(judgement.findings)
             found.append(

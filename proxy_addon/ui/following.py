@@ -14,6 +14,7 @@ from proxy_addon.core.timelines.pictures import picture_of
 from proxy_addon.reporting.pages.session import SessionPage, session_page, traffic
 from proxy_addon.ui.topics import Look, News
 from storage import changes, exchanges, findings, losses, sessions
+from storage.judging import Judging
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -61,22 +62,21 @@ class Following:
     def page(self, db: Connection, session: Session, as_of: AsOf) -> SessionPage:
         """Return what its page draws."""
         recorded = self._exchanges(db)
-        judgement = self._judgement(session, recorded, as_of, sessions.opened_beside(db, session))
+        judgement = self._judgement(db, session, recorded, as_of)
         verdicts = findings.of_exchanges(db, session.id)
         gaps = losses.of_session(db, session.id) if session.lost else ()
         picture = picture_of(session, recorded, verdicts, judgement, as_of, gaps)
         return session_page(picture, links_of(db, session))
 
-    def _judgement(
-        self, session: Session, recorded: list[Exchange], as_of: AsOf, opened_beside: str | None
-    ) -> Judgement:
+    def _judgement(self, db: Connection, session: Session, recorded: list[Exchange], as_of: AsOf) -> Judgement:
         """Judge the session as a whole: only what has come since the last time, unless something came in between."""
         ids = [exchange.id for exchange in recorded]
         watch, judged = self._watch, len(self._judged)
         follows = watch is not None and self._judged == ids[:judged]
+        opened_beside = sessions.opened_beside(db, session)
         if watch is None or not follows or not watch.go_on(session, as_of.now, opened_beside=opened_beside):
-            watch, judged = SessionWatch(session, as_of.now, self._policy, opened_beside=opened_beside), 0
-        for _ in watch.judging(recorded[judged:], bodies=False):
+            watch, judged = Judging(db, self._policy, as_of.now).watch(session, bodies=False), 0
+        for _ in watch.judging(recorded[judged:]):
             pass
         self._watch, self._judged = watch, ids
         return watch.judgement()

@@ -102,8 +102,8 @@ def anew(store: Store) -> list[tuple[str, int | None, int]]:
     """What `show` says."""
     found = session(store)
     with store.read() as db:
-        watch = SessionWatch(found, found.last_event_at)
-        list(watch.judging(exchanges.of_session(db, found.id), bodies=False))
+        watch = SessionWatch(found, found.last_event_at, vocabulary=None)
+        list(watch.judging(exchanges.of_session(db, found.id)))
     return [(finding.rule, finding.seq, finding.count) for finding in watch.judgement().of_session]
 
 

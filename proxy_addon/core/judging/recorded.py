@@ -26,7 +26,7 @@ class SessionWatch:
         session: Session,
         now: datetime,
         policy: Policy = DEFAULT,
-        vocabulary: Vocabulary = _VOCABULARY,
+        vocabulary: Vocabulary | None = _VOCABULARY,
         *,
         closed: bool = False,
         opened_beside: str | None = None,
@@ -35,6 +35,7 @@ class SessionWatch:
 
         Args:
             now: The time by which an unfinished session may have run into a timeout.
+            vocabulary: What its events may contain; None to judge no exchange by itself, but the session alone.
             closed: Treat an unfinished session as over, whatever the time.
             opened_beside: Our id of another session of the same playback; see `storage.sessions.opened_beside`.
         """
@@ -63,17 +64,14 @@ class SessionWatch:
         self._is_over = session.is_over(as_of(now, self._policy)) or (self._closed and not session.failed)
         return before == then
 
-    def judging(self, exchanges: Iterable[Exchange], *, bodies: bool = True) -> Generator[Exchange]:
+    def judging(self, exchanges: Iterable[Exchange]) -> Generator[Exchange]:
         """Yield a session's exchanges, which must come in the order of arrival, and judge them.
 
         After `go_on`, these are the ones that follow those before.
-
-        Args:
-            bodies: Whether to judge each exchange by itself, too.
         """
         for exchange in exchanges:
             self._seq = seq = self._seq + 1
-            if bodies:
+            if self._vocabulary is not None:
                 findings = judge_exchange(exchange, self._policy, self._vocabulary)
                 self._found += [replace(finding, seq=seq) for finding in findings]
             if exchange.route.operation in TRACKING:
