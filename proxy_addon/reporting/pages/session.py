@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -410,10 +409,11 @@ def _text(value: object) -> str:
 
 def device_of(user_agent: str | None) -> str:
     """Return the part of a ``User-Agent`` that names the device, or all of it."""
-    inside = re.search(r"\(([^)]*)\)", user_agent or "")
-    if inside is None:
+    _, opened, rest = (user_agent or "").partition("(")
+    inside, closed, _ = rest.partition(")")
+    if not opened or not closed:
         return user_agent or ""
-    return " · ".join(part.strip() for part in inside[1].split(";")[-2:])
+    return " · ".join(part.strip() for part in inside.split(";")[-2:])
 
 
 def _millis(at: datetime) -> float:
