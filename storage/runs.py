@@ -509,13 +509,15 @@ def _beginning_with(db: Connection, prefix: str, limit: int = 10) -> list[Row[tu
 
 def _close_to(db: Connection, name: str) -> list[Row[tuple[object, ...]]]:
     """Return the runs that share the longest beginning with a name, of three characters or more."""
-    for length in range(len(name) - 1, 2, -1):
+    for length in range(min(len(name), _LONGEST) - 1, 2, -1):
         if found := _beginning_with(db, name[:length], limit=_SUGGESTED):
             return found
     return []
 
 
 _SUGGESTED = 5
+_LONGEST = 32
+"""More than the characters of an id."""
 
 
 def _listed(rows: list[Row[tuple[object, ...]]]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from proxy_addon.core.replays.runs import (
     INTERRUPTED,
@@ -133,6 +133,24 @@ def test_a_run_comes_back_with_all_its_sessions_and_steps(store):
     assert sessions_of(store, "aaaa1111") == (FIRST, SECOND, EMPTY)
     with store.read() as db:
         assert runs.options(db, "aaaa1111") == OPTIONS
+
+
+def test_a_name_as_long_as_an_address_may_be_takes_no_longer_than_another(store):
+    asked = 0
+
+    def count(*_: object) -> None:
+        nonlocal asked
+        asked += 1
+
+    begin(store, run())
+    with store.read() as db:
+        event.listen(db, "before_cursor_execute", count)
+        with pytest.raises(NotFound, match="no run matches"):
+            runs.find(db, "b" * 1000)
+        assert asked < 50
+        with pytest.raises(NotFound) as unknown:
+            runs.find(db, "aaaa1112" + "b" * 1000)
+    assert "aaaa1111" in unknown.value.hint
 
 
 def test_the_newest_run_is_called_last(store):
