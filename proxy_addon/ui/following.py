@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from proxy_addon.core.exchange import Exchange
@@ -40,38 +40,48 @@ class Following:
         self._watch: SessionWatch | None = None
         self._judged: list[str] = []
         self._mark: tuple[Any, ...] | None = None
+        self._links: list[tuple[str, str]] = []
+        self._may_run_out = False
         self._value: dict[str, Any] | None = None
         self._is_read = False
 
     def look(self, look: Look) -> News | None:
         """Read what is new of it; None if nothing has changed."""
         mark = changes.mark_of_session(look.db, self._id)
-        is_open = self._value is not None and self._value["now_s"] is not None
-        if self._is_read and mark == self._mark and not (look.is_due and is_open):
+        is_same = self._is_read and mark == self._mark
+        if is_same and not look.is_due:
             return None
-        self._mark, self._is_read = mark, True
-        before = self._value
         found = sessions.get(look.db, [self._id])
-        if not found:
-            self._value = None
-            return News("session", whole={"whole": True, "value": None})
-        value = self._value = self.page(look.db, found[0], look.as_of).document()
-        change = None if before is None else difference(before, value)
+        links = [link for session in found for link in links_of(look.db, session)]  # others come, and go
+        if is_same and not self._may_run_out and links == self._links:
+            return None
+        before, value = self._value, None
+        if found:
+            value = self.page(look.db, found[0], look.as_of, links).document()
+        # Only now: what could not be read is read by the next look.
+        self._mark, self._links, self._value, self._is_read = mark, links, value, True
+        self._may_run_out = any(not session.failed and not session.is_over(look.as_of) for session in found)
+        change = None if before is None or value is None else difference(before, value)
         return News("session", whole={"whole": True, "value": value}, change=change)
 
-    def page(self, db: Connection, session: Session, as_of: AsOf) -> SessionPage:
-        """Return what its page draws."""
+    def page(self, db: Connection, session: Session, as_of: AsOf, links: Iterable[tuple[str, str]]) -> SessionPage:
+        """Return what its page draws.
+
+        Args:
+            links: As of `SessionPage.links`.
+        """
         recorded = self._exchanges(db)
         judgement = self._judgement(db, session, recorded, as_of)
         verdicts = findings.of_exchanges(db, session.id)
         gaps = losses.of_session(db, session.id) if session.lost else ()
         picture = picture_of(session, recorded, verdicts, judgement, as_of, gaps)
-        return session_page(picture, links_of(db, session))
+        return session_page(picture, links)
 
     def _judgement(self, db: Connection, session: Session, recorded: list[Exchange], as_of: AsOf) -> Judgement:
         """Judge the session as a whole: only what has come since the last time, unless something came in between."""
         ids = [exchange.id for exchange in recorded]
         watch, judged = self._watch, len(self._judged)
+        self._watch = None  # what fails half-way cannot be gone on with
         follows = watch is not None and self._judged == ids[:judged]
         opened_beside = sessions.opened_beside(db, session)
         if watch is None or not follows or not watch.go_on(session, as_of.now, opened_beside=opened_beside):

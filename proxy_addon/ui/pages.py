@@ -138,7 +138,8 @@ class _Pages:
         return json(await self.read(read))
 
     def _followed(self, db: Connection, id: str, now: AsOf) -> dict[str, Any]:
-        return Following(id, self._settings).page(db, _found(db, id), now).document()
+        session = _found(db, id)
+        return Following(id, self._settings).page(db, session, now, following.links_of(db, session)).document()
 
     # Both
 

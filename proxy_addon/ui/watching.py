@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from weakref import WeakSet
 
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.judging.sessions import as_of
@@ -27,6 +28,8 @@ AGAIN_S = 1.0
 """How long after it could not be read the store is tried again."""
 MOST = 48
 """How many browsers may watch at once."""
+_FAILED = "a fault of sessiontape, which its log tells"
+"""What browsers are told of a subject that cannot be drawn."""
 
 
 class Crowded(Exception):
@@ -49,6 +52,7 @@ class Watching:
         self._mark: tuple[int, str] | None = None
         self._due_s = 0.0
         self._failures = Failures()
+        self._failed = WeakSet[Topic]()
 
     @property
     def watchers(self) -> int:
@@ -124,7 +128,7 @@ class Watching:
             self._failures.of_ours("reading for the pages", self._reading.label, e)
             return False
         for topic in topics:
-            topic.tell_trouble(None)
+            topic.tell_trouble(_FAILED if topic in self._failed else None)
         for topic, news in told:
             topic.tell(news)
         return True
@@ -135,13 +139,26 @@ class Watching:
         with self._reading.open() as db:
             mark = (self._reading.opened, changes.mark(db))
             has_changed = mark != self._mark
-            wanted = [topic for topic in topics if has_changed or is_due or topic.is_fresh]
             look = Look(db=db, as_of=as_of(datetime.now(UTC), self._policy), is_due=is_due)
-            told = [(topic, news) for topic in wanted if (news := topic.subject.look(look)) is not None]
+            fresh = {topic for topic in topics if topic.is_fresh and topic not in self._failed}
+            wanted = [topic for topic in topics if has_changed or is_due or topic in fresh]
+            told = [(topic, news) for topic in wanted if (news := self._news(topic, look)) is not None]
         if is_due:
             self._due_s = now_s + DUE_S
         self._mark = mark
         return told
+
+    def _news(self, topic: Topic, look: Look) -> News | None:
+        """Look at one subject; one that cannot be drawn keeps no other from being shown."""
+        self._failed.discard(topic)
+        try:
+            return topic.subject.look(look)
+        except (StorageUnavailable, SchemaOutOfDate):
+            raise
+        except Exception as e:  # noqa: BLE001  # a fault of ours, which the log tells
+            self._failed.add(topic)
+            self._failures.of_ours("drawing for the pages", self._reading.label, e)
+            return None
 
 
 async def _messages(topic: Topic) -> AsyncIterator[Message]:
