@@ -29,12 +29,12 @@ COMMANDS = {
     "addon-path": "Print the path of the addon file for 'mitmdump -s'.",
     "collector": "Run a stand-in for the real server.",
     "run": "Run a test command, record what its player reports, and judge it.",
-    "ui": "Show sessions in a browser, while they are recorded.",
+    "ui": "Show sessions in a browser, live.",
     "sessions": "List recorded sessions, newest first.",
     "exchanges": "List exchanges that belong to no session.",
     "show": "Show one session as a timeline.",
     "check": "Check sessions or a file against the rules of the protocol.",
-    "report": "Write sessions as one HTML file, to mail and to keep.",
+    "report": "Write sessions as one HTML file that you can mail and keep.",
     "rules": "List the rules, or show the page of one rule.",
     "schemas": "List, show, compare and fetch the schemas of upstreams.",
     "export": "Write sessions to files: fixtures, HAR, NDJSON, CSV, mitmproxy flows.",
@@ -102,7 +102,7 @@ def _name_variables(command: click.Command, prefix: str) -> None:
 _EPILOG = """\
 Every option can also be set by an environment variable SESSIONTAPE_<COMMAND>_<OPTION>, for example
 SESSIONTAPE_RECORD_LISTEN; --store is set by SESSIONTAPE_STORE. Options that name a target or remove a protection
-have to be typed: --target, --allow-host, --proxy, --insecure, --raw, --safe and --yes.
+must be typed: --target, --allow-host, --proxy, --insecure, --raw, --safe and --yes.
 
 \b
 Exit codes:

@@ -40,7 +40,7 @@ _KINDS = ("sessions", "events", "downloaded", "session")
 @click.command()
 @click.argument("names", metavar="[SESSION]...", nargs=-1)
 @all_options
-@click.option("--closed", is_flag=True, help="Judge sessions that are not finished as if they were over.")
+@click.option("--closed", is_flag=True, help="Judge unfinished sessions as if they were over.")
 @click.option("--file", "file", metavar="FILE|-", help="Check a file instead of stored sessions; - reads stdin.")
 @click.option(
     "--as",

@@ -13,8 +13,7 @@ import click
     "folder",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep the store, the logs and the page in this folder; by default, only the page is kept, in a new folder for "
-    "temporary files.",
+    help="Keep the store, the logs and the page in this folder; by default, only the page is kept, in a new temporary folder.",
 )
 def demo(*, folder: Path | None) -> None:
     """Watch a short tour with real processes: record, list, show, check and replay a session.

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     "report_path",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE.html",
-    help="Also write the comparison as a page: one file, with tokens in place of personal values.",
+    help="Also write the comparison as one HTML file, with tokens in place of personal values.",
 )
 @click.option("--raw", is_flag=True, allow_from_autoenv=False, help="With --report: write personal values as they are.")
 @config_option

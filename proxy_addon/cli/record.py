@@ -139,7 +139,7 @@ logger = logs.logger(__name__)
     is_flag=False,
     flag_value=UI_LISTEN,
     metavar="[HOST:PORT]",
-    help=f"Also show what is recorded in a browser, as 'sessiontape ui' does; at {UI_LISTEN} unless another address is named.",
+    help=f"Also serve the pages of 'sessiontape ui', by default at {UI_LISTEN}.",
 )
 @click.option("--quiet", is_flag=True, help="Log only errors, and print live lines only with --live.")
 @store_option

@@ -1,4 +1,4 @@
-"""``sessiontape report``: sessions as one HTML file, to mail and to keep."""
+"""``sessiontape report``: sessions as one HTML file that can be mailed and kept."""
 
 from __future__ import annotations
 
@@ -53,11 +53,12 @@ def report(
     SESSION is an id, a back-end session ID, a unique prefix of either, 'last', or a file (see 'sessiontape show
     --help'); name several, or use --all with filters.
 
-    The file has a list of the sessions, and a page for each with its timeline, findings, what reports will count, requests
-    and answers. Of more than 50 sessions, the worst 50 have such a page. All are judged anew.
+    The file contains a list of the sessions, and a page for each with its timeline, findings, what reports will count,
+    requests and answers. If there are more than 50 sessions, only the worst 50 have a page. Sessions with a page are judged
+    anew.
 
-    Values that say who a viewer is, or which device it was, are replaced by tokens: the same value has the same token in
-    the whole file. --raw keeps them.
+    Tokens replace the values that identify a viewer or a device: the same value has the same token in the whole file. --raw
+    keeps the values.
     """
     require_selection(names, filters, everything=everything, verb="reported", of_files=True)
     # Imported here because --help must not wait for the rules.

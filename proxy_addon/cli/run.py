@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     "--upstream",
     type=SERVER_URL,
     metavar="URL",
-    help="Record what the player sends to this server; by default a collector answers.",
+    help="Forward what the player sends to this server; by default, a collector answers.",
 )
 @click.option(
     "--from",
@@ -113,7 +113,7 @@ def run(
     """Run a test command, record what its player reports, and judge it.
 
     Let the player report to the address in the environment variable SESSIONTAPE_URL; SESSIONTAPE_HOST is the same without
-    http://. SESSIONTAPE_CONTROL is the address of an HTTP API with which a test waits for sessions and orders faults.
+    http://. SESSIONTAPE_CONTROL is the address of an HTTP API with which a test can wait for sessions and order faults.
     COMMAND has the terminal to itself; sessiontape prints its result on stderr.
 
     Exit code: that of COMMAND if it failed, and 128 + N if signal N ended it; else 2 if nothing was recorded or not all

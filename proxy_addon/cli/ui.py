@@ -24,17 +24,17 @@ logger = logs.logger(__name__)
 
 @click.command()
 @click.option("--listen", type=LISTEN, default=UI_LISTEN, show_default=True, help=LISTEN_HELP)
-@click.option("--open", "opens", is_flag=True, help="Open the pages in the browser.")
+@click.option("--open", "opens", is_flag=True, help="Also open the pages in your browser.")
 @config_option
 @store_option
 def ui(*, listen: tuple[str, int], opens: bool, config: Path | None, store_url: str) -> None:
-    """Show sessions in a browser, while they are recorded.
+    """Show sessions in a browser, live.
 
-    Open the printed address. The pages show what is in the store, follow what comes in, and change nothing. The store has
-    to exist; 'sessiontape record' creates it.
+    Open the printed address. The pages show what is in the store and are updated while players are recorded; they change
+    nothing. The store must exist; 'sessiontape record' creates it.
 
-    By default, only this machine can read the pages. At any other address, a reader needs the token at the end of the
-    printed address, and what is read can be overheard on the way. Stop the server with Ctrl-C.
+    By default, only this machine can read the pages. If --listen lets other machines in, a reader needs the token at the
+    end of the printed address; the connection is not encrypted. Stop the server with Ctrl-C.
     """
     # Imported here because --help must not wait for the server and the database.
     from proxy_addon.files import settings  # noqa: PLC0415

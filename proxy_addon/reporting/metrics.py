@@ -19,7 +19,7 @@ _READINGS = {
     "every-event": "if every pauseStart and bufferStart counts",
     "pause-until-play": "if a pause lasts until the next play",
     "progress-by-position": "if markers that were jumped over count",
-    "resume-is-start": "if a resumed playback counts as started",
+    "resume-is-start": "if a resumed playback counts as a start",
     "stall-is-play": "if time without playhead movement counts",
 }
 """Why a value that people look for may be another; the JSON has all readings."""

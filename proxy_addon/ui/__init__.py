@@ -1,1 +1,1 @@
-"""The live pages: a server that shows what is in a store, while it comes in. It writes nothing."""
+"""The live pages: a server that shows what is in a store and what comes in. It writes nothing."""

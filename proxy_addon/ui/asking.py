@@ -1,4 +1,4 @@
-"""What a list of sessions is asked for: the filters of the commands, in the query of an address.
+"""The filters of a list of sessions, as an address has them in its query: the same as those of the commands.
 
 >>> asked = Asked.parse([("state", "open"), ("state", "expired"), ("media", "clip"), ("q", "")])
 >>> asked.pairs
@@ -21,11 +21,11 @@ from proxy_addon.errors import SettingsError
 from storage.filters import Filters
 
 NAMES = ("name", "since", "until", "player", "media", "user-agent", "with-findings", "state", "q")
-"""The filters, called as the commands call them; ``q`` is a text that is looked for anywhere."""
+"""The filters, named as in the commands; ``q`` is the text of the search."""
 _LONGEST = 500
 _MOST = 20
 _LATER = datetime(2100, 1, 1, tzinfo=UTC)
-"""Late enough for every way of saying how long ago."""
+"""A time from which every relative time, such as 7d, can be subtracted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +33,22 @@ class Asked:
     """The filters of a list.
 
     Attributes:
-        pairs: Name and value of each, in a fixed order; ``state`` may stand there several times. Times that say how long
-            ago stay as they were typed: a list that stays open goes on with the time.
+        pairs: Name and value of each, in a fixed order; ``state`` may occur several times. Relative times such as 2h stay
+            relative, so that they move on while a list is open.
     """
 
     pairs: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(cls, query: Iterable[tuple[str, str]]) -> Asked:
-        """Return the filters in a query; those without a value are none.
+        """Return the filters in a query, without those that have no value.
 
         Raises:
-            SettingsError: There is no such filter, or its value cannot be.
+            SettingsError: A filter is unknown, or its value is not valid.
         """
         given = [pair for pair in dict.fromkeys(query) if pair[1]]
         if len(given) > _MOST:
-            raise SettingsError(f"too many filters: at most {_MOST} go together")
+            raise SettingsError(f"too many filters: at most {_MOST} can be combined")
         for name, value in given:
             if name not in NAMES:
                 raise SettingsError(f"unknown filter {name[:_LONGEST]!r}", hint=f"filters are: {', '.join(NAMES)}")
@@ -61,10 +61,10 @@ class Asked:
         return asked
 
     def filters(self, as_of: AsOf) -> Filters:
-        """Return them as the store knows them, at a time.
+        """Return them for the store, with relative times resolved.
 
         Raises:
-            SettingsError: A value cannot be.
+            SettingsError: A value is not valid.
         """
         given = dict(self.pairs)
         flag = given.get("with-findings", "")

@@ -1,4 +1,4 @@
-"""Pages that stay as they are once they are read: comparisons, replay runs, the rules, the schemas."""
+"""Pages that are not updated while they are open: comparisons, replay runs, the rules, the schemas."""
 
 from __future__ import annotations
 
@@ -39,16 +39,17 @@ class Reader(Protocol):
 
 
 class Documents:
-    """What is at the addresses of these pages.
+    """The routes of these pages.
 
     Attributes:
         routes: Each page, and the same value as JSON.
     """
 
     def __init__(self, read: Reader, settings: Policy) -> None:
-        """Take what reads the store.
+        """Make the routes.
 
         Args:
+            read: Reads the store.
             settings: How strictly to judge.
         """
         self._read = read
@@ -105,7 +106,9 @@ class Documents:
             own = side.picture.session.id
             replayed = next((each for each in stored_runs.sessions(db, found.id) if each.source == own), None)
             if replayed is None:
-                raise NotFound(f"run {found.id} did not replay session {own}", hint="its page lists what it did replay")
+                raise NotFound(
+                    f"run {found.id} did not replay session {own}", hint="the page of the run lists its sessions"
+                )
             return compare.replay_page(side, replayed, name=f"run {found.id}")
 
         return await self._read(read)

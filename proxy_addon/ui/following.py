@@ -1,4 +1,4 @@
-"""One session: its page, its traffic, and what changes in it while somebody watches."""
+"""One session: its page, its traffic, and its updates while browsers watch."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class Following:
     """A session that is watched.
 
-    The news are ``session``. All of it is the page's ``value``, or null once the session was deleted. A change has the
-    members to ``set`` in the value, and for each column of ``events`` that differs from where on, and what follows there.
-    Exchanges never change, so each is read once.
+    The news are ``session``. The whole state is the page's ``value``, or null once the session was deleted. A change has the
+    members to ``set`` in the value, and for each column of ``events`` that differs, the first position that does and all values
+    from there. Exchanges never change, so each is read once.
     """
 
     def __init__(self, id: str, policy: Policy) -> None:
@@ -99,7 +99,7 @@ class Following:
 
 
 def difference(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """Return what makes the value of a page out of the one before.
+    """Return the change that turns the value of a page into a newer one.
 
     >>> old = {"end_s": 1, "live": False, "events": {"n": [1, 2], "a": [0.1, 0.2]}}
     >>> new = {"end_s": 2, "live": False, "events": {"n": [1, 2, 3], "a": [0.1, 0.2, 0.3]}}
@@ -118,7 +118,7 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
 
 
 def links_of(db: Connection, session: Session) -> Iterator[tuple[str, str]]:
-    """Yield the sessions to go to from one, as of `SessionPage.links`."""
+    """Yield the links of a session, as of `SessionPage.links`."""
     previous, following = sessions.neighbours(db, session)
     if previous is not None:
         yield "previous", previous
@@ -136,8 +136,8 @@ def traffic_of(db: Connection, id: str, *, after: int = 0, only: int | None = No
 
     Args:
         id: Our id of it.
-        after: Leave out those up to this position.
-        only: Only the one at this position.
+        after: Leave out exchanges up to this position.
+        only: Return only the exchange at this position.
     """
     keys = [key for _, key in exchanges.keys_of_session(db, id)]
     wanted = [seq for seq in range(1, len(keys) + 1) if seq > after and only in {None, seq}]

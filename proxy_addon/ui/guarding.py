@@ -1,7 +1,7 @@
-"""Who may read the pages: only those who come by an address of ours, and, from elsewhere, know the token.
+"""Who may read the pages: whoever uses one of our addresses and, from another machine, knows the token.
 
-A page of somebody else in the same browser is kept out by the check of ``Host``, which a name that was bound to our address
-(DNS rebinding) does not pass, and by answers that no other origin may read or frame.
+Pages of other sites in the same browser are kept out in two ways: the ``Host`` must be one of ours, which stops a foreign name
+that resolves to our address (DNS rebinding), and no other origin may read or frame our answers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 NOTHING = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-"""The Content-Security-Policy of all that is no page."""
+"""The Content-Security-Policy of every answer that is not a page."""
 _METHODS = ("GET", "HEAD")
 _TOKEN = "token"  # noqa: S105  # the name of a parameter
 
@@ -49,7 +49,7 @@ class Access:
 
     @property
     def names(self) -> frozenset[str]:
-        """Names, in lower case, by which a browser may call us; addresses are always allowed, as nobody can rebind them."""
+        """Names in lower case that ``Host`` may have. IP addresses are always allowed, because nobody can rebind them."""
         return frozenset({"localhost", self.host.lower(), socket.gethostname().lower()})
 
     @property
@@ -78,7 +78,7 @@ def is_loopback(address: str) -> bool:
 
 
 class Guard:
-    """Middleware that lets only those in who may read, and puts `HEADERS` on every answer."""
+    """Middleware that refuses those who may not read, and adds `HEADERS` to every answer."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
@@ -105,12 +105,12 @@ class Guard:
     def _refusal(self, request: Request) -> Response | None:
         access = self._access
         if request.method not in _METHODS:
-            return _refused("this server only shows; it takes GET and HEAD", 405, {"Allow": ", ".join(_METHODS)})
+            return _refused("these pages are read-only: use GET or HEAD", 405, {"Allow": ", ".join(_METHODS)})
         hosts = request.headers.getlist("host")
         if len(hosts) != 1 or not access.admits(hosts[0]):
-            return _refused("this is not the address of these pages: open the one that sessiontape has printed", 421)
+            return _refused("these pages have another address: open the one that sessiontape printed", 421)
         if _is_foreign(request.headers):
-            return _refused("another site may not read this", 403)
+            return _refused("other sites may not read these pages", 403)
         if access.token is None:
             return None
         given = request.query_params.get(_TOKEN)
@@ -118,19 +118,19 @@ class Guard:
             return self._welcome(request, access.token)
         if _is_same(request.cookies.get(access.cookie, ""), access.token):
             return None
-        return _refused("open these pages by the whole address that sessiontape has printed: it ends with a token", 401)
+        return _refused("open the whole address that sessiontape printed: it ends with a token", 401)
 
     def _welcome(self, request: Request, token: str) -> Response:
-        """Remember the token in a cookie, and lead to the same page without it in the address.
+        """Put the token into a cookie, and go to the same page without it in the address.
 
-        A redirect would not do: coming from a link elsewhere, a browser sends no strict cookie along.
+        This is a page and not a redirect, because a browser that follows a redirect from another site sends no strict cookie.
         """
         rest = urlencode([pair for pair in parse_qsl(request.url.query) if pair[0] != _TOKEN])
         path = "/" + quote(request.scope["path"].lstrip("/\\"))
         target = escape(f"{path}?{rest}" if rest else path)
         page = HTMLResponse(
             f'<!doctype html><meta charset="utf-8"><title>sessiontape</title>'
-            f'<meta http-equiv="refresh" content="0; url={target}"><a href="{target}">Go on</a>'
+            f'<meta http-equiv="refresh" content="0; url={target}"><a href="{target}">Continue</a>'
         )
         page.set_cookie(self._access.cookie, token, httponly=True, samesite="strict", path="/")
         return page
@@ -141,7 +141,7 @@ def _is_same(given: str, token: str) -> bool:
 
 
 def _is_foreign(headers: Headers) -> bool:
-    """Whether a page of another site asks for something that is no visit to a page."""
+    """Whether a page of another site requests something, other than by a link that the user follows."""
     site = headers.get("sec-fetch-site", "none")
     return site not in {"same-origin", "none"} and headers.get("sec-fetch-mode") != "navigate"
 

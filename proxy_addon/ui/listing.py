@@ -1,4 +1,4 @@
-"""The list of sessions: one page of it, and what changes in it while somebody watches."""
+"""The list of sessions: one page of it, and its updates while browsers watch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def listed(db: Connection, asked: Asked, as_of: AsOf, *, store: str, before: Ses
     """Return a page of the list.
 
     Args:
-        store: What the page says about where the sessions are.
+        store: As of `SessionsPage.store`.
         before: The last session of the page before it; None for the first one.
     """
     filters = asked.filters(as_of)

@@ -1,4 +1,4 @@
-"""What is at which address: each page as HTML, the same value as JSON, and what changes in it as server-sent events."""
+"""The addresses of the pages: each page as HTML, the same value as JSON, and its updates as server-sent events."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 SEND_S = 10.0
-"""How long a browser may take nothing of what is sent to it before it is let go."""
+"""How long a browser may leave what is sent to it unread before its stream is closed."""
 BEAT_S = 10
-"""How often an open stream says that it is there."""
+"""How often an open stream sends a sign of life."""
 _LIST, _SESSION = "sessions_page.js", "session_live.js"
 _OWN = {"before", "rows"}
-"""Parameters of the list that are no filters."""
+"""Parameters of the list that are not filters."""
 
 
 def app(reading: Reading, watching: Watching, settings: Policy) -> Starlette:
@@ -153,7 +153,7 @@ class _Pages:
         return await asyncio.to_thread(in_thread)
 
     async def _stream(self, key: Hashable, make: Callable[[], Subject]) -> Response:
-        """Answer with server-sent events until the browser goes, or takes nothing for too long."""
+        """Answer with server-sent events until the browser disconnects, or reads nothing for too long."""
         self._watching.require_room()
         return _Events(self._events(key, make), sep="\n", ping=BEAT_S, send_timeout=SEND_S)
 
@@ -164,7 +164,7 @@ class _Pages:
 
 
 class _Events(EventSourceResponse):
-    """Server-sent events that end if the browser takes nothing for too long, which is no error of ours."""
+    """Server-sent events that end without an error if the browser reads nothing for too long."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(SendTimeoutError):
@@ -189,7 +189,9 @@ def _number(request: Request, name: str, default: int, most: int = 1_000_000_000
 def _found(db: Connection, id: str) -> Session:
     found = sessions.get(db, [id])
     if not found:
-        raise NotFound(f"there is no session {id[:100]!r}", hint="it may have been deleted")
+        raise NotFound(
+            f"there is no session {id[:100]!r}", hint="name the whole id; the session may also have been deleted"
+        )
     return found[0]
 
 
@@ -209,7 +211,7 @@ def _unknown(request: Request, error: Exception) -> Response:
 
 
 def _told(request: Request, error: str, hint: str, status: int) -> Response:
-    """Answer an error: as JSON where JSON was asked for, otherwise as plain text, in which nothing can be markup."""
+    """Answer with an error: as JSON if JSON was requested, otherwise as plain text, in which nothing can be markup."""
     if request.url.path.endswith((".json", "/live")):
         return json({"error": error, "hint": hint}, status)
     lines = [error, *(visible(line) for line in hint.splitlines())]

@@ -1,6 +1,6 @@
-"""The pages as a process beside a recorder: how it is started, what it says when it is ready, and how it ends.
+"""The pages in a process beside a recorder: how it is started, what it says when it is ready, and how it ends.
 
-It ends when its standard input does, so that it does not outlive whoever has started it. The store's URL comes in the
+It ends when its standard input ends, so that it does not outlive the process that started it. It gets the store's URL in the
 environment, because everybody can see the arguments of a process.
 """
 
@@ -35,8 +35,8 @@ _NICE = 5
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve the pages until the standard input ends; return the exit code: 2 if that is not possible."""
-    from proxy_addon.files import settings  # noqa: PLC0415  # who only starts the process needs none of this
+    """Serve the pages until the standard input ends; return the exit code: 2 if they cannot be served."""
+    from proxy_addon.files import settings  # noqa: PLC0415  # not needed only to start the process
     from proxy_addon.ui.server import Opened, Options, run  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(prog="python -m proxy_addon.ui", description=__doc__)
@@ -94,10 +94,10 @@ class Beside:
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self, ready: Callable[[str, bool], object]) -> None:
-        """Start them, without waiting for it. Once they are there, or cannot be, a thread tells.
+        """Start them without waiting; a failure is logged.
 
         Args:
-            ready: Called with the address to open, and whether other machines reach it. Must not block.
+            ready: Called in a thread with the address to open, and whether other machines reach it. Must not block.
         """
         # In a group of its own, so that Ctrl-C on the terminal reaches the recorder alone, which then ends it.
         self._child = subprocess.Popen(  # noqa: S603  # our own module
@@ -116,14 +116,14 @@ class Beside:
                 said = json.loads(line)
                 if "error" in said:
                     hint = f"; {said['hint']}" if said["hint"] else ""
-                    logger.error(f"there are no pages: {said['error']}{hint}")
+                    logger.error(f"cannot serve the pages: {said['error']}{hint}")
                     return
                 ready(said["url"], said["is_public"])
         if not self._is_ending:
-            logger.error(f"the pages have ended with code {child.wait()}; the recording goes on")
+            logger.error(f"the pages stopped with exit code {child.wait()}; the recording continues")
 
     def end(self) -> None:
-        """End them."""
+        """Stop them."""
         child = self._child
         if child is None:
             return
@@ -144,6 +144,6 @@ def require_free(listen: tuple[str, int]) -> None:
     """Check that the pages can be served at an address, before anything is started.
 
     Raises:
-        SettingsError: They cannot.
+        SettingsError: The address cannot be listened on.
     """
     listener(*listen, _OPTION).close()

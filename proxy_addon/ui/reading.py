@@ -1,4 +1,4 @@
-"""Reading a store for the pages, which stay open while it goes away, comes back, or is replaced by another one."""
+"""Reads a store for the pages, which stay open while the store goes away, comes back, or is replaced by another one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Reading:
 
     Attributes:
         label: Its URL without a password.
-        opened: How many stores were opened at its place; marks of different ones cannot be compared.
+        opened: How often a store was opened; marks of different ones cannot be compared.
     """
 
     def __init__(self, url: str) -> None:
@@ -37,11 +37,11 @@ class Reading:
 
     @contextmanager
     def open(self) -> Iterator[Connection]:
-        """Open a transaction on what is at its place now.
+        """Open a transaction on the store that the URL leads to now.
 
         Raises:
             StorageUnavailable: The store cannot be reached or read; the next call tries again.
-            SchemaOutOfDate: It has another schema than this version works with.
+            SchemaOutOfDate: Its schema is not that of this version.
         """
         store = self._store
         try:
@@ -64,7 +64,7 @@ class Reading:
         self._store.close()
 
     def _renewed(self, failed: Store) -> Store:
-        """Let go of a store that failed; return what opens that which is at its place now."""
+        """Close a store that failed, and return one to use in its place."""
         with self._lock:
             if self._store is failed:
                 self._store = Store(self._url, read_only=True)

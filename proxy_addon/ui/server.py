@@ -22,7 +22,7 @@ from proxy_addon.ui.reading import Reading
 from proxy_addon.ui.watching import Watching
 
 END_S = 2
-"""How long answers that are under way may take at the end."""
+"""How long unfinished answers may take when the server stops."""
 _CONNECTIONS = 256
 
 
@@ -34,7 +34,7 @@ class Options:
         store_url: The store.
         listen: Host and port; port 0 takes a free one.
         policy: How strictly to judge.
-        option: The option that named the address, for messages.
+        option: The option with the address, for messages.
     """
 
     store_url: str
@@ -61,11 +61,11 @@ def run(options: Options, ready: Callable[[Opened], None], *, ends_with: BinaryI
 
     Args:
         ready: Called once connections are accepted.
-        ends_with: A stream with whose end the server ends, too.
+        ends_with: The server also stops when this stream ends.
 
     Raises:
         SettingsError: The address cannot be listened on.
-        StorageError: The store cannot be read, or has another schema than this version works with.
+        StorageError: The store cannot be read, or its schema is not that of this version.
     """
     with ExitStack() as stack:
         reading = stack.enter_context(closing(Reading(options.store_url)))
@@ -115,7 +115,7 @@ async def _serve(
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us, and says when it is ready."""
+    """Leaves signals to us, and calls a function when it is ready."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -143,7 +143,7 @@ async def _running(watching: Watching) -> AsyncIterator[None]:
 
 @contextmanager
 def _ending_with(stream: BinaryIO | None, end: Callable[[], None]) -> Iterator[None]:
-    """Call a function in the running loop once a stream has ended."""
+    """Call a function in the running loop when a stream ends."""
     if stream is not None:
         loop = asyncio.get_running_loop()
 
@@ -158,7 +158,7 @@ def _ending_with(stream: BinaryIO | None, end: Callable[[], None]) -> Iterator[N
 
 
 def _url(access: Access, address: str) -> str:
-    """Return the address to open; one that stands for all addresses is none, so the name of this machine is told."""
+    """Return the address to open; for one that stands for all addresses, it has the name of this machine."""
     host = access.host
     if address in {"0.0.0.0", "::"}:  # noqa: S104  # the user asked for it
         host = socket.gethostname()

@@ -1,4 +1,4 @@
-"""What browsers watch, and what they are told of it: always the newest, however slowly one of them listens."""
+"""What browsers watch, and the messages that they get: always the newest state, however slowly a browser reads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Look:
 
     Attributes:
         db: A transaction.
-        is_due: Whether to look also at what only time changes: open sessions expire.
+        is_due: Whether to look also for changes that time alone makes: open sessions expire.
     """
 
     db: Connection
@@ -29,12 +29,12 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What there is to tell after a look.
+    """What a look has found.
 
     Attributes:
         event: The name of the server-sent event.
-        whole: All of it, as JSON, for whoever has missed something.
-        change: What has changed since the news before; None if that cannot be told apart.
+        whole: The whole state as JSON, for browsers that have missed something.
+        change: What has changed since the last news; None if there is only the whole state.
     """
 
     event: str
@@ -60,8 +60,8 @@ class Message:
 class Topic:
     """A subject with those who watch it.
 
-    Nothing is queued for anybody: who has seen all but the latest news gets the change, and who has missed more gets all of
-    it. So a browser costs no memory, however slow it is, and many changes become one.
+    Nothing is queued. A browser that has seen all but the latest news gets the change; one that has missed more gets the whole
+    state. So a slow browser costs no memory, and many changes become one.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -88,13 +88,13 @@ class Topic:
         self._wake()
 
     def tell_trouble(self, why: str | None) -> None:
-        """Take that the store cannot be read; None for that it can be again."""
+        """Take the reason why the store cannot be read; None once it can be read again."""
         if why != self._trouble:
             self._trouble = why
             self._wake()
 
     def end(self) -> None:
-        """Let everybody go."""
+        """End the messages of all watchers."""
         self._is_over = True
         self._wake()
 
@@ -109,7 +109,7 @@ class Topic:
         return self._whole
 
     async def next(self, seen: Seen) -> Message | None:
-        """Return the next message for somebody, as soon as there is one; None at the end."""
+        """Return the next message for a watcher, as soon as there is one; None at the end."""
         while not self._is_over:
             changed = self._changed
             if seen.trouble != self._trouble:
@@ -125,7 +125,7 @@ class Topic:
 
 @dataclass(slots=True)
 class Seen:
-    """What somebody has been told: the number of the news, and what is wrong with the store."""
+    """What a watcher has seen: the number of the news, and what is wrong with the store."""
 
     number: int = 0
     trouble: str | None = None

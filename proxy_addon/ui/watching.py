@@ -1,4 +1,4 @@
-"""Looks at the store again and again, as long as somebody watches: one reader, however many browsers there are."""
+"""Looks at the store again and again while browsers watch: with one reader, however many browsers there are."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from storage import changes
 EVERY_S = 0.2
 """How often to look whether anything has changed."""
 SHARE = 2
-"""Reading takes at most one part in so many of the time, and one more: what is long to read is looked at more seldom."""
+"""After a look, wait at least this many times as long as it took, so that looking takes at most a third of the time."""
 DUE_S = 5.0
-"""How often to look at what only time changes."""
+"""How often to look for changes that time alone makes."""
 AGAIN_S = 1.0
-"""How long after it could not be read the store is tried again."""
+"""How long to wait before trying again to read a store that could not be read."""
 MOST = 48
 """How many browsers may watch at once."""
 _FAILED = "a fault of sessiontape, which its log tells"
@@ -33,17 +33,17 @@ _FAILED = "a fault of sessiontape, which its log tells"
 
 
 class Crowded(Exception):
-    """As many watch as may."""
+    """As many browsers watch as are allowed."""
 
 
 class Watching:
     """The subjects that are watched."""
 
     def __init__(self, reading: Reading, policy: Policy) -> None:
-        """Prepare; `run` does the work.
+        """Prepare to look; `run` does the work.
 
         Args:
-            reading: For this alone: its marks are compared.
+            reading: Not shared with anything else, because its marks are compared.
         """
         self._reading = reading
         self._policy = policy
@@ -56,7 +56,7 @@ class Watching:
 
     @property
     def watchers(self) -> int:
-        """How many watch."""
+        """How many browsers watch."""
         return sum(topic.watchers for topic in self._topics.values())
 
     def require_room(self) -> None:
@@ -93,12 +93,12 @@ class Watching:
                 del self._topics[key]
 
     def end(self) -> None:
-        """Let everybody go: no message follows."""
+        """End the messages of all watchers."""
         for topic in self._topics.values():
             topic.end()
 
     async def run(self) -> None:
-        """Look at the store while somebody watches, until this is cancelled."""
+        """Look at the store while browsers watch, until this is cancelled."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()
@@ -114,7 +114,7 @@ class Watching:
                     pass
 
     async def _look(self) -> bool:
-        """Look once and tell what there is; return whether the store could be read."""
+        """Look once and pass on what is new; return whether the store could be read."""
         topics = list(self._topics.values())
         try:
             told = await asyncio.to_thread(self._read, topics)

@@ -103,7 +103,7 @@ def test_the_list_moves_nothing_under_the_hand_of_its_reader(open_page: Open, tm
         expect(page.locator("tbody tr")).to_have_count(3)  # nobody is in the list
         page.locator("tbody tr").nth(1).hover()
         save(store, a_start(4), a_start(5))
-        new = page.get_by_role("button", name="2 new, show")
+        new = page.get_by_role("button", name="Show 2 new")
         expect(new).to_be_visible()
         save(store, builders.event(id="y3", session_id="sid-3", after_s=4))
         expect(page.locator("tbody tr").first.locator(".c-events")).to_have_text("2")  # values change in place
@@ -114,7 +114,7 @@ def test_the_list_moves_nothing_under_the_hand_of_its_reader(open_page: Open, tm
         page.keyboard.press("j")
         page.keyboard.press("j")
         save(store, a_start(6))
-        expect(page.get_by_role("button", name="1 new, show")).to_be_visible()
+        expect(page.get_by_role("button", name="Show 1 new")).to_be_visible()
         assert page.evaluate("document.activeElement.textContent") == "Film 4"
         page.keyboard.press("k")
         with store.write() as db:

@@ -1,4 +1,4 @@
-"""Events as they arrive at the back end, with what metrics need of them."""
+"""Events as they arrive at the back end, with the values that metrics need."""
 
 from __future__ import annotations
 
@@ -72,11 +72,10 @@ class Arrival:
 
 
 def arrivals_of(exchange: Exchange, seq: int) -> Iterator[Arrival]:
-    """Yield the events in an exchange that the back end got.
+    """Yield the events in an exchange that the back end took.
 
-    Left out is what it did not get or refused: requests that the proxy rejected, that did not arrive completely, and
-    those answered with anything but 2xx. What was sent and whose answer was not seen counts. Of a body that the file
-    does not have, nothing is known but the time.
+    Left out are requests that the proxy rejected, that did not arrive completely, or that were answered with anything but
+    2xx. A request whose answer was not seen counts. If a file lacks the body, only the time of arrival is known.
     """
     if exchange.route.operation not in TRACKING or not exchange.request.complete:
         return
@@ -93,7 +92,7 @@ def arrivals_of(exchange: Exchange, seq: int) -> Iterator[Arrival]:
 
 
 def arrival(event: Event, *, seq: int, pointer: str = "", arrived_us: int) -> Arrival:
-    """Return what metrics need of an event."""
+    """Return the values of an event that metrics need."""
     params, quality = event.params, event.quality
     name: object = None
     start = None

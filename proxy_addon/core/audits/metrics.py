@@ -46,15 +46,15 @@ class Metrics:
         values: By the ids of docs/metrics.md: counts and flags (0 or 1) are integers, times are seconds that are exact
             to the millisecond, and what is not reported is None.
         other_readings: By the name of another reading of the sources: the values that differ under it.
-        ties_by_rank: The values that differ if events with equal ``ts`` are taken in the order that SDKs mean, instead of
-            that of arrival. The back end promises neither.
-        closed_by: None while the session is open. Then all values but media starts and ad starts are so far.
+        ties_by_rank: The values that differ if events with equal ``ts`` are taken in the order that SDKs intend, instead of
+            the order of arrival. The back end promises neither.
+        closed_by: None while the session is open: then all values but media starts and ad starts are values so far.
         is_partial: Whether its start is not known, so that what depends on it is None.
         is_empty: Whether the back end took no event, so that reports count nothing.
         refused: How many events the back end refused, so that they do not count.
         unknown: How many requests do not count because the file that they come from lacks their body.
-        late: Events that were taken although they are older than one before them.
-        dropped: Events that were not taken, and why.
+        late: Events that were taken although a newer event was taken before them.
+        dropped: Events that the back end did not take, each with the reason.
     """
 
     values: Values

@@ -1,4 +1,4 @@
-"""The order in which the back end takes the events of a session, and which it drops.
+"""The order in which the back end takes the events of a session, and which ones it drops.
 
 Documented: events wait in a window of 5 seconds or at most 10 events and are sorted by ``ts``; ``sessionStart`` goes
 through at once; what follows ``sessionEnd`` is dropped; a session closes after 10 minutes without an event, and after
@@ -24,7 +24,7 @@ from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT
 WINDOW_US = 5_000_000
 WINDOW_EVENTS = 10
 CLOCK_SET_BACK_MS = 60_000
-"""An event that is older than this compared with one before it was not late: the device's clock was set back."""
+"""If an event is older than the one before it by more than this, it is not late: the device's clock was set back."""
 LATE_END_US = 60_000_000
 """SDKs send ``sessionEnd`` when the playhead has stood still for 30 minutes, which is a second too late."""
 
@@ -84,7 +84,7 @@ def ordered(arrivals: Sequence[Arrival], *, is_batch: bool = False, by_rank: boo
     Args:
         arrivals: In the order of arrival; a time of arrival that is below the one before it counts as that one.
         is_batch: Whether they are downloaded playback, which is taken as it is listed and knows no timeouts.
-        by_rank: Whether events with equal ``ts`` are taken in the order that SDKs mean, instead of that of arrival.
+        by_rank: Whether events with equal ``ts`` are taken in the order that SDKs intend, instead of the order of arrival.
     """
     arrivals = list(_forward(arrivals))
     alive = len(arrivals) if is_batch else _until_silence(arrivals)

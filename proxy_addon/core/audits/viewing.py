@@ -1,7 +1,7 @@
 """Which parts of the content were viewed, and where playback stalled.
 
-Documented is only that unique time is the union of what was viewed, and that a stall is content which plays although at
-least three events in a row have the same playhead. All limits here are chosen. Sources: Adobe's docs,
+Adobe documents only that unique time is the union of what was viewed, and that a stall is content that plays while at
+least three events in a row have the same playhead. We chose all limits here. Sources: Adobe's docs,
 `unique-time-played.md`, `stall-events.md`.
 """
 

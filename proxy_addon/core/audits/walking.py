@@ -1,7 +1,7 @@
-"""What the events of a session do, in the order in which the back end takes them, and whose the time between them is.
+"""What the events of a session do, in the order in which the back end takes them, and what the time between them counts as.
 
-Each stretch between two neighbouring events belongs to the state after the first of them. Time is measured by ``ts``
-and never by the playhead. Sources: Adobe's docs, `content-time-spent.md`, `ad-time-spent.md`, `pause-events.md`,
+The time between two neighbouring events counts for the state after the first of them. It is measured by ``ts`` and never
+by the playhead. Sources: Adobe's docs, `content-time-spent.md`, `ad-time-spent.md`, `pause-events.md`,
 `buffer-events.md` and their sisters; where they are silent, docs/metrics.md says what was chosen.
 """
 
@@ -19,7 +19,7 @@ MOST_STATES = 10
 
 
 class State(StrEnum):
-    """Whose the time is that passes."""
+    """What passing time counts as."""
 
     STARTING = "starting"
     CONTENT = "content"
@@ -28,7 +28,7 @@ class State(StrEnum):
     PAUSED = "paused"
     BUFFERING = "buffering"
     OVER = "over"
-    """A player plays on after ``sessionComplete``."""
+    """The player continues after ``sessionComplete``."""
 
 
 class _Mode(Enum):
@@ -85,8 +85,8 @@ class Stretch:
     """The time between two neighbouring events.
 
     Attributes:
-        state: Whose it is.
-        chapter: The chapter that is open.
+        state: What it counts as.
+        chapter: The chapter that is open; None if there is none.
         bitrate: None before the first one.
     """
 
@@ -108,7 +108,7 @@ class Walk:
     Attributes:
         stretches: The stretch before each event; the first is empty.
         content_start: Place of the first ``play`` without an open ad; None before it.
-        ad_break: The one that is open; None if there is none, and so are the next two.
+        ad_break: The open ad break; None if there is none. Likewise the next two.
     """
 
     start: Start | None = None
@@ -145,7 +145,7 @@ class Walk:
 
     @property
     def state(self) -> State:
-        """Whose the time is that passes now."""
+        """What the time that passes now counts as."""
         if self._mode is not _Mode.PLAYING:
             return _STATES[self._mode]
         if self.ad is not None:

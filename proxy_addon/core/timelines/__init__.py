@@ -1,1 +1,1 @@
-"""A session as a picture: when what was going on, from its events."""
+"""A session as a picture: what happened when, worked out from its events."""

@@ -1,7 +1,7 @@
 """Two sessions beside each other: which events belong together, what differs, and what was not compared.
 
-Sessions are matched as `sessiontape diff` does (`side_by_side`), as a replay does (`beside_replay`), or as a test does that
-holds a player to an expectation (`beside_expected`). What comes of it is the same value, `Aligned`.
+Sessions are matched as by `sessiontape diff` (`side_by_side`), as by a replay (`beside_replay`), or as by a test with an
+expectation (`beside_expected`). Each of them returns an `Aligned`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from proxy_addon.core.timelines.spans import Place
 
 _KINDS = {tracking.Kind.MOVED: Kind.MOVED, tracking.Kind.ORDER: Kind.MOVED}
 _SLIGHT_S = 0.05
-"""A shift of the axis by less is not seen."""
+"""Smaller shifts of the axis are not visible."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,8 @@ class Match:
     Attributes:
         a: Where the event is in the first session; None if only the second has it.
         b: Likewise.
-        counts: Whether it is a difference. What only one session has need not be one: pings are compared as a rhythm.
+        counts: Whether it is a difference. An event that only one session has need not be one: pings are compared as a
+            rhythm.
     """
 
     a: Place | None
@@ -67,7 +68,7 @@ class PassedOver:
     """What differs, or may differ, and does not count.
 
     Attributes:
-        count: How often it was passed over; None if nobody counted.
+        count: How often it occurs; None if that was not counted.
     """
 
     what: str
@@ -129,9 +130,12 @@ def beside_replay(pairs: Iterable[Pair], run: SessionRun) -> Aligned:
     matches = [each if each.b is None else replace(each, b=(numbers[each.b[0]], each.b[1])) for each in matches]
     sent = sum(each.b is not None for each in matches)
     found = [
-        PassedOver(what="ts", why="a replay may shift times to those of sending", count=sent),
-        PassedOver(what="session ID", why="the target gave one of its own", count=sent),
-        PassedOver(what="headers of answers", why="about time, connection or infrastructure, or accepted by --ignore"),
+        PassedOver(what="ts", why="a replay may replace times with the time of sending", count=sent),
+        PassedOver(what="session ID", why="the target gives a new one", count=sent),
+        PassedOver(
+            what="headers of answers",
+            why="those about time, connection or infrastructure, and those that --ignore names",
+        ),
     ]
     return Aligned(matches=tuple(matches), passed_over=_counted(found))
 
@@ -287,7 +291,7 @@ def _not_compared(left: Iterable[Mark], compare: Compare) -> Iterator[PassedOver
     number = Counter(mark.type if compare.is_ignored(mark.type) else None for mark in left)
     for type, count in number.items():
         if type is None:
-            yield PassedOver(what="events", why="sent again later, or not in the file", count=count)
+            yield PassedOver(what="events", why="not compared: sent again later, or not in the file", count=count)
         else:
             yield PassedOver(what=f"events {type}", why=compare.why(type, "*"), count=count)
 
@@ -310,7 +314,8 @@ def _unequal(rows: Sequence[Row], counting: Mapping[int, Kind], compare: Compare
         if _are_apart(ours.playhead_s, theirs.playhead_s):
             places["playhead", f"at most {compare.playhead_tolerance_s:g} s apart"] += 1
         if _are_apart(ours.at_s, theirs.at_s):
-            places["time", f"the distance from the event before is at most {compare.distance_tolerance_s:g} s off"] += 1
+            most = f"{compare.distance_tolerance_s:g} s"
+            places["time", f"the time since the event before differs by at most {most}"] += 1
     for (what, why), count in places.most_common():
         yield PassedOver(what=what, why=why, count=count)
 

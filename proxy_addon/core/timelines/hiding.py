@@ -1,4 +1,4 @@
-"""What a comparison tells of people, replaced by tokens, so that it may be mailed."""
+"""Replaces the personal values in a comparison with tokens, so that it can be mailed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEADER = re.compile(r"(?:request\.)?header\.(?P<name>\S+)\Z")
 
 
 def hidden(aligned: Aligned, pseudonymise: Pseudonymiser) -> Aligned:
-    """Return a comparison with the personal values among the differences replaced."""
+    """Return a comparison with tokens in place of the personal values in its differences."""
     hide = _Hiding(pseudonymise)
     return replace(aligned, matches=tuple(hide.match(match) for match in aligned.matches))
 

@@ -27,7 +27,7 @@ _SAYING = (
     "media.name",
     "media.ad.id",
 )
-"""Params that tell an event from others of its type, the best first."""
+"""Params that distinguish an event from others of its type, the best first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +37,8 @@ class Mark:
     Attributes:
         seq: Position of its exchange in the session, from 1.
         pointer: JSON Pointer to it in the body; empty for a body that is an event.
-        type: Its type, or what stands in its place.
-        name: What tells it from others of its type; empty if nothing does.
+        type: Its type, or a text in parentheses if it has none.
+        name: What distinguishes it from others of its type; empty if nothing does.
         device_ms: Its ``ts`` in Unix milliseconds; the time of arrival for one without.
         arrived_ms: When its request arrived, likewise.
         took_ms: How long the answer took; None without an answer.
@@ -145,9 +145,9 @@ class Skew:
     """How far arrivals are behind the device's clock, in milliseconds.
 
     Attributes:
-        quickest: Of events that were quick: the tenth percentile. Arrivals are drawn shifted by it, so that a clock that is
-            wrong does not slant them, and one step of it does not either.
-        median: Of all events.
+        quickest: The tenth percentile, so that of quick events. Arrivals are drawn shifted by it, so that neither a wrong
+            clock nor a single step of the clock slants them.
+        median: The median of all events.
     """
 
     quickest: float = 0.0

@@ -1,4 +1,4 @@
-"""All of a session that its page draws, worked out: nothing is judged in the browser."""
+"""Everything that the page of a session draws, worked out in advance: the browser judges nothing."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def picture_of(  # noqa: PLR0917  # these are what a session is
 
 
 def _told(findings: Iterable[Finding]) -> list[Told]:
-    """Return findings, the worst first and each by its place; what upstream said stands below what explains it."""
+    """Return findings, the worst first and then by place; a refusal by upstream stands below the finding that explains it."""
     last = 1 << 62
     in_order = sorted(
         findings,

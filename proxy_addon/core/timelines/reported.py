@@ -1,4 +1,4 @@
-"""Sessions as a report needs them: what is told of each without reading it, and all of it once it is drawn."""
+"""Sessions as a report needs them: what the list shows without reading a session, and all of it once it is drawn."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from proxy_addon.core.timelines.pictures import Picture, picture_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    """A session of a report, which may be one of thousands: nothing of it is read until it is needed.
+    """A session of a report, which may be one of thousands, so its exchanges are not read until they are needed.
 
     Attributes:
-        session: As it is stored, so it may have personal values; for choosing alone.
-        as_of: How it is read.
-        told: Returns the session as it is listed.
-        picture: Returns all of it as it is drawn.
+        session: As it is stored, perhaps with personal values: only for choosing the worst.
+        as_of: The time and the limits by which its state is determined.
+        told: Returns the session for the list, without personal values if they are to be replaced.
+        picture: Returns the session for its page, likewise.
     """
 
     session: Session
@@ -36,7 +36,7 @@ class Reported:
 
     @property
     def badness(self) -> tuple[bool, int, int, int]:
-        """By which the worst sessions are found: greater is worse."""
+        """How bad it is, for choosing the worst: greater is worse."""
         counts = self.session.finding_counts(self.as_of)
         has_failed = self.session.state(self.as_of) is SessionState.FAILED
         return has_failed or counts.error > 0, counts.error, counts.warning, counts.info

@@ -1,7 +1,7 @@
-"""What goes on in a session from when to when: playback, ad breaks, ads, chapters, player states.
+"""What happens in a session, and from when to when: playback, ad breaks, ads, chapters, player states.
 
-It is what `proxy_addon.core.audits` counts, drawn on the device's clock: a stall, or an ad that reports do not count, looks
-like one here.
+These are the spans that `proxy_addon.core.audits` counts, by the device's clock. So a stall, or an ad that reports do not
+count, can be seen here.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Span:
 
 @dataclass(slots=True)
 class Spans:
-    """What goes on in a session.
+    """What happens in a session.
 
     Attributes:
         after: The state of playback after each event that was taken.
@@ -74,7 +74,7 @@ class Spans:
 
 
 def spans_of(order: Order, names: Mapping[Place, str]) -> Spans:
-    """Return what goes on in a session.
+    """Return what happens in a session.
 
     Args:
         names: What ads, breaks and chapters are called, by the events that begin them; others are called by their type.

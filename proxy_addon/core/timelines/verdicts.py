@@ -1,4 +1,4 @@
-"""Whether a session is right, in a word, a sentence and six numbers."""
+"""Whether a session is right: a word, a headline and six numbers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from proxy_addon.core.timelines.marks import Mark
 _TOLD = 3
 """How many troubles the headline names."""
 _SHORT = 110
-"""Longest message of a finding that a headline takes."""
+"""The longest message of a finding that a headline quotes in full."""
 FOLLOWING = frozenset({"upstream-refused", "upstream-session-lost"})
-"""Rules that report what upstream said, which follows from what another finding explains."""
+"""Rules that report what upstream answered; another finding may explain why."""
 
 
 class Level(StrEnum):
@@ -50,7 +50,7 @@ def glance(
     """Return a session at a glance.
 
     Args:
-        findings: Those that follow from no other one, the worst first.
+        findings: Those that do not follow from another one, the worst first.
     """
     refused = sum(mark.status is not None and 300 <= mark.status < 500 for mark in marks)
     failed = sum(mark.status is not None and mark.status >= 500 for mark in marks)
@@ -83,9 +83,9 @@ def glance(
 
 
 def level_of(session: Session, as_of: AsOf) -> Level:
-    """Return the verdict as far as a session tells it without its exchanges, for a list of many.
+    """Return the verdict on a session whose exchanges are not read, for a list of many sessions.
 
-    `glance` also sees what was refused, failed or not answered without a finding.
+    `glance` also counts requests that were refused or not answered without a finding.
     """
     counts = session.finding_counts(as_of)
     if counts.error or session.failed:
@@ -97,9 +97,8 @@ def _headline(marks: Sequence[Mark], findings: Iterable[Finding], level: Level, 
     told: dict[str, None] = {}
     if is_failed:
         status = marks[0].status if marks else None
-        told[
-            "The start got no answer" if status is None else f"The start was answered {status}: nothing of it counts"
-        ] = None
+        answer = "got no answer" if status is None else f"was answered {status}"
+        told[f"The start {answer}, so nothing counts"] = None
     notes = False
     for finding in findings:
         if finding.severity is Severity.INFO:
@@ -112,8 +111,8 @@ def _headline(marks: Sequence[Mark], findings: Iterable[Finding], level: Level, 
         sentences = [text if text[-1:] in ".?!" else f"{text}." for text in [*told][:_TOLD]]
         return " ".join(sentences) + more
     if level is Level.WARN:
-        return "Some of what was sent was not taken."
-    return "Nothing that would change a report." if notes else "Nothing found."
+        return "Some requests were refused, not answered or lost."
+    return "No errors or warnings." if notes else "No problems found."
 
 
 def _begun(text: str) -> str:
@@ -129,7 +128,8 @@ def _begun(text: str) -> str:
 def _ended(session: Session, metrics: Metrics, as_of: AsOf) -> str:
     if metrics.closed_by in {ClosedBy.TIMEOUT_IDLE, ClosedBy.TIMEOUT_PLAYHEAD} and metrics.dropped:
         events = "event" if len(metrics.dropped) == 1 else "events"
-        why = "10 minutes of silence" if metrics.closed_by is ClosedBy.TIMEOUT_IDLE else "30 minutes at one playhead"
+        is_idle = metrics.closed_by is ClosedBy.TIMEOUT_IDLE
+        why = "10 minutes of silence" if is_idle else "30 minutes without playhead movement"
         return f"closed by the back end after {why}, {len(metrics.dropped)} later {events} dropped"
     at = f"{session.last_event_at:%H:%M:%S} UTC"
     match session.state(as_of):
@@ -141,7 +141,7 @@ def _ended(session: Session, metrics: Metrics, as_of: AsOf) -> str:
         case SessionState.COMPLETED:
             return f"content completed at {at}"
         case SessionState.EXPIRED:
-            return "never closed; it expired after its last event"
+            return "never ended by the player, so it expired"
         case SessionState.FAILED:
             return "no session was opened"
         case SessionState.PARTIAL:

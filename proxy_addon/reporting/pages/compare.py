@@ -33,7 +33,7 @@ from proxy_addon.reporting.pages import rendering
 from proxy_addon.reporting.pages.session import SessionPage, session_page
 
 FORM = 1
-"""Of the document: scripts of another version do not draw it."""
+"""The version of the document; scripts draw no other version."""
 
 
 class Comparing(StrEnum):
@@ -61,7 +61,7 @@ class Side:
     """One of the two sessions.
 
     Attributes:
-        name: What the user called it, such as a file; empty for the id of the session.
+        name: As the user named it, such as a file; if empty, the page shows the session's id.
     """
 
     picture: Picture
@@ -73,17 +73,17 @@ class ComparePage:
     """What the page of a comparison shows. Nothing is compared in the browser.
 
     Attributes:
-        form: Of this document.
+        form: The version of this document.
         kind: ``sessions``, ``replay`` or ``expectation``.
         sides: The two sessions: ``label``, ``name`` and ``page``, the document of `SessionPage`.
         verdict: ``level`` (pass, warn, fail), ``word``, ``headline``, ``counts`` (name, number, tone).
         rows: Events that belong together: number in the first session or None, number in the second or None, kind (same,
             changed, moved, only-a, only-b), whether it is a difference, and what differs, each as place, value in the
             first, value in the second, and a sentence, which may be empty.
-        passed_over: What differs, or may, and does not count: ``what``, ``why``, ``count`` or None.
+        passed_over: What differs, or may differ, and does not count: ``what``, ``why``, ``count`` or None.
         remarks: Sentences on what could not be compared.
-        shift_s: By how many seconds to move the second session so that the same playheads meet; None if that makes no
-            difference. Without it, both begin at their first event.
+        shift_s: By how many seconds to move the second session to align the playheads; None if that makes no difference.
+            Without it, both sessions begin at their first event.
         made_at: When this was made.
     """
 
@@ -139,7 +139,7 @@ def sessions_page(a: Side, b: Side, *, answers: bool = True) -> ComparePage:
     """Return the page of two sessions, as ``diff`` compares them.
 
     Args:
-        answers: Whether to compare statuses; leave it out if one of the two has no answers.
+        answers: Whether to compare statuses; False if one of the two has no answers.
     """
     pairs = align(entries(a.picture.exchanges, answers=answers), entries(b.picture.exchanges, answers=answers))
     return compare_page(Comparing.SESSIONS, a, b, side_by_side(pairs, answers=answers))
@@ -150,7 +150,7 @@ def replay_page(a: Side, run: SessionRun, *, name: str, pseudonymise: Pseudonymi
 
     Args:
         name: Of the run.
-        pseudonymise: Replaces personal values in what the run told; those of the session are replaced in its picture.
+        pseudonymise: Replaces personal values in the differences of the run; in the picture they are replaced already.
     """
     picture = a.picture
     session, sent = sent_in(picture.session, picture.exchanges, run)
@@ -174,8 +174,8 @@ def expectation_page(
 
     Args:
         expected: Name of the expectation, such as its file.
-        actual: Name of the session that was held to it.
-        policy: Which findings count; they are the verdict on each of the two.
+        actual: Name of the session that was compared with it.
+        policy: Which findings count towards the verdicts on the two sessions.
         pseudonymise: Replaces personal values by tokens; None to show them.
     """
     at = as_of(now, policy)
@@ -193,8 +193,8 @@ def html(page: ComparePage, *, sessions: str | None = None, sides: tuple[str, st
     """Yield the page in pieces.
 
     Args:
-        sessions: Where the list of sessions is; None if there is none to go to.
-        sides: Where the two sessions are, likewise.
+        sessions: The address of the list of sessions; None if there is none to link to.
+        sides: The addresses of the two sessions, likewise.
     """
     links = {"sessions": sessions, "sides": sides}
     return rendering.page(title=page.title, entry="compare_page.js", parts={"value": page.document(), "links": links})
@@ -217,7 +217,9 @@ def _verdict(kind: Comparing, aligned: Aligned) -> dict[str, Any]:
         headline = f"{', '.join(told)}."
     else:
         headline = (
-            f"{'The event is' if all == 1 else f'All {all} events are'} the same." if all else "Neither has events."
+            f"{'The event is' if all == 1 else f'All {all} events are'} the same."
+            if all
+            else "Neither session has events."
         )
     differing = "warn" if kind is Comparing.SESSIONS else "fail"
     return {

@@ -1,4 +1,4 @@
-"""What reports will count of a session, as rows of a page: docs/metrics.md has each of them."""
+"""What reports will count for a session, as rows of a page; docs/metrics.md explains each of them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from proxy_addon.core.audits.metrics import Metrics
 
 READINGS: Mapping[str, str] = {
-    "ad-break-needs-end": "if a break needs its end",
+    "ad-break-needs-end": "if an ad break without adBreakComplete does not count",
     "complete-stays-open": "if a completed session waits for its timeout",
     "content-start-by-state": "if content can start without play",
     "every-event": "if every start of a pause, buffer or state counts",
     "pause-until-play": "if a pause lasts until the next play",
-    "progress-by-position": "if a marker counts that was jumped over",
-    "resume-is-start": "if a resumed playback counts as started",
-    "segment-by-minute": "in steps of a minute",
+    "progress-by-position": "if markers that were jumped over count",
+    "resume-is-start": "if a resumed playback counts as a start",
+    "segment-by-minute": "in steps of one minute",
     "stall-is-play": "if stalls count as content",
 }
-"""Under which other reading of the sources a value is another one."""
-TIES = "if events with one ts are taken as SDKs mean them"
+"""When a value would be another one: by the ids of other readings of the sources."""
+TIES = "if events with the same ts are taken in the order that SDKs intend"
 
 _AT_ONCE = frozenset({"media_starts", "ad_starts"})
 _UNSURE = frozenset(
@@ -66,7 +66,7 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {
     },
 }
 _SENT = frozenset(_GROUPS["Quality"])
-"""What players send, or do not; the other values may be undefined."""
+"""Values that players send themselves: if absent, they were not sent. Other values are undefined then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +79,10 @@ class Row:
         name: As reports call it.
         form: ``s`` for seconds, ``n`` for a number, ``t`` for text.
         value: None if it is undefined, or was not sent.
-        missing: What stands in place of a value that is None.
+        missing: What the page shows in place of None.
         is_unsure: Whether the sources say little about it.
-        is_final: Whether reports have it although the session is open.
-        doubts: When it would be another one, and which.
+        is_final: Whether reports have it now, even if the session is open.
+        doubts: Other readings of the sources, each with the value that it gives.
     """
 
     group: str

@@ -32,7 +32,7 @@ def page(
         title: In plain text.
         entry: The module in ``assets/`` that draws it, such as ``session_page.js``.
         parts: JSON values that ``embedded.js`` reads by their names; consumed as the page is written.
-        is_live: Whether it may ask its own server for more.
+        is_live: Whether it may load more from its own server.
     """
     named = parts.items() if isinstance(parts, Mapping) else parts
     packed = ((name, embedded(value)) for name, value in named)

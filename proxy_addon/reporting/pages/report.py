@@ -1,7 +1,7 @@
-"""Many sessions as one HTML file, which needs no other file or host: `ReportPage` is the list, each session a page of its own.
+"""Many sessions as one HTML file, which needs no other file or host: `ReportPage` is the list; each session has its own page.
 
-The pages are parts of the file that a browser unpacks when they are opened. They come before the list, so that sessions are
-read one after the other and only their rows are kept.
+The pages are parts of the file that a browser unpacks when they are opened. They come before the list, so that writing reads
+one session at a time and keeps only its row.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from proxy_addon.reporting.pages.session import session_page, traffic
 from proxy_addon.reporting.pages.sessions import row_of
 
 FORM = 1
-"""Of the document: scripts of another version do not draw it."""
+"""The version of the document; scripts draw no other version."""
 MOST_IN_FULL = 50
-"""How many sessions a report has in full; if there are more, the worst."""
+"""How many sessions a report has in full; if there are more sessions, it has the worst of them."""
 _MOST_STRETCHES = 40
 """How many stretches of playback a row draws."""
 
@@ -38,18 +38,19 @@ class ReportPage:
     """What the list of a report shows.
 
     Attributes:
-        form: Of this document.
+        form: The version of this document.
         pseudonymised: Whether tokens stand for the personal values in it.
         total: How many sessions are listed.
         in_full: How many of them can be opened: all, or the worst.
         verdicts: How many sessions have each verdict: ``fail``, ``warn``, ``pass``.
-        rows: The sessions, newest first, as of `pages.sessions.row_of`, and each with ``headline``, ``strip``, ``part`` (the
-            number of its part in the file) and ``rules`` (those that found something). Those that are not in full have
-            neither. A strip has ``end_s``, ``playback`` (``a``, ``b``, ``k``) and ``ticks`` (time, severity).
-        comparisons: What was compared with what is expected: ``names`` of the two, ``verdict`` as of `ComparePage`, and
+        rows: The sessions, newest first, as of `pages.sessions.row_of`, each also with ``headline``, ``strip``, ``part`` (the
+            number of its part in the file) and ``rules`` (those that it breaks). Sessions that are not in full have none of
+            these. A strip has ``end_s``, ``playback`` (``a``, ``b``, ``k``) and ``ticks`` (time, severity).
+        comparisons: Comparisons with expectations: ``names`` of the two sessions, ``verdict`` as of `ComparePage`, and
             ``part``, the number of its part in the file.
-        rules: What was found in those in full: rule, severity, and in how many sessions, the most frequent first.
-        version: Of sessiontape.
+        rules: The rules that sessions in full break: rule, severity and number of sessions; by severity, and the most
+            frequent first.
+        version: The version of sessiontape.
         made_at: When it was made.
     """
 
@@ -79,8 +80,8 @@ def report(
     """Yield the file in pieces; sessions are read as it is written.
 
     Args:
-        pseudonymised: Whether tokens stand for their personal values.
-        comparisons: Of sessions with what is expected of them: documents of `ComparePage`, consumed as the file is written.
+        pseudonymised: Whether tokens stand for personal values.
+        comparisons: Comparisons of sessions with expectations: documents of `ComparePage`, consumed as the file is written.
     """
     title = counted(len(sessions), "session")
     parts = _Parts(sessions, comparisons, made_at=made_at, pseudonymised=pseudonymised)
@@ -88,7 +89,7 @@ def report(
 
 
 def told(number: int, where: str, size: int) -> str:
-    """Return what was written, as a line.
+    """Return a line that says what was written.
 
     >>> told(3, "a.html", 123_456), told(60, "b.html", 2_345_678)
     ('3 sessions written to a.html, 123 kB', '60 sessions written to b.html, 2.3 MB: a list of all, and the worst 50 in full')

@@ -11,7 +11,7 @@ from proxy_addon.reporting.pages.rendering import document
 from proxy_addon.reporting.pages.scatter import Chart, Scatter
 
 ROWS = 2000
-"""How many steps are listed at most; those that are the same are left out first."""
+"""How many steps are listed at most; steps that are the same are left out first."""
 
 _LEVELS = {"same": "pass", "different": "fail", "failed": "fail", "skipped": "warn"}
 _ICONS = {"same": "pass", "different": "error", "failed": "error", "skipped": "warning"}
@@ -23,10 +23,10 @@ class RunPage:
 
     Attributes:
         summary: The run with its totals.
-        sessions: Returns its sessions at each call.
+        sessions: Returns an iterable of its sessions; may be called several times.
         latency: Latencies over the time of sending; None if none was measured.
         drift: Drifts over the time of sending; None if none was measured.
-        shows_same: Whether steps that are the same are listed.
+        shows_same: Whether steps that are the same are listed too.
         is_whole: Whether all steps are listed.
     """
 
@@ -59,9 +59,9 @@ def page(
     """Yield the page of a run in pieces.
 
     Args:
-        sessions: Returns the sessions of the run at each call.
-        runs: Where the list of runs is; None if there is none to go to.
-        comparison: Returns where a session is compared with its replay; None for nowhere.
+        sessions: Returns an iterable of the sessions of the run; may be called several times.
+        runs: The address of the list of runs; None if there is none to link to.
+        comparison: Returns the address of the comparison of a session with its replay; None if there is none.
     """
     return document(
         "run.html",

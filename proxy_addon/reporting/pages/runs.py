@@ -17,7 +17,7 @@ class RunsPage:
 
     Attributes:
         runs: Newest first.
-        is_whole: Whether there are no more.
+        is_whole: Whether these are all runs.
     """
 
     runs: tuple[RunSummary, ...]
@@ -33,7 +33,7 @@ def runs_page(runs: Iterable[RunSummary], *, is_whole: bool = True) -> RunsPage:
 
     Args:
         runs: Newest first.
-        is_whole: Whether there are no more.
+        is_whole: Whether these are all runs.
     """
     return RunsPage(runs=tuple(runs), is_whole=is_whole)
 

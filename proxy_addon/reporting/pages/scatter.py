@@ -1,4 +1,4 @@
-"""Points over time for a chart. At most `POINTS` are kept, and always the highest."""
+"""Points over time for a chart. At most `POINTS` are kept, always including the highest."""
 
 from __future__ import annotations
 

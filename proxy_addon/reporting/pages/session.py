@@ -1,4 +1,4 @@
-"""The page of one session: `SessionPage` is all that is drawn, and `traffic` what is read when an event is opened."""
+"""The page of one session: `SessionPage` is all that it draws; `traffic` is read only when an event is opened."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from proxy_addon.reporting.documents import session_document
 from proxy_addon.reporting.pages.counted import rows_of
 
 FORM = 1
-"""Of the document: scripts of another version do not draw it."""
+"""The version of the document; scripts draw no other version."""
 _NOT_COUNTED = "not counted"
 _DROPPED = {
-    "timeout_idle": "dropped: 10 minutes of silence",
-    "timeout_playhead": "dropped: 30 minutes at one playhead",
+    "timeout_idle": "dropped: after 10 minutes of silence",
+    "timeout_playhead": "dropped: after 30 minutes without playhead movement",
     "after_session_end": "dropped: after sessionEnd",
 }
 _LONGEST_S = 366 * 86_400.0
-"""Of media whose length is drawn; live streams name a day."""
+"""The longest media whose length is drawn; for live streams, players send a day."""
 _SHOWN_META = 40
 """How many members of custom metadata the head shows; the body of the start has all."""
 
@@ -42,19 +42,19 @@ class SessionPage:
     """What the page of a session draws. Seconds are counted from the ``ts`` of its first event, by the device's clock.
 
     Attributes:
-        form: Of this document.
+        form: The version of this document.
         session: As in ``sessions --json``.
         verdict: ``level`` (fail, warn, pass), ``headline``, ``ended``, ``expires_at`` (None unless it is open), ``findings``
             by severity, ``counts`` (name, number, tone).
         identity: What is known of media, player, device and recording: label, value, kind (``mono``, ``long``, ``meta``).
         t0_ms: The ``ts`` of the first event, in Unix milliseconds.
         end_s: Where the axis ends.
-        now_s: The time of making; None if the session is over.
+        now_s: When the page was made, on the axis; None if the session is over.
         live: Whether the content is live.
         batch: Whether it is downloaded playback, sent in one request.
         media_length_s: None if it is not known.
-        skew0_ms: How far arrivals are behind the device's clock if they are quick. Arrivals are drawn shifted by it.
-        skew_median_ms: How far they are behind it.
+        skew0_ms: How far quick arrivals are behind the device's clock. All arrivals are drawn shifted by it.
+        skew_median_ms: How far the median arrival is behind it.
         kinds: The types of its events.
         events: Columns of equal length: ``n`` number, ``q`` position of the exchange, ``e`` element in a batch or 0, ``t``
             device's time, ``a`` arrival, ``d`` milliseconds to the answer or None, ``k`` index into ``kinds``, ``p``
@@ -70,12 +70,12 @@ class SessionPage:
         metrics: What reports will count, row by row.
         progress: Whether each marker was passed, by percentage; None if that is not known.
         player_states: As of docs/metrics.md.
-        closed_by: What closed it; None while it is open.
+        closed_by: What closed it; None while it is open, and if no event was taken.
         late: Numbers of the events that were taken late.
-        dropped: Numbers of those that were not taken, each with the reason.
-        gaps: What the recorder lost: ``at`` and a line.
+        dropped: Numbers of the events that were dropped, each with the reason.
+        gaps: Exchanges that the recorder lost: ``at``, ``what`` and ``why``.
         not_applied: Ids of the rules that were not applied, because not all of the session is known.
-        links: Sessions to go to: kind (``next``, ``previous``, ``retry_of``, ``retried_by``) and id.
+        links: Sessions that the page links to: kind (``next``, ``previous``, ``retry_of``, ``retried_by``) and id.
         made_at: When this was made.
     """
 
@@ -117,7 +117,7 @@ def session_page(picture: Picture, links: Iterable[tuple[str, str]] = ()) -> Ses
     """Return what the page of a session draws.
 
     Args:
-        links: Sessions to go to, as of `SessionPage.links`.
+        links: As of `SessionPage.links`.
     """
     return _Drawing(picture).page(links)
 
@@ -306,7 +306,7 @@ class _Drawing:
 
 
 def traffic(exchanges: Iterable[Exchange], numbers: Iterable[int] | None = None) -> dict[str, Any]:
-    """Return requests and answers in full, headers that are the same told once.
+    """Return requests and answers in full; headers that repeat are listed once.
 
     Args:
         numbers: Positions of exchanges in the session, from 1; None for 1 and so on.

@@ -1,4 +1,4 @@
-"""The list of sessions: `SessionsPage` is all that is drawn."""
+"""The list of sessions: `SessionsPage` is all that it draws."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proxy_addon.reporting.documents import listed_document
 from proxy_addon.reporting.pages.session import device_of
 
 FORM = 1
-"""Of the document: scripts of another version do not draw it."""
+"""The version of the document; scripts draw no other version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +22,9 @@ class SessionsPage:
     """What the list of sessions draws.
 
     Attributes:
-        form: Of this document.
+        form: The version of this document.
         rows: Sessions, newest first, as of `row_of`.
-        filters: The filters in effect: name and value, as they stand in the address; one that may be repeated stands once
-            for each value.
+        filters: The filters in effect: name and value as in the address; a filter with several values has a pair for each.
         older: The id of the last of these sessions if there are older ones, otherwise None.
         store: Where they are stored, without a password.
         made_at: When this was made.
@@ -47,11 +46,11 @@ def row_of(session: Session, as_of: AsOf, gaps: Iterable[Loss] = ()) -> dict[str
     """Return a session as a row of the list.
 
     Args:
-        gaps: What was lost of it, by time of arrival.
+        gaps: Exchanges of it that were lost, by time of arrival.
 
     Returns:
-        All that ``sessions --json`` tells of it, ``verdict`` (fail, warn, pass), ``device``, and ``lasted_s``: how long it
-        was from its first to its last event.
+        The members of ``sessions --json``, ``verdict`` (fail, warn, pass), ``device``, and ``lasted_s``: the time from its
+        first to its last event.
     """
     return {
         **listed_document(session, as_of, gaps),

@@ -33,7 +33,7 @@ RESUMED = {**START, "media.resume": True}
             {
                 "reports": "estimate: resumed, no media start · content started · content 9 s · no ads · passed 50%",
                 "doubts": "passed 25% if markers that were jumped over count; "
-                "1 media start if a resumed playback counts as started",
+                "1 media start if a resumed playback counts as a start",
             },
         ),
         (

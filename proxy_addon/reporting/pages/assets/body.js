@@ -1,7 +1,7 @@
 // A body as it was sent, one member a line. The text of each value is kept (5.0 stays 5.0, 1e3 stays 1e3), each line knows
 // its JSON Pointer, and a finding stands below its line like the message of a compiler.
 import { SEVERITIES } from "./icons.js";
-import { cut, esc, prose } from "./words.js";
+import { count, cut, esc, prose } from "./words.js";
 
 // Strings by the unrolled loop: a long one must not fill the stack of the regular expression.
 const TOKEN = /\s*("[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][0-9.eE+-]*|true|false|null|[{}[\],:])/y;
@@ -84,12 +84,12 @@ function escaped(name) {
  */
 export function bodyMarkup(body, { label, element = null, notes = [] }) {
   const { text, base64, truncated, length } = body;
-  const whole = truncated ? `<p class="dim small">Only the beginning is stored, of ${length} bytes.</p>` : "";
+  const whole = truncated ? `<p class="dim small">Only the beginning of this body of ${count(length)} bytes is stored.</p>` : "";
   if (text === undefined) {
     const bytes = esc(cut(base64, LONGEST_VALUE));
     return `<p class="dim small">The body is not text; this is its Base64:</p><pre class="body">${bytes}</pre>${whole}`;
   }
-  if (!text) return '<p class="dim">no body</p>';
+  if (!text) return '<p class="dim">No body.</p>';
   const all = linesOf(body);
   if (!all) return `<pre class="body">${raw(text)}</pre>${notes.map(noteMarkup).join("")}${whole}`;
   const lines = element === null ? all : elementOf(all, element);
@@ -107,7 +107,7 @@ function linesOf(body) {
   return known.get(body);
 }
 
-// Line breaks stay, all else that is not seen is told.
+// Line breaks stay; other invisible characters are shown as escapes.
 function raw(text) {
   return cut(text, LONGEST_VALUE).split("\n").map(esc).join("\n");
 }

@@ -3,14 +3,15 @@ import { STATES } from "./facts.js";
 import { clock, cut, esc, lasted } from "./words.js";
 
 const MOST = 5, MOST_FINDINGS = 3, NAME = 60, MESSAGE = 200;
+const FATES = { cut: "cut short", open: "no end reported", ignored: "outside an ad break, not counted" };
 
-/** A status as markup: as it was answered, or why it was not. */
+/** A status as markup: that of the answer, or why there was none. */
 export function statusPill(facts, i) {
   const { E } = facts;
   return `<span class="pill ${facts.isRefused(i) ? "bad" : "ok"}">${E.s[i] || esc(E.o[i])}</span>`;
 }
 
-/** What is at a moment: some events, else a band such as an ad; empty if it is neither. */
+/** What is at a moment: some events, else a band such as an ad; empty if there is neither. */
 export function cardOf(facts, events, band, time) {
   const rows = events.slice(0, MOST).map((i) => eventRow(facts, i)).join("");
   const more = events.length > MOST ? `<div class="dim">and ${events.length - MOST} more here – zoom in</div>` : "";
@@ -30,7 +31,7 @@ function eventRow(facts, i) {
 
 function bandText(band) {
   const name = band.name ?? STATES[band.k] ?? band.k;
-  const fate = band.ignored ? " – outside an ad break, not counted" : band.how ? ` – ${esc(band.how)}` : "";
+  const fate = band.how ? ` – ${esc(FATES[band.how] ?? band.how)}` : "";
   return `<b><bdi>${esc(cut(name, NAME))}</bdi></b>${fate}<div class="dim">${clock(band.a, 1)} – ${clock(band.b, 1)}, ` +
     `${lasted(band.b - band.a)}</div>`;
 }
@@ -40,7 +41,7 @@ function wallClock(value, time) {
   return Number.isNaN(at.getTime()) ? "–" : at.toISOString().slice(11, 23);
 }
 
-/** Put the card beside the pointer, inside of the window; hide it if there is nothing to say. */
+/** Put the card beside the pointer, inside the window; hide it if it is empty. */
 export function placeCard(card, html, event) {
   card.hidden = !html;
   if (!html) return;

@@ -17,7 +17,7 @@ const FORM_OF_COMPARISON = 1;
  */
 export function mountCompare(root, value, links = {}) {
   if (value.form !== FORM_OF_COMPARISON) {
-    root.innerHTML = '<p class="none" role="alert">This page is of another version of sessiontape: load it again.</p>';
+    root.innerHTML = '<p class="none" role="alert">This page and its data come from different versions of sessiontape. Load the page again.</p>';
     return { destroy: () => root.replaceChildren() };
   }
   root.innerHTML = skeleton(value, links);
@@ -82,13 +82,13 @@ function skeleton(value, links) {
     `<div class="sides">${sides.map((side, k) => sideLine(side, links.sides?.[k])).join("")}</div></header>` +
     `<main class="compare"><section aria-label="Timeline"><div class="sech"><h2>Side by side</h2>` +
     `<p><span class="key same"></span> belong together <span class="key off"></span> differ <span class="key alone"></span> only in one</p><span class="space"></span>` +
-    (shift == null ? "" : `<span class="seg" role="group" aria-label="Lay together">by<button type="button" data-align="start" aria-pressed="true">start</button><button type="button" data-align="playhead" aria-pressed="false">playhead</button></span>`) +
+    (shift == null ? "" : `<span class="seg" role="group" aria-label="Align by">align by<button type="button" data-align="start" aria-pressed="true">start</button><button type="button" data-align="playhead" aria-pressed="false">playhead</button></span>`) +
     `<span><button type="button" data-zoom="out" aria-label="Zoom out">−</button> <button type="button" data-zoom="in" aria-label="Zoom in">+</button> <button type="button" data-zoom="fit">Fit</button></span></div>` +
     `<div data-box="lanes"></div><p class="dim small hint">Drag to move, ctrl + wheel to zoom, or click the lanes and use the wheel. Keys: ← → pair, + − zoom, 0 all; j k rows, f next difference, / find.</p></section>` +
     `<section id="events" data-box="rows" tabindex="-1"></section>` +
     differingMetrics(value, names) +
     passedOver(value) +
-    `</main><footer>Made ${esc(value.made_at)} by sessiontape. Times are the devices’, since the first event of each session.</footer>` +
+    `</main><footer>Made ${esc(value.made_at.slice(0, 19).replace("T", " "))} UTC by sessiontape. Times are seconds since the first event of each session, by the clock of its device.</footer>` +
     `<div class="sr" aria-live="polite"></div>`
   );
 }

@@ -1,4 +1,5 @@
-// The events of two sessions in rows: what is the same is folded, what differs shows both values with the changed part marked.
+// The events of two sessions in rows: runs of equal events are folded, and differing values stand side by side, the changed
+// part marked.
 import { clock, count, cut, esc, plural } from "./words.js";
 
 const SHORTEST_FOLD = 3;
@@ -63,7 +64,7 @@ export function comparisonTable(box, value, { onPick }) {
     clearTimeout(turn);
     turn = setTimeout(drawMore);
     const off = value.rows.filter((row) => row[3]).length;
-    told.textContent = isPlain ? `${plural(shown.size, "row")} found` : `${plural(value.rows.length, "row")}, ${count(off)} not the same`;
+    told.textContent = isPlain ? `${plural(shown.size, "row")} found` : `${plural(value.rows.length, "row")}, ${off ? `${count(off)} not the same` : "all the same"}`;
   }
 
   // The rest follows while the browser has nothing else to do: a page of thousands of rows is read from its top.

@@ -1,4 +1,4 @@
-// The chosen event: when, where in the media, what it led to, its request and the answer.
+// The chosen event: when it happened, its playhead, the state after it, its request and the answer.
 import { bodyMarkup } from "./body.js";
 import { statusPill } from "./card.js";
 import { stateWords } from "./facts.js";
@@ -14,19 +14,19 @@ export function eventMarkup(facts, i, traffic) {
     .sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity));
   const whole = found.filter((finding) => finding.below == null && pointerAt(finding, E.n[i]) == null);
   return `<div class="ev"><h3><bdi>${esc(cut(facts.type(i), 120))}</bdi> ${statusPill(facts, i)} <span class="dim small">${ms(E.d[i])}</span></h3>` +
-    '<div class="nav"><button type="button" data-step="-1" title="Event before (k)">‹ before</button>' +
+    '<div class="nav"><button type="button" data-step="-1" title="Previous event (k)">‹ previous</button>' +
     '<button type="button" data-step="1" title="Next event (j)">next ›</button>' +
     '<button type="button" data-close title="Back to the findings (Esc)">Close</button></div>' +
     whole.map(wholeMarkup).join("") +
     `<dl>${times(facts, i, traffic?.rows[E.q[i]])}</dl>` +
-    (traffic ? exchangeMarkup(facts, i, traffic, found) : '<p class="dim reading">reading the request …</p>') + "</div>";
+    (traffic ? exchangeMarkup(facts, i, traffic, found) : '<p class="dim reading">Reading the request …</p>') + "</div>";
 }
 
 function wholeMarkup({ severity, message }) {
   return `<div class="fi s-${severity}"><div class="h">${icon(severity)}<div class="m">${prose(message)}</div></div></div>`;
 }
 
-// Where in an event a finding is: a pointer relative to the event, or null if it concerns all of it.
+// Where in an event a finding is: a pointer relative to the event, or null if it is about the whole event.
 function pointerAt(finding, number) {
   return finding.pointers[finding.places.indexOf(number)] || null;
 }
@@ -59,7 +59,7 @@ function latenessMarkup(late, isBatch) {
 
 function exchangeMarkup(facts, i, traffic, found) {
   const { E } = facts, row = traffic.rows[E.q[i]];
-  if (!row) return '<p class="dim">The request is not in this file.</p>';
+  if (!row) return '<p class="dim">This page does not have the request.</p>';
   const [method, path, , headers, body, , , answer] = row;
   const notes = found.map((finding) => ({ ...finding, pointer: pointerAt(finding, E.n[i]) })).filter(({ pointer }) => pointer != null);
   return `<div class="dim mono path">${esc(method)} ${esc(shortPath(path))}</div>` +
@@ -79,7 +79,7 @@ function headersMarkup(traffic, [set, more]) {
   return `<div class="hd">${pairs.map(([name, value]) => `<div><span class="name">${esc(name)}:</span> ${esc(value)}</div>`).join("")}</div>`;
 }
 
-// The session's ID is long, and stands at the top of the page.
+// The session ID is long, and the top of the page shows it anyway.
 function shortPath(path) {
   return cut(path.replace(/(sessions\/.{8})[^/?]{20,}/, "$1…"), 400);
 }

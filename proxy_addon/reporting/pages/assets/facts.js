@@ -1,7 +1,7 @@
 // What the lanes, the rail and the table need of a session's value, worked out once for each value.
 import { SEVERITIES } from "./icons.js";
 
-/** How the page calls the states of playback. */
+/** The page's words for the states of playback. */
 export const STATES = {
   content: "playing", ad: "in ad", paused: "paused", buffering: "buffering", stalled: "stalled", starting: "starting",
   over: "content over",
@@ -82,9 +82,9 @@ export function factsOf(value) {
   };
 }
 
-// The message of a finding has the values of its first place.
+// The message of a finding quotes the values of its first place.
 function messageAt({ message, places }, number) {
-  return places[0] === number ? message : `as at #${places[0]}: ${message}`;
+  return places[0] === number ? message : `like #${places[0]}: ${message}`;
 }
 
 // The worst finding of each event, the lightest first, so that what is drawn last is seen.

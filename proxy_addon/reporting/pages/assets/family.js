@@ -69,7 +69,7 @@ function darken() {
   repaint();
 }
 
-// What was chosen holds for all pages of a server. A page that is a file may have no storage, and then forgets.
+// A chosen theme holds for all pages of a server. A page that was opened as a file may have no storage, so it forgets it.
 const THEME = "sessiontape-theme";
 
 function systemTheme() {
@@ -115,7 +115,7 @@ export function header(root, crumbs) {
   root.classList.add("crumb");
   const path = steps.map((step) => ` <span aria-hidden="true">›</span> ${step}`).join("");
   root.innerHTML =
-    `<nav aria-label="Where this is"><b>sessiontape</b>${path}</nav><span class="space"></span><span class="more"></span>` +
+    `<nav aria-label="Breadcrumb"><b>sessiontape</b>${path}</nav><span class="space"></span><span class="more"></span>` +
     '<button type="button" class="theme" title="Light or dark" aria-label="Light or dark">◐</button>';
   root.querySelector(".theme").addEventListener("click", turnTheme);
   return root.querySelector(".more");

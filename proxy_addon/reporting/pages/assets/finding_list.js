@@ -1,4 +1,4 @@
-// The findings of a session: the worst first, many of one rule folded, notes folded where there is much else.
+// The findings of a session, the worst first. Many of one rule are folded, and so are notes beside many other findings.
 import { icon } from "./icons.js";
 import { clock, cut, esc, plural, prose } from "./words.js";
 
@@ -8,15 +8,15 @@ const MOST_PLACES = 4, MOST_OF_RULE = 4, SHOWN_OF_RULE = 2, MOST_BESIDE_NOTES = 
 export function findingsMarkup(facts, links) {
   const { value, leading } = facts;
   if (!leading.length) {
-    const praise = value.verdict.level === "pass" ? " Every call was taken and follows the rules of the protocol." : "";
-    return `<p class="none">Nothing was found.${praise}</p>${unjudged(value)}`;
+    const praise = value.verdict.level === "pass" ? " Every request was accepted and follows the rules of the protocol." : "";
+    return `<p class="none">No findings.${praise}</p>${unjudged(value)}`;
   }
   const notes = leading.filter(({ finding }) => finding.severity === "info");
   const rest = leading.filter(({ finding }) => finding.severity !== "info");
   const groups = Map.groupBy(rest, ({ finding }) => `${finding.severity} ${finding.rule}`);
   const told = [...groups.values()].map((group) => groupMarkup(facts, group, links)).join("");
   if (!notes.length) return told + unjudged(value);
-  const summary = `${plural(notes.length, "note")} – nothing to mend at once`;
+  const summary = `${plural(notes.length, "note")} – nothing urgent`;
   return `${told}<details class="notes" data-fold="notes"${rest.length > MOST_BESIDE_NOTES ? "" : " open"}><summary>${summary}</summary>` +
     `${notes.map((each) => findingMarkup(facts, each, links)).join("")}</details>${unjudged(value)}`;
 }
@@ -62,7 +62,7 @@ function paragraphs(text) {
   return text.split("\n\n").filter(Boolean).map((paragraph) => `<p>${prose(paragraph)}</p>`).join("");
 }
 
-// What could not be said is said too.
+// What the findings leave open: exchanges that were lost, and rules that could not be applied.
 function unjudged({ not_applied: rules, gaps }) {
   const lost = gaps.length
     ? `<details class="notes" data-fold="lost"><summary>${plural(gaps.length, "exchange")} lost while recording</summary>${gaps.map(gapMarkup).join("")}</details>`

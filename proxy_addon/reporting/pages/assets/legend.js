@@ -21,7 +21,7 @@ export function fillMarks(list, facts, colours) {
   for (const type of MARKED) if (kinds.includes(type)) add(list, type, (g) => drawMark(g, colours, type, 8, 8, type === "ping" ? 4 : 4.6));
   if (facts.E.n.some((_, i) => facts.isRefused(i))) add(list, "refused or not answered", (g) => drawRing(g, colours, 8, 8, 6.5));
   if (facts.due.length) {
-    add(list, `ping that was due and did not come (${count(facts.due.length)})`, (g) => {
+    add(list, `ping that was due but did not come (${count(facts.due.length)})`, (g) => {
       g.strokeStyle = colours.warning;
       g.lineWidth = 1.2;
       g.beginPath();

@@ -1,14 +1,15 @@
-// News from the server that has made the page.
+// Updates from the server that made the page.
 
 const FIRST_MS = 500, LONGEST_MS = 15_000;
 
 /**
  * Follow a stream of events.
  *
- * `address()` says where it is. `on` has a function for each kind of event, called with its value. The stream is opened
- * again whenever it breaks, and begins with all there is, so nothing is missed. `onState` is told "live" or "lost".
+ * `address()` returns its address. `on` has a function for each kind of event, called with its value. The stream is opened
+ * again whenever it breaks, and each begins with the whole state, so nothing is missed. `onState` is called with "live" or
+ * "lost".
  *
- * Returns `again()`, which opens it anew, and `end()`.
+ * Returns `again()`, which reopens the stream, and `end()`.
  */
 export function follow(address, on, onState) {
   let source = null, timer = 0, pause = FIRST_MS, ended = false;
@@ -21,7 +22,7 @@ export function follow(address, on, onState) {
       pause = FIRST_MS;
       onState("live");
     });
-    // Left alone, the browser gives up for good when it is refused once.
+    // By itself, a browser gives up for good once a connection is refused.
     source.addEventListener("error", () => {
       close();
       onState("lost");
@@ -37,7 +38,7 @@ export function follow(address, on, onState) {
     source = null;
   }
 
-  // A browser has six connections to a server: pages that nobody looks at give theirs back.
+  // A browser opens at most six connections to a server: hidden pages give theirs back.
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
   addEventListener("pagehide", close);
   addEventListener("pageshow", (event) => event.persisted && open());
@@ -51,7 +52,7 @@ export function follow(address, on, onState) {
   };
 }
 
-/** A line at the foot of the page that says what keeps news away; nothing is there while all is well. */
+/** A line at the foot of the page that says why it is not updated; hidden while all is well. */
 export function troubleLine() {
   const line = document.createElement("p"), trouble = { gone: "", lost: "", store: "" };
   line.className = "trouble";
@@ -67,7 +68,7 @@ export function troubleLine() {
 
   return {
     onState: (state) => say("lost", state === "live" ? "" : "The server does not answer; trying again."),
-    onStore: ({ trouble: why }) => say("store", why && `The store cannot be read; trying again: ${why}`),
+    onStore: ({ trouble: why }) => say("store", why && `The store cannot be read (trying again): ${why}`),
     onGone: (text) => say("gone", text),
   };
 }

@@ -66,7 +66,7 @@ function nameLane(g, { name, side, y, h }, scene) {
   if (side !== undefined) write(g, scene, sides[side].label, axis.left - 12, middle, "dim", { size: 11, align: "right", max: 60 });
   if (name !== "Pairs") return;
   const off = pairs.filter((pair) => pair.counts).length;
-  write(g, scene, off ? `${count(off)} not the same` : "the same", axis.left - 12, middle, off ? "warning" : "dim", { size: 11, align: "right" });
+  write(g, scene, off ? `${count(off)} not the same` : "all the same", axis.left - 12, middle, off ? "warning" : "dim", { size: 11, align: "right" });
 }
 
 function xOf({ axes, sides }, side, k) {

@@ -24,7 +24,7 @@ export class MirroredLanes {
       '<div class="plotbox" tabindex="0" role="application" aria-roledescription="timeline"><canvas></canvas>' +
       '<canvas class="over" aria-hidden="true"></canvas></div><div class="card" role="tooltip" hidden></div>';
     const [box, card] = root.children, [canvas, over] = box.children;
-    box.setAttribute("aria-label", `Timeline of both sessions; the table below holds the same. ${value.verdict.headline}`);
+    box.setAttribute("aria-label", `Timeline of both sessions; the table below has the same data. ${value.verdict.headline}`);
     this.#choose = choose;
     this.box = box;
     this.card = card;
@@ -42,7 +42,7 @@ export class MirroredLanes {
     this.#resize();
   }
 
-  /** Lay the second session so many seconds later. */
+  /** Draw the second session `shift` seconds later. */
   align(shift) {
     this.#scene.shift = shift;
     this.#reach();
@@ -72,7 +72,7 @@ export class MirroredLanes {
     this.redraw();
   }
 
-  /** Draw with the colours as they are now, at once: paper does not wait for a frame. */
+  /** Draw with the current colours, at once: printing does not wait for a frame. */
   repaint() {
     this.#scene.colours = colours();
     this.#resize();

@@ -1,4 +1,4 @@
-// What is not as expected, above the list of a report.
+// Sessions that are not as expected, above the list of a report.
 import { icon } from "./icons.js";
 import { cut, esc, plural } from "./words.js";
 

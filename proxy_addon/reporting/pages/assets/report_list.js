@@ -1,9 +1,9 @@
-// The sessions of a report as a list: searched, filtered, in two orders, and gone through by keys.
+// The sessions of a report as a list that can be searched, filtered, sorted in two orders, and walked by keys.
 import { onKey } from "./family.js";
 import { VERDICTS, icon } from "./icons.js";
 import { reportStrip } from "./report_strip.js";
 import { SESSION_COLUMNS, newRow } from "./session_rows.js";
-import { count, cut, esc, plural, visible } from "./words.js";
+import { count, cut, esc, visible } from "./words.js";
 
 const LISTED_AT_ONCE = 200;
 const TYPED_WITHIN_MS = 100;
@@ -69,7 +69,7 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
     for (const button of found.children) press(button, button.dataset.rule === wanted.rule);
     status.textContent = passing.length === rows.length ? "" : `${count(passing.length)} of ${count(rows.length)}`;
     if (!passing.length) {
-      listing.innerHTML = `<p class="none">${rows.length ? "No session matches." : "There are no sessions in this report."}</p>`;
+      listing.innerHTML = `<p class="none">${rows.length ? "No session matches." : "This report has no sessions."}</p>`;
       return;
     }
     listing.replaceChildren(reportTable(passing.slice(0, wanted.most), hrefOf));
@@ -125,7 +125,7 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
 const REPORT_COLUMNS = SESSION_COLUMNS.toSpliced(STRIP_COLUMN, 0, ["Playback", "c-strip"]);
 
 function ruleButton([rule, severity, number]) {
-  const told = `${severity} in ${plural(number, "session")} of those in full`;
+  const told = `${severity} in ${count(number)} of the sessions in full`;
   return `<button type="button" class="rule s-${esc(severity)}" data-rule="${esc(rule)}" title="${esc(told)}">` +
     `${icon(severity)} ${esc(rule)} <b>${count(number)}</b></button>`;
 }
@@ -144,7 +144,7 @@ function reportRow(session, hrefOf) {
   cell.className = "c-strip";
   cell.innerHTML = reportStrip(session.strip);
   row.classList.toggle("alone", session.part === null);
-  row.title = visible(cut(session.headline ?? "Not in this file in full: others are worse.", LONGEST_HEADLINE));
+  row.title = visible(cut(session.headline ?? "Not in full in this file, because other sessions are worse.", LONGEST_HEADLINE));
   row.querySelector("a")?.setAttribute("aria-description", row.title); // a title is seen by the pointer alone
   return row;
 }

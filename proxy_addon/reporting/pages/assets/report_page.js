@@ -81,7 +81,7 @@ function mountReport(root, report) {
     opened.replaceChildren();
   }
 
-  // Escape leaves an event first, which is the session's own affair, and then the session.
+  // Escape first closes the event, which the session's page does, and then the session.
   addEventListener("keydown", () => {
     hadEvent = reportAddressed().event !== null;
   }, { capture: true });
@@ -97,11 +97,11 @@ function reportHead(top, { verdicts, total, in_full: whole, pseudonymised, compa
   const [crumbs, box] = top.children, levels = new Set(comparisons.map((each) => each.verdict.level));
   const worst = ["fail", "warn", "pass"].find((level) => verdicts[level] || levels.has(level)) ?? "pass", [word, sign] = VERDICTS[worst];
   const told = whole < total
-    ? `The list has all sessions. The worst ${count(whole)} can be opened; the others are not in this file in full.`
+    ? `The list has all sessions. You can open the worst ${count(whole)}; the others are not in this file in full.`
     : "Each session can be opened, with its requests and answers.";
   const values = pseudonymised
     ? "Tokens stand for personal values: the same value has the same token in the whole file."
-    : "Personal values are in it as they were sent.";
+    : "This file contains personal values as they were sent.";
   header(crumbs, [{ text: "Report" }]);
   box.classList.add(`v-${worst}`);
   box.innerHTML =

@@ -1,23 +1,25 @@
-// What reports will count of the session: an estimate, and which parts of the content were played.
+// An estimate of what reports will count for the session, and which parts of the content were played.
 import { clock, count, cut, esc, lasted, plural } from "./words.js";
 
 const CLOSED = {
-  session_end: "closed by sessionEnd",
-  session_complete: "closed after sessionComplete",
-  timeout_idle: "closed by the back end after 10 minutes of silence",
-  timeout_playhead: "closed by the back end after 30 minutes at one playhead",
+  session_end: "sessionEnd closed the session.",
+  session_complete: "sessionComplete closed the session.",
+  timeout_idle: "The back end closed the session after 10 minutes of silence.",
+  timeout_playhead: "The back end closed the session after 30 minutes without playhead movement.",
+  batch_end: "The session closed with the last event of the batch.",
 };
 
 /** Fill a section. */
 export function reportsMarkup(facts) {
   const { value } = facts, { metrics } = value;
-  const closed = value.closed_by === null ? "still open: values so far" : CLOSED[value.closed_by] ?? "closed";
+  const open = value.now_s === null ? "The back end took no event." : "The session is still open: these are the values so far.";
+  const closed = value.closed_by === null ? open : CLOSED[value.closed_by];
   const late = value.late.length ? ` ${plural(value.late.length, "event")} came late.` : "";
-  const dropped = value.dropped.length ? ` ${plural(value.dropped.length, "event")} dropped.` : "";
+  const dropped = value.dropped.length ? ` ${plural(value.dropped.length, "event was", "events were")} dropped.` : "";
   const groups = Map.groupBy(metrics, (row) => row.group);
   return '<div class="sech"><h2>What reports will count</h2>' +
-    `<p>An estimate, ${closed}.${late}${dropped} Media starts and ad starts are reported at once, all else when it closes. ` +
-    "A tilde marks what the sources say little about.</p></div>" + playedMarkup(facts) +
+    `<p>An estimate. ${closed}${late}${dropped} Media starts and ad starts are reported at once, all other values when the session closes. ` +
+    "Adobe's documentation says little about values with a tilde.</p></div>" + playedMarkup(facts) +
     `<div class="mgrid">${[...groups].map(groupOf).join("")}${statesMarkup(value.player_states)}</div>`;
 }
 
@@ -60,7 +62,7 @@ function rect(kind, from, width) {
   return `<rect class="c-${kind}" x="${percent(Math.max(0, from))}" y="0" width="${percent(Math.max(width, 0.0005))}" height="18"/>`;
 }
 
-// Runs of the playhead that was played through, joined: a rectangle a ping would be 5,000 of them.
+// The parts of the content that were played, neighbours joined: one rectangle for each ping would be 5,000 of them.
 function playedParts({ E, played: { events }, state }) {
   const parts = [];
   for (let k = 1; k < events.length; k++) {

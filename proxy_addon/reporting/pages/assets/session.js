@@ -12,22 +12,22 @@ import { endedWords, identity, verdictBar } from "./verdict_bar.js";
 import { clock, cut, esc } from "./words.js";
 
 const KEYS = "Drag to move, ctrl + wheel to zoom, or click the lanes and use the wheel. " +
-  "Keys: ← → event, + − zoom, 0 all, f next finding, Enter opens.";
-/** Of the value that this script draws. */
+  "Keys: ← → event, + − zoom, 0 all, f next finding, Enter details.";
+/** The version of the values that this script draws. */
 const FORM = 1;
 const LIVE_EVERY_MS = 200, SLOWLY_MS = 500;
-// Drawing live values takes at most one part in so many of the time, on a slow machine and in a long session too.
+// Drawing live values takes at most one part in IDLE_SHARE of the time, even on a slow machine or in a long session.
 const IDLE_SHARE = 5;
-const KINDS = { next: "next of this device", previous: "previous of this device", retry_of: "a retry of", retried_by: "retried by" };
+const KINDS = { next: "next on this device", previous: "previous on this device", retry_of: "a retry of", retried_by: "retried by" };
 
 function skeleton(table, keys) {
-  return `<a class="skip" href="#${table}">To the table of events</a>` +
+  return `<a class="skip" href="#${table}">Skip to the events</a>` +
     '<header class="top"><div></div><div class="verdict"></div><dl class="ident"></dl></header>' +
     '<main><section class="timeline" aria-label="Timeline"><div class="bar"><h2>Timeline</h2><div class="legend"></div>' +
     '<div class="tools" role="toolbar" aria-label="Zoom">' +
     '<button type="button" data-zoom="2" title="Zoom out (−)" aria-label="Zoom out">−</button>' +
     '<button type="button" data-zoom="0.5" title="Zoom in (+)" aria-label="Zoom in">+</button>' +
-    '<button type="button" data-zoom="fit" title="All of it (0)">Fit</button></div></div>' +
+    '<button type="button" data-zoom="fit" title="Whole session (0)">Fit</button></div></div>' +
     `<div class="stage"></div><p class="hint" id="${keys}">${KEYS}</p>` +
     '<details class="explained"><summary>What the marks mean</summary><div class="marksof"></div></details>' +
     '<div class="sr" aria-live="polite"></div></section>' +
@@ -72,13 +72,13 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     showAddress();
   }
 
-  // Browsers refuse when an address changes too often, as when a key is held: the next change will do.
+  // Browsers refuse to change an address too often, for example while a key is held: a later change catches up.
   function showAddress() {
     const href = links.event?.(chosen) ?? (chosen === null ? location.pathname + location.search : `#e${chosen}`);
     try {
       history.replaceState(history.state, "", href);
     } catch {
-      // not this time
+      // refused
     }
   }
 
@@ -91,7 +91,7 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     pick(facts.order.events[Math.max(0, Math.min(facts.size - 1, at))]);
   }
 
-  // Errors and warnings; notes only where there is nothing worse.
+  // Errors and warnings, or notes if there is nothing worse.
   function nextFinding() {
     const grave = facts.flags.filter(({ severity }) => SEVERITIES[severity] !== "info");
     const events = (grave.length ? grave : facts.flags).map(({ i }) => i).sort((a, b) => facts.position[a] - facts.position[b]);
@@ -127,10 +127,10 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     const source = recording ? ` from the recording “${cut(recording, 80)}”` : "";
     const tokens = pseudonymised ? "Tokens stand for personal values. " : "";
     find("footer").textContent = `Made ${madeAt.slice(0, 19).replace("T", " ")} UTC by sessiontape${source}. ${tokens}` +
-      "Times are the device's unless said otherwise. What reports will count is an estimate.";
+      "Times are by the device's clock unless stated otherwise. What reports will count is an estimate.";
   }
 
-  // The table and the estimate are read, not watched.
+  // The table and the estimate are read rather than watched, so they may lag.
   function drawSlowly() {
     clearTimeout(slowly);
     slowly = 0;
@@ -140,7 +140,7 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     restAfter(beganAt);
   }
 
-  // Draw nothing live for a while, and longer if what has been drawn since a time took long. The browser lays it out behind us.
+  // Pause live drawing, longer if drawing since `beganAt` took long. The timeout lets the browser lay out what was drawn first.
   function restAfter(beganAt) {
     drawsAgainAt = Math.max(drawsAgainAt, beganAt + LIVE_EVERY_MS);
     setTimeout(() => {
@@ -161,8 +161,8 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     fillMarks(find(".marksof"), facts, colours());
   }
 
-  // Five times a second is fast for a reader and cheap for the machine, however fast values come; nothing is drawn while
-  // nobody looks. Of many values the newest counts.
+  // However fast values come, five updates a second are enough for a reader and cheap for the machine. Only the newest value
+  // is drawn, and none while the page is hidden.
   function update(next) {
     waiting = next;
     receivedAt = performance.now();
@@ -258,9 +258,9 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
   return { update, destroy, choose: (wanted) => pick(facts.numbers.get(wanted)) };
 }
 
-// A server can be newer than a page that was left open.
+// The server may have been updated while a page was open.
 function strange(root) {
-  root.innerHTML = '<p class="none">This page and its session come from different versions of sessiontape. Load the page again.</p>';
+  root.innerHTML = '<p class="none">This page and its data come from different versions of sessiontape. Load the page again.</p>';
   return { update() {}, choose() {}, destroy: () => root.replaceChildren() };
 }
 

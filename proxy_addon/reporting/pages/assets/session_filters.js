@@ -1,4 +1,4 @@
-// The filters of the list: a form, and the filters in effect as words that can be taken away.
+// The filters of the list: a form, and the filters in effect as buttons that remove them.
 import { cut, esc } from "./words.js";
 
 const STATE_FILTERS = ["open", "completed", "ended", "expired", "failed", "partial"];
@@ -38,12 +38,12 @@ export function mountFilters(root, choose) {
   function apply() {
     clearTimeout(timer);
     const given = [...new FormData(form)].map(([name, value]) => [name, value.trim()]).filter(([, value]) => value);
-    // The address can name several states, the form one: several stay until one is chosen.
+    // The address can name several states, the form only one: several stay in effect until the user chooses one.
     const states = shown.filter(([name]) => name === "state");
     want(given.flatMap(([name, value]) => (name === "state" && value === SEVERAL ? states : [[name, value]])));
   }
 
-  // The form changes at once, so that what is chosen next begins with what was wanted, not with what is still shown.
+  // The form changes at once, so that the next choice starts from these filters and not from those of the list still shown.
   function want(pairs) {
     show(pairs);
     choose(pairs);
@@ -58,7 +58,7 @@ export function mountFilters(root, choose) {
       else if (field.name && field !== document.activeElement) field.value = given.get(field.name) ?? "";
     }
     list.innerHTML = pairs.map(([name, value], k) =>
-      `<li><button type="button" data-k="${k}" title="Take this filter away">${esc(name === "with-findings" ? "with findings" : `${name === "q" ? "search" : name}: ${cut(value, 60)}`)} ✕</button></li>`).join("");
+      `<li><button type="button" data-k="${k}" title="Remove this filter">${esc(name === "with-findings" ? "with findings" : `${name === "q" ? "search" : name}: ${cut(value, 60)}`)} ✕</button></li>`).join("");
   }
 
   return { show, search: () => elements.q.select() };

@@ -24,7 +24,7 @@ export function mountSessions(root, value, { choose, more }) {
     '<header class="top"><div></div><h1 class="sr">Sessions</h1><div class="choosing"></div></header><main class="sessions"><p class="none" role="alert" hidden></p>' +
     '<p class="new"><button type="button" hidden></button></p>' +
     `<table aria-label="Sessions, newest first"><thead><tr>${SESSION_COLUMNS.map(([name, kind]) => `<th scope="col" class="${kind}">${name || '<span class="sr">Verdict</span>'}</th>`).join("")}</tr></thead><tbody></tbody></table>` +
-    '<p class="none nothing" hidden></p><p class="further"><button type="button" hidden>Older sessions</button></p></main><footer></footer>';
+    '<p class="none nothing" hidden></p><p class="further"><button type="button" hidden>Show older sessions</button></p></main><footer></footer>';
   const [top, main, foot] = root.children;
   const [alert, newLine, table, nothing, further] = main.children;
   const [body] = table.tBodies, [newButton] = newLine.children, [moreButton] = further.children;
@@ -109,7 +109,7 @@ export function mountSessions(root, value, { choose, more }) {
 
   function settle() {
     newButton.hidden = !waiting.size;
-    newButton.textContent = `${waiting.size}${waiting.size < MOST_ROWS ? "" : "+"} new, show`;
+    newButton.textContent = `Show ${waiting.size}${waiting.size < MOST_ROWS ? "" : "+"} new`;
     moreButton.hidden = !hasOlder || rows.size >= MOST_ROWS;
     nothing.hidden = rows.size > 0 || !alert.hidden;
     table.hidden = !rows.size;

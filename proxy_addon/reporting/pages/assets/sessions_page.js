@@ -15,14 +15,14 @@ const sessionList = mountSessions(document.getElementById("root"), await part("v
     const number = askingNumber, value = await askedList(chosenQuery, { before: id });
     if (!value || number !== askingNumber) return;
     sessionList.add(value);
-    listStream.again(); // It follows these, too, from now on.
+    listStream.again(); // From now on, it follows these too.
   },
 });
 const listTrouble = troubleLine();
 const listStream = follow(() => `/live${queryWith(chosenQuery, { rows: sessionList.size() })}`, { sessions: sessionList.change, store: listTrouble.onStore }, listTrouble.onState);
 addEventListener("popstate", () => showList(location.search));
 
-/** Show another list. What an earlier choice is answered does not count any more. */
+/** Show another list. The answer to an earlier choice no longer counts. */
 async function showList(next) {
   chosenQuery = next;
   const number = ++askingNumber, value = await askedList(next, {});

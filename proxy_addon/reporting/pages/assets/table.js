@@ -81,7 +81,7 @@ export class EventTable {
     }
     const row = this.box.querySelector(`[data-n="${this.#facts.E.n[i]}"]`);
     row?.classList.add("on");
-    // The table moves only while it is looked at.
+    // The table scrolls only while it is in view.
     if (row && scroll && this.root.getBoundingClientRect().top < innerHeight - 80) row.scrollIntoView({ block: "nearest" });
   }
 
@@ -103,7 +103,7 @@ export class EventTable {
     const { order } = this.#set, facts = this.#facts;
     this.#list = order === "order" ? facts.order.events : facts[order];
     this.#rows = [...this.#visible()];
-    this.root.querySelector(".shown").textContent = `${plural(facts.size, "event")}, ${plural(this.#rows.length, "row")}. j and k walk, / filters.`;
+    this.root.querySelector(".shown").textContent = `${plural(facts.size, "event")}, ${plural(this.#rows.length, "row")}. j and k move, / filters.`;
     this.#draw();
   }
 
@@ -137,7 +137,7 @@ export class EventTable {
     return type(i) === "ping" && !isRefused(i) && !E.f[i].length && !endsSilence.has(E.n[i]);
   }
 
-  // What has changed is drawn anew from the first changed row on: the first rows at once, others while nothing else happens.
+  // Redraws from the first changed row on: the first rows at once, the others while the browser is idle.
   #draw() {
     const markup = this.#rows.map((row) => (row.run ? this.#runMarkup(row) : this.#rowMarkup(row)));
     let same = 0, at = 0, isKept = true;
@@ -210,7 +210,7 @@ function headWords(from, to) {
   return to === from ? ", playhead still" : `, playhead to ${clock(to)}`;
 }
 
-// A little before zero is noise of the clocks, not an arrival before the event.
+// Slightly below zero is noise of the clocks, not an arrival before the event.
 function wayWords(way) {
   if (way > 1) return `${way.toFixed(1)} s`;
   return `${Math.round((way > -0.05 ? Math.max(0, way) : way) * 1000)} ms`.replace("-", "−");

@@ -66,7 +66,7 @@ export class Timeline {
     this.#now = value.now_s;
     this.#axis.extend(Math.min(0, times[0] ?? 0), Math.max(value.end_s, this.#now ?? 0, 1));
     const length = `${plural(facts.size, "event")} over ${clock(value.end_s)}`;
-    this.element.setAttribute("aria-label", `Timeline of ${length}; the table below holds the same. ${value.verdict.headline}`);
+    this.element.setAttribute("aria-label", `Timeline of ${length}; the table below has the same data. ${value.verdict.headline}`);
     this.#resize();
   }
 
@@ -95,13 +95,13 @@ export class Timeline {
     this.redraw();
   }
 
-  /** Draw with the colours as they are now, all at once: paper does not wait for a frame. */
+  /** Draw with the current colours, at once: printing does not wait for a frame. */
   repaint() {
     this.#colours = colours();
     if (this.#facts) this.#resize();
   }
 
-  /** For paper: all of the session, at once. Returns what shows again what was seen. */
+  /** For printing: show the whole session at once. Returns a function that restores the view. */
   showAllForPrint() {
     const { a, b } = this.#axis.view;
     this.#axis.show(this.#axis.full.a, this.#axis.full.b);

@@ -1,9 +1,9 @@
-// Texts: the one way of device text into markup, and how times and numbers are said.
+// Texts: the only way for device text into markup, and how times and numbers are written.
 
-// Characters that are not seen, or that turn what follows round: told by their number, so that nothing hides.
+// Invisible characters, and those that reverse the text after them: shown by their number, so that nothing hides.
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
 
-/** A text with characters that are not seen told as \u202e. For the canvas, and for textContent. */
+/** A text with hidden characters written as escapes such as \u202e. For the canvas, and for textContent. */
 export function visible(text) {
   return String(text).replace(HIDDEN, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
@@ -13,7 +13,7 @@ export function esc(text) {
   return visible(text).replace(/[&<>"'`]/g, (c) => `&#${c.charCodeAt(0)};`);
 }
 
-/** A sentence of ours for markup; what stands in `backticks` is set as code. */
+/** A sentence of ours for markup; what is in `backticks` becomes code. */
 export function prose(text) {
   return String(text).split("`").map((piece, k) => (k % 2 ? `<code>${esc(piece)}</code>` : esc(piece))).join("");
 }
@@ -28,7 +28,7 @@ function padded(number, digits = 2) {
   return String(number).padStart(digits, "0");
 }
 
-// Devices can send any number; beyond some centuries a clock tells nothing.
+// Devices can send any number; beyond some centuries, a clock is of no use.
 const LONGEST_CLOCK_S = 1e10;
 
 /** Seconds as m:ss or h:mm:ss, with as many decimals as asked for. */

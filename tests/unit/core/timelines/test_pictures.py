@@ -57,7 +57,7 @@ def test_a_film_is_content_ads_a_pause_a_seek_and_buffering():
     assert _told(drawn, drawn.spans.chapters)[1] == (246, 467.5, "Chapter 2", "completed")
     assert _told(drawn, drawn.spans.states) == [(72, 150, "fullScreen", "completed")]
     assert drawn.silences == []
-    assert (drawn.glance.level, drawn.glance.headline) == (Level.PASS, "Nothing that would change a report.")
+    assert (drawn.glance.level, drawn.glance.headline) == (Level.PASS, "No errors or warnings.")
     numbered = {mark.type: mark.place for mark in drawn.marks}
     assert drawn.spans.after[numbered["bufferStart"]] == "buffering"
     assert numbered["adBreakStart"] in drawn.spans.in_break
@@ -174,7 +174,7 @@ def test_a_batch_has_no_silences_and_its_own_order():
     [
         (film(), None, "ended at 12:07:47 UTC"),
         (film()[:-1], None, "content completed at 12:07:47 UTC"),
-        (film()[:-2], None, "never closed; it expired after its last event"),
+        (film()[:-2], None, "never ended by the player, so it expired"),
         (film()[:2], 100.4, "open, expires in 8:20 unless an event comes"),
         (
             [*film()[:2], Cue(at_s=700, type="ping")],
@@ -192,7 +192,7 @@ def test_a_start_that_was_refused_fails_and_a_call_that_was_refused_warns():
     (held,) = fold([refused])
     drawn = picture(held)
     assert drawn.glance.level is Level.FAIL
-    assert drawn.glance.headline.startswith("The start was answered 403: nothing of it counts.")
+    assert drawn.glance.headline.startswith("The start was answered 403, so nothing counts.")
     assert drawn.glance.ended == "no session was opened"
 
     held = recorded(pinged(film()))
@@ -200,7 +200,7 @@ def test_a_start_that_was_refused_fails_and_a_call_that_was_refused_warns():
     drawn = picture(replace(held, exchanges=(*held.exchanges[:30], gone, *held.exchanges[31:])))
     assert drawn.glance.level is Level.WARN
     assert ("failed", 1, "bad") in drawn.glance.counts
-    assert drawn.glance.headline == "Some of what was sent was not taken."
+    assert drawn.glance.headline == "Some requests were refused, not answered or lost."
 
 
 def test_a_headline_names_three_troubles_and_counts_the_others():

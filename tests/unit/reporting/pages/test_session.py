@@ -54,9 +54,9 @@ def test_only_a_length_that_can_be_drawn_is_one(length, drawn):
 def test_what_is_not_counted_has_a_reason_and_no_rank():
     cues = [*film()[:2], Cue(at_s=700, type="ping")]
     value = session_page(pictured.picture(recorded(cues)))
-    assert value.events["st"][-1] == "dropped: 10 minutes of silence"
+    assert value.events["st"][-1] == "dropped: after 10 minutes of silence"
     assert value.events["r"][-1] == -1
-    assert value.dropped == [(3, "dropped: 10 minutes of silence")]
+    assert value.dropped == [(3, "dropped: after 10 minutes of silence")]
     assert value.closed_by == "timeout_idle"
 
 

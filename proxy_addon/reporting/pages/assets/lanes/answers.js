@@ -1,4 +1,4 @@
-// Answers where their requests arrived, as high as they took long; what was not taken stands out with its status.
+// Answers at the arrival of their requests, higher the longer they took; refusals stand out with their status.
 import { dot, measured, stroke, write } from "../painting.js";
 import { ms } from "../words.js";
 

@@ -5,7 +5,7 @@ export const chaptersLane = {
   id: "chapters",
   name: "Chapters",
   height: () => 20,
-  note: ({ value: { spans } }) => `${spans.chapters.filter((each) => each.completed).length} of ${spans.chapters.length} full`,
+  note: ({ value: { spans } }) => `${spans.chapters.filter((each) => each.completed).length} of ${spans.chapters.length} completed`,
   isEmpty: ({ value }) => !value.spans.chapters.length,
   bands: ({ value }) => value.spans.chapters,
   draw(g, { y, h }, scene) {

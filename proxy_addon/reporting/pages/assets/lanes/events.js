@@ -40,13 +40,13 @@ function drawColumns(g, { y, h }, scene, seen) {
       g.fillRect(axis.left + at * COLUMN, top, COLUMN - 1, height);
     });
   }
-  const line = axis.right - axis.left < 420 ? `up to ${most}` : `up to ${most} in a strip – zoom in to see each`;
+  const line = axis.right - axis.left < 420 ? `up to ${most}` : `up to ${most} per column – zoom in to see each`;
   write(g, scene, line, axis.right - 6, y + 6, "faint", { align: "right", size: 10.5 });
 }
 
 function drawMarks(g, box, scene, seen) {
   const { axis, facts, colours } = scene, { y } = box;
-  // Equal times stand below one another; the fifth of a heap covers the fourth.
+  // Events of one time are stacked; from the fifth on, they cover the fourth.
   const ends = Array(ROWS).fill(-Infinity), placed = [];
   for (const i of seen) {
     const x = axis.x(facts.E.t[i]), free = ends.findIndex((end) => x - end >= APART), row = free < 0 ? ROWS - 1 : free;

@@ -1,4 +1,4 @@
-// How far a live session is behind the nearest to live that it has been: buffering falls back, catching up rises.
+// How far a live session is behind, compared with the closest it has been to live: buffering falls back, catching up rises.
 import { drawCurve } from "./curve.js";
 import { lasted } from "../words.js";
 
@@ -6,7 +6,7 @@ export const liveLane = {
   id: "live",
   name: "Behind live",
   height: () => 132,
-  note: () => "its nearest is 0",
+  note: () => "0 is the closest",
   isEmpty: ({ value, played }) => !value.live || played.events.length < 2,
   pick: ({ order }) => order.events,
   draw(g, box, scene) {
@@ -19,7 +19,7 @@ export const liveLane = {
     drawCurve(g, box, scene, {
       valueOf: (i) => E.p[i] - E.t[i] - nearest,
       range: [Math.min((furthest - nearest) * 1.15, -5), 0.5],
-      label: (value) => (Math.abs(value) < 1e-9 ? "edge" : `−${lasted(-value)}`),
+      label: (value) => (Math.abs(value) < 1e-9 ? "0 s" : `−${lasted(-value)}`),
       jump: () => "",
     });
   },

@@ -42,7 +42,7 @@ export function fillState(g, colours, state, left, y, width, h) {
   g.fillRect(from, y, Math.max(1, Math.ceil(left + width) - from), h);
 }
 
-// Where nothing was heard the state is a guess: paler.
+// During a silence the state is a guess, so it is paler.
 function veil(g, { axis, facts, colours }, left, y, width, h) {
   g.fillStyle = colours.bg;
   g.globalAlpha = 0.5;
