@@ -1,4 +1,4 @@
-// The one time axis of all lanes: what part of the session is seen, and where on the canvas a moment is.
+// The time axis that all lanes share: which part of the session is visible, and where on the canvas a moment is.
 import { clock } from "./words.js";
 
 const STEPS_S = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200];
@@ -23,7 +23,7 @@ export class Axis {
     this.right = 1;
   }
 
-  /** Take the ends of a session; what is seen stays, unless it was all of it or followed its end. */
+  /** Set the ends of a session. The view stays, unless it showed the whole session or followed its end. */
   extend(begin, end) {
     const was = { ...this.full }, seen = { ...this.view }, length = end - begin;
     this.full = { a: begin - length * 0.006, b: end + length * 0.012 };
@@ -41,7 +41,7 @@ export class Axis {
     return this.view.a + ((x - this.left) / (this.right - this.left)) * (this.view.b - this.view.a);
   }
 
-  /** Where a moment is if all of the session is seen. */
+  /** Where a moment is if the whole session is visible. */
   xOfAll(time) {
     return this.left + ((time - this.full.a) / (this.full.b - this.full.a)) * (this.right - this.left);
   }
@@ -58,7 +58,7 @@ export class Axis {
     return (this.right - this.left) / (this.view.b - this.view.a);
   }
 
-  /** Show what lies between two times, or as near to it as there is. */
+  /** Show the part between two times, or the nearest possible one. */
   show(a, b) {
     const all = this.full.b - this.full.a, width = Math.min(Math.max(b - a, SHORTEST_S), all);
     const begin = Math.max(this.full.a, Math.min(a, this.full.b - width));
@@ -71,7 +71,7 @@ export class Axis {
     this.show(around - (around - a) * factor, around + (b - around) * factor);
   }
 
-  /** Move by a part of what is seen. */
+  /** Move by a part of the view. */
   move(part) {
     const { a, b } = this.view, by = (b - a) * part;
     this.show(a + by, b + by);

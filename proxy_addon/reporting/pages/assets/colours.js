@@ -1,4 +1,4 @@
-// Colours of the canvas. They are those of the style sheet, so that light, dark and print are decided in one place.
+// Colours for the canvas. They come from the style sheet, which alone decides about light, dark and print.
 
 const NAMES = [
   "bg", "panel", "raise", "ink", "dim", "faint", "line", "grid",
@@ -6,7 +6,7 @@ const NAMES = [
   "chapter", "chapterink", "state", "stateink", "error", "warning", "info", "pass", "warnbg",
 ];
 
-/** The colours as they are now, by the names of the style sheet's variables, and `font`. */
+/** The current colours by the names of the style sheet's variables, and `font`. */
 export function colours() {
   const probe = document.createElement("i"), found = { hatched: new Map() };
   document.body.append(probe);
@@ -19,7 +19,7 @@ export function colours() {
   return found;
 }
 
-/** A pattern of slanting lines in one of the colours: what is hatched is trouble. */
+/** A pattern of slanting lines in one of the colours; hatching means trouble. */
 export function hatch(g, colours, name) {
   const known = colours.hatched.get(name);
   if (known) return known;

@@ -1,4 +1,4 @@
-// What reports will count of two sessions, where it differs.
+// What reports will count for two sessions, where the values differ.
 import { clock, count, esc } from "./words.js";
 
 /** A section as markup: the values that differ, and how many are the same. */

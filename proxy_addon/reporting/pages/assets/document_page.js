@@ -1,5 +1,5 @@
 // Pages that are written as documents, and can be read without a script: a replay run, the rules, the schemas. The script
-// adds the theme's button, and a filter over all that has `data-verdict` or `data-find`.
+// adds the theme button, and a filter for elements with `data-verdict` or `data-find`.
 import { header, onKey } from "./family.js";
 
 /** Take over the document. */

@@ -3,7 +3,7 @@ import { stepFor, ticks } from "./axis.js";
 import { chip, measured, stroke, write } from "./painting.js";
 import { clock } from "./words.js";
 
-/** The height of the axis, and what is between two lanes. */
+/** The height of the axis, and the gap between two lanes. */
 export const TOP = 20;
 export const GAP = 7;
 
@@ -35,7 +35,7 @@ export function drawName(g, scene, { lane, y, h }) {
   }
 }
 
-/** The labels that a lane has put on its scale, right of it. */
+/** The labels of a lane's scale, to its right. */
 export function drawScale(g, scene, { scale }) {
   const left = scene.axis.right + 10, max = scene.width - scene.axis.right - 8;
   for (const [y, label, colour] of scale) {
@@ -43,7 +43,7 @@ export function drawScale(g, scene, { scale }) {
   }
 }
 
-/** Long silences, which are seen through all lanes and named in one of them. */
+/** Long silences: bands through all lanes, with a label in one of them. */
 export function drawSilences(g, scene, { y, h }) {
   const { axis, colours: { warnbg }, facts, height } = scene;
   for (const silence of facts.value.silences) {
@@ -59,7 +59,7 @@ export function drawSilences(g, scene, { y, h }) {
   }
 }
 
-/** What has not come yet. */
+/** The time after the present. */
 export function drawFuture(g, { axis, colours: { panel }, height, width }, now) {
   g.fillStyle = panel;
   g.fillRect(axis.x(now), TOP, width, height);

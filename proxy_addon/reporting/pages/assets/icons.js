@@ -1,7 +1,7 @@
-// Shapes that tell severity where colour does not: the same in lists, in lanes and beside the verdict.
+// Shapes that show severity without relying on colour: the same in lists, in lanes and beside the verdict.
 import { esc } from "./words.js";
 
-/** Of each icon its outline, which is filled, and what is drawn on it; on a square of 16. */
+/** For each icon its outline, which is filled, and the sign on it, on a square of 16. */
 export const SHAPES = {
   error: ["M5.2 1h5.6L15 5.2v5.6L10.8 15H5.2L1 10.8V5.2z", "M5.3 5.3l5.4 5.4m0-5.4l-5.4 5.4"],
   warning: ["M8 1.2L15.4 14.6H.6z", "M8 6v4.2M8 12v1"],

@@ -25,7 +25,7 @@ export function lanesOf({ sides }) {
   return [lanes, y];
 }
 
-// What the lanes of one session take.
+// The scene for the lanes of one session.
 function sceneOf(scene, side) {
   return { axis: scene.axes[side], colours: scene.colours, facts: { value: scene.sides[side].page }, width: scene.width };
 }
@@ -88,7 +88,7 @@ function drawEvents(g, { side, y, h }, scene) {
   const pings = seen.filter(({ type }) => type === "ping");
   drawTicks(g, pings, side ? y : y + h - PING, PING, colours);
   const ends = [-Infinity, -Infinity, -Infinity], placed = others.map((each) => {
-    // What happens at one time is stacked away from the middle.
+    // Events of one time are stacked away from the middle.
     const free = ends.findIndex((end) => each.x - end >= APART), row = free < 0 ? ends.length - 1 : free;
     ends[row] = each.x;
     return { ...each, row, y: side ? y + 17 + row * 13.5 : y + h - 17 - row * 13.5 };
@@ -158,7 +158,7 @@ function drawHairlines(g, { y, h }, scene) {
   }
 }
 
-// Only in one: the line ends in the middle, at nothing.
+// An event of only one session: its line ends in the middle.
 function drawLoose(g, colours, x, from, middle) {
   const short = middle + (from < middle ? -3 : 3);
   stroke(g, colours.warning, 1.8, x, from, x, short);
@@ -190,7 +190,7 @@ function drawPlayheads(g, { y, h, scale }, scene) {
     g.beginPath();
     points.forEach(([t, p], k) => (k ? g.lineTo(axes[side].x(t), heightOf(p)) : g.moveTo(axes[side].x(t), heightOf(p))));
     g.stroke();
-    // The legend stands where the lines are not: a playhead rises.
+    // The legend stands at the top left, which a rising playhead leaves free.
     g.beginPath();
     g.moveTo(legend, y + 8);
     g.lineTo(legend + 24, y + 8);
@@ -216,7 +216,7 @@ function drawPicked(g, scene) {
   if (b !== false) stroke(g, colours.ink, 1, b, middle.y + middle.h, b, height);
 }
 
-/** Draw what follows the pointer, and the numbers of the chosen pair at its time. */
+/** Draw the line at the pointer, and the numbers of the chosen pair at its time. */
 export function drawPointer(g, scene, hover, chosen) {
   const { axis, colours, height, width } = scene;
   g.clearRect(0, 0, width, height);

@@ -3,7 +3,7 @@ import { SHAPES } from "./icons.js";
 import { visible } from "./words.js";
 
 /**
- * Write a text, on one line around `y`. Device text is made visible here.
+ * Write a text on one line around `y`. Hidden characters in device text become visible here.
  *
  * `max` is the room in pixels: what does not fit is cut, or with `whole` left out.
  */
@@ -28,7 +28,7 @@ function fitted(g, text, max, whole) {
     if (g.measureText(`${characters.slice(0, middle).join("")}…`).width <= max) fits = middle;
     else over = middle;
   }
-  // Two letters of a long name tell nothing.
+  // Two letters of a long name say nothing.
   return fits < Math.min(6, characters.length * 0.6) ? "" : `${characters.slice(0, fits).join("")}…`;
 }
 
@@ -58,7 +58,7 @@ export function dot(g, colour, x, y, radius) {
   g.fill();
 }
 
-/** A label on a ground of its own at the top, kept inside of the canvas. */
+/** A label with its own background at the top, kept inside the canvas. */
 export function chip(g, scene, x, text, ground) {
   const width = measured(g, scene, text, 11, 600) + 10;
   const left = Math.min(Math.max(x - width / 2, scene.axis.left - 6), scene.width - width);
@@ -69,7 +69,7 @@ export function chip(g, scene, x, text, ground) {
   write(g, scene, text, left + width / 2, 8.5, "bg", { align: "center", weight: 600, size: 11 });
 }
 
-/** Each span that is seen, with its left edge and its width on the canvas. */
+/** Each visible span, with its left edge and its width on the canvas. */
 export function* seenSpans(axis, spans) {
   const from = axis.left - 6, to = axis.right + 8;
   for (const span of spans) {

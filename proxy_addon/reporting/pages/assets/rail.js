@@ -1,4 +1,4 @@
-// Beside the timeline: the findings, or the chosen event in their place.
+// Beside the timeline: the findings, or the chosen event instead of them.
 import { eventMarkup } from "./event_view.js";
 import { findingsMarkup } from "./finding_list.js";
 
@@ -82,7 +82,7 @@ export class Rail {
       if (!this.#traffic.has(seq)) this.#traffic.set(seq, traffic);
       this.#tell();
     }).catch(() => {
-      this.#wanted.delete(seq); // asked for again when it is opened again
+      this.#wanted.delete(seq); // the next opening tries again
       this.panels.event.querySelector(".reading")?.replaceChildren("The request could not be read.");
     });
   }
@@ -108,12 +108,12 @@ export class Rail {
       return;
     }
     const { E } = facts, traffic = this.#traffic.get(E.q[i]) ?? null;
-    // How many were taken grows while the session goes on; an event that is read must not move for it.
+    // The number of events taken grows while the session goes on; that alone must not redraw an event that somebody reads.
     const key = JSON.stringify([E.n[i], E.r[i], E.st[i], E.s[i], E.f[i].map((index) => facts.message(index, i)), traffic !== null]);
     this.#fill("event", key, eventMarkup(facts, i, traffic));
   }
 
-  // Only what has changed: what is read must not move, and what is open stays open.
+  // Redraw only what has changed, so that text does not move while it is read, and keep open what is open.
   #fill(name, key, markup) {
     if (this.#told[name] === key) return;
     this.#told[name] = key;

@@ -1,4 +1,4 @@
-// A session in a hundred and sixty pixels: what playback did, and where something was found.
+// A session in 160 pixels: its playback, and where findings are.
 import { esc } from "./words.js";
 
 const STRIP_SIZE = { width: 160, height: 14 };

@@ -1,4 +1,4 @@
-// The page of one session while it goes on.
+// The live page of one session.
 import { part } from "./embedded.js";
 import { follow, troubleLine } from "./live.js";
 import { mountSession } from "./session.js";

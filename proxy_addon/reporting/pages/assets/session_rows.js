@@ -24,7 +24,7 @@ export function newRow(session, hrefOf = addressOf) {
   return row;
 }
 
-/** Show a session in a row that is there; what is the same is not touched, so a focus or a selection in it stays. */
+/** Show a session in an existing row. Cells that stay the same are not touched, so a focus or a selection in them stays. */
 export function fillRow(row, session, hrefOf = addressOf) {
   row.dataset.id = session.id;
   cellsOf(session, hrefOf(session)).forEach((markup, k) => {
@@ -65,7 +65,7 @@ function foundNumber(number, severity) {
   return number ? `<b class="i-${severity}">${count(number)}</b>` : "";
 }
 
-/** Time of day for what began today, else the date, too. */
+/** The time of day for a session of today, otherwise also the date. */
 function startMoment(at) {
   const today = new Date().toISOString().slice(0, 10);
   return at.startsWith(today) ? at.slice(11, 19) : `${at.slice(0, 10)} ${at.slice(11, 16)}`;

@@ -3,7 +3,7 @@ import { header, onKey } from "./family.js";
 import { mountFilters } from "./session_filters.js";
 import { SESSION_COLUMNS, fillRow, newRow } from "./session_rows.js";
 
-/** The most rows that are kept: the server follows no more. */
+/** How many rows are kept at most: the server sends updates for no more. */
 export const MOST_ROWS = 1000;
 
 /** What sessions are sorted by. */
@@ -14,10 +14,10 @@ function placeOf(session) {
 /**
  * Show the list in an empty element.
  *
- * `choose(pairs)` is called with the filters that are wanted, `more(id)` when the sessions older than one are.
+ * `choose(pairs)` is called with the wanted filters, `more(id)` to get the sessions older than this one.
  *
- * Returns `replace(value)` for another list, `add(value)` for older sessions, `change(news)` for what the server tells,
- * `fail(text)` for a list that cannot be shown, and `size()`, how many rows are to be followed.
+ * Returns `replace(value)` for another list, `add(value)` for older sessions, `change(news)` for updates from the server,
+ * `fail(text)` for a list that cannot be shown, and `size()`, the number of rows that need updates.
  */
 export function mountSessions(root, value, { choose, more }) {
   root.innerHTML =
@@ -63,14 +63,14 @@ export function mountSessions(root, value, { choose, more }) {
       if (row) fillRow(row, session);
       else waiting.set(session.id, session);
     }
-    // However long the pointer rests in the list, no more wait than can be shown.
+    // However long the pointer rests in the list, at most as many sessions wait as can be shown.
     const excess = waiting.size > MOST_ROWS ? [...waiting.values()].sort((a, b) => (placeOf(a) < placeOf(b) ? 1 : -1)).slice(MOST_ROWS) : [];
     for (const { id } of excess) waiting.delete(id);
     if (isInUse()) settle();
     else showNew();
   }
 
-  /** Remove what is no longer there; what is older than all that was told may still be. */
+  /** Remove rows that the server no longer has. It sent only the newest, so rows older than those stay. */
   function forget(told, sessions) {
     const last = sessions.length < wanted ? null : sessions.at(-1), since = last ? placeOf(last) : "";
     for (const [id, row] of [...rows]) if (row.at >= since && !told.has(id)) remove(id);
@@ -135,7 +135,7 @@ export function mountSessions(root, value, { choose, more }) {
     else if (by > 0) askMore();
   }
 
-  // Not the rows alone: on the way to the button, they must not appear and take it away.
+  // Not only the rows: new rows must not appear, and the button with them vanish, while the pointer moves to the button.
   main.addEventListener("pointerenter", () => { pointed = true; });
   main.addEventListener("pointerleave", () => {
     pointed = false;
@@ -143,7 +143,7 @@ export function mountSessions(root, value, { choose, more }) {
   });
   body.addEventListener("focusout", () => setTimeout(() => isInUse() || showNew()));
   addEventListener("scroll", () => scrollY === 0 && !isInUse() && showNew(), { passive: true });
-  // A click anywhere in a row opens it, unless text in it is being marked.
+  // A click anywhere in a row opens it, unless text is being selected.
   body.addEventListener("click", (event) => {
     const row = event.target.closest("tr");
     if (row && !event.target.closest("a") && getSelection().isCollapsed) row.querySelector("a").click();

@@ -15,7 +15,7 @@ export function steerLanes(box, axis, { moved, hovered, clicked }) {
   const leftOf = () => box.getBoundingClientRect().left;
   const perPixel = () => 1 / (axis.right - axis.left);
 
-  // What was seen when the pointers took hold, and where; two of them hold two moments.
+  // Remember the view when pointers take hold, and where they are; two pointers hold two moments.
   function take() {
     const [one, two] = held.values();
     grip = one === undefined ? null : {
@@ -73,7 +73,7 @@ export function steerLanes(box, axis, { moved, hovered, clicked }) {
     axis.zoom(0.4, axis.time(event.clientX - leftOf()));
     moved();
   });
-  // The plain wheel zooms only where the lanes have the focus, else it would hold the page.
+  // The wheel alone zooms only while the lanes have the focus: otherwise the page could not be scrolled across them.
   box.addEventListener("wheel", (event) => {
     const isSideways = Math.abs(event.deltaX) > Math.abs(event.deltaY) || event.shiftKey;
     if (isSideways) axis.move((event.deltaX || event.deltaY) * perPixel());

@@ -19,14 +19,14 @@ export function verdictBar(box, { verdict, session, end_s: end }) {
       `<div class="${n ? esc(tone) : "zero"}"><b>${count(n)}</b><span>${esc(what)}</span></div>`).join("")}</div>`;
 }
 
-/** How a session ended or will, some seconds after its value was made: the time that is left goes on. */
+/** How a session ended or will end, `passed` seconds after its value was made: the remaining time counts down. */
 export function endedWords({ ended, expires_at: expires }, madeAt, passed) {
   if (!expires) return ended;
   const left = Math.max(0, (Date.parse(expires) - Date.parse(madeAt)) / 1000 - passed);
   return `open, expires in ${clock(Math.floor(left))} unless an event comes`;
 }
 
-/** Fill the list of what is known of media, player, device and recording. The style cuts what is long; a copy is whole. */
+/** Fill the list of details of media, player, device and recording. The style shortens long values; copying gives all. */
 export function identity(list, { identity: pairs }) {
   list.innerHTML = pairs.map(([label, value, kind]) => {
     const whole = esc(cut(value, LONGEST));

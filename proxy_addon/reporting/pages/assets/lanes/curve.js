@@ -1,4 +1,4 @@
-// A value of the events as a line against time, coloured by what goes on. Shared by the playhead and the distance to live.
+// A value of the events as a line against time, in the colour of the playback state. Used for the playhead and for live.
 import { stepFor } from "../axis.js";
 import { measured, stroke, write } from "../painting.js";
 import { lasted } from "../words.js";
@@ -9,8 +9,8 @@ const DENSE = 1500, WITH_DOTS = 300, WITH_PING_DOTS = 90;
 /**
  * Draw the line and its scale; returns where a value is.
  *
- * `valueOf(i)` is the value, `range` its ends over all of the session, `label(value)` a label of the scale, `jump(i, j)` a
- * word if the line does not go but jumps from one event to the next.
+ * `valueOf(i)` is the value, `range` its ends over the whole session, `label(value)` a label of the scale, `jump(i, j)` a
+ * word if the value jumps from one event to the next.
  */
 export function drawCurve(g, box, scene, { valueOf, range, label, jump }) {
   const { axis, facts, colours } = scene, { y, h } = box;
@@ -28,7 +28,7 @@ export function drawCurve(g, box, scene, { valueOf, range, label, jump }) {
   return heightOf;
 }
 
-// The scale follows what is seen, or a stretch of a long film would be flat.
+// The scale follows the view: otherwise a short part of a long film would be a flat line.
 function zoomed(values, [low, high]) {
   if (values.length < 2) return [low, high];
   let least = Infinity, most = -Infinity;
@@ -41,7 +41,7 @@ function zoomed(values, [low, high]) {
   return [Math.max(low, least - margin), Math.min(high, most + margin)];
 }
 
-// Stretches of one kind are one path, so that their joints are not seen.
+// Stretches of one kind are one path, so that no joints are visible.
 function drawLine(g, scene, seen, heightOf, valueOf, jump) {
   const { axis, facts } = scene, { E } = facts, isDense = seen.length > DENSE;
   const stalls = facts.value.spans.playback.filter((span) => span.k === "stalled");
@@ -79,7 +79,7 @@ function begin(g, { colours }, kind) {
   g.beginPath();
 }
 
-// Beside the jump, where there is room and no other jump is told.
+// Label a jump, if there is room and no other label.
 function tellJump(g, scene, words, a, b, y, told) {
   const width = measured(g, scene, words, 11, 600), isRight = b + 6 + width < scene.axis.right, left = isRight ? b + 6 : a - 6 - width;
   if (left < scene.axis.left || (left < told.right + 4 && Math.abs(y - told.y) < 14)) return;

@@ -1,4 +1,4 @@
-// How far arrivals are behind the device's clock, around their median.
+// How far each arrival is behind the device's clock, around the median.
 import { dot, stroke, write } from "../painting.js";
 import { lasted } from "../words.js";
 

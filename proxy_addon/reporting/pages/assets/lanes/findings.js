@@ -1,4 +1,4 @@
-// Findings at the events that they concern; errors and warnings are seen through all lanes.
+// Findings at their events; those that are errors or warnings have a line through all lanes.
 import { SEVERITIES } from "../icons.js";
 import { sign, stroke } from "../painting.js";
 
@@ -22,7 +22,7 @@ export const findingsLane = {
       }
       sign(g, scene, name, x, middle, severity === INFO ? 5.5 : 8);
     }
-    // What concerns the session as a whole stands at its end.
+    // A finding about the whole session stands at its end.
     const whole = facts.leading.find(({ finding }) => !finding.places.length);
     if (whole) {
       const { severity } = whole.finding;

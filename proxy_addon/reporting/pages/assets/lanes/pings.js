@@ -1,4 +1,4 @@
-// Pings as ticks: late ones thick, those that were due and did not come hollow.
+// Pings as ticks: thick if they end a silence, hollow if they were due but did not come.
 import { count } from "../words.js";
 
 const MISSING_WIDTH = 4.4;
@@ -32,7 +32,7 @@ export const pingsLane = {
   },
 };
 
-// Where they would run into one another, a bar says the same.
+// Where missing pings would overlap, they become one bar.
 function drawMissing(g, top, height, { axis, facts, colours }) {
   g.strokeStyle = colours.warning;
   g.lineWidth = 1.2;

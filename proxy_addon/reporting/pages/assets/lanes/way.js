@@ -1,4 +1,4 @@
-// From the device's time, above, to the arrival, below: upright when quick, aslant when slow, crossing when overtaken.
+// Lines from the device's time, above, to the arrival, below: upright if quick, slanted if slow, crossing others if overtaken.
 import { dot, stroke, write } from "../painting.js";
 import { signed } from "../words.js";
 
