@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Page, expect
 
@@ -154,6 +155,32 @@ def test_filters_stand_in_the_address_and_can_be_taken_away(open_page: Open, tmp
         page.goto(f"{server.url}/?state=ended&state=failed")
         page.get_by_label("with findings").check()
         _until(lambda: page.evaluate("location.search") == "?state=ended&state=failed&with-findings=1")
+        page.close()  # before its server ends: a browser logs each attempt to come back
+
+
+def test_the_open_event_stays_when_one_that_took_long_comes_before_it(open_page: Open, tmp_path: Path, sqlite_url: str):
+    def an_event(name: str, after_s: float, **others: Any) -> Exchange:
+        quality = builders.event_dict("error", ts=builders.BEGIN_MS, qoeData={"media.qoe.errorID": name})
+        return builders.event(id=name, session_id="sid-1", after_s=after_s, body=builders.body(quality), **others)
+
+    with closing(Store(sqlite_url)) as store, serving(store, tmp_path) as server:
+        save(store, a_start(1), an_event("first", 3), an_event("second", 4))
+        with store.read() as db:
+            id = sessions.find(db, "sid-1").id
+        page = open_page(f"{server.url}/sessions/{id}#e2")
+        body = page.locator(".rail .ev")
+        expect(body).to_contain_text('"first"')
+        page.keyboard.press("j")
+        expect(body).to_contain_text('"second"')
+        save(store, an_event("slow", 2, duration_us=9_000_000))
+        expect(page.get_by_role("tab", name="Event #4")).to_be_visible()
+        expect(body).to_contain_text('"second"')
+        assert page.evaluate("location.hash") == "#e4"
+        page.keyboard.press("k")
+        expect(page.get_by_role("tab", name="Event #3")).to_be_visible()
+        expect(body).to_contain_text('"first"')
+        page.keyboard.press("k")
+        expect(body).to_contain_text('"slow"')
         page.close()  # before its server ends: a browser logs each attempt to come back
 
 

@@ -13,7 +13,7 @@ export class Rail {
   #tab = "findings";
   #told = { findings: "", event: "" };
   #traffic = new Map();
-  #wanted = new Set();
+  #wanted = new Map();
 
   constructor(root, { choose, step, close, loadTraffic, links }) {
     root.innerHTML =
@@ -57,7 +57,15 @@ export class Rail {
   update(facts, chosen) {
     this.#facts = facts;
     this.#chosen = chosen;
+    if (chosen >= 0) this.#load(facts.E.q[chosen]);
     this.#tell();
+  }
+
+  /** Read the traffic from an exchange on anew: the exchanges have other numbers now. */
+  forget(seq) {
+    for (const known of [this.#traffic, this.#wanted]) {
+      for (const each of [...known.keys()]) if (each >= seq) known.delete(each);
+    }
   }
 
   /** Show an event; -1 for the findings. */
@@ -76,12 +84,15 @@ export class Rail {
 
   #load(seq) {
     if (this.#traffic.has(seq) || this.#wanted.has(seq)) return;
-    this.#wanted.add(seq);
-    this.loadTraffic(seq).then((traffic) => {
+    const asked = this.loadTraffic(seq);
+    this.#wanted.set(seq, asked);
+    asked.then((traffic) => {
+      if (this.#wanted.get(seq) !== asked) return; // it was asked for by a number that another one has now
       for (const known of Object.keys(traffic.rows)) this.#traffic.set(Number(known), traffic);
       if (!this.#traffic.has(seq)) this.#traffic.set(seq, traffic);
       this.#tell();
     }).catch(() => {
+      if (this.#wanted.get(seq) !== asked) return;
       this.#wanted.delete(seq); // the next opening tries again
       this.panels.event.querySelector(".reading")?.replaceChildren("The request could not be read.");
     });

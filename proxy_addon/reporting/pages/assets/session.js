@@ -1,6 +1,6 @@
 // One session: verdict, identity, timeline, findings, what reports will count, events.
 import { colours } from "./colours.js";
-import { factsOf } from "./facts.js";
+import { factsOf, isSameEvent, movedFrom } from "./facts.js";
 import { header, onColours, onKey } from "./family.js";
 import { SEVERITIES } from "./icons.js";
 import { fillMarks, legendMarkup } from "./legend.js";
@@ -60,6 +60,16 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
   const rail = new Rail(find(".rail"), { choose: pick, step, close: () => pick(-1), loadTraffic, links });
   const table = new EventTable(find(".table"), { choose: (i) => pick(i, { scroll: false }) });
   timeline.element.setAttribute("aria-describedby", keys);
+
+  // Events from a position on have other numbers than before: the chosen one is found again.
+  function follow(before, from) {
+    rail.forget(before.E.q[from]);
+    const i = chosen === null ? -1 : before.numbers.get(chosen);
+    if (i < from) return;
+    const j = facts.order.events.find((each) => isSameEvent(before, i, facts, each));
+    chosen = j === undefined ? null : facts.E.n[j];
+    showAddress();
+  }
 
   // An event is chosen by its number: positions may change with the next value.
   function pick(i, { scroll = true } = {}) {
@@ -183,7 +193,8 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
       strange(root);
       return;
     }
-    facts = factsOf(waiting);
+    const before = facts, from = movedFrom(before, facts = factsOf(waiting));
+    if (from < before.size) follow(before, from);
     draw();
     restAfter(beganAt);
     slowly ||= setTimeout(drawSlowly, SLOWLY_MS);
