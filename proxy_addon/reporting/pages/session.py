@@ -148,7 +148,6 @@ class _Drawing:
         findings = self._findings()
         events, kinds = self._columns(findings)
         at_ends = [*events["t"], *events["a"], 0.0]
-        arrived_0 = picture.marks[0].arrived_ms if picture.marks else self._begin_ms
         return SessionPage(
             session=session_document(session, as_of),
             verdict={
@@ -162,7 +161,7 @@ class _Drawing:
             identity=[*_identity(picture, params, _object(start.get("customMetadata")))],
             t0_ms=self._begin_ms,
             end_s=max(at_ends),
-            now_s=round(_millis(as_of.now) / 1000 - arrived_0 / 1000, 3) if is_open else None,
+            now_s=self._at(_millis(as_of.now) - picture.skew.quickest) if is_open else None,
             live=picture.order.taken[0].event.start.is_live
             if picture.order.taken and picture.order.taken[0].event.start is not None
             else False,

@@ -68,6 +68,18 @@ def test_an_open_session_has_a_present_and_says_when_it_expires():
     assert session_page(pictured.picture(pictured.live())).now_s is None
 
 
+@pytest.mark.parametrize(
+    ("start_s", "arrives_s"), [(0, 15), (-3600, 0.1)], ids=["a late start", "a clock that was set"]
+)
+def test_the_present_is_not_before_what_has_arrived(start_s, arrives_s):
+    begin_ms = builders.BEGIN_MS + 1000 * start_s
+    pings = [builders.event("ping", id=f"p{k}", after_s=16 + k, playhead=k) for k in range(5)]
+    (held,) = fold([builders.start(after_s=arrives_s, ts=begin_ms), *pings])
+    value = session_page(pictured.picture(held, now_s=21 - arrives_s))
+    assert value.now_s == pytest.approx(21 - start_s, abs=0.2)
+    assert value.now_s > max(value.events["a"])
+
+
 def test_headers_that_are_the_same_are_told_once():
     held = pictured.film_with_ads()
     told = traffic(held.exchanges)
