@@ -74,7 +74,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--tape-report",
         metavar="FILE.html",
-        help="write all that is recorded to FILE.html, a page without personal values",
+        help="write all recorded sessions to FILE.html, a report without personal values",
     )
     for name, text in _SETTINGS.items():
         group.addoption(f"--tape-{name}", metavar=name.upper(), help=text)

@@ -194,7 +194,7 @@ class Compare:
         """
         rule = self._rule(event_type, place)
         if rule is None:
-            return "it tells who watches, so only its presence and type count"
+            return "it identifies the viewer, so only its presence and type count"
         if rule.text in IGNORED:
             return "the player does not decide how upstream answers"
         if rule.text in VOLATILE:

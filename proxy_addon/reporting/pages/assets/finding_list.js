@@ -36,7 +36,7 @@ function findingMarkup(facts, { finding, index }, links) {
   const until = hasEnd ? `<span>to</span>${placeMarkup(facts, finding.until)}` : "";
   return `<div class="fi s-${finding.severity}"><div class="h">${icon(finding.severity)}<div class="m">${prose(finding.message)}</div></div>` +
     `<div class="w">${places}${rest > 0 && finding.places.length ? `<span>+${rest}</span>` : ""}${until}${ruleMarkup(finding.rule, links)}` +
-    `${finding.lowered_by ? `<span>${esc(finding.lowered_by)}</span>` : ""}</div>` +
+    `${finding.lowered_by ? `<span>lowered by ${esc(finding.lowered_by)}</span>` : ""}</div>` +
     below.map((each) => `<div class="sub">${prose(cut(each.message.replace(/:[\s\S]*/, ""), 200))} <code>${esc(each.rule)}</code></div>`).join("") +
     reasons(finding, index) + "</div>";
 }

@@ -40,7 +40,7 @@ export function mountSessions(root, value, { choose, more }) {
     waiting.clear();
     body.replaceChildren();
     filters.show(next.filters);
-    foot.textContent = `Store ${next.store}`;
+    foot.textContent = `Store: ${next.store}`;
     alert.hidden = true;
     wanted = 0;
     add(next);
