@@ -303,22 +303,6 @@ def test_5000_events_are_drawn_and_can_be_moved(open_page, written):
     assert _colours(page) > 5
 
 
-def test_paper_is_light_and_shows_what_is_folded(open_page, written):
-    page = open_page(written(pictured.troubled()), color_scheme="dark")
-    page.locator(".plotbox").focus()
-    page.keyboard.press("+")
-    dark = _pixels(page)
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.evaluate("document.documentElement.dataset.theme") == "light"
-    expect(page.locator(".notes")).to_have_attribute("open", "")
-    expect(page.locator(".marksof")).to_contain_text("ping that was due but did not come")
-    assert _pixels(page) != dark
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert page.evaluate("document.documentElement.dataset.theme ?? ''") == ""
-    assert page.locator(".explained").get_attribute("open") is None
-    assert _pixels(page) == dark
-
-
 def test_light_or_dark_is_remembered(open_page, written):
     page = open_page(written(pictured.timeline(2)))
     expect(page.locator(".rows .row")).to_have_count(15)

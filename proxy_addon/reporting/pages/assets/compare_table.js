@@ -9,7 +9,8 @@ const SAID = { changed: "differs", moved: "moved", "only-a": "only in", "only-b"
 /**
  * Fill an element with the table of a comparison.
  *
- * `onPick(row)` is called when a row is chosen. Returns `pick(row, scroll)`, `isSeen(row)`, `told(row)` and `find()`.
+ * `onPick(row)` is called when a row is chosen. Returns `pick(row, scroll)`, `isSeen(row)`, `told(row)`, `find()` and
+ * `finish()`, which draws at once the rows that would follow.
  */
 export function comparisonTable(box, value, { onPick }) {
   const sides = value.sides.map(sideOfTable);
@@ -75,8 +76,12 @@ export function comparisonTable(box, value, { onPick }) {
 
   function rowElement(row) {
     const isDrawn = () => body.querySelector(`[data-row="${row}"]`);
-    if (!isDrawn() && shown.has(row)) body.insertAdjacentHTML("beforeend", rest.splice(0).join(""));
+    if (!isDrawn() && shown.has(row)) finish();
     return isDrawn();
+  }
+
+  function finish() {
+    body.insertAdjacentHTML("beforeend", rest.splice(0).join(""));
   }
 
   body.addEventListener("click", (event) => {
@@ -124,6 +129,7 @@ export function comparisonTable(box, value, { onPick }) {
       return `${[ours, theirs].filter(Boolean).join(", ")}: ${kind.replace("-", " ")}${unlike.length ? `, ${unlike.map(([where]) => where).join(", ")}` : ""}`;
     },
     find: () => find.focus(),
+    finish,
   };
 }
 

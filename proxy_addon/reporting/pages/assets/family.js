@@ -31,20 +31,13 @@ function press(event) {
   handler(event);
 }
 
-/** Call `paint` when the colours change: by the button, by the system, before and after printing. Returns what undoes it. */
+/** Call `paint` when the colours change: by the button or by the system. Returns what undoes it. */
 export function onColours(paint) {
-  if (!repainting.size) {
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
-    addEventListener("beforeprint", lighten);
-    addEventListener("afterprint", darken);
-  }
+  if (!repainting.size) matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
   repainting.add(paint);
   return () => {
     repainting.delete(paint);
-    if (repainting.size) return;
-    matchMedia("(prefers-color-scheme: dark)").removeEventListener("change", repaint);
-    removeEventListener("beforeprint", lighten);
-    removeEventListener("afterprint", darken);
+    if (!repainting.size) matchMedia("(prefers-color-scheme: dark)").removeEventListener("change", repaint);
   };
 }
 
@@ -52,21 +45,43 @@ function repaint() {
   for (const paint of repainting) paint();
 }
 
-// Paper is light, whatever the screen is.
-let screenTheme = null;
+const preparing = new Set();
+let screenAgain = null;
 
-function lighten() {
-  screenTheme = document.documentElement.dataset.theme ?? "";
-  document.documentElement.dataset.theme = "light";
-  repaint();
+/**
+ * Call `prepare` before the page is printed, with the colours of paper; what it returns is called afterwards, to have the
+ * screen as it was. Returns what undoes it.
+ */
+export function onPrint(prepare) {
+  if (!preparing.size) {
+    addEventListener("beforeprint", toPaper);
+    addEventListener("afterprint", toScreen);
+  }
+  preparing.add(prepare);
+  return () => {
+    toScreen();
+    preparing.delete(prepare);
+    if (preparing.size) return;
+    removeEventListener("beforeprint", toPaper);
+    removeEventListener("afterprint", toScreen);
+  };
 }
 
-function darken() {
-  if (screenTheme === null) return;
-  if (screenTheme) document.documentElement.dataset.theme = screenTheme;
-  else delete document.documentElement.dataset.theme;
-  screenTheme = null;
-  repaint();
+function toPaper() {
+  if (screenAgain) return;
+  const { dataset } = document.documentElement, theme = dataset.theme;
+  dataset.theme = "light"; // whatever the screen is
+  const restores = [...preparing].map((prepare) => prepare());
+  screenAgain = () => {
+    if (theme === undefined) delete dataset.theme;
+    else dataset.theme = theme;
+    for (const restore of restores) restore();
+  };
+}
+
+function toScreen() {
+  screenAgain?.();
+  screenAgain = null;
 }
 
 // A chosen theme holds for all pages of a server. A page that was opened as a file may have no storage, so it forgets it.

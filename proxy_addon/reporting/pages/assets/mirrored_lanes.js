@@ -5,6 +5,7 @@ import { placeCard } from "./card.js";
 import { colours } from "./colours.js";
 import { onColours } from "./family.js";
 import { drawMirrored, drawPointer, lanesOf } from "./mirrored_drawing.js";
+import { drawOnPaper } from "./paper.js";
 import { steerLanes } from "./steering.js";
 import { clock, cut, esc } from "./words.js";
 
@@ -32,7 +33,7 @@ export class MirroredLanes {
     this.value = value;
     const sides = value.sides.map(sideOf);
     const pairs = value.rows.map(([a, b, kind, counts], row) => ({ row, ends: [sides[0].at.get(a), sides[1].at.get(b)], kind, counts }));
-    this.#scene = { axis: new Axis(), axes: [new Axis(), new Axis()], colours: colours(), height: 0, lanes: [], pairs, picked: -1, shift: 0, sides, width: 0 };
+    this.#scene = { axis: new Axis(), axes: [], colours: colours(), height: 0, lanes: [], pairs, picked: -1, shift: 0, sides, width: 0 };
     this.#reach();
     steerLanes(box, this.#scene.axis, { moved: () => this.redraw(), hovered: (event) => this.#tell(event), clicked: (event) => this.#click(event) });
     box.addEventListener("keydown", (event) => this.#press(event));
@@ -72,7 +73,16 @@ export class MirroredLanes {
     this.redraw();
   }
 
-  /** Draw with the current colours, at once: printing does not wait for a frame. */
+  /** Draw all of both sessions for paper. Returns what takes it away. */
+  drawOnPaper() {
+    const scene = this.#scene, [lanes, height] = lanesOf(scene);
+    return drawOnPaper(this.box, scene.axis.full, height, (g, axis, width) => {
+      fitAxes(axis, width);
+      drawMirrored(g, { ...scene, axis, axes: axesOf(scene, axis), colours: colours(), height, lanes, picked: -1, width });
+    });
+  }
+
+  /** Draw with the current colours. */
   repaint() {
     this.#scene.colours = colours();
     this.#resize();
@@ -93,10 +103,9 @@ export class MirroredLanes {
   }
 
   #resize() {
-    const scene = this.#scene, width = this.box.clientWidth, isNarrow = width < NARROW, scale = devicePixelRatio || 1;
+    const scene = this.#scene, width = this.box.clientWidth, scale = devicePixelRatio || 1;
     scene.width = width;
-    scene.axis.left = isNarrow ? 74 : 138;
-    scene.axis.right = Math.max(scene.axis.left + 10, width - (isNarrow ? 38 : 58));
+    fitAxes(scene.axis, width);
     [scene.lanes, scene.height] = lanesOf(scene);
     for (const canvas of this.canvases) {
       canvas.width = Math.round(width * scale);
@@ -111,12 +120,7 @@ export class MirroredLanes {
   #draw() {
     cancelAnimationFrame(this.#due);
     this.#due = 0;
-    const { axis, axes, shift } = this.#scene;
-    // Each session is drawn in its own time.
-    axes.forEach((own, side) => {
-      const by = side ? shift : 0;
-      Object.assign(own, { left: axis.left, right: axis.right, full: axis.full, view: { a: axis.view.a - by, b: axis.view.b - by } });
-    });
+    this.#scene.axes = axesOf(this.#scene, this.#scene.axis);
     drawMirrored(this.canvases[0].getContext("2d"), this.#scene);
     this.#drawOver();
   }
@@ -203,6 +207,18 @@ export class MirroredLanes {
     event.preventDefault();
     acts[event.key]();
   }
+}
+
+// Leave room for names before the axis and for scales behind it.
+function fitAxes(axis, width) {
+  const isNarrow = width < NARROW;
+  axis.left = isNarrow ? 74 : 138;
+  axis.right = Math.max(axis.left + 10, width - (isNarrow ? 38 : 58));
+}
+
+// Each session is drawn in its own time.
+function axesOf({ shift }, { left, right, full, view: { a, b } }) {
+  return [0, shift].map((by) => Object.assign(new Axis(), { left, right, full, view: { a: a - by, b: b - by } }));
 }
 
 function sideOf({ label, page }) {

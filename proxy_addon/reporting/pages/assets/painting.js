@@ -1,4 +1,4 @@
-// Strokes that several lanes use. A scene has `facts`, `axis`, `colours`, `width` and `height`.
+// Strokes that several lanes use. A scene has `facts`, `axis`, `colours`, `width` and `height`; `isPaper` where nobody can zoom.
 import { SHAPES } from "./icons.js";
 import { visible } from "./words.js";
 

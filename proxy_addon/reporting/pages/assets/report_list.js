@@ -1,5 +1,5 @@
 // The sessions of a report as a list that can be searched, filtered, sorted in two orders, and walked by keys.
-import { onKey } from "./family.js";
+import { onKey, onPrint } from "./family.js";
 import { VERDICTS, icon } from "./icons.js";
 import { reportStrip } from "./report_strip.js";
 import { SESSION_COLUMNS, newRow } from "./session_rows.js";
@@ -107,6 +107,16 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
   }
 
   redraw({});
+  // Paper has no button for more.
+  onPrint(() => {
+    const { most } = wanted;
+    if (root.hidden || matching().length <= most) return () => {};
+    redraw({ most: Infinity });
+    return () => {
+      redraw({ most });
+      focusChosen();
+    };
+  });
   return {
     show(id) {
       root.hidden = false;

@@ -1,7 +1,7 @@
 // One session: verdict, identity, timeline, findings, what reports will count, events.
 import { colours } from "./colours.js";
 import { factsOf, isSameEvent, movedFrom } from "./facts.js";
-import { header, onColours, onKey } from "./family.js";
+import { header, onColours, onKey, onPrint } from "./family.js";
 import { SEVERITIES } from "./icons.js";
 import { fillMarks, legendMarkup } from "./legend.js";
 import { Rail, uniqueId } from "./rail.js";
@@ -221,26 +221,22 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
   find(".explained").addEventListener("toggle", drawMarks);
 
   // Paper cannot be opened or moved: all that is folded but small is opened, and all of the session is shown.
-  let restore = null;
-  function beforePrint() {
-    const folds = [...root.querySelectorAll(".explained:not([open]), .notes:not([open])")], back = timeline.showAllForPrint();
+  function preparePaper() {
+    const folds = [...root.querySelectorAll(".explained:not([open]), .notes:not([open])")], takeAway = timeline.drawOnPaper();
     for (const fold of folds) fold.open = true;
     drawMarks();
-    restore = () => {
+    table.finish();
+    return () => {
       for (const fold of folds) fold.open = false;
-      back();
+      takeAway();
+      drawMarks();
     };
   }
-  function afterPrint() {
-    restore?.();
-    restore = null;
-  }
-  addEventListener("beforeprint", beforePrint);
-  addEventListener("afterprint", afterPrint);
 
   const clockwork = isLive ? setInterval(goOn, 1000) : 0;
   const undo = [
     onColours(() => { if (find(".explained").open) drawMarks(); }),
+    onPrint(preparePaper),
     onKey("j", () => pick(table.after(1))),
     onKey("k", () => pick(table.after(-1))),
     onKey("f", nextFinding),
@@ -258,8 +254,6 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     clearTimeout(soon);
     cancelAnimationFrame(frame);
     clearInterval(clockwork);
-    removeEventListener("beforeprint", beforePrint);
-    removeEventListener("afterprint", afterPrint);
     for (const each of undo) each();
     timeline.destroy();
     root.classList.remove("session");

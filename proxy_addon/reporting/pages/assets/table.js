@@ -19,7 +19,9 @@ export class EventTable {
   #drawn = [];
   #facts = null;
   #job = 0;
+  #isHurried = false;
   #list = [];
+  #more = () => {};
   #only = false;
   #open = new Set();
   #rows = [];
@@ -28,7 +30,7 @@ export class EventTable {
 
   constructor(root, { choose }) {
     root.innerHTML =
-      '<div class="sech"><h2>Events</h2><p class="shown"></p></div><div class="filter">' +
+      '<div class="sech"><h2>Events</h2><p class="shown"></p><p class="keys">j and k move, / filters.</p></div><div class="filter">' +
       '<input type="search" placeholder="Filter: type, name, status" aria-label="Filter events">' +
       CHOICES.map(([key, label, options]) => `<span class="seg" role="group" aria-label="${label}">${label}${options.map(([value, word]) =>
         `<button type="button" data-set="${key}" data-to="${value}">${word}</button>`).join("")}</span>`).join("") +
@@ -91,6 +93,13 @@ export class EventTable {
     return events[at < 0 ? 0 : Math.max(0, Math.min(events.length - 1, at + by))];
   }
 
+  /** Draw at once the rows that wait for the browser to have nothing else to do. */
+  finish() {
+    this.#isHurried = true;
+    this.#more();
+    this.#isHurried = false;
+  }
+
   #unfold(number) {
     this.#open.add(number);
     this.#fill();
@@ -103,7 +112,7 @@ export class EventTable {
     const { order } = this.#set, facts = this.#facts;
     this.#list = order === "order" ? facts.order.events : facts[order];
     this.#rows = [...this.#visible()];
-    this.root.querySelector(".shown").textContent = `${plural(facts.size, "event")}, ${plural(this.#rows.length, "row")}. j and k move, / filters.`;
+    this.root.querySelector(".shown").textContent = `${plural(facts.size, "event")}, ${plural(this.#rows.length, "row")}.`;
     this.#draw();
   }
 
@@ -165,9 +174,10 @@ export class EventTable {
       this.box.append(chunk);
       this.#drawn.push(...piece);
       at = until;
-      if (at < markup.length) idle(more);
+      if (at < markup.length && !this.#isHurried) idle(more);
       else more();
     };
+    this.#more = more;
     more();
   }
 

@@ -4,14 +4,15 @@ import { cardOf, placeCard } from "./card.js";
 import { colours } from "./colours.js";
 import { lower } from "./facts.js";
 import { onColours } from "./family.js";
-import { GAP, TOP, drawFuture, drawGrid, drawName, drawNow, drawScale, drawSilences } from "./frame.js";
+import { TOP, drawLanes, fitAxis, placeLanes } from "./frame.js";
 import { LANES } from "./lanes/all.js";
 import { OVERVIEW_HEIGHT, drawOverview, steerOverview } from "./overview.js";
 import { chip, stroke } from "./painting.js";
+import { drawOnPaper } from "./paper.js";
 import { steerLanes } from "./steering.js";
 import { clock, plural } from "./words.js";
 
-const NARROW = 560, NEAR_PX = 6, NEAR_FLAG_PX = 9, MOST_NEAR = 40;
+const NEAR_PX = 6, NEAR_FLAG_PX = 9, MOST_NEAR = 40;
 
 const MARKUP =
   '<canvas class="over" aria-hidden="true"></canvas>' +
@@ -95,21 +96,19 @@ export class Timeline {
     this.redraw();
   }
 
-  /** Draw with the current colours, at once: printing does not wait for a frame. */
+  /** Draw with the current colours. */
   repaint() {
     this.#colours = colours();
     if (this.#facts) this.#resize();
   }
 
-  /** For printing: show the whole session at once. Returns a function that restores the view. */
-  showAllForPrint() {
-    const { a, b } = this.#axis.view;
-    this.#axis.show(this.#axis.full.a, this.#axis.full.b);
-    this.#resize();
-    return () => {
-      this.#axis.show(a, b);
-      this.#resize();
-    };
+  /** Draw all of the session for paper. Returns what takes it away. */
+  drawOnPaper() {
+    const [boxes, height] = placeLanes(LANES, this.#facts);
+    return drawOnPaper(this.element, this.#axis.full, height, (g, axis, width) => {
+      fitAxis(axis, width);
+      drawLanes(g, { ...this.#scene, axis, colours: colours(), height, width, isPaper: true }, boxes, this.#now);
+    });
   }
 
   redraw() {
@@ -132,17 +131,10 @@ export class Timeline {
   }
 
   #resize() {
-    const width = this.#width = this.element.clientWidth, isNarrow = width < NARROW;
-    this.#axis.left = isNarrow ? 74 : 138;
-    this.#axis.right = Math.max(this.#axis.left + 10, width - (isNarrow ? 34 : 46));
-    let y = TOP;
-    this.#boxes = LANES.filter((lane) => !lane.isEmpty?.(this.#facts)).map((lane) => {
-      const box = { lane, y, h: lane.height(this.#facts), scale: [], places: null };
-      y += box.h + GAP;
-      return box;
-    });
-    this.#height = y;
-    const scale = devicePixelRatio || 1, heights = { plot: y, cursor: y, over: OVERVIEW_HEIGHT };
+    const width = this.#width = this.element.clientWidth, scale = devicePixelRatio || 1;
+    fitAxis(this.#axis, width);
+    [this.#boxes, this.#height] = placeLanes(LANES, this.#facts);
+    const heights = { plot: this.#height, cursor: this.#height, over: OVERVIEW_HEIGHT };
     for (const [name, canvas] of Object.entries(this.canvases)) {
       const [w, h] = [Math.round(width * scale), Math.round(heights[name] * scale)];
       if (canvas.width !== w || canvas.height !== h) {
@@ -160,24 +152,8 @@ export class Timeline {
   #draw() {
     cancelAnimationFrame(this.#due);
     this.#due = 0;
-    const g = this.#layers.plot, scene = this.#scene, { axis, width, height } = scene;
-    g.clearRect(0, 0, width, height);
-    drawGrid(g, scene);
-    for (const box of this.#boxes) drawName(g, scene, box);
-    g.save();
-    g.beginPath();
-    g.rect(axis.left - 8, 0, axis.right - axis.left + 16, height);
-    g.clip();
-    drawSilences(g, scene, this.#boxes.find(({ lane }) => lane.id === "events"));
-    if (this.#now !== null) drawFuture(g, scene, this.#now);
-    for (const box of this.#boxes) {
-      box.scale = [];
-      box.lane.draw(g, box, scene);
-    }
-    g.restore();
-    for (const box of this.#boxes) drawScale(g, scene, box);
-    if (this.#now !== null) drawNow(g, scene, this.#now);
-    drawOverview(this.#layers.over, scene);
+    drawLanes(this.#layers.plot, this.#scene, this.#boxes, this.#now);
+    drawOverview(this.#layers.over, this.#scene);
     this.#drawCursor();
   }
 

@@ -22,7 +22,7 @@ export const eventsLane = {
 };
 
 function drawColumns(g, { y, h }, scene, seen) {
-  const { axis, facts, colours } = scene, columns = new Map();
+  const { axis, facts, colours, isPaper } = scene, columns = new Map();
   let most = 1;
   for (const i of seen) {
     const at = Math.floor((axis.x(facts.E.t[i]) - axis.left) / COLUMN), type = facts.type(i);
@@ -40,7 +40,7 @@ function drawColumns(g, { y, h }, scene, seen) {
       g.fillRect(axis.left + at * COLUMN, top, COLUMN - 1, height);
     });
   }
-  const line = axis.right - axis.left < 420 ? `up to ${most}` : `up to ${most} per column – zoom in to see each`;
+  const line = isPaper || axis.right - axis.left < 420 ? `up to ${most}` : `up to ${most} per column – zoom in to see each`;
   write(g, scene, line, axis.right - 6, y + 6, "faint", { align: "right", size: 10.5 });
 }
 
