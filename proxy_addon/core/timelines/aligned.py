@@ -188,6 +188,13 @@ def sent_in(session: Session, exchanges: Iterable[Exchange], run: SessionRun) ->
     )
 
 
+def drifts_ms(run: SessionRun) -> dict[int, float]:
+    """Return how much later than due a replay sent each request, by the ``seq`` that it has in `sent_in`."""
+    steps = {step.seq: step for step in run.steps}
+    drifts = ((number, steps[seq].drift_ms) for number, seq in enumerate(_seqs_sent(run), 1))
+    return {number: drift_ms for number, drift_ms in drifts if drift_ms is not None}
+
+
 def shift_by_playhead_s(matches: Iterable[Match], a: Sequence[Mark], b: Sequence[Mark]) -> float | None:
     """Return by how many seconds to move the second session so that the same playheads meet.
 

@@ -20,6 +20,7 @@ from proxy_addon.core.timelines.aligned import (
     Aligned,
     beside_expected,
     beside_replay,
+    drifts_ms,
     sent_in,
     shift_by_playhead_s,
     side_by_side,
@@ -84,6 +85,7 @@ class ComparePage:
         remarks: Sentences on what could not be compared.
         shift_s: By how many seconds to move the second session to align the playheads; None if that makes no difference.
             Without it, both sessions begin at their first event.
+        drift: Of a replay: the number of an event in the second session, and how many milliseconds later than due it was sent.
         made_at: When this was made.
     """
 
@@ -95,6 +97,7 @@ class ComparePage:
     passed_over: list[dict[str, Any]]
     remarks: list[str]
     shift_s: float | None
+    drift: list[tuple[int, float]]
     made_at: str
 
     def document(self) -> dict[str, Any]:
@@ -107,8 +110,14 @@ class ComparePage:
         return f"{self.verdict['word']}: {' and '.join(side['name'] for side in self.sides)}"
 
 
-def compare_page(kind: Comparing, a: Side, b: Side, aligned: Aligned) -> ComparePage:
-    """Return what the page of a comparison shows."""
+def compare_page(
+    kind: Comparing, a: Side, b: Side, aligned: Aligned, drifts: Mapping[int, float] | None = None
+) -> ComparePage:
+    """Return what the page of a comparison shows.
+
+    Args:
+        drifts: How many milliseconds later than due the requests of the second session were sent, by ``seq``.
+    """
     pages = session_page(a.picture), session_page(b.picture)
     numbers = [_numbers(page) for page in pages]
     return ComparePage(
@@ -131,6 +140,7 @@ def compare_page(kind: Comparing, a: Side, b: Side, aligned: Aligned) -> Compare
         passed_over=[{"what": each.what, "why": each.why, "count": each.count} for each in aligned.passed_over],
         remarks=[*aligned.remarks],
         shift_s=shift_by_playhead_s(aligned.matches, a.picture.marks, b.picture.marks),
+        drift=_drift(numbers[1], drifts or {}),
         made_at=iso(b.picture.as_of.now),
     )
 
@@ -158,7 +168,7 @@ def replay_page(a: Side, run: SessionRun, *, name: str, pseudonymise: Pseudonymi
     if pseudonymise is not None:
         aligned = hidden(aligned, pseudonymise)
     other = Side(picture=picture_of(session, sent, {}, Judgement(), picture.as_of), name=name)
-    return compare_page(Comparing.REPLAY, a, other, aligned)
+    return compare_page(Comparing.REPLAY, a, other, aligned, drifts_ms(run))
 
 
 def expectation_page(
@@ -205,6 +215,14 @@ def _numbers(page: SessionPage) -> Mapping[Place, int]:
     events = page.events
     places = zip(events["n"], events["q"], events["e"], strict=True)
     return {(seq, f"/{element - 1}" if element else ""): number for number, seq, element in places}
+
+
+def _drift(numbers: Mapping[Place, int], drifts: Mapping[int, float]) -> list[tuple[int, float]]:
+    """Return drifts by the number of an event; those of a batch are sent at once, and its first event stands for them."""
+    first: dict[int, int] = {}
+    for (seq, _), number in numbers.items():
+        first.setdefault(seq, number)
+    return [(number, round(drifts[seq], 1)) for seq, number in first.items() if seq in drifts]
 
 
 def _verdict(kind: Comparing, aligned: Aligned) -> dict[str, Any]:

@@ -3,20 +3,27 @@ import { stepFor, ticks } from "./axis.js";
 import { adsLane } from "./lanes/ads.js";
 import { playbackLane } from "./lanes/playback.js";
 import { drawMark, drawRing } from "./marks.js";
-import { chip, measured, stroke, write } from "./painting.js";
-import { clock, count } from "./words.js";
+import { chip, dot, measured, stroke, write } from "./painting.js";
+import { clock, count, ms } from "./words.js";
 
 const TOP = 20, GAP = 7, APART = 11.5, PER_MARK = 5, PER_NAME = 60, PING = 8, DASH = [5, 4];
+const LATE_MS = 1000, MOST_TOLD = 6;
 
 /** The lanes from top to bottom, each with its place, and the height of all. */
-export function lanesOf({ sides }) {
+export function lanesOf({ drift, sides }) {
   const hasAds = sides.some(({ page: { spans } }) => spans.ads.length || spans.breaks.length);
   const own = (side) => [
     { side, name: "Events", h: 52, draw: drawEvents },
     ...(hasAds ? [{ side, name: "Ads", h: 26, draw: (g, lane, scene) => adsLane.draw(g, lane, sceneOf(scene, side)) }] : []),
     { side, name: "Playback", h: 20, draw: (g, lane, scene) => playbackLane.draw(g, lane, sceneOf(scene, side)) },
   ];
-  const lanes = [...own(0).reverse(), { name: "Pairs", h: 40, draw: drawHairlines }, ...own(1), { name: "Playhead", h: 140, draw: drawPlayheads }];
+  const lanes = [
+    ...own(0).reverse(),
+    { name: "Pairs", h: 40, draw: drawHairlines },
+    ...own(1),
+    ...(drift.size ? [{ side: 1, name: "Drift", h: 46, draw: drawDrift }] : []),
+    { name: "Playhead", h: 140, draw: drawPlayheads },
+  ];
   let y = TOP;
   for (const lane of lanes) {
     lane.y = y;
@@ -63,7 +70,8 @@ function nameLane(g, { name, side, y, h }, scene) {
   const { axis, pairs, sides } = scene, middle = y + h / 2;
   write(g, scene, name, 0, middle, "ink", { weight: 600, size: 12, max: axis.left - 10 });
   if (axis.left < 100) return;
-  if (side !== undefined) write(g, scene, sides[side].label, axis.left - 12, middle, "dim", { size: 11, align: "right", max: 60 });
+  const isDrift = name === "Drift", note = isDrift ? `worst ${ms(worstOf(scene.drift))}` : sides[side]?.label;
+  if (note) write(g, scene, note, axis.left - 12, middle, "dim", { size: 11, align: "right", max: isDrift ? 90 : 60 });
   if (name !== "Pairs") return;
   const off = pairs.filter((pair) => pair.counts).length;
   write(g, scene, off ? `${count(off)} not the same` : "all the same", axis.left - 12, middle, off ? "warning" : "dim", { size: 11, align: "right" });
@@ -165,6 +173,29 @@ function drawLoose(g, colours, x, from, middle) {
   g.beginPath();
   g.arc(x, middle, 3, 0, 7);
   g.stroke();
+}
+
+// How much later than due each request was sent. Late is what a player would have noticed.
+function drawDrift(g, { side, y, h, scale }, scene) {
+  const { axis, colours, drift } = scene, top = worstOf(drift);
+  const heightOf = (by) => y + h - 5 - (Math.max(0, by) / top) * (h - 10);
+  for (const by of [0, top]) {
+    const at = Math.round(heightOf(by)) + 0.5;
+    stroke(g, colours.grid, 1, axis.left, at, axis.right, at);
+    scale.push([at, by ? ms(by) : "0"]);
+  }
+  const seen = [...drift].map(([k, by]) => [xOf(scene, side, k), by]).filter(([x]) => x > axis.left - 8 && x < axis.right + 8);
+  const late = seen.filter(([, by]) => by > LATE_MS);
+  for (const [x, by] of seen) dot(g, by > LATE_MS ? colours.warning : colours.dim, x, heightOf(by), by > LATE_MS ? 2.8 : 1.6);
+  if (late.length > MOST_TOLD) return;
+  const style = { size: 10.5, whole: true };
+  for (const [x, by] of late) write(g, scene, `sent ${ms(by)} late`, x + 6, heightOf(by) + 4, "warning", { ...style, max: axis.right - x - 8 });
+}
+
+function worstOf(drift) {
+  let worst = 1;
+  for (const by of drift.values()) worst = Math.max(worst, by);
+  return worst;
 }
 
 function drawPlayheads(g, { y, h, scale }, scene) {

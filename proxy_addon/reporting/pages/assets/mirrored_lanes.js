@@ -7,7 +7,7 @@ import { onColours } from "./family.js";
 import { drawMirrored, drawPointer, lanesOf } from "./mirrored_drawing.js";
 import { drawOnPaper } from "./paper.js";
 import { steerLanes } from "./steering.js";
-import { clock, cut, esc } from "./words.js";
+import { clock, cut, esc, ms } from "./words.js";
 
 const NARROW = 560, NEAR_PX = 8, MOST = 5, MOST_UNLIKE = 4, SHORT = 40;
 
@@ -31,9 +31,9 @@ export class MirroredLanes {
     this.card = card;
     this.canvases = [canvas, over];
     this.value = value;
-    const sides = value.sides.map(sideOf);
+    const sides = value.sides.map(sideOf), drift = new Map(value.drift.map(([number, ms]) => [sides[1].at.get(number), ms]));
     const pairs = value.rows.map(([a, b, kind, counts], row) => ({ row, ends: [sides[0].at.get(a), sides[1].at.get(b)], kind, counts }));
-    this.#scene = { axis: new Axis(), axes: [], colours: colours(), height: 0, lanes: [], pairs, picked: -1, shift: 0, sides, width: 0 };
+    this.#scene = { axis: new Axis(), axes: [], colours: colours(), drift, height: 0, lanes: [], pairs, picked: -1, shift: 0, sides, width: 0 };
     this.#reach();
     steerLanes(box, this.#scene.axis, { moved: () => this.redraw(), hovered: (event) => this.#tell(event), clicked: (event) => this.#click(event) });
     box.addEventListener("keydown", (event) => this.#press(event));
@@ -164,12 +164,13 @@ export class MirroredLanes {
   }
 
   #cardOf({ row, ends, kind, counts }) {
-    const { sides } = this.#scene, unlike = this.value.rows[row][4];
+    const { drift, sides } = this.#scene, unlike = this.value.rows[row][4];
     const lines = ends.map((k, side) => {
       if (k === undefined) return "";
       const { label, page: { events, kinds } } = sides[side], playhead = events.p[k];
+      const late = side && drift.has(k) ? ` · sent ${ms(drift.get(k))} late` : "";
       return `<div><span class="label">${esc(label)}</span> <span class="dim">#${events.n[k]}</span> <b>${esc(cut(kinds[events.k[k]], SHORT))}</b> ` +
-        `<bdi>${esc(cut(events.x[k], SHORT))}</bdi> <span class="dim">${clock(events.t[k], 2)}${playhead == null ? "" : ` · playhead ${clock(playhead, 1)}`}</span></div>`;
+        `<bdi>${esc(cut(events.x[k], SHORT))}</bdi> <span class="dim">${clock(events.t[k], 2)}${playhead == null ? "" : ` · playhead ${clock(playhead, 1)}`}${late}</span></div>`;
     });
     const alone = kind.startsWith("only") ? `<div class="${counts ? "odd" : "dim"}">only in ${esc(sides[kind === "only-a" ? 0 : 1].label)}</div>` : "";
     const places = unlike.slice(0, MOST_UNLIKE).map(([where, a, b, message]) =>

@@ -17,6 +17,7 @@ from proxy_addon.core.timelines.aligned import (
     Aligned,
     beside_expected,
     beside_replay,
+    drifts_ms,
     sent_in,
     shift_by_playhead_s,
     side_by_side,
@@ -82,6 +83,7 @@ def test_a_session_beside_its_replay_is_what_was_sent():
             outcome=StepOutcome.DIFFERENT,
             status=400,
             sent_at=builders.at(62),
+            drift_ms=8.5,
             differences=(Difference(where="status", a=204, b=400),),
         ),
         Step(seq=4, event_type="ping", outcome=StepOutcome.SKIPPED, reason="interrupted"),
@@ -92,6 +94,7 @@ def test_a_session_beside_its_replay_is_what_was_sent():
         ((1, ""), (1, ""), "same"), ((3, ""), (2, ""), "changed"), ((4, ""), None, "only-a"),
     ]  # fmt: skip
     assert [(each.where, each.a, each.b) for each in aligned.matches[1].unlike] == [("status", "204", "400")]
+    assert drifts_ms(run) == {2: 8.5}, "by the place among those that were sent"
     session, sent = sent_in(builders.session(), exchanges, run)
     assert (session.session_id, session.started_at) == ("new", builders.at(60))
     assert session.last_event_at - session.started_at == timedelta(seconds=2)

@@ -10,8 +10,9 @@ from proxy_addon.core.expectations.tracking import compare_tracking
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
+from proxy_addon.core.replays.runs import SessionRun, Step, StepOutcome
 from proxy_addon.core.timelines.reported import of_held
-from proxy_addon.reporting.pages.compare import ComparePage, Side, expectation_page, sessions_page
+from proxy_addon.reporting.pages.compare import ComparePage, Side, expectation_page, replay_page, sessions_page
 from tests import builders
 
 NOW = builders.at(4000)
@@ -46,6 +47,17 @@ def test_what_differs_stands_in_rows_that_name_events_as_their_own_pages_do():
     assert [side["label"] for side in document["sides"]] == ["A", "B"]
     assert document["sides"][1]["page"]["events"]["n"] == [1, 3]
     assert page.title == f"Different: {ONE.session.id} and {OTHER.session.id}"
+
+
+def test_a_replay_says_how_late_each_request_was_sent():
+    outcomes = [StepOutcome.SAME, StepOutcome.SKIPPED, StepOutcome.SAME]
+    steps = (
+        Step(seq=seq, event_type=None, outcome=outcome, drift_ms=seq * 1.25) for seq, outcome in enumerate(outcomes, 1)
+    )
+    run = SessionRun(source=ONE.session.id, session_id=None, new_session_id="new", steps=tuple(steps))
+    side = Side(picture=of_held(ONE, as_of(NOW, DEFAULT), DEFAULT).picture())
+    assert replay_page(side, run, name="run 1").drift == [(1, 1.2), (2, 3.8)]
+    assert compared(ONE, OTHER).drift == []
 
 
 @pytest.mark.parametrize(
