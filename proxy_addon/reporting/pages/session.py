@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from proxy_addon.core.audits.metrics import MARKERS
+from proxy_addon.core.devices import device_of
 from proxy_addon.core.exchange import Exchange, Headers
 from proxy_addon.core.findings import Finding, Severity, element_of, member_of
 from proxy_addon.core.jsonforms import body_document, iso
@@ -404,15 +405,6 @@ def _said(params: Mapping[str, Any], *keys: str) -> str:
 
 def _text(value: object) -> str:
     return (value if isinstance(value, str) else json.dumps(value))[:LONGEST_NAME]
-
-
-def device_of(user_agent: str | None) -> str:
-    """Return the part of a ``User-Agent`` that names the device, or all of it."""
-    _, opened, rest = (user_agent or "").partition("(")
-    inside, closed, _ = rest.partition(")")
-    if not opened or not closed:
-        return user_agent or ""
-    return " · ".join(part.strip() for part in inside.split(";")[-2:])
 
 
 def _millis(at: datetime) -> float:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from proxy_addon.core.books import Loss
+from proxy_addon.core.devices import device_of
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.sessions import AsOf, Session
 from proxy_addon.core.timelines.verdicts import level_of
 from proxy_addon.reporting.documents import listed_document
-from proxy_addon.reporting.pages.session import device_of
 
 FORM = 1
 """The version of the document; scripts draw no other version."""
