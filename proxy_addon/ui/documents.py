@@ -34,8 +34,8 @@ _DOCUMENT, _COMPARE = "document_page.js", "compare_page.js"
 class Reader(Protocol):
     """Reads the store in a thread, in one transaction."""
 
-    def __call__[T](self, read: Callable[[Connection, AsOf], T], /) -> Awaitable[T]:
-        """Return what a function reads."""
+    def __call__[T](self, read: Callable[[Connection, AsOf], Callable[[], T]], /) -> Awaitable[T]:
+        """Return what is made of what a function reads: it returns what makes it, without the store."""
 
 
 class Documents:
@@ -74,33 +74,37 @@ class Documents:
     # Two sessions, and a session with its replay
 
     async def _compare(self, request: Request) -> Response:
-        page = await self._compared(request)
-        return html(compare.html(page, sessions="/", sides=_sides(page)), _COMPARE)
+        def draw(page: compare.ComparePage) -> Response:
+            return html(compare.html(page, sessions="/", sides=_sides(page)), _COMPARE)
+
+        return await self._compared(request, draw)
 
     async def _compare_json(self, request: Request) -> Response:
-        return json((await self._compared(request)).document())
+        return await self._compared(request, lambda page: json(page.document()))
 
-    async def _compared(self, request: Request) -> compare.ComparePage:
+    async def _compared(self, request: Request, draw: Callable[[compare.ComparePage], Response]) -> Response:
         names = request.path_params["a"], request.path_params["b"]
 
-        def read(db: Connection, now: AsOf) -> compare.ComparePage:
+        def read(db: Connection, now: AsOf) -> Callable[[], Response]:
             one, other = (self._side(db, name, now) for name in names)
-            return compare.sessions_page(one, other)
+            return lambda: draw(compare.sessions_page(one, other))
 
         return await self._read(read)
 
     async def _replay(self, request: Request) -> Response:
-        page = await self._replayed(request)
-        own, _ = _sides(page)
-        return html(compare.html(page, sessions="/", sides=(own, f"/runs/{request.path_params['run']}")), _COMPARE)
+        def draw(page: compare.ComparePage) -> Response:
+            own, _ = _sides(page)
+            return html(compare.html(page, sessions="/", sides=(own, f"/runs/{request.path_params['run']}")), _COMPARE)
+
+        return await self._replayed(request, draw)
 
     async def _replay_json(self, request: Request) -> Response:
-        return json((await self._replayed(request)).document())
+        return await self._replayed(request, lambda page: json(page.document()))
 
-    async def _replayed(self, request: Request) -> compare.ComparePage:
+    async def _replayed(self, request: Request, draw: Callable[[compare.ComparePage], Response]) -> Response:
         run_name, session_name = request.path_params["run"], request.path_params["session"]
 
-        def read(db: Connection, now: AsOf) -> compare.ComparePage:
+        def read(db: Connection, now: AsOf) -> Callable[[], Response]:
             found = stored_runs.find(db, run_name)
             side = self._side(db, session_name, now)
             own = side.picture.session.id
@@ -109,7 +113,7 @@ class Documents:
                 raise NotFound(
                     f"run {found.id} did not replay session {own}", hint="the page of the run lists its sessions"
                 )
-            return compare.replay_page(side, replayed, name=f"run {found.id}")
+            return lambda: draw(compare.replay_page(side, replayed, name=f"run {found.id}"))
 
         return await self._read(read)
 
@@ -120,42 +124,44 @@ class Documents:
     # Replay runs
 
     async def _runs(self, _: Request) -> Response:
-        return html(runs.html(await self._listed()), _DOCUMENT)
+        return await self._listed(lambda page: html(runs.html(page), _DOCUMENT))
 
     async def _runs_json(self, _: Request) -> Response:
-        return json((await self._listed()).document())
+        return await self._listed(lambda page: json(page.document()))
 
-    async def _listed(self) -> runs.RunsPage:
-        def read(db: Connection, _: AsOf) -> runs.RunsPage:
+    async def _listed(self, draw: Callable[[runs.RunsPage], Response]) -> Response:
+        def read(db: Connection, _: AsOf) -> Callable[[], Response]:
             found = [*stored_runs.newest(db, limit=MOST_RUNS + 1)]
-            return runs.runs_page(found[:MOST_RUNS], is_whole=len(found) <= MOST_RUNS)
+            return lambda: draw(runs.runs_page(found[:MOST_RUNS], is_whole=len(found) <= MOST_RUNS))
 
         return await self._read(read)
 
     async def _run(self, request: Request) -> Response:
         name = request.path_params["run"]
 
-        def draw(db: Connection, _: AsOf) -> str:
+        def read(db: Connection, _: AsOf) -> Callable[[], Response]:
             found = stored_runs.find(db, name)
 
             def comparison(session: SessionRun) -> str:
                 return f"/runs/{found.id}/{session.source}"
 
             summary = stored_runs.summary(db, found)
-            return "".join(
-                run.page(summary, lambda: stored_runs.sessions(db, found.id), runs="/runs", comparison=comparison)
-            )
+            pieces = [
+                *run.page(summary, lambda: stored_runs.sessions(db, found.id), runs="/runs", comparison=comparison)
+            ]
+            return lambda: html(pieces, _DOCUMENT)
 
-        return html([await self._read(draw)], _DOCUMENT)
+        return await self._read(read)
 
     async def _run_json(self, request: Request) -> Response:
         name = request.path_params["run"]
 
-        def draw(db: Connection, _: AsOf) -> str:
+        def read(db: Connection, _: AsOf) -> Callable[[], Response]:
             found = stored_runs.find(db, name)
-            return "".join(run_text(stored_runs.summary(db, found), stored_runs.sessions(db, found.id)))
+            text = "".join(run_text(stored_runs.summary(db, found), stored_runs.sessions(db, found.id)))
+            return lambda: Response(text, media_type="application/json")
 
-        return Response(await self._read(draw), media_type="application/json")
+        return await self._read(read)
 
     # Rules and schemas
 
@@ -172,13 +178,17 @@ class Documents:
         return json(rules.rule_page(_rule(request)).document())
 
     async def _schemas(self, _: Request) -> Response:
-        return html(schemas.html(await self._versions()), _DOCUMENT)
+        return await self._versions(lambda page: html(schemas.html(page), _DOCUMENT))
 
     async def _schemas_json(self, _: Request) -> Response:
-        return json((await self._versions()).document())
+        return await self._versions(lambda page: json(page.document()))
 
-    async def _versions(self) -> schemas.SchemasPage:
-        return await self._read(lambda db, _: schemas.schemas_page(stored_schemas.versions(db)))
+    async def _versions(self, draw: Callable[[schemas.SchemasPage], Response]) -> Response:
+        def read(db: Connection, _: AsOf) -> Callable[[], Response]:
+            page = schemas.schemas_page(stored_schemas.versions(db))
+            return lambda: draw(page)
+
+        return await self._read(read)
 
 
 def _sides(page: compare.ComparePage) -> tuple[str, str]:

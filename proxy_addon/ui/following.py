@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import Judgement
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.judging.recorded import SessionWatch
 from proxy_addon.core.sessions import AsOf, Session
@@ -45,7 +44,7 @@ class Following:
         self._value: dict[str, Any] | None = None
         self._is_read = False
 
-    def look(self, look: Look) -> News | None:
+    def look(self, look: Look) -> Callable[[], News] | None:
         """Read what is new of it; None if nothing has changed."""
         mark = changes.mark_of_session(look.db, self._id)
         is_same = self._is_read and mark == self._mark
@@ -55,41 +54,55 @@ class Following:
         links = [link for session in found for link in links_of(look.db, session)]  # others come, and go
         if is_same and not self._may_run_out and links == self._links:
             return None
-        before, value = self._value, None
-        if found:
-            value = self.page(look.db, found[0], look.as_of, links).document()
-        # Only now: what could not be read is read by the next look.
-        self._mark, self._links, self._value, self._is_read = mark, links, value, True
-        self._may_run_out = any(not session.failed and not session.is_over(look.as_of) for session in found)
-        change = None if before is None or value is None else difference(before, value)
-        return News("session", whole={"whole": True, "value": value}, change=change)
+        drawn = [self.page(look.db, session, look.as_of, links) for session in found]
 
-    def page(self, db: Connection, session: Session, as_of: AsOf, links: Iterable[tuple[str, str]]) -> SessionPage:
-        """Return what its page draws.
+        def tell() -> News:
+            before, value = self._value, None
+            for draw in drawn:
+                value = draw().document()
+            # Only now: what could not be read or drawn is read by the next look.
+            self._mark, self._links, self._value, self._is_read = mark, links, value, True
+            self._may_run_out = any(not session.failed and not session.is_over(look.as_of) for session in found)
+            change = None if before is None or value is None else difference(before, value)
+            return News("session", whole={"whole": True, "value": value}, change=change)
+
+        return tell
+
+    def page(
+        self, db: Connection, session: Session, as_of: AsOf, links: Iterable[tuple[str, str]]
+    ) -> Callable[[], SessionPage]:
+        """Read what its page draws; return what makes the page of it, without the store.
 
         Args:
             links: As of `SessionPage.links`.
         """
         recorded = self._exchanges(db)
-        judgement = self._judgement(db, session, recorded, as_of)
+        watch, judged = self._watching(db, session, recorded, as_of)
         verdicts = findings.of_exchanges(db, session.id)
         gaps = losses.of_session(db, session.id) if session.lost else ()
-        picture = picture_of(session, recorded, verdicts, judgement, as_of, gaps)
-        return session_page(picture, links)
 
-    def _judgement(self, db: Connection, session: Session, recorded: list[Exchange], as_of: AsOf) -> Judgement:
-        """Judge the session as a whole: only what has come since the last time, unless something came in between."""
-        ids = [exchange.id for exchange in recorded]
+        def draw() -> SessionPage:
+            for _ in watch.judging(recorded[judged:]):
+                pass
+            self._watch, self._judged = watch, [exchange.id for exchange in recorded]
+            return session_page(picture_of(session, recorded, verdicts, watch.judgement(), as_of, gaps), links)
+
+        return draw
+
+    def _watching(
+        self, db: Connection, session: Session, recorded: list[Exchange], as_of: AsOf
+    ) -> tuple[SessionWatch, int]:
+        """Return what judges the session as a whole, and how many exchanges it knows from the last time.
+
+        None if something came in between, or if it was left half-way.
+        """
         watch, judged = self._watch, len(self._judged)
-        self._watch = None  # what fails half-way cannot be gone on with
-        follows = watch is not None and self._judged == ids[:judged]
+        self._watch = None
+        follows = watch is not None and self._judged == [exchange.id for exchange in recorded[:judged]]
         opened_beside = sessions.opened_beside(db, session)
         if watch is None or not follows or not watch.go_on(session, as_of.now, opened_beside=opened_beside):
-            watch, judged = Judging(db, self._policy, as_of.now).watch(session, bodies=False), 0
-        for _ in watch.judging(recorded[judged:]):
-            pass
-        self._watch, self._judged = watch, ids
-        return watch.judgement()
+            return Judging(db, self._policy, as_of.now).watch(session, bodies=False), 0
+        return watch, judged
 
     def _exchanges(self, db: Connection) -> list[Exchange]:
         keys = exchanges.keys_of_session(db, self._id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +62,9 @@ class Listing:
         self._size = size
         self._sessions: dict[str, Session] = {}
         self._rows: dict[str, dict[str, Any]] = {}
+        self._is_read = False
 
-    def look(self, look: Look) -> News | None:
+    def look(self, look: Look) -> Callable[[], News] | None:
         """Read the list again; None if nothing in it has changed."""
         filters = self._asked.filters(look.as_of)
         newest = sessions.newest(look.db, filters, now=look.as_of.now, limit=self._size)
@@ -79,12 +80,13 @@ class Listing:
             if row != before:
                 changed.append(row)
         gone = [id for id in self._rows if id not in rows and not self._is_pushed_out(id, list(found.values()))]
-        is_first = not self._sessions and not self._rows
+        is_first, self._is_read = not self._is_read, True
         self._sessions, self._rows = found, rows
         if not changed and not gone and not is_first:
             return None
         whole = {"whole": True, "rows": [*rows.values()], "gone": []}
-        return News("sessions", whole=whole, change={"whole": False, "rows": changed, "gone": gone})
+        news = News("sessions", whole=whole, change={"whole": False, "rows": changed, "gone": gone})
+        return lambda: news
 
     def _is_pushed_out(self, id: str, found: Sequence[Session]) -> bool:
         """Whether a session is no longer among those watched only because there are so many newer ones."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sse_starlette import EventSourceResponse
@@ -23,6 +23,7 @@ from proxy_addon.core.sessions import AsOf, Session
 from proxy_addon.core.wording import visible
 from proxy_addon.errors import NotFound, SessiontapeError, SettingsError
 from proxy_addon.reporting.pages.rendering import page
+from proxy_addon.reporting.pages.session import SessionPage
 from proxy_addon.ui import following, listing
 from proxy_addon.ui.answers import html, json
 from proxy_addon.ui.asking import Asked
@@ -30,6 +31,7 @@ from proxy_addon.ui.documents import Documents
 from proxy_addon.ui.following import Following
 from proxy_addon.ui.listing import Listing
 from proxy_addon.ui.reading import Reading
+from proxy_addon.ui.threads import Ending, Threads
 from proxy_addon.ui.topics import Message, Subject
 from proxy_addon.ui.watching import Crowded, Watching
 from storage import sessions
@@ -46,14 +48,15 @@ _OWN = {"before", "rows"}
 """Parameters of the list that are not filters."""
 
 
-def app(reading: Reading, watching: Watching, settings: Policy) -> Starlette:
+def app(reading: Reading, watching: Watching, settings: Policy, threads: Threads) -> Starlette:
     """Return the pages as an application.
 
     Args:
         reading: For requests; `watching` has its own.
         settings: How strictly to judge.
+        threads: In which requests are worked on.
     """
-    pages = _Pages(reading, watching, settings)
+    pages = _Pages(reading, watching, settings, threads)
     return Starlette(
         routes=[
             Route("/", pages.list_page),
@@ -67,12 +70,13 @@ def app(reading: Reading, watching: Watching, settings: Policy) -> Starlette:
             *Documents(pages.read, settings).routes,
             Route("/favicon.ico", _no_icon),
         ],
-        exception_handlers={SessiontapeError: _failed, Crowded: _crowded, HTTPException: _unknown},
+        exception_handlers={SessiontapeError: _failed, Crowded: _crowded, Ending: _ending, HTTPException: _unknown},
     )
 
 
 class _Pages:
-    def __init__(self, reading: Reading, watching: Watching, settings: Policy) -> None:
+    def __init__(self, reading: Reading, watching: Watching, settings: Policy, threads: Threads) -> None:
+        self._threads = threads
         self._reading = reading
         self._watching = watching
         self._settings = settings
@@ -80,14 +84,14 @@ class _Pages:
     # The list
 
     async def list_page(self, request: Request) -> Response:
-        def draw(db: Connection, now: AsOf) -> str:
-            value = self._listed(db, request, now)
-            return "".join(page(title="Sessions", entry=_LIST, parts={"value": value}, is_live=True))
+        def read(db: Connection, now: AsOf) -> Callable[[], Response]:
+            parts = {"value": self._listed(db, request, now)}
+            return lambda: html(page(title="Sessions", entry=_LIST, parts=parts, is_live=True), _LIST, is_live=True)
 
-        return html([await self.read(draw)], _LIST, is_live=True)
+        return await self.read(read)
 
     async def list_json(self, request: Request) -> Response:
-        return json(await self.read(lambda db, now: self._listed(db, request, now)))
+        return await self.read(lambda db, now: partial(json, self._listed(db, request, now)))
 
     async def list_live(self, request: Request) -> Response:
         asked, size = _asked(request), _number(request, "rows", listing.PAGE, most=listing.MOST)
@@ -103,54 +107,64 @@ class _Pages:
     async def session_page(self, request: Request) -> Response:
         name = request.path_params["name"]
 
-        def draw(db: Connection, now: AsOf) -> str | Session:
+        def read(db: Connection, now: AsOf) -> Callable[[], Response]:
             found = sessions.get(db, [name])
             if not found:
-                return sessions.find(db, name)
+                return partial(RedirectResponse, f"/sessions/{sessions.find(db, name).id}")
             title = found[0].media_name or found[0].media_id or found[0].id
-            value = self._followed(db, found[0].id, now)
-            return "".join(page(title=title, entry=_SESSION, parts={"value": value}, is_live=True))
+            drawn = self._followed(db, found[0], now)
 
-        drawn = await self.read(draw)
-        return (
-            RedirectResponse(f"/sessions/{drawn.id}")
-            if isinstance(drawn, Session)
-            else html([drawn], _SESSION, is_live=True)
-        )
+            def draw() -> Response:
+                parts = {"value": drawn().document()}
+                return html(page(title=title, entry=_SESSION, parts=parts, is_live=True), _SESSION, is_live=True)
+
+            return draw
+
+        return await self.read(read)
 
     async def session_json(self, request: Request) -> Response:
         id = request.path_params["id"]
-        return json(await self.read(lambda db, now: self._followed(db, id, now)))
+
+        def read(db: Connection, now: AsOf) -> Callable[[], Response]:
+            drawn = self._followed(db, _found(db, id), now)
+            return lambda: json(drawn().document())
+
+        return await self.read(read)
 
     async def session_live(self, request: Request) -> Response:
         id = request.path_params["id"]
-        await self.read(lambda db, _: _found(db, id))
+        await self.read(lambda db, _: partial(str, _found(db, id).id))
         return await self._stream(("session", id), lambda: Following(id, self._settings))
 
     async def traffic_json(self, request: Request) -> Response:
         id, only = request.path_params["id"], request.path_params.get("seq")
         after = _number(request, "after", 0)
 
-        def read(db: Connection, _: AsOf) -> dict[str, Any]:
+        def read(db: Connection, _: AsOf) -> Callable[[], Response]:
             _found(db, id)
-            return following.traffic_of(db, id, after=after, only=only)
+            return partial(json, following.traffic_of(db, id, after=after, only=only))
 
-        return json(await self.read(read))
+        return await self.read(read)
 
-    def _followed(self, db: Connection, id: str, now: AsOf) -> dict[str, Any]:
-        session = _found(db, id)
-        return Following(id, self._settings).page(db, session, now, following.links_of(db, session)).document()
+    def _followed(self, db: Connection, session: Session, now: AsOf) -> Callable[[], SessionPage]:
+        return Following(session.id, self._settings).page(db, session, now, [*following.links_of(db, session)])
 
     # Both
 
-    async def read[T](self, read: Callable[[Connection, AsOf], T]) -> T:
-        """Read in a thread, in one transaction."""
+    async def read[T](self, read: Callable[[Connection, AsOf], Callable[[], T]]) -> T:
+        """Return what is made, in a thread, of what a function reads in one transaction.
+
+        Args:
+            read: Returns what makes it. That is called when the transaction has ended: as long as one goes on, an SQLite
+                store cannot use the space of its -wal file again.
+        """
 
         def in_thread() -> T:
             with self._reading.open() as db:
-                return read(db, as_of(datetime.now(UTC), self._settings))
+                make = read(db, as_of(datetime.now(UTC), self._settings))
+            return make()
 
-        return await asyncio.to_thread(in_thread)
+        return await self._threads.do(in_thread)
 
     async def _stream(self, key: Hashable, make: Callable[[], Subject]) -> Response:
         """Answer with server-sent events until the browser disconnects, or reads nothing for too long."""
@@ -203,6 +217,10 @@ def _failed(request: Request, error: Exception) -> Response:
 
 def _crowded(request: Request, _: Exception) -> Response:
     return _told(request, "too many pages are open", "close some of them", 503)
+
+
+def _ending(request: Request, _: Exception) -> Response:
+    return _told(request, "the server ends", "", 503)
 
 
 def _unknown(request: Request, error: Exception) -> Response:

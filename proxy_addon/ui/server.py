@@ -19,6 +19,7 @@ from proxy_addon.process.sockets import in_url, listener
 from proxy_addon.ui.guarding import Access, Guard, is_loopback
 from proxy_addon.ui.pages import app
 from proxy_addon.ui.reading import Reading
+from proxy_addon.ui.threads import Threads
 from proxy_addon.ui.watching import Watching
 
 END_S = 2
@@ -86,10 +87,10 @@ async def _serve(
     is_public = not is_loopback(address)
     access = Access(host=options.listen[0], port=port, token=secrets.token_urlsafe(24) if is_public else None)
     with closing(Reading(options.store_url)) as watched:
-        watching = Watching(watched, options.policy)
+        watching, threads = Watching(watched, options.policy), Threads()
         server = _Server(
             uvicorn.Config(
-                Guard(app(reading, watching, options.policy), access),
+                Guard(app(reading, watching, options.policy, threads), access),
                 http="h11",
                 loop="asyncio",
                 ws="none",
@@ -108,6 +109,7 @@ async def _serve(
         def end() -> None:
             server.should_exit = True
             watching.end()
+            threads.end()
 
         with signals.calling_on_signals(end), _ending_with(ends_with, end):
             async with _running(watching):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -45,8 +46,11 @@ class News:
 class Subject(Protocol):
     """Something in the store that browsers watch."""
 
-    def look(self, look: Look) -> News | None:
-        """Look at it; None if nothing has changed. Called in a thread, never at the same time twice."""
+    def look(self, look: Look) -> Callable[[], News] | None:
+        """Look at it; return what tells the news, for which the store is not needed; None if nothing has changed.
+
+        Both are called in a thread, and no two at the same time.
+        """
 
 
 @dataclass(frozen=True, slots=True)

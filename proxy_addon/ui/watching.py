@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from weakref import WeakSet
 
 from proxy_addon.core.judging.policy import Policy
@@ -15,6 +16,7 @@ from proxy_addon.core.wording import visible
 from proxy_addon.errors import SchemaOutOfDate, StorageUnavailable
 from proxy_addon.process.failures import Failures
 from proxy_addon.ui.reading import Reading
+from proxy_addon.ui.threads import Ending, Threads
 from proxy_addon.ui.topics import Look, Message, News, Seen, Subject, Topic
 from storage import changes
 
@@ -53,6 +55,7 @@ class Watching:
         self._due_s = 0.0
         self._failures = Failures()
         self._failed = WeakSet[Topic]()
+        self._threads = Threads()
 
     @property
     def watchers(self) -> int:
@@ -94,6 +97,7 @@ class Watching:
 
     def end(self) -> None:
         """End the messages of all watchers."""
+        self._threads.end()
         for topic in self._topics.values():
             topic.end()
 
@@ -117,7 +121,9 @@ class Watching:
         """Look once and pass on what is new; return whether the store could be read."""
         topics = list(self._topics.values())
         try:
-            told = await asyncio.to_thread(self._read, topics)
+            told = await self._threads.do(partial(self._read, topics))
+        except Ending:
+            return False
         except (StorageUnavailable, SchemaOutOfDate) as e:
             self._mark = None
             for topic in topics:
@@ -142,17 +148,19 @@ class Watching:
             look = Look(db=db, as_of=as_of(datetime.now(UTC), self._policy), is_due=is_due)
             fresh = {topic for topic in topics if topic.is_fresh and topic not in self._failed}
             wanted = [topic for topic in topics if has_changed or is_due or topic in fresh]
-            told = [(topic, news) for topic in wanted if (news := self._news(topic, look)) is not None]
+            self._failed.clear()
+            read = [(topic, self._alone(topic, partial(topic.subject.look, look))) for topic in wanted]
+        # The transaction has ended: as long as one goes on, SQLite cannot use the space of its -wal file again.
+        told = [(topic, self._alone(topic, tell)) for topic, tell in read if tell is not None]
         if is_due:
             self._due_s = now_s + DUE_S
         self._mark = mark
-        return told
+        return [(topic, news) for topic, news in told if news is not None]
 
-    def _news(self, topic: Topic, look: Look) -> News | None:
-        """Look at one subject; one that cannot be drawn keeps no other from being shown."""
-        self._failed.discard(topic)
+    def _alone[T](self, topic: Topic, work: Callable[[], T]) -> T | None:
+        """Return what is read or made for one subject; one that fails keeps no other from being shown."""
         try:
-            return topic.subject.look(look)
+            return work()
         except (StorageUnavailable, SchemaOutOfDate):
             raise
         except Exception as e:  # noqa: BLE001  # a fault of ours, which the log tells

@@ -444,6 +444,7 @@ async def test_a_browser_that_takes_nothing_is_let_go(sqlite_url, monkeypatch):
     from proxy_addon.core.judging.policy import DEFAULT
     from proxy_addon.ui import pages
     from proxy_addon.ui.reading import Reading
+    from proxy_addon.ui.threads import Threads
     from proxy_addon.ui.watching import Watching
 
     with closing(Store(sqlite_url)) as store:
@@ -461,7 +462,7 @@ async def test_a_browser_that_takes_nothing_is_let_go(sqlite_url, monkeypatch):
         running = asyncio.create_task(watching.run())
         path = {"path": "/live", "raw_path": b"/live", "query_string": b"", "headers": []}
         scope = {"type": "http", "method": "GET", "root_path": "", "http_version": "1.1", "scheme": "http", **path}
-        await asyncio.wait_for(pages.app(reading, watching, DEFAULT)(scope, asked.get, send), WITHIN_S)
+        await asyncio.wait_for(pages.app(reading, watching, DEFAULT, Threads())(scope, asked.get, send), WITHIN_S)
         assert watching.watchers == 0
         running.cancel()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -13,11 +15,14 @@ from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.errors import StorageUnavailable
 from proxy_addon.reporting.pages.embedding import json_text
+from proxy_addon.reporting.pages.session import session_page
+from proxy_addon.ui import following, pages
 from proxy_addon.ui.following import Following, links_of
 from proxy_addon.ui.reading import Reading
+from proxy_addon.ui.threads import Threads
 from proxy_addon.ui.topics import Look, News
 from proxy_addon.ui.watching import Watching
-from storage import exchanges, sessions
+from storage import exchanges, migrate, sessions
 from storage.engine import Store
 from storage.filters import Filters
 from storage.saving import RecordingRun, save
@@ -39,9 +44,10 @@ class Watched:
     def look(self, after_s: float, *, is_due: bool = False) -> bool:
         """Look as often as the pages do; return whether there was news."""
         with self._store.read() as db:
-            news = self._following.look(Look(db=db, as_of=as_of(at(after_s), DEFAULT), is_due=is_due))
-        if news is None:
+            tell = self._following.look(Look(db=db, as_of=as_of(at(after_s), DEFAULT), is_due=is_due))
+        if tell is None:
             return False
+        news = tell()
         if news.change is None or self.value is None:
             self.value = json.loads(json_text(news.whole["value"]))
             return True
@@ -56,8 +62,8 @@ class Watched:
         now = as_of(at(after_s), DEFAULT)
         with self._store.read() as db:
             (found,) = sessions.get(db, [self._id])
-            page = Following(self._id, DEFAULT).page(db, found, now, links_of(db, found))
-        return json.loads(json_text(page.document())) | {"made_at": self.value["made_at"]}
+            draw = Following(self._id, DEFAULT).page(db, found, now, [*links_of(db, found)])
+        return json.loads(json_text(draw().document())) | {"made_at": self.value["made_at"]}
 
 
 def saved(store: Store, *values: Any) -> None:
@@ -107,12 +113,12 @@ def test_what_could_not_be_read_is_told_by_the_next_look(store, monkeypatch):
 
 async def test_a_subject_that_cannot_be_drawn_keeps_no_other_from_being_told(store):
     class Broken:
-        def look(self, _: Look) -> News | None:
-            raise ZeroDivisionError
+        def look(self, _: Look) -> Callable[[], News]:
+            return lambda: News("broken", whole={"never": 1 / 0})
 
     class Sound:
-        def look(self, _: Look) -> News | None:
-            return News("sound", whole={})
+        def look(self, _: Look) -> Callable[[], News]:
+            return lambda: News("sound", whole={})
 
     with closing(Reading(store.url)) as reading:
         watching = Watching(reading, DEFAULT)
@@ -122,3 +128,42 @@ async def test_a_subject_that_cannot_be_drawn_keeps_no_other_from_being_told(sto
         running.cancel()
     assert [each.event for each in told] == ["sound", "store"]
     assert "a fault of sessiontape" in told[1].data
+
+
+async def test_pages_are_drawn_when_the_store_is_no_longer_read(sqlite_url, monkeypatch):
+    """A transaction that goes on keeps SQLite from using the space of the -wal file again, which grows meanwhile."""
+    emptied: list[int] = []
+
+    def draw(*given: Any) -> Any:
+        with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), timeout=0)) as db:
+            emptied.append(1 - db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+        return session_page(*given)
+
+    monkeypatch.setattr(following, "session_page", draw)
+    with closing(Store(sqlite_url)) as store:
+        migrate.upgrade(store)
+        saved(store, start(id="a"), event("play", id="b"))
+        with store.read() as db:
+            (id,) = (each.id for each in sessions.newest(db, Filters(), now=BEGIN))
+        with closing(Reading(sqlite_url)) as reading, closing(Reading(sqlite_url)) as watched:
+            watching = Watching(watched, DEFAULT)
+            running = asyncio.create_task(watching.run())
+            async with watching.watching(id, lambda: Following(id, DEFAULT)) as messages:
+                await asyncio.wait_for(anext(messages), 20)
+            running.cancel()
+            app = pages.app(reading, watching, DEFAULT, Threads())
+            for path in (f"/sessions/{id}", f"/sessions/{id}.json"):
+                assert await asyncio.wait_for(_status(app, path), 20) == 200
+    assert emptied == [1, 1, 1]
+
+
+async def _status(app: Any, path: str) -> int:
+    said: list[int] = []
+
+    async def send(message: Any) -> None:
+        said.append(message.get("status", 0))
+
+    scope = {"type": "http", "method": "GET", "http_version": "1.1", "scheme": "http", "root_path": ""}
+    request = {"path": path, "raw_path": path.encode(), "query_string": b"", "headers": []}
+    await app(scope | request, asyncio.Event().wait, send)
+    return said[0]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 
 from proxy_addon.ui.topics import Look, Message, News, Seen, Topic
 
 
 class Nothing:
-    def look(self, look: Look) -> News | None:
+    def look(self, look: Look) -> Callable[[], News] | None:
         raise AssertionError(look)
 
 
