@@ -194,10 +194,12 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
       return;
     }
     const before = facts, from = movedFrom(before, facts = factsOf(waiting));
-    if (from < before.size) follow(before, from);
+    const hasMoved = from < before.size;
+    if (hasMoved) follow(before, from);
     draw();
     restAfter(beganAt);
-    slowly ||= setTimeout(drawSlowly, SLOWLY_MS);
+    if (hasMoved) drawSlowly(); // the rows of the table would name other events
+    else slowly ||= setTimeout(drawSlowly, SLOWLY_MS);
   }
 
   function goOn() {
