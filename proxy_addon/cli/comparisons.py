@@ -41,7 +41,8 @@ class Compared:
 
     Attributes:
         name: As the user named it.
-        picture: Returns it, judged and ready to be drawn, with its personal values replaced by tokens if there are any.
+        picture: Returns the session judged and ready to be drawn, with tokens in place of personal values if it gets a
+            pseudonymiser.
     """
 
     held: HeldSession

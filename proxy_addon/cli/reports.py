@@ -35,11 +35,11 @@ class Reading:
     """How sessions are read for a report.
 
     Attributes:
-        policy: By which they are judged.
+        policy: How strictly they are judged.
         now: The time by which unfinished sessions may have run into a timeout.
         change: Replaces personal values; None to keep them.
-        closed: Whether unfinished sessions are judged as over.
-        judged: Whether the counts of the sessions are those of a judgement by this policy.
+        closed: Whether unfinished sessions are judged as if they were over.
+        judged: Whether the sessions have counts of findings by this policy already.
     """
 
     policy: Policy
@@ -50,7 +50,7 @@ class Reading:
 
 
 def pseudonymiser(sources: Sequence[Source], key_file: Path | None, config: Path | None) -> Pseudonymiser:
-    """Return what replaces personal values in these sessions: with a key from a file or, by default, one of their own."""
+    """Return what replaces personal values in these sessions, with the key in a file or, by default, with one of their own."""
     from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser  # noqa: PLC0415  # --help does without
     from proxy_addon.files import keys, settings  # noqa: PLC0415
 
@@ -59,10 +59,10 @@ def pseudonymiser(sources: Sequence[Source], key_file: Path | None, config: Path
 
 
 def check_name(output: str) -> None:
-    """Check that the name of a file is that of an HTML page.
+    """Check that a report can have this name.
 
     Raises:
-        click.UsageError: It is the name of a folder, or ends otherwise.
+        click.UsageError: It is the name of a folder, or does not end in ``.html``.
     """
     path = Path(output)
     if output.endswith("/") or path.is_dir():
@@ -82,7 +82,7 @@ def write(output: str, sources: Sequence[Source], db: Connection | None, how: Re
 
     Args:
         output: A path, or ``-`` for stdout.
-        db: The store of those that are in one.
+        db: The store of the sessions that are in one.
 
     Raises:
         SettingsError: The file cannot be written.
@@ -101,7 +101,7 @@ def write(output: str, sources: Sequence[Source], db: Connection | None, how: Re
             return
         size = whole.write(Path(output), data, is_private=how.change is None)
     told = report.told(len(found), visible(output), size)
-    click.echo(f"{told}; it replaces the file that was there" if replaces else told, err=True)
+    click.echo(f"{told}; it replaces an older file" if replaces else told, err=True)
 
 
 def _reported(sources: Sequence[Source], db: Connection | None, how: Reading) -> Iterator[Reported]:

@@ -30,8 +30,8 @@ AGAIN_S = 1.0
 """How long to wait before trying again to read a store that could not be read."""
 MOST = 48
 """How many browsers may watch at once."""
-_FAILED = "a fault of sessiontape, which its log tells"
-"""What browsers are told of a subject that cannot be drawn."""
+_FAILED = "an error in sessiontape; its log says which"
+"""What browsers show about a subject that cannot be drawn."""
 
 
 class Crowded(Exception):
@@ -158,7 +158,7 @@ class Watching:
         return [(topic, news) for topic, news in told if news is not None]
 
     def _alone[T](self, topic: Topic, work: Callable[[], T]) -> T | None:
-        """Return what is read or made for one subject; one that fails keeps no other from being shown."""
+        """Return the result of work for one subject, or None; if it fails, other subjects are still shown."""
         try:
             return work()
         except (StorageUnavailable, SchemaOutOfDate):

@@ -275,7 +275,7 @@ def test_a_report_is_written_whole_or_not_at_all(sqlite_url, tmp_path):
     assert output.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"a.html", "tape.db"}
     _, told = written(output, "last", "--store", sqlite_url)
-    assert "it replaces the file that was there" in told
+    assert "it replaces an older file" in told
     empty, _ = written(tmp_path / "b.html", "--all", "--player", "Roku", "--allow-empty", "--store", sqlite_url)
     assert parts_of(empty)["value"]["total"] == 0
     done = run("report", "last", "-o", "-", "--store", sqlite_url)

@@ -123,7 +123,7 @@ def test_a_page_is_whole_and_asks_for_nothing(tmp_path):
     assert [target.partition(":")[0] for target in targets] == ["data", "#main"]
     assert "unsafe" not in text
     assert not re.search(r"url\(|@import", text)
-    assert "5 recorded = 4 sent + 1 skipped" in text
+    assert "5 steps recorded: 4 sent, 1 skipped." in text
     assert [values["data-verdict"] for tag, values in page.elements if tag == "tr" and "data-verdict" in values] == [
         "same", "different", "failed", "skipped",
     ]  # fmt: skip

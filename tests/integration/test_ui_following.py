@@ -127,7 +127,7 @@ async def test_a_subject_that_cannot_be_drawn_keeps_no_other_from_being_told(sto
             told = await asyncio.wait_for(asyncio.gather(anext(sound), anext(broken)), 20)
         running.cancel()
     assert [each.event for each in told] == ["sound", "store"]
-    assert "a fault of sessiontape" in told[1].data
+    assert "an error in sessiontape" in told[1].data
 
 
 async def test_pages_are_drawn_when_the_store_is_no_longer_read(sqlite_url, monkeypatch):

@@ -111,13 +111,13 @@ function overtakenOf(byArrival, E) {
   return found;
 }
 
-/** Whether an event of a value is one of another value of the same session, wherever it stands there. */
+/** Whether two events are the same one, each given by its facts and its position there. */
 export function isSameEvent(one, i, other, j) {
   const E = one.E, F = other.E, at = ({ value, E: { t } }, k) => Math.round(value.t0_ms + t[k] * 1000);
   return at(one, i) === at(other, j) && one.type(i) === other.type(j) && ["e", "d", "p", "s", "o", "x"].every((name) => E[name][i] === F[name][j]);
 }
 
-/** The first position from which events have moved, because one came in between that had taken longer than they. */
+/** The first position from which events have moved, because one whose request took longer was put before them. */
 export function movedFrom(before, facts) {
   let at = 0;
   while (at < before.size && at < facts.size && isSameEvent(before, at, facts, at)) at += 1;

@@ -61,7 +61,7 @@ export class Rail {
     this.#tell();
   }
 
-  /** Read the traffic from an exchange on anew: the exchanges have other numbers now. */
+  /** Read the traffic again from an exchange on: the numbers of these exchanges have changed. */
   forget(seq) {
     for (const known of [this.#traffic, this.#wanted]) {
       for (const each of [...known.keys()]) if (each >= seq) known.delete(each);
@@ -87,7 +87,7 @@ export class Rail {
     const asked = this.loadTraffic(seq);
     this.#wanted.set(seq, asked);
     asked.then((traffic) => {
-      if (this.#wanted.get(seq) !== asked) return; // it was asked for by a number that another one has now
+      if (this.#wanted.get(seq) !== asked) return; // this number belongs to another exchange now
       for (const known of Object.keys(traffic.rows)) this.#traffic.set(Number(known), traffic);
       if (!this.#traffic.has(seq)) this.#traffic.set(seq, traffic);
       this.#tell();

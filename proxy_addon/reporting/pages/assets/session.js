@@ -61,7 +61,7 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
   const table = new EventTable(find(".table"), { choose: (i) => pick(i, { scroll: false }) });
   timeline.element.setAttribute("aria-describedby", keys);
 
-  // Events from a position on have other numbers than before: the chosen one is found again.
+  // Events from a position on have new numbers: find the chosen one again.
   function follow(before, from) {
     rail.forget(before.E.q[from]);
     const i = chosen === null ? -1 : before.numbers.get(chosen);
