@@ -1,6 +1,6 @@
-"""What a ``User-Agent`` says of the device: a name that people know, such as ``Roku 12.5`` or ``iPhone · iOS 17.2``.
+"""Finds the name of a device in a ``User-Agent``: one that people know, such as ``Roku 12.5`` or ``iPhone · iOS 17.2``.
 
-Boxes and consoles first, then what has a model, then browsers: most agents also claim to be some older browser.
+Boxes and consoles come first, then devices with a model, then browsers, because most agents also claim to be an older browser.
 
 >>> device_of("Roku/DVP-12.5 (12.5.0.4178-46)")
 'Roku 12.5'
@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 
 LONGEST = 80
-"""Characters of an agent that nobody knows."""
+"""How many characters of an unknown agent are kept."""
 _READ = 1000
-"""Characters of an agent that are looked at."""
+"""How many characters of an agent are searched."""
 _VERSION = r"(?P<v>\d+(?:[._]\d+)*)"
 _ANDROID = r"Android (?P<v>\d+(?:\.\d+)*)"
 
@@ -66,7 +66,7 @@ _SYSTEMS = (("Windows", "Windows"), ("CrOS", "ChromeOS"), ("Mac OS X", "macOS"),
 
 
 def device_of(user_agent: str | None) -> str:
-    """Return the name of the device that sends a ``User-Agent``; the agent itself, cut, if nobody knows it."""
+    """Return the name of the device that sends a ``User-Agent``; for an unknown one, the agent itself, shortened."""
     read = (user_agent or "")[:_READ]
     for pattern, template in _KNOWN:
         found = pattern.search(read)
@@ -77,7 +77,7 @@ def device_of(user_agent: str | None) -> str:
 
 
 def _filled(template: str, found: re.Match[str], read: str) -> str:
-    """Return a template with what was found; a part of it with nothing in it is left out."""
+    """Return a template filled with what was found, without the parts that stay empty."""
     groups = dict.fromkeys("vw", "") | {name: text or "" for name, text in found.groupdict().items()}
     groups["v"] = groups["v"].replace("_", ".")
     groups["browser"] = _BROWSERS.get(groups.get("browser", ""), groups.get("browser", ""))

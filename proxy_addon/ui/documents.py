@@ -35,7 +35,7 @@ class Reader(Protocol):
     """Reads the store in a thread, in one transaction."""
 
     def __call__[T](self, read: Callable[[Connection, AsOf], Callable[[], T]], /) -> Awaitable[T]:
-        """Return what is made of what a function reads: it returns what makes it, without the store."""
+        """Call a function that reads the store, then the function that it returns, which needs no store; return its result."""
 
 
 class Documents:

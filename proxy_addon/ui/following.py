@@ -71,7 +71,7 @@ class Following:
     def page(
         self, db: Connection, session: Session, as_of: AsOf, links: Iterable[tuple[str, str]]
     ) -> Callable[[], SessionPage]:
-        """Read what its page draws; return what makes the page of it, without the store.
+        """Read what its page draws; return a function that makes the page without the store.
 
         Args:
             links: As of `SessionPage.links`.

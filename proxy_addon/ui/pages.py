@@ -152,11 +152,11 @@ class _Pages:
     # Both
 
     async def read[T](self, read: Callable[[Connection, AsOf], Callable[[], T]]) -> T:
-        """Return what is made, in a thread, of what a function reads in one transaction.
+        """Read the store in one transaction and return what is made of it, all in a thread.
 
         Args:
-            read: Returns what makes it. That is called when the transaction has ended: as long as one goes on, an SQLite
-                store cannot use the space of its -wal file again.
+            read: Reads the store, and returns the function that makes the result. This is called after the transaction,
+                because an SQLite store cannot reuse the space of its -wal file while a transaction is open.
         """
 
         def in_thread() -> T:
@@ -220,7 +220,7 @@ def _crowded(request: Request, _: Exception) -> Response:
 
 
 def _ending(request: Request, _: Exception) -> Response:
-    return _told(request, "the server ends", "", 503)
+    return _told(request, "the server is stopping", "", 503)
 
 
 def _unknown(request: Request, error: Exception) -> Response:

@@ -1,6 +1,6 @@
-"""Work in threads that nobody waits for at the end, so that a server which is told to end does so at once.
+"""Work in threads that the server does not wait for when it stops, so that it stops at once.
 
-Those of asyncio's executor are joined when the loop closes, however long they still take.
+The loop joins the threads of asyncio's executor when it closes, however long they still take.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from functools import partial
 from typing import Any
 
 MOST = 8
-"""How much is done at once; what else is asked for waits."""
+"""How many functions run at once; further ones wait."""
 
 
 class Ending(Exception):
-    """The server ends."""
+    """The server is stopping."""
 
 
 class Threads:
-    """Does what takes long in threads, for one event loop."""
+    """Runs slow functions in threads, for one event loop."""
 
     def __init__(self) -> None:
         self._room = asyncio.Semaphore(MOST)
@@ -29,10 +29,10 @@ class Threads:
         self._is_over = False
 
     async def do[T](self, work: Callable[[], T]) -> T:
-        """Return what a function returns that is called in a thread.
+        """Call a function in a thread and return its result.
 
         Raises:
-            Ending: The server ends; what the function does then does not matter.
+            Ending: The server is stopping; the function may still run, but its result is lost.
         """
         async with self._room:
             if self._is_over:

@@ -189,7 +189,7 @@ def sent_in(session: Session, exchanges: Iterable[Exchange], run: SessionRun) ->
 
 
 def drifts_ms(run: SessionRun) -> dict[int, float]:
-    """Return how much later than due a replay sent each request, by the ``seq`` that it has in `sent_in`."""
+    """Return how late a replay sent each request, in milliseconds, by the ``seq`` that it has in `sent_in`."""
     steps = {step.seq: step for step in run.steps}
     drifts = ((number, steps[seq].drift_ms) for number, seq in enumerate(_seqs_sent(run), 1))
     return {number: drift_ms for number, drift_ms in drifts if drift_ms is not None}

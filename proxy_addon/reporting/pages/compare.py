@@ -85,7 +85,7 @@ class ComparePage:
         remarks: Sentences on what could not be compared.
         shift_s: By how many seconds to move the second session to align the playheads; None if that makes no difference.
             Without it, both sessions begin at their first event.
-        drift: Of a replay: the number of an event in the second session, and how many milliseconds later than due it was sent.
+        drift: For a replay: numbers of events in the second session, each with how late it was sent, in milliseconds.
         made_at: When this was made.
     """
 
@@ -116,7 +116,7 @@ def compare_page(
     """Return what the page of a comparison shows.
 
     Args:
-        drifts: How many milliseconds later than due the requests of the second session were sent, by ``seq``.
+        drifts: How late the requests of the second session were sent, in milliseconds, by ``seq``.
     """
     pages = session_page(a.picture), session_page(b.picture)
     numbers = [_numbers(page) for page in pages]

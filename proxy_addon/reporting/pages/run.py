@@ -98,7 +98,7 @@ def run_page(of: RunSummary, sessions: Callable[[], Iterable[SessionRun]]) -> Ru
         summary=of,
         sessions=sessions,
         latency=latencies.chart("Latency in ms over the time of sending, coloured by status: 2xx, 3xx and 4xx, 5xx"),
-        drift=drifts.chart("Drift in ms: how much later than due a step was sent, over the time of sending"),
+        drift=drifts.chart("Drift in ms: how late a step was sent, over the time of sending"),
         shows_same=shows_same,
         is_whole=steps == listed <= ROWS,
     )

@@ -175,7 +175,7 @@ function drawLoose(g, colours, x, from, middle) {
   g.stroke();
 }
 
-// How much later than due each request was sent. Late is what a player would have noticed.
+// How late each request was sent; amber if it was so late that a player would have noticed.
 function drawDrift(g, { side, y, h, scale }, scene) {
   const { axis, colours, drift } = scene, top = worstOf(drift);
   const heightOf = (by) => y + h - 5 - (Math.max(0, by) / top) * (h - 10);

@@ -1,15 +1,15 @@
-// Lanes on paper: drawn anew on canvases of their own, so that what is on the screen stays as it is.
+// Lanes for printing, drawn on canvases of their own, so that the screen stays as it is.
 import { Axis } from "./axis.js";
 
-// As wide as a sheet, upright and on its side. The wide one is scaled down, so that head and lanes fit on one sheet.
+// The widths of a sheet in portrait and in landscape, which is scaled down so that head and lanes fit on one sheet.
 const SHEETS = { upright: 720, sideways: 1240 };
 /** Printers have more dots than screens. */
 const PAPER_SCALE = 2;
 
 /**
- * Put a canvas for each way to hold a sheet into an element; the style sheet shows the one that fits.
+ * Put a canvas for portrait and one for landscape into an element; the style sheet shows the one that fits.
  *
- * `full` is what of the time axis is shown, `draw(g, axis, width)` draws on it. Returns what takes the canvases away.
+ * `full` is the part of the time axis to show, `draw(g, axis, width)` draws it. Returns a function that removes the canvases.
  */
 export function drawOnPaper(box, full, height, draw) {
   const sheets = Object.entries(SHEETS).map(([name, width]) => {
