@@ -98,6 +98,20 @@ def _constant(name: str) -> Any:
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_int, parse_float=_number, parse_constant=_constant)
+_quick_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number, parse_constant=_constant)
+"""The same for texts that are too short to hold an integer that is too long, so that none need be looked at in Python."""
+
+
+def _decoded(text: str) -> Any:
+    if len(text) <= _PYTHON_INT_DIGITS:
+        try:
+            value, end = _quick_decoder.raw_decode(text)
+        except ValueError:
+            pass  # there is white space before it, or it is not JSON
+        else:
+            if end == len(text):
+                return value
+    return _decoder.decode(text)
 
 
 def loads(text: bytes) -> Any:
@@ -109,7 +123,7 @@ def loads(text: bytes) -> Any:
     if text.startswith(_BYTE_ORDER_MARK):
         raise ProtocolError("not JSON: begins with a byte order mark, the bytes EF BB BF that no editor shows")
     try:
-        return _decoder.decode(text.decode())
+        return _decoded(text.decode())
     except UnicodeDecodeError as e:
         raise ProtocolError(f"not JSON: invalid UTF-8 at byte {e.start}") from e
     except json.JSONDecodeError as e:
@@ -140,12 +154,17 @@ class _Step(NamedTuple):
         return "/" + "/".join(reversed(steps))
 
 
+_NESTED = (dict, list)
+
+
 def repeated_members(value: Any, pointers: int) -> Iterator[tuple[str | None, str]]:
     """Yield pointer and name of each duplicate member in a decoded value, in any order.
 
     Args:
         pointers: How many pointers to build, because a name can be as long as the text; later ones are None.
     """
+    if not _has_repeated_members(value):
+        return
     waiting: list[tuple[_Step | None, Any]] = [(None, value)]
     while waiting:
         above, value = waiting.pop()
@@ -153,9 +172,22 @@ def repeated_members(value: Any, pointers: int) -> Iterator[tuple[str | None, st
             for name in value.repeated:
                 pointers -= 1
                 yield (_Step(above, name).pointer() if pointers >= 0 else None), name
-            waiting.extend((_Step(above, name), v) for name, v in value.items() if isinstance(v, dict | list))
+            waiting.extend((_Step(above, name), v) for name, v in value.items() if isinstance(v, _NESTED))
         elif isinstance(value, list):
-            waiting.extend((_Step(above, i), v) for i, v in enumerate(value) if isinstance(v, dict | list))
+            waiting.extend((_Step(above, i), v) for i, v in enumerate(value) if isinstance(v, _NESTED))
+
+
+def _has_repeated_members(value: Any) -> bool:
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Object):
+            if value.repeated:
+                return True
+            waiting += [each for each in value.values() if isinstance(each, _NESTED)]
+        elif isinstance(value, list):
+            waiting += [each for each in value if isinstance(each, _NESTED)]
+    return False
 
 
 def escaped(name: str) -> str:

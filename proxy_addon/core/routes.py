@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Operation(StrEnum):
@@ -84,6 +85,16 @@ def parse_route(method: str, path: str) -> Route | None:
         path: The request's path as on the wire, query included.
     """
     path = path.partition("?")[0]
+    return _route(method, path) if len(path) <= _SHORT else _route.__wrapped__(method, path)
+
+
+_SHORT = 512
+"""Up to how many characters the route of a path is cached, so that the cache stays small whatever devices send."""
+
+
+@lru_cache(maxsize=1024)
+def _route(method: str, path: str) -> Route | None:
+    """Return the route of a path without a query; cached because the requests of a session have the same path."""
     if not _API.search(path):
         return None
     match = _NAMED.match(path)

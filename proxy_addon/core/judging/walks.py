@@ -87,9 +87,11 @@ class Tally(dict[Tallied, Places]):
             except Exception as e:  # noqa: BLE001  # the other rules still run
                 self.add_failure(rule, event, e)
                 continue
+            if message is None:
+                continue
             if isinstance(message, Withdrawn):
                 self._withdraw(Tallied(rule.id), message.events)
-            elif message is not None and self._add(Tallied(rule.id), event, message):
+            elif self._add(Tallied(rule.id), event, message):
                 first += (rule,)
         return first
 
