@@ -7,10 +7,11 @@ from datetime import datetime
 from itertools import batched
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, func, select
 
 from proxy_addon.core.events import Event
 from proxy_addon.core.exchange import BodyState, Exchange, Outcome, Request, Response, Whole, header
+from proxy_addon.core.frozen import made
 from storage import bulk
 from storage.filters import Filters
 from storage.matching import holding
@@ -91,36 +92,43 @@ COLUMNS = tuple(ExchangeRow.__table__.c[name] for name in (*_TOLD, *_ASKED, *_AN
 """What `from_row` needs of a row, in its order."""
 
 
+_OUTCOMES: dict[str, Outcome] = {each.value: each for each in Outcome}
+_BODY_STATES: dict[str, BodyState] = {each.value: each for each in BodyState}
+
+
 def from_row(row: Row[Any]) -> Exchange:
     """Return the exchange in a row of `COLUMNS`."""
-    # By position, which is faster than by name: thousands of rows are read per second.
-    values: tuple[Any, ...] = tuple(row)
-    id, upstream, received_at, duration_us, client_address, outcome, why, note = values[:8]
-    method, path, request_version, request_headers, request_body, complete, body_state = values[8:15]
-    request_length, request_sha256 = values[15:17]
-    status, reason, response_version, response_headers, response_body, response_length, response_sha256 = values[17:]
-    return Exchange(
+    values: Sequence[Any] = row  # by position, which is faster than by name: thousands of rows are read per second
+    (id, upstream, received_at, duration_us, client_address, outcome, why, note,
+     method, path, request_version, request_headers, request_body, complete, body_state, request_length, request_sha256,
+     status, reason, response_version, response_headers, response_body, response_length, response_sha256,
+    ) = values  # fmt: skip
+    return made(
+        Exchange,
         id=id,
         upstream=upstream,
         received_at=received_at,
         duration_us=duration_us,
         client_address=client_address,
-        outcome=Outcome(outcome),
+        server_address=None,
+        outcome=_OUTCOMES[outcome],
         reason=why,
         note=note,
-        request=Request(
+        request=made(
+            Request,
             method=method,
             path=path,
             http_version=request_version,
             headers=request_headers,
             body=request_body,
             complete=complete,
-            body_state=BodyState(body_state),
+            body_state=_BODY_STATES[body_state],
             whole=None if request_length is None else Whole(request_length, request_sha256),
         ),
         response=None
         if status is None
-        else Response(
+        else made(
+            Response,
             status=status,
             reason=reason,
             http_version=response_version,
@@ -137,15 +145,18 @@ def of_session(db: Connection, id: str) -> Generator[Exchange]:
     Args:
         id: Our id of the session.
     """
-    query = (
-        select(*COLUMNS)
-        .where(ExchangeRow.session == id)
-        .order_by(ExchangeRow.received_at, ExchangeRow.id)
-        .execution_options(yield_per=_READ_AT_ONCE)
-    )
-    with db.execute(query) as rows:  # closed even if the caller stops early
+    with db.execute(_OF_SESSION, {"session": id}) as rows:  # closed even if the caller stops early
         for row in rows:
             yield from_row(row)
+
+
+_OF_SESSION = (
+    select(*COLUMNS)
+    .where(ExchangeRow.session == bindparam("session"))
+    .order_by(ExchangeRow.received_at, ExchangeRow.id)
+    .execution_options(yield_per=_READ_AT_ONCE)
+)
+"""Made once, because making it takes longer than reading a short session with it."""
 
 
 def keys_of_session(db: Connection, id: str) -> list[tuple[datetime, str]]:
