@@ -47,10 +47,13 @@ def _judge_exchange(exchange: Exchange, policy: Policy, vocabulary: Vocabulary) 
     found: Iterable[Found] = applied(_EXCHANGE, exchange)
     request = exchange.request
     if exchange.route.operation in TRACKING and request.complete and request.body_state.is_known:
-        encoding = header(request.headers, "content-encoding")
+        is_json = request.reading.problem is None
+        encoding = None if is_json else header(request.headers, "content-encoding")
         body = _problems_of_body(request.body, request.reading, exchange.route.operation, vocabulary, encoding)
         found = itertools.chain(found, body)
     findings = as_findings(found, policy)
+    if not findings:
+        return findings
     if exchange.is_accepted and exchange.response is not None:
         if header(exchange.response.headers, "server") != COLLECTOR:
             findings = [_lowered(finding) for finding in findings]

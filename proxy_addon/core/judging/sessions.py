@@ -39,10 +39,9 @@ def events_of(exchange: Exchange, seq: int) -> Iterator[SessionEvent]:
         return
     reading = exchange.request.reading
     arrived_s = exchange.received_at.timestamp()
-    starts = any(event.type == "sessionStart" for event in reading.events)
-    sha256 = exchange.request.body_sha256 if starts else None
     for index, event in enumerate(reading.events):
         pointer = f"/{index}" if reading.is_batch else ""
+        sha256 = exchange.request.body_sha256 if event.type == "sessionStart" else None
         yield session_event(event, seq=seq, pointer=pointer, arrived_s=arrived_s, body_sha256=sha256)
 
 

@@ -106,8 +106,11 @@ class Tally(dict[Tallied, Places]):
 
     def _add(self, key: Tallied, event: SessionEvent, message: str) -> bool:
         """Count a place and keep it if it is among the first `MOST_PLACES`; return whether it is the first."""
-        told = Told.of(event, message)
         before = self.get(key)
+        if before is not None and len(before.first) == MOST_PLACES and event.seq > before.first[-1].place.seq:
+            self[key] = Places(first=before.first, count=before.count + 1, until_seq=before.until_seq)
+            return False
+        told = Told.of(event, message)
         has_extent = RULES[key.rule].extent is not None and not key.has_failed
         until_seq = event.seq if has_extent else None
         if before is None:

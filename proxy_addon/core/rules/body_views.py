@@ -118,7 +118,7 @@ class BodyView:
         raw: Its bytes.
         reading: The decoded body.
         endpoint: The endpoint it was posted to.
-        encoding: ``Content-Encoding``; None if there is none.
+        encoding: ``Content-Encoding``; None if there is none. Only told of a body that is not JSON.
     """
 
     raw: bytes

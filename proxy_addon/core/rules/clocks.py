@@ -29,6 +29,7 @@ class Silence:
     by_arrival: bool = True
     last_s: float | None = None
     is_over: bool = False
+    _measured: tuple[SessionEvent, float | None] | None = field(default=None, init=False)
 
     def clock_s(self, event: SessionEvent) -> float | None:
         """Return the time of an event: its arrival if it was recorded live, else its ``ts``."""
@@ -38,6 +39,11 @@ class Silence:
 
     def gap_s(self, event: SessionEvent) -> float | None:
         """Return the silence before an event, in seconds; None if it cannot be measured or does not count."""
+        if self._measured is None or self._measured[0] is not event:  # each rule for gaps asks for the same
+            self._measured = event, self._gap_s(event)
+        return self._measured[1]
+
+    def _gap_s(self, event: SessionEvent) -> float | None:
         now = self.clock_s(event)
         if self.is_batch or self.is_over or self.last_s is None or now is None:
             return None
@@ -45,6 +51,7 @@ class Silence:
 
     def advance(self, event: SessionEvent) -> None:
         """Take an event into account."""
+        self._measured = None
         now = self.clock_s(event)
         if now is not None and (self.last_s is None or now > self.last_s):
             self.last_s = now  # the start comes first, even if later events are older

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy_addon.core.rules.clocks import Arrivals
+from proxy_addon.core.rules.clocks import Arrivals, passed_s
 from proxy_addon.core.rules.rule import INFO, WARNING, arrival_rule
 from proxy_addon.core.rules.session_view import SessionEvent
 
@@ -114,7 +114,7 @@ def ts_clock_skew(before: Arrivals, event: SessionEvent) -> str | None:
         return None
     if before.is_older_than_start(event):
         return None
-    skew_s = round(event.ts_ms / 1000 - event.arrived_s, 6)  # Unix seconds are floats that are no finer
+    skew_s = passed_s(event.arrived_s, event.ts_ms / 1000)
     if abs(skew_s) <= before.limits.clock_skew_s:
         return None
     where = "ahead of" if skew_s > 0 else "behind"

@@ -7,7 +7,7 @@ Collection API, session rules, method.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from proxy_addon.core.rules.clocks import passed_s
@@ -146,7 +146,7 @@ class Run:
         if not passed_s / _FASTEST - 1 <= moved_s <= passed_s * _FASTEST + 1:
             return Run(playhead_s=event.playhead_s, since_ms=event.ts_ms)
         moves = self.moves + (moved_s > self.moved_s)
-        return replace(self, moved_s=moved_s, passed_s=passed_s, moves=moves)
+        return Run(playhead_s=self.playhead_s, since_ms=self.since_ms, moved_s=moved_s, passed_s=passed_s, moves=moves)
 
     @property
     def is_long(self) -> bool:
@@ -492,7 +492,10 @@ class Playback:
         if not self.is_content_playing or ping.playhead_s is None or ping.ts_ms is None:
             return None
         if self.stood is not None and self.stood.playhead_s == ping.playhead_s:
-            return replace(self.stood, until_ms=ping.ts_ms, pings=self.stood.pings + 1)
+            stood = self.stood
+            return Stand(
+                playhead_s=stood.playhead_s, since_ms=stood.since_ms, until_ms=ping.ts_ms, pings=stood.pings + 1
+            )
         return Stand(playhead_s=ping.playhead_s, since_ms=ping.ts_ms, until_ms=ping.ts_ms)
 
 
