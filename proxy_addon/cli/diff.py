@@ -111,7 +111,7 @@ def diff(
     if (b is None) == (run_name is None):
         raise click.UsageError("name two sessions, or one session and --run RUN")
     if report_path is None and raw:
-        raise click.UsageError("--raw is for --report: add --report FILE.html, or leave it out")
+        raise click.UsageError("--raw works only with --report: add --report FILE.html, or leave out --raw")
     personal = settings.load_personal(config)
     report = None
     if report_path is not None:

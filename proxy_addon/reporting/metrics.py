@@ -22,7 +22,7 @@ _READINGS = {
     "resume-is-start": "if a resumed playback counts as a start",
     "stall-is-play": "if time without playhead movement counts",
 }
-"""Why a value that people look for may be another; the JSON has all readings."""
+"""When a value that people look for would be another one; the JSON has all readings."""
 _LOST = {
     Lost.TIMEOUT_IDLE: "after 10 minutes of silence",
     Lost.TIMEOUT_PLAYHEAD: "after 30 minutes without playhead movement",
@@ -51,7 +51,7 @@ def metrics_document(metrics: Metrics) -> dict[str, Any]:
 
 
 def metrics_facts(metrics: Metrics) -> Iterator[tuple[str, str]]:
-    """Yield what people look for, and what is doubtful about it, each as a name and a line."""
+    """Yield the values that people look for, and which of them are doubtful, each as a name and a line."""
     if metrics.is_empty:
         yield "reports", "estimate: nothing, because the server took no event"
         return
@@ -64,7 +64,7 @@ def metrics_facts(metrics: Metrics) -> Iterator[tuple[str, str]]:
 
 
 def _parts(values: Values) -> Iterator[str]:
-    """Yield what values say, in words; values that are not there say nothing."""
+    """Yield values in words; absent values are left out."""
     if values.get("media_starts") is not None:
         yield _start(values)
     if "content_starts" in values:
