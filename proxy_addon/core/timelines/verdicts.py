@@ -118,11 +118,11 @@ def _headline(marks: Sequence[Mark], findings: Iterable[Finding], level: Level, 
 def _begun(text: str) -> str:
     """Return a text as the beginning of a sentence; names of params and events stay as they are.
 
-    >>> _begun("the playhead stood still"), _begun("media.id is missing"), _begun("adStart with no ad break open")
-    ('The playhead stood still', 'media.id is missing', 'adStart with no ad break open')
+    >>> _begun("the playhead stood still"), _begun("media.id is missing"), _begun("ts is missing")
+    ('The playhead stood still', 'media.id is missing', 'ts is missing')
     """
     word = text.split(" ", 1)[0]
-    return text[:1].upper() + text[1:] if word.isalpha() and word.islower() else text
+    return text[:1].upper() + text[1:] if word.isalpha() and word.islower() and word != "ts" else text
 
 
 def _ended(session: Session, metrics: Metrics, as_of: AsOf) -> str:
