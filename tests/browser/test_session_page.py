@@ -13,7 +13,7 @@ from proxy_addon.core.fixtures.held import fold
 from proxy_addon.reporting.pages import joining
 from proxy_addon.reporting.pages.session import session_page, traffic
 from tests import pictured
-from tests.builders import event
+from tests.builders import START_PARAMS, event, response, start
 
 PIXELS = "() => document.querySelector('canvas.plot').toDataURL()"
 FRAME = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
@@ -70,6 +70,17 @@ def test_a_session_is_drawn(open_page, written, held, word, events, says):  # no
         expect(page.locator("header.top")).to_contain_text(text)
     assert _colours(page) > 20
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_what_reports_will_count_is_told_of_a_session_without_its_start_and_of_one_without_a_length(open_page, written):
+    (begun_before,) = fold([event("play", id="a"), event("ping", id="b", after_s=11, playhead=10)])
+    page = open_page(written(begun_before, now_s=12))
+    expect(page.locator(".reports")).to_contain_text("The session is still open")
+    refused = fold([start(response=response(500))])[0]
+    expect(open_page(written(refused)).locator(".reports")).to_contain_text("The back end took no event.")
+    params = {**START_PARAMS, "media.length": 1e-320}
+    (tiny,) = fold([start(params=params), event("play", id="a"), event("ping", id="b", after_s=11, playhead=10)])
+    expect(open_page(written(tiny)).locator(".watch rect")).to_have_count(1)  # and nothing was logged
 
 
 def test_a_narrow_page_has_no_sideways_scroll_and_opens_events_as_a_sheet(open_page, written):

@@ -16,7 +16,7 @@ from typing import Any
 
 from proxy_addon.core.audits.arrivals import Arrival, Start
 from proxy_addon.core.audits.ordering import Lost, Order, ordered
-from proxy_addon.core.audits.viewing import DAY_S, viewed
+from proxy_addon.core.audits.viewing import DAY_S, Interval, viewed
 from proxy_addon.core.audits.walking import Ad, Walk, walked
 from proxy_addon.core.sessions import IDLE_TIMEOUT
 
@@ -53,6 +53,7 @@ class Metrics:
         is_empty: Whether the back end took no event, so that reports count nothing.
         refused: How many events the back end refused, so that they do not count.
         unknown: How many requests do not count because the file that they come from lacks their body.
+        viewed: The parts of the content that were viewed, which unique time and progress markers are counted from.
         late: Events that were taken although a newer event was taken before them.
         dropped: Events that the back end did not take, each with the reason.
     """
@@ -65,6 +66,7 @@ class Metrics:
     is_empty: bool
     refused: int = 0
     unknown: int = 0
+    viewed: tuple[Interval, ...] = ()
     late: tuple[Arrival, ...] = ()
     dropped: tuple[tuple[Arrival, Lost], ...] = ()
 
@@ -96,6 +98,7 @@ def metrics_of(
         closed_by=count.closed_by,
         is_partial=not count.has_start and opened,
         is_empty=not order.taken,
+        viewed=count.viewed,
         late=tuple(order.late),
         dropped=order.dropped,
     )
@@ -140,6 +143,11 @@ class _Count:
         self._chapter_stalled_ms = 0
         self._add_stretches()
         self._ad_ms = sum(ad.time_ms for ad in walk.ads)
+
+    @property
+    def viewed(self) -> tuple[Interval, ...]:
+        """The parts of the content that were viewed."""
+        return self._seen.intervals
 
     def _add_stretches(self) -> None:
         weights: dict[float, int] = {}

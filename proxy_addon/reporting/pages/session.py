@@ -70,6 +70,7 @@ class SessionPage:
             finding it follows from).
         metrics: What reports will count, row by row.
         progress: Whether each marker was passed, by percentage; None if that is not known.
+        played: The parts of the content that were played, as metrics count them: from and to, in seconds of the content.
         player_states: As of docs/metrics.md.
         closed_by: What closed it; None while it is open, and if no event was taken.
         late: Numbers of the events that were taken late.
@@ -100,6 +101,7 @@ class SessionPage:
     findings: list[dict[str, Any]]
     metrics: list[dict[str, Any]]
     progress: Mapping[str, int | None]
+    played: list[tuple[float, float]]
     player_states: Mapping[str, Any]
     closed_by: str | None
     late: list[int]
@@ -187,6 +189,7 @@ class _Drawing:
             findings=findings,
             metrics=[{field.name: getattr(row, field.name) for field in fields(row)} for row in rows_of(metrics)],
             progress={str(percent): metrics.values.get(f"progress_{percent}") for percent in MARKERS},
+            played=[(round(a, 3), round(b, 3)) for a, b in metrics.viewed if b > a],
             player_states=metrics.values.get("player_states") or {},
             closed_by=None if metrics.closed_by is None else metrics.closed_by.value,
             late=[number for event in metrics.late if (number := self._number(event.seq, event.pointer))],

@@ -12,8 +12,7 @@ const CLOSED = {
 /** Fill a section. */
 export function reportsMarkup(facts) {
   const { value } = facts, { metrics } = value;
-  const open = value.now_s === null ? "The back end took no event." : "The session is still open: these are the values so far.";
-  const closed = value.closed_by === null ? open : CLOSED[value.closed_by];
+  const closed = value.closed_by === null ? openWords(facts) : CLOSED[value.closed_by];
   const late = value.late.length ? ` ${plural(value.late.length, "event")} came late.` : "";
   const dropped = value.dropped.length ? ` ${plural(value.dropped.length, "event was", "events were")} dropped.` : "";
   const groups = Map.groupBy(metrics, (row) => row.group);
@@ -21,6 +20,11 @@ export function reportsMarkup(facts) {
     `<p>An estimate. ${closed}${late}${dropped} Media starts and ad starts are reported at once, all other values when the session closes. ` +
     "Adobe's documentation says little about values with a tilde.</p></div>" + playedMarkup(facts) +
     `<div class="mgrid">${[...groups].map(groupOf).join("")}${statesMarkup(value.player_states)}</div>`;
+}
+
+function openWords({ taken, value: { session } }) {
+  if (!taken) return "The back end took no event.";
+  return session.state === "failed" ? "The player got no session." : "The session is still open: these are the values so far.";
 }
 
 function groupOf([name, rows]) {
@@ -48,7 +52,7 @@ function statesMarkup(states) {
 function playedMarkup(facts) {
   const { value } = facts, length = value.media_length_s;
   if (value.live || !length || length <= 0) return "";
-  const parts = playedParts(facts).map(([from, to]) => rect("content", from / length, (to - from) / length));
+  const parts = value.played.map(([from, to]) => rect("content", from / length, (to - from) / length));
   const breaks = breakPlayheads(facts).map((at) => rect("ad", Math.min(at / length, 0.996), 0.004));
   const markers = Object.entries(value.progress).filter(([, passed]) => passed !== null).map(([percent, passed]) =>
     `<span class="at${Number(percent)}${passed ? "" : " no"}">${passed ? "✓" : "✗"} ${Number(percent)} %</span>`);
@@ -58,21 +62,8 @@ function playedMarkup(facts) {
 }
 
 function rect(kind, from, width) {
-  const percent = (part) => (part * 100).toFixed(3);
+  const percent = (part) => (Math.min(part, 1) * 100).toFixed(3); // devices can send any length
   return `<rect class="c-${kind}" x="${percent(Math.max(0, from))}" y="0" width="${percent(Math.max(width, 0.0005))}" height="18"/>`;
-}
-
-// The parts of the content that were played, neighbours joined: one rectangle for each ping would be 5,000 of them.
-function playedParts({ E, played: { events }, state }) {
-  const parts = [];
-  for (let k = 1; k < events.length; k++) {
-    const before = events[k - 1], i = events[k], moved = E.p[i] - E.p[before];
-    if (state(before) !== "content" || moved <= 0 || moved > 2 * (E.t[i] - E.t[before]) + 1) continue;
-    const last = parts.at(-1);
-    if (last && Math.abs(last[1] - E.p[before]) < 0.5) last[1] = E.p[i];
-    else parts.push([E.p[before], E.p[i]]);
-  }
-  return parts;
 }
 
 function breakPlayheads({ E, numbers, value }) {

@@ -106,3 +106,15 @@ def test_totals_are_the_lengths_of_what_is_drawn():
     value = session_page(pictured.picture(pictured.troubled()))
     assert math.isclose(value.totals["stalled"], 56)
     assert sum(value.totals.values()) == pytest.approx(sum(span["b"] - span["a"] for span in value.spans["playback"]))
+
+
+def test_the_parts_that_were_played_are_those_that_metrics_count():
+    for held in (pictured.timeline(1), pictured.timeline(2), pictured.troubled(), pictured.film_with_ads()):
+        value = session_page(pictured.picture(held))
+        (counted,) = (row["value"] for row in value.metrics if row["id"] == "unique_time_played_s")
+        assert sum(b - a for a, b in value.played) == pytest.approx(counted)
+    (jumped,) = fold(
+        [builders.start(), builders.event("play"), builders.event("ping", id="p", after_s=11, playhead=3000)]
+    )
+    value = session_page(pictured.picture(jumped))
+    assert value.played == [(0, 10)], "what is behind a jump without a pause came right before it"
