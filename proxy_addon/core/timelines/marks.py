@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -14,6 +14,8 @@ from proxy_addon.core.routes import TRACKING
 
 PING_EVERY_MS, LATE_MS = 10_000, 15_000
 """Pings come every 10 s of content; no single distance below 15 s is late (protocol, section 12.7)."""
+ODD_MS, ODD_IN_BATCH_MS = 3_600_000, 7 * 86_400_000
+"""A ``ts`` that is so far from what the others of its session say is wrong: no device sends an event an hour late."""
 MOST_DUE = 400
 """How many pings that did not come are marked in one silence."""
 LONGEST_NAME = 200
@@ -39,7 +41,8 @@ class Mark:
         pointer: JSON Pointer to it in the body; empty for a body that is an event.
         type: Its type, or a text in parentheses if it has none.
         name: What distinguishes it from others of its type; empty if nothing does.
-        device_ms: Its ``ts`` in Unix milliseconds; the time of arrival for one without.
+        device_ms: Its ``ts`` in Unix milliseconds; the time of arrival for one without. See `placed` for a wrong one.
+        off_ms: How far its ``ts`` is from that; 0 unless it is wrong.
         arrived_ms: When its request arrived, likewise.
         took_ms: How long the answer took; None without an answer.
         playhead_s: None without a usable one.
@@ -52,6 +55,7 @@ class Mark:
     type: str
     name: str = ""
     device_ms: int
+    off_ms: int = 0
     arrived_ms: float
     took_ms: float | None = None
     playhead_s: float | None = None
@@ -108,6 +112,35 @@ def marks_of(exchange: Exchange, seq: int) -> Iterator[Mark]:
             status=None if answer is None else answer.status,
             outcome=exchange.outcome.value,
         )
+
+
+def placed(marks: Sequence[Mark], *, is_batch: bool) -> list[Mark]:
+    """Return marks with those whose ``ts`` is wrong at the time of their arrival, as the clock of the others has it.
+
+    A player that sends seconds for milliseconds once, or sets its clock, would have an axis of decades otherwise. In a
+    batch, in which all events arrive at once, they are put where the others are.
+    """
+    most_ms = ODD_IN_BATCH_MS if is_batch else ODD_MS
+    usual_ms = _usual([mark.arrived_ms - mark.device_ms for mark in marks], most_ms)
+    found = []
+    for mark in marks:
+        by_arrival_ms = round(mark.arrived_ms - usual_ms)
+        if abs(mark.device_ms - by_arrival_ms) > most_ms:
+            found.append(replace(mark, device_ms=by_arrival_ms, off_ms=mark.device_ms - by_arrival_ms))
+        else:
+            found.append(mark)
+    return found
+
+
+def _usual(behind: Iterable[float], most_ms: int) -> float:
+    """Return the median of those distances that most others are near to; of two sets of equal size, of that nearer to 0."""
+    distances = sorted(behind)
+    best, first = (0, 0.0, 0, 0), 0
+    for last, distance in enumerate(distances):
+        while distance - distances[first] > most_ms:
+            first += 1
+        best = max(best, (last - first + 1, -abs(distance), first, last))
+    return statistics.median(distances[best[2] : best[3] + 1]) if distances else 0.0
 
 
 def name_of(event: Event) -> str:

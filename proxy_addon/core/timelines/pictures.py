@@ -12,7 +12,7 @@ from proxy_addon.core.books import Loss
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Judgement, Severity, Verdict
 from proxy_addon.core.sessions import AsOf, Session
-from proxy_addon.core.timelines.marks import Mark, Silence, Skew, marks_of, silences_of, skew_of
+from proxy_addon.core.timelines.marks import Mark, Silence, Skew, marks_of, placed, silences_of, skew_of
 from proxy_addon.core.timelines.spans import Spans, spans_of
 from proxy_addon.core.timelines.verdicts import FOLLOWING, Glance, glance
 
@@ -82,7 +82,8 @@ def picture_of(  # noqa: PLR0917  # these are what a session is
     """
     counting = MetricsWatch()
     kept = list(counting.watching(exchanges))
-    marks = [mark for seq, exchange in enumerate(kept, 1) for mark in marks_of(exchange, seq)]
+    sent = [mark for seq, exchange in enumerate(kept, 1) for mark in marks_of(exchange, seq)]
+    marks = placed(sent, is_batch=counting.is_batch)
     metrics, order = counting.metrics(is_over=session.is_over(as_of)), counting.order()
     found = [
         replace(finding, seq=finding.seq or seq)
@@ -96,7 +97,11 @@ def picture_of(  # noqa: PLR0917  # these are what a session is
         as_of=as_of,
         exchanges=kept,
         marks=marks,
-        spans=spans_of(order, {mark.place: mark.name for mark in marks}),
+        spans=spans_of(
+            order,
+            {mark.place: mark.name for mark in marks},
+            {mark.place: mark.device_ms for mark in marks if mark.off_ms},
+        ),
         silences=[] if counting.is_batch else list(silences_of(marks)),
         skew=skew_of(marks),
         findings=told,

@@ -61,6 +61,7 @@ class Spans:
         after: The state of playback after each event that was taken.
         in_break: The events after which an ad break is open, but no ad.
         rank: The place of each event in the order in which they are taken, from 0.
+        counted_ms: How much time counts for each state of playback.
     """
 
     playback: list[Span] = field(default_factory=list)
@@ -71,15 +72,17 @@ class Spans:
     after: dict[Place, str] = field(default_factory=dict)
     in_break: set[Place] = field(default_factory=set)
     rank: dict[Place, int] = field(default_factory=dict)
+    counted_ms: dict[str, int] = field(default_factory=dict)
 
 
-def spans_of(order: Order, names: Mapping[Place, str]) -> Spans:
+def spans_of(order: Order, names: Mapping[Place, str], times_ms: Mapping[Place, int] | None = None) -> Spans:
     """Return what happens in a session.
 
     Args:
         names: What ads, breaks and chapters are called, by the events that begin them; others are called by their type.
+        times_ms: When events happened whose ``ts`` is wrong, in Unix milliseconds. What counts is their ``ts`` all the same.
     """
-    return _Tracing(order, names).spans
+    return _Tracing(order, names, times_ms or {}).spans
 
 
 def place_of(event: Arrival) -> Place:
@@ -90,11 +93,11 @@ def place_of(event: Arrival) -> Place:
 class _Tracing:
     """Follows a walk, and notes what begins and ends."""
 
-    def __init__(self, order: Order, names: Mapping[Place, str]) -> None:
+    def __init__(self, order: Order, names: Mapping[Place, str], times_ms: Mapping[Place, int]) -> None:
         self.spans = Spans()
         self._names = names
         self._walk = Walk()
-        self._at_ms = next((each.event.ts_ms for each in order.taken if each.event.ts_ms is not None), 0)
+        self._at_ms = next((ms for each in order.taken if (ms := _time(each.event, times_ms)) is not None), 0)
         self._break: tuple[Break, Span] | None = None
         self._ad: tuple[Ad, Span] | None = None
         self._ignored: Span | None = None
@@ -102,8 +105,9 @@ class _Tracing:
         self._active: dict[str, Span] = {}
         edges = [self._at_ms]
         for rank, each in enumerate(order.taken):
-            if each.event.ts_ms is not None and not each.is_late:
-                self._at_ms = each.event.ts_ms
+            at_ms = _time(each.event, times_ms)
+            if at_ms is not None and not each.is_late:
+                self._at_ms = at_ms
             edges.append(self._at_ms)
             self._walk.take(each)
             self._follow(each.event)
@@ -180,10 +184,17 @@ class _Tracing:
             name = STALLED if number in stalled and stretch.state is State.CONTENT else stretch.state.value
             if stretch.ms <= 0:  # so is the one before the first event behind the start, from which the clock runs
                 continue
+            self.spans.counted_ms[name] = self.spans.counted_ms.get(name, 0) + stretch.ms
+            if end_ms <= begin_ms:  # the clock was set back, so that time counts which did not pass
+                continue
             if playback and playback[-1].name == name and playback[-1].end_ms == begin_ms:
                 playback[-1].end_ms = end_ms
             else:
                 playback.append(Span(begin_ms=begin_ms, end_ms=end_ms, name=name))
+
+
+def _time(event: Arrival, times_ms: Mapping[Place, int]) -> int | None:
+    return times_ms.get(place_of(event), event.ts_ms)
 
 
 def _fate(event: Arrival, *, completed: bool, skip: str) -> Fate:

@@ -58,9 +58,10 @@ class SessionPage:
         skew_median_ms: How far the median arrival is behind it.
         kinds: The types of its events.
         events: Columns of equal length: ``n`` number, ``q`` position of the exchange, ``e`` element in a batch or 0, ``t``
-            device's time, ``a`` arrival, ``d`` milliseconds to the answer or None, ``k`` index into ``kinds``, ``p``
-            playhead or None, ``s`` status or 0, ``o`` outcome, ``f`` indices of findings, ``st`` state of playback after
-            it, ``r`` rank as the back end takes them or -1, ``x`` what tells it from others of its type.
+            device's time, ``w`` how far its ``ts`` is from that if it is wrong (the event is drawn where it arrived) or
+            None, ``a`` arrival, ``d`` milliseconds to the answer or None, ``k`` index into ``kinds``, ``p`` playhead or
+            None, ``s`` status or 0, ``o`` outcome, ``f`` indices of findings, ``st`` state of playback after it, ``r`` rank
+            as the back end takes them or -1, ``x`` what tells it from others of its type.
         spans: ``playback`` (``a``, ``b``, ``k``), ``breaks``, ``ads``, ``chapters``, ``states`` (``a``, ``b``, ``name``,
             ``n``, ``how``, ``completed``, ``open``, ``ignored``).
         totals: Seconds of each state of playback.
@@ -222,7 +223,7 @@ class _Drawing:
                 found.setdefault(number, []).append(index)
         dropped = {(event.seq, event.pointer): _DROPPED[why.value] for event, why in picture.metrics.dropped}
         kinds: dict[str, int] = {}
-        columns: dict[str, list[Any]] = {name: [] for name in ("n", "q", "e", "t", "a", "d", "k", "p", "s", "o", "f", "st", "r", "x")}  # fmt: skip
+        columns: dict[str, list[Any]] = {name: [] for name in ("n", "q", "e", "t", "w", "a", "d", "k", "p", "s", "o", "f", "st", "r", "x")}  # fmt: skip
         for mark in picture.marks:
             number = self._numbers[mark.place]
             row = (
@@ -230,6 +231,7 @@ class _Drawing:
                 mark.seq,
                 int(mark.pointer[1:]) + 1 if mark.pointer else 0,
                 self._at(mark.device_ms),
+                mark.off_ms / 1000 or None,
                 self._at(mark.arrived_ms - picture.skew.quickest),
                 None if mark.took_ms is None else round(mark.took_ms, 1),
                 kinds.setdefault(mark.type, len(kinds)),
@@ -274,10 +276,7 @@ class _Drawing:
         }
 
     def _totals(self) -> dict[str, float]:
-        totals: dict[str, float] = {}
-        for span in self._picture.spans.playback:
-            totals[span.name] = totals.get(span.name, 0) + (span.end_ms - span.begin_ms) / 1000
-        return {name: round(seconds, 3) for name, seconds in totals.items()}
+        return {name: ms / 1000 for name, ms in self._picture.spans.counted_ms.items()}
 
     def _findings(self) -> list[dict[str, Any]]:
         return [

@@ -1,5 +1,5 @@
 // What the pointer is over, in a small card beside it.
-import { STATES } from "./facts.js";
+import { STATES, wrongClock } from "./facts.js";
 import { clock, cut, esc, lasted } from "./words.js";
 
 const MOST = 5, MOST_FINDINGS = 3, NAME = 60, MESSAGE = 200;
@@ -20,13 +20,13 @@ export function cardOf(facts, events, band, time) {
 }
 
 function eventRow(facts, i) {
-  const { E, value } = facts, late = E.a[i] - E.t[i], name = facts.name(i);
+  const { E, value } = facts, late = E.a[i] - E.t[i], name = facts.name(i), wrong = wrongClock(facts, i);
   const playhead = E.p[i] == null ? "" : ` · playhead ${clock(E.p[i], 1)}`;
   const found = E.f[i].slice(0, MOST_FINDINGS).map((index) =>
     `<span class="found s-${value.findings[index].severity}">${esc(cut(facts.message(index, i), MESSAGE))}</span>`);
   return `<div class="r"><span class="dim">#${E.n[i]}</span><span><b>${esc(cut(facts.type(i), NAME))}</b> ` +
     `<bdi>${esc(cut(name, NAME))}</bdi> ${statusPill(facts, i)}</span><span></span>` +
-    `<span class="dim">${clock(E.t[i], 3)}${playhead}${late > 1 ? ` · arrived ${late.toFixed(1)} s late` : ""}</span>${found.join("")}</div>`;
+    `<span class="dim">${clock(E.t[i], 3)}${playhead}${late > 1 ? ` · arrived ${late.toFixed(1)} s late` : ""}${wrong && ` · ${wrong}`}</span>${found.join("")}</div>`;
 }
 
 function bandText(band) {

@@ -1,7 +1,7 @@
 // The chosen event: when it happened, its playhead, the state after it, its request and the answer.
 import { bodyMarkup } from "./body.js";
 import { statusPill } from "./card.js";
-import { stateWords } from "./facts.js";
+import { stateWords, wrongClock } from "./facts.js";
 import { SEVERITIES, icon } from "./icons.js";
 import { clock, count, cut, esc, ms, prose, signed } from "./words.js";
 
@@ -35,7 +35,8 @@ function times(facts, i, row) {
   const { E } = facts, before = facts.order.events[facts.position[i] - 1], late = E.a[i] - E.t[i];
   const rows = [];
   const since = before === undefined ? "" : ` <span class="dim">${(E.t[i] - E.t[before]).toFixed(3)} s after #${E.n[before]}</span>`;
-  rows.push(["Device time", clock(E.t[i], 3) + since]);
+  const wrong = wrongClock(facts, i);
+  rows.push(["Device time", wrong ? `<b class="odd">unknown: ${wrong}</b>, so the event is drawn where it arrived` : clock(E.t[i], 3) + since]);
   const arrived = row ? `${esc(row[5].slice(11, 23))} UTC ` : "";
   rows.push(["Arrived", arrived + latenessMarkup(late, facts.value.batch)]);
   if (E.p[i] != null) {

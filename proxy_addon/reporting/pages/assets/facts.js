@@ -7,6 +7,19 @@ export const STATES = {
   over: "content over",
 };
 
+/** What is said of an event whose `ts` is wrong; empty for others. Such an event is drawn where it arrived. */
+export function wrongClock({ E }, i) {
+  const off = E.w[i];
+  return off === null ? "" : `its ts is ${spanWords(Math.abs(off))} too ${off < 0 ? "early" : "late"}`;
+}
+
+function spanWords(seconds) {
+  const [name, length] = LENGTHS.find(([, each]) => seconds >= 2 * each) ?? ["seconds", 1];
+  return `${Math.round(seconds / length)} ${name}`;
+}
+
+const LENGTHS = [["years", 31_557_600], ["days", 86_400], ["hours", 3_600], ["minutes", 60]];
+
 /** Events that start a live session with a playhead that says nothing. */
 const LIVE_PLACEHOLDER = "sessionStart";
 

@@ -1,5 +1,5 @@
 // All events as a table: the same data as the lanes, in three orders, with filters.
-import { stateWords, STATES } from "./facts.js";
+import { STATES, stateWords, wrongClock } from "./facts.js";
 import { SEVERITIES, icon } from "./icons.js";
 import { clock, cut, esc, ms, plural, signed } from "./words.js";
 
@@ -200,7 +200,7 @@ export class EventTable {
     const worst = SEVERITIES[severity(i)], signs = new Set(E.f[i].map((index) => value.findings[index].severity));
     const cells = [
       cell("n dim", E.n[i]),
-      cell("n", clock(E.t[i], 3)),
+      E.w[i] === null ? cell("n", clock(E.t[i], 3)) : `<span role="cell" class="n odd" title="${wrongClock(this.#facts, i)}">wrong</span>`,
       cell(tone(since > LATE_S || since < 0), since === null ? "" : since.toFixed(Math.abs(since) < 10 ? 3 : 1).replace("-", "−")),
       cell(tone(way > 1), wayWords(way)),
       cell("n", E.p[i] == null ? "–" : clock(E.p[i], 1)),

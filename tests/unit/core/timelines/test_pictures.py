@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from proxy_addon.core.fixtures.held import fold
-from proxy_addon.core.timelines.marks import MOST_DUE, Mark, marks_of, silences_of, skew_of
+from proxy_addon.core.timelines.marks import MOST_DUE, Mark, marks_of, placed, silences_of, skew_of
 from proxy_addon.core.timelines.pictures import Picture
 from proxy_addon.core.timelines.spans import Span
 from proxy_addon.core.timelines.verdicts import Level
@@ -147,6 +148,58 @@ def test_a_clock_that_is_wrong_or_steps_once_slants_no_arrival():
     assert skew.quickest == pytest.approx(3_600_002, abs=1)
     assert skew.median == pytest.approx(3_600_012, abs=1)
     assert skew_of([]).median == 0
+
+
+def test_an_event_whose_ts_is_wrong_is_drawn_where_it_arrived():
+    right = [_mark(n * 10, later_s=2) for n in range(1, 5)]
+    in_seconds = replace(_mark(25, later_s=2), device_ms=(BEGIN_MS + 25_000) // 1000)
+    drawn = placed([*right, in_seconds], is_batch=False)
+    assert drawn[:-1] == right
+    assert drawn[-1].device_ms == BEGIN_MS + 25_000
+    assert drawn[-1].off_ms == in_seconds.device_ms - drawn[-1].device_ms
+    a_day_early = replace(_mark(1, later_s=2), device_ms=BEGIN_MS - 86_400_000)
+    assert placed([a_day_early, *right], is_batch=False)[0].device_ms == BEGIN_MS + 1_000
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        [_mark(n * 10, later_s=90_000) for n in range(4)],  # the clock of the device is wrong, all the time
+        [_mark(0), _mark(10, later_s=3_000), _mark(20, later_s=2_990)],  # queued for 50 minutes
+        [],
+    ],
+)
+def test_a_clock_that_is_wrong_all_the_time_and_what_was_queued_are_drawn_by_the_device(marks):
+    assert placed(marks, is_batch=False) == marks
+
+
+def test_of_two_clocks_the_one_that_is_nearer_to_the_recorders_is_right():
+    drawn = placed([_mark(0, later_s=90_000), _mark(10)], is_batch=False)
+    assert [mark.off_ms != 0 for mark in drawn] == [True, False]
+
+
+def test_events_of_a_batch_may_be_days_apart_but_not_years():
+    sent = [replace(_mark(n * 86_400), arrived_ms=BEGIN_MS + 9 * 86_400_000) for n in range(4)]
+    assert placed(sent, is_batch=True) == sent
+    years_early = replace(sent[1], device_ms=sent[1].device_ms // 1000)
+    drawn = placed([sent[0], years_early, *sent[2:]], is_batch=True)
+    assert [mark.off_ms < 0 for mark in drawn] == [False, True, False, False]
+    assert sent[0].device_ms <= drawn[1].device_ms <= sent[3].device_ms
+
+
+def test_a_wrong_ts_bends_no_lane_and_counts_all_the_same():
+    held = recorded(pinged(film()))
+    wrong = [n for n, each in enumerate(held.exchanges) if b'"ping"' in each.request.body][9]
+    body = json.loads(held.exchanges[wrong].request.body)
+    body["playerTime"]["ts"] -= 86_400_000
+    exchange = held.exchanges[wrong]
+    changed = replace(exchange, request=replace(exchange.request, body=json.dumps(body).encode()))
+    drawn = picture(replace(held, exchanges=(*held.exchanges[:wrong], changed, *held.exchanges[wrong + 1 :])))
+    plain = picture(held)
+    ends = [(each.spans.playback[0].begin_ms, each.spans.playback[-1].end_ms) for each in (plain, drawn)]
+    assert ends[0] == ends[1]
+    assert sum(drawn.spans.counted_ms.values()) > sum(plain.spans.counted_ms.values()) + 86_000_000
+    assert drawn.spans.counted_ms["content"] == drawn.metrics.values["content_time_spent_s"] * 1000
 
 
 def test_one_mark_stands_for_what_cannot_be_read_and_none_for_a_preflight():
