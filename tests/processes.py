@@ -32,7 +32,8 @@ class Process:
     def __init__(self, command: list[str], cwd: Path, ready: str) -> None:
         self.lines: list[str] = []
         self._ready = ready
-        self._is_ready = threading.Event()
+        self._is_over = False
+        self._has_said = threading.Condition()
         is_ours = command[0] == COMMAND
         make = forking.Popen if is_ours else subprocess.Popen
         self.popen = make(
@@ -50,10 +51,19 @@ class Process:
 
     def wait_until_ready(self) -> str:
         """Return the line that says so."""
-        assert self._is_ready.wait(READY_WITHIN_S), self.lines
-        line = next((line for line in self.lines if self._ready in line), None)
-        assert line is not None, self.lines
-        return line
+        return self.wait_for(self._ready)
+
+    def wait_for(self, text: str) -> str:
+        """Return the first line with a text in it, once it is there."""
+
+        def line() -> str | None:
+            return next((line for line in self.lines if text in line), None)
+
+        with self._has_said:
+            self._has_said.wait_for(lambda: line() or self._is_over, READY_WITHIN_S)
+        found = line()
+        assert found is not None, self.lines
+        return found
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
@@ -77,10 +87,12 @@ class Process:
         assert self.popen.stdout is not None
         with self.popen.stdout as lines:
             for line in lines:
-                self.lines.append(line.rstrip())
-                if self._ready in line:
-                    self._is_ready.set()
-        self._is_ready.set()
+                with self._has_said:
+                    self.lines.append(line.rstrip())
+                    self._has_said.notify_all()
+        with self._has_said:
+            self._is_over = True
+            self._has_said.notify_all()
 
 
 @dataclass

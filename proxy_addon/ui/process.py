@@ -1,7 +1,7 @@
 """The pages in a process beside a recorder: how it is started, what it says when it is ready, and how it ends.
 
-It ends when its standard input ends, so that it does not outlive the process that started it. It gets the store's URL in the
-environment, because everybody can see the arguments of a process.
+It ends when its standard input ends, so that it does not outlive the process that started it. It gets the store's URL
+and the token in the environment, because everybody can see the arguments of a process.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import argparse
 import gc
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,10 +30,16 @@ logger = logs.logger(__name__)
 
 STORE = "SESSIONTAPE_STORE"
 """The variable with the URL of the store."""
+TOKEN = "SESSIONTAPE_UI_TOKEN"  # noqa: S105  # the name of a variable
+"""The variable with the token that readers on other machines have to know."""
 _OPTION = "--ui"
 _END_S = 4.0
 """How long the process may take to end."""
 _NICE = 5
+AGAIN_S = (0.2, 5.0)
+"""First and longest pause before the pages are started again; those that ran for longer than that did not end at once."""
+_TRIES = 5
+"""How often pages are started again that end at once."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     gc.freeze()
 
     def ready(opened: Opened) -> None:
-        _say({"url": opened.url, "is_public": opened.is_public})
+        _say({"url": opened.url, "port": opened.port, "is_public": opened.is_public})
 
     log = Lines(sys.stderr, logs.missed_text)
     try:
@@ -60,6 +68,7 @@ def main(arguments: Sequence[str]) -> int:
                 listen=(asked.host, asked.port),
                 policy=settings.load(asked.config),
                 option=_OPTION,
+                token=os.environ.pop(TOKEN, None),
             )
             run(options, ready, ends_with=sys.stdin.buffer)
     except SessiontapeError as e:
@@ -76,7 +85,7 @@ def _say(said: dict[str, Any]) -> None:
 
 
 class Beside:
-    """The pages beside a recorder."""
+    """The pages beside a recorder, which are started again when they end before it does."""
 
     def __init__(self, store_url: str, listen: tuple[str, int], config: Path | None) -> None:
         """Describe them; `start` starts them.
@@ -85,49 +94,78 @@ class Beside:
             listen: Host and port.
             config: The settings file; None for that of the current folder.
         """
-        host, port = listen
-        self._arguments = ["--host", host, "--port", str(port)]
-        if config is not None:
-            self._arguments += ["--config", str(config)]
-        self._store_url = store_url
-        self._is_ending = False
+        self._host, self._port = listen
+        self._config = [] if config is None else ["--config", str(config)]
+        # Every process has the same token, so that pages that are open go on.
+        self._environment = {STORE: store_url, TOKEN: secrets.token_urlsafe(24)}
+        self._lock = threading.Lock()
+        self._is_ending = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self, ready: Callable[[str, bool], object]) -> None:
         """Start them without waiting; a failure is logged.
 
         Args:
-            ready: Called in a thread with the address to open, and whether other machines reach it. Must not block.
+            ready: Called once, in a thread, with the address to open and whether other machines reach it. Must not block.
         """
-        # In a group of its own, so that Ctrl-C on the terminal reaches the recorder alone, which then ends it.
-        self._child = subprocess.Popen(  # noqa: S603  # our own module
-            [sys.executable, "-P", "-m", "proxy_addon.ui", *self._arguments],
-            env={**os.environ, STORE: self._store_url},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            process_group=0 if os.name == "posix" else None,
-        )
-        threading.Thread(target=self._hear, args=(self._child, ready), name="sessiontape-ui", daemon=True).start()
+        threading.Thread(target=self._look_after, args=(ready,), name="sessiontape-ui", daemon=True).start()
 
-    def _hear(self, child: subprocess.Popen[bytes], ready: Callable[[str, bool], object]) -> None:
-        assert child.stdout is not None
-        with suppress(ValueError):  # closed while it was read
-            for line in child.stdout:
-                said = json.loads(line)
-                if "error" in said:
-                    hint = f"; {said['hint']}" if said["hint"] else ""
-                    logger.error(f"cannot serve the pages: {said['error']}{hint}")
-                    return
-                ready(said["url"], said["is_public"])
-        if not self._is_ending:
-            logger.error(f"the pages stopped with exit code {child.wait()}; the recording continues")
+    def _look_after(self, ready: Callable[[str, bool], object]) -> None:
+        """Keep the pages running until the recorder ends, or they stop again and again as soon as they are started."""
+        pause_s, longest_s = AGAIN_S
+        stopped = why = ""
+        is_known, tries = False, 0
+        while (child := self._spawn()) is not None:
+            began_s = time.monotonic()
+            with child:  # which waits until it has stopped
+                for said in _said(child):
+                    if "error" not in said and not is_known:
+                        is_known, self._port = True, said["port"]
+                        ready(said["url"], said["is_public"])
+                    elif "error" not in said:
+                        logger.warning(f"the pages stopped {stopped}, and were started again")
+                    elif is_known:
+                        why = f": {said['error']}"
+                    else:
+                        hint = f"; {said['hint']}" if said["hint"] else ""
+                        logger.error(f"cannot serve the pages: {said['error']}{hint}")
+                        return
+            stopped = f"with exit code {child.returncode}"
+            if time.monotonic() - began_s > longest_s:
+                (pause_s, _), tries = AGAIN_S, 0
+            if self._is_ending.wait(pause_s):
+                return
+            tries += 1
+            if tries > _TRIES:
+                logger.error(
+                    f"the pages stop as soon as they are started, the last time {stopped}{why}; the recording continues"
+                )
+                return
+            pause_s = min(2 * pause_s, longest_s)
+
+    def _spawn(self) -> subprocess.Popen[bytes] | None:
+        """Start a process; None if the recorder is ending."""
+        with self._lock:
+            if self._is_ending.is_set():
+                return None
+            arguments = ["--host", self._host, "--port", str(self._port), *self._config]
+            # In a group of its own, so that Ctrl-C on the terminal reaches the recorder alone, which then ends it.
+            self._child = subprocess.Popen(  # noqa: S603  # our own module
+                [sys.executable, "-P", "-m", "proxy_addon.ui", *arguments],
+                env={**os.environ, **self._environment},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                process_group=0 if os.name == "posix" else None,
+            )
+            return self._child
 
     def end(self) -> None:
         """Stop them."""
-        child = self._child
+        self._is_ending.set()
+        with self._lock:
+            child = self._child
         if child is None:
             return
-        self._is_ending = True
         assert child.stdin is not None
         with suppress(OSError):
             child.stdin.close()
@@ -136,8 +174,13 @@ class Beside:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-        assert child.stdout is not None
-        child.stdout.close()
+
+
+def _said(child: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield what a process says, until it has ended."""
+    assert child.stdout is not None
+    for line in child.stdout:
+        yield json.loads(line)
 
 
 def require_free(listen: tuple[str, int]) -> None:

@@ -36,12 +36,14 @@ class Options:
         listen: Host and port; port 0 takes a free one.
         policy: How strictly to judge.
         option: The option with the address, for messages.
+        token: What readers have to know if other machines reach the address; None for a new one.
     """
 
     store_url: str
     listen: tuple[str, int]
     policy: Policy
     option: str = "--listen"
+    token: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +52,12 @@ class Opened:
 
     Attributes:
         url: The address to open, with the token if one is needed.
+        port: Its port.
         is_public: Whether other machines reach it.
     """
 
     url: str
+    port: int
     is_public: bool
 
 
@@ -85,7 +89,8 @@ async def _serve(
 ) -> None:
     address, port = listening.getsockname()[:2]
     is_public = not is_loopback(address)
-    access = Access(host=options.listen[0], port=port, token=secrets.token_urlsafe(24) if is_public else None)
+    token = options.token or secrets.token_urlsafe(24)
+    access = Access(host=options.listen[0], port=port, token=token if is_public else None)
     with closing(Reading(options.store_url)) as watched:
         watching, threads = Watching(watched, options.policy), Threads()
         server = _Server(
@@ -103,7 +108,7 @@ async def _serve(
                 limit_concurrency=_CONNECTIONS,
                 timeout_graceful_shutdown=END_S,
             ),
-            lambda: ready(Opened(url=_url(access, address), is_public=is_public)),
+            lambda: ready(Opened(url=_url(access, address), port=port, is_public=is_public)),
         )
 
         def end() -> None:

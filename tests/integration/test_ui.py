@@ -7,13 +7,18 @@ import base64
 import gzip
 import http.client
 import json
+import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -83,9 +88,9 @@ def embedded_in(page: bytes) -> Any:
 class Stream:
     """Server-sent events, as they come."""
 
-    def __init__(self, server: Server, path: str) -> None:
+    def __init__(self, server: Server, path: str, **headers: str) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=WITHIN_S)
-        self._connection.request("GET", path)
+        self._connection.request("GET", path, headers=headers)
         self._answer = self._connection.getresponse()
         assert self._answer.status == 200, self._answer.read()
 
@@ -364,6 +369,76 @@ def test_the_pages_beside_a_recorder_end_with_it_however_it_ends(number, sqlite_
         while _answers(pages):
             assert time.monotonic() < until_s
             time.sleep(0.1)
+
+
+def test_pages_that_crash_beside_a_recorder_are_there_again_at_the_same_address_and_with_the_same_token(
+    sqlite_url, tmp_path
+):
+    with processes.collector(tmp_path) as upstream:
+        command = ["record", "--upstream", upstream.url, *ANY_PORT, "--store", sqlite_url, "--ui=0.0.0.0:0"]
+        recorder = processes.Process([COMMAND, *command], tmp_path, "pages are at")
+        try:
+            url = urlsplit(recorder.wait_until_ready().removeprefix("pages are at "))
+            assert url.port is not None
+            pages = Server(recorder, url.port, "")
+            proxy = Server(recorder, _port_of(recorder.wait_for("listening on ")), "")
+            cookie = {"Cookie": f"sessiontape-{url.port}={url.query.removeprefix('token=')}"}
+            with closing(Stream(pages, "/live", **cookie)) as stream:
+                assert stream.until("sessions")["rows"] == []
+                os.kill(_pages_of(recorder.popen.pid), signal.SIGKILL)
+                with pytest.raises((EOFError, OSError)):
+                    stream.until("nothing else")
+            assert proxy.ask("POST", "/api/v1/sessions", b"{}").status == 400  # it passes on meanwhile
+            assert recorder.wait_for("started again").endswith(
+                "the pages stopped with exit code -9, and were started again"
+            )
+            with closing(Stream(pages, "/live", **cookie)) as stream:
+                assert stream.until("sessions")["rows"]
+        finally:
+            code = recorder.stop()
+        assert (code, recorder.output.count("pages are at")) == (0, 1), recorder.output
+
+
+def _pages_of(recorder: int) -> int:
+    """The process of the pages beside a recorder."""
+    (found,) = [
+        int(each.parent.name)
+        for each in Path("/proc").glob("[0-9]*/cmdline")
+        if b"proxy_addon.ui" in each.read_bytes().split(b"\0")
+        and f"\nPPid:\t{recorder}\n" in each.with_name("status").read_text()
+    ]
+    return found
+
+
+def _port_of(line: str) -> int:
+    port = urlsplit(line.removeprefix("listening on ").split()[0]).port
+    assert port is not None
+    return port
+
+
+def test_pages_that_stop_at_once_again_and_again_are_given_up_in_one_line(monkeypatch):
+    from proxy_addon.ui import process
+
+    said = "import json; print(json.dumps({'url': 'http://127.0.0.1:7/', 'port': 7, 'is_public': False}))"
+    popen, started = subprocess.Popen, list[list[str]]()
+    logged, ready = SimpleQueue[str](), SimpleQueue[str]()
+
+    def start(command: list[str], **options: Any) -> Any:
+        started.append(command)
+        return popen([sys.executable, "-S", "-c", said if len(started) == 1 else "raise SystemExit(3)"], **options)
+
+    monkeypatch.setattr(process, "AGAIN_S", (0.001, 60.0))
+    monkeypatch.setattr(process, "logger", SimpleNamespace(error=logged.put, warning=logged.put))
+    monkeypatch.setattr(subprocess, "Popen", start)
+    pages = process.Beside("sqlite:///x", ("127.0.0.1", 0), None)
+    pages.start(lambda url, _: ready.put(url))
+    assert ready.get(timeout=WITHIN_S) == "http://127.0.0.1:7/"
+    why = "the last time with exit code 3; the recording continues"
+    assert logged.get(timeout=WITHIN_S) == f"the pages stop as soon as they are started, {why}"
+    pages.end()
+    assert logged.empty()
+    assert ready.empty()
+    assert {command[command.index("--port") + 1] for command in started[1:]} == {"7"}
 
 
 # What it refuses
