@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 from proxy_addon.core.news import News
 from proxy_addon.errors import SettingsError
@@ -51,57 +52,61 @@ def serve(
         StorageError: The store cannot be used.
         RecorderError: The proxy could not start.
     """
-    serve_all = _serve if options.workers == 1 else _supervise
-    return threads.run(serve_all(options, ready, watch, stored))
+    return threads.run(_serve(options, ready, Hearing(filed=stored, news=watch)))
 
 
-async def _serve(
-    options: RecordOptions,
-    ready: Callable[[list[Listening]], None],
-    watch: Callable[[News], None] | None,
-    stored: Callable[[], None] | None,
-) -> bool:
+async def _serve(options: RecordOptions, ready: Callable[[list[Listening]], None], hearing: Hearing) -> bool:
     store = Store(options.store_url)
     _check_address(options)
     about = _about(options)
     with Proxy(options, about, ready) as proxy:
         folder = folder_of(store, options.journal)
-        hearing = Hearing(filed=stored, news=watch, learned=proxy.judge.learn if options.reject_invalid else None)
-        ingesting = Ingesting(folder, options.store_url, about.run, hearing, keep_days=options.keep_days)
-        await asyncio.to_thread(ingesting.start)
-        try:
-            lost = proxy.end_on_loss if options.stops_on_loss else None
-            async with _metrics(options, proxy.standing, ingesting):
-                with signals.calling_on_signals(proxy.end, lambda: tell_of_cut(proxy.counts(), folder)):
-                    counts = await proxy.carry(folder, lost)
-        finally:
-            took_s = time.monotonic() - proxy.ended_s if proxy.ended_s is not None else 0.0
-            filed = await threads.aside(ingesting.end, STOP_S - took_s)
-        return settle(counts, filed, folder)
+        if options.workers == 1:
+            return await _carry(proxy, options, about, folder, hearing)
+    # The options are right, and the CA that the workers read exists.
+    return await _supervise(ready, options, about, folder, hearing)
+
+
+async def _ingesting(
+    options: RecordOptions, about: About, folder: Path, hearing: Hearing, learned: Callable[[str], object]
+) -> Ingesting:
+    """Start ingest, and return it.
+
+    Args:
+        learned: Called with the upstream of which a schema has come in, if requests may be refused because of it.
+    """
+    hearing = replace(hearing, learned=learned if options.reject_invalid else None)
+    ingesting = Ingesting(folder, options.store_url, about.run, hearing, keep_days=options.keep_days)
+    await asyncio.to_thread(ingesting.start)
+    return ingesting
+
+
+async def _carry(proxy: Proxy, options: RecordOptions, about: About, folder: Path, hearing: Hearing) -> bool:
+    """Record in this process."""
+    ingesting = await _ingesting(options, about, folder, hearing, proxy.judge.learn)
+    try:
+        lost = proxy.end_on_loss if options.stops_on_loss else None
+        async with _metrics(options, proxy.standing, ingesting):
+            with signals.calling_on_signals(proxy.end, lambda: tell_of_cut(proxy.counts(), folder)):
+                counts = await proxy.carry(folder, lost)
+    finally:
+        took_s = time.monotonic() - proxy.ended_s if proxy.ended_s is not None else 0.0
+        filed = await threads.aside(ingesting.end, STOP_S - took_s)
+    return settle(counts, filed, folder)
 
 
 async def _supervise(
-    options: RecordOptions,
-    ready: Callable[[list[Listening]], None],
-    watch: Callable[[News], None] | None,
-    stored: Callable[[], None] | None,
+    ready: Callable[[list[Listening]], None], options: RecordOptions, about: About, folder: Path, hearing: Hearing
 ) -> bool:
-    store = Store(options.store_url)
-    _check_address(options)
-    about = _about(options)
-    with Proxy(options, about, ready):
-        pass  # its options are right, and the CA that the workers read exists
+    """Record in several processes."""
     host, port = options.listen
     ends = asyncio.Event()
     loop = asyncio.get_running_loop()
     with reserved(address_of(host), port) as keeping:
         shared = replace(options, listen=(host, keeping.getsockname()[1]))
-        folder = folder_of(store, options.journal)
         order = Order(options=shared, about=about, folder=folder)
         supervisor = Supervisor(order, options.workers, lambda: loop.call_soon_threadsafe(ends.set))
-        hearing = Hearing(filed=stored, news=watch, learned=supervisor.learn if options.reject_invalid else None)
-        ingesting = Ingesting(folder, options.store_url, about.run, hearing, keep_days=options.keep_days)
-        await asyncio.to_thread(ingesting.start)
+        ingesting = await _ingesting(options, about, folder, hearing, supervisor.learn)
         until_s = None
         try:
             try:
