@@ -13,7 +13,7 @@ from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.pseudonyms.sessions import masked, masked_loss, told
 from proxy_addon.core.sessions import FindingCounts, Membership, Session, membership
-from proxy_addon.core.timelines.pictures import Picture
+from proxy_addon.core.timelines.pictures import Picture, marking
 from proxy_addon.core.timelines.reported import Reported, judged_picture
 from storage import exchanges, losses
 from storage.judging import Judging
@@ -40,7 +40,7 @@ class Pictures:
             closed: Judge unfinished sessions as over.
         """
         self._db = db
-        self._judging = Judging(db, policy, now, closed=closed)
+        self._judging = Judging(db, marking(policy), now, closed=closed)
         self._as_of = as_of(now, policy)
         self._change = change
 

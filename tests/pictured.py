@@ -13,8 +13,9 @@ from typing import Any
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.files import judge_held
+from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.sessions import AsOf
-from proxy_addon.core.timelines.pictures import Picture, picture_of
+from proxy_addon.core.timelines.pictures import Picture, marking, picture_of
 from proxy_addon.reporting.pages.rendering import page
 from proxy_addon.reporting.pages.session import session_page, traffic
 from tests.builders import BEGIN_MS, START_PARAMS, at, batch, body, event, event_dict, response, start
@@ -30,7 +31,7 @@ def picture(held: HeldSession, *, now_s: float | None = None) -> Picture:
     Args:
         now_s: Seconds after the first arrival; None for a day after the last one.
     """
-    judgement = judge_held(held)
+    judgement = judge_held(held, marking(DEFAULT))
     verdicts: dict[str, list[Any]] = {exchange.id: [] for exchange in held.exchanges}
     for finding in judgement.of_exchanges:
         verdicts[held.exchanges[(finding.seq or 1) - 1].id].append(finding)

@@ -47,7 +47,7 @@ BUILT_IN = "built-in"
 
 
 MOST_PLACES = 20
-"""How many places of one finding are kept; its count includes the others."""
+"""How many places of one finding are kept, unless a policy says otherwise; its count includes the others."""
 
 
 class Place(NamedTuple):
@@ -94,7 +94,7 @@ class Finding:
         pointer: JSON Pointer into the request's body; None if it does not concern a place in the body.
         seq: Position of the exchange in its session, from 1; None if the finding does not concern a single exchange.
         count: Number of places.
-        others: The places after the first one, in order; `MOST_PLACES` are kept, including the first.
+        others: The places after the first one, in order; only the first ones are kept.
         until_seq: Where the finding ends if it has an extent, such as a frozen playhead or a gap; None if it has none.
         lowered_by: What lowered the severity to info; None if nothing did.
         authority: What the finding relies on: ``built-in``, or the schema of an upstream by version.
@@ -113,7 +113,7 @@ class Finding:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """The first `MOST_PLACES` places, in order; empty if the finding does not concern a single exchange."""
+        """The places that are kept, in order; empty if the finding does not concern a single exchange."""
         return () if self.seq is None else (Place(self.seq, self.pointer), *self.others)
 
 

@@ -9,7 +9,7 @@ from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.judging.recorded import SessionWatch
 from proxy_addon.core.sessions import AsOf, Session
-from proxy_addon.core.timelines.pictures import picture_of
+from proxy_addon.core.timelines.pictures import marking, picture_of
 from proxy_addon.reporting.pages.session import SessionPage, session_page, traffic
 from proxy_addon.ui.topics import Look, News
 from storage import changes, exchanges, findings, losses, sessions
@@ -101,7 +101,7 @@ class Following:
         follows = watch is not None and self._judged == [exchange.id for exchange in recorded[:judged]]
         opened_beside = sessions.opened_beside(db, session)
         if watch is None or not follows or not watch.go_on(session, as_of.now, opened_beside=opened_beside):
-            return Judging(db, self._policy, as_of.now).watch(session, bodies=False), 0
+            return Judging(db, marking(self._policy), as_of.now).watch(session, bodies=False), 0
         return watch, judged
 
     def _exchanges(self, db: Connection) -> list[Exchange]:

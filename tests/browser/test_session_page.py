@@ -179,7 +179,7 @@ def test_the_pointer_finds_names_and_opens_what_it_is_over(open_page, written):
         raise AssertionError(f"nothing at {lane_y} says {text}")
 
     over(60, "stalled")  # playback
-    over(90, "outside an ad break, not counted")
+    over(90, "Not counted: no ad break was open since adBreakComplete #6.")
     x = over(31, "expected a number")  # findings
     expect(card).to_contain_text("UTC")
     page.mouse.down()

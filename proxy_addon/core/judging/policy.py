@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from proxy_addon.core.findings import CHECKER_FAILED, Finding, Severity
+from proxy_addon.core.findings import CHECKER_FAILED, MOST_PLACES, Finding, Severity
 from proxy_addon.core.protocol import Key
 from proxy_addon.core.rules.limits import Limits
 from proxy_addon.core.rules.rule import Rule
@@ -22,6 +22,7 @@ class Policy:
         limits: The limits that the rules use.
         select: Only findings of these rules count; empty for all. `accepted-by-upstream` selects what it lowered.
         ignore: Findings of these rules do not count.
+        most_places: How many places of one finding are kept; its count includes the others. `to_document` leaves it out.
     """
 
     severities: Mapping[str, Severity | None] = field(default_factory=dict)
@@ -29,6 +30,7 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
     select: frozenset[str] = frozenset()
     ignore: frozenset[str] = frozenset()
+    most_places: int = MOST_PLACES
 
     def severity(self, rule: Rule) -> Severity | None:
         """Return the severity of a rule's findings; None if the rule is switched off."""

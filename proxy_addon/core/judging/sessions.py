@@ -131,8 +131,8 @@ class SessionJudge:
             by_arrival=facts.by_arrival,
         )
         self._arrivals = self._walk_of_arrivals(None)
-        self._gaps = Track(GapWalk(silence))
-        self._as_arrived = Track(PlaybackWalk(playback))
+        self._gaps = Track(GapWalk(silence, tally=self._tally()))
+        self._as_arrived = Track(PlaybackWalk(playback, tally=self._tally()))
         self._as_meant = self._as_arrived
         self._start: SessionEvent | None = None  # comes first in both orders, whatever its ts
         self._late_start_ms: int | None = None  # of a start that was not the first to arrive
@@ -142,6 +142,9 @@ class SessionJudge:
         self._is_late = False  # an event has a lower time than an earlier one
         self._is_untidy = False  # an event should precede earlier ones of the same time
         self._failure: str | None = None  # a fault of ours at an event; later events are skipped
+
+    def _tally(self) -> Tally:
+        return Tally(most_places=self._policy.most_places)
 
     def _walk_of_arrivals(self, late_start_ms: int | None) -> Track[ArrivalWalk]:
         facts = self.facts
@@ -153,7 +156,8 @@ class SessionJudge:
                     has_clock=facts.has_clock,
                     start_missing=facts.start_missing,
                     start_ms=late_start_ms,
-                )
+                ),
+                tally=self._tally(),
             )
         )
 

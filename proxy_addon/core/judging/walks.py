@@ -10,9 +10,10 @@ from __future__ import annotations
 import copy
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
+from types import MappingProxyType
 from typing import NamedTuple, Self, override
 
 from proxy_addon.core.findings import MOST_PLACES, Place, element_of
@@ -50,7 +51,7 @@ class Places:
     """The places where a rule does not hold.
 
     Attributes:
-        first: The first `MOST_PLACES` places, by arrival.
+        first: The first places, by arrival, as many as the tally keeps.
         count: Number of all places.
         until_seq: Where the extent of the first place ends; None if it has none.
     """
@@ -69,6 +70,21 @@ class Tallied(NamedTuple):
 
 class Tally(dict[Tallied, Places]):
     """What a walk over a session has found, by rule."""
+
+    def __init__(
+        self, found: Mapping[Tallied, Places] = MappingProxyType({}), *, most_places: int = MOST_PLACES
+    ) -> None:
+        """Begin with what was found.
+
+        Args:
+            most_places: How many places of each rule are kept.
+        """
+        super().__init__(found)
+        self._most_places = most_places
+
+    @override
+    def copy(self) -> Tally:
+        return Tally(self, most_places=self._most_places)
 
     def ask(self, rules: Iterable[Rule], event: SessionEvent, *subject: object) -> tuple[Rule, ...]:
         """Run rules for an event and count what they find. A rule that fails is counted, and the others still run.
@@ -105,9 +121,9 @@ class Tally(dict[Tallied, Places]):
         self[key] = replace(self[key], until_seq=event.seq)
 
     def _add(self, key: Tallied, event: SessionEvent, message: str) -> bool:
-        """Count a place and keep it if it is among the first `MOST_PLACES`; return whether it is the first."""
+        """Count a place and keep it if it is among the first; return whether it is the very first."""
         before = self.get(key)
-        if before is not None and len(before.first) == MOST_PLACES and event.seq > before.first[-1].place.seq:
+        if before is not None and len(before.first) == self._most_places and event.seq > before.first[-1].place.seq:
             self[key] = Places(first=before.first, count=before.count + 1, until_seq=before.until_seq)
             return False
         told = Told.of(event, message)
@@ -117,8 +133,8 @@ class Tally(dict[Tallied, Places]):
             self[key] = Places(first=(told,), until_seq=until_seq)
             return True
         first = before.first
-        if len(first) < MOST_PLACES or told.order < first[-1].order:
-            first = tuple(sorted((*first, told), key=_order))[:MOST_PLACES]
+        if len(first) < self._most_places or told.order < first[-1].order:
+            first = tuple(sorted((*first, told), key=_order))[: self._most_places]
         is_first = first[0] is told
         self[key] = Places(first=first, count=before.count + 1, until_seq=until_seq if is_first else before.until_seq)
         return is_first
@@ -215,7 +231,7 @@ class ArrivalWalk(Walk):
     @override
     def copy(self) -> Self:
         # There are as many times as events, so marks do not keep them; `resumed` collects them again.
-        return type(self)(replace(self.arrivals, times=set()), tally=Tally(self.tally))
+        return type(self)(replace(self.arrivals, times=set()), tally=self.tally.copy())
 
     @override
     def resumed(self, before: Sequence[SessionEvent]) -> Self:
@@ -237,7 +253,7 @@ class GapWalk(Walk):
 
     @override
     def copy(self) -> Self:
-        return type(self)(copy.copy(self.silence), tally=Tally(self.tally))
+        return type(self)(copy.copy(self.silence), tally=self.tally.copy())
 
 
 @functools.cache
@@ -280,4 +296,4 @@ class PlaybackWalk(Walk):
 
     @override
     def copy(self) -> Self:
-        return type(self)(copy.copy(self.playback), self.reaching, tally=Tally(self.tally))
+        return type(self)(copy.copy(self.playback), self.reaching, tally=self.tally.copy())

@@ -156,6 +156,12 @@ def name_of(event: Event) -> str:
     return ""
 
 
+def numbers_of(marks: Sequence[Mark]) -> dict[tuple[int, str], int]:
+    """Return what people call events by: the position of the request, or of the event in downloaded playback."""
+    is_batch = any(mark.pointer for mark in marks)
+    return {mark.place: position if is_batch else mark.seq for position, mark in enumerate(marks, 1)}
+
+
 def silences_of(marks: Iterable[Mark]) -> Iterator[Silence]:
     """Yield the stretches without an event that are longer than `LATE_MS`, by arrival."""
     for before, after in pairwise(sorted(marks, key=lambda mark: mark.arrived_ms)):

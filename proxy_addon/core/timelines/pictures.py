@@ -11,12 +11,21 @@ from proxy_addon.core.audits.watching import MetricsWatch
 from proxy_addon.core.books import Loss
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Judgement, Severity, Verdict
+from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.sessions import AsOf, Session
 from proxy_addon.core.timelines.marks import Mark, Silence, Skew, marks_of, placed, silences_of, skew_of
-from proxy_addon.core.timelines.spans import Spans, spans_of
+from proxy_addon.core.timelines.spans import Place, Spans, spans_of
+from proxy_addon.core.timelines.uncounted import uncounted
 from proxy_addon.core.timelines.verdicts import FOLLOWING, Glance, glance
 
+MOST_MARKED = 500
+"""How many places of one finding a page marks on the timeline."""
 _WORST_FIRST = (Severity.ERROR, Severity.WARNING, Severity.INFO)
+
+
+def marking(policy: Policy) -> Policy:
+    """Return a policy whose findings keep as many places as a page marks."""
+    return replace(policy, most_places=MOST_MARKED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +49,7 @@ class Picture:
         marks: Its events, in the order of arrival.
         findings: The worst first.
         order: Its events as the back end takes them.
+        uncounted: Why reports do not count an event as it was sent, as a sentence.
         gaps: What was lost of it.
     """
 
@@ -56,6 +66,7 @@ class Picture:
     order: Order
     judgement: Judgement
     is_batch: bool
+    uncounted: Mapping[Place, str]
     gaps: Sequence[Loss] = ()
 
     @property
@@ -92,16 +103,17 @@ def picture_of(  # noqa: PLR0917  # these are what a session is
     ]
     told = _told([*judgement.of_session, *found])
     leading = [each.finding for each in told if each.below is None]
+    spans = spans_of(
+        order,
+        {mark.place: mark.name for mark in marks},
+        {mark.place: mark.device_ms for mark in marks if mark.off_ms},
+    )
     return Picture(
         session=session,
         as_of=as_of,
         exchanges=kept,
         marks=marks,
-        spans=spans_of(
-            order,
-            {mark.place: mark.name for mark in marks},
-            {mark.place: mark.device_ms for mark in marks if mark.off_ms},
-        ),
+        spans=spans,
         silences=[] if counting.is_batch else list(silences_of(marks)),
         skew=skew_of(marks),
         findings=told,
@@ -110,6 +122,7 @@ def picture_of(  # noqa: PLR0917  # these are what a session is
         order=order,
         judgement=judgement,
         is_batch=counting.is_batch,
+        uncounted=uncounted(marks, order, spans),
         gaps=gaps,
     )
 

@@ -15,7 +15,7 @@ from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.pseudonyms.sessions import masked
 from proxy_addon.core.sessions import AsOf, FindingCounts, Session, SessionState
-from proxy_addon.core.timelines.pictures import Picture, picture_of
+from proxy_addon.core.timelines.pictures import Picture, marking, picture_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ def of_held(
 
     def picture() -> Picture:
         shown = clean()
-        return judged_picture(shown.session, shown.exchanges, judge_held(shown, policy), as_of)
+        return judged_picture(shown.session, shown.exchanges, judge_held(shown, marking(policy)), as_of)
 
     return Reported(session=held.session, as_of=as_of, told=lambda: clean().session, picture=picture)
 

@@ -62,6 +62,7 @@ class Spans:
         in_break: The events after which an ad break is open, but no ad.
         rank: The place of each event in the order in which they are taken, from 0.
         counted_ms: How much time counts for each state of playback.
+        idle: The events that were taken and changed nothing: an ad outside of a break, the end of what was not open.
     """
 
     playback: list[Span] = field(default_factory=list)
@@ -73,6 +74,7 @@ class Spans:
     in_break: set[Place] = field(default_factory=set)
     rank: dict[Place, int] = field(default_factory=dict)
     counted_ms: dict[str, int] = field(default_factory=dict)
+    idle: set[Place] = field(default_factory=set)
 
 
 def spans_of(order: Order, names: Mapping[Place, str], times_ms: Mapping[Place, int] | None = None) -> Spans:
@@ -109,15 +111,35 @@ class _Tracing:
             if at_ms is not None and not each.is_late:
                 self._at_ms = at_ms
             edges.append(self._at_ms)
-            self._walk.take(each)
-            self._follow(each.event)
             place = place_of(each.event)
+            before = self._walk.ad_break, self._walk.ad, self._walk.chapter
+            self._walk.take(each)
+            if self._is_idle(each.event, *before):
+                self.spans.idle.add(place)
+            self._follow(each.event)
             self.spans.rank[place] = rank
             self.spans.after[place] = self._walk.state.value
             if self._walk.ad_break is not None and self._walk.ad is None:
                 self.spans.in_break.add(place)
         self._end()
         self._add_playback(order, edges)
+
+    def _is_idle(self, event: Arrival, ad_break: Break | None, ad: Ad | None, chapter: Chapter | None) -> bool:
+        """Whether an event has changed nothing, given what was open before it."""
+        match event.type:
+            case "adStart" | "adBreakComplete":
+                return ad_break is None
+            case "adComplete" | "adSkip":
+                return ad is None
+            case "chapterComplete" | "chapterSkip":
+                return chapter is None
+            case "stateStart":
+                return bool(event.started_states) and not any(
+                    name.lower() in self._walk.states for name in event.started_states
+                )
+            case "stateEnd":
+                return bool(event.ended_states) and not any(name.lower() in self._active for name in event.ended_states)
+        return False
 
     def _follow(self, event: Arrival) -> None:
         walk = self._walk

@@ -17,7 +17,7 @@ from proxy_addon.core.jsonforms import body_document, iso
 from proxy_addon.core.routes import TRACKING
 from proxy_addon.core.rules import RULES
 from proxy_addon.core.sessions import SessionState
-from proxy_addon.core.timelines.marks import LONGEST_NAME, Mark
+from proxy_addon.core.timelines.marks import LONGEST_NAME, Mark, numbers_of
 from proxy_addon.core.timelines.pictures import Picture
 from proxy_addon.core.timelines.spans import Fate, Place, Span
 from proxy_addon.core.timelines.verdicts import expires_at
@@ -76,6 +76,7 @@ class SessionPage:
         closed_by: What closed it; None while it is open, and if no event was taken.
         late: Numbers of the events that were taken late.
         dropped: Numbers of the events that were dropped, each with the reason.
+        uncounted: Numbers of the events that reports do not count as they were sent, each with a sentence.
         gaps: Exchanges that the recorder lost: ``at``, ``what`` and ``why``.
         not_applied: Ids of the rules that were not applied, because not all of the session is known.
         links: Sessions that the page links to: kind (``next``, ``previous``, ``retry_of``, ``retried_by``) and id.
@@ -107,6 +108,7 @@ class SessionPage:
     closed_by: str | None
     late: list[int]
     dropped: list[tuple[int, str]]
+    uncounted: list[tuple[int, str]]
     gaps: list[dict[str, str]]
     not_applied: list[str]
     links: list[tuple[str, str]]
@@ -132,11 +134,7 @@ class _Drawing:
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
         self._begin_ms = picture.begin_ms
-        is_batch = any(mark.pointer for mark in picture.marks)
-        numbers = (number if is_batch else mark.seq for number, mark in enumerate(picture.marks, 1))
-        self._numbers: dict[Place, int] = {
-            mark.place: number for mark, number in zip(picture.marks, numbers, strict=True)
-        }
+        self._numbers = numbers_of(picture.marks)
         self._first_of: dict[int, int] = {}
         for (seq, _), number in self._numbers.items():
             self._first_of.setdefault(seq, number)
@@ -199,6 +197,7 @@ class _Drawing:
                 for event, why in metrics.dropped
                 if (number := self._number(event.seq, event.pointer))
             ],
+            uncounted=[(self._numbers[place], why) for place, why in picture.uncounted.items()],
             gaps=[
                 {"at": iso(loss.received_at), "what": f"{loss.method} {loss.path}", "why": loss.reason}
                 for loss in picture.gaps
@@ -251,6 +250,8 @@ class _Drawing:
         state = self._picture.spans.after.get(mark.place)
         if state is None:
             return dropped.get(mark.place, _NOT_COUNTED)
+        if mark.place in self._picture.spans.idle:
+            return f"{state} · {_NOT_COUNTED}"
         return f"{state} · break" if mark.place in self._picture.spans.in_break else state
 
     def _spans(self) -> dict[str, list[dict[str, Any]]]:

@@ -3,7 +3,7 @@ import { STATES, wrongClock } from "./facts.js";
 import { clock, cut, esc, lasted } from "./words.js";
 
 const MOST = 5, MOST_FINDINGS = 3, NAME = 60, MESSAGE = 200;
-const FATES = { cut: "cut short", open: "no end reported", ignored: "outside an ad break, not counted" };
+const FATES = { cut: "cut short", open: "no end reported", ignored: "not counted" };
 
 /** A status as markup: that of the answer, or why there was none. */
 export function statusPill(facts, i) {
@@ -15,7 +15,7 @@ export function statusPill(facts, i) {
 export function cardOf(facts, events, band, time) {
   const rows = events.slice(0, MOST).map((i) => eventRow(facts, i)).join("");
   const more = events.length > MOST ? `<div class="dim">and ${events.length - MOST} more here – zoom in</div>` : "";
-  const told = events.length ? rows + more : band ? bandText(band) : "";
+  const told = events.length ? rows + more : band ? bandText(facts, band) : "";
   return told && `${told}<div class="dim">${wallClock(facts.value, time)} UTC</div>`;
 }
 
@@ -26,14 +26,19 @@ function eventRow(facts, i) {
     `<span class="found s-${value.findings[index].severity}">${esc(cut(facts.message(index, i), MESSAGE))}</span>`);
   return `<div class="r"><span class="dim">#${E.n[i]}</span><span><b>${esc(cut(facts.type(i), NAME))}</b> ` +
     `<bdi>${esc(cut(name, NAME))}</bdi> ${statusPill(facts, i)}</span><span></span>` +
-    `<span class="dim">${clock(E.t[i], 3)}${playhead}${late > 1 ? ` · arrived ${late.toFixed(1)} s late` : ""}${wrong && ` · ${wrong}`}</span>${found.join("")}</div>`;
+    `<span class="dim">${clock(E.t[i], 3)}${playhead}${late > 1 ? ` · arrived ${late.toFixed(1)} s late` : ""}${wrong && ` · ${wrong}`}</span>${found.join("")}${whyMarkup(facts.why(i))}</div>`;
 }
 
-function bandText(band) {
+// Why reports do not count something as it was sent.
+function whyMarkup(why) {
+  return why && `<div class="why odd">${esc(why)}</div>`;
+}
+
+function bandText(facts, band) {
   const name = band.name ?? STATES[band.k] ?? band.k;
   const fate = band.how ? ` – ${esc(FATES[band.how] ?? band.how)}` : "";
   return `<b><bdi>${esc(cut(name, NAME))}</bdi></b>${fate}<div class="dim">${clock(band.a, 1)} – ${clock(band.b, 1)}, ` +
-    `${lasted(band.b - band.a)}</div>`;
+    `${lasted(band.b - band.a)}</div>${band.ignored ? whyMarkup(facts.why(facts.numbers.get(band.n))) : ""}`;
 }
 
 function wallClock(value, time) {

@@ -46,6 +46,7 @@ function times(facts, i, row) {
   rows.push(["State after", esc(stateWords(E.st[i]))]);
   const lateness = facts.late.has(E.n[i]) ? ", late" : "";
   rows.push(["Taken as", E.r[i] < 0 ? "not counted" : `number ${count(E.r[i] + 1)} of ${count(facts.taken)}${lateness}`]);
+  if (facts.why(i)) rows.push(["In reports", `<span class="odd">${esc(facts.why(i))}</span>`]);
   if (E.e[i]) rows.push(["In the batch", `event ${count(E.e[i])} of ${count(facts.size)}`]);
   if (row?.[6]) rows.push(["Reason", esc(row[6])]);
   return rows.map(([name, told]) => `<dt>${name}</dt><dd>${told}</dd>`).join("");

@@ -69,7 +69,7 @@ export function factsOf(value) {
     !(value.live && type(i) === LIVE_PLACEHOLDER);
   const latencies = E.d.filter((d) => d != null).sort((a, b) => a - b);
   const leading = value.findings.map((finding, index) => ({ finding, index })).filter(({ finding }) => finding.below == null);
-  const numbers = new Map(E.n.map((n, i) => [n, i]));
+  const numbers = new Map(E.n.map((n, i) => [n, i])), uncounted = new Map(value.uncounted);
 
   return {
     value, E, size, type, position, isRefused, late, leading, numbers, latencies,
@@ -90,6 +90,7 @@ export function factsOf(value) {
     severity: (i) => E.f[i].reduce((worst, index) => Math.min(worst, SEVERITIES.indexOf(value.findings[index].severity)), SEVERITIES.length),
     quantile: (part) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * part))],
     message: (index, i) => messageAt(value.findings[index], E.n[i]),
+    why: (i) => uncounted.get(E.n[i]) ?? "",
     name: (i) => (type(i) === "sessionStart" ? "" : E.x[i]),
     state: (i) => E.st[i].split(" ")[0],
   };

@@ -1,20 +1,20 @@
 // The findings of a session, the worst first. Many of one rule are folded, and so are notes beside many other findings.
 import { icon } from "./icons.js";
-import { clock, cut, esc, plural, prose } from "./words.js";
+import { clock, count, cut, esc, plural, prose } from "./words.js";
 
-const MOST_PLACES = 4, MOST_OF_RULE = 4, SHOWN_OF_RULE = 2, MOST_BESIDE_NOTES = 4;
+const MOST_PLACES = 4, MOST_OF_RULE = 4, SHOWN_OF_RULE = 2, MOST_BESIDE_NOTES = 4, MOST_REASONS = 4;
 
 /** All findings as markup. */
 export function findingsMarkup(facts, links) {
-  const { value, leading } = facts;
+  const { value, leading } = facts, uncounted = uncountedMarkup(facts);
   if (!leading.length) {
     const praise = value.verdict.level === "pass" ? " Every request was accepted and follows the rules of the protocol." : "";
-    return `<p class="none">No findings.${praise}</p>${unjudged(value)}`;
+    return `<p class="none">No findings.${praise}</p>${uncounted}${unjudged(value)}`;
   }
   const notes = leading.filter(({ finding }) => finding.severity === "info");
   const rest = leading.filter(({ finding }) => finding.severity !== "info");
   const groups = Map.groupBy(rest, ({ finding }) => `${finding.severity} ${finding.rule}`);
-  const told = [...groups.values()].map((group) => groupMarkup(facts, group, links)).join("");
+  const told = [...groups.values()].map((group) => groupMarkup(facts, group, links)).join("") + uncounted;
   if (!notes.length) return told + unjudged(value);
   const summary = `${plural(notes.length, "note")} – nothing urgent`;
   return `${told}<details class="notes" data-fold="notes"${rest.length > MOST_BESIDE_NOTES ? "" : " open"}><summary>${summary}</summary>` +
@@ -30,15 +30,33 @@ function groupMarkup(facts, group, links) {
 
 function findingMarkup(facts, { finding, index }, links) {
   const { value } = facts, below = value.findings.filter((each) => each.below === index);
-  const rest = Math.max(finding.count, finding.places.length) - Math.min(finding.places.length, MOST_PLACES);
-  const places = finding.places.slice(0, MOST_PLACES).map((number) => placeMarkup(facts, number)).join("") || "<span>whole session</span>";
+  const places = placesMarkup(facts, finding.places, finding.count) || "<span>whole session</span>";
   const hasEnd = finding.until != null && finding.count === 1 && !finding.places.includes(finding.until);
   const until = hasEnd ? `<span>to</span>${placeMarkup(facts, finding.until)}` : "";
   return `<div class="fi s-${finding.severity}"><div class="h">${icon(finding.severity)}<div class="m">${prose(finding.message)}</div></div>` +
-    `<div class="w">${places}${rest > 0 && finding.places.length ? `<span>+${rest}</span>` : ""}${until}${ruleMarkup(finding.rule, links)}` +
+    `<div class="w">${places}${until}${ruleMarkup(finding.rule, links)}` +
     `${finding.lowered_by ? `<span>lowered by ${esc(finding.lowered_by)}</span>` : ""}</div>` +
     below.map((each) => `<div class="sub">${prose(cut(each.message.replace(/:[\s\S]*/, ""), 200))} <code>${esc(each.rule)}</code></div>`).join("") +
     reasons(finding, index) + "</div>";
+}
+
+// What rules forgive, reports may not count all the same. That the server refused an event is told by its status.
+function uncountedMarkup(facts) {
+  const lost = facts.order.events.filter((i) => facts.why(i) && !facts.isRefused(i));
+  if (!lost.length) return "";
+  const groups = [...Map.groupBy(lost, facts.why)], shown = groups.slice(0, MOST_REASONS), more = groups.length - shown.length;
+  const told = shown.map(([why, events]) =>
+    `<div class="sub">${esc(why)}</div><div class="w">${placesMarkup(facts, events.map((i) => facts.E.n[i]), events.length)}</div>`);
+  return `<div class="fi s-info"><div class="h">${icon("info")}<div class="m">Reports do not count ${plural(lost.length, "event")} ` +
+    `as sent</div></div>${told.join("")}${more > 0 ? `<div class="sub">and ${plural(more, "other reason")}</div>` : ""}</div>`;
+}
+
+// The first places; the timeline marks all that there are numbers of.
+function placesMarkup(facts, numbers, all) {
+  if (!numbers.length) return "";
+  const rest = all - Math.min(numbers.length, MOST_PLACES), unmarked = all - numbers.length;
+  const more = unmarked > 0 ? `and ${count(rest)} more, of which ${count(unmarked)} are not marked` : `and ${count(rest)} more`;
+  return numbers.slice(0, MOST_PLACES).map((number) => placeMarkup(facts, number)).join("") + (rest > 0 ? `<span>${more}</span>` : "");
 }
 
 function placeMarkup(facts, number) {

@@ -193,7 +193,7 @@ export class EventTable {
   }
 
   #rowMarkup({ i, k }) {
-    const { E, type, name, isRefused, severity, state, value } = this.#facts, above = this.#list[k - 1];
+    const { E, type, name, isRefused, severity, state, value, why } = this.#facts, above = this.#list[k - 1];
     const since = above === undefined ? null : E.t[i] - E.t[above], way = E.a[i] - E.t[i];
     const moved = above === undefined || E.p[i] == null || E.p[above] == null ? null : E.p[i] - E.p[above];
     const hasJumped = moved !== null && (moved < -1 || moved > 2 * since + 1.5), tone = (isOdd) => `n wide ${isOdd ? "odd" : "dim"}`;
@@ -206,7 +206,7 @@ export class EventTable {
       cell("n", E.p[i] == null ? "–" : clock(E.p[i], 1)),
       cell(tone(hasJumped), moved === null || Math.abs(moved) < 0.05 ? "" : signed(moved, 1)),
       cell("", `<span class="type"><bdi>${esc(cut(type(i), NAME))}</bdi></span> <bdi class="dim">${esc(cut(name(i), NAME))}</bdi>`),
-      cell("wide", `<i class="dot c-${state(i) in STATES ? state(i) : "starting"}"></i>${esc(stateWords(E.st[i]))}`),
+      cell("wide", `<i class="dot c-${state(i) in STATES ? state(i) : "starting"}"></i><span title="${esc(why(i))}">${esc(stateWords(E.st[i]))}</span>`),
       cell(isRefused(i) ? "bad" : "dim", `<b>${E.s[i] || "none"}</b> ${ms(E.d[i])}`),
       cell("signs", [...signs].map((each) => icon(each)).join("")),
     ];

@@ -189,10 +189,11 @@ export class Timeline {
       .sort((a, b) => distance(a) - distance(b)).slice(0, MOST_NEAR).sort(byTime);
   }
 
-  #bandAt(time, y) {
+  // A band may be seen beyond its end: what is not counted has a label.
+  #bandAt(x, y) {
     const box = this.#boxes.find((each) => y >= each.y && y < each.y + each.h), lane = box?.lane;
-    return lane?.bands?.(this.#facts).find((band) =>
-      time >= band.a && time <= band.b && (lane.isBandAt?.(this.#facts, band, y - box.y) ?? true));
+    return lane?.bands?.(this.#facts).find((band) => x >= this.#axis.x(band.a) &&
+      x <= Math.max(this.#axis.x(band.b), this.#axis.x(band.a) + (lane.leastWidth?.(band) ?? 0)) && (lane.isBandAt?.(this.#facts, band, y - box.y) ?? true));
   }
 
   #steer(box) {
@@ -215,7 +216,7 @@ export class Timeline {
     const axis = this.#axis, time = axis.time(x), isInside = x >= axis.left && x <= axis.right;
     this.#hover = isInside ? x : null;
     this.#drawCursor();
-    placeCard(this.card, isInside ? cardOf(this.#facts, this.#near(x, y), this.#bandAt(time, y), time) : "", event);
+    placeCard(this.card, isInside ? cardOf(this.#facts, this.#near(x, y), this.#bandAt(x, y), time) : "", event);
   }
 
   #left() {

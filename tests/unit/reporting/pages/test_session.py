@@ -91,6 +91,20 @@ def test_headers_that_are_the_same_are_told_once():
     assert traffic(held.exchanges[4:5], numbers=[5])["rows"].keys() == {"5"}
 
 
+def test_each_place_of_a_finding_is_marked_up_to_a_bound():
+    value = session_page(pictured.picture(pictured.marathon(2200)))
+    (tied,) = (each for each in value.findings if each["rule"] == "ts-equal")
+    assert (
+        100
+        < tied["count"]
+        == len(tied["places"])
+        == sum(value.findings.index(tied) in each for each in value.events["f"])
+    )
+    cues = [Cue(at_s=0, type="sessionStart", params=START_PARAMS), *(Cue(at_s=1, type="play") for _ in range(600))]
+    (tied,) = (each for each in session_page(pictured.picture(recorded(cues))).findings if each["rule"] == "ts-equal")
+    assert (tied["count"], len(tied["places"])) == (599, 500)
+
+
 def test_identity_says_what_is_known_and_leaves_out_what_is_not():
     held = pictured.film_with_ads()
     value = session_page(pictured.picture(replace(held, session=replace(held.session, player_name=None))))

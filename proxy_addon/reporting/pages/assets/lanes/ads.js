@@ -2,6 +2,8 @@
 import { hatch } from "../colours.js";
 import { seenSpans, write } from "../painting.js";
 
+const LABEL_PX = 74;
+
 export const adsLane = {
   id: "ads",
   name: "Ads",
@@ -9,6 +11,7 @@ export const adsLane = {
   note: ({ value: { spans } }) => `${spans.ads.filter((ad) => ad.completed).length} of ${spans.ads.length} completed`,
   isEmpty: ({ value: { spans } }) => !spans.ads.length && !spans.breaks.length,
   bands: ({ value: { spans } }) => [...spans.ads, ...spans.breaks],
+  leastWidth: ({ ignored }) => (ignored ? LABEL_PX : 0),
   draw(g, box, scene) {
     const { ads, breaks } = scene.facts.value.spans;
     for (const [span, left, width] of seenSpans(scene.axis, breaks)) drawBreak(g, box, scene, span, left, width);
@@ -38,7 +41,7 @@ function drawIgnored(g, { y, h }, scene, span, left, width) {
   g.setLineDash([3, 2]);
   g.strokeRect(left + 0.5, y + 4.5, width - 1, h - 9);
   g.setLineDash([]);
-  if (width > 74) {
+  if (width > LABEL_PX) {
     write(g, scene, "not counted", left + 6, middle, "error", { weight: 600, max: width - 8, whole: true });
     return;
   }
