@@ -84,7 +84,8 @@ class Report:
 
         tokens = self._tokens(a.held)
         one = Side(picture=a.picture(tokens), name=a.name)
-        self._write(replay_page(one, run, name=f"run {run_id}", pseudonymise=tokens))
+        recorded = () if a.held.session.pseudonymised else a.held.exchanges
+        self._write(replay_page(one, run, name=f"run {run_id}", pseudonymise=tokens, recorded=recorded))
 
     def of_test(self, comparison: Comparison, *, expected: str, actual: str, now: datetime, policy: Policy) -> None:
         """Write the comparison of a session with an expectation.

@@ -153,15 +153,16 @@ _WAYS = {
 class Memory:
     """The values that were replaced in earlier exchanges of a session, to find them in later ones. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
         self.values: dict[str, str] = {}
         """Values and their tokens; never changed, only replaced."""
+        self._most = MOST_REMEMBERED if most is None else most
 
     def add(self, values: dict[str, str]) -> None:
         """Remember more values, as far as there is room; of a session the first are the most telling."""
-        if len(self.values) < MOST_REMEMBERED and not values.keys() <= self.values.keys():
+        if len(self.values) < self._most and not values.keys() <= self.values.keys():
             short = {value: token for value, token in values.items() if len(value) <= _LONGEST_REMEMBERED}
-            self.values = dict(islice({**self.values, **short}.items(), MOST_REMEMBERED))
+            self.values = dict(islice({**self.values, **short}.items(), self._most))
 
 
 MOST_REMEMBERED, _LONGEST_REMEMBERED = 100, 200
@@ -227,9 +228,20 @@ class Pseudonymiser:
             note=exchange.note and work.echoed(exchange.note),
         )
 
-    def request(self, request: Request) -> Request:
-        """Return a request with its personal values replaced."""
-        work, draft = _Work(self), _Draft.of_request(request)
+    def memory(self, exchanges: Iterable[Exchange]) -> Memory:
+        """Return what is replaced in the exchanges of a session, to find it in what is told of them."""
+        memory = Memory(_MOST_TOLD)
+        for exchange in exchanges:
+            self(exchange, memory)
+        return memory
+
+    def request(self, request: Request, memory: Memory | None = None) -> Request:
+        """Return a request with its personal values replaced.
+
+        Args:
+            memory: What was replaced elsewhere in the session, to be replaced here, too.
+        """
+        work, draft = _Work(self, memory), _Draft.of_request(request)
         work.fill(draft)
         work.echo(draft)
         return draft.as_request(request)
@@ -238,9 +250,14 @@ class Pseudonymiser:
         """Return a request's path with the personal values in it and in its query replaced, for messages."""
         return _Work(self).url(path, is_own=True)
 
-    def text(self, text: str) -> str:
-        """Return text with the personal values in it replaced, as far as they tell by themselves what they are."""
-        return _Work(self).text(text)
+    def text(self, text: str, memory: Memory | None = None) -> str:
+        """Return text with the personal values in it replaced, as far as they tell by themselves what they are.
+
+        Args:
+            memory: As for `request`.
+        """
+        work = _Work(self, memory)
+        return work.echoed(work.text(text))
 
     def address(self, text: str) -> str:
         """Return the token of an IP address: one that is reserved for documentation."""
@@ -256,6 +273,8 @@ class Pseudonymiser:
         return way
 
 
+_MOST_TOLD = 5000
+"""How many values of a session are looked for in what is told of it."""
 _WORD = re.compile(r"[\w@.+-]{6,200}")
 _MOST_LOST = 200
 """How many words of a broken body are remembered."""

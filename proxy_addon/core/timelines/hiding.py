@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
-from proxy_addon.core.exchange import Request
-from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
+from proxy_addon.core.exchange import Exchange, Request
+from proxy_addon.core.pseudonyms.exchanges import Memory, Pseudonymiser
 from proxy_addon.core.timelines.aligned import Aligned, Match, Unlike
 from proxy_addon.core.wording import json_text
 
 _HEADER = re.compile(r"(?:request\.)?header\.(?P<name>\S+)\Z")
 
 
-def hidden(aligned: Aligned, pseudonymise: Pseudonymiser) -> Aligned:
-    """Return a comparison with tokens in place of the personal values in its differences."""
-    hide = _Hiding(pseudonymise)
+def hidden(aligned: Aligned, pseudonymise: Pseudonymiser, *exchanges: Iterable[Exchange]) -> Aligned:
+    """Return a comparison with tokens in place of the personal values in its differences.
+
+    Args:
+        exchanges: Those of each session, as they are: their personal values may be repeated anywhere.
+    """
+    hide = _Hiding(pseudonymise, pseudonymise.memory(chain.from_iterable(exchanges)))
     return replace(aligned, matches=tuple(hide.match(match) for match in aligned.matches))
 
 
 class _Hiding:
-    def __init__(self, pseudonymise: Pseudonymiser) -> None:
+    def __init__(self, pseudonymise: Pseudonymiser, memory: Memory) -> None:
         self._pseudonymise = pseudonymise
+        self._memory = memory
 
     def match(self, match: Match) -> Match:
         """Return a match without personal values."""
@@ -31,7 +38,7 @@ class _Hiding:
 
     def _unlike(self, unlike: Unlike) -> Unlike:
         a, b = (None if text is None else self._text(unlike.where, text) for text in (unlike.a, unlike.b))
-        message = unlike.message and self._pseudonymise.text(unlike.message)
+        message = unlike.message and self._pseudonymise.text(unlike.message, self._memory)
         if message and (a, b) != (unlike.a, unlike.b):  # the message repeats them
             event, mark, _ = message.partition(": ")
             message = f"{event}: {unlike.where} differs" if mark else f"{unlike.where} differs"
@@ -61,4 +68,4 @@ class _Hiding:
         return shown
 
     def _request(self, **values: Any) -> Request:
-        return self._pseudonymise.request(Request(method="POST", path="/api/v1/sessions", **values))
+        return self._pseudonymise.request(Request(method="POST", path="/api/v1/sessions", **values), self._memory)

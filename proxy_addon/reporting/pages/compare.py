@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.expectations.comparison import Comparison
 from proxy_addon.core.findings import Judgement
 from proxy_addon.core.jsonforms import iso
@@ -155,18 +156,26 @@ def sessions_page(a: Side, b: Side, *, answers: bool = True) -> ComparePage:
     return compare_page(Comparing.SESSIONS, a, b, side_by_side(pairs, answers=answers))
 
 
-def replay_page(a: Side, run: SessionRun, *, name: str, pseudonymise: Pseudonymiser | None = None) -> ComparePage:
+def replay_page(
+    a: Side,
+    run: SessionRun,
+    *,
+    name: str,
+    pseudonymise: Pseudonymiser | None = None,
+    recorded: Iterable[Exchange] = (),
+) -> ComparePage:
     """Return the page of a session and what a replay run sent for it.
 
     Args:
         name: Of the run.
         pseudonymise: Replaces personal values in the differences of the run; in the picture they are replaced already.
+        recorded: The exchanges with these values, which differences may repeat anywhere.
     """
     picture = a.picture
     session, sent = sent_in(picture.session, picture.exchanges, run)
     aligned = beside_replay(replayed(entries(picture.exchanges), run), run)
     if pseudonymise is not None:
-        aligned = hidden(aligned, pseudonymise)
+        aligned = hidden(aligned, pseudonymise, recorded)
     other = Side(picture=picture_of(session, sent, {}, Judgement(), picture.as_of), name=name)
     return compare_page(Comparing.REPLAY, a, other, aligned, drifts_ms(run))
 
@@ -195,7 +204,9 @@ def expectation_page(
     )
     aligned = beside_expected(comparison, one.picture.marks, other.picture.marks)
     if pseudonymise is not None:
-        aligned = hidden(aligned, pseudonymise)
+        sessions = (comparison.expected, comparison.actual)
+        said = (held.exchanges for held in sessions if not held.session.pseudonymised)
+        aligned = hidden(aligned, pseudonymise, *said)
     return compare_page(Comparing.EXPECTATION, one, other, aligned)
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.expectations.tracking import compare_tracking
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
+from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.replays.runs import SessionRun, Step, StepOutcome
 from proxy_addon.core.timelines.reported import of_held
 from proxy_addon.reporting.pages.compare import ComparePage, Side, expectation_page, replay_page, sessions_page
-from tests import builders
+from tests import builders, personal
 
 NOW = builders.at(4000)
 ONE = fold([builders.start(), builders.event("play", after_s=1), builders.event("sessionEnd", after_s=9)])[0]
@@ -68,3 +71,17 @@ def test_a_test_says_what_it_expected(actual: HeldSession, headline: str):
     assert page.verdict["headline"] == headline
     assert page.verdict["level"] == ("pass" if actual is ONE else "fail")
     assert [side["name"] for side in page.sides] == ["film.json", "run"]
+
+
+def test_a_comparison_without_personal_values_repeats_none_in_its_differences():
+    def renamed(exchange: Exchange) -> Exchange:
+        body = exchange.request.body.replace(personal.VISITOR.encode(), b"visitor-of-film-4712")
+        return replace(exchange, request=replace(exchange.request, body=body))
+
+    (expected,) = fold(personal.playback())
+    (actual,) = fold([renamed(exchange) for exchange in personal.playback()])
+    made = compare_tracking(actual, expected)
+    for tokens in (None, Pseudonymiser(b"key")):
+        page = expectation_page(made, expected="a", actual="b", now=NOW, pseudonymise=tokens)
+        said = json.dumps([page.rows, page.remarks, page.passed_over], ensure_ascii=False)
+        assert ("visitor-of-film" in said) is (tokens is None)
