@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from proxy_addon.core.audits.metrics import ClosedBy, Metrics
+from proxy_addon.core.exchange import Outcome
 from proxy_addon.core.findings import Finding, Severity
 from proxy_addon.core.sessions import AsOf, Session, SessionState
 from proxy_addon.core.timelines.marks import Mark
@@ -52,9 +53,9 @@ def glance(
     Args:
         findings: Those that do not follow from another one, the worst first.
     """
-    refused = sum(mark.status is not None and 300 <= mark.status < 500 for mark in marks)
+    refused = sum(_is_refused(mark) for mark in marks)
     failed = sum(mark.status is not None and mark.status >= 500 for mark in marks)
-    silent = sum(mark.status is None for mark in marks)
+    silent = sum(mark.status is None and not _is_refused(mark) for mark in marks)
     is_failed = session.state(as_of) is SessionState.FAILED
     severities = {finding.severity for finding in findings}
     if is_failed or Severity.ERROR in severities:
@@ -76,7 +77,7 @@ def glance(
         counts.append(("lost", session.lost, "bad"))
     return Glance(
         level=level,
-        headline=_headline(marks, findings, level, is_failed=is_failed),
+        headline=_headline(findings, level, _no_session(marks, metrics) if is_failed else None),
         ended=_ended(session, metrics, as_of),
         counts=tuple(counts),
     )
@@ -93,12 +94,23 @@ def level_of(session: Session, as_of: AsOf) -> Level:
     return Level.WARN if counts.warning or session.lost else Level.PASS
 
 
-def _headline(marks: Sequence[Mark], findings: Iterable[Finding], level: Level, *, is_failed: bool) -> str:
-    told: dict[str, None] = {}
-    if is_failed:
-        status = marks[0].status if marks else None
-        answer = "got no answer" if status is None else f"was answered {status}"
-        told[f"The start {answer}, so nothing counts"] = None
+def _is_refused(mark: Mark) -> bool:
+    """Whether upstream refused an event, or the recorder in its place."""
+    return mark.outcome == Outcome.REJECTED if mark.status is None else 300 <= mark.status < 500
+
+
+def _no_session(marks: Sequence[Mark], metrics: Metrics) -> str:
+    """Return why no session was opened. A start that upstream may have taken counts all the same."""
+    start = next((mark for mark in marks if mark.type == "sessionStart"), marks[0] if marks else None)
+    if start is not None and start.status is not None:
+        answer = f"was answered {start.status}{' without a session ID' if start.is_taken else ''}"
+    else:
+        answer = "was refused by the recorder" if start is not None and _is_refused(start) else "got no answer"
+    return f"The start {answer}{', so nothing counts' if metrics.is_empty else ''}"
+
+
+def _headline(findings: Iterable[Finding], level: Level, no_session: str | None) -> str:
+    told: dict[str, None] = {} if no_session is None else {no_session: None}
     notes = False
     for finding in findings:
         if finding.severity is Severity.INFO:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from proxy_addon.core.exchange import Outcome
 from proxy_addon.core.fixtures.held import fold
 from proxy_addon.core.timelines.marks import MOST_DUE, Mark, marks_of, placed, silences_of, skew_of
 from proxy_addon.core.timelines.pictures import Picture
@@ -254,6 +255,23 @@ def test_a_start_that_was_refused_fails_and_a_call_that_was_refused_warns():
     assert drawn.glance.level is Level.WARN
     assert ("failed", 1, "bad") in drawn.glance.counts
     assert drawn.glance.headline == "Some requests were refused, not answered or lost."
+
+
+@pytest.mark.parametrize(
+    ("opening", "headline", "counts"),
+    [
+        ({"session_id": None}, "The start was answered 201 without a session ID.", (0, 0)),
+        ({"outcome": Outcome.UPSTREAM_TIMEOUT}, "The start got no answer.", (0, 1)),
+        ({"outcome": Outcome.UPSTREAM_UNREACHABLE}, "The start got no answer, so nothing counts.", (0, 1)),
+        ({"outcome": Outcome.REJECTED}, "The start was refused by the recorder, so nothing counts.", (1, 0)),
+    ],
+)
+def test_a_headline_says_of_a_start_that_nothing_counts_only_if_so(opening, headline, counts):
+    drawn = picture(fold([builders.start(**opening)])[0])
+    assert drawn.glance.headline.startswith(headline)
+    assert drawn.metrics.is_empty is ("nothing counts" in headline)
+    told = {name: number for name, number, _ in drawn.glance.counts}
+    assert (told["refused"], told["no answer"]) == counts
 
 
 def test_a_headline_names_three_troubles_and_counts_the_others():
