@@ -22,11 +22,13 @@ export function cardOf(facts, events, band, time) {
 function eventRow(facts, i) {
   const { E, value } = facts, late = E.a[i] - E.t[i], name = facts.name(i), wrong = wrongClock(facts, i);
   const playhead = E.p[i] == null ? "" : ` · playhead ${clock(E.p[i], 1)}`;
+  const arrived = late > 1 ? ` · arrived ${late.toFixed(1)} s late` : "";
   const found = E.f[i].slice(0, MOST_FINDINGS).map((index) =>
     `<span class="found s-${value.findings[index].severity}">${esc(cut(facts.message(index, i), MESSAGE))}</span>`);
   return `<div class="r"><span class="dim">#${E.n[i]}</span><span><b>${esc(cut(facts.type(i), NAME))}</b> ` +
     `<bdi>${esc(cut(name, NAME))}</bdi> ${statusPill(facts, i)}</span><span></span>` +
-    `<span class="dim">${clock(E.t[i], 3)}${playhead}${late > 1 ? ` · arrived ${late.toFixed(1)} s late` : ""}${wrong && ` · ${wrong}`}</span>${found.join("")}${whyMarkup(facts.why(i))}</div>`;
+    `<span class="dim">${clock(E.t[i], 3)}${playhead}${arrived}${wrong && ` · ${wrong}`}</span>` +
+    `${found.join("")}${whyMarkup(facts.why(i))}</div>`;
 }
 
 // Why reports do not count something as it was sent.

@@ -74,25 +74,36 @@ export function mountCompare(root, value, links = {}) {
   };
 }
 
+const ALIGNING =
+  '<span class="seg" role="group" aria-label="Align by">align by<button type="button" data-align="start" aria-pressed="true">start</button>' +
+  '<button type="button" data-align="playhead" aria-pressed="false">playhead</button></span>';
+const ZOOMING =
+  '<span><button type="button" data-zoom="out" aria-label="Zoom out">−</button> ' +
+  '<button type="button" data-zoom="in" aria-label="Zoom in">+</button> <button type="button" data-zoom="fit">Fit</button></span>';
+const COMPARE_KEYS = "Drag to move, ctrl + wheel to zoom, or click the lanes and use the wheel. " +
+  "Keys: ← → pair, + − zoom, 0 all; j k rows, f next difference, / find.";
+
 function skeleton(value, links) {
   const { verdict, sides, shift_s: shift } = value;
   const names = sides.map((side) => side.label);
   return (
     `<a class="skip" href="#events">Skip to the events</a><header class="top"><div data-box="crumbs"></div>` +
-    `<div class="verdict v-${esc(verdict.level)}"><div class="word">${icon(ICONS[verdict.level], verdict.word)}<span>${esc(verdict.word)}</span></div>` +
+    `<div class="verdict v-${esc(verdict.level)}"><div class="word">${icon(ICONS[verdict.level], verdict.word)}` +
+    `<span>${esc(verdict.word)}</span></div>` +
     `<div><h1 dir="auto">${esc(heading(sides))}</h1><p class="headline">${prose(verdict.headline)}</p>` +
     `${value.remarks.map((remark) => `<p class="ended">${prose(remark)}</p>`).join("")}</div>` +
-    `<div class="nums">${verdict.counts.map(([what, n, tone]) => `<div class="${n ? esc(tone) : "zero"}"><b>${count(n)}</b><span>${esc(what)}</span></div>`).join("")}</div></div>` +
+    `<div class="nums">${verdict.counts.map(([what, n, tone]) =>
+      `<div class="${n ? esc(tone) : "zero"}"><b>${count(n)}</b><span>${esc(what)}</span></div>`).join("")}</div></div>` +
     `<div class="sides">${sides.map((side, k) => sideLine(side, links.sides?.[k])).join("")}</div></header>` +
     `<main class="compare"><section aria-label="Timeline"><div class="sech"><h2>Side by side</h2>` +
-    `<p><span class="key same"></span> belong together <span class="key off"></span> differ <span class="key alone"></span> only in one</p><span class="space"></span>` +
-    (shift == null ? "" : `<span class="seg" role="group" aria-label="Align by">align by<button type="button" data-align="start" aria-pressed="true">start</button><button type="button" data-align="playhead" aria-pressed="false">playhead</button></span>`) +
-    `<span><button type="button" data-zoom="out" aria-label="Zoom out">−</button> <button type="button" data-zoom="in" aria-label="Zoom in">+</button> <button type="button" data-zoom="fit">Fit</button></span></div>` +
-    `<div data-box="lanes"></div><p class="dim small hint">Drag to move, ctrl + wheel to zoom, or click the lanes and use the wheel. Keys: ← → pair, + − zoom, 0 all; j k rows, f next difference, / find.</p></section>` +
+    `<p><span class="key same"></span> belong together <span class="key off"></span> differ ` +
+    `<span class="key alone"></span> only in one</p><span class="space"></span>${shift == null ? "" : ALIGNING}${ZOOMING}</div>` +
+    `<div data-box="lanes"></div><p class="dim small hint">${COMPARE_KEYS}</p></section>` +
     `<section id="events" data-box="rows" tabindex="-1"></section>` +
     differingMetrics(value, names) +
     passedOver(value) +
-    `</main><footer>Made ${esc(value.made_at.slice(0, 19).replace("T", " "))} UTC by sessiontape. Times are seconds since the first event of each session, by the clock of its device.</footer>` +
+    `</main><footer>Made ${esc(value.made_at.slice(0, 19).replace("T", " "))} UTC by sessiontape. ` +
+    "Times are seconds since the first event of each session, by the clock of its device.</footer>" +
     `<div class="sr" aria-live="polite"></div>`
   );
 }

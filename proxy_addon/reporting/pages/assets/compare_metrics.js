@@ -9,11 +9,11 @@ export function differingMetrics(value, names) {
   if (!ours.size) return "";
   const body = differing.map((row) =>
     `<tr><th scope="row">${esc(row.name)}</th><td class="n">${shownMetric(row)}</td><td class="n odd">${shownMetric(theirs.get(row.id))}</td></tr>`);
+  const head = names.map((name) => `<th scope="col" class="n">${esc(name)}</th>`);
   return (
-    `<section class="doc counted"><h2>What reports will count</h2><p class="dim small">An estimate. ${same} of ${ours.size} values are the same.</p>` +
-    (body.length
-      ? `<table><thead><tr><th scope="col"></th>${names.map((name) => `<th scope="col" class="n">${esc(name)}</th>`).join("")}</tr></thead><tbody>${body.join("")}</tbody></table>`
-      : "") +
+    `<section class="doc counted"><h2>What reports will count</h2>` +
+    `<p class="dim small">An estimate. ${same} of ${ours.size} values are the same.</p>` +
+    (body.length ? `<table><thead><tr><th scope="col"></th>${head.join("")}</tr></thead><tbody>${body.join("")}</tbody></table>` : "") +
     "</section>"
   );
 }

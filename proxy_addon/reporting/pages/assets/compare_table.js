@@ -21,7 +21,8 @@ export function comparisonTable(box, value, { onPick }) {
     `<label>Find <input type="search" data-box="find" placeholder="type, place or value"></label>` +
     `<button type="button" data-box="fold" aria-pressed="false">Show what is the same</button></div>` +
     `<div class="wide" tabindex="0" role="region" aria-label="Events of both sessions"><table class="pairs"><thead><tr>` +
-    names.map((name) => `<th scope="col" class="n">${esc(name)} #</th><th scope="col" class="n">at</th><th scope="col" class="n playhead">playhead</th>`).join("") +
+    names.map((name) => `<th scope="col" class="n">${esc(name)} #</th><th scope="col" class="n">at</th>` +
+      '<th scope="col" class="n playhead">playhead</th>').join("") +
     `<th scope="col">event</th><th scope="col">what differs</th></tr></thead><tbody></tbody></table></div>`;
   const body = box.querySelector("tbody"), [told, find, fold] = ["told", "find", "fold"].map((name) => box.querySelector(`[data-box=${name}]`));
   const folds = foldsOf(value.rows);
@@ -32,9 +33,10 @@ export function comparisonTable(box, value, { onPick }) {
     const type = a == null ? sides[1].name(b) : sides[0].name(a);
     const word = kind.startsWith("only") ? `${SAID[kind]} ${names[kind === "only-a" ? 0 : 1]}` : SAID[kind];
     const tone = counts ? "off" : kind === "same" ? "" : "pale";
+    const told = kind === "same" ? "" : `<b class="${counts ? "odd" : "dim"}">${esc(word)}</b>`;
     return (
       `<tr data-row="${row}" class="${tone}">${cells}<td>${type}</td>` +
-      `<td>${kind === "same" ? "" : `<b class="${counts ? "odd" : "dim"}">${esc(word)}</b>`}${unlike.map((each) => unlikeMarkup(each, names)).join("")}</td></tr>`
+      `<td>${told}${unlike.map((each) => unlikeMarkup(each, names)).join("")}</td></tr>`
     );
   }
 
@@ -51,7 +53,8 @@ export function comparisonTable(box, value, { onPick }) {
     const isPlain = Boolean(wanted);
     for (const { begin, end, isFolded } of folds) {
       if (isFolded && !isPlain && !unfolded.has(begin)) {
-        pieces.push(`<tr class="fold"><td colspan="8"><button type="button" data-fold="${begin}" aria-expanded="false">▸ ${count(end - begin)} the same</button></td></tr>`);
+        pieces.push(`<tr class="fold"><td colspan="8"><button type="button" data-fold="${begin}" aria-expanded="false">` +
+          `▸ ${count(end - begin)} the same</button></td></tr>`);
         continue;
       }
       for (let row = begin; row < end; row += 1)
@@ -64,8 +67,8 @@ export function comparisonTable(box, value, { onPick }) {
     rest = pieces;
     clearTimeout(turn);
     turn = setTimeout(drawMore);
-    const off = value.rows.filter((row) => row[3]).length;
-    told.textContent = isPlain ? `${plural(shown.size, "row")} found` : `${plural(value.rows.length, "row")}, ${off ? `${count(off)} not the same` : "all the same"}`;
+    const off = value.rows.filter((row) => row[3]).length, differing = off ? `${count(off)} not the same` : "all the same";
+    told.textContent = isPlain ? `${plural(shown.size, "row")} found` : `${plural(value.rows.length, "row")}, ${differing}`;
   }
 
   // The rest follows while the browser has nothing else to do: a page of thousands of rows is read from its top.
@@ -126,7 +129,7 @@ export function comparisonTable(box, value, { onPick }) {
     told(row) {
       const [a, b, kind, , unlike] = value.rows[row];
       const ours = a == null ? "" : `${names[0]} ${sides[0].plain(a)}`, theirs = b == null ? "" : `${names[1]} ${sides[1].plain(b)}`;
-      return `${[ours, theirs].filter(Boolean).join(", ")}: ${kind.replace("-", " ")}${unlike.length ? `, ${unlike.map(([where]) => where).join(", ")}` : ""}`;
+      return `${[ours, theirs].filter(Boolean).join(", ")}: ${[kind.replace("-", " "), ...unlike.map(([where]) => where)].join(", ")}`;
     },
     find: () => find.focus(),
     finish,
@@ -158,7 +161,8 @@ function sideOfTable({ page }) {
     cells(n) {
       if (n == null) return '<td class="n dim">–</td><td class="n"></td><td class="n playhead"></td>';
       const k = at.get(n), playhead = events.p[k];
-      return `<td class="n dim">${n}</td><td class="n">${clock(events.t[k], 1)}</td><td class="n playhead dim">${playhead == null ? "" : clock(playhead, 1)}</td>`;
+      return `<td class="n dim">${n}</td><td class="n">${clock(events.t[k], 1)}</td>` +
+        `<td class="n playhead dim">${playhead == null ? "" : clock(playhead, 1)}</td>`;
     },
   };
 }
@@ -166,7 +170,8 @@ function sideOfTable({ page }) {
 function unlikeMarkup([where, a, b, message], names) {
   const [one, other] = marked(a, b);
   const values = a == null && b == null ? "" :
-    `<span class="values"><span class="sr">${esc(names[0])}: </span><span class="was">${one}</span><span aria-hidden="true"> → </span><span class="sr">${esc(names[1])}: </span><span class="is">${other}</span></span>`;
+    `<span class="values"><span class="sr">${esc(names[0])}: </span><span class="was">${one}</span><span aria-hidden="true"> → </span>` +
+    `<span class="sr">${esc(names[1])}: </span><span class="is">${other}</span></span>`;
   const place = message && !values ? "" : `<code>${esc(where)}</code> ${values}`;
   return `<div class="unlike">${message ? `<span class="message">${esc(message)}</span> ` : ""}${place}</div>`;
 }
@@ -179,7 +184,8 @@ function marked(a, b) {
   while (head < most && one[head] === other[head]) head += 1;
   while (tail < most - head && one.at(-1 - tail) === other.at(-1 - tail)) tail += 1;
   return [one, other].map((each) => {
-    const [before, changed, after] = [each.slice(0, head), each.slice(head, each.length - tail), each.slice(each.length - tail)].map((part) => esc(part.join("")));
+    const end = each.length - tail, parts = [each.slice(0, head), each.slice(head, end), each.slice(end)];
+    const [before, changed, after] = parts.map((part) => esc(part.join("")));
     return `${before}${changed ? `<mark>${changed}</mark>` : ""}${after}`;
   });
 }

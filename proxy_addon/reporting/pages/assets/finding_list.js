@@ -25,7 +25,11 @@ function groupMarkup(facts, group, links) {
   const markup = group.map((each) => findingMarkup(facts, each, links));
   if (group.length <= MOST_OF_RULE) return markup.join("");
   const rule = esc(group[0].finding.rule), more = markup.splice(SHOWN_OF_RULE);
-  return `${markup.join("")}<details class="notes" data-fold="of ${rule}"><summary>${more.length} more of ${rule}</summary>${more.join("")}</details>`;
+  return markup.join("") + foldMarkup(`of ${rule}`, `${more.length} more of ${rule}`, more);
+}
+
+function foldMarkup(name, summary, parts) {
+  return `<details class="notes" data-fold="${name}"><summary>${summary}</summary>${parts.join("")}</details>`;
 }
 
 function findingMarkup(facts, { finding, index }, links) {
@@ -82,9 +86,7 @@ function paragraphs(text) {
 
 // What the findings leave open: exchanges that were lost, and rules that could not be applied.
 function unjudged({ not_applied: rules, gaps }) {
-  const lost = gaps.length
-    ? `<details class="notes" data-fold="lost"><summary>${plural(gaps.length, "exchange")} lost while recording</summary>${gaps.map(gapMarkup).join("")}</details>`
-    : "";
+  const lost = gaps.length ? foldMarkup("lost", `${plural(gaps.length, "exchange")} lost while recording`, gaps.map(gapMarkup)) : "";
   if (!rules.length) return lost;
   const were = rules.length === 1 ? "was" : "were", names = rules.map((rule) => `<code>${esc(rule)}</code>`).join(", ");
   return `${lost}<p class="dim small">Not all of the session is known, so ${plural(rules.length, "rule")} ${were} not applied: ${names}.</p>`;

@@ -159,7 +159,8 @@ export class MirroredLanes {
     this.#hover = x >= axis.left && x <= axis.right ? x : null;
     const found = this.#hover === null ? [] : this.#near(x, y);
     this.box.classList.toggle("over-event", found.length > 0);
-    placeCard(this.card, found.slice(0, MOST).map((pair) => this.#cardOf(pair)).join("") + (found.length > MOST ? `<div class="dim">and ${found.length - MOST} more here – zoom in</div>` : ""), event);
+    const more = found.length > MOST ? `<div class="dim">and ${found.length - MOST} more here – zoom in</div>` : "";
+    placeCard(this.card, found.slice(0, MOST).map((pair) => this.#cardOf(pair)).join("") + more, event);
     this.#drawOver();
   }
 
@@ -168,13 +169,18 @@ export class MirroredLanes {
     const lines = ends.map((k, side) => {
       if (k === undefined) return "";
       const { label, page: { events, kinds } } = sides[side], playhead = events.p[k];
+      const at = playhead == null ? "" : ` · playhead ${clock(playhead, 1)}`;
       const late = side && drift.has(k) ? ` · sent ${ms(drift.get(k))} late` : "";
       return `<div><span class="label">${esc(label)}</span> <span class="dim">#${events.n[k]}</span> <b>${esc(cut(kinds[events.k[k]], SHORT))}</b> ` +
-        `<bdi>${esc(cut(events.x[k], SHORT))}</bdi> <span class="dim">${clock(events.t[k], 2)}${playhead == null ? "" : ` · playhead ${clock(playhead, 1)}`}${late}</span></div>`;
+        `<bdi>${esc(cut(events.x[k], SHORT))}</bdi> <span class="dim">${clock(events.t[k], 2)}${at}${late}</span></div>`;
     });
-    const alone = kind.startsWith("only") ? `<div class="${counts ? "odd" : "dim"}">only in ${esc(sides[kind === "only-a" ? 0 : 1].label)}</div>` : "";
-    const places = unlike.slice(0, MOST_UNLIKE).map(([where, a, b, message]) =>
-      `<div class="odd">${a == null && b == null ? esc(cut(message, 200)) : `<code>${esc(cut(where, 60))}</code> ${esc(cut(a ?? "nothing", SHORT))} → ${esc(cut(b ?? "nothing", SHORT))}`}</div>`);
+    const { label } = sides[kind === "only-a" ? 0 : 1];
+    const alone = kind.startsWith("only") ? `<div class="${counts ? "odd" : "dim"}">only in ${esc(label)}</div>` : "";
+    const places = unlike.slice(0, MOST_UNLIKE).map(([where, a, b, message]) => {
+      if (a == null && b == null) return `<div class="odd">${esc(cut(message, 200))}</div>`;
+      const [one, other] = [a, b].map((each) => esc(cut(each ?? "nothing", SHORT)));
+      return `<div class="odd"><code>${esc(cut(where, 60))}</code> ${one} → ${other}</div>`;
+    });
     return `<div class="pair">${lines.join("")}${alone}${places.join("")}</div>`;
   }
 

@@ -2,7 +2,7 @@
 import { onKey, onPrint } from "./family.js";
 import { VERDICTS, icon } from "./icons.js";
 import { reportStrip } from "./report_strip.js";
-import { SESSION_COLUMNS, newRow } from "./session_rows.js";
+import { SESSION_COLUMNS, headOf, newRow } from "./session_rows.js";
 import { count, cut, esc, visible } from "./words.js";
 
 const LISTED_AT_ONCE = 200;
@@ -10,7 +10,9 @@ const TYPED_WITHIN_MS = 100;
 const LONGEST_HEADLINE = 400;
 const STRIP_COLUMN = 2;
 const VERDICT_LEVELS = ["fail", "warn", "pass"];
-const SEARCHED_IN = ["id", "session_id", "media_name", "media_id", "player_name", "app_version", "device", "user_agent", "recording", "state", "headline"];
+const SEARCHED_IN = [
+  "id", "session_id", "media_name", "media_id", "player_name", "app_version", "device", "user_agent", "recording", "state", "headline",
+];
 
 /**
  * Show the sessions of a report in an empty element.
@@ -143,8 +145,7 @@ function ruleButton([rule, severity, number]) {
 function reportTable(sessions, hrefOf) {
   const table = document.createElement("table");
   table.setAttribute("aria-label", "Sessions");
-  table.innerHTML = `<thead><tr>${REPORT_COLUMNS.map(([name, kind]) =>
-    `<th scope="col" class="${kind}">${name || '<span class="sr">Verdict</span>'}</th>`).join("")}</tr></thead>`;
+  table.innerHTML = headOf(REPORT_COLUMNS);
   table.createTBody().append(...sessions.map((session) => reportRow(session, hrefOf)));
   return table;
 }

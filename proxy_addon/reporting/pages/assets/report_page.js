@@ -13,11 +13,14 @@ import { count, esc, plural } from "./words.js";
 mountReport(document.getElementById("root"), await part("value"));
 
 function mountReport(root, report) {
-  root.innerHTML = `<div class="report"><header class="top"><div></div><div class="verdict"></div></header>${comparisonList(report.comparisons)}<main class="sessions"></main><footer></footer></div>` +
-    '<div class="one" hidden></div>';
+  root.innerHTML =
+    `<div class="report"><header class="top"><div></div><div class="verdict"></div></header>${comparisonList(report.comparisons)}` +
+    '<main class="sessions"></main><footer></footer></div><div class="one" hidden></div>';
   const [overview, opened] = root.children, title = document.title;
   const parts = new Map(report.rows.filter((row) => row.part !== null).map((row) => [row.id, row.part]));
-  const list = mountReportList(overview.querySelector("main"), report, { hrefOf: ({ id, part: number }) => (number === null ? null : reportAddress(id)) });
+  const list = mountReportList(overview.querySelector("main"), report, {
+    hrefOf: ({ id, part: number }) => (number === null ? null : reportAddress(id)),
+  });
   const only = report.rows.length === 1 && !report.comparisons.length ? report.rows[0].id : null;
   let mounted = null, mountedId = null, asked = 0, scrolled = 0, hadEvent = false;
 

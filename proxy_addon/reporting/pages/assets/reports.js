@@ -58,7 +58,8 @@ function playedMarkup(facts) {
     `<span class="at${Number(percent)}${passed ? "" : " no"}">${passed ? "✓" : "✗"} ${Number(percent)} %</span>`);
   return '<p class="dim small">Which parts of the content were played, where ad breaks were, and the progress markers</p>' +
     '<div class="watch"><svg viewBox="0 0 100 18" preserveAspectRatio="none" role="img" ' +
-    `aria-label="Parts of the content that were played, of ${clock(length)}">${parts.join("")}${breaks.join("")}</svg></div><div class="markers">${markers.join("")}</div>`;
+    `aria-label="Parts of the content that were played, of ${clock(length)}">${parts.join("")}${breaks.join("")}</svg></div>` +
+    `<div class="markers">${markers.join("")}</div>`;
 }
 
 function rect(kind, from, width) {

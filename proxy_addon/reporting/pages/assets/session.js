@@ -41,9 +41,9 @@ function skeleton(table, keys) {
  *
  * `loadTraffic(seq)` returns a promise of the requests and answers, at least those of this exchange; it is called when an
  * event is opened whose exchange is not known yet. `links` says where things are: `{ sessions: href, session: (id) => href,
- * rule: (id) => href, event: (number) => href, compare: (id, id) => href }`; each may be missing, or return null for what has no page. `event` is asked
- * with null for the page without an event. `isLive` makes the present and the time to expiry go on between updates. `number`
- * is the event to begin with.
+ * rule: (id) => href, event: (number) => href, compare: (id, id) => href }`; each may be missing, or return null for what has
+ * no page. `event` is asked with null for the page without an event. `isLive` makes the present and the time to expiry go on
+ * between updates. `number` is the event to begin with.
  *
  * Returns `update(value)`, which takes a new value and keeps view, choice and filters; `choose(number)`; and `destroy()`.
  */

@@ -11,11 +11,14 @@ const TYPED_MS = 300, SEVERAL = "*";
 /** Fill an element with the form. `choose(pairs)` is called with the filters that are wanted. Returns `show(pairs)`. */
 export function mountFilters(root, choose) {
   root.innerHTML =
-    '<form role="search" aria-label="Sessions"><input type="search" name="q" placeholder="Search  /" aria-label="Search in media, player, User-Agent and IDs" autocomplete="off">' +
-    `<label>State <select name="state"><option value="">any</option><option value="${SEVERAL}" hidden>several</option>${STATE_FILTERS.map((s) => `<option>${s}</option>`).join("")}</select></label>` +
+    '<form role="search" aria-label="Sessions"><input type="search" name="q" placeholder="Search  /" ' +
+    'aria-label="Search in media, player, User-Agent and IDs" autocomplete="off">' +
+    `<label>State <select name="state"><option value="">any</option><option value="${SEVERAL}" hidden>several</option>` +
+    `${STATE_FILTERS.map((s) => `<option>${s}</option>`).join("")}</select></label>` +
     '<label><input type="checkbox" name="with-findings" value="1"> with findings</label>' +
     `<details class="others"><summary>More filters</summary><div>${TEXT_FILTERS.map(([name, text, hint]) =>
-      `<label>${text} <input name="${name}" placeholder="${hint}" autocomplete="off"></label>`).join("")}<button>Apply</button></div></details></form>` +
+      `<label>${text} <input name="${name}" placeholder="${hint}" autocomplete="off"></label>`).join("")}` +
+    "<button>Apply</button></div></details></form>" +
     '<ul class="filters" aria-label="Filters in effect"></ul>';
   const [form, list] = root.children;
   const { elements } = form;
@@ -57,8 +60,10 @@ export function mountFilters(root, choose) {
       if (field.type === "checkbox") field.checked = given.has(field.name);
       else if (field.name && field !== document.activeElement) field.value = given.get(field.name) ?? "";
     }
-    list.innerHTML = pairs.map(([name, value], k) =>
-      `<li><button type="button" data-k="${k}" title="Remove this filter">${esc(name === "with-findings" ? "with findings" : `${name === "q" ? "search" : name}: ${cut(value, 60)}`)} ✕</button></li>`).join("");
+    list.innerHTML = pairs.map(([name, value], k) => {
+      const words = name === "with-findings" ? "with findings" : `${name === "q" ? "search" : name}: ${cut(value, 60)}`;
+      return `<li><button type="button" data-k="${k}" title="Remove this filter">${esc(words)} ✕</button></li>`;
+    }).join("");
   }
 
   return { show, search: () => elements.q.select() };

@@ -8,7 +8,12 @@ const ownAddress = `/sessions/${encodeURIComponent(followed.session.id)}`;
 const chosenFirst = /^#e(\d+)$/.exec(location.hash);
 const mountedSession = mountSession(document.getElementById("root"), followed, {
   loadTraffic: loadExchange,
-  links: { sessions: "/", session: (id) => `/sessions/${encodeURIComponent(id)}`, rule: (id) => `/rules/${encodeURIComponent(id)}`, compare: (one, other) => `/compare/${encodeURIComponent(one)}/${encodeURIComponent(other)}` },
+  links: {
+    sessions: "/",
+    session: (id) => `/sessions/${encodeURIComponent(id)}`,
+    rule: (id) => `/rules/${encodeURIComponent(id)}`,
+    compare: (one, other) => `/compare/${encodeURIComponent(one)}/${encodeURIComponent(other)}`,
+  },
   isLive: true,
   number: chosenFirst && Number(chosenFirst[1]),
 });

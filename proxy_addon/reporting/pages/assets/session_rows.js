@@ -11,6 +11,12 @@ export const SESSION_COLUMNS = [
   ["State", "c-state"],
 ];
 
+/** The head of a table with such columns, as markup. */
+export function headOf(columns) {
+  const cells = columns.map(([name, kind]) => `<th scope="col" class="${kind}">${name || '<span class="sr">Verdict</span>'}</th>`);
+  return `<thead><tr>${cells.join("")}</tr></thead>`;
+}
+
 /** Where a session's page is. */
 export function addressOf(session) {
   return `/sessions/${encodeURIComponent(session.id)}`;

@@ -1,7 +1,7 @@
 // The list of sessions: newest first, changing in place while they are recorded.
 import { header, onKey } from "./family.js";
 import { mountFilters } from "./session_filters.js";
-import { SESSION_COLUMNS, fillRow, newRow } from "./session_rows.js";
+import { SESSION_COLUMNS, fillRow, headOf, newRow } from "./session_rows.js";
 
 /** How many rows are kept at most: the server sends updates for no more. */
 export const MOST_ROWS = 1000;
@@ -21,9 +21,10 @@ function placeOf(session) {
  */
 export function mountSessions(root, value, { choose, more }) {
   root.innerHTML =
-    '<header class="top"><div></div><h1 class="sr">Sessions</h1><div class="choosing"></div></header><main class="sessions"><p class="none" role="alert" hidden></p>' +
+    '<header class="top"><div></div><h1 class="sr">Sessions</h1><div class="choosing"></div></header>' +
+    '<main class="sessions"><p class="none" role="alert" hidden></p>' +
     '<p class="new"><button type="button" hidden></button></p>' +
-    `<table aria-label="Sessions, newest first"><thead><tr>${SESSION_COLUMNS.map(([name, kind]) => `<th scope="col" class="${kind}">${name || '<span class="sr">Verdict</span>'}</th>`).join("")}</tr></thead><tbody></tbody></table>` +
+    `<table aria-label="Sessions, newest first">${headOf(SESSION_COLUMNS)}<tbody></tbody></table>` +
     '<p class="none nothing" hidden></p><p class="further"><button type="button" hidden>Show older sessions</button></p></main><footer></footer>';
   const [top, main, foot] = root.children;
   const [alert, newLine, table, nothing, further] = main.children;

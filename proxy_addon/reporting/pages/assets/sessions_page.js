@@ -19,7 +19,11 @@ const sessionList = mountSessions(document.getElementById("root"), await part("v
   },
 });
 const listTrouble = troubleLine();
-const listStream = follow(() => `/live${queryWith(chosenQuery, { rows: sessionList.size() })}`, { sessions: sessionList.change, store: listTrouble.onStore }, listTrouble.onState);
+const listStream = follow(
+  () => `/live${queryWith(chosenQuery, { rows: sessionList.size() })}`,
+  { sessions: sessionList.change, store: listTrouble.onStore },
+  listTrouble.onState,
+);
 addEventListener("popstate", () => showList(location.search));
 
 /** Show another list. The answer to an earlier choice no longer counts. */

@@ -206,7 +206,8 @@ export class EventTable {
       cell("n", E.p[i] == null ? "–" : clock(E.p[i], 1)),
       cell(tone(hasJumped), moved === null || Math.abs(moved) < 0.05 ? "" : signed(moved, 1)),
       cell("", `<span class="type"><bdi>${esc(cut(type(i), NAME))}</bdi></span> <bdi class="dim">${esc(cut(name(i), NAME))}</bdi>`),
-      cell("wide", `<i class="dot c-${state(i) in STATES ? state(i) : "starting"}"></i><span title="${esc(why(i))}">${esc(stateWords(E.st[i]))}</span>`),
+      cell("wide", `<i class="dot c-${state(i) in STATES ? state(i) : "starting"}"></i>` +
+        `<span${why(i) && ` title="${esc(why(i))}"`}>${esc(stateWords(E.st[i]))}</span>`),
       cell(isRefused(i) ? "bad" : "dim", `<b>${E.s[i] || "none"}</b> ${ms(E.d[i])}`),
       cell("signs", [...signs].map((each) => icon(each)).join("")),
     ];

@@ -192,8 +192,10 @@ export class Timeline {
   // A band may be seen beyond its end: what is not counted has a label.
   #bandAt(x, y) {
     const box = this.#boxes.find((each) => y >= each.y && y < each.y + each.h), lane = box?.lane;
-    return lane?.bands?.(this.#facts).find((band) => x >= this.#axis.x(band.a) &&
-      x <= Math.max(this.#axis.x(band.b), this.#axis.x(band.a) + (lane.leastWidth?.(band) ?? 0)) && (lane.isBandAt?.(this.#facts, band, y - box.y) ?? true));
+    return lane?.bands?.(this.#facts).find((band) => {
+      const from = this.#axis.x(band.a), to = Math.max(this.#axis.x(band.b), from + (lane.leastWidth?.(band) ?? 0));
+      return x >= from && x <= to && (lane.isBandAt?.(this.#facts, band, y - box.y) ?? true);
+    });
   }
 
   #steer(box) {

@@ -17,6 +17,7 @@ from proxy_addon.reporting.pages.embedding import embedded, read
 from proxy_addon.reporting.pages.rendering import page, policy
 
 ASSETS = files(pages) / "assets"
+LONGEST_LINE = 150
 
 
 def _modules(folder=ASSETS, prefix=""):
@@ -43,6 +44,12 @@ def test_a_module_imports_only_names_that_are_exported_and_used(module):
         for name in re.findall(r"[^\s,]+", names):
             assert name in there, f"{target} has no {name}"
             assert re.search(rf"\b{re.escape(name)}\b", rest), f"{name} is not used"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_lines_of_a_module_fit_a_screen(module):
+    lines = enumerate(joining.asset(module).splitlines(), 1)
+    assert [number for number, line in lines if len(line) > LONGEST_LINE] == []
 
 
 def _resolved(module: str, target: str) -> str:
