@@ -48,7 +48,7 @@ function cellsOf(session, href) {
   const { error, warning, info } = session.findings;
   return [
     icon(sign, session.state === "open" ? `${word} so far` : word),
-    `${href === null ? name : `<a href="${esc(href)}">${name}</a>`} <span class="mono dim">${esc(session.id)}</span>`,
+    `<div class="named">${href === null ? name : `<a href="${esc(href)}">${name}</a>`} <span class="mono dim">${esc(session.id)}</span></div>`,
     `<time datetime="${esc(session.started_at)}" title="${esc(session.started_at)}">${esc(startMoment(session.started_at))}</time>`,
     esc(lasted(session.lasted_s)),
     heldText(player),

@@ -5,8 +5,8 @@ import { clock, cut, esc, ms, plural, signed } from "./words.js";
 
 const FOLD_ABOVE = 150, SHORTEST_RUN = 3, FIRST_PIECE = 60, PIECE = 250, ROW_PX = 25, NAME = 160, LATE_S = 15;
 const COLUMNS = [
-  ["#", "n"], ["device", "n"], ["Δ", "n wide", "since the event above, in seconds"], ["on the way", "n wide"], ["playhead", "n"],
-  ["Δ", "n wide", "of the playhead, in seconds"], ["event", ""], ["state after", "wide"], ["answer", ""], ["found", ""],
+  ["#", "n"], ["device", "n"], ["Δ", "n wide delta", "since the event above, in seconds"], ["on the way", "n wide"], ["playhead", "n"],
+  ["Δ", "n wide delta", "of the playhead, in seconds"], ["event", ""], ["state after", "wide"], ["answer", ""], ["found", ""],
 ];
 const CHOICES = [
   ["pings", "Pings", [["show", "show"], ["fold", "fold"], ["hide", "hide"]]],
@@ -185,8 +185,8 @@ export class EventTable {
     const { E } = this.#facts, first = run[0], last = run.at(-1), every = Math.abs(E.t[last] - E.t[first]) / (run.length - 1);
     const words = `▸ ${run.length} pings, every ${every.toFixed(1)} s${headWords(E.p[first], E.p[last])}`;
     const cells = [
-      cell("n", `${E.n[first]}–`), cell("n", clock(E.t[first], 1)), cell("wide", ""), cell("wide", ""),
-      cell("n", E.p[first] == null ? "–" : clock(E.p[first])), cell("wide", ""),
+      cell("n", `${E.n[first]}–`), cell("n", clock(E.t[first], 1)), cell("wide delta", ""), cell("wide", ""),
+      cell("n", E.p[first] == null ? "–" : clock(E.p[first])), cell("wide delta", ""),
       `<span role="cell" class="span" aria-colspan="4"><button type="button">${words}</button></span>`,
     ];
     return `<div class="row fold" role="row" data-fold="${E.n[first]}">${cells.join("")}</div>`;
@@ -201,10 +201,10 @@ export class EventTable {
     const cells = [
       cell("n dim", E.n[i]),
       E.w[i] === null ? cell("n", clock(E.t[i], 3)) : `<span role="cell" class="n odd" title="${wrongClock(this.#facts, i)}">wrong</span>`,
-      cell(tone(since > LATE_S || since < 0), since === null ? "" : since.toFixed(Math.abs(since) < 10 ? 3 : 1).replace("-", "−")),
+      cell(`${tone(since > LATE_S || since < 0)} delta`, since === null ? "" : since.toFixed(Math.abs(since) < 10 ? 3 : 1).replace("-", "−")),
       cell(tone(way > 1), wayWords(way)),
       cell("n", E.p[i] == null ? "–" : clock(E.p[i], 1)),
-      cell(tone(hasJumped), moved === null || Math.abs(moved) < 0.05 ? "" : signed(moved, 1)),
+      cell(`${tone(hasJumped)} delta`, moved === null || Math.abs(moved) < 0.05 ? "" : signed(moved, 1)),
       cell("", `<span class="type"><bdi>${esc(cut(type(i), NAME))}</bdi></span> <bdi class="dim">${esc(cut(name(i), NAME))}</bdi>`),
       cell("wide", `<i class="dot c-${state(i) in STATES ? state(i) : "starting"}"></i>` +
         `<span${why(i) && ` title="${esc(why(i))}"`}>${esc(stateWords(E.st[i]))}</span>`),
