@@ -141,7 +141,8 @@ def test_keys_alone_reach_everything(open_page, written):
     page.keyboard.press("/")
     page.keyboard.type("ad")
     expect(page.locator(".rows .row")).to_have_count(6)
-    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")  # leaves the filter as it is
+    expect(page.get_by_label("Filter events")).to_have_value("ad")
     page.keyboard.press("j")
     expect(page.locator(".row.on")).to_contain_text("adBreakStart")
 

@@ -1,7 +1,7 @@
 // Two sessions beside each other: what differs in a sentence, mirrored lanes on one axis, and the table of their events.
 import { comparisonTable } from "./compare_table.js";
 import { differingMetrics } from "./compare_metrics.js";
-import { header, onKey, onPrint } from "./family.js";
+import { goToSearch, header, onKey, onPrint } from "./family.js";
 import { icon } from "./icons.js";
 import { MirroredLanes } from "./mirrored_lanes.js";
 import { count, cut, esc, lasted, plural, prose } from "./words.js";
@@ -58,7 +58,7 @@ export function mountCompare(root, value, links = {}) {
     onKey("j", () => step(1, rows.isSeen)),
     onKey("k", () => step(-1, rows.isSeen)),
     onKey("f", () => step(1, (row) => value.rows[row][3])),
-    onKey("/", () => rows.find()),
+    onKey("/", () => goToSearch(rows.find)),
     onKey("Escape", () => pick(-1, false)),
     onPrint(() => {
       rows.finish();

@@ -131,7 +131,7 @@ export function comparisonTable(box, value, { onPick }) {
       const ours = a == null ? "" : `${names[0]} ${sides[0].plain(a)}`, theirs = b == null ? "" : `${names[1]} ${sides[1].plain(b)}`;
       return `${[ours, theirs].filter(Boolean).join(", ")}: ${[kind.replace("-", " "), ...unlike.map(([where]) => where)].join(", ")}`;
     },
-    find: () => find.focus(),
+    find,
     finish,
   };
 }

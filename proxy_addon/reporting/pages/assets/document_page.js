@@ -1,6 +1,6 @@
 // Pages that are written as documents, and can be read without a script: a replay run, the rules, the schemas. The script
 // adds the theme button, and a filter for elements with `data-verdict` or `data-find`.
-import { header, onKey } from "./family.js";
+import { goToSearch, header, onKey } from "./family.js";
 
 /** Take over the document. */
 function mountDocument() {
@@ -32,7 +32,7 @@ function filterBy(find, verdict) {
 
   find.addEventListener("input", filter);
   verdict?.addEventListener("change", filter);
-  onKey("/", () => find.focus());
+  onKey("/", () => goToSearch(find));
 }
 
 mountDocument();

@@ -20,7 +20,10 @@ function press(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   const typing = event.target.matches("input:not([type=checkbox]), textarea, select");
   if (typing) {
-    if (event.key === "Escape") event.target.blur();
+    if (event.key === "Escape") {
+      event.preventDefault(); // a browser would empty the search, and what it found would stay
+      event.target.blur();
+    }
     return;
   }
   // Enter and space press what has the focus.
@@ -29,6 +32,12 @@ function press(event) {
   if (!handler) return;
   event.preventDefault();
   handler(event);
+}
+
+/** Go to a search field; typing replaces what was searched before. */
+export function goToSearch(field) {
+  field.focus();
+  field.select();
 }
 
 /** Call `paint` when the colours change: by the button or by the system. Returns what undoes it. */

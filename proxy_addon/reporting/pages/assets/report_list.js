@@ -1,5 +1,5 @@
 // The sessions of a report as a list that can be searched, filtered, sorted in two orders, and walked by keys.
-import { onKey, onPrint } from "./family.js";
+import { goToSearch, onKey, onPrint } from "./family.js";
 import { VERDICTS, icon } from "./icons.js";
 import { reportStrip } from "./report_strip.js";
 import { SESSION_COLUMNS, headOf, newRow } from "./session_rows.js";
@@ -124,7 +124,7 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
       root.hidden = false;
       chosen = id ?? chosen;
       focusChosen();
-      unlisten = [onKey("j", () => step(1)), onKey("k", () => step(-1)), onKey("/", () => find.focus())];
+      unlisten = [onKey("j", () => step(1)), onKey("k", () => step(-1)), onKey("/", () => goToSearch(find))];
       unlisten.push(onKey("Enter", () => (chosen === null ? step(1) : focusChosen())));
     },
     hide() {

@@ -1,7 +1,7 @@
 // One session: verdict, identity, timeline, findings, what reports will count, events.
 import { colours } from "./colours.js";
 import { factsOf, isSameEvent, movedFrom } from "./facts.js";
-import { header, onColours, onKey, onPrint } from "./family.js";
+import { goToSearch, header, onColours, onKey, onPrint } from "./family.js";
 import { SEVERITIES } from "./icons.js";
 import { fillMarks, legendMarkup } from "./legend.js";
 import { Rail, uniqueId } from "./rail.js";
@@ -242,7 +242,7 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     onKey("j", () => pick(table.after(1))),
     onKey("k", () => pick(table.after(-1))),
     onKey("f", nextFinding),
-    onKey("/", () => table.search.focus()),
+    onKey("/", () => goToSearch(table.search)),
     onKey("Escape", () => pick(-1)),
   ];
 

@@ -66,5 +66,5 @@ export function mountFilters(root, choose) {
     }).join("");
   }
 
-  return { show, search: () => elements.q.select() };
+  return { show, search: elements.q };
 }

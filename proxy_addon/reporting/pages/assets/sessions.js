@@ -1,5 +1,5 @@
 // The list of sessions: newest first, changing in place while they are recorded.
-import { header, onKey } from "./family.js";
+import { goToSearch, header, onKey } from "./family.js";
 import { mountFilters } from "./session_filters.js";
 import { SESSION_COLUMNS, fillRow, headOf, newRow } from "./session_rows.js";
 
@@ -156,7 +156,7 @@ export function mountSessions(root, value, { choose, more }) {
   moreButton.addEventListener("click", askMore);
   onKey("j", () => step(1));
   onKey("k", () => step(-1));
-  onKey("/", () => filters.search());
+  onKey("/", () => goToSearch(filters.search));
   onKey("Escape", () => {
     document.activeElement?.blur();
     if (!isInUse()) showNew();
