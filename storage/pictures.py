@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
-from proxy_addon.core.pseudonyms.sessions import masked, masked_loss, told
-from proxy_addon.core.sessions import FindingCounts, Membership, Session, membership
+from proxy_addon.core.pseudonyms.sessions import masked, masked_loss
+from proxy_addon.core.sessions import FindingCounts, Session
 from proxy_addon.core.timelines.pictures import Picture, marking
 from proxy_addon.core.timelines.reported import Reported, judged_picture
 from storage import exchanges, losses
@@ -58,18 +58,10 @@ class Pictures:
         )
 
     def _told(self, session: Session) -> Session:
-        change = self._change
-        if change is None or session.pseudonymised:
+        if self._change is None:
             return session
-        first = None
         with closing(exchanges.of_session(self._db, session.id)) as recorded:
-            for exchange in recorded:
-                opens = membership(exchange) is Membership.OPENS
-                if first is None or opens:
-                    first = exchange
-                if opens or not session.start_seen:
-                    break
-        return told(session, None if first is None else change(first), change)
+            return masked(session, recorded, self._change)[0]
 
     def _picture(self, session: Session) -> Picture:
         recorded = exchanges.of_session(self._db, session.id)
@@ -78,7 +70,8 @@ class Pictures:
             if self._change is None:
                 shown, kept = session, list(recorded)
             else:
-                shown, kept = masked(session, recorded, self._change)
+                shown, changed = masked(session, recorded, self._change)
+                kept = list(changed)
                 if not session.pseudonymised:
                     gaps = [masked_loss(loss, self._change) for loss in gaps]
         watch = self._judging.watch(session)

@@ -173,7 +173,9 @@ class _Sessions:
     @property
     def recording(self) -> str | None:
         """The name of the recording, if all are of one."""
-        names = {self._session(source).recording for source in self._sources}
+        from proxy_addon.core.pseudonyms.sessions import named  # noqa: PLC0415  # as above
+
+        names = {named(self._session(source), self._pseudonymiser) for source in self._sources}
         return names.pop() if len(names) == 1 else None
 
     @property
@@ -199,16 +201,16 @@ class _Sessions:
             yield from each.exchanges
 
     def __iter__(self) -> Iterator[_Exported]:
+        from proxy_addon.core.pseudonyms.sessions import masked  # noqa: PLC0415  # as above
+
         for source in self._sources:
             session, exchanges, compare = self._of(source)
             with closing(exchanges):  # before the store is closed, even if nobody reads on
                 change = self._pseudonymiser
-                if change is None or session.pseudonymised:
+                if change is None:
                     yield _Exported(session, exchanges, compare)
-                    continue
-                address = None if session.client_address is None else change.address(session.client_address)
-                changed = replace(session, pseudonymised=True, client_address=address)
-                yield _Exported(changed, change.session(exchanges), compare)
+                else:
+                    yield _Exported(*masked(session, exchanges, change), compare)
 
     def _of(self, source: str | HeldSession) -> tuple[Session, Generator[Exchange], Any]:
         from storage import exchanges  # noqa: PLC0415

@@ -205,6 +205,23 @@ def test_an_export_replaces_a_fixture_but_not_what_people_said_about_comparing(u
     assert json.loads(Path("a.json").read_text(encoding="utf-8"))["compare"] == {"ignore": ["qoeData"]}
 
 
+@pytest.mark.parametrize("format", [*EXACT, "csv"])
+def test_what_is_told_of_a_session_has_no_personal_values_either(sqlite_url, tmp_path, format):
+    params = {"media.id": "clip of ann@example.com", "media.name": "Ann <ann@example.com>", "media.playerName": "p"}
+    sent = [preflight(id="a0", session_id=None), start(id="a1", session_id="aaaa1111", after_s=1, params=params)]
+    seeded(sqlite_url, sent, name="run of ann@example.com")
+    (tmp_path / "files").mkdir()
+    written = export(sqlite_url, tmp_path / "files" if format == "fixture" else tmp_path / "one", format)
+    named = "".join(paths(tmp_path / "files"))
+    assert b"ann@example" not in written
+    assert "ann-example" not in named
+    assert b"@example.invalid" in written
+    if format == "fixture":
+        name = json.loads(written)["session"]["recording"]
+        assert re.fullmatch(r"run of [0-9a-f]{16}@example.invalid", name), name
+        assert "clip-of-" in named
+
+
 @pytest.mark.parametrize("format", ["fixture", "csv"])
 def test_raw_values_are_for_the_owner_of_the_file_alone(url, tmp_path, format):
     target = tmp_path / "out"
