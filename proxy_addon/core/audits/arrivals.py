@@ -11,7 +11,7 @@ from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.routes import TRACKING
 from proxy_addon.core.rules.session_view import states_in
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _LIVE = frozenset({"live", "linear", "radio"})
 _LARGEST = 10**15
 """Larger numbers of seconds or of kilobits are nonsense, and differences of such floats would be wrong."""
@@ -77,18 +77,28 @@ def arrivals_of(exchange: Exchange, seq: int) -> Iterator[Arrival]:
     Left out are requests that the proxy rejected, that did not arrive completely, or that were answered with anything but
     2xx. A request whose answer was not seen counts. If a file lacks the body, only the time of arrival is known.
     """
-    if exchange.route.operation not in TRACKING or not exchange.request.complete:
-        return
-    if exchange.outcome in (Outcome.REJECTED, Outcome.UPSTREAM_UNREACHABLE):
-        return
-    if exchange.response is not None and not exchange.response.is_success:
+    if not has_arrived(exchange):
         return
     reading = exchange.request.reading
-    arrived_us = (exchange.received_at - _EPOCH) // timedelta(microseconds=1)
+    arrived_us = microseconds(exchange.received_at)
     if not reading.events and not exchange.request.body_state.is_known:
         yield Arrival(seq=seq, type=None, arrived_us=arrived_us, ts_ms=None)  # shows that the session is alive
     for index, event in enumerate(reading.events):
         yield arrival(event, seq=seq, pointer=f"/{index}" if reading.is_batch else "", arrived_us=arrived_us)
+
+
+def has_arrived(exchange: Exchange) -> bool:
+    """Whether the back end got the events in an exchange, or may have got them, and did not refuse them."""
+    if exchange.route.operation not in TRACKING or not exchange.request.complete:
+        return False
+    if exchange.outcome in (Outcome.REJECTED, Outcome.UPSTREAM_UNREACHABLE):
+        return False
+    return exchange.response is None or exchange.response.is_success
+
+
+def microseconds(at: datetime) -> int:
+    """Return a time in Unix microseconds."""
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def arrival(event: Event, *, seq: int, pointer: str = "", arrived_us: int) -> Arrival:
@@ -112,7 +122,7 @@ def arrival(event: Event, *, seq: int, pointer: str = "", arrived_us: int) -> Ar
         type=event.type,
         arrived_us=arrived_us,
         ts_ms=event.ts_ms,
-        playhead_s=_number(event.playhead_s),
+        playhead_s=playhead_of(event),
         started_states=started,
         ended_states=ended,
         name=name if isinstance(name, str) else integer(name),
@@ -123,6 +133,11 @@ def arrival(event: Event, *, seq: int, pointer: str = "", arrived_us: int) -> Ar
         error_is_external=quality.get("media.qoe.errorSource") == "external",
         start=start,
     )
+
+
+def playhead_of(event: Event) -> float | None:
+    """Return the playhead of an event; None if it is not a number."""
+    return _number(event.playhead_s)
 
 
 def _start(event: Event) -> Start:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
+from functools import cache
+from typing import NamedTuple
 
 from proxy_addon.core.audits.arrivals import Arrival, Start
 from proxy_addon.core.audits.ordering import Taken
@@ -36,6 +38,68 @@ class _Mode(Enum):
     PLAYING = auto()
     PAUSED = auto()
     BUFFERING = auto()
+
+
+class Playing(NamedTuple):
+    """What playback does after an event, as far as it decides whose the time is that passes."""
+
+    mode: _Mode = _Mode.STARTING
+    in_break: bool = False
+    in_ad: bool = False
+    is_over: bool = False
+
+    @property
+    def state(self) -> State:
+        """Whose the time is."""
+        if self.mode is not _Mode.PLAYING:
+            return _STATES[self.mode]
+        if self.in_ad:
+            return State.AD
+        return State.OVER if self.is_over else State.CONTENT
+
+    def after(self, type: str | None) -> Playing:
+        """Return what playback does after one more event."""
+        return _turned(self, type) if type in TURNS else self
+
+
+_BEFORE_ALL = Playing()
+
+TURNS = frozenset(
+    {
+        "play",
+        "pauseStart",
+        "bufferStart",
+        "adBreakStart",
+        "adStart",
+        "adComplete",
+        "adSkip",
+        "adBreakComplete",
+        "sessionComplete",
+    }
+)
+"""Types of the events after which playback may do something else."""
+
+
+@cache  # there are few of both
+def _turned(now: Playing, type: str) -> Playing:
+    match type:
+        case "play":
+            return now._replace(mode=_Mode.PLAYING, is_over=now.is_over and now.in_ad)
+        case "pauseStart":
+            return now._replace(mode=_Mode.PAUSED)
+        case "bufferStart":
+            return now._replace(mode=_Mode.BUFFERING)
+        case "adBreakStart":
+            return now._replace(in_break=True, in_ad=False)
+        case "adStart" if now.in_break:
+            return now._replace(in_ad=True, mode=_Mode.PLAYING if now.mode is _Mode.STARTING else now.mode)
+        case "adComplete" | "adSkip":
+            return now._replace(in_ad=False)
+        case "adBreakComplete":
+            return now._replace(in_break=False, in_ad=False)
+        case "sessionComplete":
+            return now._replace(is_over=True)
+    return now
 
 
 @dataclass(slots=True)
@@ -136,8 +200,7 @@ class Walk:
     errors: int = 0
     player_errors: dict[str, None] = field(default_factory=dict)
     external_errors: dict[str, None] = field(default_factory=dict)
-    _mode: _Mode = _Mode.STARTING
-    _is_over: bool = False
+    _playing: Playing = _BEFORE_ALL
     _waits_for_play: bool = False
     ad_break: Break | None = None
     ad: Ad | None = None
@@ -146,11 +209,7 @@ class Walk:
     @property
     def state(self) -> State:
         """What the time that passes now counts as."""
-        if self._mode is not _Mode.PLAYING:
-            return _STATES[self._mode]
-        if self.ad is not None:
-            return State.AD
-        return State.OVER if self._is_over else State.CONTENT
+        return self._playing.state
 
     def take(self, taken: Taken) -> None:
         """Count the time up to an event, and let the event take effect."""
@@ -159,6 +218,7 @@ class Walk:
         self._take_quality(event)
         self._take_states(event)
         self._take_event(event)
+        self._playing = self._playing.after(event.type)
 
     def _pass(self, ms: int) -> None:
         state = self.state
@@ -188,19 +248,16 @@ class Walk:
                 self._play()
             case "pauseStart":
                 self.pause_starts += 1
-                self.pauses += self._mode is not _Mode.PAUSED
-                self._mode, self._waits_for_play = _Mode.PAUSED, True
+                self.pauses += self._playing.mode is not _Mode.PAUSED
+                self._waits_for_play = True
             case "bufferStart":
                 self.buffer_starts += 1
-                self.buffers += self._mode is not _Mode.BUFFERING
-                self._mode = _Mode.BUFFERING
+                self.buffers += self._playing.mode is not _Mode.BUFFERING
             case "adBreakStart":
                 self.ad, self.ad_break = None, Break()
             case "adStart" if self.ad_break is not None:
-                self.ad = Ad(id=event.name, within=self.ad_break, is_paused=self._mode is _Mode.PAUSED)
+                self.ad = Ad(id=event.name, within=self.ad_break, is_paused=self._playing.mode is _Mode.PAUSED)
                 self.ads.append(self.ad)
-                if self._mode is _Mode.STARTING:
-                    self._mode = _Mode.PLAYING
             case "adComplete" | "adSkip" if self.ad is not None:
                 self.ad.is_completed = event.type == "adComplete"
                 self.ad = None
@@ -220,16 +277,14 @@ class Walk:
                 if event.error_id is not None:
                     (self.external_errors if event.error_is_external else self.player_errors)[event.error_id] = None
             case "sessionComplete":
-                self.is_completed = self._is_over = True
+                self.is_completed = True
             case "sessionEnd":
                 self.has_ended = True
 
     def _play(self) -> None:
-        self._mode, self._waits_for_play = _Mode.PLAYING, False
-        if self.ad is None:
-            self._is_over = False
-            if self.content_start is None:
-                self.content_start = len(self.stretches) - 1
+        self._waits_for_play = False
+        if self.ad is None and self.content_start is None:
+            self.content_start = len(self.stretches) - 1
 
     def _take_quality(self, event: Arrival) -> None:
         if event.bitrate is not None:
