@@ -6,11 +6,10 @@ counted. Each sentence names the event that decides, where there is one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 from proxy_addon.core.audits.arrivals import Arrival
-from proxy_addon.core.audits.ordering import WINDOW_EVENTS, WINDOW_US, Lost, Order
+from proxy_addon.core.audits.ordering import WINDOW_EVENTS, WINDOW_US, Lost, Order, Taken
 from proxy_addon.core.audits.walking import MOST_STATES
 from proxy_addon.core.exchange import Outcome
 from proxy_addon.core.timelines.marks import Mark, numbers_of
@@ -47,49 +46,67 @@ def uncounted(marks: Sequence[Mark], order: Order, spans: Spans) -> dict[Place, 
     return dict(_Explaining(marks, order, spans).each())
 
 
-@dataclass(slots=True)
 class _Explaining:
-    marks: Sequence[Mark]
-    order: Order
-    spans: Spans
+    def __init__(self, marks: Sequence[Mark], order: Order, spans: Spans) -> None:
+        self._marks = marks
+        self._order = order
+        self._spans = spans
+        self._numbers = numbers_of(marks)
+        self._refused = [mark for mark in marks if mark.type == "adBreakStart" and mark.place not in spans.rank]
 
     def each(self) -> Iterator[tuple[Place, str]]:
-        dropped = {place_of(event): why for event, why in self.order.dropped}
-        for mark in self.marks:
+        dropped = {place_of(event): why for event, why in self._order.dropped}
+        for mark in self._marks:
             if mark.place in dropped:
                 yield mark.place, f"Not counted: {_DROPPED[dropped[mark.place]]}."
-            elif mark.place not in self.spans.rank:
+            elif mark.place not in self._spans.rank:
                 yield mark.place, f"Not counted: {_not_taken(mark)}."
-        numbers = numbers_of(self.marks)
-        for rank, each in enumerate(self.order.taken):
-            place = place_of(each.event)
-            if place not in numbers:
-                continue  # its body is not known
-            if place in self.spans.idle:
-                is_ad = each.event.type == "adStart"
-                why = self._without_break(rank, each.event, numbers) if is_ad else _IDLE[each.event.type or ""]
+        taken = [
+            each for each in self._order.taken if place_of(each.event) in self._numbers
+        ]  # others have no known body
+        ended: Arrival | None = None
+        for each, after in zip(taken, _followed(taken), strict=True):
+            event, place = each.event, place_of(each.event)
+            if place in self._spans.idle:
+                why = self._without_break(event, after, ended) if event.type == "adStart" else _IDLE[event.type or ""]
                 yield place, f"Not counted: {why}."
             elif each.is_late:
                 yield place, _LATE
+            if event.type == "adBreakComplete":
+                ended = event
 
-    def _without_break(self, rank: int, ad: Arrival, numbers: Mapping[Place, int]) -> str:
-        """Return why no ad break was open when an ad started."""
-        taken = [each.event for each in self.order.taken]
-        after = next((each for each in taken[rank + 1 :] if each.type in _ENDS_WAITING), None)
+    def _without_break(self, ad: Arrival, after: Arrival | None, ended: Arrival | None) -> str:
+        """Return why no ad break was open when an ad started.
+
+        Args:
+            after: What is taken after it and begins a break, or begins or ends an ad; None if nothing does.
+            ended: What ended the last break; None if nothing did.
+        """
         if after is not None and after.type == "adBreakStart" and ad.ts_ms is not None and after.ts_ms is not None:
-            start = f"its adBreakStart #{numbers[place_of(after)]}"
+            start = f"its adBreakStart #{self._numbers[place_of(after)]}"
             if after.ts_ms == ad.ts_ms:
                 return f"{start} has the same ts but arrived after it, so the ad is taken before its break"
             return f"{start} {'arrived too late to be taken before it' if after.ts_ms < ad.ts_ms else 'has a later ts'}"
-        ended = next((each for each in reversed(taken[:rank]) if each.type == "adBreakComplete"), None)
         since_ms = 0 if ended is None else ended.ts_ms or 0
-        for mark in reversed(self.marks):
-            is_lost = mark.type == "adBreakStart" and mark.place not in self.spans.rank
-            if is_lost and since_ms <= mark.device_ms <= (ad.ts_ms or 0):
-                return f"its adBreakStart #{numbers[mark.place]} is not counted either, so no ad break was open"
+        refused = [mark for mark in self._refused if since_ms <= mark.device_ms <= (ad.ts_ms or 0)]
+        if refused:
+            return (
+                f"its adBreakStart #{self._numbers[refused[-1].place]} is not counted either, so no ad break was open"
+            )
         if ended is not None:
-            return f"no ad break was open since adBreakComplete #{numbers[place_of(ended)]}"
+            return f"no ad break was open since adBreakComplete #{self._numbers[place_of(ended)]}"
         return "no adBreakStart came before it, so no ad break was open"
+
+
+def _followed(taken: Sequence[Taken]) -> list[Arrival | None]:
+    """Return for each event what is taken after it and begins a break, or begins or ends an ad."""
+    found: list[Arrival | None] = []
+    after: Arrival | None = None
+    for each in reversed(taken):
+        found.append(after)
+        if each.event.type in _ENDS_WAITING:
+            after = each.event
+    return found[::-1]
 
 
 def _not_taken(mark: Mark) -> str:
