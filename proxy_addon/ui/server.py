@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.process import signals
@@ -24,6 +25,8 @@ from proxy_addon.ui.watching import Watching
 
 END_S = 2
 """How long unfinished answers may take when the server stops."""
+HEAD_S = 10.0
+"""How long a browser may take to ask for something once it is connected."""
 _CONNECTIONS = 256
 
 
@@ -96,7 +99,7 @@ async def _serve(
         server = _Server(
             uvicorn.Config(
                 Guard(app(reading, watching, options.policy, threads), access),
-                http="h11",
+                http=_Connection,
                 loop="asyncio",
                 ws="none",
                 lifespan="off",
@@ -119,6 +122,34 @@ async def _serve(
         with signals.calling_on_signals(end), _ending_with(ends_with, end):
             async with _running(watching):
                 await server.serve(sockets=[listening])
+
+
+class _Connection(H11Protocol):
+    """Is closed if it asks for nothing, or never ends asking: there is room for so many, with or without the token."""
+
+    _asks: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_request()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._await_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._asks is not None:
+            self._asks.cancel()
+
+    def _await_request(self) -> None:
+        if self._asks is not None:
+            self._asks.cancel()
+        self._asks = self.loop.call_later(HEAD_S, self._let_go)
+
+    def _let_go(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):

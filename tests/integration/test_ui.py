@@ -11,8 +11,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -540,6 +542,37 @@ async def test_a_browser_that_takes_nothing_is_let_go(sqlite_url, monkeypatch):
         await asyncio.wait_for(pages.app(reading, watching, DEFAULT, Threads())(scope, asked.get, send), WITHIN_S)
         assert watching.watchers == 0
         running.cancel()
+
+
+def test_who_connects_and_asks_for_nothing_is_let_go(sqlite_url, monkeypatch):
+    from proxy_addon.core.judging.policy import DEFAULT
+    from proxy_addon.ui import server
+
+    with closing(Store(sqlite_url)) as store:
+        migrate.upgrade(store)
+    monkeypatch.setattr(server, "HEAD_S", 0.2)
+    alive, end = os.pipe()
+    said: list[bytes] = []
+    asking: list[threading.Thread] = []
+
+    def visit(opened: server.Opened) -> None:
+        def ask() -> None:
+            with os.fdopen(end, "wb"):  # closed, it ends the server
+                for sent in (b"", b"GET / HTTP/1.1\r\nHost:", b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\nGET /"):
+                    with socket.create_connection(("127.0.0.1", opened.port), timeout=WITHIN_S) as connection:
+                        connection.sendall(sent)
+                        said.append(b"".join(iter(lambda: connection.recv(65536), b"")))
+
+        asking.append(threading.Thread(target=ask))
+        asking[0].start()
+
+    options = server.Options(store_url=sqlite_url, listen=("127.0.0.1", 0), policy=DEFAULT)
+    with os.fdopen(alive, "rb") as ends_with:
+        server.run(options, visit, ends_with=ends_with)
+    asking[0].join(WITHIN_S)
+    assert said[:2] == [b"", b""]
+    assert b"404" in said[2].splitlines()[0]
+    assert len(said) == 3
 
 
 def _answers(server: Server) -> bool:
