@@ -173,10 +173,10 @@ def keys_of_session(db: Connection, id: str) -> list[tuple[datetime, str]]:
 
 
 def get(db: Connection, ids: Sequence[str]) -> Generator[Exchange]:
-    """Yield the exchanges that have one of these ids, in any order; ids that are not stored are passed over."""
+    """Yield the exchanges that have one of these ids, in the order of the ids; those that are not stored are passed over."""
     for some in batched(ids, _READ_AT_ONCE):
-        for row in db.execute(select(*COLUMNS).where(ExchangeRow.id.in_(some))):
-            yield from_row(row)
+        rows = {row.id: row for row in db.execute(select(*COLUMNS).where(ExchangeRow.id.in_(some)))}
+        yield from (from_row(rows[id]) for id in some if id in rows)
 
 
 def of_none(db: Connection, filters: Filters, *, limit: int | None = None) -> list[Exchange]:

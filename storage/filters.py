@@ -96,6 +96,12 @@ def conditions(db: Connection, filters: Filters, now: datetime) -> list[ColumnEl
     return found
 
 
+def unclosed_at(now: datetime, idle_timeout: timedelta) -> ColumnElement[bool]:
+    """Return whether a session has expired without being closed by a time, as a condition."""
+    idle_since, stalled_since = now - idle_timeout, now - PLAYHEAD_TIMEOUT
+    return _is_unclosed(or_(SessionRow.last_event_at <= idle_since, SessionRow.playhead_moved_at <= stalled_since))
+
+
 def _is_unclosed(timed_out: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return whether `Session.finding_counts` adds what is found in a session that was never closed, as a condition."""
     never_closed = and_(SessionRow.ended.is_(False), SessionRow.completed.is_(False), SessionRow.failed.is_(False))

@@ -264,6 +264,7 @@ _MOVING = (
     "client_address",
     "exchanges",
     "events",
+    "not_accepted",
     "has_holes",
     "pseudonymised",
     "errors",
@@ -273,7 +274,8 @@ _MOVING = (
 """Columns that nearly every event changes. To set a column costs a change of each index that has it, even to the value
 that it has, so the others are left out where they stay the same."""
 _FIXED = {"id", "recording_id", "recording", "upstream", "session_id", "session_prefix", "session_key", "occurrence"}
-_CHANGING = tuple(column.name for column in session_rows.COLUMNS if column.name not in {*_FIXED, "findings_due"})
+_WRITTEN_ELSEWHERE = {"findings_due", "strip"}
+_CHANGING = tuple(column.name for column in session_rows.COLUMNS if column.name not in _FIXED | _WRITTEN_ELSEWHERE)
 """Columns that an exchange may change."""
 
 

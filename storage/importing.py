@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding
 from proxy_addon.core.sessions import Session
+from proxy_addon.core.timelines.strips import StripWatch
 from storage import exchanges, findings, sessions
 from storage.engine import Store
 from storage.models import Recording
@@ -93,15 +94,21 @@ def store_file(
 def _judge(store: Store, ids: Sequence[str], judge: JudgeSession, done: Imported) -> None:
     with store.read() as db:
         found: list[tuple[str, Sequence[Finding]]] = []
+        strips: dict[str, str] = {}
         for session in sessions.get(db, list(ids)):
             beside = sessions.opened_beside(db, session)
-            found.append((session.id, judge(session, beside, exchanges.of_session(db, session.id))))
+            watch = StripWatch()
+            stored = watch.watching(exchanges.of_session(db, session.id), findings.of_exchanges(db, session.id))
+            of_session = judge(session, beside, stored)
+            found.append((session.id, of_session))
+            strips[session.id] = watch.strip(of_session).text
             done.sessions += 1
             done.events += session.events
         done.elsewhere += sessions.number_stored_twice(db, [id for id, _ in found])
     with store.write() as db:
         for id, of_session in found:
             findings.replace_of_session(db, id, of_session)
+        sessions.draw(db, strips)
 
 
 def _id(run: RecordingRun, number: int, exchange: Exchange) -> str:

@@ -75,6 +75,7 @@ class SessionRow(Base):
     ``session_key`` is the SHA-256 of upstream and back-end ID, by which an ID of any length can be looked up.
     ``occurrence`` counts, from 0, the sessions to which one upstream gave the same ID.
     ``findings_due`` marks a session that its recorder has not judged completely; the next recorder does.
+    ``strip`` is null in sessions that were not judged while they were stored, or by a version before revision 0012.
     """
 
     __tablename__ = "sessions"
@@ -111,6 +112,8 @@ class SessionRow(Base):
     has_holes: Mapped[bool] = mapped_column(Boolean, server_default=false())
     pseudonymised: Mapped[bool] = mapped_column(Boolean, server_default=false())
     lost: Mapped[int] = mapped_column(Integer, server_default="0")
+    not_accepted: Mapped[int] = mapped_column(Integer, server_default="0")
+    strip: Mapped[str | None] = mapped_column(Text)
     errors: Mapped[int] = mapped_column(Integer)
     warnings: Mapped[int] = mapped_column(Integer)
     infos: Mapped[int] = mapped_column(Integer)
@@ -210,7 +213,11 @@ class FindingRow(Base):
     lowered_by: Mapped[str | None] = mapped_column(String(64))
     authority: Mapped[str] = mapped_column(Label, server_default="built-in")
 
-    __table_args__ = (Index(None, "session"), Index(None, "exchange_id"))
+    __table_args__ = (
+        Index(None, "session"),
+        Index(None, "exchange_id"),
+        Index(None, "rule", "id", "session"),  # finds the sessions that broke a rule last
+    )
 
 
 class UnjudgedRow(Base):

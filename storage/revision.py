@@ -8,7 +8,7 @@ from proxy_addon.errors import SchemaOutOfDate, SessiontapeError
 from storage.engine import Store
 from storage.models import Base
 
-REVISION = "0011"
+REVISION = "0012"
 """Newest revision in ``migrations/``; a test compares the two."""
 
 

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from difflib import get_close_matches
 from itertools import batched
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, distinct, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, delete, distinct, func, or_, select, update
 
-from proxy_addon.core.sessions import (
-    BESIDE_WINDOW,
-    FindingCounts,
-    Session,
-)
+from proxy_addon.core.sessions import BESIDE_WINDOW, AsOf, FindingCounts, Session, SessionState
 from proxy_addon.core.wording import visible
 from proxy_addon.errors import NotFound
-from storage.filters import Filters, conditions
+from storage import bulk
+from storage.filters import Filters, conditions, unclosed_at
 from storage.matching import LAST, begins_with, holding, searchable, values_like
-from storage.models import PREFIX_LENGTH, ExchangeRow, ServerRow, SessionRow
+from storage.models import PREFIX_LENGTH, ExchangeRow, FindingRow, ServerRow, SessionRow
 
 _SAME = [field.name for field in fields(Session) if field.name != "findings"]
 """Fields with a column of the same name."""
+
+_TABLE: Table = SessionRow.__table__  # type: ignore[assignment]
 
 COLUMNS = tuple(SessionRow.__table__.columns)
 """What `from_row` reads."""
 _READ_AT_ONCE = 200
 _IDS_IN_A_STATEMENT = 500
+_FOUND_LATELY = 20_000
+"""How many findings of a rule are looked at for the sessions in which it found something; that takes some 20 ms."""
 _NEIGHBOURHOOD = 500
 """How many sessions with the same ``User-Agent`` are searched for one of the same device."""
 
@@ -200,6 +201,39 @@ def neighbours(db: Connection, session: Session) -> tuple[str | None, str | None
         nearest = [column.desc() for column in by_time] if wanted is earlier else [*by_time]
         found.append(db.execute(select(near.c.id).where(*same).order_by(*nearest).limit(1)).scalar())
     return found[0], found[1]
+
+
+def breaking(db: Connection, rule: str, as_of: AsOf, *, limit: int, unclosed: bool = False) -> list[Session]:
+    """Return the sessions in which a rule found something last, newest first.
+
+    Many findings may be of one session: if that is so of the newest `_FOUND_LATELY`, there are fewer than ``limit``.
+
+    Args:
+        as_of: The time at which open sessions are tested for having expired.
+        unclosed: Add those that expired without being closed, of which no finding is stored.
+    """
+    lately = (
+        select(FindingRow.id, FindingRow.session)
+        .where(FindingRow.rule == rule, FindingRow.session.is_not(None))
+        .order_by(FindingRow.id.desc())
+        .limit(_FOUND_LATELY)
+        .subquery()
+    )
+    newest = select(lately.c.session).group_by(lately.c.session).order_by(func.max(lately.c.id).desc()).limit(limit)
+    found = {session.id: session for session in get(db, list(db.execute(newest).scalars()))}
+    if unclosed:
+        for state in (SessionState.OPEN, SessionState.PARTIAL):  # each has an index in the order of the list
+            wanted = (SessionRow.state == state.value, unclosed_at(as_of.now, as_of.idle_timeout))
+            found |= {session.id: session for session in _named(db, and_(*wanted), limit=limit)}
+    return sorted(found.values(), key=lambda each: (each.started_at, each.id), reverse=True)[:limit]
+
+
+def draw(db: Connection, strips: Mapping[str, str]) -> None:
+    """Store the strips of sessions, by our ids.
+
+    Call it in a transaction of `storage.engine.Store.write`.
+    """
+    bulk.of(db).update(_TABLE, [{"id": id, "strip": strip} for id, strip in strips.items()], ("strip",))
 
 
 def findings_due(db: Connection) -> list[str]:

@@ -22,7 +22,7 @@ from proxy_addon.core.exchange import Exchange, Outcome, header
 from proxy_addon.core.findings import Finding, Severity
 from proxy_addon.core.frozen import changed
 from proxy_addon.core.locations import find_location, session_id_in
-from proxy_addon.core.routes import Operation
+from proxy_addon.core.routes import TRACKING, Operation
 
 IDLE_TIMEOUT = timedelta(minutes=10)
 """The back end closes a session after this long without an event (documented timeout)."""
@@ -121,6 +121,8 @@ class Session:
             was imported from lacks them.
         pseudonymised: Whether personal values in all of it were replaced by tokens.
         lost: Number of exchanges that its recorders saw and could not store; see `storage.models.LossRow`.
+        not_accepted: Number of events that upstream refused, failed at, or did not answer.
+        strip: Its playback in a strip, as `proxy_addon.core.timelines.strips` reads it; None if it was not drawn.
     """
 
     id: str
@@ -150,6 +152,8 @@ class Session:
     has_holes: bool = False
     pseudonymised: bool = False
     lost: int = 0
+    not_accepted: int = 0
+    strip: str | None = None
     findings: FindingCounts = FindingCounts()
 
     @property
@@ -253,6 +257,7 @@ def joined(session: Session, exchange: Exchange) -> Session:
         session,
         **_heard(session, exchange, events),
         exchanges=session.exchanges + 1,
+        not_accepted=session.not_accepted + _not_accepted(exchange),
         has_holes=session.has_holes or not exchange.request.body_state.is_known,
         user_agent=session.user_agent or header(exchange.request.headers, "user-agent"),
         client_address=session.client_address or exchange.client_address,
@@ -298,8 +303,16 @@ def _with_start(session: Session, exchange: Exchange, retry_of: str | None) -> S
         user_agent=header(exchange.request.headers, "user-agent") or session.user_agent,
         client_address=exchange.client_address or session.client_address,
         exchanges=session.exchanges + 1,
+        not_accepted=session.not_accepted + _not_accepted(exchange),
         has_holes=session.has_holes or not exchange.request.body_state.is_known,
     )
+
+
+def _not_accepted(exchange: Exchange) -> int:
+    """Return how many events in an exchange were not answered with 2xx; a body that cannot be read counts as one."""
+    if exchange.response is not None and exchange.response.status < 300:
+        return 0
+    return max(1, len(exchange.request.reading.events)) if exchange.route.operation in TRACKING else 0
 
 
 def _heard(session: Session, exchange: Exchange, events: tuple[Event, ...]) -> dict[str, Any]:

@@ -496,7 +496,8 @@ class Filer:
         saved = saving.save(db, process.recording, judged)
         unjudged = [id for id in unjudged if id not in before]
         findings.mark_unjudged(db, unjudged)
-        self._judge.see(saved.touched, unjudged, process.inspector.policy)
+        found = {each.exchange.id: each.findings for each in judged if each.findings}
+        self._judge.see(saved.touched, unjudged, process.inspector.policy, found)
         return saved
 
     def _note_losses(self, db: Connection, lost: Sequence[Loss]) -> int:

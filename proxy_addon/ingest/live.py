@@ -8,25 +8,34 @@ it lacks, counts have grown, or it takes long to judge. Whoever files next begin
 session leaves its mark, and disturbs nothing else.
 
 After a transaction that was rolled back, make a new judge: this one knows what was never stored.
+
+It also draws the strips of sessions (`proxy_addon.core.timelines.strips`), as it is the only one who has seen all of a
+session while it grows. An event costs a few microseconds then; to draw and write a strip costs ten times as much, so that
+is done when the session is closed or forgotten, and before only as often as somebody who looks at the list would notice.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from bisect import bisect
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from proxy_addon.core.audits.arrivals import microseconds
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import CHECKER_FAILED, Finding, Severity
+from proxy_addon.core.findings import CHECKER_FAILED, Finding, Place, Severity, Verdict
 from proxy_addon.core.judging import net
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.judging.sessions import SessionJudge, events_of, facts_of, is_batch
 from proxy_addon.core.sessions import IDLE_TIMEOUT, AsOf, Session
+from proxy_addon.core.timelines.strips import Drawing, Strip, StripWatch, ticks_of
 from proxy_addon.errors import SessiontapeError
 from proxy_addon.process.failures import Failures
 from storage import exchanges, findings, sessions
@@ -44,6 +53,10 @@ ENDED_IS_KEPT = timedelta(seconds=60)
 """How long a session is kept after its end, because its last events may come late."""
 MOST = 10_000
 """How many sessions are kept at most; the one that was quiet for longest is forgotten first."""
+DRAWN_AFTER_S = 5.0, 30.0
+"""How soon the strip of an open session in which something happened is drawn again: the older it is, the later."""
+LULL_S = 15.0
+"""After this long without an event, what is left to draw is drawn; pings come more often."""
 
 
 @dataclass(slots=True)
@@ -63,13 +76,18 @@ class _Live:
         has_failed: Judging it has failed, and not succeeded since.
         is_marked: Whether the store marks its findings as due; None if unknown.
         opened_beside: See `storage.sessions.opened_beside`.
+        drawing: Has seen what `judge` has.
+        drawn: Its strip as it is stored; None if unknown.
+        drawn_s: When that was drawn.
+        drawn_of: How many exchanges it had then.
+        is_drawn: Whether nothing has happened since.
     """
 
     session: Session
     judge: SessionJudge
     known: list[tuple[datetime, str]] = field(default_factory=list)
     is_batch: bool = False
-    fresh: list[Exchange] = field(default_factory=list)
+    fresh: list[tuple[Exchange, Verdict]] = field(default_factory=list)
     told: list[Finding] | None = None
     grown: list[Finding] | None = None
     named: dict[str, list[Finding]] = field(default_factory=dict)
@@ -78,19 +96,28 @@ class _Live:
     has_failed: bool = False
     is_marked: bool | None = None
     opened_beside: str | None = None
+    drawing: Drawing = field(default_factory=Drawing)
+    drawn: str | None = None
+    drawn_s: float = -math.inf
+    drawn_of: int = 0
+    is_drawn: bool = False
 
     def hear(self) -> bool:
         """Judge the fresh exchanges; return whether all exchanges of the session are known."""
         if not self.known and len(self.fresh) < self.session.exchanges:
             self.fresh = []  # they will be read with those before them, in order, which is much cheaper
             return False
-        for exchange in self.fresh:
-            self.add(exchange)
+        for exchange, found in self.fresh:
+            self.add(exchange, found)
         self.fresh = []
         return len(self.known) >= self.session.exchanges
 
-    def add(self, exchange: Exchange) -> None:
-        """Judge an exchange, inserted by its time of arrival."""
+    def add(self, exchange: Exchange, found: Verdict = None) -> None:
+        """Judge an exchange, inserted by its time of arrival.
+
+        Args:
+            found: What was found in it by itself.
+        """
         key = (exchange.received_at, exchange.id)
         place = bisect(self.known, key)
         if place and self.known[place - 1] == key:
@@ -101,6 +128,47 @@ class _Live:
         self.is_batch = self.is_batch or is_batch(exchange)
         for event in events_of(exchange, place + 1):
             self.judge.add(event)
+        self.drawing.add(exchange, found)
+        self.is_drawn = False
+
+    def knows(self, exchange: Exchange) -> bool:
+        """Whether it has judged an exchange."""
+        key = (exchange.received_at, exchange.id)
+        place = bisect(self.known, key)
+        return place > 0 and self.known[place - 1] == key
+
+    def is_worth_drawing(self, now_s: float) -> bool:
+        """Whether its strip has become so different that it should be drawn again."""
+        drawing = self.drawing
+        if self.session.is_closed:
+            return not self.is_drawn
+        if drawing.is_behind:  # then it has to be read, which must not cost the square of its events
+            return len(self.known) >= 2 * self.drawn_of
+        soonest_s, latest_s = DRAWN_AFTER_S
+        rested_s = now_s - self.drawn_s
+        if rested_s < soonest_s:
+            return False
+        return drawing.has_grown or (drawing.has_news and rested_s >= min(latest_s, drawing.length_ms / 4000))
+
+    @property
+    def current(self) -> Sequence[Finding]:
+        """The findings of it as a whole, as they were judged last."""
+        return (self.told if self.grown is None else self.grown) or ()
+
+    def strip(self) -> Strip:
+        """Return its strip, drawn from what was followed."""
+        return self.drawing.strip(ticks_of(self.current, self._time_of))
+
+    def is_drawn_now(self, now_s: float) -> None:
+        """Note that its strip is drawn."""
+        self.drawing.is_drawn()
+        self.drawn_s, self.drawn_of, self.is_drawn = now_s, len(self.known), True
+
+    def _time_of(self, place: Place) -> int | None:
+        ts_ms = self.judge.ts_ms(place)
+        if ts_ms is not None or not 0 < place.seq <= len(self.known):
+            return ts_ms
+        return microseconds(self.known[place.seq - 1][0]) // 1000
 
     def findings(self) -> list[Finding]:
         """Return its findings so far; `Session.finding_counts` adds the one for a session that expires."""
@@ -166,20 +234,29 @@ class LiveJudge:
         self._changed: dict[str, list[Finding]] = {}
         self._moved: set[str] = set()
         self._marks: dict[str, bool] = {}
+        self._strips: dict[str, str] = {}
+        self._undrawn: OrderedDict[str, float] = OrderedDict()  # when there may be a lull, the soonest first
 
     # In the transaction of a batch -------------------------------------------------------------------------------------
 
-    def see(self, touched: Iterable[Touched], unjudged: Iterable[str], policy: Policy) -> None:
+    def see(
+        self,
+        touched: Iterable[Touched],
+        unjudged: Iterable[str],
+        policy: Policy,
+        found: Mapping[str, Verdict] = MappingProxyType({}),
+    ) -> None:
         """Take up what was stored.
 
         Args:
             unjudged: Ids of exchanges that were stored without their findings.
             policy: How strictly to judge sessions that are not known yet.
+            found: The findings of the exchanges, by exchange id; one that is not there has none.
         """
         self._policy = policy
         self._unjudged.extend(unjudged)
         for each in touched:
-            self._net("taking up a session", each.session.id, self._take, each)
+            self._net("taking up a session", each.session.id, self._take, each, found)
 
     def judge(self, db: Connection, now: datetime, *, is_settling: bool = False, is_closing: bool = False) -> Heard:
         """Write the findings that have changed, and the marks, in a transaction of `storage.engine.Store.write`.
@@ -201,10 +278,19 @@ class LiveJudge:
         for id in [id for id, due_s in self._due.items() if due_s <= now_s or is_settling]:
             if not self._net("judging a session", id, self._bring_up_to_date, db, id, heard, is_settling=is_settling):
                 self._start_anew(id, now_s)
+        while self._undrawn and next(iter(self._undrawn.values())) <= now_s:
+            id, _ = self._undrawn.popitem(last=False)
+            if id in self._live:
+                self._net("drawing a session", id, self._draw_rest, db, id, self._live[id])
         if is_settling:
             for id, live in self._live.items():
                 self._take_grown(id, live)
-        self._forget()
+                self._net("drawing a session", id, self._draw_rest, db, id, live)
+        for id, live in self._forget():
+            self._net("drawing a session", id, self._draw_rest, db, id, live)
+        if self._strips:
+            sessions.draw(db, self._strips)
+            self._strips = {}
         if self._changed:
             findings.replace_of_sessions(db, self._changed)
             self._changed = {}
@@ -214,6 +300,7 @@ class LiveJudge:
     def until_due_s(self) -> float | None:
         """Return in how many seconds `judge` has something to do; None if nothing is due until more is stored."""
         due = [*self._due.values(), *(due_s for due_s, _ in islice(self._young, 1))]
+        due += islice(self._undrawn.values(), 1)
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def has_something_to_settle(self) -> bool:
@@ -260,7 +347,7 @@ class LiveJudge:
             return False
         return True
 
-    def _take(self, touched: Touched) -> None:
+    def _take(self, touched: Touched, found: Mapping[str, Verdict] = MappingProxyType({})) -> None:
         session = touched.session
         live = self._live.get(session.id)
         if live is None:
@@ -270,7 +357,7 @@ class LiveJudge:
             self._young.append((time.monotonic() + max(0.0, FIRST_EVENT_S - age_s), session.id))
         if session.exchanges >= live.session.exchanges:
             live.session = session
-        live.fresh.extend(touched.exchanges)
+        live.fresh.extend((exchange, found.get(exchange.id)) for exchange in touched.exchanges)
         self._live.move_to_end(session.id)
         self._due.setdefault(session.id, 0.0)
 
@@ -313,6 +400,11 @@ class LiveJudge:
         self._look_beside(db, live)
         self._judge(id, live, heard)
         live.has_failed = False
+        if live.is_worth_drawing(started_s):
+            self._net("drawing a session", id, self._draw, db, id, live)
+        elif not live.is_drawn:
+            self._undrawn[id] = started_s + LULL_S
+            self._undrawn.move_to_end(id)
         del self._due[id]
         if goes_back:
             done_s = time.monotonic()
@@ -330,9 +422,27 @@ class LiveJudge:
         heard.found.append((live.session, new))
         self._change(id, live, found)
 
+    def _draw_rest(self, db: Connection, id: str, live: _Live) -> None:
+        if live.known and not live.is_drawn:
+            self._draw(db, id, live)
+
+    def _draw(self, db: Connection, id: str, live: _Live) -> None:
+        self._undrawn.pop(id, None)
+        if live.drawing.is_behind:
+            watch = StripWatch()
+            with closing(exchanges.of_session(db, id)) as stored:
+                for _ in watch.watching(stored, findings.of_exchanges(db, id)):
+                    pass
+            strip = watch.strip(live.current)
+        else:
+            strip = live.strip()
+        live.is_drawn_now(time.monotonic())
+        if strip.text != live.drawn:
+            self._strips[id] = live.drawn = strip.text
+
     def _change(self, id: str, live: _Live, found: list[Finding]) -> None:
         self._changed[id] = found
-        live.told, live.grown = found, None
+        live.told, live.grown, live.is_drawn = found, None, False
 
     def _take_grown(self, id: str, live: _Live) -> None:
         if live.grown is not None:
@@ -344,14 +454,16 @@ class LiveJudge:
         current = sessions.get(db, [live.session.id])
         known = set(live.known)
         unknown = [id for at, id in exchanges.keys_of_session(db, live.session.id) if (at, id) not in known]
+        found = findings.of_exchanges(db, live.session.id)
         for exchange in exchanges.get(db, unknown):
-            live.add(exchange)
+            live.add(exchange, found.get(exchange.id))
         if live.told is None:
             live.told = findings.of_session(db, live.session.id)
         live.session = current[0] if current else live.session
 
-    def _forget(self) -> None:
-        """Forget sessions that are no longer live."""
+    def _forget(self) -> list[tuple[str, _Live]]:
+        """Forget sessions that are no longer live, and return them."""
+        forgotten: list[tuple[str, _Live]] = []
         while self._live:
             id, live = next(iter(self._live.items()))
             quiet = self._now - live.session.last_event_at
@@ -362,6 +474,8 @@ class LiveJudge:
             live.is_young = False
             self._note_mark(id, live)
             del self._live[id]
+            forgotten.append((id, live))
+        return forgotten
 
     def _mark(self, db: Connection) -> None:
         """Mark sessions whose findings are not complete, and remove the marks of those whose findings are."""
@@ -404,6 +518,10 @@ class LiveJudge:
         found = self._inspect(exchange)
         with store.write() as db:
             findings.replace_of_exchange(db, id, found)
+        for live in self._live.values():
+            if live.knows(exchange):
+                live.drawing.find(exchange, found)
+                live.is_drawn = False
         late.append(Late(exchange, found))
 
 

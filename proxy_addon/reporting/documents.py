@@ -65,6 +65,7 @@ def session_document(session: Session, as_of: AsOf) -> Document:
         "has_holes": session.has_holes,
         "pseudonymised": session.pseudonymised,
         "lost": session.lost,
+        "not_accepted": session.not_accepted,
         "findings": {"error": counts.error, "warning": counts.warning, "info": counts.info},
     }
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import random
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import batched
 
 import pytest
 
-from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import MOST_PLACES
+from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.exchanges import judge_exchange
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.recorded import SessionWatch
+from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.sessions import AsOf, Session
+from proxy_addon.core.timelines.strips import StripWatch, strip_of
+from proxy_addon.core.timelines.verdicts import level_of
 from proxy_addon.errors import StorageUnavailable
 from proxy_addon.ingest import live
 from proxy_addon.ingest.filing import JUDGED_AT_ONCE
@@ -22,7 +29,10 @@ from proxy_addon.process.failures import Failures
 from storage import exchanges, findings, saving, sessions
 from storage.engine import Store
 from storage.filters import Filters
-from tests.builders import BEGIN, BEGIN_MS, at, body, event, event_dict, exchange, response, start
+from storage.pictures import Pictures
+from tests import pictured
+from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, at, body, event, event_dict, exchange, response, start
+from tests.played import Cue, recorded
 
 RUN = saving.RecordingRun(id="r", name=None, started_at=BEGIN, version="0")
 CHAPTER = {"media.chapter.index": 1, "media.chapter.offset": 0, "media.chapter.length": 5}
@@ -52,7 +62,7 @@ class Judging:
         with self.store.write() as db:
             saved = saving.save(db, RUN, judged)
             findings.mark_unjudged(db, large)
-            self.judge.see(saved.touched, large, DEFAULT)
+            self.judge.see(saved.touched, large, DEFAULT, {each.exchange.id: each.findings for each in judged})
             self.heard.append(self.judge.judge(db, datetime.now(UTC)))
         return saved
 
@@ -267,10 +277,10 @@ def test_a_session_that_cannot_be_judged_keeps_a_mark_and_disturbs_no_other(judg
     spoiled = start(id="s", session_id="5e" * 32)
     add = live._Live.add
 
-    def failing(self, each):
+    def failing(self, each, found):
         if each.id == "s" and is_broken:
             raise ZeroDivisionError("on purpose")
-        add(self, each)
+        add(self, each, found)
 
     is_broken = True
     monkeypatch.setattr(live._Live, "add", failing)
@@ -302,3 +312,80 @@ def test_work_that_a_store_interrupts_is_done_later(judging, store, monkeypatch)
     monkeypatch.setattr(findings, "replace_of_exchange", replace_of_exchange)
     judging.work_off()
     assert [late.exchange.id for late in judging.late] == ["outside"]
+
+
+def unanswered() -> HeldSession:
+    """A session in which nothing is found, of which one event was not answered."""
+    played = recorded([Cue(at_s=0, type="sessionStart", params=START_PARAMS), Cue(at_s=1, type="play")])
+    silent = replace(played.exchanges[1], response=None, duration_us=None, outcome=Outcome.UPSTREAM_TIMEOUT)
+    return replace(played, exchanges=(played.exchanges[0], silent))
+
+
+def wrong_clock() -> HeldSession:
+    """A session in which a player once sends seconds instead of milliseconds."""
+    played = pictured.film_with_ads()
+    events = [*played.exchanges]
+    sent = json.loads(events[9].request.body)
+    sent["playerTime"]["ts"] //= 1000
+    events[9] = replace(events[9], request=replace(events[9].request, body=body(sent)))
+    return replace(played, exchanges=tuple(events))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        wrong_clock,
+        pictured.film_with_ads,
+        pictured.troubled,
+        pictured.live,
+        pictured.downloaded,
+        pictured.hostile,
+        unanswered,
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 7])
+def test_the_list_shows_the_strip_and_the_verdict_of_the_page(judging, store, monkeypatch, made, batch):
+    monkeypatch.setattr(live, "DRAWN_AFTER_S", (0.0, 0.0))
+
+    def answered_at(each: Exchange) -> datetime:
+        return each.received_at + timedelta(microseconds=each.duration_us or 0)
+
+    for some in batched(sorted(made().exchanges, key=answered_at), batch):
+        judging.save(*some)
+    judging.close()
+    assert judging.failures.count == 0
+    found, now = session(store), datetime.now(UTC)
+    with store.read() as db:
+        picture = Pictures(db, DEFAULT, now).reported(found).picture()
+        again = StripWatch()
+        for _ in again.watching(exchanges.of_session(db, found.id), findings.of_exchanges(db, found.id)):
+            pass
+        assert again.strip(findings.of_session(db, found.id)).text == found.strip
+    assert found.strip == strip_of(picture).text
+    assert level_of(found, as_of(now, DEFAULT)) is picture.glance.level
+
+
+def test_a_session_that_came_in_disorder_is_read_for_its_strip_when_it_ends(judging, store):
+    played = sorted(pictured.film_with_ads().exchanges, key=lambda each: each.received_at)
+    late = played.pop(20)
+    judging.save(*played[:-1])
+    judging.save(late)
+    judging.save(played[-1])
+    judging.close()
+    found = session(store)
+    with store.read() as db:
+        picture = Pictures(db, DEFAULT, datetime.now(UTC)).reported(found).picture()
+    assert found.strip == strip_of(picture).text
+
+
+def test_the_strip_of_a_session_that_goes_on_is_seldom_written(judging, store, monkeypatch):
+    written: list[str] = []
+    monkeypatch.setattr(sessions, "draw", lambda _, strips: written.extend(strips))
+    for each in pictured.film_with_ads().exchanges[:-2]:
+        judging.save(each)
+    session_id = session(store).session_id or ""
+    assert len(written) == 1, "all of it came at once"
+    monkeypatch.setattr(live, "LULL_S", 0.0)
+    judging.save(event("ping", id="last", session_id=session_id, after_s=470))
+    judging.later()
+    assert len(written) == 2, "what was left, in a lull"

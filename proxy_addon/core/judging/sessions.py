@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 
 from proxy_addon.core.exchange import Exchange, Outcome
-from proxy_addon.core.findings import CHECKER_FAILED, Finding
+from proxy_addon.core.findings import CHECKER_FAILED, Finding, Place, element_of
 from proxy_addon.core.judging import net
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.judging.walks import ArrivalWalk, GapWalk, PlaybackWalk, Tally, Track
@@ -164,6 +164,13 @@ class SessionJudge:
     def __len__(self) -> int:
         """The number of events."""
         return len(self._events)
+
+    def ts_ms(self, place: Place) -> int | None:
+        """Return the ``ts`` of the event at a place; None if there is no such event, or it has none."""
+        first = bisect_left(self._events, place.seq, key=_seq)
+        number = (element_of(place.pointer) or 1) - 1
+        event = next((e for e in self._events[first + number : first + number + 1] if e.seq == place.seq), None)
+        return None if event is None else event.ts_ms
 
     @property
     def is_behind(self) -> bool:

@@ -16,6 +16,7 @@ from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.pseudonyms.sessions import masked
 from proxy_addon.core.sessions import AsOf, FindingCounts, Session, SessionState
 from proxy_addon.core.timelines.pictures import Picture, marking, picture_of
+from proxy_addon.core.timelines.strips import strip_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,8 @@ class Reported:
     Attributes:
         session: As it is stored, perhaps with personal values: only for choosing the worst.
         as_of: The time and the limits by which its state is determined.
-        told: Returns the session for the list, without personal values if they are to be replaced.
+        told: Returns the session for the list, without personal values if they are to be replaced;
+            with its strip, if it has one.
         picture: Returns the session for its page, likewise.
     """
 
@@ -84,7 +86,10 @@ def of_held(
         shown = clean()
         return judged_picture(shown.session, shown.exchanges, judge_held(shown, marking(policy)), as_of)
 
-    return Reported(session=held.session, as_of=as_of, told=lambda: clean().session, picture=picture)
+    def told() -> Session:
+        return replace(clean().session, strip=strip_of(picture()).text)
+
+    return Reported(session=held.session, as_of=as_of, told=told, picture=picture)
 
 
 def judged_picture(

@@ -84,14 +84,11 @@ def glance(
 
 
 def level_of(session: Session, as_of: AsOf) -> Level:
-    """Return the verdict on a session whose exchanges are not read, for a list of many sessions.
-
-    `glance` also counts requests that were refused or not answered without a finding.
-    """
+    """Return the verdict without the exchanges of a session, for a list of many; it is that of `glance`."""
     counts = session.finding_counts(as_of)
     if counts.error or session.failed:
         return Level.FAIL
-    return Level.WARN if counts.warning or session.lost else Level.PASS
+    return Level.WARN if counts.warning or session.not_accepted or session.lost else Level.PASS
 
 
 def _is_refused(mark: Mark) -> bool:

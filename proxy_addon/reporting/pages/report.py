@@ -18,7 +18,7 @@ from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.sessions import Session
 from proxy_addon.core.timelines.pictures import Picture
 from proxy_addon.core.timelines.reported import Reported, worst
-from proxy_addon.core.timelines.spans import Span
+from proxy_addon.core.timelines.strips import strip_of
 from proxy_addon.core.timelines.verdicts import Level
 from proxy_addon.core.wording import counted
 from proxy_addon.reporting.pages import rendering
@@ -29,8 +29,6 @@ FORM = 1
 """The version of the document; scripts draw no other version."""
 MOST_IN_FULL = 50
 """How many sessions a report has in full; if there are more sessions, it has the worst of them."""
-_MOST_STRETCHES = 40
-"""How many stretches of playback a row draws."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +41,8 @@ class ReportPage:
         total: How many sessions are listed.
         in_full: How many of them can be opened: all, or the worst.
         verdicts: How many sessions have each verdict: ``fail``, ``warn``, ``pass``.
-        rows: The sessions, newest first, as of `pages.sessions.row_of`, each also with ``headline``, ``strip``, ``part`` (the
-            number of its part in the file) and ``rules`` (those that it breaks). Sessions that are not in full have none of
-            these. A strip has ``end_s``, ``playback`` (``a``, ``b``, ``k``) and ``ticks`` (time, severity).
+        rows: The sessions, newest first, as of `pages.sessions.row_of`, each also with ``headline``, ``part`` (the number of
+            its part in the file) and ``rules`` (those that it breaks). Sessions that are not in full have none of these.
         comparisons: Comparisons with expectations: ``names`` of the two sessions, ``verdict`` as of `ComparePage`, and
             ``part``, the number of its part in the file.
         rules: The rules that sessions in full break: rule, severity and number of sessions; by severity, and the most
@@ -186,51 +183,14 @@ class _Links:
 
 def _listed(each: Reported) -> dict[str, Any]:
     """Return the row of a session that is not read: its verdict is that of its stored findings."""
-    return {**row_of(each.told(), each.as_of), "headline": None, "strip": None, "part": None, "rules": []}
+    return {**row_of(each.told(), each.as_of), "headline": None, "part": None, "rules": []}
 
 
 def _drawn(picture: Picture, page: dict[str, Any], number: int) -> dict[str, Any]:
     return {
-        **row_of(picture.session, picture.as_of, picture.gaps),
+        **row_of(replace(picture.session, strip=strip_of(picture).text), picture.as_of, picture.gaps),
         "verdict": page["verdict"]["level"],
         "headline": page["verdict"]["headline"],
-        "strip": _strip(picture, page),
         "part": number,
         "rules": sorted({finding["rule"] for finding in page["findings"]}),
     }
-
-
-def _strip(picture: Picture, page: dict[str, Any]) -> dict[str, Any]:
-    times = dict(zip(page["events"]["n"], page["events"]["t"], strict=True))
-    ticks: dict[float, str] = {}
-    for finding in page["findings"]:  # the worst first
-        if finding["severity"] != Severity.INFO:
-            for place in finding["places"]:
-                ticks.setdefault(times[place], finding["severity"])
-    return {
-        "end_s": page["end_s"],
-        "playback": [
-            {"a": _at(picture, span.begin_ms), "b": _at(picture, span.end_ms), "k": span.name}
-            for span in _fewer(picture.spans.playback)
-        ],
-        "ticks": sorted(ticks.items())[:_MOST_STRETCHES],
-    }
-
-
-def _at(picture: Picture, ms: float) -> float:
-    return round((ms - picture.begin_ms) / 1000, 3)
-
-
-def _fewer(spans: Sequence[Span]) -> list[Span]:
-    """Return stretches of playback without the shortest ones, in whose place those before them last longer."""
-    if len(spans) <= _MOST_STRETCHES:
-        return [*spans]
-    lasted = sorted((span.end_ms - span.begin_ms for span in spans), reverse=True)
-    shortest = lasted[_MOST_STRETCHES - 1]
-    kept: list[Span] = []
-    for span in spans:
-        if span.end_ms - span.begin_ms >= shortest and len(kept) < _MOST_STRETCHES:
-            kept.append(replace(span))
-        elif kept:
-            kept[-1].end_ms = max(kept[-1].end_ms, span.end_ms)
-    return kept

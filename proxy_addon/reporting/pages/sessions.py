@@ -10,6 +10,7 @@ from proxy_addon.core.books import Loss
 from proxy_addon.core.devices import device_of
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.sessions import AsOf, Session
+from proxy_addon.core.timelines import strips
 from proxy_addon.core.timelines.verdicts import level_of
 from proxy_addon.reporting.documents import listed_document
 
@@ -49,14 +50,15 @@ def row_of(session: Session, as_of: AsOf, gaps: Iterable[Loss] = ()) -> dict[str
         gaps: Exchanges of it that were lost, by time of arrival.
 
     Returns:
-        The members of ``sessions --json``, ``verdict`` (fail, warn, pass), ``device``, and ``lasted_s``: the time from its
-        first to its last event.
+        The members of ``sessions --json``, ``verdict`` (fail, warn, pass), ``device``, ``lasted_s``: the time from its first
+        to its last event, and ``strip``, as of `proxy_addon.core.timelines.strips.document`.
     """
     return {
         **listed_document(session, as_of, gaps),
         "verdict": level_of(session, as_of).value,
         "device": device_of(session.user_agent),
         "lasted_s": round((session.last_event_at - session.started_at).total_seconds(), 3),
+        "strip": strips.document(session.strip),
     }
 
 

@@ -1,14 +1,12 @@
 // The sessions of a report as a list that can be searched, filtered, sorted in two orders, and walked by keys.
 import { goToSearch, onKey, onPrint } from "./family.js";
 import { VERDICTS, icon } from "./icons.js";
-import { reportStrip } from "./report_strip.js";
 import { SESSION_COLUMNS, headOf, newRow } from "./session_rows.js";
 import { count, cut, esc, visible } from "./words.js";
 
 const LISTED_AT_ONCE = 200;
 const TYPED_WITHIN_MS = 100;
 const LONGEST_HEADLINE = 400;
-const STRIP_COLUMN = 2;
 const VERDICT_LEVELS = ["fail", "warn", "pass"];
 const SEARCHED_IN = [
   "id", "session_id", "media_name", "media_id", "player_name", "app_version", "device", "user_agent", "recording", "state", "headline",
@@ -134,8 +132,6 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
   };
 }
 
-const REPORT_COLUMNS = SESSION_COLUMNS.toSpliced(STRIP_COLUMN, 0, ["Playback", "c-strip"]);
-
 function ruleButton([rule, severity, number]) {
   const told = `${severity} in ${count(number)} of the sessions in full`;
   return `<button type="button" class="rule s-${esc(severity)}" data-rule="${esc(rule)}" title="${esc(told)}">` +
@@ -145,15 +141,13 @@ function ruleButton([rule, severity, number]) {
 function reportTable(sessions, hrefOf) {
   const table = document.createElement("table");
   table.setAttribute("aria-label", "Sessions");
-  table.innerHTML = headOf(REPORT_COLUMNS);
+  table.innerHTML = headOf(SESSION_COLUMNS);
   table.createTBody().append(...sessions.map((session) => reportRow(session, hrefOf)));
   return table;
 }
 
 function reportRow(session, hrefOf) {
-  const row = newRow(session, hrefOf), cell = row.insertCell(STRIP_COLUMN);
-  cell.className = "c-strip";
-  cell.innerHTML = reportStrip(session.strip);
+  const row = newRow(session, hrefOf);
   row.classList.toggle("alone", session.part === null);
   row.title = visible(cut(session.headline ?? "Not in full in this file, because other sessions are worse.", LONGEST_HEADLINE));
   row.querySelector("a")?.setAttribute("aria-description", row.title); // a title is seen by the pointer alone

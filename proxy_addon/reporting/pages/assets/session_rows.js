@@ -1,14 +1,15 @@
 // A session as a row of the list: the same cells for a new row and for one that has changed.
 import { VERDICTS, icon } from "./icons.js";
+import { stripMarkup } from "./strips.js";
 import { count, cut, esc, lasted } from "./words.js";
 
 const LONGEST_CELL = 200;
 
 /** Names of the columns with their classes, in their order. */
 export const SESSION_COLUMNS = [
-  ["", "c-verdict"], ["Media", "c-media"], ["Started (UTC)", "c-started"], ["Lasted", "c-lasted"], ["Player", "c-player"],
-  ["Device", "c-device"], ["Events", "c-events"], ["Errors", "c-found"], ["Warnings", "c-found"], ["Notes", "c-found c-notes"],
-  ["State", "c-state"],
+  ["", "c-verdict"], ["Media", "c-media"], ["Playback", "c-strip"], ["Started (UTC)", "c-started"], ["Lasted", "c-lasted"],
+  ["Player", "c-player"], ["Device", "c-device"], ["Events", "c-events"], ["Errors", "c-found"], ["Warnings", "c-found"],
+  ["Notes", "c-found c-notes"], ["State", "c-state"],
 ];
 
 /** The head of a table with such columns, as markup. */
@@ -49,6 +50,7 @@ function cellsOf(session, href) {
   return [
     icon(sign, session.state === "open" ? `${word} so far` : word),
     `<div class="named">${href === null ? name : `<a href="${esc(href)}">${name}</a>`} <span class="mono dim">${esc(session.id)}</span></div>`,
+    stripMarkup(session.strip),
     `<time datetime="${esc(session.started_at)}" title="${esc(session.started_at)}">${esc(startMoment(session.started_at))}</time>`,
     esc(lasted(session.lasted_s)),
     heldText(player),
