@@ -17,6 +17,7 @@ from proxy_addon.core.wording import suggestion
 from proxy_addon.errors import NotFound
 from proxy_addon.reporting.documents import run_text
 from proxy_addon.reporting.pages import compare, rules, run, runs, schemas
+from proxy_addon.reporting.pages.sessions import row_of
 from proxy_addon.ui.answers import html, json
 from storage import runs as stored_runs
 from storage import schemas as stored_schemas
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 MOST_RUNS = 200
 """How many runs are listed."""
+MOST_BROKEN = 20
+"""How many sessions the page of a rule lists."""
+_NOT_CLOSED = "session-not-closed"
 _DOCUMENT, _COMPARE = "document_page.js", "compare_page.js"
 
 
@@ -172,10 +176,20 @@ class Documents:
         return json(rules.rules_page().document())
 
     async def _rule(self, request: Request) -> Response:
-        return html(rules.html(rules.rule_page(_rule(request))), _DOCUMENT)
+        return await self._ruled(request, lambda page: html(rules.html(page), _DOCUMENT))
 
     async def _rule_json(self, request: Request) -> Response:
-        return json(rules.rule_page(_rule(request)).document())
+        return await self._ruled(request, lambda page: json(page.document()))
+
+    async def _ruled(self, request: Request, draw: Callable[[rules.RulePage], Response]) -> Response:
+        rule = _rule(request)
+
+        def read(db: Connection, now: AsOf) -> Callable[[], Response]:
+            unclosed = rule.id == _NOT_CLOSED and bool(now.unclosed)
+            broken = sessions.breaking(db, rule.id, now, limit=MOST_BROKEN, unclosed=unclosed)
+            return lambda: draw(rules.rule_page(rule, [row_of(session, now) for session in broken]))
+
+        return await self._read(read)
 
     async def _schemas(self, _: Request) -> Response:
         return await self._versions(lambda page: html(schemas.html(page), _DOCUMENT))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,34 @@ def _is_own(asked: str, page: str) -> bool:
     if here.scheme == "file":
         return there.scheme == "file" and there.path == here.path
     return (there.scheme, there.netloc) == (here.scheme, here.netloc)
+
+
+AXE = "axe-core@4.10.3"
+SERIOUS = {"serious", "critical"}
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The checker's script, from npm."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("Node is not installed, and the accessibility checker comes from npm")
+    folder = tmp_path_factory.mktemp("axe")
+    install = [npm, "install", "--no-audit", "--no-fund", "--prefer-offline", "--ignore-scripts", AXE]
+    try:
+        subprocess.run(install, cwd=folder, check=True, capture_output=True, timeout=60)
+    except subprocess.SubprocessError as e:
+        pytest.skip(f"the accessibility checker cannot be installed: {e}")
+    return (folder / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
+
+
+def serious(page: Page, axe: str) -> list[str]:
+    """Return what the accessibility checker finds serious on a page."""
+    page.evaluate(axe)
+    found: list[dict[str, Any]] = page.evaluate("axe.run().then(({ violations }) => violations)")
+    return [
+        f"{each['id']}: {node['target']} {node['any'][0]['message'] if node['any'] else node['html'][:80]}"
+        for each in found
+        if each["impact"] in SERIOUS
+        for node in each["nodes"]
+    ]

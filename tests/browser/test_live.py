@@ -13,9 +13,10 @@ from playwright.sync_api import Page, expect
 from proxy_addon.core.exchange import Exchange
 from storage import migrate, saving, sessions
 from storage.engine import Store
+from storage.filters import Filters
 from storage.saving import RecordingRun
 from tests import builders, processes
-from tests.browser.conftest import Open
+from tests.browser.conftest import Open, serious
 
 EVENT_TO_PIXEL_MS = 5000
 """Generously: it takes a tenth of that where nothing else runs."""
@@ -50,6 +51,28 @@ def serving(store: Store, cwd: Path):
 
 def media(page: Page) -> list[str]:
     return [text.split("\n")[0] for text in page.locator("tbody td.c-media a").all_inner_texts()]
+
+
+def test_the_list_shows_what_playback_did_and_nothing_serious_is_wrong_with_it(
+    open_page: Open, tmp_path: Path, sqlite_url: str, axe: str
+):
+    with closing(Store(sqlite_url)) as store, serving(store, tmp_path) as server:
+        save(store, a_start(1), a_start(2))
+        with store.write() as db:
+            (id,) = [
+                each.id for each in sessions.newest(db, Filters(), now=builders.at(9)) if each.session_id == "sid-1"
+            ]
+            sessions.draw(db, {id: "c0 t1500 E1000 =2000"})
+        for scheme in ("light", "dark"):
+            page = open_page(server.url, color_scheme=scheme)
+            strips = page.locator("tbody td.c-strip svg")
+            expect(strips).to_have_count(1)
+            assert strips.locator("rect:not(.track)").count() == 2
+            assert page.locator("tbody .s-error").evaluate("(tick) => getComputedStyle(tick).stroke") != "none"
+            assert serious(page, axe) == []
+        with store.write() as db:
+            sessions.draw(db, {id: "c0 t1500 p1800 E1000 =2000"})
+        expect(strips.locator("rect:not(.track)")).to_have_count(3)
 
 
 def test_a_page_fills_while_a_player_plays(open_page: Open, tmp_path: Path, sqlite_url: str):

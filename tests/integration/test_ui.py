@@ -28,6 +28,7 @@ import pytest
 from sqlalchemy import select
 
 from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.findings import Finding, Severity
 from proxy_addon.core.replays.runs import ReplayRun, RunOptions
 from storage import findings, migrate, runs, saving, sessions
 from storage.engine import Store
@@ -588,6 +589,31 @@ def _opened(server: Server) -> Stream | None:
         return Stream(server, "/live")
     except AssertionError:
         return None
+
+
+def test_a_rule_leads_to_the_last_sessions_that_broke_it(store, tmp_path):
+    save(store, *(a_session(number) for number in range(1, 26)), an_event(1, 1))
+    ours = ids(store)
+    with store.write() as db:
+        for number in range(1, 25):
+            found = Finding(rule="ping-gap", severity=Severity.ERROR, message="no ping", seq=1)
+            findings.replace_of_session(db, ours[f"sid-{number:05}"], [found])
+        sessions.draw(db, {ours["sid-00024"]: "c0 t1500 E1000 =2000"})
+    with serving(store.url, tmp_path) as server:
+        rows = value_of(ask(server, "/rules/ping-gap.json"))["sessions"]
+        assert [row["session_id"] for row in rows] == [f"sid-{number:05}" for number in range(24, 4, -1)]
+        assert rows[0]["strip"] == value_of(ask(server, "/sessions.json"))["rows"][1]["strip"]
+        assert rows[0]["strip"] == {
+            "end_s": 2.0,
+            "playback": [{"a": 0.0, "b": 1.5, "k": "content"}, {"a": 1.5, "b": 2.0, "k": "stalled"}],
+            "ticks": [[1.0, "error"]],
+        }
+        page = ask(server, "/rules/ping-gap").body
+        assert page.count(b'<a href="/sessions/') == 20
+        assert page.count(b'<rect class="c-stalled" x="120.0"') == 1
+        assert len(value_of(ask(server, "/rules/session-not-closed.json"))["sessions"]) == 20, "no finding is stored"
+        assert value_of(ask(server, "/rules/ad-not-closed.json"))["sessions"] == []
+        assert b"No session in this store has." in ask(server, "/rules/ad-not-closed").body
 
 
 def test_comparisons_replays_rules_and_schemas_have_pages_too(store, tmp_path):

@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from proxy_addon.core.wording import visible
 from proxy_addon.reporting import words
 from proxy_addon.reporting.pages import joining
 from proxy_addon.reporting.pages.embedding import embedded
@@ -116,6 +117,7 @@ def _environment() -> Environment:
         finalize=_legal,
     )
     environment.filters.update(moment=words.moment, ms=words.milliseconds, short=words.short)
+    environment.filters.update(visible=visible, lasted=words.duration)
     environment.filters.update(change=words.change_line, places=words.places, prose=_prose)
     return environment
 

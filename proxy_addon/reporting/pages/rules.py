@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,15 +36,19 @@ class RulePage:
 
     Attributes:
         sections: Headings, each with the text below it, in which backticks mark code.
+        sessions: The last sessions that broke it, as of `pages.sessions.row_of`, newest first; None if there is no store
+            to look into.
     """
 
     rule: Rule
     sections: tuple[tuple[str, str], ...]
+    sessions: Sequence[dict[str, Any]] | None = None
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON, as ``rules RULE --json`` prints it."""
+        """Return it as JSON: what ``rules RULE --json`` prints and, if they are known, the ``sessions``."""
         page: Mapping[str, str] = self.rule.page
-        return {**rule_document(self.rule), "page": dict(page)}
+        told = {**rule_document(self.rule), "page": dict(page)}
+        return told if self.sessions is None else {**told, "sessions": [*self.sessions]}
 
 
 def rules_page() -> RulesPage:
@@ -52,9 +56,13 @@ def rules_page() -> RulesPage:
     return RulesPage(subjects=tuple((title, tuple(rules)) for title, rules in subjects()))
 
 
-def rule_page(rule: Rule) -> RulePage:
-    """Return what the page of a rule shows."""
-    return RulePage(rule=rule, sections=tuple(sections(rule)))
+def rule_page(rule: Rule, broken: Sequence[dict[str, Any]] | None = None) -> RulePage:
+    """Return what the page of a rule shows.
+
+    Args:
+        broken: As of `RulePage.sessions`.
+    """
+    return RulePage(rule=rule, sections=tuple(sections(rule)), sessions=broken)
 
 
 def list_html(page: RulesPage) -> Iterator[str]:
