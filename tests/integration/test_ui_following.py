@@ -17,7 +17,9 @@ from proxy_addon.errors import StorageUnavailable
 from proxy_addon.reporting.pages.embedding import json_text
 from proxy_addon.reporting.pages.session import session_page
 from proxy_addon.ui import following, pages
+from proxy_addon.ui.asking import Asked
 from proxy_addon.ui.following import Following, links_of
+from proxy_addon.ui.listing import Listing
 from proxy_addon.ui.reading import Reading
 from proxy_addon.ui.threads import Threads
 from proxy_addon.ui.topics import Look, News
@@ -167,3 +169,13 @@ async def _status(app: Any, path: str) -> int:
     request = {"path": path, "raw_path": path.encode(), "query_string": b"", "headers": []}
     await app(scope | request, asyncio.Event().wait, send)
     return said[0]
+
+
+def test_an_empty_list_is_told_once(store):
+    listing = Listing(Asked.parse([("media", "none")]), 200)
+    with store.read() as db:
+        look = Look(db=db, as_of=as_of(BEGIN, DEFAULT), is_due=True)
+        tell = listing.look(look)
+        assert tell is not None
+        assert tell().whole == {"whole": True, "rows": [], "gone": []}
+        assert listing.look(look) is None
