@@ -102,7 +102,7 @@ def marks_of(exchange: Exchange, seq: int) -> Iterator[Mark]:
     for index, event in enumerate(reading.events or (Event(),)):
         yield Mark(
             seq=seq,
-            pointer=f"/{index}" if reading.is_batch else "",
+            pointer=f"/{index}" if reading.is_batch and reading.events else "",
             type=(event.type or "(no event type)")[:LONGEST_NAME] if reading.events else "(not readable)",
             name=name_of(event),
             device_ms=round(arrived_ms) if event.ts_ms is None else event.ts_ms,

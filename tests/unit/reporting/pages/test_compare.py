@@ -85,3 +85,11 @@ def test_a_comparison_without_personal_values_repeats_none_in_its_differences():
         page = expectation_page(made, expected="a", actual="b", now=NOW, pseudonymise=tokens)
         said = json.dumps([page.rows, page.remarks, page.passed_over], ensure_ascii=False)
         assert ("visitor-of-film" in said) is (tokens is None)
+
+
+def test_a_body_that_is_an_empty_list_has_its_row_too():
+    (empty,) = fold(
+        [builders.start(), builders.event(id="e", body=b"[]"), builders.event("sessionEnd", id="f", after_s=2)]
+    )
+    page = compared(empty, empty)
+    assert [row[:3] for row in page.rows] == [(1, 1, "same"), (2, 2, "same"), (3, 3, "same")]
