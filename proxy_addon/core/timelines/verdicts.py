@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from proxy_addon.core.audits.metrics import ClosedBy, Metrics
@@ -78,7 +78,7 @@ def glance(
     return Glance(
         level=level,
         headline=_headline(findings, level, _no_session(marks, metrics) if is_failed else None),
-        ended=_ended(session, metrics, as_of),
+        ended=_ended(session, marks, metrics, as_of),
         counts=tuple(counts),
     )
 
@@ -134,27 +134,34 @@ def _begun(text: str) -> str:
     return text[:1].upper() + text[1:] if word.isalpha() and word.islower() and word != "ts" else text
 
 
-def _ended(session: Session, metrics: Metrics, as_of: AsOf) -> str:
+def _ended(session: Session, marks: Sequence[Mark], metrics: Metrics, as_of: AsOf) -> str:
     if metrics.closed_by in {ClosedBy.TIMEOUT_IDLE, ClosedBy.TIMEOUT_PLAYHEAD} and metrics.dropped:
         events = "event" if len(metrics.dropped) == 1 else "events"
         is_idle = metrics.closed_by is ClosedBy.TIMEOUT_IDLE
         why = "10 minutes of silence" if is_idle else "30 minutes without playhead movement"
         return f"closed by the back end after {why}, {len(metrics.dropped)} later {events} dropped"
-    at = f"{session.last_event_at:%H:%M:%S} UTC"
     match session.state(as_of):
         case SessionState.OPEN:
             left = max(0.0, (session.last_event_at + as_of.idle_timeout - as_of.now).total_seconds())
             return f"open, expires in {_clock(left)} unless an event comes"
         case SessionState.ENDED:
-            return f"ended at {at}"
+            return f"ended at {_moment(session, marks, 'sessionEnd')}"
         case SessionState.COMPLETED:
-            return f"content completed at {at}"
+            return f"content completed at {_moment(session, marks, 'sessionComplete')}"
         case SessionState.EXPIRED:
             return "never ended by the player, so it expired"
         case SessionState.FAILED:
             return "no session was opened"
         case SessionState.PARTIAL:
             return "its start was not recorded"
+
+
+def _moment(session: Session, marks: Sequence[Mark], type: str) -> str:
+    """Return when the first event of a type arrived: others may have come after it."""
+    arrived_ms = next(
+        (mark.arrived_ms for mark in marks if mark.type == type), session.last_event_at.timestamp() * 1000
+    )
+    return f"{datetime.fromtimestamp(arrived_ms / 1000, UTC):%H:%M:%S} UTC"
 
 
 def expires_at(session: Session, as_of: AsOf) -> datetime | None:

@@ -274,6 +274,16 @@ def test_a_headline_says_of_a_start_that_nothing_counts_only_if_so(opening, head
     assert (told["refused"], told["no answer"]) == counts
 
 
+@pytest.mark.parametrize(
+    ("type", "ended"),
+    [("sessionEnd", "ended at 12:00:05 UTC"), ("sessionComplete", "content completed at 12:00:05 UTC")],
+)
+def test_a_session_ended_when_it_said_so_whatever_came_afterwards(type, ended):
+    late = builders.event("ping", id="late", after_s=11, playhead=9)
+    drawn = picture(fold([builders.start(), builders.event(type, id="end", after_s=5), late])[0])
+    assert drawn.glance.ended == ended
+
+
 def test_a_headline_names_three_troubles_and_counts_the_others():
     headline = picture(pictured.troubled()).glance.headline
     assert headline == (
