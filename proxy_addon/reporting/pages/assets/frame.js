@@ -37,7 +37,8 @@ export function drawLanes(g, scene, boxes, now) {
   g.beginPath();
   g.rect(axis.left - 8, 0, axis.right - axis.left + 16, height);
   g.clip();
-  drawSilences(g, scene, boxes.find(({ lane }) => lane.id === "events"));
+  const highest = boxes.reduce((one, other) => (other.h > one.h ? other : one));
+  drawSilences(g, scene, boxes.find(({ lane }) => lane.id === "events") ?? highest);
   if (now !== null) drawFuture(g, scene, now);
   for (const box of boxes) {
     box.scale = [];

@@ -10,6 +10,7 @@ export const eventsLane = {
   id: "events",
   name: "Events",
   height: () => 46,
+  isEmpty: ({ others }) => !others.events.length,
   note: ({ others }) => `${count(others.events.length)} without pings`,
   pick: ({ others }) => others.events,
   draw(g, box, scene) {
