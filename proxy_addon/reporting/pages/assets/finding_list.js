@@ -11,37 +11,63 @@ export function findingsMarkup(facts, links) {
     const praise = value.verdict.level === "pass" ? " Every request was accepted and follows the rules of the protocol." : "";
     return `<p class="none">No findings.${praise}</p>${uncounted}${unjudged(value)}`;
   }
-  const notes = leading.filter(({ finding }) => finding.severity === "info");
-  const rest = leading.filter(({ finding }) => finding.severity !== "info");
+  const cards = cardsOf(leading), notes = cards.filter(({ finding }) => finding.severity === "info");
+  const rest = cards.filter(({ finding }) => finding.severity !== "info");
   const groups = Map.groupBy(rest, ({ finding }) => `${finding.severity} ${finding.rule}`);
   const told = [...groups.values()].map((group) => groupMarkup(facts, group, links)).join("") + uncounted;
   if (!notes.length) return told + unjudged(value);
-  const summary = `${plural(notes.length, "note")} – nothing urgent`;
+  const summary = `${plural(foundIn(notes), "note")} – nothing urgent`;
   return `${told}<details class="notes" data-fold="notes"${rest.length > MOST_BESIDE_NOTES ? "" : " open"}><summary>${summary}</summary>` +
     `${notes.map((each) => findingMarkup(facts, each, links)).join("")}</details>${unjudged(value)}`;
+}
+
+// A card for each finding; those that say the same word for word share one, with the places of all. A finding with an end keeps
+// its own.
+function cardsOf(leading) {
+  const same = ({ finding, index }) => (finding.places.length && finding.until == null
+    ? JSON.stringify([finding.severity, finding.rule, finding.message, finding.lowered_by])
+    : index);
+  return [...Map.groupBy(leading, same).values()].map((group) => ({
+    indices: group.map(({ index }) => index),
+    finding: {
+      ...group[0].finding,
+      places: group.flatMap(({ finding }) => finding.places).sort((a, b) => a - b),
+      count: group.reduce((all, { finding }) => all + finding.count, 0),
+    },
+  }));
+}
+
+function foundIn(cards) {
+  return cards.reduce((all, { indices }) => all + indices.length, 0);
 }
 
 function groupMarkup(facts, group, links) {
   const markup = group.map((each) => findingMarkup(facts, each, links));
   if (group.length <= MOST_OF_RULE) return markup.join("");
-  const rule = esc(group[0].finding.rule), more = markup.splice(SHOWN_OF_RULE);
-  return markup.join("") + foldMarkup(`of ${rule}`, `${more.length} more of ${rule}`, more);
+  const rule = esc(group[0].finding.rule), more = markup.splice(SHOWN_OF_RULE), number = foundIn(group.slice(SHOWN_OF_RULE));
+  return markup.join("") + foldMarkup(`of ${rule}`, `${number} more of ${rule}`, more);
 }
 
 function foldMarkup(name, summary, parts) {
   return `<details class="notes" data-fold="${name}"><summary>${summary}</summary>${parts.join("")}</details>`;
 }
 
-function findingMarkup(facts, { finding, index }, links) {
-  const { value } = facts, below = value.findings.filter((each) => each.below === index);
+function findingMarkup(facts, { finding, indices }, links) {
+  const below = facts.value.findings.filter((each) => indices.includes(each.below));
   const places = placesMarkup(facts, finding.places, finding.count) || "<span>whole session</span>";
   const hasEnd = finding.until != null && finding.count === 1 && !finding.places.includes(finding.until);
   const until = hasEnd ? `<span>to</span>${placeMarkup(facts, finding.until)}` : "";
   return `<div class="fi s-${finding.severity}"><div class="h">${icon(finding.severity)}<div class="m">${prose(finding.message)}</div></div>` +
     `<div class="w">${places}${until}${ruleMarkup(finding.rule, links)}` +
     `${finding.lowered_by ? `<span>lowered by ${esc(finding.lowered_by)}</span>` : ""}</div>` +
-    below.map((each) => `<div class="sub">${prose(cut(each.message.replace(/:[\s\S]*/, ""), 200))} <code>${esc(each.rule)}</code></div>`).join("") +
-    reasons(finding, index) + "</div>";
+    [...Map.groupBy(below, belowMarkup)].map(([markup, { length }]) =>
+      `<div class="sub">${length > 1 ? `${length} × ` : ""}${markup}</div>`).join("") +
+    reasons(finding, indices[0]) + "</div>";
+}
+
+// A finding that follows from another one. Its sign says that it counts among the findings.
+function belowMarkup({ severity, message, rule }) {
+  return `${icon(severity)} ${prose(cut(message.replace(/:[\s\S]*/, ""), 200))} <code>${esc(rule)}</code>`;
 }
 
 // What rules forgive, reports may not count all the same. That the server refused an event is told by its status.

@@ -109,7 +109,7 @@ export class Rail {
 
   #tell() {
     const facts = this.#facts, i = this.#chosen;
-    this.tabs.findings.textContent = `Findings ${facts.leading.length}`;
+    this.tabs.findings.textContent = `Findings ${facts.value.findings.length}`;
     this.tabs.event.textContent = i < 0 ? "Event" : `Event #${facts.E.n[i]}`;
     this.tabs.event.disabled = i < 0;
     const findings = findingsMarkup(facts, this.links);
