@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from playwright.sync_api import expect
 
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
@@ -41,7 +42,7 @@ def _live_list(path):
     path.write_text(
         f'<!doctype html><meta charset="utf-8"><style>{joining.style()}</style><div id="root"></div>'
         f'<script type="module">{joining.script("sessions.js")}\n'
-        f"mountSessions(document.getElementById('root'), {json.dumps(value)}, {{ choose() {{}}, more() {{}} }});</script>",
+        f"window.row = {json.dumps(value['rows'][0])}; window.list = mountSessions(document.getElementById('root'), {json.dumps(value)}, {{ choose() {{}}, more() {{}} }});</script>",
         encoding="utf-8",
     )
 
@@ -80,3 +81,40 @@ def test_the_table_of_events_fits_beside_the_findings(open_page, tmp_path):
         assert outside == [], width
         head = page.locator(".row.head > :last-child")
         assert head.evaluate("each => each.scrollWidth <= each.clientWidth"), width
+
+
+def test_a_list_that_is_kept_has_dates_and_one_that_is_watched_has_seconds(open_page, tmp_path):
+    for write, seen in (_report, "2026-03-01 12:00"), (_live_list, "12:00:00"):
+        write(tmp_path / "list.html")
+        page = open_page(tmp_path / "list.html")
+        page.clock.set_fixed_time("2026-03-01T15:00:00Z")
+        page.reload()
+        started = page.locator("td.c-started").first
+        expect(started).to_have_text("2026-03-01 12:00:00")
+        assert started.inner_text() == seen
+        page.emulate_media(media="print")
+        assert started.inner_text() == "2026-03-01 12:00"
+
+
+def test_the_button_for_new_sessions_covers_no_heading_and_moves_no_row(open_page, tmp_path):
+    _live_list(tmp_path / "list.html")
+    page = open_page(tmp_path / "list.html")
+    page.locator("td.c-media").first.hover()
+    head = page.locator(".sessions thead").bounding_box()
+    page.evaluate("list.change({ whole: false, gone: [], rows: [{ ...row, id: 'another' }] })")
+    button = page.get_by_role("button", name="Show 1 new").bounding_box()
+    assert page.locator(".sessions thead").bounding_box() == head
+    assert head is not None
+    assert button is not None
+    assert button["y"] + button["height"] <= head["y"]
+
+
+def test_a_phone_is_told_of_no_keys(open_page, tmp_path):
+    _live_list(tmp_path / "list.html")
+    (tmp_path / "session.html").write_text(pictured.html(pictured.troubled()), encoding="utf-8")
+    phone = {"viewport": {"width": 820, "height": 1100}, "is_mobile": True, "has_touch": True}
+    assert open_page(tmp_path / "list.html", **phone).locator("input[name=q]").get_attribute("placeholder") == "Search"
+    page = open_page(tmp_path / "session.html", **phone)
+    expect(page.locator(".shown")).to_be_visible()
+    for hint in ".keys", ".hint":
+        expect(page.locator(hint)).to_be_hidden()

@@ -34,6 +34,9 @@ function press(event) {
   handler(event);
 }
 
+/** What stands in a search field: its key only where there are keys. */
+export const SEARCH_HINT = matchMedia("(pointer: coarse)").matches ? "Search" : "Search  /";
+
 /** Go to a search field; typing replaces what was searched before. */
 export function goToSearch(field) {
   field.focus();

@@ -1,5 +1,5 @@
 // The sessions of a report as a list that can be searched, filtered, sorted in two orders, and walked by keys.
-import { goToSearch, onKey, onPrint } from "./family.js";
+import { SEARCH_HINT, goToSearch, onKey, onPrint } from "./family.js";
 import { VERDICTS, icon } from "./icons.js";
 import { SESSION_COLUMNS, headOf, newRow } from "./session_rows.js";
 import { count, cut, esc, visible } from "./words.js";
@@ -24,7 +24,7 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
   let chosen = null, typing = 0, unlisten = [];
 
   root.innerHTML =
-    `<div class="tools"><input type="search" aria-label="Search the sessions" placeholder="Search  /" class="find">` +
+    `<div class="tools"><input type="search" aria-label="Search the sessions" placeholder="${SEARCH_HINT}" class="find">` +
     `<span class="seg" role="group" aria-label="Verdict"><button type="button" data-level="">All</button>` +
     `${VERDICT_LEVELS.map((level) => `<button type="button" data-level="${level}">${VERDICTS[level][0]}</button>`).join("")}</span>` +
     `<span class="seg" role="group" aria-label="Order"><button type="button" data-order="newest">Newest first</button>` +

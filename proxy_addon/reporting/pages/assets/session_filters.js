@@ -1,4 +1,5 @@
 // The filters of the list: a form, and the filters in effect as buttons that remove them.
+import { SEARCH_HINT } from "./family.js";
 import { cut, esc } from "./words.js";
 
 const STATE_FILTERS = ["open", "completed", "ended", "expired", "failed", "partial"];
@@ -11,7 +12,7 @@ const TYPED_MS = 300, SEVERAL = "*";
 /** Fill an element with the form. `choose(pairs)` is called with the filters that are wanted. Returns `show(pairs)`. */
 export function mountFilters(root, choose) {
   root.innerHTML =
-    '<form role="search" aria-label="Sessions"><input type="search" name="q" placeholder="Search  /" ' +
+    `<form role="search" aria-label="Sessions"><input type="search" name="q" placeholder="${SEARCH_HINT}" ` +
     'aria-label="Search in media, player, User-Agent and IDs" autocomplete="off">' +
     `<label>State <select name="state"><option value="">any</option><option value="${SEVERAL}" hidden>several</option>` +
     `${STATE_FILTERS.map((s) => `<option>${s}</option>`).join("")}</select></label>` +

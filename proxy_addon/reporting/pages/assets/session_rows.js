@@ -51,7 +51,7 @@ function cellsOf(session, href) {
     icon(sign, session.state === "open" ? `${word} so far` : word),
     `<div class="named">${href === null ? name : `<a href="${esc(href)}">${name}</a>`} <span class="mono dim">${esc(session.id)}</span></div>`,
     stripMarkup(session.strip),
-    `<time datetime="${esc(session.started_at)}" title="${esc(session.started_at)}">${esc(startMoment(session.started_at))}</time>`,
+    startMoment(session.started_at),
     esc(lasted(session.lasted_s)),
     heldText(player),
     heldText(session.device),
@@ -73,8 +73,9 @@ function foundNumber(number, severity) {
   return number ? `<b class="i-${severity}">${count(number)}</b>` : "";
 }
 
-/** The time of day for a session of today, otherwise also the date. */
+/** Date and time; the style leaves out the date of a session of today where the list is not kept, and shows its seconds. */
 function startMoment(at) {
-  const today = new Date().toISOString().slice(0, 10);
-  return at.startsWith(today) ? at.slice(11, 19) : `${at.slice(0, 10)} ${at.slice(11, 16)}`;
+  const kind = at.startsWith(new Date().toISOString().slice(0, 10)) ? "today" : "";
+  return `<time datetime="${esc(at)}" title="${esc(at)}" class="${kind}"><span class="day">${esc(at.slice(0, 10))} </span>` +
+    `${esc(at.slice(11, 16))}<span class="second">${esc(at.slice(16, 19))}</span></time>`;
 }
