@@ -92,7 +92,7 @@ def write(output: str, sources: Sequence[Source], db: Connection | None, how: Re
 
     replaces = output != STDOUT and Path(output).is_file()
     found = [*_reported(sources, db, how)]
-    pieces = report.report(found, made_at=how.now, pseudonymised=how.change is not None)
+    pieces = report.report(found, made_at=how.now, pseudonymised=how.change is not None, are_over=how.closed)
     data = (piece.encode("utf-8", "replace") for piece in pieces)
     with closing(data):  # before the store is closed, even if nobody reads on
         if output == STDOUT:

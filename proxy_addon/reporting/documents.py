@@ -40,6 +40,11 @@ def json_list(head: Document, name: str, items: Iterable[Document], tail: Docume
     yield after if separator == "\n" else f"\n  {after}"
 
 
+def lasted_s(session: Session) -> float:
+    """Return the seconds from a session's first to its last event, by the recorder's clock."""
+    return round((session.last_event_at - session.started_at).total_seconds(), 3)
+
+
 def session_document(session: Session, as_of: AsOf) -> Document:
     """Return what is known of a session by itself."""
     counts = session.finding_counts(as_of)

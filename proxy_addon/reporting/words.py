@@ -1,6 +1,6 @@
 """Small texts that tables, timelines and pages share.
 
->>> duration(75), duration(3675), clock(-75.25)
+>>> duration(75.9), duration(3675), clock(-75.25)
 ('1:15', '1:01:15', '-1:15.250')
 >>> milliseconds(1.25), milliseconds(None)
 ('1.2 ms', '')
@@ -24,8 +24,8 @@ ID_SHOWN = 12
 
 
 def duration(seconds: float) -> str:
-    """Return a time span as ``m:ss`` or ``h:mm:ss``."""
-    minutes, rest = divmod(round(seconds), 60)
+    """Return a time span as ``m:ss`` or ``h:mm:ss``; a second that has begun does not count."""
+    minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 

@@ -132,6 +132,7 @@ def write(
             reported,
             made_at=now,
             pseudonymised=True,
+            are_over=True,
             comparisons=chain(
                 (_document(each, policy, change, now) for each in compared if not each.comparison.is_same), kept
             ),

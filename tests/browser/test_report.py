@@ -104,6 +104,7 @@ def test_a_report_of_one_session_is_its_page(tmp_path, open_page):
     page = open_page(written(tmp_path / "report.html", 1), offline=True)
     page.locator(".one h1").wait_for()
     assert not page.locator(".report").is_visible()
+    assert page.locator(".one .raw").is_visible()
     page.keyboard.press("j")
     assert page.evaluate("location.hash").endswith("/e1")
     page.keyboard.press("Escape")

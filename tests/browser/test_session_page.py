@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from proxy_addon.reporting.pages import joining
 from proxy_addon.reporting.pages.session import session_page, traffic
 from tests import pictured
 from tests.builders import START_PARAMS, event, response, start
+from tests.played import Cue, recorded
 
 PIXELS = "() => document.querySelector('canvas.plot').toDataURL()"
 FRAME = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
@@ -75,9 +77,13 @@ def test_a_session_is_drawn(open_page, written, held, word, events, says):  # no
 def test_what_reports_will_count_is_told_of_a_session_without_its_start_and_of_one_without_a_length(open_page, written):
     (begun_before,) = fold([event("play", id="a"), event("ping", id="b", after_s=11, playhead=10)])
     page = open_page(written(begun_before, now_s=12))
-    expect(page.locator(".reports")).to_contain_text("The session is still open")
+    expect(page.locator(".reports")).to_contain_text(
+        "Nothing closed the session: these are the values up to its last event."
+    )
     refused = fold([start(response=response(500))])[0]
-    expect(open_page(written(refused)).locator(".reports")).to_contain_text("The back end took no event.")
+    page = open_page(written(refused))
+    expect(page.locator(".reports")).to_contain_text("Nothing, because the server took no event.")
+    expect(page.locator(".mrow")).to_have_count(0)  # not each value as undefined
     params = {**START_PARAMS, "media.length": 1e-320}
     (tiny,) = fold([start(params=params), event("play", id="a"), event("ping", id="b", after_s=11, playhead=10)])
     expect(open_page(written(tiny)).locator(".watch rect")).to_have_count(1)  # and nothing was logged
@@ -164,6 +170,42 @@ def test_keys_alone_reach_everything(open_page, written):
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(spoken).to_contain_text("Event 4, adStart")
+
+
+def test_findings_that_say_the_same_share_a_card_and_all_are_counted(open_page, written):
+    pings = [event("ping", id=f"p{k}", after_s=10 * k + 1.9, playhead=10 * k, response=response(500)) for k in range(6)]
+    page = open_page(written(fold([start(), *pings])[0]))
+    card = page.locator(".fi", has_text="upstream answered 500")
+    expect(card).to_have_count(1)
+    expect(card.locator(".go").first).to_have_text("#2 ping 0:01")  # a second that has begun is not over
+    expect(card).to_contain_text("and 2 more")
+    notes = page.locator(".ended").inner_text()
+    assert "1 error, 7 notes · 51.9 s long" in notes
+    expect(page.get_by_role("tab", name="Findings")).to_have_text("Findings 8")
+    expect(page.get_by_role("group").get_by_text("7 notes")).to_be_visible()
+
+    page = open_page(written(pictured.troubled()))  # here, two warnings follow from errors
+    expect(page.locator(".ended")).to_contain_text("3 errors, 5 warnings, 5 notes")
+    expect(page.get_by_role("tab", name="Findings")).to_have_text("Findings 13")
+    expect(page.locator(".sub .i-warning")).to_have_count(2)
+
+
+def test_each_jump_of_the_playhead_has_its_label(open_page, written):
+    heads = {10: 10, 20: 20, 30: 42, 40: 52, 41: 39.4, 51: 49, 200: 80, 210: 67}
+    cues = [Cue(at_s=0, type="sessionStart", params=START_PARAMS), Cue(at_s=0.1, type="play")]
+    cues += [Cue(at_s=at_s, type="ping", playhead_s=playhead) for at_s, playhead in heads.items()]
+    page = open_page(written(recorded(cues)), viewport={"width": 1280, "height": 900})
+    page.evaluate(
+        "() => { window.told = []; const kept = CanvasRenderingContext2D.prototype.fillText;"
+        " CanvasRenderingContext2D.prototype.fillText = function (text, x, y, ...rest) { told.push([text, x, y]);"
+        " return kept.call(this, text, x, y, ...rest); }; }"
+    )
+    page.get_by_role("button", name="Fit").click()
+    page.evaluate(FRAME)
+    told = {text: (x, y) for text, x, y in page.evaluate("told") if text.startswith("jump")}
+    assert sorted(text.split()[1][1:] for text in told) == ["12.6", "13", "22"]
+    places = sorted(told.values())
+    assert all(abs(x - u) > 80 or abs(y - v) >= 14 for (x, y), (u, v) in pairwise(places))
 
 
 def test_the_pointer_finds_names_and_opens_what_it_is_over(open_page, written):

@@ -66,7 +66,7 @@ def glance(
         level = Level.PASS
     late = len(metrics.late)
     counts = [
-        ("events", len(marks), ""),
+        ("event" if len(marks) == 1 else "events", len(marks), ""),
         ("refused", refused, "bad"),
         ("failed", failed, "bad"),
         ("no answer", silent, "bad"),

@@ -256,7 +256,7 @@ def _verdict(kind: Comparing, aligned: Aligned) -> dict[str, Any]:
         "word": "Same" if aligned.is_same else "Different",
         "headline": headline,
         "counts": [
-            ("events", all, ""),
+            ("event" if all == 1 else "events", all, ""),
             ("the same", sum(match.kind is Kind.SAME for match in aligned.matches), ""),
             ("differ", differ, "odd"),
             *((name, number, "odd") for name, number in zip(names, alone, strict=True)),

@@ -24,6 +24,7 @@ from proxy_addon.core.wording import counted
 from proxy_addon.reporting.pages import rendering
 from proxy_addon.reporting.pages.session import session_page, traffic
 from proxy_addon.reporting.pages.sessions import row_of
+from proxy_addon.reporting.words import moment
 
 FORM = 1
 """The version of the document; scripts draw no other version."""
@@ -72,16 +73,18 @@ def report(
     *,
     made_at: datetime,
     pseudonymised: bool,
+    are_over: bool = False,
     comparisons: Iterable[Mapping[str, Any]] = (),
 ) -> Iterator[str]:
     """Yield the file in pieces; sessions are read as it is written.
 
     Args:
         pseudonymised: Whether tokens stand for personal values.
+        are_over: Whether the sessions were judged as over.
         comparisons: Comparisons of sessions with expectations: documents of `ComparePage`, consumed as the file is written.
     """
     title = counted(len(sessions), "session")
-    parts = _Parts(sessions, comparisons, made_at=made_at, pseudonymised=pseudonymised)
+    parts = _Parts(sessions, comparisons, made_at=made_at, pseudonymised=pseudonymised, are_over=are_over)
     return rendering.page(title=title, entry="report_page.js", parts=parts.items())
 
 
@@ -107,6 +110,7 @@ class _Parts:
         *,
         made_at: datetime,
         pseudonymised: bool,
+        are_over: bool,
     ) -> None:
         self._comparisons = comparisons
         self._compared: list[dict[str, Any]] = []
@@ -114,6 +118,7 @@ class _Parts:
         self._in_full = worst(sessions, MOST_IN_FULL)
         self._made_at = made_at
         self._pseudonymised = pseudonymised
+        self._if_open = "left open" if are_over else f"open when this was made, {moment(made_at)} UTC"
         self._rows: list[dict[str, Any]] = []
         self._found: Counter[tuple[str, str]] = Counter()
         self._links = _Links([each.session for each in self._sessions if each.session.id in self._in_full])
@@ -130,7 +135,7 @@ class _Parts:
                 self._rows.append(_listed(each))
                 continue
             picture = each.picture()
-            page = session_page(picture, self._links.of(each.session)).document()
+            page = session_page(picture, self._links.of(each.session), if_open=self._if_open).document()
             yield f"session-{number}", page
             yield f"traffic-{number}", traffic(picture.exchanges)
             self._rows.append(_drawn(picture, page, number))

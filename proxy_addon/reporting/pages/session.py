@@ -21,8 +21,9 @@ from proxy_addon.core.timelines.marks import LONGEST_NAME, Mark, numbers_of
 from proxy_addon.core.timelines.pictures import Picture
 from proxy_addon.core.timelines.spans import Fate, Place, Span
 from proxy_addon.core.timelines.verdicts import expires_at
-from proxy_addon.reporting.documents import session_document
+from proxy_addon.reporting.documents import lasted_s, session_document
 from proxy_addon.reporting.pages.counted import rows_of
+from proxy_addon.reporting.words import moment
 
 FORM = 1
 """The version of the document; scripts draw no other version."""
@@ -45,12 +46,13 @@ class SessionPage:
     Attributes:
         form: The version of this document.
         session: As in ``sessions --json``.
-        verdict: ``level`` (fail, warn, pass), ``headline``, ``ended``, ``expires_at`` (None unless it is open), ``findings``
+        verdict: ``level`` (fail, warn, pass), ``headline``, ``ended``, ``expires_at`` (None unless it is open and the page goes on), ``findings``
             by severity, ``counts`` (name, number, tone).
         identity: What is known of media, player, device and recording: label, value, kind (``mono``, ``long``, ``meta``).
         t0_ms: The ``ts`` of the first event, in Unix milliseconds.
+        lasted_s: How long it lasted by the recorder's clock, from its first to its last event, as in lists.
         end_s: Where the axis ends.
-        now_s: When the page was made, on the axis; None if the session is over.
+        now_s: When the page was made, on the axis; None if the session is over, or if the page is kept in a file.
         live: Whether the content is live.
         batch: Whether it is downloaded playback, sent in one request.
         media_length_s: None if it is not known.
@@ -88,6 +90,7 @@ class SessionPage:
     verdict: Mapping[str, Any]
     identity: list[tuple[str, str, str]]
     t0_ms: int
+    lasted_s: float
     end_s: float
     now_s: float | None
     live: bool
@@ -119,13 +122,15 @@ class SessionPage:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def session_page(picture: Picture, links: Iterable[tuple[str, str]] = ()) -> SessionPage:
+def session_page(picture: Picture, links: Iterable[tuple[str, str]] = (), *, if_open: str | None = None) -> SessionPage:
     """Return what the page of a session draws.
 
     Args:
         links: As of `SessionPage.links`.
+        if_open: What a page that is kept in a file says of a session that is open: time does not go on there. None for a
+            page on which it does.
     """
-    return _Drawing(picture).page(links)
+    return _Drawing(picture).page(links, if_open)
 
 
 class _Drawing:
@@ -139,12 +144,13 @@ class _Drawing:
         for (seq, _), number in self._numbers.items():
             self._first_of.setdefault(seq, number)
 
-    def page(self, links: Iterable[tuple[str, str]]) -> SessionPage:
+    def page(self, links: Iterable[tuple[str, str]], if_open: str | None) -> SessionPage:
         picture = self._picture
         session, as_of, metrics = picture.session, picture.as_of, picture.metrics
         is_open = session.state(as_of) is SessionState.OPEN
         severities = Counter(told.finding.severity for told in picture.findings)
-        expires = expires_at(session, as_of)
+        goes_on = is_open and if_open is None
+        expires = expires_at(session, as_of) if goes_on else None
         start = _start_of(picture)
         params = _object(start.get("params"))
         findings = self._findings()
@@ -155,15 +161,16 @@ class _Drawing:
             verdict={
                 "level": picture.glance.level.value,
                 "headline": picture.glance.headline,
-                "ended": picture.glance.ended,
+                "ended": if_open if is_open and if_open is not None else picture.glance.ended,
                 "expires_at": None if expires is None else iso(expires),
                 "findings": {severity.value: severities[severity] for severity in Severity},
                 "counts": [*picture.glance.counts],
             },
             identity=[*_identity(picture, params, _object(start.get("customMetadata")))],
             t0_ms=self._begin_ms,
+            lasted_s=lasted_s(session),
             end_s=max(at_ends),
-            now_s=self._at(_millis(as_of.now) - picture.skew.quickest) if is_open else None,
+            now_s=self._at(_millis(as_of.now) - picture.skew.quickest) if goes_on else None,
             live=picture.order.taken[0].event.start.is_live
             if picture.order.taken and picture.order.taken[0].event.start is not None
             else False,
@@ -383,6 +390,7 @@ def _identity(
     session = picture.session
 
     rows = (
+        ("Started", f"{moment(session.started_at)} UTC", ""),
         ("Media", session.media_id, "mono"),
         ("Type", _said(params, "media.contentType", "media.streamType"), ""),
         ("Player", " ".join(filter(None, (session.player_name, session.app_version))), ""),

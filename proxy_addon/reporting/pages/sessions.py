@@ -12,7 +12,7 @@ from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.sessions import AsOf, Session
 from proxy_addon.core.timelines import strips
 from proxy_addon.core.timelines.verdicts import level_of
-from proxy_addon.reporting.documents import listed_document
+from proxy_addon.reporting.documents import lasted_s, listed_document
 
 FORM = 1
 """The version of the document; scripts draw no other version."""
@@ -57,7 +57,7 @@ def row_of(session: Session, as_of: AsOf, gaps: Iterable[Loss] = ()) -> dict[str
         **listed_document(session, as_of, gaps),
         "verdict": level_of(session, as_of).value,
         "device": device_of(session.user_agent),
-        "lasted_s": round((session.last_event_at - session.started_at).total_seconds(), 3),
+        "lasted_s": lasted_s(session),
         "strip": strips.document(session.strip),
     }
 

@@ -4,7 +4,8 @@ import { differingMetrics } from "./compare_metrics.js";
 import { goToSearch, header, onKey, onPrint } from "./family.js";
 import { icon } from "./icons.js";
 import { MirroredLanes } from "./mirrored_lanes.js";
-import { count, cut, esc, lasted, plural, prose } from "./words.js";
+import { lengthWords } from "./verdict_bar.js";
+import { count, cut, esc, plural, prose } from "./words.js";
 
 const ICONS = { fail: "error", warn: "warning", pass: "pass" };
 const FORM_OF_COMPARISON = 1;
@@ -114,11 +115,11 @@ function heading(sides) {
 }
 
 function sideLine({ label, name, page }, href) {
-  const { session, verdict, end_s: end } = page;
+  const { session, verdict } = page;
   const told = [
     [session.player_name, session.app_version].filter(Boolean).join(" "),
     session.started_at.replace("T", " ").slice(0, 19),
-    lasted(end),
+    lengthWords(page),
     plural(session.events, "event"),
   ].filter(Boolean);
   const id = `<b class="mono">${esc(cut(name, 80))}</b>`;

@@ -62,6 +62,7 @@ function mountReport(root, report) {
         session: (other) => (parts.has(other) ? reportAddress(other) : null),
         event: (chosen) => (chosen === null ? reportAddress(id) : `${reportAddress(id)}/e${chosen}`),
       },
+      isRaw: !report.pseudonymised,
       number,
     });
     document.title = `${value.session.media_name || value.session.media_id || value.session.id} · ${title}`;

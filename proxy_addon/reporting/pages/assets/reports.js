@@ -16,15 +16,18 @@ export function reportsMarkup(facts) {
   const late = value.late.length ? ` ${plural(value.late.length, "event")} came late.` : "";
   const dropped = value.dropped.length ? ` ${plural(value.dropped.length, "event was", "events were")} dropped.` : "";
   const groups = Map.groupBy(metrics, (row) => row.group);
+  if (!facts.taken) return '<div class="sech"><h2>What reports will count</h2><p>Nothing, because the server took no event.</p></div>';
   return '<div class="sech"><h2>What reports will count</h2>' +
     `<p>An estimate. ${closed}${late}${dropped} Media starts and ad starts are reported at once, all other values when the session closes. ` +
     "Adobe's documentation says little about values with a tilde.</p></div>" + playedMarkup(facts) +
     `<div class="mgrid">${[...groups].map(groupOf).join("")}${statesMarkup(value.player_states)}</div>`;
 }
 
-function openWords({ taken, value: { session } }) {
-  if (!taken) return "The back end took no event.";
-  return session.state === "failed" ? "The player got no session." : "The session is still open: these are the values so far.";
+function openWords({ value: { session, verdict } }) {
+  if (session.state === "failed") return "The player got no session.";
+  return verdict.expires_at === null
+    ? "Nothing closed the session: these are the values up to its last event."
+    : "The session is still open: these are the values so far.";
 }
 
 function groupOf([name, rows]) {

@@ -22,7 +22,8 @@ const KINDS = { next: "next on this device", previous: "previous on this device"
 
 function skeleton(table, keys) {
   return `<a class="skip" href="#${table}">Skip to the events</a>` +
-    '<header class="top"><div></div><div class="verdict"></div><dl class="ident"></dl></header>' +
+    '<header class="top"><div></div><div class="verdict"></div><dl class="ident"></dl>' +
+    '<p class="raw small odd" hidden>This file contains personal values as they were sent.</p></header>' +
     '<main><section class="timeline" aria-label="Timeline"><div class="bar"><h2>Timeline</h2><div class="legend"></div>' +
     '<div class="tools" role="toolbar" aria-label="Zoom">' +
     '<button type="button" data-zoom="2" title="Zoom out (−)" aria-label="Zoom out">−</button>' +
@@ -43,11 +44,11 @@ function skeleton(table, keys) {
  * event is opened whose exchange is not known yet. `links` says where things are: `{ sessions: href, session: (id) => href,
  * rule: (id) => href, event: (number) => href, compare: (id, id) => href }`; each may be missing, or return null for what has
  * no page. `event` is asked with null for the page without an event. `isLive` makes the present and the time to expiry go on
- * between updates. `number` is the event to begin with.
+ * between updates. `isRaw` says whether the page is in a file with personal values. `number` is the event to begin with.
  *
  * Returns `update(value)`, which takes a new value and keeps view, choice and filters; `choose(number)`; and `destroy()`.
  */
-export function mountSession(root, value, { loadTraffic, links = {}, isLive = false, number = null }) {
+export function mountSession(root, value, { loadTraffic, links = {}, isLive = false, isRaw = false, number = null }) {
   if (value.form !== FORM) return strange(root);
   const keys = uniqueId();
   root.classList.add("session");
@@ -134,6 +135,7 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     drawCrumbs();
     verdictBar(verdict, facts.value);
     identity(ident, facts.value);
+    find(".raw").hidden = !isRaw || pseudonymised;
     const source = recording ? ` from the recording “${cut(recording, 80)}”` : "";
     const tokens = pseudonymised ? "Tokens stand for personal values. " : "";
     find("footer").textContent = `Made ${madeAt.slice(0, 19).replace("T", " ")} UTC by sessiontape${source}. ${tokens}` +

@@ -31,10 +31,15 @@ function padded(number, digits = 2) {
 // Devices can send any number; beyond some centuries, a clock is of no use.
 const LONGEST_CLOCK_S = 1e10;
 
+// A time that has begun is not rounded up to the next: 24.5 s are at 0:24. Sums of binary fractions may be just below theirs.
+function wholeUnits(seconds, unit) {
+  return Math.floor(Math.abs(seconds) * unit + 1e-6);
+}
+
 /** Seconds as m:ss or h:mm:ss, with as many decimals as asked for. */
 export function clock(seconds, decimals = 0) {
   if (!(Math.abs(seconds) < LONGEST_CLOCK_S)) return `${seconds.toExponential(1)} s`.replace("-", "−");
-  const unit = 10 ** decimals, all = Math.round(Math.abs(seconds) * unit);
+  const unit = 10 ** decimals, all = wholeUnits(seconds, unit);
   const rest = all % unit, whole = Math.floor(all / unit);
   const h = Math.floor(whole / 3600), m = Math.floor(whole / 60) % 60, s = whole % 60;
   const text = h ? `${h}:${padded(m)}:${padded(s)}` : `${m}:${padded(s)}`;
@@ -44,7 +49,8 @@ export function clock(seconds, decimals = 0) {
 /** A length of time: in seconds below a minute, else as a clock. */
 export function lasted(seconds) {
   if (seconds == null) return "–";
-  return Math.abs(seconds) < 59.95 ? `${+seconds.toFixed(1)} s`.replace("-", "−") : clock(seconds);
+  const tenths = wholeUnits(seconds, 10);
+  return tenths < 600 ? `${seconds < 0 && tenths ? "−" : ""}${tenths / 10} s` : clock(seconds);
 }
 
 /** Milliseconds with their unit. */

@@ -13,7 +13,7 @@ from proxy_addon.reporting.pages.report import MOST_IN_FULL, report
 from tests.builders import at, event, session, start
 from tests.reports import parts_of
 
-AS_OF = AsOf(now=at(86_400))
+AS_OF = AsOf(now=at(20))
 LARGE = 1_000_000
 
 
@@ -80,3 +80,12 @@ def test_sessions_of_one_device_and_retries_are_linked():
     assert links["s2"] == links["s4"] == []
     assert parts["value"]["rules"] == [["param-type", "error", 4]]
     assert parts["value"]["rows"][0]["rules"] == ["param-type"]
+
+
+def test_what_was_open_when_a_file_was_made_is_left_open_if_it_was_judged_as_over():
+    def ended(*, are_over: bool) -> str:
+        made = "".join(report([reported(0)], made_at=at(20), pseudonymised=True, are_over=are_over))
+        return str(parts_of(made)["session-0"]["verdict"]["ended"])
+
+    assert ended(are_over=False) == "open when this was made, 2026-03-01 12:00:20 UTC"
+    assert ended(are_over=True) == "left open"

@@ -9,7 +9,9 @@ from dataclasses import replace
 import pytest
 
 from proxy_addon.core.fixtures.held import fold
+from proxy_addon.core.sessions import AsOf
 from proxy_addon.reporting.pages.session import session_page, traffic
+from proxy_addon.reporting.pages.sessions import row_of
 from tests import builders, pictured
 from tests.builders import START_PARAMS
 from tests.played import Cue, film, recorded
@@ -65,6 +67,20 @@ def test_an_open_session_has_a_present_and_says_when_it_expires():
     assert value.live
     assert value.verdict["expires_at"] == "2026-03-01T12:16:26.050Z"
     assert session_page(pictured.picture(pictured.live())).now_s is None
+
+
+def test_a_page_that_is_kept_does_not_talk_of_an_open_session_as_if_time_went_on():
+    kept = session_page(pictured.picture(pictured.live(), now_s=400), if_open="left open")
+    assert (kept.now_s, kept.verdict["expires_at"], kept.verdict["ended"]) == (None, None, "left open")
+    over = session_page(pictured.picture(pictured.film_with_ads()), if_open="left open")
+    assert over.verdict["ended"].startswith("ended at")
+
+
+def test_a_session_lasts_as_long_as_lists_say_and_has_a_date():
+    held = pictured.troubled()
+    value = session_page(pictured.picture(held))
+    assert value.lasted_s == row_of(held.session, AsOf(now=held.session.last_event_at))["lasted_s"] != value.end_s
+    assert ("Started", "2026-03-01 12:00:00 UTC", "") in value.identity
 
 
 @pytest.mark.parametrize(
