@@ -124,10 +124,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     report, began_at, folder = _report_of(config), config.stash.get(_BEGAN, None), _recorded_in(config)
     if report is None or began_at is None or folder is None:
         return
+    from proxy_addon.core.wording import counted
     from proxy_addon.errors import SessiontapeError
     from proxy_addon.files import settings
+    from proxy_addon.reporting.pages.report import TrialVerdict
     from proxy_addon.testing import reports
 
+    failed = session.testsfailed
     path = _named_file(config, "config")
     try:
         now, stores = datetime.now(UTC), [f"sqlite:///{each}" for each in sorted(folder.glob("*.db"))]
@@ -139,6 +142,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             settings.load_personal(path),
             now=now,
             kept=reports.taken(folder),
+            trial=TrialVerdict(is_failed=True, reasons=(f"{counted(failed, 'test')} failed.",)) if failed else None,
             key=_report_key(config),
         )
     except SessiontapeError as e:

@@ -175,19 +175,19 @@ def run(
         compared = [
             Compared(comparison=made, expected=name) for name, made in pairing.compared.items() if made is not None
         ]
+        trial = trials.Trial(
+            command=command,
+            code=ending.code,
+            checked=[each.subject for each in judged] if check else None,
+            threshold=threshold,
+            recorded=len(judged),
+            compared=pairing.compared,
+            unexpected=[each.session for each in pairing.unexpected],
+            is_complete=stage.is_complete,
+            problem=None if problem is None else str(problem),
+        )
         for path in filter(trials.is_page, reports):  # while what was recorded is still there
-            _say(stage.report(path, judged, settings.load_personal(config), compared))
-    trial = trials.Trial(
-        command=command,
-        code=ending.code,
-        checked=[each.subject for each in judged] if check else None,
-        threshold=threshold,
-        recorded=len(judged),
-        compared=pairing.compared,
-        unexpected=[each.session for each in pairing.unexpected],
-        is_complete=stage.is_complete,
-        problem=None if problem is None else str(problem),
-    )
+            _say(stage.report(path, judged, settings.load_personal(config), compared, trial.verdict))
     with suppress(BrokenPipeError):  # the exit code counts even if nobody reads the rest
         trials.print_trial(console(stderr=True), trial)
     if not judged:

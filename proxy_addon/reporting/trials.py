@@ -19,6 +19,7 @@ from proxy_addon.reporting.checks import TextReport
 from proxy_addon.reporting.documents import finding_document
 from proxy_addon.reporting.judged import Subject
 from proxy_addon.reporting.junit import SUITE_END, Problem, case, suite_begin
+from proxy_addon.reporting.pages.report import TrialVerdict
 from proxy_addon.reporting.terminal import Screen
 
 
@@ -51,11 +52,17 @@ class Trial:
     @property
     def fails(self) -> bool:
         """Whether there is a finding that counts or a difference."""
-        findings = [finding for subject in self.checked or () for finding in subject.judgement.findings]
-        too_bad = self.threshold is not None and any(each.severity.weight >= self.threshold for each in findings)
         return (
-            too_bad or bool(self.unexpected) or any(each is None or not each.is_same for each in self.compared.values())
+            self.has_failing_findings
+            or bool(self.unexpected)
+            or any(each is None or not each.is_same for each in self.compared.values())
         )
+
+    @property
+    def has_failing_findings(self) -> bool:
+        """Whether there is a finding that counts."""
+        findings = [finding for subject in self.checked or () for finding in subject.judgement.findings]
+        return self.threshold is not None and any(each.severity.weight >= self.threshold for each in findings)
 
     @property
     def error(self) -> str | None:
@@ -63,6 +70,22 @@ class Trial:
         if not self.recorded:
             return "nothing was recorded"
         return self.problem if self.is_complete else "not everything was recorded; stderr says why"
+
+    @property
+    def verdict(self) -> TrialVerdict:
+        """What it came to, for the page with the sessions."""
+        reasons = []
+        if self.code:
+            reasons.append(f"The command ended with exit code {self.code}.")
+        if self.error is not None:
+            reasons.append(f"{self.error[:1].upper()}{self.error[1:]}.")
+        reasons += [f"{_missing(name)}." for name, made in self.compared.items() if made is None]
+        # Without its name, which may be personal: the list shows it as far as it can be shown.
+        reasons += [f"Session {each.id} was recorded, and no expectation has it." for each in self.unexpected]
+        if self.threshold is not None and self.threshold < Severity.ERROR.weight and self.has_failing_findings:
+            least = next(each.value for each in Severity if each.weight == self.threshold)
+            reasons.append(f"A finding of severity {least} fails the run.")
+        return TrialVerdict(is_failed=self.exit_code != 0, reasons=tuple(map(visible, reasons)))
 
     @property
     def exit_code(self) -> int:

@@ -102,6 +102,7 @@ def write(
     are_judged: bool = False,
     compared: Iterable[Compared] = (),
     kept: Iterable[Mapping[str, Any]] = (),
+    trial: report.TrialVerdict | None = None,
     key: bytes | None = None,
 ) -> str:
     """Write sessions, each judged as over, and return what was written, as a line.
@@ -115,6 +116,7 @@ def write(
         are_judged: Whether their counts are those of such a judgement.
         compared: What some of them were compared with; those that are as expected are left out.
         kept: More such comparisons, as `taken` returns them.
+        trial: What the test run came to; None to judge by the sessions alone.
         key: Of the tokens that replace personal values; None for one that follows from the sessions.
 
     Raises:
@@ -136,6 +138,7 @@ def write(
             comparisons=chain(
                 (_document(each, policy, change, now) for each in compared if not each.comparison.is_same), kept
             ),
+            trial=trial,
         )
         size = whole.write(path, (piece.encode("utf-8", "replace") for piece in pieces))
     return report.told(len(reported), str(path), size)

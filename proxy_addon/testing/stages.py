@@ -16,6 +16,7 @@ from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.pseudonyms.personal import Personal
 from proxy_addon.core.urls import ServerUrl
+from proxy_addon.reporting.pages.report import TrialVerdict
 from proxy_addon.testing import reports, verdicts
 from proxy_addon.testing.collecting import RunningCollector
 from proxy_addon.testing.control import Control, Faults, refusal
@@ -148,7 +149,12 @@ class Stage:
         return self._judged(Filters(name=self.name), closed=True)
 
     def report(
-        self, path: Path, judged: Iterable[Judged], personal: Personal, compared: Iterable[reports.Compared] = ()
+        self,
+        path: Path,
+        judged: Iterable[Judged],
+        personal: Personal,
+        compared: Iterable[reports.Compared],
+        trial: TrialVerdict,
     ) -> str:
         """Write what was recorded as one HTML file without personal values, and return what was written, as a line.
 
@@ -157,6 +163,7 @@ class Stage:
             judged: What `sessions` returned.
             personal: Which values are personal.
             compared: What some of it was compared with.
+            trial: What the command came to.
 
         Raises:
             SettingsError: The file cannot be written.
@@ -165,7 +172,14 @@ class Stage:
         assert self._recorder is not None
         found = {self._recorder.store_url: [each.session for each in judged]}
         return reports.write(
-            path, found, self._policy, personal, now=datetime.now(UTC), are_judged=True, compared=compared
+            path,
+            found,
+            self._policy,
+            personal,
+            now=datetime.now(UTC),
+            are_judged=True,
+            compared=compared,
+            trial=trial,
         )
 
     def _since(self, began_at: datetime) -> list[Judged]:

@@ -433,6 +433,7 @@ def test_all_that_a_test_run_records_is_reported_without_personal_values_and_not
     parts = parts_of(page)
     assert [row["state"] for row in parts["value"]["rows"]] == ["ended", "ended"]
     assert "zoe@" not in json.dumps(parts), "not in the names of tests either"
+    assert (parts["value"]["level"], parts["value"]["remarks"]) == ("fail", ["1 test failed."])
     assert f"2 sessions written to {project.path / 'a.html'}" in result.stdout.str()
     assert [*temporary.glob("sessiontape-*")] == []
     refused = project.runpytest_subprocess(*options, "a.json")

@@ -124,6 +124,7 @@ def test_a_page_has_all_sessions_judged_as_the_run_judges_them(tmp_path):
     )
     assert (code, f"sessiontape: 3 sessions written to {page}, " in said) == (1, True), said
     parts = parts_of(page.read_text(encoding="utf-8"))
+    assert (parts["value"]["level"], parts["value"]["remarks"]) == ("fail", [])
     rows = {row["id"]: row for row in parts["value"]["rows"]}
     for session in json.loads(document.read_text())["sessions"]:
         told = parts[f"session-{rows[session['id']]['part']}"]["findings"]
@@ -185,7 +186,10 @@ def test_the_tracking_is_held_to_fixtures_which_are_rewritten_on_purpose_only(tm
     assert expectation["comparison"]["differences"]
     assert "pauseStart" in junit.read_text()
 
-    assert played(WHOLE, *options, "--update", CI="", then="sys.exit(3)")[0] == 3
+    late = ("--update", "--report", str(page))
+    assert played(WHOLE, *options, *late, CI="", then="sys.exit(3)")[0] == 3
+    value = parts_of(page.read_text())["value"]
+    assert (value["level"], value["remarks"][0]) == ("fail", "The command ended with exit code 3.")
     code, _, said = played(BROKEN + BROKEN, *options, "--fault", "events:status=204", "--update", CI="")
     assert (code, "2 sessions recorded, but --expect names 1 file" in said) == (2, True), said
     assert "media.nmae" in said, "what the rules find is told nevertheless"

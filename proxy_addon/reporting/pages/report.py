@@ -33,6 +33,18 @@ MOST_IN_FULL = 50
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrialVerdict:
+    """What the test run came to in which sessions were recorded.
+
+    Attributes:
+        reasons: Why it failed, in sentences, as far as the sessions and their comparisons do not say it.
+    """
+
+    is_failed: bool
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportPage:
     """What the list of a report shows.
 
@@ -41,6 +53,8 @@ class ReportPage:
         pseudonymised: Whether tokens stand for the personal values in it.
         total: How many sessions are listed.
         in_full: How many of them can be opened: all, or the worst.
+        level: The verdict on all of it: ``fail``, ``warn`` or ``pass``; None if there is nothing to judge.
+        remarks: What the test run came to, in sentences, as far as the sessions do not say it.
         verdicts: How many sessions have each verdict: ``fail``, ``warn``, ``pass``.
         rows: The sessions, newest first, as of `pages.sessions.row_of`, each also with ``headline``, ``part`` (the number of
             its part in the file) and ``rules`` (those that it breaks). Sessions that are not in full have none of these.
@@ -56,6 +70,8 @@ class ReportPage:
     pseudonymised: bool
     total: int
     in_full: int
+    level: str | None
+    remarks: list[str]
     verdicts: dict[str, int]
     rows: list[dict[str, Any]]
     comparisons: list[dict[str, Any]]
@@ -75,6 +91,7 @@ def report(
     pseudonymised: bool,
     are_over: bool = False,
     comparisons: Iterable[Mapping[str, Any]] = (),
+    trial: TrialVerdict | None = None,
 ) -> Iterator[str]:
     """Yield the file in pieces; sessions are read as it is written.
 
@@ -82,9 +99,10 @@ def report(
         pseudonymised: Whether tokens stand for personal values.
         are_over: Whether the sessions were judged as over.
         comparisons: Comparisons of sessions with expectations: documents of `ComparePage`, consumed as the file is written.
+        trial: What the test run came to; None if there was none.
     """
     title = counted(len(sessions), "session")
-    parts = _Parts(sessions, comparisons, made_at=made_at, pseudonymised=pseudonymised, are_over=are_over)
+    parts = _Parts(sessions, comparisons, trial, made_at=made_at, pseudonymised=pseudonymised, are_over=are_over)
     return rendering.page(title=title, entry="report_page.js", parts=parts.items())
 
 
@@ -107,12 +125,14 @@ class _Parts:
         self,
         sessions: Sequence[Reported],
         comparisons: Iterable[Mapping[str, Any]],
+        trial: TrialVerdict | None,
         *,
         made_at: datetime,
         pseudonymised: bool,
         are_over: bool,
     ) -> None:
         self._comparisons = comparisons
+        self._trial = trial
         self._compared: list[dict[str, Any]] = []
         self._sessions = sorted(sessions, key=lambda each: (each.session.started_at, each.session.id), reverse=True)
         self._in_full = worst(sessions, MOST_IN_FULL)
@@ -145,11 +165,14 @@ class _Parts:
 
     def _list(self) -> ReportPage:
         verdicts = Counter(row["verdict"] for row in self._rows)
+        level, remarks = self._verdict()
         order = [severity.value for severity in Severity]
         return ReportPage(
             pseudonymised=self._pseudonymised,
             total=len(self._rows),
             in_full=len(self._in_full),
+            level=None if level is None else level.value,
+            remarks=remarks,
             verdicts={level.value: verdicts[level.value] for level in Level},
             rows=self._rows,
             comparisons=self._compared,
@@ -161,6 +184,17 @@ class _Parts:
             ],
             made_at=iso(self._made_at),
         )
+
+    def _verdict(self) -> tuple[Level | None, list[str]]:
+        """Return the verdict on everything, and remarks: that of the test run, otherwise the worst there is."""
+        levels = {row["verdict"] for row in self._rows} | {each["verdict"]["level"] for each in self._compared}
+        worst = next((level for level in Level if level in levels), None)
+        if self._trial is None:
+            return worst, []
+        if self._trial.is_failed:
+            return Level.FAIL, [*self._trial.reasons]
+        # Not every session has to be right for a run to pass: a fault that the test ordered can fail a start.
+        return (Level.WARN, ["The test run passed."]) if worst is Level.FAIL else (worst, [])
 
 
 class _Links:

@@ -76,6 +76,24 @@ def test_the_exit_code_is_the_commands_own_then_what_was_found(result, code):
     assert suites.get("failures") == str(failed)
 
 
+@pytest.mark.parametrize(
+    ("result", "reasons"),
+    [
+        (trial(), []),
+        (trial(Severity.ERROR), []),
+        (trial(Severity.WARNING, threshold=Severity.WARNING.weight), ["A finding of severity warning fails the run."]),
+        (trial(compared=DIFFERENT), []),
+        (trial(compared={"a.json": None}), ["a.json: no session was recorded that could be this one."]),
+        (trial(unexpected=[SESSION]), [f"Session {SESSION.id} was recorded, and no expectation has it."]),
+        (trial(recorded=0, checked=[]), ["Nothing was recorded."]),
+        (trial(code=3), ["The command ended with exit code 3."]),
+    ],
+)
+def test_the_page_is_told_what_sessions_do_not_say(result, reasons):
+    assert result.verdict.is_failed == (result.exit_code != 0)
+    assert [*result.verdict.reasons] == reasons
+
+
 def test_a_report_names_the_command_the_findings_and_the_differences(capfd):
     result = trial(Severity.ERROR, compared={**DIFFERENT, "b.json": None}, unexpected=[SESSION])
     report = json.loads(b"".join(trials.pieces(Path("r.json"), result)))

@@ -21,7 +21,7 @@ function mountReport(root, report) {
   const list = mountReportList(overview.querySelector("main"), report, {
     hrefOf: ({ id, part: number }) => (number === null ? null : reportAddress(id)),
   });
-  const only = report.rows.length === 1 && !report.comparisons.length ? report.rows[0].id : null;
+  const only = report.rows.length === 1 && !report.comparisons.length && !report.remarks.length ? report.rows[0].id : null;
   let mounted = null, mountedId = null, asked = 0, scrolled = 0, hadEvent = false;
 
   overview.hidden = only !== null;
@@ -97,20 +97,21 @@ function mountReport(root, report) {
   follow();
 }
 
-function reportHead(top, { verdicts, total, in_full: whole, pseudonymised, comparisons }) {
-  const [crumbs, box] = top.children, levels = new Set(comparisons.map((each) => each.verdict.level));
-  const worst = ["fail", "warn", "pass"].find((level) => verdicts[level] || levels.has(level)) ?? "pass", [word, sign] = VERDICTS[worst];
+function reportHead(top, { level: verdict, remarks, verdicts, total, in_full: whole, pseudonymised }) {
+  const [crumbs, box] = top.children, [word, sign] = verdict === null ? ["Empty", "info"] : VERDICTS[verdict];
   const told = whole < total
     ? `The list has all sessions. You can open the worst ${count(whole)}; the others are not in this file in full.`
     : "Each session can be opened, with its requests and answers.";
   const values = pseudonymised
     ? "Tokens stand for personal values: the same value has the same token in the whole file."
     : "This file contains personal values as they were sent.";
+  const headlines = total ? [...remarks, told] : remarks;
   header(crumbs, [{ text: "Report" }]);
-  box.classList.add(`v-${worst}`);
+  box.classList.add(`v-${verdict ?? "none"}`);
   box.innerHTML =
     `<div class="word">${icon(sign, word)}<span>${word}</span></div>` +
-    `<div><h1>${plural(total, "session")}</h1><p class="headline">${esc(told)}</p><p class="ended">${esc(values)}</p></div>` +
+    `<div><h1>${plural(total, "session")}</h1>${headlines.map((line) => `<p class="headline">${esc(line)}</p>`).join("")}` +
+    `${total ? `<p class="ended">${esc(values)}</p>` : ""}</div>` +
     `<div class="nums">${[["fail", "bad"], ["warn", "odd"], ["pass", ""]].map(([level, tone]) =>
       `<div class="${verdicts[level] ? tone : "zero"}"><b>${count(verdicts[level])}</b><span>${level}</span></div>`).join("")}</div>`;
 }

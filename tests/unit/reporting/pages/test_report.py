@@ -5,11 +5,13 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Iterator
 
+import pytest
+
 from proxy_addon.core.findings import Finding, Judgement, Severity
 from proxy_addon.core.sessions import AsOf, FindingCounts
 from proxy_addon.core.timelines.pictures import Picture
 from proxy_addon.core.timelines.reported import Reported, judged_picture, worst
-from proxy_addon.reporting.pages.report import MOST_IN_FULL, report
+from proxy_addon.reporting.pages.report import MOST_IN_FULL, TrialVerdict, report
 from tests.builders import at, event, session, start
 from tests.reports import parts_of
 
@@ -47,6 +49,24 @@ def test_the_worst_come_first_and_of_equals_the_newest():
     order = [[*worst(sessions, most)] for most in range(1, 7)]
     new = [({*more} - {*less}).pop() for less, more in zip([[], *order], order, strict=False)]
     assert new == ["s2", "s1", "s0", "s5", "s4", "s3"]
+
+
+@pytest.mark.parametrize(
+    ("states", "trial", "level", "remarks"),
+    [
+        ([{}], None, "fail", []),
+        ([], None, None, []),
+        ([], TrialVerdict(is_failed=True, reasons=("Nothing was recorded.",)), "fail", ["Nothing was recorded."]),
+        ([], TrialVerdict(is_failed=False), None, []),
+        ([{}], TrialVerdict(is_failed=True), "fail", []),
+        ([{}], TrialVerdict(is_failed=False), "warn", ["The test run passed."]),
+    ],
+    ids=["sessions alone", "nothing", "nothing recorded", "nothing wanted", "failed", "passed all the same"],
+)
+def test_the_verdict_is_that_of_the_test_run_or_else_the_worst(states, trial, level, remarks):
+    sessions = [reported(number, **values) for number, values in enumerate(states)]
+    value = parts_of("".join(report(sessions, made_at=at(0), pseudonymised=True, trial=trial)))["value"]
+    assert (value["level"], value["remarks"]) == (level, remarks)
 
 
 def test_only_one_session_is_in_memory_at_a_time():
