@@ -95,7 +95,7 @@ def diff(
     With --as-test, events are compared by what they mean: IDs, versions and times differ each time and do not count, and
     pings are compared as a rhythm. A is the expectation, usually a file that 'sessiontape expect' wrote.
 
-    Exit code: 1 if something differs, else 0.
+    Exit code: 1 if something differs, else 0. What a run was told to change in requests is shown, but is no difference.
     """
     # Imported here because --help must not wait for the database.
     from proxy_addon.cli.comparisons import Report, check_path  # noqa: PLC0415
@@ -182,7 +182,7 @@ def diff(
                 console(), pairs, session_heading(one.session, one.session.state(at), one.name, local=local), beside
             )
             click.echo(", ".join(f"{counts[kind]} {kind.value}" for kind in Kind))
-    sys.exit(0 if counts.total() == counts[Kind.SAME] else 1)
+    sys.exit(0 if all(pair.kind is Kind.SAME or pair.is_wanted for pair in pairs) else 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +200,7 @@ def _tested(a: str, b: str, store_url: str, format_name: str, asked: _Asked) -> 
     """Print whether B is tracked as A; return the exit code."""
     from proxy_addon.core.expectations.compare import Compare  # noqa: PLC0415  # as above
     from proxy_addon.core.expectations.tracking import compare_tracking  # noqa: PLC0415
-    from proxy_addon.files.sessions import path_in  # noqa: PLC0415
+    from proxy_addon.files.sessions import is_file_name, path_in  # noqa: PLC0415
     from proxy_addon.reporting import tracking  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console, print_json  # noqa: PLC0415
 
@@ -210,7 +210,10 @@ def _tested(a: str, b: str, store_url: str, format_name: str, asked: _Asked) -> 
         compare = replace(compare, playhead_tolerance_s=asked.playhead_tolerance_s)
     comparison = compare_tracking(actual, expected, compare)
     if asked.report is not None:
-        asked.report.of_test(comparison, expected=a, actual=b, now=datetime.now(UTC), policy=asked.policy)
+        one, other = (
+            name if is_file_name(name) else held.session.id for name, held in ((a, expected), (b, actual))
+        )  # 'last' and prefixes mean nothing to whoever reads the page
+        asked.report.of_test(comparison, expected=one, actual=other, now=datetime.now(UTC), policy=asked.policy)
     with while_read():
         if format_name == "json":
             print_json(tracking.document(comparison, expected=a, actual=b))

@@ -298,7 +298,7 @@ class _Comparing:
         is_missing = self.laid.rows[run[0]].expected is not None
         events = [event for number in run for event in self.laid.rows[number].events]
         first, last = events[0], before[0 if is_missing else 1]
-        after = "" if last is None else f", {seconds(first.at_s - last.at_s)} after {last.name}"
+        after = "" if last is None else f", {_apart(first.at_s - last.at_s)} {last.name}"
         if is_missing:
             message = f"{first.type or '(no event type)'} is missing: expected as {first.number}{after}"
         else:
@@ -418,6 +418,16 @@ def _shift_s(found: Difference) -> float | None:
         return float(found.actual) - float(found.expected)
     except ValueError:
         return None
+
+
+def _apart(by_s: float) -> str:
+    """Return how long after another event one comes; the other can be later, if it is told of in another row.
+
+    >>> _apart(2.04), _apart(-2.06), _apart(-0.01)
+    ('2.0 s after', '2.1 s before', '0.0 s after')
+    """
+    length = seconds(abs(by_s))
+    return f"{length} before" if by_s < 0 and length != seconds(0) else f"{length} after"
 
 
 def _distance(step: Step) -> Difference:

@@ -63,12 +63,17 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two matched events, or one event without a match."""
+    """Two matched events, or one event without a match.
+
+    Attributes:
+        is_wanted: Whether all that differs is what a replay run was told to change.
+    """
 
     a: Entry | None
     b: Entry | None
     kind: Kind
     differences: tuple[Difference, ...] = ()
+    is_wanted: bool = False
 
 
 def entries(exchanges: Iterable[Exchange], *, answers: bool = True) -> list[Entry]:
@@ -169,12 +174,18 @@ def replayed(entries: Iterable[Entry], run: SessionRun) -> Iterator[Pair]:
             skipped = Difference(where="skipped", a=None, b=run.reason if step is None else step.reason)
             yield Pair(a=entry, b=None, kind=Kind.ONLY_A, differences=(skipped,))
             continue
-        differences = [] if step.sent is None else list(_sent(entry, step.sent))
-        differences += [replace(each, a=_said(each.a), b=_said(each.b)) for each in step.differences]
+        wanted = [] if step.sent is None else list(_sent(entry, step.sent))
+        differences = [*wanted, *(replace(each, a=_said(each.a), b=_said(each.b)) for each in step.differences)]
         if step.outcome is StepOutcome.FAILED:
             differences.append(Difference(where="answer", a=_said(step.recorded_status), b=step.reason))
         kind = Kind.CHANGED if differences else Kind.SAME
-        yield Pair(a=entry, b=replace(entry, status=step.status), kind=kind, differences=tuple(differences))
+        yield Pair(
+            a=entry,
+            b=replace(entry, status=step.status),
+            kind=kind,
+            differences=tuple(differences),
+            is_wanted=bool(wanted) and len(wanted) == len(differences),
+        )
 
 
 def _sent(entry: Entry, sent: Sent) -> Iterator[Difference]:

@@ -52,8 +52,8 @@ class Match:
     Attributes:
         a: Where the event is in the first session; None if only the second has it.
         b: Likewise.
-        counts: Whether it is a difference. An event that only one session has need not be one: pings are compared as a
-            rhythm.
+        counts: Whether it is a difference. An event that only one session has need not be one, because pings are compared
+            as a rhythm; nor is what a replay run was told to change.
     """
 
     a: Place | None
@@ -126,10 +126,16 @@ def beside_replay(pairs: Iterable[Pair], run: SessionRun) -> Aligned:
         pairs: As of `aligning.replayed`.
     """
     numbers = {seq: number for number, seq in enumerate(_seqs_sent(run), 1)}
-    matches = [_match_of(pair) for pair in pairs]
+    made = list(pairs)
+    matches = [_match_of(pair) for pair in made]
     matches = [each if each.b is None else replace(each, b=(numbers[each.b[0]], each.b[1])) for each in matches]
     sent = sum(each.b is not None for each in matches)
     found = [
+        PassedOver(
+            what="changes in requests",
+            why="the run was told to make them",
+            count=sum(len(pair.differences) for pair in made if pair.is_wanted),
+        ),
         PassedOver(what="ts", why="a replay may replace times with the time of sending", count=sent),
         PassedOver(what="session ID", why="the target gives a new one", count=sent),
         PassedOver(
@@ -227,7 +233,7 @@ def _match_of(pair: Pair) -> Match:
         b=_place_of(pair.b),
         kind=pair.kind,
         unlike=tuple(Unlike(where=each.where, a=_said(each.a), b=_said(each.b)) for each in pair.differences),
-        counts=pair.kind is not Kind.SAME,
+        counts=pair.kind is not Kind.SAME and not pair.is_wanted,
     )
 
 

@@ -56,6 +56,12 @@ _ALONE: Mapping[Comparing, tuple[str, str]] = {
     Comparing.REPLAY: ("not sent", "only sent"),
     Comparing.EXPECTATION: ("missing", "not expected"),
 }
+_IGNORED: Mapping[Comparing, tuple[str, str]] = {
+    Comparing.SESSIONS: ("ignored", "does not count"),
+    Comparing.REPLAY: ("changed by the run", "the run was told to change"),
+    Comparing.EXPECTATION: ("ignored", "does not count"),
+}
+"""Rows that are neither the same nor a difference: as a number and in a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +83,8 @@ class ComparePage:
     Attributes:
         form: The version of this document.
         kind: ``sessions``, ``replay`` or ``expectation``.
-        sides: The two sessions: ``label``, ``name`` and ``page``, the document of `SessionPage`.
+        sides: The two sessions: ``label``, ``name``, ``is_judged`` and ``page``, the document of `SessionPage`. What a replay
+            sent is not judged, because its times are those of the replay.
         verdict: ``level`` (pass, warn, fail), ``word``, ``headline``, ``counts`` (name, number, tone).
         rows: Events that belong together: number in the first session or None, number in the second or None, kind (same,
             changed, moved, only-a, only-b), whether it is a difference, and what differs, each as place, value in the
@@ -124,7 +131,12 @@ def compare_page(
     return ComparePage(
         kind=kind.value,
         sides=[
-            {"label": label, "name": side.name or side.picture.session.id, "page": page.document()}
+            {
+                "label": label,
+                "name": side.name or side.picture.session.id,
+                "is_judged": kind is not Comparing.REPLAY or side is a,
+                "page": page.document(),
+            }
             for label, side, page in zip(_SIDES[kind], (a, b), pages, strict=True)
         ],
         verdict=_verdict(kind, aligned),
@@ -240,10 +252,14 @@ def _verdict(kind: Comparing, aligned: Aligned) -> dict[str, Any]:
     differ = aligned.count(Kind.CHANGED) + aligned.count(Kind.MOVED)
     alone = aligned.count(Kind.ONLY_A), aligned.count(Kind.ONLY_B)
     names, all = _ALONE[kind], len(aligned.matches)
+    same = sum(match.kind is Kind.SAME for match in aligned.matches)
+    ignored = all - same - differ - sum(alone)
     told = [f"{differ} of {counted(all, 'event')} {'differs' if differ == 1 else 'differ'}"] if differ else []
     told += [f"{number} {name}" for number, name in zip(alone, names, strict=True) if number]
     if told:
         headline = f"{', '.join(told)}."
+    elif ignored:
+        headline = f"Nothing differs but what {_IGNORED[kind][1]}."
     else:
         headline = (
             f"{'The event is' if all == 1 else f'All {all} events are'} the same."
@@ -257,8 +273,9 @@ def _verdict(kind: Comparing, aligned: Aligned) -> dict[str, Any]:
         "headline": headline,
         "counts": [
             ("event" if all == 1 else "events", all, ""),
-            ("the same", sum(match.kind is Kind.SAME for match in aligned.matches), ""),
+            ("the same", same, ""),
             ("differ", differ, "odd"),
             *((name, number, "odd") for name, number in zip(names, alone, strict=True)),
+            *([(_IGNORED[kind][0], ignored, "")] if ignored else []),
         ],
     }

@@ -114,7 +114,7 @@ function heading(sides) {
   return cut(one === other ? one : `${one} and ${other}`, 200);
 }
 
-function sideLine({ label, name, page }, href) {
+function sideLine({ label, name, is_judged: judged, page }, href) {
   const { session, verdict } = page;
   const told = [
     [session.player_name, session.app_version].filter(Boolean).join(" "),
@@ -126,7 +126,7 @@ function sideLine({ label, name, page }, href) {
   return (
     `<p><span class="label">${esc(label)}</span> ${href ? `<a href="${esc(href)}">${id}</a>` : id} ` +
     `<span class="dim">${told.map((each) => `<bdi>${esc(cut(each, 60))}</bdi>`).join(" · ")}</span> ` +
-    `${icon(ICONS[verdict.level], verdict.level)}</p>`
+    `${judged ? icon(ICONS[verdict.level], verdict.level) : ""}</p>`
   );
 }
 

@@ -31,13 +31,18 @@ export function comparisonTable(box, value, { onPick }) {
     const [a, b, kind, counts, unlike] = value.rows[row];
     const cells = [sides[0].cells(a), sides[1].cells(b)].join("");
     const type = a == null ? sides[1].name(b) : sides[0].name(a);
-    const word = kind.startsWith("only") ? `${SAID[kind]} ${names[kind === "only-a" ? 0 : 1]}` : SAID[kind];
+    const word = wordOf(kind, counts);
     const tone = counts ? "off" : kind === "same" ? "" : "pale";
     const told = kind === "same" ? "" : `<b class="${counts ? "odd" : "dim"}">${esc(word)}</b>`;
     return (
       `<tr data-row="${row}" class="${tone}">${cells}<td>${type}</td>` +
       `<td>${told}${unlike.map((each) => unlikeMarkup(each, names)).join("")}</td></tr>`
     );
+  }
+
+  function wordOf(kind, counts) {
+    if (kind.startsWith("only")) return `${SAID[kind]} ${names[kind === "only-a" ? 0 : 1]}${counts ? "" : ", ignored"}`;
+    return kind === "changed" && !counts ? "changed by the run" : SAID[kind];
   }
 
   function matches(row) {

@@ -12,7 +12,7 @@ from proxy_addon.core.expectations.compare import Compare
 from proxy_addon.core.expectations.tracking import compare_tracking
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.replays.aligning import align, entries, replayed
-from proxy_addon.core.replays.runs import Difference, SessionRun, Step, StepOutcome
+from proxy_addon.core.replays.runs import Difference, Sent, SessionRun, Step, StepOutcome
 from proxy_addon.core.timelines.aligned import (
     Aligned,
     beside_expected,
@@ -100,6 +100,21 @@ def test_a_session_beside_its_replay_is_what_was_sent():
     assert session.last_event_at - session.started_at == timedelta(seconds=2)
     assert [None if each.response is None else each.response.status for each in sent] == [201, 400]
     assert [mark.type for seq, each in enumerate(sent, 1) for mark in marks_of(each, seq)] == ["sessionStart", "play"]
+
+
+def test_what_a_run_was_told_to_change_is_shown_and_counts_for_nothing():
+    exchanges = [builders.start(), builders.event("play", after_s=2)]
+    sent = Sent(body_sha256="", differences=(Difference(where="/params/media.name", a="A", b="B"),))
+    answer = Difference(where="status", a=204, b=400)
+    steps = (
+        Step(seq=1, event_type="sessionStart", outcome=StepOutcome.SAME, status=201, sent=sent),
+        Step(seq=2, event_type="play", outcome=StepOutcome.DIFFERENT, status=400, sent=sent, differences=(answer,)),
+    )
+    run = SessionRun(source="s1", session_id="old", new_session_id="new", steps=steps)
+    aligned = beside_replay(replayed(entries(exchanges), run), run)
+    assert [(match.kind.value, match.counts) for match in aligned.matches] == [("changed", False), ("changed", True)]
+    assert [each.where for each in aligned.matches[0].unlike] == ["/params/media.name"]
+    assert told(aligned)["changes in requests"] == 1
 
 
 def test_every_event_of_a_test_stands_in_one_row():

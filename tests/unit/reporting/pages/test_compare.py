@@ -13,9 +13,19 @@ from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
+from proxy_addon.core.replays.aligning import Kind
 from proxy_addon.core.replays.runs import SessionRun, Step, StepOutcome
+from proxy_addon.core.timelines.aligned import Aligned, Match
 from proxy_addon.core.timelines.reported import of_held
-from proxy_addon.reporting.pages.compare import ComparePage, Side, expectation_page, replay_page, sessions_page
+from proxy_addon.reporting.pages.compare import (
+    ComparePage,
+    Comparing,
+    Side,
+    compare_page,
+    expectation_page,
+    replay_page,
+    sessions_page,
+)
 from tests import builders, personal
 
 NOW = builders.at(4000)
@@ -59,8 +69,22 @@ def test_a_replay_says_how_late_each_request_was_sent():
     )
     run = SessionRun(source=ONE.session.id, session_id=None, new_session_id="new", steps=tuple(steps))
     side = Side(picture=of_held(ONE, as_of(NOW, DEFAULT), DEFAULT).picture())
-    assert replay_page(side, run, name="run 1").drift == [(1, 1.2), (2, 3.8)]
+    page = replay_page(side, run, name="run 1")
+    assert page.drift == [(1, 1.2), (2, 3.8)]
+    assert [each["is_judged"] for each in page.sides] == [True, False]
     assert compared(ONE, OTHER).drift == []
+
+
+def test_the_numbers_add_up_though_not_all_that_only_one_has_counts():
+    side = Side(picture=of_held(ONE, as_of(NOW, DEFAULT), DEFAULT).picture())
+    same = Match(a=(1, ""), b=(1, ""), kind=Kind.SAME)
+    ping, play = (Match(a=None, b=(n, ""), kind=Kind.ONLY_B, counts=n == 3) for n in (2, 3))
+    verdict = compare_page(Comparing.EXPECTATION, side, side, Aligned(matches=(same, ping, play))).verdict
+    counts = {name: number for name, number, _ in verdict["counts"]}
+    assert counts == {"events": 3, "the same": 1, "differ": 0, "missing": 0, "not expected": 1, "ignored": 1}
+    verdict = compare_page(Comparing.REPLAY, side, side, Aligned(matches=(ping,))).verdict
+    assert verdict["headline"] == "Nothing differs but what the run was told to change."
+    assert (verdict["level"], verdict["counts"][0][0]) == ("pass", "event")
 
 
 @pytest.mark.parametrize(
