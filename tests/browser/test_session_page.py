@@ -38,6 +38,18 @@ def _pixels(page: Page) -> str:
     return str(page.evaluate(PIXELS))
 
 
+def _told(page: Page) -> list[tuple[str, float, float]]:
+    """Draw the lanes again; return the texts in them with their places."""
+    page.evaluate(
+        "() => { window.told = []; const kept = CanvasRenderingContext2D.prototype.fillText;"
+        " CanvasRenderingContext2D.prototype.fillText = function (text, x, y, ...rest) { told.push([text, x, y]);"
+        " return kept.call(this, text, x, y, ...rest); }; }"
+    )
+    page.get_by_role("button", name="Fit").click()
+    page.evaluate(FRAME)
+    return [(text, x, y) for text, x, y in page.evaluate("told")]
+
+
 def _colours(page: Page) -> int:
     """Return how many different colours the lanes have: an empty canvas has one."""
     return int(
@@ -76,6 +88,10 @@ def test_a_session_is_drawn(open_page, written, held, word, events, says):  # no
 
 def test_what_reports_will_count_is_told_of_a_session_without_its_start_and_of_one_without_a_length(open_page, written):
     (begun_before,) = fold([event("play", id="a"), event("ping", id="b", after_s=11, playhead=10)])
+    (pinged_only,) = fold([event("ping", id=f"p{k}", after_s=99 * k) for k in range(3)])
+    told = {text for text, _, _ in _told(open_page(written(pinged_only)))}
+    assert {"Pings", "99 s of silence"} <= told
+    assert "Events" not in told  # a lane with nothing in it
     page = open_page(written(begun_before, now_s=12))
     expect(page.locator(".reports")).to_contain_text(
         "Nothing closed the session: these are the values up to its last event."
@@ -195,14 +211,7 @@ def test_each_jump_of_the_playhead_has_its_label(open_page, written):
     cues = [Cue(at_s=0, type="sessionStart", params=START_PARAMS), Cue(at_s=0.1, type="play")]
     cues += [Cue(at_s=at_s, type="ping", playhead_s=playhead) for at_s, playhead in heads.items()]
     page = open_page(written(recorded(cues)), viewport={"width": 1280, "height": 900})
-    page.evaluate(
-        "() => { window.told = []; const kept = CanvasRenderingContext2D.prototype.fillText;"
-        " CanvasRenderingContext2D.prototype.fillText = function (text, x, y, ...rest) { told.push([text, x, y]);"
-        " return kept.call(this, text, x, y, ...rest); }; }"
-    )
-    page.get_by_role("button", name="Fit").click()
-    page.evaluate(FRAME)
-    told = {text: (x, y) for text, x, y in page.evaluate("told") if text.startswith("jump")}
+    told = {text: (x, y) for text, x, y in _told(page) if text.startswith("jump")}
     assert sorted(text.split()[1][1:] for text in told) == ["12.6", "13", "22"]
     places = sorted(told.values())
     assert all(abs(x - u) > 80 or abs(y - v) >= 14 for (x, y), (u, v) in pairwise(places))
