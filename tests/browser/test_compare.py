@@ -49,6 +49,7 @@ def test_what_differs_is_found_by_keyboard_alone(open_page: Open, tmp_path: Path
     page = open_page(written(tmp_path, made))
     assert page.locator(".headline").inner_text() == made.verdict["headline"]
     assert page.locator("h1").inner_text() == "A film"
+    assert "7:47 long" in page.locator(".sides p").first.inner_text()
     page.keyboard.press("f")
     row = current(page)
     assert "params/media.ad.name" in row

@@ -30,14 +30,14 @@ def _sessions():
 
 def _report(path):
     held = _sessions()
-    at = as_of(held[0].session.last_event_at + timedelta(days=1), DEFAULT)
+    at = as_of(held[0].session.last_event_at + timedelta(minutes=1), DEFAULT)
     pieces = report([of_held(each, at, DEFAULT) for each in held], made_at=at.now, pseudonymised=False)
     path.write_text("".join(pieces), encoding="utf-8")
 
 
 def _live_list(path):
     held = _sessions()
-    at = as_of(held[0].session.last_event_at + timedelta(days=1), DEFAULT)
+    at = as_of(held[0].session.last_event_at + timedelta(minutes=1), DEFAULT)
     value = sessions_page([row_of(each.session, at) for each in held], at, store="here").document()
     path.write_text(
         f'<!doctype html><meta charset="utf-8"><style>{joining.style()}</style><div id="root"></div>'
@@ -84,7 +84,7 @@ def test_the_table_of_events_fits_beside_the_findings(open_page, tmp_path):
 
 
 def test_a_list_that_is_kept_has_dates_and_one_that_is_watched_has_seconds(open_page, tmp_path):
-    for write, seen in (_report, "2026-03-01 12:00"), (_live_list, "12:00:00"):
+    for write, seen, so_far in (_report, "2026-03-01 12:00", 0), (_live_list, "12:00:00", 1):
         write(tmp_path / "list.html")
         page = open_page(tmp_path / "list.html")
         page.clock.set_fixed_time("2026-03-01T15:00:00Z")
@@ -92,6 +92,7 @@ def test_a_list_that_is_kept_has_dates_and_one_that_is_watched_has_seconds(open_
         started = page.locator("td.c-started").first
         expect(started).to_have_text("2026-03-01 12:00:00")
         assert started.inner_text() == seen
+        assert page.get_by_label("so far").count() == so_far  # one of them is open
         page.emulate_media(media="print")
         assert started.inner_text() == "2026-03-01 12:00"
 

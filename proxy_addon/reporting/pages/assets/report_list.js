@@ -147,7 +147,7 @@ function reportTable(sessions, hrefOf) {
 }
 
 function reportRow(session, hrefOf) {
-  const row = newRow(session, hrefOf);
+  const row = newRow(session, { hrefOf, goesOn: false });
   row.classList.toggle("alone", session.part === null);
   row.title = visible(cut(session.headline ?? "Not in full in this file, because other sessions are worse.", LONGEST_HEADLINE));
   row.querySelector("a")?.setAttribute("aria-description", row.title); // a title is seen by the pointer alone

@@ -23,18 +23,21 @@ export function addressOf(session) {
   return `/sessions/${encodeURIComponent(session.id)}`;
 }
 
-/** A new row. `hrefOf(session)` says where the session's page is, or null if it has none. */
-export function newRow(session, hrefOf = addressOf) {
+/**
+ * A new row. `hrefOf(session)` says where the session's page is, or null if it has none; `goesOn` is false for a list in a file,
+ * where the verdict on an open session stays as it is.
+ */
+export function newRow(session, how = {}) {
   const row = document.createElement("tr");
   for (const [, kind] of SESSION_COLUMNS) row.insertCell().className = kind;
-  fillRow(row, session, hrefOf);
+  fillRow(row, session, how);
   return row;
 }
 
 /** Show a session in an existing row. Cells that stay the same are not touched, so a focus or a selection in them stays. */
-export function fillRow(row, session, hrefOf = addressOf) {
+export function fillRow(row, session, { hrefOf = addressOf, goesOn = true } = {}) {
   row.dataset.id = session.id;
-  cellsOf(session, hrefOf(session)).forEach((markup, k) => {
+  cellsOf(session, hrefOf(session), goesOn).forEach((markup, k) => {
     const cell = row.cells[k];
     if (cell.said === markup) return;
     cell.said = markup;
@@ -42,13 +45,13 @@ export function fillRow(row, session, hrefOf = addressOf) {
   });
 }
 
-function cellsOf(session, href) {
+function cellsOf(session, href, goesOn) {
   const [word, sign] = VERDICTS[session.verdict];
   const name = `<bdi>${esc(cut(session.media_name || session.media_id || "Unnamed media", LONGEST_CELL))}</bdi>`;
   const player = [session.player_name, session.app_version].filter(Boolean).join(" ");
   const { error, warning, info } = session.findings;
   return [
-    icon(sign, session.state === "open" ? `${word} so far` : word),
+    icon(sign, goesOn && session.state === "open" ? `${word} so far` : word),
     `<div class="named">${href === null ? name : `<a href="${esc(href)}">${name}</a>`} <span class="mono dim">${esc(session.id)}</span></div>`,
     stripMarkup(session.strip),
     startMoment(session.started_at),
