@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -17,10 +19,12 @@ from proxy_addon.core import protocol
 from proxy_addon.core.events import read_body
 from proxy_addon.core.findings import Finding
 from proxy_addon.core.judging import walks
-from proxy_addon.core.judging.exchanges import judge_body
+from proxy_addon.core.judging.exchanges import judge_body, shape_of
 from proxy_addon.core.judging.sessions import SessionFacts, SessionJudge
 from proxy_addon.core.routes import Operation
+from proxy_addon.core.rules.body_views import Vocabulary
 from proxy_addon.core.rules.session_view import SessionEvent, session_event
+from tests import builders
 from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, event_dict
 from tests.property.strategies import JSON_TEXTS
 from tests.property.test_any_input import BODIES
@@ -108,6 +112,63 @@ NEARLY_VALID = st.one_of(
     TYPES.flatmap(lambda event_type: mutated(valid(event_type))),
     st.lists(TYPES, max_size=3).flatmap(lambda types: mutated([valid("sessionStart"), *map(valid, types)])),
 )
+
+
+_WARM = Vocabulary()
+"""Knows the shapes of all bodies that were clean so far."""
+
+
+_PLAYHEADS = ("0", "5", "12.345678", "9999999", "10000000", "-1", "01", "1e3", "5.0", "null", '"5"')
+_TIMES = (
+    *(
+        "1772366400000",
+        "1999999999999",
+        "1000000000000",
+        "999999999999",
+        "17723664000000",
+        "1772366400",
+        "01772366400000",
+    ),
+    *("1772366400000.0", "1e12", "null", '"1772366400000"', "-1772366400000"),
+)
+_FORMS = (
+    *('{"playhead":%s,"ts":%s}', '{"playhead":%s,"ts":%s,"x":1}', '{"playhead":%s,"playhead":1,"ts":%s}'),
+    *('{"playhead": %s, "ts": %s}', '{"playhead":%s,"x":{"ts":%s}}', '{"playhead":%s,"ts":%s}}'),
+)
+_MORE: tuple[dict[str, Any], ...] = (
+    {},
+    {"params": {"media.playhead": 1}},
+    {"playerTimes": {"playhead": 5, "ts": 7}},
+    {"more": "playerTime"},
+)
+
+
+@pytest.mark.parametrize("event_type", ["ping", "sessionStart", "adStart"])
+@pytest.mark.parametrize("more", _MORE)
+def test_a_body_like_a_clean_one_is_judged_as_if_it_were_the_first(event_type, more):
+    value = {**event_dict(event_type, params=PARAMS.get(event_type)), **more}
+    clean = {**value, "playerTime": {"playhead": 3.5, "ts": 1_772_366_400_001}}
+    template = builders.body({**value, "playerTime": "@"})
+    endpoint = Operation.SESSIONS if event_type == "sessionStart" else Operation.EVENTS
+    judge_body(builders.body(clean), endpoint, vocabulary=_WARM)
+    for form, playhead, ts in itertools.product(_FORMS, _PLAYHEADS, _TIMES):
+        raw = template.replace(b'"@"', (form % (playhead, ts)).encode())
+        assert judge_body(raw, endpoint, vocabulary=_WARM) == judge_body(raw, endpoint, vocabulary=Vocabulary()), raw
+
+
+def test_the_memory_of_clean_bodies_has_them_and_no_more_than_there_is_room_for():
+    vocabulary = Vocabulary()
+    for number in range(5_000):
+        quality = {"media.qoe.bitrate": number}
+        sent = builders.body(event_dict("bitrateChange", qoeData=quality))
+        assert judge_body(sent, Operation.EVENTS, vocabulary=vocabulary) == []
+    shape = shape_of(sent)
+    assert shape is not None
+    assert vocabulary.is_clean(Operation.EVENTS, shape)
+    assert not vocabulary.is_clean(Operation.SESSIONS, shape)
+    first = shape_of(builders.body(event_dict("bitrateChange", qoeData={"media.qoe.bitrate": 0})))
+    assert first is not None
+    assert not vocabulary.is_clean(Operation.EVENTS, first)
 
 
 def assert_sound(findings: Sequence[Finding]) -> None:

@@ -69,6 +69,9 @@ def _matches(patterns: tuple[re.Pattern[str], ...], name: str) -> bool:
     return len(name) <= _LONGEST_MATCHED and any(pattern.search(name) for pattern in patterns)
 
 
+_MOST_SHAPES = 2_000
+
+
 class Vocabulary:
     """What events may contain, by event type."""
 
@@ -88,6 +91,17 @@ class Vocabulary:
         self._params = {**protocol.PARAMS, **{key.name: key for key in self._extra}}
         self._schemas = schemas or {}
         self._made: dict[str | None, Expectation] = {}
+        self._clean: set[tuple[Operation, bytes]] = set()
+
+    def is_clean(self, endpoint: Operation, shape: bytes) -> bool:
+        """Whether a body of this shape, posted to this endpoint, is known to break no rule."""
+        return (endpoint, shape) in self._clean
+
+    def remember_clean(self, endpoint: Operation, shape: bytes) -> None:
+        """Remember that bodies of a shape break no rule; the memory is bounded, whatever devices send."""
+        if len(self._clean) >= _MOST_SHAPES:
+            self._clean.clear()
+        self._clean.add((endpoint, shape))
 
     def of(self, event_type: str | None) -> Expectation:
         """Return what an event of one type may contain; for an unknown type, what any event may contain."""
