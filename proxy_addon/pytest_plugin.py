@@ -142,6 +142,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             settings.load_personal(path),
             now=now,
             kept=reports.taken(folder),
+            names_recordings=True,  # each is named after its test
             trial=TrialVerdict(is_failed=True, reasons=(f"{counted(failed, 'test')} failed.",)) if failed else None,
             key=_report_key(config),
         )

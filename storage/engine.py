@@ -69,6 +69,7 @@ class Store:
         self.label = hide_password(url)
         self.path = sqlite_path(url)
         self._waits = waits
+        self._reads_only = read_only
         self._original: sqlite.Original | None = None
         self._is_refused = False
         self._engine = (
@@ -349,7 +350,9 @@ class Store:
             is_away = e.connection_invalidated or postgres.is_broken_off(e.orig)
             is_away = is_away or isinstance(e, exc.OperationalError | exc.InterfaceError)
             if is_away or postgres.state(e.orig) in postgres.NO_RIGHT:
-                hint = "may you read and write there?" if self.is_sqlite else postgres.hint(str(e.orig))
+                hint = "may you read and write there?"
+                if not self.is_sqlite:
+                    hint = postgres.hint(str(e.orig), reads_only=self._reads_only)
             elif type(e.orig) is sqlite3.DatabaseError:
                 hint = "is it a SQLite file?"
             else:

@@ -257,9 +257,14 @@ def codec_for(encoding: str) -> str:
         return "ascii"
 
 
-def hint(error: str) -> str:
-    """Return what to do about a connection error."""
-    return next((hint for part, hint in _HINTS.items() if part in error), "is it running, and may you write there?")
+def hint(error: str, *, reads_only: bool = False) -> str:
+    """Return what to do about a connection error.
+
+    >>> hint("connection refused"), hint("connection refused", reads_only=True)
+    ('is it running, and may you write there?', 'is it running, and may you read there?')
+    """
+    usual = f"is it running, and may you {'read' if reads_only else 'write'} there?"
+    return next((hint for part, hint in _HINTS.items() if part in error), usual)
 
 
 _HINTS = {

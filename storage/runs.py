@@ -369,6 +369,13 @@ def _percentiles(db: Connection, run_id: str, column: InstrumentedAttribute[floa
     return Percentiles(p50=rank(0.50), p95=rank(0.95), max=rank(1.0))
 
 
+def newest_of(db: Connection, session: str, *, limit: int) -> list[str]:
+    """Return the ids of the runs that replayed a session, newest first."""
+    query = select(RunRow.id).join(RunSessionRow, RunSessionRow.run_id == RunRow.id)
+    query = query.where(RunSessionRow.source == session).order_by(RunRow.started_at.desc(), RunRow.id)
+    return list(db.execute(query.distinct().add_columns(RunRow.started_at).limit(limit)).scalars())
+
+
 def find(db: Connection, name: str) -> ReplayRun:
     """Return the run with an id or a unique prefix of one, or the newest run for ``last``.
 

@@ -29,12 +29,20 @@ def cannot_listen(host: str, port: int, error: OSError, option: str = "--listen"
 
     Args:
         option: The option that named it.
+
+    >>> cannot_listen("nohost.invalid", 1, socket.gaierror(socket.EAI_NONAME, "Name or service not known")).hint
+    'is the name right? If this machine cannot resolve it, give an address such as 127.0.0.1 with --listen'
     """
     # asyncio skips addresses that are not there, and its error has no number if none is left.
     if error.errno == errno.EADDRNOTAVAIL or "could not bind on any address" in str(error):
         return SettingsError(
             f"cannot listen on {in_url(host)}:{port}: this machine has no address {host}",
             hint=f"name another address with {option}; 127.0.0.1 is this machine only, 0.0.0.0 all of its addresses",
+        )
+    if isinstance(error, socket.gaierror):
+        return SettingsError(
+            f"cannot listen on {in_url(host)}:{port}: {error.strerror or error}",
+            hint=f"is the name right? If this machine cannot resolve it, give an address such as 127.0.0.1 with {option}",
         )
     # asyncio adds the address to the text of its errors; only those of name resolution (below 0) have plain texts.
     number = error.errno if error.errno is not None and error.errno > 0 else None

@@ -103,6 +103,7 @@ def write(
     compared: Iterable[Compared] = (),
     kept: Iterable[Mapping[str, Any]] = (),
     trial: report.TrialVerdict | None = None,
+    names_recordings: bool = False,
     key: bytes | None = None,
 ) -> str:
     """Write sessions, each judged as over, and return what was written, as a line.
@@ -117,6 +118,7 @@ def write(
         compared: What some of them were compared with; those that are as expected are left out.
         kept: More such comparisons, as `taken` returns them.
         trial: What the test run came to; None to judge by the sessions alone.
+        names_recordings: Whether the list says of which recording each session is.
         key: Of the tokens that replace personal values; None for one that follows from the sessions.
 
     Raises:
@@ -139,6 +141,7 @@ def write(
                 (_document(each, policy, change, now) for each in compared if not each.comparison.is_same), kept
             ),
             trial=trial,
+            names_recordings=names_recordings,
         )
         size = whole.write(path, (piece.encode("utf-8", "replace") for piece in pieces))
     return report.told(len(reported), str(path), size)

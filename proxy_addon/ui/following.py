@@ -12,11 +12,13 @@ from proxy_addon.core.sessions import AsOf, Session
 from proxy_addon.core.timelines.pictures import marking, picture_of
 from proxy_addon.reporting.pages.session import SessionPage, session_page, traffic
 from proxy_addon.ui.topics import Look, News
-from storage import changes, exchanges, findings, losses, sessions
+from storage import changes, exchanges, findings, losses, runs, sessions
 from storage.judging import Judging
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+_RUNS = 3
+"""How many replay runs of a session its page links to."""
 
 
 class Following:
@@ -142,6 +144,8 @@ def links_of(db: Connection, session: Session) -> Iterator[tuple[str, str]]:
     tried = [each.id for each in sessions.attempts(db, session)]
     if session.id in tried[:-1]:
         yield "retried_by", tried[tried.index(session.id) + 1]
+    for run in runs.newest_of(db, session.id, limit=_RUNS):
+        yield "run", run
 
 
 def traffic_of(db: Connection, id: str, *, after: int = 0, only: int | None = None) -> dict[str, Any]:

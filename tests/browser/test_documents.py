@@ -25,10 +25,13 @@ def test_a_rule_is_found_by_a_word_and_has_a_page(open_page: Open, tmp_path: Pat
     assert page.locator("tr[data-find]:visible a").first.get_attribute("href") == "/rules/ping-gap"
     assert f"of {len(RULES)} shown" in page.locator("#shown").inner_text()
     assert page.locator("section[data-group]:visible").count() == 1
+    assert "`" not in page.locator("main").inner_text()
     one = open_page(written(tmp_path / "rule.html", rules.html(rules.rule_page(RULES["ping-gap"]))))
     assert one.locator("h1").inner_text() == "ping-gap"
     assert one.locator("h2").all_inner_texts()[0] == "What it checks"
     assert one.locator("main code").first.inner_text() == "ts"
+    other = "".join(rules.html(rules.rule_page(RULES["ad-break-not-closed"])))
+    assert '<a href="/rules/ad-break-open-at-end"><code>ad-break-open-at-end</code></a>' in other
 
 
 def test_a_replay_is_filtered_and_can_be_read_without_a_script(open_page: Open, tmp_path: Path):
@@ -37,7 +40,9 @@ def test_a_replay_is_filtered_and_can_be_read_without_a_script(open_page: Open, 
     assert page.locator("tr[data-verdict]:visible").count() == len(SESSIONS)
     page.get_by_label("Verdict").select_option("failed")
     assert page.locator("tr[data-verdict]:visible").count() == 1
-    assert page.locator("nav a").get_attribute("href") == "/runs"
+    steps = page.locator("nav[aria-label=Breadcrumb] a").all()
+    assert [step.get_attribute("href") for step in steps] == ["/", "/runs"]
+    assert page.locator("nav.pages a").all_inner_texts() == ["Runs", "Rules", "Schemas"]
     plain = open_page(path, java_script_enabled=False)
     assert plain.locator("tr[data-verdict]:visible").count() == len(SESSIONS)
     assert not plain.locator("#find").is_visible()

@@ -110,6 +110,9 @@ def test_a_recorded_session_becomes_the_expectation_that_a_changed_player_fails(
     (compared,) = parts["value"]["comparisons"]
     assert compared["names"] == ["fixtures/visit.json", parts["value"]["rows"][0]["id"]]
     assert "1 missing" in parts["comparison-0"]["verdict"]["headline"]
+    assert parts["value"]["names_recordings"]
+    assert compared["recording"] == parts["value"]["rows"][0]["recording"]
+    assert "::test_" in compared["recording"]
 
     document["exchanges"][3]["response"]["status"] = 503
     (project.path / "outage.json").write_text(json.dumps(document))

@@ -637,6 +637,7 @@ def test_comparisons_replays_rules_and_schemas_have_pages_too(store, tmp_path):
         assert embedded_in(ask(server, f"/compare/{one}/{other}").body)["rows"] == compared["rows"]
         assert [each["id"] for each in value_of(ask(server, "/runs.json"))] == [replay.id]
         assert value_of(ask(server, f"/runs/{replay.id[:6]}.json"))["sessions"][0]["source"] == one
+        assert value_of(ask(server, f"/sessions/{one}.json"))["links"][-1] == ["run", replay.id]
         assert f'href="/runs/{replay.id}/{one}"'.encode() in ask(server, f"/runs/{replay.id}").body
         assert value_of(ask(server, f"/runs/{replay.id}/{one}.json"))["verdict"]["headline"] == "2 not sent."
         assert value_of(ask(server, "/rules/ping-gap.json"))["page"]["What it checks"]

@@ -10,6 +10,7 @@ import base64
 import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -131,9 +132,12 @@ def _legal(value: Any) -> Any:
     return value
 
 
-def _prose(text: str) -> Markup:
-    """Return a text of ours for a page: what stands in backticks is set as code."""
-    pieces = (escape(words.legal(piece)) for piece in text.split("`"))
-    return Markup("").join(
-        Markup("<code>{}</code>").format(piece) if k % 2 else piece for k, piece in enumerate(pieces)
-    )
+def _prose(text: str, links: Mapping[str, str] = MappingProxyType({})) -> Markup:
+    """Return a text of ours for a page: what stands in backticks is set as code, and is a link if it has an address."""
+
+    def code(name: str) -> Markup:
+        shown = Markup("<code>{}</code>").format(name)
+        return Markup('<a href="{}">{}</a>').format(links[name], shown) if name in links else shown
+
+    pieces = (words.legal(piece) for piece in text.split("`"))
+    return Markup("").join(code(piece) if k % 2 else escape(piece) for k, piece in enumerate(pieces))

@@ -51,6 +51,7 @@ class ReportPage:
     Attributes:
         form: The version of this document.
         pseudonymised: Whether tokens stand for the personal values in it.
+        names_recordings: Whether rows and comparisons say of which recording they are.
         total: How many sessions are listed.
         in_full: How many of them can be opened: all, or the worst.
         level: The verdict on all of it: ``fail``, ``warn`` or ``pass``; None if there is nothing to judge.
@@ -58,7 +59,7 @@ class ReportPage:
         verdicts: How many sessions have each verdict: ``fail``, ``warn``, ``pass``.
         rows: The sessions, newest first, as of `pages.sessions.row_of`, each also with ``headline``, ``part`` (the number of
             its part in the file) and ``rules`` (those that it breaks). Sessions that are not in full have none of these.
-        comparisons: Comparisons with expectations: ``names`` of the two sessions, ``verdict`` as of `ComparePage`, and
+        comparisons: Comparisons with expectations: ``names`` of the two sessions, ``recording`` of the second, ``verdict`` as of `ComparePage`, and
             ``part``, the number of its part in the file.
         rules: The rules that sessions in full break: rule, severity and number of sessions; by severity, and the most
             frequent first.
@@ -68,6 +69,7 @@ class ReportPage:
 
     form: int = FORM
     pseudonymised: bool
+    names_recordings: bool
     total: int
     in_full: int
     level: str | None
@@ -90,6 +92,7 @@ def report(
     made_at: datetime,
     pseudonymised: bool,
     are_over: bool = False,
+    names_recordings: bool = False,
     comparisons: Iterable[Mapping[str, Any]] = (),
     trial: TrialVerdict | None = None,
 ) -> Iterator[str]:
@@ -98,11 +101,20 @@ def report(
     Args:
         pseudonymised: Whether tokens stand for personal values.
         are_over: Whether the sessions were judged as over.
+        names_recordings: Whether the list says of which recording each session is, as each test has one of its own.
         comparisons: Comparisons of sessions with expectations: documents of `ComparePage`, consumed as the file is written.
         trial: What the test run came to; None if there was none.
     """
     title = counted(len(sessions), "session")
-    parts = _Parts(sessions, comparisons, trial, made_at=made_at, pseudonymised=pseudonymised, are_over=are_over)
+    parts = _Parts(
+        sessions,
+        comparisons,
+        trial,
+        made_at=made_at,
+        pseudonymised=pseudonymised,
+        are_over=are_over,
+        names_recordings=names_recordings,
+    )
     return rendering.page(title=title, entry="report_page.js", parts=parts.items())
 
 
@@ -130,9 +142,11 @@ class _Parts:
         made_at: datetime,
         pseudonymised: bool,
         are_over: bool,
+        names_recordings: bool,
     ) -> None:
         self._comparisons = comparisons
         self._trial = trial
+        self._names_recordings = names_recordings
         self._compared: list[dict[str, Any]] = []
         self._sessions = sorted(sessions, key=lambda each: (each.session.started_at, each.session.id), reverse=True)
         self._in_full = worst(sessions, MOST_IN_FULL)
@@ -147,7 +161,10 @@ class _Parts:
         """Yield the parts with their names."""
         for number, comparison in enumerate(self._comparisons):
             names = [side["name"] for side in comparison["sides"]]
-            self._compared.append({"names": names, "verdict": comparison["verdict"], "part": number})
+            recording = comparison["sides"][1]["page"]["session"]["recording"]
+            self._compared.append(
+                {"names": names, "recording": recording, "verdict": comparison["verdict"], "part": number}
+            )
             yield f"comparison-{number}", comparison
         number = 0
         for each in self._sessions:
@@ -169,6 +186,7 @@ class _Parts:
         order = [severity.value for severity in Severity]
         return ReportPage(
             pseudonymised=self._pseudonymised,
+            names_recordings=self._names_recordings,
             total=len(self._rows),
             in_full=len(self._in_full),
             level=None if level is None else level.value,
@@ -197,6 +215,9 @@ class _Parts:
         return (Level.WARN, ["The test run passed."]) if worst is Level.FAIL else (worst, [])
 
 
+_LINKED = ("previous", "next", "retry_of", "retried_by")
+
+
 class _Links:
     """Which sessions of a report belong together."""
 
@@ -217,7 +238,7 @@ class _Links:
                 self._beside[session.retry_of].append(("retried_by", session.id))
 
     def of(self, session: Session) -> list[tuple[str, str]]:
-        return self._beside[session.id]
+        return sorted(self._beside[session.id], key=lambda link: _LINKED.index(link[0]))
 
 
 def _listed(each: Reported) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proxy_addon.core.rules import Rule
+from proxy_addon.core.rules import RULES, Rule
 from proxy_addon.reporting.documents import rule_document
 from proxy_addon.reporting.pages.rendering import document
 from proxy_addon.reporting.rule_pages import sections, subjects
@@ -73,4 +73,5 @@ def list_html(page: RulesPage) -> Iterator[str]:
 
 def html(page: RulePage) -> Iterator[str]:
     """Yield the page of a rule, whose links are those of the live pages."""
-    return document("rule.html", title=page.rule.id, entry=_ENTRY, page=page, root=_ROOT)
+    links = {id: f"{_ROOT}/{id}" for id in RULES if id != page.rule.id}
+    return document("rule.html", title=page.rule.id, entry=_ENTRY, page=page, root=_ROOT, links=links)

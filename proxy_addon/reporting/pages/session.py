@@ -81,7 +81,8 @@ class SessionPage:
         uncounted: Numbers of the events that reports do not count as they were sent, each with a sentence.
         gaps: Exchanges that the recorder lost: ``at``, ``what`` and ``why``.
         not_applied: Ids of the rules that were not applied, because not all of the session is known.
-        links: Sessions that the page links to: kind (``next``, ``previous``, ``retry_of``, ``retried_by``) and id.
+        links: What the page links to: kind (``next``, ``previous``, ``retry_of``, ``retried_by``, or ``run``, a replay run) and
+            id.
         made_at: When this was made.
     """
 

@@ -26,7 +26,7 @@ export function mountCompare(root, value, links = {}) {
   header(root.querySelector("[data-box=crumbs]"), [
     { text: "Sessions", href: links.sessions },
     { text: "Compare" },
-  ]);
+  ], links.sessions === "/");
   const live = root.querySelector("[aria-live]");
   const lanes = new MirroredLanes(box, value, { choose: (row) => pick(row, true) });
   const rows = comparisonTable(table, value, { onPick: (row) => pick(row, false) });

@@ -1,5 +1,5 @@
 // What reports will count for two sessions, where the values differ.
-import { clock, count, esc } from "./words.js";
+import { count, esc, lasted } from "./words.js";
 
 /** A section as markup: the values that differ, and how many are the same. */
 export function differingMetrics(value, names) {
@@ -20,6 +20,6 @@ export function differingMetrics(value, names) {
 
 function shownMetric(row) {
   if (row.value == null) return `<span class="dim">${esc(row.missing)}</span>`;
-  const shown = row.form === "s" ? clock(row.value, row.value % 1 ? 1 : 0) : typeof row.value === "number" ? count(row.value) : esc(row.value);
+  const shown = row.form === "s" ? lasted(row.value) : typeof row.value === "number" ? count(row.value) : esc(row.value);
   return `${row.is_unsure ? "~ " : ""}${shown}`;
 }

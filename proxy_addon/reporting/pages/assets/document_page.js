@@ -6,8 +6,9 @@ import { goToSearch, header, onKey } from "./family.js";
 function mountDocument() {
   document.documentElement.classList.add("js");
   const crumbs = document.getElementById("crumbs");
-  const steps = [...crumbs.querySelectorAll("nav > :not(b, [aria-hidden])")];
-  header(crumbs, steps.map((step) => ({ text: step.textContent, href: step.getAttribute("href") })));
+  const isServed = crumbs.querySelector(".pages") !== null;
+  const steps = [...crumbs.querySelectorAll("nav:not(.pages) > :not(b, [aria-hidden])")];
+  header(crumbs, steps.map((step) => ({ text: step.textContent, href: step.getAttribute("href") })), isServed);
   const find = document.getElementById("find");
   if (find) filterBy(find, document.getElementById("verdict"));
 }

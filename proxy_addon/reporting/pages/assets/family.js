@@ -128,13 +128,17 @@ function rememberTheme() {
 
 rememberTheme();
 
+const SERVED_PAGES = '<nav aria-label="Other pages" class="pages">' +
+  '<a href="/runs">Runs</a> <a href="/rules">Rules</a> <a href="/schemas">Schemas</a></nav>';
+
 /**
  * Fill an element with the line at the top of a page.
  *
  * `crumbs` leads to the page: `{ text, href, mono }` each, the last one is the page itself. `href` is ours, never a
- * device's. Returns the element before the theme's button, where a page may put tools of its own.
+ * device's. `isServed` adds links to the other pages of our server. Returns the element before the theme's button, where a
+ * page may put tools of its own.
  */
-export function header(root, crumbs) {
+export function header(root, crumbs, isServed = false) {
   const steps = crumbs.map(({ text, href, mono }, k) => {
     const kind = mono ? ' class="mono"' : "", here = k === crumbs.length - 1 ? ' aria-current="page"' : "";
     return href ? `<a href="${esc(href)}"${kind}${here}>${esc(text)}</a>` : `<span${kind}${here}>${esc(text)}</span>`;
@@ -143,6 +147,7 @@ export function header(root, crumbs) {
   const path = steps.map((step) => ` <span aria-hidden="true">›</span> ${step}`).join("");
   root.innerHTML =
     `<nav aria-label="Breadcrumb"><b>sessiontape</b>${path}</nav><span class="space"></span><span class="more"></span>` +
+    (isServed ? SERVED_PAGES : "") +
     '<button type="button" class="theme" title="Light or dark" aria-label="Light or dark">◐</button>';
   root.querySelector(".theme").addEventListener("click", turnTheme);
   return root.querySelector(".more");

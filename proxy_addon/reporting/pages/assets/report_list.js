@@ -6,7 +6,7 @@ import { count, cut, esc, visible } from "./words.js";
 
 const LISTED_AT_ONCE = 200;
 const TYPED_WITHIN_MS = 100;
-const LONGEST_HEADLINE = 400;
+const LONGEST_HEADLINE = 400, LONGEST_TEST = 200;
 const VERDICT_LEVELS = ["fail", "warn", "pass"];
 const SEARCHED_IN = [
   "id", "session_id", "media_name", "media_id", "player_name", "app_version", "device", "user_agent", "recording", "state", "headline",
@@ -18,7 +18,7 @@ const SEARCHED_IN = [
  * `hrefOf(row)` returns the address of a session's page, or null if it has none. Returns `show(id)`, which is called when the
  * list is seen again, with the session that was left, and `hide()`.
  */
-export function mountReportList(root, { rows, rules }, { hrefOf }) {
+export function mountReportList(root, { rows, rules, names_recordings: areNamed }, { hrefOf }) {
   const wanted = { text: "", level: null, rule: null, worst: false, most: LISTED_AT_ONCE };
   const texts = new Map(rows.map((row) => [row, SEARCHED_IN.map((name) => row[name] ?? "").join("\n").toLowerCase()]));
   let chosen = null, typing = 0, unlisten = [];
@@ -72,7 +72,7 @@ export function mountReportList(root, { rows, rules }, { hrefOf }) {
       listing.innerHTML = `<p class="none">${rows.length ? "No session matches." : "This report has no sessions."}</p>`;
       return;
     }
-    listing.replaceChildren(reportTable(passing.slice(0, wanted.most), hrefOf));
+    listing.replaceChildren(reportTable(passing.slice(0, wanted.most), hrefOf, areNamed));
     if (left > 0) {
       listing.insertAdjacentHTML("beforeend",
         `<p class="further"><button type="button">Show ${count(Math.min(left, LISTED_AT_ONCE))} more of ${count(left)}</button></p>`);
@@ -138,16 +138,20 @@ function ruleButton([rule, severity, number]) {
     `${icon(severity)} ${esc(rule)} <b>${count(number)}</b></button>`;
 }
 
-function reportTable(sessions, hrefOf) {
+function reportTable(sessions, hrefOf, areNamed) {
   const table = document.createElement("table");
   table.setAttribute("aria-label", "Sessions");
   table.innerHTML = headOf(SESSION_COLUMNS);
-  table.createTBody().append(...sessions.map((session) => reportRow(session, hrefOf)));
+  table.createTBody().append(...sessions.map((session) => reportRow(session, hrefOf, areNamed)));
   return table;
 }
 
-function reportRow(session, hrefOf) {
+function reportRow(session, hrefOf, areNamed) {
   const row = newRow(session, { hrefOf, goesOn: false });
+  if (areNamed && session.recording) {
+    const name = `<div class="recording dim small"><bdi>${esc(cut(session.recording, LONGEST_TEST))}</bdi></div>`;
+    row.querySelector(".c-media").insertAdjacentHTML("beforeend", name);
+  }
   row.classList.toggle("alone", session.part === null);
   row.title = visible(cut(session.headline ?? "Not in full in this file, because other sessions are worse.", LONGEST_HEADLINE));
   row.querySelector("a")?.setAttribute("aria-description", row.title); // a title is seen by the pointer alone

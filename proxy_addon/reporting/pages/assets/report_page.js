@@ -14,7 +14,7 @@ mountReport(document.getElementById("root"), await part("value"));
 
 function mountReport(root, report) {
   root.innerHTML =
-    `<div class="report"><header class="top"><div></div><div class="verdict"></div></header>${comparisonList(report.comparisons)}` +
+    `<div class="report"><header class="top"><div></div><div class="verdict"></div></header>${comparisonList(report)}` +
     '<main class="sessions"></main><footer></footer></div><div class="one" hidden></div>';
   const [overview, opened] = root.children, title = document.title;
   const parts = new Map(report.rows.filter((row) => row.part !== null).map((row) => [row.id, row.part]));

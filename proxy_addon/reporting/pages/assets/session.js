@@ -18,7 +18,10 @@ const FORM = 1;
 const LIVE_EVERY_MS = 200, SLOWLY_MS = 500;
 // Drawing live values takes at most one part in IDLE_SHARE of the time, even on a slow machine or in a long session.
 const IDLE_SHARE = 5;
-const KINDS = { next: "next on this device", previous: "previous on this device", retry_of: "a retry of", retried_by: "retried by" };
+const KINDS = {
+  next: "next on this device", previous: "previous on this device", retry_of: "a retry of", retried_by: "retried by",
+  run: "replayed by run",
+};
 
 function skeleton(table, keys) {
   return `<a class="skip" href="#${table}">Skip to the events</a>` +
@@ -121,9 +124,9 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     const { session, links: others } = facts.value, key = JSON.stringify([session.id, others]);
     if (told.crumbs === key) return;
     told.crumbs = key;
-    const more = header(crumbs, [{ text: "Sessions", href: links.sessions }, { text: session.id, mono: true }]);
+    const more = header(crumbs, [{ text: "Sessions", href: links.sessions }, { text: session.id, mono: true }], links.sessions === "/");
     more.innerHTML = others.map(([kind, id]) => {
-      const href = links.session?.(id), name = `<span class="mono">${esc(cut(id, 18))}</span>`;
+      const href = kind === "run" ? links.run?.(id, session.id) : links.session?.(id), name = `<span class="mono">${esc(cut(id, 18))}</span>`;
       const beside = kind === "previous" ? links.compare?.(id, session.id) : null;
       return `<span>${KINDS[kind] ?? esc(kind)} ${href ? `<a href="${esc(href)}">${name}</a>` : name}` +
         `${beside ? ` <a href="${esc(beside)}">compare</a>` : ""}</span>`;

@@ -11,6 +11,7 @@ const mountedSession = mountSession(document.getElementById("root"), followed, {
   links: {
     sessions: "/",
     session: (id) => `/sessions/${encodeURIComponent(id)}`,
+    run: (id, session) => `/runs/${encodeURIComponent(id)}/${encodeURIComponent(session)}`,
     rule: (id) => `/rules/${encodeURIComponent(id)}`,
     compare: (one, other) => `/compare/${encodeURIComponent(one)}/${encodeURIComponent(other)}`,
   },

@@ -32,8 +32,7 @@ export function mountSessions(root, value, { choose, more }) {
   const rows = new Map(), waiting = new Map();
   let wanted = 0, hasOlder = false, pointed = false;
 
-  const elsewhere = header(top.firstElementChild, [{ text: "Sessions" }]);
-  elsewhere.innerHTML = '<a href="/runs">Runs</a> <a href="/rules">Rules</a> <a href="/schemas">Schemas</a>';
+  header(top.firstElementChild, [{ text: "Sessions" }], true);
   const filters = mountFilters(top.lastElementChild, choose);
 
   function replace(next) {

@@ -94,10 +94,14 @@ def test_sessions_of_one_device_and_retries_are_linked():
     ]
     parts = parts_of("".join(report(sessions, made_at=at(0), pseudonymised=False)))
     rows = {row["id"]: row["part"] for row in parts["value"]["rows"]}
-    links = {id: sorted(parts[f"session-{part}"]["links"]) for id, part in rows.items()}
+    links = {id: parts[f"session-{part}"]["links"] for id, part in rows.items()}
     assert links["s1"] == [["next", "s3"], ["retried_by", "s3"]]
     assert links["s3"] == [["previous", "s1"], ["retry_of", "s1"]]
     assert links["s2"] == links["s4"] == []
+    more = [reported(number, client_address="192.0.2.1") for number in range(3)]
+    three = parts_of("".join(report(more, made_at=at(0), pseudonymised=False)))
+    (both,) = [part["links"] for part in three.values() if len(part.get("links", ())) == 2]
+    assert both == [["previous", "s0"], ["next", "s2"]], "in the order of the live pages"
     assert parts["value"]["rules"] == [["param-type", "error", 4]]
     assert parts["value"]["rows"][0]["rules"] == ["param-type"]
 
