@@ -16,8 +16,10 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from proxy_addon.ui.answers import failure
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -105,12 +107,12 @@ class Guard:
     def _refusal(self, request: Request) -> Response | None:
         access = self._access
         if request.method not in _METHODS:
-            return _refused("these pages are read-only: use GET or HEAD", 405, {"Allow": ", ".join(_METHODS)})
+            return _refused(request, "these pages are read-only: use GET or HEAD", 405, {"Allow": ", ".join(_METHODS)})
         hosts = request.headers.getlist("host")
         if len(hosts) != 1 or not access.admits(hosts[0]):
-            return _refused("these pages have another address: open the one that sessiontape printed", 421)
+            return _refused(request, "these pages have another address: open the one that sessiontape printed", 421)
         if _is_foreign(request.headers):
-            return _refused("other sites may not read these pages", 403)
+            return _refused(request, "other sites may not read these pages", 403)
         if access.token is None:
             return None
         given = request.query_params.get(_TOKEN)
@@ -118,7 +120,7 @@ class Guard:
             return self._welcome(request, access.token)
         if _is_same(request.cookies.get(access.cookie, ""), access.token):
             return None
-        return _refused("open the whole address that sessiontape printed: it ends with a token", 401)
+        return _refused(request, "open the whole address that sessiontape printed: it ends with a token", 401)
 
     def _welcome(self, request: Request, token: str) -> Response:
         """Put the token into a cookie, and go to the same page without it in the address.
@@ -146,5 +148,5 @@ def _is_foreign(headers: Headers) -> bool:
     return site not in {"same-origin", "none"} and headers.get("sec-fetch-mode") != "navigate"
 
 
-def _refused(why: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
-    return PlainTextResponse(f"{why}\n", status, headers=headers)
+def _refused(request: Request, why: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    return failure(request, status, why, is_served=False, headers=headers)

@@ -13,7 +13,7 @@ from sse_starlette.sse import SendTimeoutError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -25,7 +25,7 @@ from proxy_addon.errors import NotFound, SessiontapeError, SettingsError
 from proxy_addon.reporting.pages.rendering import page
 from proxy_addon.reporting.pages.session import SessionPage
 from proxy_addon.ui import following, listing
-from proxy_addon.ui.answers import html, json
+from proxy_addon.ui.answers import failure, html, json
 from proxy_addon.ui.asking import Asked
 from proxy_addon.ui.documents import Documents
 from proxy_addon.ui.following import Following
@@ -60,6 +60,7 @@ def app(reading: Reading, watching: Watching, settings: Policy, threads: Threads
     return Starlette(
         routes=[
             Route("/", pages.list_page),
+            Route("/sessions", _list),
             Route("/sessions.json", pages.list_json),
             Route("/live", pages.list_live),
             Route("/sessions/{id}.json", pages.session_json),
@@ -229,11 +230,15 @@ def _unknown(request: Request, error: Exception) -> Response:
 
 
 def _told(request: Request, error: str, hint: str, status: int) -> Response:
-    """Answer with an error: as JSON if JSON was requested, otherwise as plain text, in which nothing can be markup."""
+    """Answer with an error: as JSON if JSON was requested, otherwise as `answers.failure` does."""
     if request.url.path.endswith((".json", "/live")):
         return json({"error": error, "hint": hint}, status)
-    lines = [error, *(visible(line) for line in hint.splitlines())]
-    return PlainTextResponse("\n".join(lines) + "\n", status)
+    return failure(request, status, error, hint)
+
+
+async def _list(request: Request) -> Response:
+    query = request.url.query
+    return RedirectResponse(f"/?{query}" if query else "/")
 
 
 async def _no_icon(_: Request) -> Response:

@@ -128,6 +128,13 @@ def test_what_is_no_visit_to_our_own_address_is_refused(store, tmp_path):
             assert ask(server, "/sessions.json", Host=host).status == 200, host
         for host in ("evil.example", f"evil.example:{port}", f"127.0.0.1.evil.example:{port}", ""):
             assert ask(server, "/sessions.json", Host=host).status == 421, host
+        page = ask(server, "/", Host="evil.example", Accept="text/html")
+        assert (page.status, b"<h1>" in page.body, b'<a href="/">Sessions</a>' in page.body) == (421, True, False)
+        page = ask(server, "/sessions/%3Cb%3E", Accept="text/html")
+        assert (page.status, b"<b>&" in page.body, b'<a href="/">Sessions</a>' in page.body) == (404, False, True)
+        assert b"&lt;b&gt;" in page.body
+        moved = ask(server, "/sessions?state=open")
+        assert (moved.status, moved.header("location")) == (307, "/?state=open")
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
             refused = ask(server, "/sessions.json", method)
             assert (refused.status, refused.header("allow")) == (405, "GET, HEAD"), method
