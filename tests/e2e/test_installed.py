@@ -109,7 +109,7 @@ def test_record_show_and_replay_work_from_the_wheel(installed, store_url):
         replay = ("replay", session["id"], "--store", store_url, "--speed", "max", "--target")
         page = installed.folder / f"run-{store_url.partition(':')[0]}.html"
         assert installed.json(*replay, target_url, "--report", str(page))["totals"]["same"] == 15
-        assert "15 recorded = 15 sent + 0 skipped" in page.read_text(encoding="utf-8")
+        assert "15 steps recorded: 15 sent, 0 skipped" in page.read_text(encoding="utf-8")
         installed.run(*replay, upstream_url, code=2)
     finally:
         assert target.stop() == upstream.stop() == 0

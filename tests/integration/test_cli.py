@@ -28,7 +28,7 @@ from tests.processes import printed, run
 SESSION_KEYS = [
     "id", "session_id", "retry_of", "upstream", "recording", "started_at", "last_event_at", "state", "player_name",
     "media_id", "media_name", "content_type", "app_version", "library_version", "user_agent", "client_address",
-    "exchanges", "events", "has_holes", "pseudonymised", "lost", "findings", "gaps",
+    "exchanges", "events", "has_holes", "pseudonymised", "lost", "not_accepted", "findings", "gaps",
 ]  # fmt: skip
 EXCHANGE_KEYS = [
     "seq", "operation", "event_type", "playhead_s", "ts_ms", "batch", "received_at", "received_us", "duration_ms", "outcome",

@@ -14,6 +14,7 @@ from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.judging.recorded import SessionWatch
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules import RULES, Scope
+from proxy_addon.core.rules.body_views import Vocabulary
 from proxy_addon.core.rules.playback import Playback
 from tests.breaking import failing
 from tests.builders import BEGIN_MS, at, body, event, event_dict, exchange, response, session, start
@@ -65,7 +66,11 @@ def test_a_rule_that_fails_at_many_places_is_told_once_with_their_number():
     with failing("ts-backwards", "param-type"):
         found = [finding for finding in judged() if finding.rule == CHECKER_FAILED]
         batch = body([event_dict("ping", params={"x": 1}) for _ in range(50)])
-        of_batch = [each for each in judge_body(batch, Operation.DOWNLOADED) if each.rule == CHECKER_FAILED]
+        of_batch = [
+            each
+            for each in judge_body(batch, Operation.DOWNLOADED, vocabulary=Vocabulary())
+            if each.rule == CHECKER_FAILED
+        ]
     (of_session,) = [finding for finding in found if "ts-backwards" in finding.message]
     assert (of_session.seq, of_session.count) == (1, 4)
     assert [finding.pointer for finding in of_batch][:3] == ["/0", "/1", "/2"]
@@ -112,7 +117,7 @@ def test_a_suggestion_that_fails_does_not_cost_its_finding(monkeypatch):
 )
 def test_a_failure_is_reported_if_its_rule_is_selected(policy, is_told):
     with failing("param-type"):
-        found = judge_exchange(exchange(body=body(event_dict("sessionStart"))), policy)
+        found = judge_exchange(exchange(body=body(event_dict("sessionStart"))), policy, Vocabulary())
     assert (CHECKER_FAILED in {finding.rule for finding in found}) is is_told
 
 
@@ -164,7 +169,7 @@ def test_a_request_and_a_file_that_cannot_be_judged_are_told_as_such(monkeypatch
 
     monkeypatch.setattr(exchanges, "_problems_of_body", fail)
     monkeypatch.setattr(files, "judge_body", fail)
-    (of_exchange,) = judge_exchange(exchange(body=body(event_dict("sessionStart"))))
+    (of_exchange,) = judge_exchange(exchange(body=body(event_dict("sessionStart"))), vocabulary=Vocabulary())
     (of_file,) = judge_file(b"{}", FileKind.EVENTS).of_exchanges
     assert of_exchange.message.startswith("judging this request failed")
     assert of_file.message.startswith("judging this file failed")
