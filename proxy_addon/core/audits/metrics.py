@@ -83,12 +83,12 @@ def metrics_of(
         opened: False if the back end refused the start of the session, so that reports count nothing.
     """
     order = ordered(arrivals, is_batch=is_batch)
-    count = _Count(order, is_batch=is_batch, is_over=is_over, opened=opened)
+    count = Count(order, is_batch=is_batch, is_over=is_over, opened=opened)
     values = count.values()
     by_rank = ordered(arrivals, is_batch=is_batch, by_rank=True)
     ties: Values = {}
     if by_rank.taken != order.taken:
-        ties = _differing(values, _Count(by_rank, is_batch=is_batch, is_over=is_over, opened=opened).values())
+        ties = _differing(values, Count(by_rank, is_batch=is_batch, is_over=is_over, opened=opened).values())
     return Metrics(
         values=values,
         other_readings={
@@ -122,14 +122,20 @@ def _closed_by(order: Order, walk: Walk, *, is_batch: bool, is_over: bool) -> Cl
     return ClosedBy.TIMEOUT_IDLE if is_over and order.taken else None
 
 
-class _Count:
-    """Turns what the events of a session did into the values of reports."""
+class Count:
+    """What the events of one session count under the chosen readings; `metrics_of` tells of the other ones, too.
+
+    Attributes:
+        walk: What the events did.
+        closed_by: What closed the session; None while it is open.
+    """
 
     def __init__(self, order: Order, *, is_batch: bool, is_over: bool, opened: bool) -> None:
+        """Count the events of a session; the arguments are those of `metrics_of`."""
         walk = walked(order.taken)
         start = walk.start or Start()
         self._order = order
-        self._walk = walk
+        self.walk = walk
         self._seen = viewed(order.taken, walk.stretches, length_s=start.length_s, is_live=start.is_live)
         self.closed_by = _closed_by(order, walk, is_batch=is_batch, is_over=is_over)
         self.has_start = walk.start is not None
@@ -151,7 +157,7 @@ class _Count:
 
     def _add_stretches(self) -> None:
         weights: dict[float, int] = {}
-        for place, stretch in enumerate(self._walk.stretches):
+        for place, stretch in enumerate(self.walk.stretches):
             if not stretch.is_content:
                 continue
             if place in self._seen.stalled:
@@ -171,10 +177,10 @@ class _Count:
 
     def values(self) -> Values:
         """Return all values under the chosen readings."""
-        return {**self._of_content(), **self._of_ads(self._walk.ads), **self._of_chapters(), **self._of_quality()}
+        return {**self._of_content(), **self._of_ads(self.walk.ads), **self._of_chapters(), **self._of_quality()}
 
     def _of_content(self) -> Values:
-        walk, start = self._walk, self._start
+        walk, start = self.walk, self._start
         starts = int(walk.content_start is not None)
         return {
             "media_starts": self._unknown if start is None else int(not start.resumes),
@@ -260,7 +266,7 @@ class _Count:
         }
 
     def _of_chapters(self) -> Values:
-        chapters = self._walk.chapters
+        chapters = self.walk.chapters
         return {
             "chapter_starts": len(chapters),
             "chapter_count": len(chapters),
@@ -277,7 +283,7 @@ class _Count:
         }
 
     def _of_quality(self) -> Values:
-        walk, seen = self._walk, self._seen
+        walk, seen = self.walk, self._seen
         average = _half_up(self._weighed / self._weight_ms) if self._weight_ms else None
         bucket = None if average is None else average // 100 * 100
         stalled_ms, frames = self._stalled_ms, walk.dropped_frames
@@ -305,12 +311,12 @@ class _Count:
     def _of_states(self, counts: Mapping[str, int]) -> Values:
         return {
             name: {"set": 1, "count": counts[name], "time_s": _seconds(state.time_ms)}
-            for name, state in self._walk.states.items()
+            for name, state in self.walk.states.items()
         }
 
     def readings(self) -> Iterator[tuple[str, Values]]:
         """Yield each other reading of the sources with the values that it concerns, whether they differ or not."""
-        walk, start, played_ms = self._walk, self._start, self._content_ms + self._stalled_ms
+        walk, start, played_ms = self.walk, self._start, self._content_ms + self._stalled_ms
         if start is not None:
             yield "resume-is-start", {"media_starts": 1}
         if walk.content_start is not None:
@@ -354,8 +360,8 @@ class _Count:
         }
 
     def _without_open_breaks(self) -> Values:
-        ended = [ad for ad in self._walk.ads if ad.within.has_ended]
-        open_ms = sum(ad.time_ms for ad in self._walk.ads if not ad.within.has_ended)
+        ended = [ad for ad in self.walk.ads if ad.within.has_ended]
+        open_ms = sum(ad.time_ms for ad in self.walk.ads if not ad.within.has_ended)
         content_ms = self._content_ms + open_ms
         return {
             **self._of_ad_counts(ended),

@@ -1,0 +1,150 @@
+"""Add sessions to an audit, one after the other, while their exchanges stream by."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from proxy_addon.core.audits.losses import Course, Sent
+from proxy_addon.core.audits.ordering import Lost
+from proxy_addon.core.audits.tallies import Tallies, Tally
+from proxy_addon.core.audits.watching import MetricsWatch
+from proxy_addon.core.exchange import Exchange, Outcome
+from proxy_addon.core.findings import Judgement
+from proxy_addon.core.routes import TRACKING
+from proxy_addon.core.sessions import AsOf, Session
+
+OPENED_TWICE = "session-opened-twice"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_GONE = frozenset({404, 410})
+
+
+class By(StrEnum):
+    """What sessions of a group have in common."""
+
+    PLAYER = "player"
+    USER_AGENT = "user-agent"
+    MEDIA = "media"
+    APP_VERSION = "app-version"
+    RECORDING = "recording"
+    CONTENT_TYPE = "content-type"
+
+    def group_of(self, session: Session) -> str | None:
+        """Return the name of the group of a session; None if it does not say."""
+        return getattr(session, FIELDS[self])  # type: ignore[no-any-return]
+
+
+FIELDS = {
+    By.PLAYER: "player_name",
+    By.USER_AGENT: "user_agent",
+    By.MEDIA: "media_id",
+    By.APP_VERSION: "app_version",
+    By.RECORDING: "recording",
+    By.CONTENT_TYPE: "content_type",
+}
+"""The attribute of a session, and column of the store, that holds the name of its group."""
+
+
+class Auditor:
+    """Adds up what sessions have sent, by their groups.
+
+    Attributes:
+        tallies: What is known so far, by group; without groups, all of it under None.
+    """
+
+    def __init__(self, by: By | None, as_of: AsOf) -> None:
+        """Begin with no session.
+
+        Args:
+            by: What sessions of a group have in common; None for one group of all.
+            as_of: The time and settings by which the states of sessions are told.
+        """
+        self.tallies: Tallies = {}
+        self._by = by
+        self._as_of = as_of
+
+    def session(self, session: Session, *, closed: bool = False) -> SessionAudit:
+        """Return what watches a session, and adds it in the end.
+
+        Args:
+            closed: Whether an unfinished session counts as over.
+        """
+        name = None if self._by is None else self._by.group_of(session)
+        tally = self.tallies.get(name)
+        if tally is None:
+            tally = self.tallies[name] = Tally()
+        return SessionAudit(tally, session, self._as_of, closed=closed)
+
+
+class SessionAudit:
+    """Watches one session."""
+
+    def __init__(self, tally: Tally, session: Session, as_of: AsOf, *, closed: bool) -> None:
+        self._tally = tally
+        self._session = session
+        self._as_of = as_of
+        self._is_over = closed or session.is_over(as_of)
+        self._metrics = MetricsWatch()
+        self._sent = Sent()
+        self._exchanges = 0
+        self._is_gone = False
+
+    def watching(self, exchanges: Iterable[Exchange]) -> Generator[Exchange]:
+        """Yield the exchanges of the session, which must come in the order of arrival."""
+        for exchange in self._metrics.watching(exchanges):
+            self._exchanges += 1
+            if exchange.route.operation in TRACKING:
+                self._take(exchange)
+            yield exchange
+
+    def _take(self, exchange: Exchange) -> None:
+        body, sent, rhythm = exchange.request.reading, self._sent, self._tally.rhythm
+        number = len(body.events)
+        sent.number += number
+        if self._is_gone:
+            sent.after_gone += number
+        if exchange.duration_us is not None:
+            rhythm.add_answer(exchange.duration_us)
+        if exchange.outcome is Outcome.ANSWERED:
+            sent.answered += number
+            if exchange.is_accepted:
+                sent.accepted += number
+            elif exchange.response is not None and exchange.response.status in _GONE:
+                self._is_gone = True
+        if body.is_batch:
+            rhythm.batches.add(number)
+        if number:
+            self._tally.coverage.add(body)
+
+    def add(self, judgement: Judgement) -> None:
+        """Add the session; call it when all exchanges were yielded.
+
+        Args:
+            judgement: Its findings.
+        """
+        tally, session, metrics, sent = self._tally, self._session, self._metrics, self._sent
+        began_us = (session.started_at - _EPOCH) // timedelta(microseconds=1)
+        order = metrics.order()
+        count = metrics.count(order, is_over=self._is_over)
+        values = count.values()
+        sent.counted = len(order.taken)
+        state = session.state(self._as_of)
+        tally.add_session(session, state, began_us, self._exchanges, sent.number)
+        tally.add_findings(session.id, began_us, judgement)
+        tally.metrics.add(values)
+        tally.rhythm.add_course(order.taken, count.walk.stretches)
+        if not metrics.is_batch:
+            tally.rhythm.add_arrivals(metrics.arrivals)
+        after_end = sum(why is Lost.AFTER_SESSION_END for _, why in order.dropped)
+        course = Course(
+            state=state,
+            opened_twice=any(finding.rule == OPENED_TWICE for finding in judgement.of_session),
+            content_started=bool(values["content_starts"]),
+            closed_by=count.closed_by,
+            timed_out=len(order.dropped) - after_end,
+            after_end=after_end,
+            stalled_ms=round(values["stall_time_s"] * 1_000),
+            played_ms=sum(each.passed_ms for each in order.taken),
+        )
+        tally.losses.add(session, began_us, sent, course)

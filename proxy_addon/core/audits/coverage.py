@@ -1,0 +1,121 @@
+"""Which keys are sent on which events, how often, and with which values."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from proxy_addon.core.audits.sketches import Sample, add_counts
+from proxy_addon.core.events import Body
+from proxy_addon.core.protocol import EVENTS
+
+MOST_KEYS = 1_000
+"""How many keys are kept; only a broken device, or a hostile one, sends more."""
+UNKNOWN_TYPE = "(unknown)"
+"""Stands for all types of events that the protocol does not know, so that a hostile device cannot fill the memory."""
+
+
+class Section(StrEnum):
+    """The member of an event that a key is in."""
+
+    PARAMS = "params"
+    QUALITY = "qoeData"
+    METADATA = "customMetadata"
+
+
+_SECTIONS = tuple((section, section.value) for section in Section)
+
+
+class Key(NamedTuple):
+    """A key on an event of a type."""
+
+    event: str
+    section: Section
+    name: str
+
+
+@dataclass(slots=True)
+class Coverage:
+    """The keys that events have.
+
+    Attributes:
+        events: How many events there are, by type.
+        unknown: The types of events that the protocol does not know; null for one that has none.
+        keys: What was seen of each key.
+    """
+
+    events: dict[str, int] = field(default_factory=dict)
+    unknown: Sample = field(default_factory=Sample)
+    keys: dict[Key, Sample] = field(default_factory=dict)
+    _known: dict[str, dict[Section, dict[str, Sample]]] = field(default_factory=dict)
+
+    def add(self, body: Body) -> None:
+        """Count the events of a body."""
+        values = body.value if body.is_batch else (body.value,)
+        for event, value in zip(body.events, values, strict=True):
+            type_ = event.type
+            if type_ is None or type_ not in EVENTS:
+                self.unknown.add(type_)
+                type_ = UNKNOWN_TYPE
+            self.events[type_] = self.events.get(type_, 0) + 1
+            if isinstance(value, dict):
+                for section, name in _SECTIONS:
+                    members = value.get(name)
+                    if isinstance(members, dict) and members:
+                        self._add(type_, section, members)
+
+    def _add(self, type_: str, section: Section, members: Mapping[str, Any]) -> None:
+        # Looked up by name in a dict of its own, which is faster than by a key made for each member.
+        known = self._known.setdefault(type_, {}).setdefault(section, {})
+        for name, value in members.items():
+            sample = known.get(name)
+            if sample is None:
+                sample = known[name] = self.keys[Key(type_, section, name)] = Sample()
+            sample.add(value)
+        if len(self.keys) > 2 * MOST_KEYS:
+            self._trim()
+
+    def merge(self, more: Coverage) -> None:
+        """Add what another one has counted."""
+        add_counts(self.events, more.events)
+        self.unknown.merge(more.unknown)
+        for key, sample in more.keys.items():
+            known = self.keys.get(key)
+            if known is None:
+                known = self._keep(key, Sample())
+            known.merge(sample)
+        self._trim()
+
+    def share(self, key: Key) -> float:
+        """Return in which part of the events of its type a key is, from 0 to 1."""
+        sample = self.keys.get(key)
+        return 0.0 if sample is None else sample.number / self.events[key.event]
+
+    @property
+    def has_all(self) -> bool:
+        """Whether all keys were kept."""
+        return len(self.keys) <= MOST_KEYS
+
+    def kept(self) -> dict[Key, Sample]:
+        """Return the keys that were kept, sorted."""
+        keys = self.keys if self.has_all else sorted(self.keys, key=_hash)[:MOST_KEYS]
+        return {key: self.keys[key] for key in sorted(keys)}
+
+    def _trim(self) -> None:
+        # As in a Sample, those with the lowest hashes stay, wherever they were seen.
+        if len(self.keys) > MOST_KEYS + 1:
+            self.keys = {key: self.keys[key] for key in sorted(self.keys, key=_hash)[: MOST_KEYS + 1]}
+            self._known = {}
+            for key, sample in self.keys.items():
+                self._keep(key, sample)
+
+    def _keep(self, key: Key, sample: Sample) -> Sample:
+        self.keys[key] = self._known.setdefault(key.event, {}).setdefault(key.section, {})[key.name] = sample
+        return sample
+
+
+def _hash(key: Key) -> tuple[int, Key]:
+    return zlib.crc32(" ".join(key).encode(errors="surrogatepass")), key

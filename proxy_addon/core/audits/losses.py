@@ -1,0 +1,152 @@
+"""What gets lost between a device and the reports: events that nobody took, sessions that count nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from proxy_addon.core.audits.metrics import ClosedBy
+from proxy_addon.core.audits.sketches import Concerned, add_counts
+from proxy_addon.core.sessions import Session, SessionState
+
+
+class Loss(StrEnum):
+    """How something gets lost; the value is its name in JSON."""
+
+    REFUSED = "refused"
+    """Events that were answered with anything but 2xx. SDKs do not send them again."""
+    UNANSWERED = "unanswered"
+    """Events that got no answer. SDKs drop them, too, except starts."""
+    NOT_OPENED = "not-opened"
+    """Sessions that the back end refused to open."""
+    RETRIED = "retried"
+    """Starts that were sent again."""
+    OPENED_TWICE = "opened-twice"
+    """Sessions beside another one of the same playback, which stay empty."""
+    UNUSED = "unused"
+    """Sessions in which nothing followed the start."""
+    NEVER_PLAYED = "never-played"
+    """Sessions with events but without a ``play`` that starts the content, so that no content time counts."""
+    NO_END = "no-end"
+    """Sessions that expired because the player did not end them."""
+    TIMED_OUT = "timed-out"
+    """Events that came after the back end had closed the session for its silence, or for a playhead that did not move."""
+    AFTER_END = "after-end"
+    """Events that came after ``sessionEnd``."""
+    AFTER_GONE = "after-gone"
+    """Events that were sent to a session after its back end had answered 404 or 410."""
+    STALLED = "stalled"
+    """Sessions in which the playhead stood still while content played, which is taken out of content time."""
+
+
+_PER_SESSION = frozenset(
+    {Loss.NOT_OPENED, Loss.RETRIED, Loss.OPENED_TWICE, Loss.UNUSED, Loss.NEVER_PLAYED, Loss.NO_END, Loss.STALLED}
+)
+"""Losses that a session has once; of the others, events are counted."""
+
+
+@dataclass(slots=True)
+class Sent:
+    """What became of the events of a session.
+
+    Attributes:
+        number: How many were sent.
+        answered: How many got a complete answer from upstream.
+        accepted: How many of these got 2xx.
+        counted: How many reports count.
+        after_gone: How many were sent after an answer of 404 or 410.
+    """
+
+    number: int = 0
+    answered: int = 0
+    accepted: int = 0
+    counted: int = 0
+    after_gone: int = 0
+
+    def merge(self, more: Sent) -> None:
+        """Add the events of other sessions."""
+        self.number += more.number
+        self.answered += more.answered
+        self.accepted += more.accepted
+        self.counted += more.counted
+        self.after_gone += more.after_gone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What losses need to know of a session that is over, or is read as it is.
+
+    Attributes:
+        state: Its state at the time of the audit.
+        opened_twice: Whether another session is open beside it.
+        content_started: Whether reports count a content start.
+        closed_by: What closed it.
+        timed_out: How many events came after a time-out.
+        after_end: How many events came after ``sessionEnd``.
+        stalled_ms: How long the playhead stood still while content played.
+        played_ms: How long playback went on, by the device's clock.
+    """
+
+    state: SessionState
+    opened_twice: bool
+    content_started: bool
+    closed_by: ClosedBy | None
+    timed_out: int
+    after_end: int
+    stalled_ms: int
+    played_ms: int
+
+
+@dataclass(slots=True)
+class Losses:
+    """The losses of a set of sessions.
+
+    Attributes:
+        sent: What became of all events.
+        sessions: The sessions that each loss concerns, and how many events, or times, that is.
+        time_ms: Playing time that reports lack, by its loss.
+    """
+
+    sent: Sent = field(default_factory=Sent)
+    sessions: dict[Loss, Concerned] = field(default_factory=dict)
+    time_ms: dict[Loss, int] = field(default_factory=dict)
+
+    def add(self, session: Session, began_us: int, sent: Sent, course: Course) -> None:
+        """Count a session."""
+        self.sent.merge(sent)
+        for loss, times in _losses(session, sent, course):
+            if times:
+                concerned = self.sessions.get(loss)
+                if concerned is None:
+                    concerned = self.sessions[loss] = Concerned()
+                concerned.add(session.id, began_us, int(times))
+        for loss, lost_ms in (
+            (Loss.NEVER_PLAYED, 0 if course.content_started else course.played_ms),
+            (Loss.STALLED, course.stalled_ms),
+        ):
+            if lost_ms:
+                self.time_ms[loss] = self.time_ms.get(loss, 0) + lost_ms
+
+    def merge(self, more: Losses) -> None:
+        """Add the losses of other sessions."""
+        self.sent.merge(more.sent)
+        for loss, concerned in more.sessions.items():
+            self.sessions.setdefault(loss, Concerned()).merge(concerned)
+        add_counts(self.time_ms, more.time_ms)
+
+
+def _losses(session: Session, sent: Sent, course: Course) -> Iterator[tuple[Loss, int]]:
+    failed = session.failed
+    yield Loss.REFUSED, sent.answered - sent.accepted
+    yield Loss.UNANSWERED, sent.number - sent.answered
+    yield Loss.NOT_OPENED, failed
+    yield Loss.RETRIED, session.retry_of is not None
+    yield Loss.OPENED_TWICE, course.opened_twice
+    yield Loss.UNUSED, not failed and session.start_seen and sent.number == 1 and not course.opened_twice
+    yield Loss.NEVER_PLAYED, not failed and session.start_seen and sent.number > 1 and not course.content_started
+    yield Loss.NO_END, course.state is SessionState.EXPIRED
+    yield Loss.TIMED_OUT, course.timed_out
+    yield Loss.AFTER_END, course.after_end
+    yield Loss.AFTER_GONE, sent.after_gone
+    yield Loss.STALLED, course.stalled_ms > 0

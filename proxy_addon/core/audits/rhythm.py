@@ -1,0 +1,98 @@
+"""How regularly devices report, how far their clocks are off, and how long they wait for answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from proxy_addon.core.audits.arrivals import Arrival
+from proxy_addon.core.audits.ordering import Taken
+from proxy_addon.core.audits.sketches import Histogram
+from proxy_addon.core.audits.walking import State, Stretch
+
+SLOW_MS = 5_000
+"""SDKs give up on an answer after this long, and drop the event."""
+_SHORTEST_MS = 1_000
+"""The speed of a playhead over less than this says little, because players update it once a second."""
+_FASTEST = 1_000
+"""A playhead that moves this many times as fast as time has jumped."""
+
+
+@dataclass(slots=True)
+class Rhythm:
+    """What was measured of a set of sessions.
+
+    Attributes:
+        gaps: Milliseconds from one ping to the next by the device's clock, by the state of playback that lasts between.
+        speed: Thousandths of a second of content per second, while content plays; from one playhead to the next.
+        skew: Milliseconds from the ``ts`` of an event to its arrival; negative if the device's clock is fast.
+        latency: Milliseconds from the arrival of a request's first byte to the last byte of the answer.
+        slow: How many answers took longer than `SLOW_MS`.
+        batches: How many events a batch has.
+    """
+
+    gaps: dict[str, Histogram] = field(default_factory=dict)
+    speed: Histogram = field(default_factory=Histogram)
+    skew: Histogram = field(default_factory=Histogram)
+    latency: Histogram = field(default_factory=Histogram)
+    slow: int = 0
+    batches: Histogram = field(default_factory=Histogram)
+
+    def add_answer(self, duration_us: int) -> None:
+        """Count an answer."""
+        duration_ms = duration_us // 1_000
+        self.latency.add(duration_ms)
+        self.slow += duration_ms > SLOW_MS
+
+    def add_arrivals(self, arrivals: Sequence[Arrival]) -> None:
+        """Compare the device's clock with the times of arrival."""
+        for event in arrivals:
+            if event.ts_ms is not None:
+                self.skew.add(event.arrived_us // 1_000 - event.ts_ms)
+
+    def add_course(self, taken: Sequence[Taken], stretches: Sequence[Stretch]) -> None:
+        """Measure pings and playheads of a session.
+
+        Args:
+            taken: The events in the order in which the back end takes them.
+            stretches: The stretch before each of them.
+        """
+        since_ping_ms: int | None = None
+        state: State | None = None
+        playhead_s: float | None = None
+        since_playhead_ms = 0
+        for each, stretch in zip(taken, stretches, strict=True):
+            event = each.event
+            if stretch.ms and stretch.state is not state:
+                since_ping_ms, playhead_s, state = None, None, stretch.state
+            if since_ping_ms is not None:
+                since_ping_ms += stretch.ms
+            since_playhead_ms += stretch.ms
+            if each.is_late:
+                continue
+            if event.type == "ping":
+                if since_ping_ms is not None and state is not None:
+                    self._gaps(state).add(since_ping_ms)
+                since_ping_ms = 0
+            if event.playhead_s is not None and (playhead_s is None or since_playhead_ms >= _SHORTEST_MS):
+                if playhead_s is not None and state is State.CONTENT:
+                    moved_s = event.playhead_s - playhead_s
+                    if 0 <= moved_s * 1_000 <= _FASTEST * since_playhead_ms:
+                        self.speed.add(round(moved_s * 1_000_000 / since_playhead_ms))
+                playhead_s, since_playhead_ms = event.playhead_s, 0
+
+    def _gaps(self, state: State) -> Histogram:
+        found = self.gaps.get(state.value)
+        if found is None:
+            found = self.gaps[state.value] = Histogram()
+        return found
+
+    def merge(self, more: Rhythm) -> None:
+        """Add what another one has measured."""
+        for state, gaps in more.gaps.items():
+            self.gaps.setdefault(state, Histogram()).merge(gaps)
+        self.speed.merge(more.speed)
+        self.skew.merge(more.skew)
+        self.latency.merge(more.latency)
+        self.batches.merge(more.batches)
+        self.slow += more.slow

@@ -1,0 +1,264 @@
+"""Summaries of many values that need little memory and can be merged.
+
+Merging is associative and commutative, and a summary does not depend on the order in which values were added. So parts of
+an audit may be worked out anywhere, and give the same result to the last byte. That is why everything is counted in
+integers: sums of floats depend on their order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from proxy_addon.core import jsontext
+
+MOST_KEPT = 64
+"""How many distinct values a `Sample` keeps; up to so many, all that it says is exact."""
+LONGEST = 120
+"""How many characters of a value are kept; longer ones that begin alike are told apart all the same."""
+_PRECISION_BITS = 6
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Whole numbers, counted in buckets that are at most 1/32 of a number wide.
+
+    Attributes:
+        counts: How many numbers are in a bucket, by the number in it that is nearest to 0.
+        total: The sum of all numbers, which is exact.
+    """
+
+    counts: dict[int, int] = field(default_factory=dict)
+    total: int = 0
+    lowest: int | None = None
+    highest: int | None = None
+
+    def add(self, number: int) -> None:
+        """Count a number."""
+        bucket = _bucket(number)
+        self.counts[bucket] = self.counts.get(bucket, 0) + 1
+        self.total += number
+        if self.lowest is None or number < self.lowest:
+            self.lowest = number
+        if self.highest is None or number > self.highest:
+            self.highest = number
+
+    def merge(self, more: Histogram) -> None:
+        """Add what another one has counted."""
+        add_counts(self.counts, more.counts)
+        self.total += more.total
+        self.lowest = least(self.lowest, more.lowest)
+        self.highest = greatest(self.highest, more.highest)
+
+    @property
+    def number(self) -> int:
+        """How many numbers were counted."""
+        return sum(self.counts.values())
+
+    @property
+    def mean(self) -> float | None:
+        """The mean, which is exact; None without numbers."""
+        return self.total / self.number if self.counts else None
+
+    def quantile(self, share: float) -> int | None:
+        """Return the number below which a share of all numbers is, within 1/32 of it; None without numbers."""
+        if self.lowest is None or self.highest is None:
+            return None
+        wanted, passed = share * self.number, 0
+        for bucket in sorted(self.counts):
+            passed += self.counts[bucket]
+            if passed >= wanted:
+                return min(max(bucket, self.lowest), self.highest)
+        return self.highest
+
+    def above(self, limit: int) -> int:
+        """Return how many numbers are above a limit, which is rounded to the edge of its bucket."""
+        return sum(count for bucket, count in self.counts.items() if bucket > limit)
+
+
+def _bucket(number: int) -> int:
+    size = -number if number < 0 else number
+    shift = size.bit_length() - _PRECISION_BITS
+    if shift > 0:
+        size = size >> shift << shift
+    return -size if number < 0 else size
+
+
+class Told(NamedTuple):
+    """A JSON value as a `Sample` keeps it: its type, its text, and the hash by which it is known."""
+
+    kind: str
+    text: str
+    hash: int
+
+
+@dataclass(slots=True)
+class Sample:
+    """JSON values of one key: how many, of which types, and which.
+
+    Of the distinct values, those with the lowest hashes are kept, so that the same ones stay wherever they were seen.
+    The counts of the values that are kept are exact, and so is the number of distinct values up to `MOST_KEPT`.
+
+    Attributes:
+        kinds: How many values there are of a type: ``string``, ``integer``, ``number``, ``boolean``, ``null``, ``object``,
+            ``array``.
+        kept: Type, text and count of values, by hash.
+        lowest: The lowest number; None if there is none.
+    """
+
+    kinds: dict[str, int] = field(default_factory=dict)
+    kept: dict[int, tuple[str, str, int]] = field(default_factory=dict)
+    lowest: float | None = None
+    highest: float | None = None
+
+    def add(self, value: Any) -> None:
+        """Count a decoded JSON value."""
+        kind, text, hash_ = told(value)
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+        known = self.kept.get(hash_)
+        self.kept[hash_] = (kind, text, 1 if known is None else known[2] + 1)
+        if known is None and len(self.kept) > 2 * MOST_KEPT:
+            self._trim(MOST_KEPT + 1)  # one more, to know that there are more
+        if kind in _NUMBERS:
+            number = _as_float(value)
+            if self.lowest is None or number < self.lowest:
+                self.lowest = number
+            if self.highest is None or number > self.highest:
+                self.highest = number
+
+    def merge(self, more: Sample) -> None:
+        """Add what another one has counted."""
+        add_counts(self.kinds, more.kinds)
+        for hash_, (kind, text, count) in more.kept.items():
+            known = self.kept.get(hash_)
+            self.kept[hash_] = (kind, text, count if known is None else known[2] + count)
+        self._trim(MOST_KEPT + 1)
+        self.lowest = least(self.lowest, more.lowest)
+        self.highest = greatest(self.highest, more.highest)
+
+    @property
+    def number(self) -> int:
+        """How many values were counted."""
+        return sum(self.kinds.values())
+
+    @property
+    def has_all(self) -> bool:
+        """Whether all distinct values were kept."""
+        return len(self.kept) <= MOST_KEPT
+
+    @property
+    def distinct(self) -> int:
+        """How many distinct values there are: exact up to `MOST_KEPT`, an estimate above."""
+        if self.has_all:
+            return len(self.kept)
+        hashes = sorted(self.kept)[:MOST_KEPT]
+        return round((MOST_KEPT - 1) * 2**64 / hashes[-1])
+
+    def common(self, number: int) -> list[tuple[str, str, int]]:
+        """Return type, text and count of the values that are most frequent among those kept, most frequent first."""
+        kept = (self.kept[hash_] for hash_ in sorted(self.kept)[:MOST_KEPT])
+        return sorted(kept, key=lambda value: (-value[2], value[0], value[1]))[:number]
+
+    def _trim(self, most: int) -> None:
+        if len(self.kept) > most:
+            self.kept = {hash_: self.kept[hash_] for hash_ in sorted(self.kept)[:most]}
+
+
+_NUMBERS = frozenset({"integer", "number"})
+
+
+def _as_float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+
+
+def told(value: Any) -> Told:
+    """Return a decoded JSON value as samples keep it."""
+    if value.__class__ is str:
+        return _told_of(value, "string")
+    if value is None or value is True or value is False:
+        return _told_of(json.dumps(value), "null" if value is None else "boolean")
+    if isinstance(value, int):
+        return _told_of(str(value), "integer")
+    if isinstance(value, jsontext.Number):
+        return _told_of(value.written, "integer" if value.is_integer_text else "number")
+    if isinstance(value, float):
+        return _told_of(repr(value), "number")
+    if isinstance(value, str):
+        return _told_of(str(value), "string")
+    kind = "object" if isinstance(value, dict) else "array"
+    return _told_of(json.dumps(value, sort_keys=True, default=repr), kind)
+
+
+@lru_cache(maxsize=16_384)  # devices say the same again and again
+def _told_of(text: str, kind: str) -> Told:
+    digest = hashlib.blake2b(f"{kind} {text}".encode(errors="surrogatepass"), digest_size=8).digest()
+    return Told(kind, text[:LONGEST], int.from_bytes(digest))
+
+
+def add_counts[Key](counts: dict[Key, int], more: dict[Key, int]) -> None:
+    """Add counts to others."""
+    for key, count in more.items():
+        counts[key] = counts.get(key, 0) + count
+
+
+def least[Ordered: (int, float)](one: Ordered | None, other: Ordered | None) -> Ordered | None:
+    """Return the smaller of two values; None counts as no value."""
+    return other if one is None else one if other is None else min(one, other)
+
+
+def greatest[Ordered: (int, float)](one: Ordered | None, other: Ordered | None) -> Ordered | None:
+    """Return the larger of two values; None counts as no value."""
+    return other if one is None else one if other is None else max(one, other)
+
+
+MOST_NAMED = 3
+"""How many sessions to look at are named."""
+
+
+@dataclass(slots=True)
+class Concerned:
+    """The sessions that something concerns.
+
+    Attributes:
+        sessions: How many.
+        times: How often it occurs in them.
+        first_us: When the first of them began, in microseconds since 1970; None without sessions.
+        last_us: When the last of them began.
+        worst: Those in which it occurs most often, the newest first among equals, then by id: times, beginning, id.
+    """
+
+    sessions: int = 0
+    times: int = 0
+    first_us: int | None = None
+    last_us: int | None = None
+    worst: list[tuple[int, int, str]] = field(default_factory=list)
+
+    def add(self, id: str, began_us: int, times: int = 1) -> None:
+        """Count a session; each may be counted once."""
+        self.sessions += 1
+        self.times += times
+        self.first_us, self.last_us = least(self.first_us, began_us), greatest(self.last_us, began_us)
+        self._name([(times, began_us, id)])
+
+    def merge(self, more: Concerned) -> None:
+        """Add other sessions."""
+        self.sessions += more.sessions
+        self.times += more.times
+        self.first_us, self.last_us = least(self.first_us, more.first_us), greatest(self.last_us, more.last_us)
+        self._name(more.worst)
+
+    @property
+    def named(self) -> Iterator[str]:
+        """Our ids of the sessions to look at."""
+        return (id for _, _, id in self.worst)
+
+    def _name(self, more: Iterable[tuple[int, int, str]]) -> None:
+        self.worst = sorted([*self.worst, *more], reverse=True)[:MOST_NAMED]

@@ -1,0 +1,170 @@
+"""What an audit knows of a set of sessions; the whole of it can be merged with that of other sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy_addon.core.audits.coverage import Coverage
+from proxy_addon.core.audits.losses import Losses
+from proxy_addon.core.audits.rhythm import Rhythm
+from proxy_addon.core.audits.sketches import Concerned, Histogram, add_counts, greatest, least
+from proxy_addon.core.findings import Judgement
+from proxy_addon.core.sessions import Session, SessionState
+
+SUMMED = (
+    *("media_starts", "content_starts", "content_completes", "content_resumes", "drops_before_start"),
+    *("content_time_spent_s", "media_time_spent_s", "unique_time_played_s"),
+    *("progress_10", "progress_25", "progress_50", "progress_75", "progress_95"),
+    *("average_minute_audience", "estimated_streams"),
+    *("pause_impacted_streams", "pause_events", "pause_time_s"),
+    *("ad_starts", "ad_completes", "ad_time_spent_s"),
+    *("chapter_starts", "chapter_completes", "chapter_time_spent_s"),
+    *("bitrate_changes", "bitrate_change_impacted_streams"),
+    *("buffer_events", "buffer_time_s", "buffer_impacted_streams"),
+    *("dropped_frames", "dropped_frame_impacted_streams"),
+    *("error_events", "error_impacted_streams"),
+    *("stall_events", "stall_time_s", "stall_impacted_streams"),
+    *("seconds_since_last_call_s", "time_to_start_s", "authorized", "downloaded"),
+)
+"""The metrics of docs/metrics.md whose sum over sessions means something, in their order."""
+SCALE = 10_000
+"""Sums are kept in ten-thousandths, as integers: seconds are exact to the millisecond, audiences to four places."""
+
+
+@dataclass(slots=True)
+class Broken:
+    """The findings of one rule.
+
+    Attributes:
+        concerned: The sessions that have such findings, and how many places these have.
+        exchanges: How many exchanges have one.
+        severities: How many findings have a severity; upstream's answer and settings may change it.
+    """
+
+    concerned: Concerned = field(default_factory=Concerned)
+    exchanges: int = 0
+    severities: dict[str, int] = field(default_factory=dict)
+
+    def merge(self, more: Broken) -> None:
+        """Add the findings of other sessions."""
+        self.concerned.merge(more.concerned)
+        self.exchanges += more.exchanges
+        add_counts(self.severities, more.severities)
+
+
+@dataclass(slots=True)
+class Sums:
+    """Metrics of sessions, summed.
+
+    Attributes:
+        totals: The sum of each metric in units of 1 / `SCALE`.
+        sessions: How many sessions have a value for it.
+        per_session: How the values are distributed, in thousandths: seconds become milliseconds.
+    """
+
+    totals: dict[str, int] = field(default_factory=dict)
+    sessions: dict[str, int] = field(default_factory=dict)
+    per_session: dict[str, Histogram] = field(default_factory=dict)
+
+    def add(self, values: Mapping[str, Any]) -> None:
+        """Add the metrics of a session."""
+        for name in SUMMED:
+            value = values[name]
+            if value is not None:
+                self.totals[name] = self.totals.get(name, 0) + (
+                    value * SCALE if value.__class__ is int else round(value * SCALE)
+                )
+                self.sessions[name] = self.sessions.get(name, 0) + 1
+        content_s = values["content_time_spent_s"]
+        for name, value_s in (("content_time_spent_s", content_s), ("ad_time_spent_s", values["ad_time_spent_s"])):
+            self.per_session.setdefault(name, Histogram()).add(round(value_s * 1_000))
+
+    def merge(self, more: Sums) -> None:
+        """Add the metrics of other sessions."""
+        add_counts(self.totals, more.totals)
+        add_counts(self.sessions, more.sessions)
+        for name, values in more.per_session.items():
+            self.per_session.setdefault(name, Histogram()).merge(values)
+
+
+@dataclass(slots=True)
+class Tally:
+    """All that an audit knows of a set of sessions.
+
+    Attributes:
+        states: How many sessions are in a state.
+        findings: By rule.
+        first_us: When the first session began, in microseconds since 1970; None without sessions.
+        last_us: When the last session began.
+        clean: How many sessions have no findings.
+    """
+
+    sessions: int = 0
+    exchanges: int = 0
+    events: int = 0
+    states: dict[str, int] = field(default_factory=dict)
+    coverage: Coverage = field(default_factory=Coverage)
+    findings: dict[str, Broken] = field(default_factory=dict)
+    rhythm: Rhythm = field(default_factory=Rhythm)
+    losses: Losses = field(default_factory=Losses)
+    metrics: Sums = field(default_factory=Sums)
+    first_us: int | None = None
+    last_us: int | None = None
+    clean: int = 0
+
+    def add_session(self, session: Session, state: SessionState, began_us: int, exchanges: int, events: int) -> None:
+        """Count a session."""
+        self.sessions += 1
+        self.exchanges += exchanges
+        self.events += events
+        self.states[state.value] = self.states.get(state.value, 0) + 1
+        self.first_us, self.last_us = least(self.first_us, began_us), greatest(self.last_us, began_us)
+
+    def add_findings(self, id: str, began_us: int, judgement: Judgement) -> None:
+        """Count the findings of a session."""
+        times: dict[str, int] = {}
+        places: dict[str, set[int | None]] = {}
+        for finding in judgement.findings:
+            rule = finding.rule
+            times[rule] = times.get(rule, 0) + finding.count
+            places.setdefault(rule, set()).update(place.seq for place in finding.places)
+            broken = self.findings.get(rule)
+            if broken is None:
+                broken = self.findings[rule] = Broken()
+            severity = finding.severity.value
+            broken.severities[severity] = broken.severities.get(severity, 0) + 1
+        for rule, number in times.items():
+            broken = self.findings[rule]
+            broken.concerned.add(id, began_us, number)
+            broken.exchanges += len(places[rule])
+        self.clean += not times
+
+    def merge(self, more: Tally) -> None:
+        """Add what is known of other sessions."""
+        self.sessions += more.sessions
+        self.exchanges += more.exchanges
+        self.events += more.events
+        self.clean += more.clean
+        add_counts(self.states, more.states)
+        self.coverage.merge(more.coverage)
+        for rule, broken in more.findings.items():
+            self.findings.setdefault(rule, Broken()).merge(broken)
+        self.rhythm.merge(more.rhythm)
+        self.losses.merge(more.losses)
+        self.metrics.merge(more.metrics)
+        self.first_us, self.last_us = least(self.first_us, more.first_us), greatest(self.last_us, more.last_us)
+
+
+type Tallies = dict[str | None, Tally]
+"""What is known of each group of sessions, by its name; None for sessions that do not say their group."""
+
+
+def merged(parts: Iterable[Tallies]) -> Tallies:
+    """Return the parts of an audit as one."""
+    whole: Tallies = {}
+    for part in parts:
+        for name, tally in part.items():
+            whole.setdefault(name, Tally()).merge(tally)
+    return whole
