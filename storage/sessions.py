@@ -74,6 +74,7 @@ def newest(
     limit: int | None = None,
     oldest_first: bool = False,
     before: tuple[datetime, str] | None = None,
+    within: tuple[tuple[datetime, str], tuple[datetime, str]] | None = None,
 ) -> Iterator[Session]:
     """Yield the sessions that pass the filters, newest first, reading rows as they are consumed.
 
@@ -81,6 +82,7 @@ def newest(
         now: The time at which open sessions are tested for having expired.
         oldest_first: Reverse the order.
         before: Only sessions older than the one that started at this time and has this id of ours.
+        within: Only sessions from one such session to another, both included.
     """
     wanted = conditions(db, filters, now)
     if wanted is None:
@@ -88,6 +90,10 @@ def newest(
     if before is not None:
         at, id = before
         wanted += [SessionRow.started_at <= at, or_(SessionRow.started_at < at, SessionRow.id < id)]
+    if within is not None:
+        (at, id), (until, last) = within
+        wanted += [SessionRow.started_at >= at, or_(SessionRow.started_at > at, SessionRow.id >= id)]
+        wanted += [SessionRow.started_at <= until, or_(SessionRow.started_at < until, SessionRow.id <= last)]
     order = (SessionRow.started_at, SessionRow.id)
     query = (
         select(*COLUMNS)

@@ -35,6 +35,7 @@ COMMANDS = {
     "show": "Show one session as a timeline.",
     "check": "Check sessions or a file against the rules of the protocol.",
     "report": "Write sessions as one HTML file that you can mail and keep.",
+    "audit": "Say what devices really send, over many sessions.",
     "rules": "List the rules, or show the page of one rule.",
     "schemas": "List, show, compare and fetch the schemas of upstreams.",
     "export": "Write sessions to files: fixtures, HAR, NDJSON, CSV, mitmproxy flows.",

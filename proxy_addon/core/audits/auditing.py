@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from proxy_addon.core.audits.losses import Course, Sent
 from proxy_addon.core.audits.ordering import Lost
-from proxy_addon.core.audits.tallies import Tallies, Tally
+from proxy_addon.core.audits.totals import ByGroup, Totals
 from proxy_addon.core.audits.watching import MetricsWatch
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Judgement
@@ -30,12 +31,13 @@ class By(StrEnum):
     RECORDING = "recording"
     CONTENT_TYPE = "content-type"
 
-    def group_of(self, session: Session) -> str | None:
-        """Return the name of the group of a session; None if it does not say."""
-        return getattr(session, FIELDS[self])  # type: ignore[no-any-return]
+    @property
+    def field(self) -> str:
+        """The attribute of a session, and column of the store, that holds the name of its group."""
+        return _FIELDS[self]
 
 
-FIELDS = {
+_FIELDS = {
     By.PLAYER: "player_name",
     By.USER_AGENT: "user_agent",
     By.MEDIA: "media_id",
@@ -43,25 +45,47 @@ FIELDS = {
     By.RECORDING: "recording",
     By.CONTENT_TYPE: "content_type",
 }
-"""The attribute of a session, and column of the store, that holds the name of its group."""
+MOST_GROUPS = 1_000
+"""How many groups are told apart; further ones are put together."""
+OTHERS = "\0"
+"""The name of the group of those; databases take no such character, so no device has this name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouping:
+    """How sessions are put into groups.
+
+    Attributes:
+        by: What sessions of a group have in common; None for one group of all.
+        names: The groups to tell apart; None for all.
+    """
+
+    by: By | None = None
+    names: frozenset[str | None] | None = None
+
+    def name(self, session: Session) -> str | None:
+        """Return the name of the group of a session; None if it does not say, or if there are no groups."""
+        if self.by is None:
+            return None
+        name: str | None = getattr(session, self.by.field)
+        return name if self.names is None or name in self.names else OTHERS
 
 
 class Auditor:
     """Adds up what sessions have sent, by their groups.
 
     Attributes:
-        tallies: What is known so far, by group; without groups, all of it under None.
+        groups: What is known so far, by group; without groups, all of it under None.
     """
 
-    def __init__(self, by: By | None, as_of: AsOf) -> None:
+    def __init__(self, grouping: Grouping, as_of: AsOf) -> None:
         """Begin with no session.
 
         Args:
-            by: What sessions of a group have in common; None for one group of all.
             as_of: The time and settings by which the states of sessions are told.
         """
-        self.tallies: Tallies = {}
-        self._by = by
+        self.groups: ByGroup = {}
+        self._grouping = grouping
         self._as_of = as_of
 
     def session(self, session: Session, *, closed: bool = False) -> SessionAudit:
@@ -70,18 +94,15 @@ class Auditor:
         Args:
             closed: Whether an unfinished session counts as over.
         """
-        name = None if self._by is None else self._by.group_of(session)
-        tally = self.tallies.get(name)
-        if tally is None:
-            tally = self.tallies[name] = Tally()
-        return SessionAudit(tally, session, self._as_of, closed=closed)
+        totals = self.groups.setdefault(self._grouping.name(session), Totals())
+        return SessionAudit(totals, session, self._as_of, closed=closed)
 
 
 class SessionAudit:
     """Watches one session."""
 
-    def __init__(self, tally: Tally, session: Session, as_of: AsOf, *, closed: bool) -> None:
-        self._tally = tally
+    def __init__(self, totals: Totals, session: Session, as_of: AsOf, *, closed: bool) -> None:
+        self._tally = totals
         self._session = session
         self._as_of = as_of
         self._is_over = closed or session.is_over(as_of)
@@ -123,19 +144,19 @@ class SessionAudit:
         Args:
             judgement: Its findings.
         """
-        tally, session, metrics, sent = self._tally, self._session, self._metrics, self._sent
+        totals, session, metrics, sent = self._tally, self._session, self._metrics, self._sent
         began_us = (session.started_at - _EPOCH) // timedelta(microseconds=1)
         order = metrics.order()
         count = metrics.count(order, is_over=self._is_over)
         values = count.values()
         sent.counted = len(order.taken)
         state = session.state(self._as_of)
-        tally.add_session(session, state, began_us, self._exchanges, sent.number)
-        tally.add_findings(session.id, began_us, judgement)
-        tally.metrics.add(values)
-        tally.rhythm.add_course(order.taken, count.walk.stretches)
+        totals.add_session(session, state, began_us, self._exchanges, sent.number)
+        totals.add_findings(session.id, began_us, judgement)
+        totals.metrics.add(values)
+        totals.rhythm.add_course(order.taken, count.walk.stretches)
         if not metrics.is_batch:
-            tally.rhythm.add_arrivals(metrics.arrivals)
+            totals.rhythm.add_arrivals(metrics.arrivals)
         after_end = sum(why is Lost.AFTER_SESSION_END for _, why in order.dropped)
         course = Course(
             state=state,
@@ -147,4 +168,4 @@ class SessionAudit:
             stalled_ms=round(values["stall_time_s"] * 1_000),
             played_ms=sum(each.passed_ms for each in order.taken),
         )
-        tally.losses.add(session, began_us, sent, course)
+        totals.losses.add(session, began_us, sent, course)

@@ -1,34 +1,60 @@
-"""The result of an audit: what is shown, exported and compared, worked out from the tallies."""
+"""The result of an audit: what is shown, exported and compared, worked out from the totals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
-from proxy_addon.core.audits.auditing import By
+from proxy_addon.core.audits.auditing import OTHERS, By
 from proxy_addon.core.audits.coverage import UNKNOWN_TYPE, Coverage, Key, Section
 from proxy_addon.core.audits.losses import Loss, Losses
 from proxy_addon.core.audits.rhythm import Rhythm
 from proxy_addon.core.audits.sketches import Concerned, Histogram, Sample
-from proxy_addon.core.audits.tallies import SCALE, SUMMED, Broken, Sums, Tallies, Tally
+from proxy_addon.core.audits.totals import SCALE, SUMMED, Broken, ByGroup, Sums, Totals
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.protocol import EVENTS, PARAMS, QUALITY
 
 FORM = 1
 """Of the document: scripts of another version do not draw it."""
+OTHERS_SHOWN = "(other groups)"
 EXAMPLES = 5
 """How many values of a key are shown."""
 _QUANTILES = (("p5", 0.05), ("p50", 0.5), ("p95", 0.95))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Hide = Callable[[Key, str, str], str]
-"""Returns what is shown of a value: takes its key, its type and its text."""
-HideName = Callable[[str], str]
-"""Returns what is shown of the name of a group."""
+
+class Hide(Protocol):
+    """Returns what is shown of what devices sent."""
+
+    def __call__(self, key: Key, kind: str, text: str, /) -> str:
+        """Return what is shown of a value.
+
+        Args:
+            kind: Its JSON type.
+            text: A string itself, anything else as JSON.
+        """
+
+    def name(self, text: str) -> str:
+        """Return what is shown of the name of a key, of a type of event or of a group."""
+
+
+class Raw:
+    """Shows everything as it was sent."""
+
+    def __call__(self, _key: Key, _kind: str, text: str) -> str:
+        """Return the text."""
+        return text
+
+    def name(self, text: str) -> str:
+        """Return the text."""
+        return text
+
+
+RAW = Raw()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,26 +331,24 @@ def as_json(value: Any) -> Any:
 
 
 def audit_of(
-    tallies: Tallies,
+    groups: ByGroup,
     *,
     by: By | None,
     now: datetime,
     source: str,
     filters: tuple[tuple[str, str], ...] = (),
-    hide: Hide = lambda _key, _type, text: text,
-    hide_name: HideName = lambda name: name,
+    hide: Hide = RAW,
 ) -> Audit:
     """Return the result of an audit.
 
     Args:
-        tallies: By group; without groups, all sessions under None.
-        hide: Replaces personal values among the examples.
-        hide_name: Replaces personal values in names of groups.
+        groups: By group; without groups, all sessions under None.
+        hide: Replaces personal values.
     """
-    whole = Tally()
-    for tally in tallies.values():
-        whole.merge(tally)
-    in_order = sorted(tallies.items(), key=lambda item: (-item[1].sessions, item[0] is None, item[0] or ""))
+    whole = Totals()
+    for totals in groups.values():
+        whole.merge(totals)
+    in_order = sorted(groups.items(), key=lambda item: (-item[1].sessions, item[0] is None, item[0] or ""))
     return Audit(
         made_at=iso(now),
         source=source,
@@ -332,13 +356,11 @@ def audit_of(
         by=None if by is None else by.value,
         counts=_severities(whole.findings.values()),
         all=_group(None, whole, hide),
-        groups=()
-        if by is None
-        else tuple(_group(None if name is None else hide_name(name), tally, hide) for name, tally in in_order),
+        groups=() if by is None else tuple(_group(name, totals, hide) for name, totals in in_order),
     )
 
 
-def _severities(broken: Iterator[Broken] | Any) -> dict[str, int]:
+def _severities(broken: Iterable[Broken]) -> dict[str, int]:
     counts = {severity.value: 0 for severity in Severity}
     for each in broken:
         for severity, number in each.severities.items():
@@ -346,30 +368,37 @@ def _severities(broken: Iterator[Broken] | Any) -> dict[str, int]:
     return counts
 
 
-def _group(name: str | None, tally: Tally, hide: Hide) -> Group:
-    coverage = tally.coverage
+def _group(name: str | None, totals: Totals, hide: Hide) -> Group:
+    coverage = totals.coverage
     return Group(
-        name=name,
-        sessions=tally.sessions,
-        exchanges=tally.exchanges,
-        events=tally.events,
-        states=dict(sorted(tally.states.items())),
-        clean=tally.clean,
-        first=_time(tally.first_us),
-        last=_time(tally.last_us),
+        name=_name(name, hide),
+        sessions=totals.sessions,
+        exchanges=totals.exchanges,
+        events=totals.events,
+        states=dict(sorted(totals.states.items())),
+        clean=totals.clean,
+        first=_time(totals.first_us),
+        last=_time(totals.last_us),
         event_types={type_: coverage.events[type_] for type_ in (*EVENTS, UNKNOWN_TYPE) if type_ in coverage.events},
         unknown_types=tuple(
-            Value(type=kind, text=text, count=count) for kind, text, count in coverage.unknown.common(EXAMPLES)
+            Value(type=kind, text=hide.name(text), count=count)
+            for kind, text, count in coverage.unknown.common(EXAMPLES)
         ),
         keys=tuple(_key(key, sample, coverage, hide) for key, sample in coverage.kept().items()),
         keys_are_complete=coverage.has_all,
         absent=tuple(_absent(coverage)),
-        findings=_findings(tally),
-        rhythm=_rhythm(tally.rhythm),
-        losses=tuple(_losses(tally)),
-        funnel=_funnel(tally.losses),
-        metrics=tuple(_metrics(tally.metrics)),
+        findings=_findings(totals),
+        rhythm=_rhythm(totals.rhythm),
+        losses=tuple(_losses(totals)),
+        funnel=_funnel(totals.losses),
+        metrics=tuple(_metrics(totals.metrics)),
     )
+
+
+def _name(name: str | None, hide: Hide) -> str | None:
+    if name is None:
+        return None
+    return OTHERS_SHOWN if name == OTHERS else hide.name(name)
 
 
 def _time(us: int | None) -> str | None:
@@ -385,7 +414,7 @@ def _key(key: Key, sample: Sample, coverage: Coverage, hide: Hide) -> KeySeen:
     return KeySeen(
         event=key.event,
         section=key.section.value,
-        key=key.name,
+        key=hide.name(key.name),
         sent=sent,
         of=of,
         share=_share(sent, of),
@@ -415,11 +444,7 @@ def _absent(coverage: Coverage) -> Iterator[KeyAbsent]:
     for event in EVENTS:
         if event in coverage.events:
             for name, known in PARAMS.items():
-                if (
-                    event in known.events
-                    and not known.legacy
-                    and Key(event, Section.PARAMS, name) not in coverage.keys
-                ):
+                if event in known.events and not known.legacy and Key(event, Section.PARAMS, name) not in coverage.keys:
                     yield KeyAbsent(
                         event=event, section=Section.PARAMS.value, key=name, is_required=event in known.required
                     )
@@ -429,9 +454,9 @@ def _absent(coverage: Coverage) -> Iterator[KeyAbsent]:
             yield KeyAbsent(event="", section=Section.QUALITY.value, key=name, is_required=False)
 
 
-def _findings(tally: Tally) -> tuple[RuleBroken, ...]:
+def _findings(totals: Totals) -> tuple[RuleBroken, ...]:
     found = []
-    for rule, broken in tally.findings.items():
+    for rule, broken in totals.findings.items():
         concerned = broken.concerned
         severity = next(severity for severity in Severity if broken.severities.get(severity.value))
         found.append(
@@ -440,7 +465,7 @@ def _findings(tally: Tally) -> tuple[RuleBroken, ...]:
                 severity=severity.value,
                 severities={each.value: broken.severities.get(each.value, 0) for each in Severity},
                 sessions=concerned.sessions,
-                share=_share(concerned.sessions, tally.sessions),
+                share=_share(concerned.sessions, totals.sessions),
                 exchanges=broken.exchanges,
                 places=concerned.times,
                 first=_time(concerned.first_us),
@@ -477,9 +502,9 @@ def _rhythm(rhythm: Rhythm) -> RhythmSeen:
     )
 
 
-def _losses(tally: Tally) -> Iterator[LossSeen]:
-    losses = tally.losses
-    counted_ms = tally.metrics.totals.get("media_time_spent_s", 0) * 1_000 // SCALE
+def _losses(totals: Totals) -> Iterator[LossSeen]:
+    losses = totals.losses
+    counted_ms = totals.metrics.totals.get("media_time_spent_s", 0) * 1_000 // SCALE
     playing_ms = counted_ms + sum(losses.time_ms.values())
     for loss in Loss:
         concerned = losses.sessions.get(loss, Concerned())
@@ -487,7 +512,7 @@ def _losses(tally: Tally) -> Iterator[LossSeen]:
         yield LossSeen(
             loss=loss.value,
             sessions=concerned.sessions,
-            share=_share(concerned.sessions, tally.sessions),
+            share=_share(concerned.sessions, totals.sessions),
             times=concerned.times,
             time_s=None if lost_ms is None else lost_ms / 1_000,
             time_share=None if lost_ms is None else _share(lost_ms, playing_ms),

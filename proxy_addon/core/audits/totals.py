@@ -90,7 +90,7 @@ class Sums:
 
 
 @dataclass(slots=True)
-class Tally:
+class Totals:
     """All that an audit knows of a set of sessions.
 
     Attributes:
@@ -141,7 +141,7 @@ class Tally:
             broken.exchanges += len(places[rule])
         self.clean += not times
 
-    def merge(self, more: Tally) -> None:
+    def merge(self, more: Totals) -> None:
         """Add what is known of other sessions."""
         self.sessions += more.sessions
         self.exchanges += more.exchanges
@@ -157,14 +157,14 @@ class Tally:
         self.first_us, self.last_us = least(self.first_us, more.first_us), greatest(self.last_us, more.last_us)
 
 
-type Tallies = dict[str | None, Tally]
+type ByGroup = dict[str | None, Totals]
 """What is known of each group of sessions, by its name; None for sessions that do not say their group."""
 
 
-def merged(parts: Iterable[Tallies]) -> Tallies:
+def merged(parts: Iterable[ByGroup]) -> ByGroup:
     """Return the parts of an audit as one."""
-    whole: Tallies = {}
+    whole: ByGroup = {}
     for part in parts:
-        for name, tally in part.items():
-            whole.setdefault(name, Tally()).merge(tally)
+        for name, totals in part.items():
+            whole.setdefault(name, Totals()).merge(totals)
     return whole
