@@ -13,6 +13,9 @@ from proxy_addon.core.audits.totals import ByGroup, Totals
 from proxy_addon.core.audits.watching import MetricsWatch
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Judgement
+from proxy_addon.core.fixtures.held import HeldSession
+from proxy_addon.core.judging.files import judge_held
+from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.routes import TRACKING
 from proxy_addon.core.sessions import AsOf, Session
 
@@ -96,6 +99,13 @@ class Auditor:
         """
         totals = self.groups.setdefault(self._grouping.name(session), Totals())
         return SessionAudit(totals, session, self._as_of, closed=closed)
+
+    def add_held(self, held: HeldSession, policy: Policy) -> None:
+        """Add a session that a file holds; it counts as over."""
+        audit = self.session(held.session, closed=True)
+        for _ in audit.watching(held.exchanges):
+            pass
+        audit.add(judge_held(held, policy))
 
 
 class SessionAudit:

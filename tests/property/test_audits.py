@@ -1,0 +1,164 @@
+"""An audit says the same of sessions however they are cut into parts, and in whatever order the parts are merged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy_addon.core.audits.auditing import OTHERS, Auditor, By, Grouping
+from proxy_addon.core.audits.coverage import MOST_KEYS, Coverage
+from proxy_addon.core.audits.results import OTHERS_SHOWN, audit_of
+from proxy_addon.core.audits.sketches import LONGEST, MOST_KEPT, Histogram, Sample
+from proxy_addon.core.audits.totals import ByGroup, merged
+from proxy_addon.core.events import read_body
+from proxy_addon.core.fixtures.held import HeldSession, fold
+from proxy_addon.core.judging.policy import DEFAULT
+from proxy_addon.core.judging.sessions import as_of
+from proxy_addon.core.sessions import SessionState
+from tests.builders import at, body, event_dict
+from tests.property.exchanges import exchanges_of_a_session
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@st.composite
+def held_sessions(draw: st.DrawFn) -> list[HeldSession]:
+    found: list[HeldSession] = []
+    several = (held for _ in range(draw(st.integers(1, 3))) for held in fold(draw(exchanges_of_a_session())))
+    for number, held in enumerate(several):
+        name = draw(st.sampled_from(["One", "Two", "Three", None]))
+        session = replace(
+            held.session, id=f"{number:016x}", player_name=name, retry_of=draw(st.sampled_from([None, "a"]))
+        )
+        found.append(replace(held, session=session))
+    return found
+
+
+def audited(sessions: Sequence[HeldSession], grouping: Grouping) -> ByGroup:
+    auditor = Auditor(grouping, as_of(at(10**6), DEFAULT))
+    for held in sessions:
+        auditor.add_held(held, DEFAULT)
+    return auditor.groups
+
+
+def told(groups: ByGroup, by: By | None) -> str:
+    return json.dumps(audit_of(groups, by=by, now=at(0), source="here").document())
+
+
+@st.composite
+def parts_of[Item](draw: st.DrawFn, items: Sequence[Item]) -> list[list[Item]]:
+    parts: list[list[Item]] = [[] for _ in range(draw(st.integers(1, 4)))]
+    for item in draw(st.permutations(items)):
+        draw(st.sampled_from(parts)).append(item)
+    return parts
+
+
+@given(st.data(), st.sampled_from([*By, None]), st.sampled_from([None, frozenset({"One", None})]))
+def test_parts_of_an_audit_merge_to_the_same_result(data, by, names):
+    sessions, grouping = data.draw(held_sessions()), Grouping(by=by, names=names)
+    parts = [audited(part, grouping) for part in data.draw(parts_of(sessions))]
+    between = data.draw(st.integers(0, len(parts)))
+    nested = merged([merged(parts[:between]), merged(parts[between:])])
+    assert told(nested, by) == told(audited(sessions, grouping), by)
+
+
+@given(held_sessions())
+def test_groups_add_up_to_all_sessions(sessions):
+    result = audit_of(audited(sessions, Grouping(by=By.PLAYER)), by=By.PLAYER, now=at(0), source="here")
+    whole = audit_of(audited(sessions, Grouping()), by=None, now=at(0), source="here")
+    assert result.all == whole.all
+    assert {group.name for group in result.groups} == {held.session.player_name for held in sessions}
+    for count in ("sessions", "exchanges", "events", "clean"):
+        assert sum(getattr(group, count) for group in result.groups) == getattr(result.all, count)
+    assert result.all.sessions == len(sessions)
+    assert result.all.events == sum(len(held.events()) for held in sessions)
+    assert sum(result.all.event_types.values()) == result.all.events
+    assert sum(result.all.states.values()) == len(sessions)
+    assert SessionState.OPEN not in result.all.states
+    funnel = result.all.funnel
+    assert funnel.sent >= funnel.answered >= funnel.accepted
+
+
+@given(held_sessions())
+def test_groups_beyond_those_that_are_told_apart_are_one(sessions):
+    groups = audited(sessions, Grouping(by=By.PLAYER, names=frozenset({"One"})))
+    assert groups.keys() <= {"One", OTHERS}
+    result = audit_of(groups, by=By.PLAYER, now=at(0), source="here")
+    assert {group.name for group in result.groups} <= {"One", OTHERS_SHOWN}
+
+
+@given(st.data(), st.lists(_JSON, max_size=60))
+def test_samples_merge_to_what_all_values_give(data, values):
+    assert shown(merge(Sample, data.draw(parts_of(values)))) == shown(summary(Sample, values))
+
+
+@given(st.data(), st.integers(MOST_KEPT - 3, 3 * MOST_KEPT))
+def test_a_sample_of_very_many_values_says_the_same_in_any_order(data, distinct):
+    values = [f"{number:05d}" for number in range(distinct) for _ in range(1 + number % 3)]
+    sample = merge(Sample, data.draw(parts_of(values)))
+    assert shown(sample) == shown(summary(Sample, values))
+    assert sample.number == len(values)
+    assert sample.has_all == (distinct <= MOST_KEPT)
+    assert (sample.distinct == distinct) if sample.has_all else (distinct / 2 < sample.distinct < 2 * distinct)
+    for _, text, count in sample.common(5):
+        assert count == values.count(text)
+
+
+@given(_JSON, _JSON)
+def test_a_sample_tells_values_of_different_types_and_long_ones_apart(one, other):
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (summary(Sample, [one, other]).distinct == 1) == same
+    assert summary(Sample, ["x" * LONGEST + "1", "x" * LONGEST + "2"]).distinct == 2
+
+
+@given(st.data(), st.lists(st.integers(-(10**12), 10**12), max_size=50), st.floats(0, 1))
+def test_a_histogram_knows_quantiles_within_a_thirty_second(data, numbers, share):
+    histogram = merge(Histogram, data.draw(parts_of(numbers)))
+    assert histogram == summary(Histogram, numbers)
+    assert (histogram.total, histogram.number) == (sum(numbers), len(numbers))
+    found = histogram.quantile(share)
+    if not numbers:
+        assert found is None
+        return
+    exact = sorted(numbers)[max(0, -int(-share * len(numbers) // 1) - 1)]
+    assert abs(found - exact) <= abs(exact) / 32
+
+
+def test_no_device_fills_the_memory_with_keys_or_types_that_it_makes_up():
+    coverage, other = Coverage(), Coverage()
+    for number in range(3 * MOST_KEYS):
+        event = event_dict(f"made up {number}", params={f"key {number}": number})
+        (coverage if number % 2 else other).add(read_body(body(event)))
+    coverage.merge(other)
+    assert len(coverage.keys) <= 2 * MOST_KEYS
+    assert not coverage.has_all
+    assert len(coverage.kept()) == MOST_KEYS
+    assert coverage.events == {"(unknown)": 3 * MOST_KEYS}
+    assert coverage.unknown.number == 3 * MOST_KEYS
+
+
+def summary[Summary](kind: Callable[[], Summary], values: Sequence[Any]) -> Any:
+    made: Any = kind()
+    for value in values:
+        made.add(value)
+    return made
+
+
+def merge(kind: Callable[[], Any], parts: Sequence[Sequence[Any]]) -> Any:
+    whole = kind()
+    for part in parts:
+        whole.merge(summary(kind, part))
+    return whole
+
+
+def shown(sample: Sample) -> tuple[Any, ...]:
+    return sample.kinds, sample.distinct, sample.has_all, sample.common(MOST_KEPT), sample.lowest, sample.highest
