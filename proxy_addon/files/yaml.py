@@ -18,13 +18,17 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
+from ruamel.yaml.reader import ReaderError
 
 from proxy_addon.errors import SettingsError
 
 Steps = tuple[str | int, ...]
 """The keys and indexes that lead to a value; empty for the whole document."""
 
+DEEPEST = 50
+"""How many lists and mappings may stand in one another; the parser takes time with the square of it."""
 MOST_VALUES = 100_000
 """How many values a file may have, aliases resolved, so that a small file cannot fill the memory."""
 
@@ -106,15 +110,27 @@ def parse_yaml(text: str, name: str) -> Yaml:
     ({'on': {'ping': 10.0}}, Position(line=1, column=6), 'plan.yaml:1:5: unknown event')
     """
     try:
+        _check_depth(text, name)
         node = YAML(typ="safe", pure=True).compose(text)
+    except ReaderError as e:
+        line, column = text.count("\n", 0, e.position) + 1, e.position - text.rfind("\n", 0, e.position)
+        raise NotYaml(f"{name}:{line}:{column}: not YAML: the character {text[e.position]!r}") from e
     except MarkedYAMLError as e:
         mark = e.problem_mark or e.context_mark
         raise NotYaml(f"{name}{_where(mark)}: not YAML: {e.problem or e.context}") from e
-    except (YAMLError, RecursionError, ValueError) as e:
+    except (YAMLError, ValueError) as e:
         raise NotYaml(f"{name}: not YAML: {str(e).splitlines()[0] if str(e) else type(e).__name__}") from e
     reading = _Reading(name)
     value = None if node is None else reading.value(node, ())
     return Yaml(name=name, value=value, keys=reading.keys, values=reading.values)
+
+
+def _check_depth(text: str, name: str) -> None:
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST:
+            raise NotYaml(f"{name}{_where(event.start_mark)}: nested too deep: at most {DEEPEST} levels")
 
 
 def _where(mark: StreamMark | None) -> str:

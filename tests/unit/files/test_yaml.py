@@ -49,7 +49,8 @@ def test_each_value_and_key_has_its_place():
         ("a: &a [*a]", "p.yaml:1:4: this value contains itself"),
         ("a: .inf", "p.yaml:1:4: .inf is not a number"),
         ("a: 1\n---\nb: 2", "p.yaml:"),
-        ("a: \x07", "p.yaml: not YAML: "),
+        ("a: 1\nb: \x07", "p.yaml:2:4: not YAML: the character '\\x07'"),
+        ("[" * 20_000, "p.yaml:1:51: nested too deep"),
     ],
 )
 def test_what_is_no_plain_value_is_told_with_its_place(text, problem):
