@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,62 +14,256 @@ import click
 
 from proxy_addon.cli.filters import filter_options, require_any
 from proxy_addon.cli.opening import reading
-from proxy_addon.cli.options import config_option, store_option, token_options
+from proxy_addon.cli.options import config_option, given, local_option, store_option, token_options
+from proxy_addon.cli.output import while_read
 from proxy_addon.core.audits.auditing import By
+from proxy_addon.core.jsonforms import iso
+from proxy_addon.core.wording import counted, visible
+from proxy_addon.errors import NotFound, SettingsError
 
 if TYPE_CHECKING:
+    from proxy_addon.core.audits.results import Audit, Hide
+    from proxy_addon.core.audits.totals import ByGroup
+    from proxy_addon.core.fixtures.held import HeldSession
+    from proxy_addon.core.judging.policy import Policy
+    from proxy_addon.reporting.progress import ReadingProgress
+    from storage.auditing import Piece
     from storage.filters import Filters
+
+FORMATS = ("text", "json", "csv", "junit")
+FAIL_ON = ("error", "warning", "info", "never")
+_STDOUT = "-"
+_PASSED_TOLD = 5
+"""How many files without sessions in a folder are told."""
 
 
 @click.command()
+@click.argument("files", metavar="[FILE|FOLDER]...", nargs=-1)
 @click.option(
-    "--by", type=click.Choice([by.value for by in By]), help="Make a group of the sessions that have this in common."
+    "--by", type=click.Choice([by.value for by in By]), help="Put sessions into groups that have this in common."
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="How many processes work on it; by default, one a processor.")
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(FORMATS),
+    default="text",
+    show_default=True,
+    help="Format of the output. csv: one fact per line, for spreadsheets.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option(
+    "-o", "--output", metavar="PATH", default=_STDOUT, help="Where to write the result: a file, or - for stdout."
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(FAIL_ON),
+    default="error",
+    show_default=True,
+    help="Exit with 1 if a finding has this severity or a higher one.",
+)
+@click.option("--closed", is_flag=True, help="Take sessions that are not finished as over.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many processes read a store; by default, as many as there are processors.",
+)
+@click.option("--allow-empty", is_flag=True, help="Exit with 0 even if no session matches the filters.")
 @token_options
 @config_option
 @filter_options
+@local_option
 @store_option
 def audit(
     *,
+    files: tuple[str, ...],
     by: str | None,
+    format_name: str,
+    as_json: bool,
+    output: str,
+    fail_on: str,
+    closed: bool,
     jobs: int | None,
+    allow_empty: bool,
     raw: bool,
     key_file: Path | None,
     config: Path | None,
     filters: Filters,
+    local: bool,
     store_url: str,
 ) -> None:
-    """Say what devices really send."""
-    from proxy_addon.core.audits.hiding import Hiding  # noqa: PLC0415  # --help does without
-    from proxy_addon.core.audits.results import RAW, audit_of  # noqa: PLC0415
-    from proxy_addon.core.audits.totals import merged  # noqa: PLC0415
-    from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser  # noqa: PLC0415
-    from proxy_addon.engines import here  # noqa: PLC0415
-    from proxy_addon.files import keys, settings  # noqa: PLC0415
-    from storage.auditing import StoreAudit, grouping, pieces  # noqa: PLC0415
+    """Say what devices really send: which keys on which events, how regularly, what is wrong with it, and what gets lost.
+
+    It reads all sessions of the store that match the filters, or those in files: fixtures, HAR files and all that
+    'sessiontape import' takes. Of a folder, it reads the files in it and in the folders below.
+
+    Values that say who a viewer is are replaced by tokens; --raw keeps them.
+
+    Exit code: 1 if a finding is at least as severe as --fail-on, else 0.
+    """
+    from proxy_addon.core.audits.results import audit_of  # noqa: PLC0415  # --help does without the rules
+    from proxy_addon.files import settings  # noqa: PLC0415
     from storage.engine import hide_password  # noqa: PLC0415
 
-    now = datetime.now(UTC)
-    grouped = None if by is None else By(by)
-    change = None
-    if not raw:
-        key = keys.of_output(()) if key_file is None else keys.key_of(key_file)
-        change = Pseudonymiser(key, settings.load_personal(config))
+    if files and filters.asked:
+        raise click.UsageError(
+            f"{given(filters.asked[0])} is a filter for the store: leave out the files, or the filters"
+        )
+    if files and jobs is not None:
+        raise click.UsageError(f"{given('jobs')} is for a store: leave it out for files")
+    how = _How(
+        policy=settings.load(config),
+        now=datetime.now(UTC),
+        by=None if by is None else By(by),
+        closed=closed,
+        allow_empty=allow_empty,
+    )
+    hide = _hide(store_url if not files else " ".join(files), raw=raw, key_file=key_file, config=config)
+    groups = _of_files(files, how) if files else _of_store(store_url, filters, how, jobs)
+    result = audit_of(
+        groups,
+        by=how.by,
+        now=how.now,
+        source=", ".join(map(visible, files)) if files else hide_password(store_url),
+        filters=tuple(_told(filters)),
+        hide=hide,
+    )
+    _write(result, "json" if as_json else format_name, output, fail_on, local=local)
+    sys.exit(1 if _failed(result, fail_on) else 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _How:
+    policy: Policy
+    now: datetime
+    by: By | None
+    closed: bool
+    allow_empty: bool
+
+
+def _hide(of: str, *, raw: bool, key_file: Path | None, config: Path | None) -> Hide:
+    from proxy_addon.core.audits.hiding import Hiding  # noqa: PLC0415  # as above
+    from proxy_addon.core.audits.results import RAW  # noqa: PLC0415
+    from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser  # noqa: PLC0415
+    from proxy_addon.files import keys, settings  # noqa: PLC0415
+
+    if raw:
+        return RAW
+    key = keys.of_output([of]) if key_file is None else keys.key_of(key_file)
+    return Hiding(Pseudonymiser(key, settings.load_personal(config)))
+
+
+def _told(filters: Filters) -> Iterator[tuple[str, str]]:
+    for name in filters.asked:
+        value = getattr(filters, name)
+        for each in sorted(value) if isinstance(value, frozenset) else [value]:
+            yield name, iso(each) if isinstance(each, datetime) else str(each)
+
+
+def _of_store(store_url: str, filters: Filters, how: _How, jobs: int | None) -> ByGroup:
+    """Audit the sessions of a store, in several processes if it has many."""
+    from proxy_addon.core.audits.totals import merged  # noqa: PLC0415  # as above
+    from proxy_addon.engines import here  # noqa: PLC0415
+    from proxy_addon.reporting.progress import ReadingProgress  # noqa: PLC0415
+    from storage.auditing import StoreAudit, grouping, pieces  # noqa: PLC0415
+
     with reading(store_url) as db:
-        require_any(db, filters)
+        if not how.allow_empty:
+            require_any(db, filters)
         work = StoreAudit(
             store_url=store_url,
             filters=filters,
-            policy=settings.load(config),
-            now=now,
-            grouping=grouping(db, grouped, filters, now),
+            policy=how.policy,
+            now=how.now,
+            grouping=grouping(db, how.by, filters, how.now),
+            closed=how.closed,
         )
-        to_do = list(pieces(db, filters, now))
+        to_do = list(pieces(db, filters, how.now))
     number = min(jobs or here.processors(), len(to_do))
     parts = here.in_processes(work, to_do, number) if number > 1 else here.one_by_one(work, to_do)
-    groups = merged(parts)
-    result = audit_of(
-        groups, by=grouped, now=now, source=hide_password(store_url), hide=RAW if change is None else Hiding(change)
+    with ReadingProgress(sum(piece.exchanges for piece in to_do)) as progress:
+        return merged(_advancing(parts, to_do, progress))
+
+
+def _advancing(parts: Iterable[ByGroup], pieces: Iterable[Piece], progress: ReadingProgress) -> Iterator[ByGroup]:
+    for part, piece in zip(parts, pieces, strict=True):
+        yield part
+        progress.advance(piece.exchanges)
+
+
+def _of_files(names: Iterable[str], how: _How) -> ByGroup:
+    """Audit the sessions in files, each of which counts as over."""
+    from proxy_addon.core.audits.auditing import Auditor, grouping_of  # noqa: PLC0415  # as above
+    from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
+
+    found = list(_sessions_in(names))
+    if not found and not how.allow_empty:
+        raise NotFound("there are no sessions in these files", hint="add --allow-empty to exit with 0 nevertheless")
+    auditor = Auditor(grouping_of(how.by, (held.session for held in found)), as_of(how.now, how.policy))
+    for held in found:
+        auditor.add_held(held, how.policy)
+    return auditor.groups
+
+
+def _sessions_in(names: Iterable[str]) -> Iterator[HeldSession]:
+    """Yield the sessions in files and folders; of a folder, what holds no sessions is passed over and told on stderr."""
+    from proxy_addon.cli import sources  # noqa: PLC0415  # as above
+    from proxy_addon.files.sessions import is_file_name  # noqa: PLC0415
+
+    for name in dict.fromkeys(names):
+        folder = Path(name)
+        if not folder.is_dir():
+            if not is_file_name(name) and name != _STDOUT:
+                raise click.UsageError(
+                    f"{visible(name)} is no file: name files or folders, or select sessions of the store by filters"
+                )
+            yield from sources.sessions_of(name)
+            continue
+        others: list[str] = []
+        for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
+            try:
+                yield from sources.sessions_of(str(path))
+            except SettingsError as e:
+                others.append(str(e))
+        for told in others[:_PASSED_TOLD]:
+            click.echo(visible(f"sessiontape: passed over: {told}"), err=True)
+        if len(others) > _PASSED_TOLD:
+            more = len(others) - _PASSED_TOLD
+            click.echo(f"sessiontape: passed over: {counted(more, 'other file')} in {visible(name)}", err=True)
+
+
+def _failed(result: Audit, fail_on: str) -> bool:
+    from proxy_addon.core.findings import Severity  # noqa: PLC0415  # as above
+
+    worst = result.worst()
+    return fail_on != "never" and worst is not None and worst.weight >= Severity(fail_on).weight
+
+
+def _write(result: Audit, format_name: str, output: str, fail_on: str, *, local: bool) -> None:
+    from proxy_addon.files import whole  # noqa: PLC0415  # as above
+    from proxy_addon.reporting.audits import facts, tables  # noqa: PLC0415
+    from proxy_addon.reporting.terminal import console  # noqa: PLC0415
+
+    if format_name == "text" and output == _STDOUT:
+        with while_read():
+            tables.print_audit(result, console(), local=local)
+        return
+    pieces: Iterable[str]
+    match format_name:
+        case "json":
+            pieces = [json.dumps(result.document(), indent=1), "\n"]
+        case "csv":
+            pieces = facts.lines(result)
+        case "junit":
+            pieces = facts.suite(result, fail_on)
+        case _:
+            pieces = tables.as_text(result, local=local)
+    if output == _STDOUT:
+        with while_read():
+            for piece in pieces:
+                sys.stdout.write(piece)
+        return
+    size = whole.write(Path(output), (piece.encode("utf-8", "replace") for piece in pieces))
+    click.echo(
+        f"audit of {counted(result.all.sessions, 'session')} written to {visible(output)}, {size:,} bytes", err=True
     )
-    click.echo(json.dumps(result.document(), indent=1))

@@ -1,4 +1,4 @@
-"""The progress of a replay: a line on stderr if that is a terminal, and otherwise nothing."""
+"""The progress of a replay or of an audit: a line on stderr if that is a terminal, and otherwise nothing."""
 
 from __future__ import annotations
 
@@ -18,6 +18,40 @@ _LATEST = 1000
 _TOLD_EVERY_S = 0.1
 _TAKEN = len("replaying ━  00:00:00")
 _WIDEST_BAR, _NARROWEST_BAR = 40, 8
+
+
+class ReadingProgress:
+    """How many exchanges have been read; a context manager."""
+
+    def __init__(self, exchanges: int) -> None:
+        """Prepare the line without printing it.
+
+        Args:
+            exchanges: The number of all exchanges.
+        """
+        self._progress = Progress(
+            TextColumn("reading"),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} exchanges"),
+            TimeElapsedColumn(),
+            console=notes(),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._progress.add_task("", total=exchanges)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def advance(self, exchanges: int) -> None:
+        """Count exchanges that have been read."""
+        self._progress.advance(self._task, exchanges)
 
 
 class RunProgress:

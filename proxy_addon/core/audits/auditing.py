@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -72,6 +73,18 @@ class Grouping:
             return None
         name: str | None = getattr(session, self.by.field)
         return name if self.names is None or name in self.names else OTHERS
+
+
+def grouping_of(by: By | None, sessions: Iterable[Session]) -> Grouping:
+    """Return how sessions are put into groups, of which the `MOST_GROUPS` with the most sessions are told apart."""
+    if by is None:
+        return Grouping()
+    grouping = Grouping(by=by)
+    sizes = Counter(grouping.name(session) for session in sessions)
+    if len(sizes) <= MOST_GROUPS:
+        return grouping
+    largest = sorted(sizes, key=lambda name: (-sizes[name], name is None, name or ""))
+    return Grouping(by=by, names=frozenset(largest[:MOST_GROUPS]))
 
 
 class Auditor:
@@ -159,7 +172,9 @@ class SessionAudit:
         order = metrics.order()
         count = metrics.count(order, is_over=self._is_over)
         values = count.values()
-        sent.counted = len(order.taken)
+        sent.counted = sum(
+            each.event.type is not None for each in order.taken
+        )  # others are of bodies that are not known
         state = session.state(self._as_of)
         totals.add_session(session, state, began_us, self._exchanges, sent.number)
         totals.add_findings(session.id, began_us, judgement)

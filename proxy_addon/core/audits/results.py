@@ -221,7 +221,7 @@ class Funnel:
         sent: By devices.
         answered: By upstream, completely.
         accepted: With 2xx.
-        counted: By reports.
+        counted: By reports; events whose answer was not seen count, too, as they may have arrived.
     """
 
     sent: int

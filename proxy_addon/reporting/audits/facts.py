@@ -1,0 +1,114 @@
+"""An audit as facts, one per line, for spreadsheets; and as test cases, for build servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from proxy_addon.core.audits.results import Audit, Distribution, Group
+from proxy_addon.core.findings import Severity
+from proxy_addon.core.fixtures.events_csv import line
+from proxy_addon.core.wording import counted, visible
+from proxy_addon.reporting.audits.tables import share
+from proxy_addon.reporting.junit import SUITE_END, Problem, case, suite_begin
+
+COLUMNS = ("group", "kind", "event", "section", "name", "detail", "value", "of", "share", "sessions", "look_at")
+"""The columns of the CSV file, in order. docs/audits.md says what each kind of fact has in them."""
+ALL = "(all)"
+"""The group of all sessions; an empty group is that of sessions which do not say theirs."""
+
+
+def lines(audit: Audit) -> Iterator[str]:
+    """Yield the lines of a CSV file: the names of the columns, and then a fact per line, all sessions first."""
+    yield line(COLUMNS)
+    yield from _facts(ALL, audit.all)
+    for group in audit.groups:
+        yield from _facts(group.name, group)
+
+
+def _facts(name: str | None, group: Group) -> Iterator[str]:
+    def fact(kind: str, **values: Any) -> str:
+        return line([name, kind, *(values.get(column) for column in COLUMNS[2:])])
+
+    for what in ("sessions", "exchanges", "events", "clean"):
+        yield fact("total", name=what, value=getattr(group, what))
+    for state, number in group.states.items():
+        yield fact("state", name=state, value=number, of=group.sessions)
+    for event, number in group.event_types.items():
+        yield fact("event", event=event, value=number, of=group.events)
+    for key in group.keys:
+        of_key = {"event": key.event, "section": key.section, "name": key.key}
+        yield fact("key", **of_key, detail=" ".join(key.types), value=key.sent, of=key.of, share=key.share)
+        for value in key.examples:
+            yield fact("value", **of_key, detail=value.text, value=value.count, of=key.sent)
+    for absent in group.absent:
+        detail = "required" if absent.is_required else "optional"
+        yield fact("absent", event=absent.event, section=absent.section, name=absent.key, detail=detail)
+    for rule in group.findings:
+        yield fact(
+            "finding",
+            name=rule.rule,
+            detail=rule.severity,
+            value=rule.places,
+            share=rule.share,
+            sessions=rule.sessions,
+            of=group.sessions,
+            look_at=" ".join(rule.look_at),
+        )
+    for loss in group.losses:
+        yield fact(
+            "loss",
+            name=loss.loss,
+            detail=loss.time_s,
+            value=loss.times,
+            share=loss.share,
+            sessions=loss.sessions,
+            of=group.sessions,
+            look_at=" ".join(loss.look_at),
+        )
+    for what in ("sent", "answered", "accepted", "counted"):
+        yield fact("funnel", name=what, value=getattr(group.funnel, what), of=group.funnel.sent)
+    for of_rhythm, distribution in _distributions(group):
+        for detail in ("number", "mean", "lowest", "p5", "p50", "p95", "highest"):
+            yield fact("rhythm", name=of_rhythm, detail=detail, value=getattr(distribution, detail))
+    for metric in group.metrics:
+        yield fact(
+            "metric", name=metric.metric, detail=metric.per_session, value=metric.total, sessions=metric.sessions
+        )
+
+
+def _distributions(group: Group) -> Iterator[tuple[str, Distribution]]:
+    rhythm = group.rhythm
+    for state, gaps in rhythm.ping_gaps_ms.items():
+        yield f"ping_gaps_ms.{state}", gaps
+    for name in ("playhead_speed", "clock_skew_ms", "latency_ms", "batch_events"):
+        yield name, getattr(rhythm, name)
+
+
+def suite(audit: Audit, fail_on: str) -> Iterator[str]:
+    """Yield an audit as JUnit XML: a test case for each group, with a failure for each rule that is broken in it.
+
+    Args:
+        fail_on: The severity from which a broken rule is a failure, or ``never``; the others are the output of the case.
+    """
+    threshold = None if fail_on == "never" else Severity(fail_on).weight
+    groups = [*audit.groups] or [audit.all]
+    cases = []
+    failures = 0
+    for group in groups:
+        problems, others = [], []
+        for rule in group.findings:
+            text = (
+                f"{rule.severity} {rule.rule}: {counted(rule.sessions, 'session')} ({share(rule.share)}), "
+                f"{counted(rule.places, 'place')}; look at {' '.join(rule.look_at)}"
+            )
+            if threshold is not None and Severity(rule.severity).weight >= threshold:
+                problems.append(Problem(element="failure", kind=rule.rule, message=text))
+            else:
+                others.append(text)
+        failures += bool(problems)
+        name = "all sessions" if not audit.groups else visible("(not sent)" if group.name is None else group.name)
+        cases.append(case("sessiontape audit", name, problems, out="\n".join(others)))
+    yield suite_begin("sessiontape audit", tests=len(groups), failures=failures)
+    yield from cases
+    yield SUITE_END

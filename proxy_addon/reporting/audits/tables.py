@@ -1,0 +1,271 @@
+"""An audit for people: tables of groups, findings, losses, rhythm, keys and metrics."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from rich.text import Text
+
+from proxy_addon.core.audits.results import Audit, Distribution, Group, KeyAbsent, KeySeen, Value
+from proxy_addon.core.findings import Severity
+from proxy_addon.core.wording import counted
+from proxy_addon.reporting.columns import Column, Table
+from proxy_addon.reporting.terminal import SEVERITY_STYLES, Screen, printable
+from proxy_addon.reporting.words import duration, moment, zone
+
+_MOST_GROUPS = 40
+"""How many groups the terminal shows; the other formats have all."""
+_RARE = 0.005
+_ABSENT_TOLD = 12
+LOSSES = {
+    "refused": "events refused by upstream, which SDKs do not send again",
+    "unanswered": "events without an answer, which SDKs drop",
+    "not-opened": "sessions that upstream refused to open",
+    "retried": "starts sent again",
+    "opened-twice": "sessions opened beside another one of the same playback",
+    "unused": "sessions with nothing after their start",
+    "never-played": "sessions without a play, so that no content time counts",
+    "no-end": "sessions that their player did not end",
+    "timed-out": "events after upstream had closed the session for its silence",
+    "after-end": "events after sessionEnd",
+    "after-gone": "events sent to a session after 404 or 410",
+    "stalled": "sessions whose playhead stood still while content played",
+}
+"""What each loss is, in a few words."""
+
+
+def print_audit(audit: Audit, screen: Screen, *, local: bool = False) -> None:
+    """Print an audit.
+
+    Args:
+        local: Whether times are local rather than UTC.
+    """
+    whole = audit.all
+    span = _span(whole, local=local)
+    screen.print_wrapped(
+        f"{counted(whole.sessions, 'session')} with {counted(whole.events, 'event')} in {audit.source}{span}"
+    )
+    if not whole.sessions:
+        return
+    if audit.by is not None:
+        _section(screen, f"by {audit.by}")
+        screen.print_table(_groups(audit.groups[:_MOST_GROUPS], audit.by))
+        if len(audit.groups) > _MOST_GROUPS:
+            screen.print_wrapped(f"and {counted(len(audit.groups) - _MOST_GROUPS, 'group')} more; --json has all")
+    _section(screen, "findings")
+    if whole.findings:
+        screen.print_table(_findings(whole, audit.groups, local=local))
+    else:
+        screen.print("none", style="green")
+    _section(screen, "losses")
+    funnel = whole.funnel
+    screen.print_wrapped(
+        f"{counted(funnel.sent, 'event')} sent, {funnel.answered:,} answered, {funnel.accepted:,} accepted, "
+        f"{funnel.counted:,} counted by reports"
+    )
+    if any(loss.sessions for loss in whole.losses):
+        screen.print_table(_losses(whole))
+    _section(screen, "rhythm")
+    screen.print_table(_rhythm(whole))
+    _section(screen, "keys")
+    screen.print_table(_keys(whole.keys))
+    for line in _absent(whole.absent):
+        screen.print_wrapped(line)
+    _section(screen, "metrics")
+    screen.print_table(_metrics(whole))
+
+
+def as_text(audit: Audit, *, local: bool = False) -> Iterator[str]:
+    """Yield what `print_audit` prints, without colours and without a limit to the width."""
+    file = io.StringIO()
+    print_audit(audit, Screen(None, file=file, no_color=True, force_terminal=False), local=local)
+    yield file.getvalue()
+
+
+def share(part: float) -> str:
+    """Return a share as a percentage, which is never rounded to none or to all."""
+    if 0 < part < _RARE:
+        return "<1 %"
+    if 1 - _RARE < part < 1:
+        return ">99 %"
+    return f"{part:.0%}".replace("%", " %")
+
+
+def _section(screen: Screen, name: str) -> None:
+    screen.print()
+    screen.print(Text(name, style="bold underline"))
+
+
+def _time(text: str | None, *, local: bool) -> str:
+    return "" if text is None else moment(datetime.fromisoformat(text), local=local)
+
+
+def _span(group: Group, *, local: bool) -> str:
+    if group.first is None or group.last is None:
+        return ""
+    times = [datetime.fromisoformat(group.first), datetime.fromisoformat(group.last)]
+    first, last = (moment(each, local=local) for each in times)
+    return f", begun from {first} to {last} {zone(times, local=local)}"
+
+
+def _groups(groups: Sequence[Group], by: str) -> Table:
+    table = Table(
+        Column(by, least=12),
+        Column("sessions", is_right=True),
+        Column("events", is_right=True, dropped=3),
+        *(Column(severity.value, is_right=True) for severity in Severity),
+        Column("clean", is_right=True, dropped=2),
+        Column("counted", is_right=True, dropped=1),
+        Column("content", is_right=True, dropped=4),
+    )
+    for group in groups:
+        found = dict.fromkeys(Severity, 0)
+        for rule in group.findings:
+            for severity in Severity:
+                found[severity] += rule.severities[severity.value]
+        content = next(each for each in group.metrics if each.metric == "content_time_spent_s")
+        table.add(
+            printable(group.name, "(not sent)"),
+            f"{group.sessions:,}",
+            f"{group.events:,}",
+            *(
+                Text(f"{number:,}" if number else "", style=SEVERITY_STYLES[severity] if number else "")
+                for severity, number in found.items()
+            ),
+            share(group.clean / group.sessions),
+            share(group.funnel.counted / group.funnel.sent) if group.funnel.sent else "",
+            "" if content.per_session is None else duration(content.per_session),
+        )
+    return table
+
+
+def _findings(whole: Group, groups: Sequence[Group], *, local: bool) -> Table:
+    table = Table(
+        Column("severity"),
+        Column("rule"),
+        Column("sessions", is_right=True),
+        Column("", is_right=True),
+        Column("places", is_right=True, dropped=3),
+        *([Column("groups", is_right=True)] if groups else []),
+        Column("last seen", dropped=1),
+        Column("look at", dropped=2),
+    )
+    for rule in whole.findings:
+        within = sum(any(each.rule == rule.rule for each in group.findings) for group in groups)
+        table.add(
+            Text(rule.severity, style=SEVERITY_STYLES[Severity(rule.severity)]),
+            rule.rule,
+            f"{rule.sessions:,}",
+            share(rule.share),
+            f"{rule.places:,}",
+            *([f"{within} of {len(groups)}"] if groups else []),
+            _time(rule.last, local=local),
+            " ".join(rule.look_at),
+        )
+    return table
+
+
+def _losses(whole: Group) -> Table:
+    table = Table(
+        Column("sessions", is_right=True),
+        Column("", is_right=True),
+        Column("times", is_right=True),
+        Column("time lost", is_right=True, dropped=2),
+        Column("look at", dropped=1),
+        Column("what", is_prose=True),
+    )
+    for loss in whole.losses:
+        if loss.sessions:
+            lost = "" if loss.time_s is None else f"{duration(loss.time_s)} ({share(loss.time_share or 0)})"
+            table.add(
+                f"{loss.sessions:,}",
+                share(loss.share),
+                f"{loss.times:,}",
+                lost,
+                loss.look_at[0],
+                LOSSES[loss.loss],
+            )
+    return table
+
+
+def _rhythm(whole: Group) -> Table:
+    rhythm = whole.rhythm
+    table = Table(
+        Column("measured"),
+        Column("number", is_right=True),
+        *(Column(name, is_right=True) for name in ("lowest", "p5", "p50", "p95", "highest")),
+        Column("unit"),
+    )
+    rows: list[tuple[str, Distribution, str]] = [
+        *((f"ping to ping, {state}", gaps, "ms") for state, gaps in rhythm.ping_gaps_ms.items()),
+        ("speed of the playhead", rhythm.playhead_speed, "thousandths"),
+        ("arrival behind the device's clock", rhythm.clock_skew_ms, "ms"),
+        ("time to the answer", rhythm.latency_ms, "ms"),
+        ("events of a batch", rhythm.batch_events, "events"),
+    ]
+    for name, of, unit in rows:
+        if of.number:
+            values = (of.lowest, of.p5, of.p50, of.p95, of.highest)
+            table.add(name, f"{of.number:,}", *("" if value is None else f"{value:,}" for value in values), unit)
+    if rhythm.answers_over_5_s:
+        table.add("answers after more than 5 s", f"{rhythm.answers_over_5_s:,}", "", "", "", "", "", "")
+    return table
+
+
+def _keys(keys: Iterable[KeySeen]) -> Table:
+    table = Table(
+        Column("event"),
+        Column("key", least=16),
+        Column("sent", is_right=True),
+        Column("types", dropped=2),
+        Column("distinct", is_right=True, dropped=3),
+        Column("examples", least=10, dropped=1),
+    )
+    for key in keys:
+        about = "" if key.distinct_is_exact else "~"
+        name = f"{key.section}/{key.key}"
+        table.add(
+            key.event,
+            printable(name) if key.is_known else printable(name).append(" (unknown)", style="yellow"),
+            share(key.share),
+            " ".join(key.types),
+            f"{about}{key.distinct:,}",
+            printable(", ".join(map(_example, key.examples))),
+        )
+    return table
+
+
+def _example(value: Value) -> str:
+    return value.text if value.text and value.type != "string" else f'"{value.text}"'
+
+
+def _absent(absent: Sequence[KeyAbsent]) -> Iterator[Text]:
+    required = [f"{key.key} on {key.event}" for key in absent if key.is_required]
+    if required:
+        yield Text(f"required and never sent: {', '.join(required)}", style="bold red")
+    optional = list(dict.fromkeys(key.key for key in absent if not key.is_required))
+    if optional:
+        more = f" and {len(optional) - _ABSENT_TOLD} more" if len(optional) > _ABSENT_TOLD else ""
+        yield Text(f"known to the protocol and never sent: {', '.join(optional[:_ABSENT_TOLD])}{more}", style="dim")
+
+
+def _metrics(whole: Group) -> Table:
+    table = Table(
+        Column("metric"),
+        Column("sum", is_right=True),
+        Column("per session", is_right=True),
+        Column("sessions", is_right=True),
+    )
+    for metric in whole.metrics:
+        if metric.total:
+            each = metric.per_session
+            is_time = metric.metric.endswith("_s")
+            table.add(
+                metric.metric,
+                duration(metric.total) if is_time else f"{metric.total:,}",
+                "" if each is None else f"{each:,.2f}",
+                f"{metric.sessions:,}",
+            )
+    return table
