@@ -49,6 +49,7 @@ fuzz: .venv/.ok           ## send broken bodies to the rules, and broken streams
 pictures: .venv/.ok       ## take the pictures of pages in docs/pictures anew; needs Chromium
 	$(BIN)/python docs/pictures.py
 
-docs: .venv/.ok           ## write the rule pages and the schema of fixtures anew
+docs: .venv/.ok           ## write the rule pages, and the schemas of files, anew
 	$(BIN)/python -m proxy_addon.reporting.rule_pages docs/rules
 	$(BIN)/python -m proxy_addon.core.fixtures.fixture_schema >docs/fixture.schema.json
+	$(BIN)/python -m proxy_addon.core.scenarios.scenario_schema >docs/scenario.schema.json

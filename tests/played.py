@@ -149,7 +149,7 @@ def pinged(
             if restarts:
                 due = cue.at_s + (ad_interval_s if cue.type == "adStart" and ad_interval_s else interval_s)
             playing = cue.type in ("play", "adStart")
-        if cue.type in ("adStart", "adComplete"):
+        if cue.type in ("adStart", "adComplete", "adSkip"):
             in_ad = cue.type == "adStart"
             if ad_interval_s:
                 due = cue.at_s + (ad_interval_s if in_ad else interval_s)

@@ -13,7 +13,7 @@ from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Judgement, Severity, Verdict
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.sessions import AsOf, Session
-from proxy_addon.core.timelines.marks import Mark, Silence, Skew, marks_of, placed, silences_of, skew_of
+from proxy_addon.core.timelines.marks import Mark, Silence, Skew, marks_of, numbers_of, placed, silences_of, skew_of
 from proxy_addon.core.timelines.spans import Place, Spans, spans_of
 from proxy_addon.core.timelines.uncounted import uncounted
 from proxy_addon.core.timelines.verdicts import FOLLOWING, Glance, glance
@@ -73,6 +73,11 @@ class Picture:
     def begin_ms(self) -> int:
         """Where its axis begins, in Unix milliseconds by the device's clock."""
         return self.marks[0].device_ms if self.marks else round(self.session.started_at.timestamp() * 1000)
+
+    @property
+    def numbers(self) -> dict[Place, int]:
+        """What events are called, by their places: the position of their exchange, or their own in downloaded playback."""
+        return numbers_of(self.marks)
 
 
 def picture_of(  # noqa: PLR0917  # these are what a session is

@@ -17,7 +17,7 @@ from proxy_addon.core.jsonforms import body_document, iso
 from proxy_addon.core.routes import TRACKING
 from proxy_addon.core.rules import RULES
 from proxy_addon.core.sessions import SessionState
-from proxy_addon.core.timelines.marks import LONGEST_NAME, Mark, numbers_of
+from proxy_addon.core.timelines.marks import LONGEST_NAME, Mark
 from proxy_addon.core.timelines.pictures import Picture
 from proxy_addon.core.timelines.spans import Fate, Place, Span
 from proxy_addon.core.timelines.verdicts import expires_at
@@ -140,7 +140,7 @@ class _Drawing:
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
         self._begin_ms = picture.begin_ms
-        self._numbers = numbers_of(picture.marks)
+        self._numbers = picture.numbers
         self._first_of: dict[int, int] = {}
         for (seq, _), number in self._numbers.items():
             self._first_of.setdefault(seq, number)
