@@ -37,11 +37,11 @@ def without(*types: str, session: int = 1, said: str = "") -> Change:
 
 def setting(type: str, key: str, *, to: Any, session: int = 1, quality: bool = False) -> Change:
     """Change a value in all events of a type; None leaves it out."""
-    member = "quality" if quality else "params"
 
     def changed(cue: Cue) -> Cue:
-        values = {**getattr(cue, member), key: to}
-        return replace(cue, **{member: {name: each for name, each in values.items() if each is not None}})
+        values = {**(cue.quality if quality else cue.params), key: to}
+        kept = {name: each for name, each in values.items() if each is not None}
+        return replace(cue, quality=kept) if quality else replace(cue, params=kept)
 
     def change(playbacks: Playbacks) -> Playbacks:
         playbacks[session - 1] = [changed(cue) if cue.type == type else cue for cue in playbacks[session - 1]]
