@@ -100,9 +100,9 @@ class Coverage:
         return len(self.keys) <= MOST_KEYS
 
     def kept(self) -> dict[Key, Sample]:
-        """Return the keys that were kept, sorted."""
+        """Return the keys that were kept, by event as the protocol lists them, then by section and name."""
         keys = self.keys if self.has_all else sorted(self.keys, key=_hash)[:MOST_KEYS]
-        return {key: self.keys[key] for key in sorted(keys)}
+        return {key: self.keys[key] for key in sorted(keys, key=_place)}
 
     def _trim(self) -> None:
         # As in a Sample, those with the lowest hashes stay, wherever they were seen.
@@ -115,6 +115,13 @@ class Coverage:
     def _keep(self, key: Key, sample: Sample) -> Sample:
         self.keys[key] = self._known.setdefault(key.event, {}).setdefault(key.section, {})[key.name] = sample
         return sample
+
+
+def _place(key: Key) -> tuple[int, str, str]:
+    return _PLACES.get(key.event, len(_PLACES)), key.section, key.name
+
+
+_PLACES = {event: place for place, event in enumerate(EVENTS)}
 
 
 def _hash(key: Key) -> tuple[int, Key]:
