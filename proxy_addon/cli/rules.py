@@ -14,6 +14,7 @@ def rules(*, name: str | None, as_json: bool) -> None:
     """List the rules of the protocol, or show the page of one rule."""
     # Imported here because --help must not wait for rich.
     from proxy_addon.core.rules import RULES  # noqa: PLC0415
+    from proxy_addon.core.rules.planned import KNOWN  # noqa: PLC0415
     from proxy_addon.files import settings  # noqa: PLC0415
     from proxy_addon.reporting.documents import rule_document  # noqa: PLC0415
     from proxy_addon.reporting.rule_pages import page  # noqa: PLC0415
@@ -27,7 +28,7 @@ def rules(*, name: str | None, as_json: bool) -> None:
             console().print_table(rules_table(RULES.values()))
         return
     (name,) = settings.check_rules([name], "rules")
-    rule = RULES[name]
+    rule = KNOWN[name]
     if as_json:
         print_json({**rule_document(rule), "page": rule.page})
     else:

@@ -12,8 +12,8 @@ batch in it. Both numbers count from 1; those in a JSON Pointer count from 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, override
 
@@ -185,6 +185,24 @@ class Holes:
     lost: int = 0
 
 
+class Deviation(NamedTuple):
+    """What sessions do otherwise than a tracking plan says.
+
+    Attributes:
+        rule: Id of the rule, such as ``plan-missing``.
+        event: The type of the events.
+        section: ``params``, ``qoeData`` or ``customMetadata``; empty if it is not about a key.
+        key: The key; for a rate, the state of playback; empty if a whole event is unexpected.
+        expected: What the plan says.
+    """
+
+    rule: str
+    event: str
+    section: str
+    key: str
+    expected: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """All findings of a session.
@@ -193,11 +211,13 @@ class Judgement:
         of_exchanges: Findings of single exchanges, with their ``seq``, in the order of arrival.
         of_session: Findings of the session as a whole.
         holes: What could not be judged; None if everything was.
+        deviations: How often it does something otherwise than planned; also told by findings. Empty without a plan.
     """
 
     of_exchanges: tuple[Finding, ...] = ()
     of_session: tuple[Finding, ...] = ()
     holes: Holes | None = None
+    deviations: Mapping[Deviation, int] = field(default_factory=dict)
 
     @property
     def findings(self) -> tuple[Finding, ...]:

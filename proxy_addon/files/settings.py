@@ -36,8 +36,8 @@ from proxy_addon.core.findings import CHECKER_FAILED, Severity
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.protocol import Key
 from proxy_addon.core.pseudonyms.personal import PERSONAL, Personal
-from proxy_addon.core.rules import RULES
 from proxy_addon.core.rules.limits import Limits
+from proxy_addon.core.rules.planned import KNOWN
 from proxy_addon.core.wording import close_to
 from proxy_addon.errors import SettingsError
 from proxy_addon.files.toml import NotToml, read_toml
@@ -122,8 +122,8 @@ def check_rules(names: Iterable[str], where: str) -> frozenset[str]:
         SettingsError: There is no such rule; the hint suggests a similar one.
     """
     names = frozenset(names)
-    for name in sorted(names - RULES.keys()):
-        raise SettingsError(f"{where}: unknown rule {name!r}", hint=_suggestion(name, RULES))
+    for name in sorted(names - KNOWN.keys()):
+        raise SettingsError(f"{where}: unknown rule {name!r}", hint=_suggestion(name, KNOWN))
     return names
 
 

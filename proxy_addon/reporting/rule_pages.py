@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from proxy_addon.core.rules import MODULES, RULES, Rule
+from proxy_addon.core.rules.planned import KNOWN, PLANNED
 
 _HEADINGS = {"Why it matters": "Why it matters in the reports"}
 
@@ -46,10 +47,19 @@ def pages() -> dict[str, str]:
         ),
     ]
     for title, mine in subjects():
-        index += [f"## {title}\n", "| rule | severity | what is wrong |", "|---|---|---|"]
-        index += [f"| [`{rule.id}`]({rule.id}.md) | {rule.severity.value} | {rule.summary} |" for rule in mine]
-        index.append("")
-    return {"index.md": "\n".join(index), **{f"{rule.id}.md": page(rule) for rule in RULES.values()}}
+        index += [f"## {title}\n", *_table(mine), ""]
+    index += [
+        "## Tracking plans\n",
+        "With `--plan` alone: [tracking plans](../plans.md).\n",
+        *_table(PLANNED.values()),
+        "",
+    ]
+    return {"index.md": "\n".join(index), **{f"{rule.id}.md": page(rule) for rule in KNOWN.values()}}
+
+
+def _table(rules: Iterable[Rule]) -> list[str]:
+    rows = [f"| [`{rule.id}`]({rule.id}.md) | {rule.severity.value} | {rule.summary} |" for rule in rules]
+    return ["| rule | severity | what is wrong |", "|---|---|---|", *rows]
 
 
 def main(folder: Path) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from proxy_addon import __version__
 from proxy_addon.core.findings import Finding, Severity
-from proxy_addon.core.rules import RULES
+from proxy_addon.core.rules.planned import KNOWN
 from proxy_addon.reporting.judged import Subject
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -33,7 +33,7 @@ class SarifReport:
                 "help": {"text": rule.page.get("How to fix", rule.summary)},
                 "defaultConfiguration": {"level": _LEVELS[rule.severity]},
             }
-            for rule in RULES.values()
+            for rule in KNOWN.values()
         ]
         driver = {"name": "sessiontape", "version": __version__, "rules": rules}
         self._write(f'{{"$schema": {json.dumps(SCHEMA)}, "version": "2.1.0", "runs": [')
@@ -68,6 +68,6 @@ def _result(subject: Subject, finding: Finding) -> dict[str, Any]:
             "place": subject.place(finding),
         },
     }
-    if finding.rule in RULES:
-        result["ruleIndex"] = list(RULES).index(finding.rule)
+    if finding.rule in KNOWN:
+        result["ruleIndex"] = list(KNOWN).index(finding.rule)
     return result

@@ -11,7 +11,8 @@ from starlette.routing import Route
 
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.replays.runs import SessionRun
-from proxy_addon.core.rules import RULES, Rule
+from proxy_addon.core.rules import Rule
+from proxy_addon.core.rules.planned import KNOWN
 from proxy_addon.core.sessions import AsOf
 from proxy_addon.core.wording import suggestion
 from proxy_addon.errors import NotFound
@@ -212,6 +213,6 @@ def _sides(page: compare.ComparePage) -> tuple[str, str]:
 
 def _rule(request: Request) -> Rule:
     name = request.path_params["rule"]
-    if name not in RULES:
-        raise NotFound(f"there is no rule {name[:100]!r}{suggestion(name, RULES)}", hint="/rules lists them")
-    return RULES[name]
+    if name not in KNOWN:
+        raise NotFound(f"there is no rule {name[:100]!r}{suggestion(name, KNOWN)}", hint="/rules lists them")
+    return KNOWN[name]

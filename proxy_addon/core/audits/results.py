@@ -17,6 +17,7 @@ from proxy_addon.core.audits.totals import SCALE, SUMMED, Broken, ByGroup, Sums,
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.protocol import EVENTS, PARAMS, QUALITY
+from proxy_addon.core.rules.planned import PLANNED
 
 FORM = 1
 """Of the document: scripts of another version do not draw it."""
@@ -149,6 +150,37 @@ class RuleBroken:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanBroken:
+    """One thing that sessions do otherwise than the tracking plan says.
+
+    Attributes:
+        rule: ``plan-missing``, ``plan-unexpected``, ``plan-type``, ``plan-value`` or ``plan-rate``.
+        event: The type of the events; ``all`` for types that the protocol does not know.
+        section: ``params``, ``qoeData`` or ``customMetadata``; empty if it is not about a key.
+        key: The key; for a rate, the state of playback; empty if a whole event is unexpected.
+        expected: What the plan says.
+        sessions: How many sessions do it.
+        share: Their share of all sessions, from 0 to 1.
+        times: How often they do.
+        first: When the first of these sessions began.
+        last: When the last of them began.
+        look_at: Our ids of the sessions to look at.
+    """
+
+    rule: str
+    event: str
+    section: str
+    key: str
+    expected: str
+    sessions: int
+    share: float
+    times: int
+    first: str | None
+    last: str | None
+    look_at: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Distribution:
     """How numbers are distributed.
 
@@ -264,6 +296,8 @@ class Group:
         absent: Which keys the protocol knows, and nobody sends.
         findings: By rule, the worst first: by severity, then by the number of sessions.
         losses: What gets lost, in a fixed order.
+        plan: What is otherwise than planned: by rule, then those that concern the most sessions first.
+        plan_is_complete: Whether all of that was kept; devices that make up keys do more than is kept.
     """
 
     name: str | None
@@ -284,6 +318,8 @@ class Group:
     losses: tuple[LossSeen, ...]
     funnel: Funnel
     metrics: tuple[MetricSum, ...]
+    plan: tuple[PlanBroken, ...] = ()
+    plan_is_complete: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,6 +332,7 @@ class Audit:
         source: Where the sessions are: the store without its password, or files.
         filters: The filters in effect: name and value.
         by: What sessions of a group have in common; None without groups.
+        plan: The name of the tracking plan that sessions were held against; None without one.
         counts: How many findings have a severity.
         all: All sessions together.
         groups: Those with the most sessions first, then by name.
@@ -306,6 +343,7 @@ class Audit:
     source: str
     filters: tuple[tuple[str, str], ...] = ()
     by: str | None
+    plan: str | None = None
     counts: Mapping[str, int]
     all: Group
     groups: tuple[Group, ...]
@@ -337,12 +375,14 @@ def audit_of(
     now: datetime,
     source: str,
     filters: tuple[tuple[str, str], ...] = (),
+    plan: str | None = None,
     hide: Hide = RAW,
 ) -> Audit:
     """Return the result of an audit.
 
     Args:
         groups: By group; without groups, all sessions under None.
+        plan: The name of the tracking plan that the sessions were held against.
         hide: Replaces personal values.
     """
     whole = Totals()
@@ -354,6 +394,7 @@ def audit_of(
         source=source,
         filters=filters,
         by=None if by is None else by.value,
+        plan=plan,
         counts=_severities(whole.findings.values()),
         all=_group(None, whole, hide),
         groups=() if by is None else tuple(_group(name, totals, hide) for name, totals in in_order),
@@ -392,7 +433,30 @@ def _group(name: str | None, totals: Totals, hide: Hide) -> Group:
         losses=tuple(_losses(totals)),
         funnel=_funnel(totals.losses),
         metrics=tuple(_metrics(totals.metrics)),
+        plan=_plan(totals, hide),
+        plan_is_complete=totals.plan.has_all,
     )
+
+
+def _plan(totals: Totals, hide: Hide) -> tuple[PlanBroken, ...]:
+    found = [
+        PlanBroken(
+            rule=deviation.rule,
+            event=deviation.event,
+            section=deviation.section,
+            key=hide.name(deviation.key),
+            expected=deviation.expected,
+            sessions=concerned.sessions,
+            share=_share(concerned.sessions, totals.sessions),
+            times=concerned.times,
+            first=_time(concerned.first_us),
+            last=_time(concerned.last_us),
+            look_at=tuple(concerned.named),
+        )
+        for deviation, concerned in totals.plan.kept().items()
+    ]
+    order = list(PLANNED)
+    return tuple(sorted(found, key=lambda each: (order.index(each.rule), -each.sessions)))
 
 
 def _name(name: str | None, hide: Hide) -> str | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from proxy_addon.core.audits.arrivals import Arrival
 from proxy_addon.core.audits.ordering import Taken
@@ -16,6 +17,34 @@ _SHORTEST_MS = 1_000
 """The speed of a playhead over less than this says little, because players update it once a second."""
 _FASTEST = 1_000
 """A playhead that moves this many times as fast as time has jumped."""
+
+
+class Gap(NamedTuple):
+    """The time between two pings during which playback stays in one state.
+
+    Attributes:
+        ms: By the device's clock.
+        ping: The ping that ends it.
+    """
+
+    ms: int
+    state: State
+    ping: Arrival
+
+
+def ping_gaps(taken: Sequence[Taken], stretches: Sequence[Stretch]) -> Iterator[Gap]:
+    """Yield the gaps between pings of a session; see `Rhythm.add_course` for the arguments."""
+    since_ping_ms: int | None = None
+    state: State | None = None
+    for each, stretch in zip(taken, stretches, strict=True):
+        if stretch.ms and stretch.state is not state:
+            since_ping_ms, state = None, stretch.state
+        if since_ping_ms is not None:
+            since_ping_ms += stretch.ms
+        if each.event.type == "ping" and not each.is_late:
+            if since_ping_ms is not None and state is not None:
+                yield Gap(since_ping_ms, state, each.event)
+            since_ping_ms = 0
 
 
 @dataclass(slots=True)
@@ -57,23 +86,18 @@ class Rhythm:
             taken: The events in the order in which the back end takes them.
             stretches: The stretch before each of them.
         """
-        since_ping_ms: int | None = None
+        for gap in ping_gaps(taken, stretches):
+            self._gaps(gap.state).add(gap.ms)
         state: State | None = None
         playhead_s: float | None = None
         since_playhead_ms = 0
         for each, stretch in zip(taken, stretches, strict=True):
             event = each.event
             if stretch.ms and stretch.state is not state:
-                since_ping_ms, playhead_s, state = None, None, stretch.state
-            if since_ping_ms is not None:
-                since_ping_ms += stretch.ms
+                playhead_s, state = None, stretch.state
             since_playhead_ms += stretch.ms
             if each.is_late:
                 continue
-            if event.type == "ping":
-                if since_ping_ms is not None and state is not None:
-                    self._gaps(state).add(since_ping_ms)
-                since_ping_ms = 0
             if event.playhead_s is not None and (playhead_s is None or since_playhead_ms >= _SHORTEST_MS):
                 if playhead_s is not None and state is State.CONTENT:
                     moved_s = event.playhead_s - playhead_s

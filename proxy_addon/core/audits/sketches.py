@@ -183,18 +183,33 @@ def told(value: Any) -> Told:
     """Return a decoded JSON value as samples keep it."""
     if value.__class__ is str:
         return _told_of(value, "string")
+    kind = kind_of(value)
     if value is None or value is True or value is False:
-        return _told_of(json.dumps(value), "null" if value is None else "boolean")
-    if isinstance(value, int):
-        return _told_of(str(value), "integer")
+        return _told_of(json.dumps(value), kind)
     if isinstance(value, jsontext.Number):
-        return _told_of(value.written, "integer" if value.is_integer_text else "number")
-    if isinstance(value, float):
-        return _told_of(repr(value), "number")
+        return _told_of(value.written, kind)
+    if isinstance(value, int | float):
+        return _told_of(repr(value), kind)
     if isinstance(value, str):
-        return _told_of(str(value), "string")
-    kind = "object" if isinstance(value, dict) else "array"
+        return _told_of(str(value), kind)
     return _told_of(json.dumps(value, sort_keys=True, default=repr), kind)
+
+
+def kind_of(value: Any) -> str:
+    """Return the JSON type of a decoded value; a number is an ``integer`` if it is written as one."""
+    if isinstance(value, str):
+        return "string"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "integer"
+    if isinstance(value, jsontext.Number):
+        return "integer" if value.is_integer_text else "number"
+    if isinstance(value, float):
+        return "number"
+    return "object" if isinstance(value, dict) else "array"
 
 
 @lru_cache(maxsize=16_384)  # devices say the same again and again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from proxy_addon.core.audits.coverage import Coverage
 from proxy_addon.core.audits.losses import Losses
 from proxy_addon.core.audits.rhythm import Rhythm
 from proxy_addon.core.audits.sketches import Concerned, Histogram, add_counts, greatest, least
-from proxy_addon.core.findings import Judgement
+from proxy_addon.core.findings import Deviation, Judgement
 from proxy_addon.core.sessions import Session, SessionState
 
 SUMMED = (
@@ -29,6 +30,8 @@ SUMMED = (
     *("seconds_since_last_call_s", "time_to_start_s", "authorized", "downloaded"),
 )
 """The metrics of docs/metrics.md whose sum over sessions means something, in their order."""
+MOST_DEVIATIONS = 1_000
+"""How many deviations from a plan are kept; a device that makes up keys has more."""
 SCALE = 10_000
 """Sums are kept in ten-thousandths, as integers: seconds are exact to the millisecond, audiences to four places."""
 
@@ -90,6 +93,51 @@ class Sums:
 
 
 @dataclass(slots=True)
+class Deviations:
+    """What sessions do otherwise than a plan says.
+
+    Attributes:
+        each: The sessions that do it, and how often they do; `MOST_DEVIATIONS` are kept, wherever they were seen.
+    """
+
+    each: dict[Deviation, Concerned] = field(default_factory=dict)
+
+    def add(self, deviation: Deviation, id: str, began_us: int, times: int) -> None:
+        """Count a session that does something otherwise."""
+        concerned = self.each.get(deviation)
+        if concerned is None:
+            concerned = self.each[deviation] = Concerned()
+            if len(self.each) > 2 * MOST_DEVIATIONS:
+                self._trim()
+        concerned.add(id, began_us, times)
+
+    def merge(self, more: Deviations) -> None:
+        """Add those of other sessions."""
+        for deviation, concerned in more.each.items():
+            self.each.setdefault(deviation, Concerned()).merge(concerned)
+        self._trim()
+
+    @property
+    def has_all(self) -> bool:
+        """Whether all of them were kept."""
+        return len(self.each) <= MOST_DEVIATIONS
+
+    def kept(self) -> dict[Deviation, Concerned]:
+        """Return those that were kept, sorted."""
+        kept = self.each if self.has_all else sorted(self.each, key=_hash)[:MOST_DEVIATIONS]
+        return {deviation: self.each[deviation] for deviation in sorted(kept)}
+
+    def _trim(self) -> None:
+        if len(self.each) > MOST_DEVIATIONS + 1:  # one more, to know that there are more
+            kept = sorted(self.each, key=_hash)[: MOST_DEVIATIONS + 1]
+            self.each = {deviation: self.each[deviation] for deviation in kept}
+
+
+def _hash(deviation: Deviation) -> tuple[int, Deviation]:
+    return zlib.crc32("\0".join(deviation).encode(errors="surrogatepass")), deviation
+
+
+@dataclass(slots=True)
 class Totals:
     """All that an audit knows of a set of sessions.
 
@@ -99,6 +147,7 @@ class Totals:
         first_us: When the first session began, in microseconds since 1970; None without sessions.
         last_us: When the last session began.
         clean: How many sessions have no findings.
+        plan: What sessions do otherwise than planned, and which.
     """
 
     sessions: int = 0
@@ -113,6 +162,7 @@ class Totals:
     first_us: int | None = None
     last_us: int | None = None
     clean: int = 0
+    plan: Deviations = field(default_factory=Deviations)
 
     def add_session(self, session: Session, state: SessionState, began_us: int, exchanges: int, events: int) -> None:
         """Count a session."""
@@ -140,6 +190,8 @@ class Totals:
             broken.concerned.add(id, began_us, number)
             broken.exchanges += len(places[rule])
         self.clean += not times
+        for deviation, number in judgement.deviations.items():
+            self.plan.add(deviation, id, began_us, number)
 
     def merge(self, more: Totals) -> None:
         """Add what is known of other sessions."""
@@ -154,6 +206,7 @@ class Totals:
         self.rhythm.merge(more.rhythm)
         self.losses.merge(more.losses)
         self.metrics.merge(more.metrics)
+        self.plan.merge(more.plan)
         self.first_us, self.last_us = least(self.first_us, more.first_us), greatest(self.last_us, more.last_us)
 
 

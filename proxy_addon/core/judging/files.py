@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
 from proxy_addon.core.events import Body, Event, read_body, read_event
-from proxy_addon.core.findings import Finding, Judgement, Place
+from proxy_addon.core.findings import Deviation, Finding, Judgement, Place
 from proxy_addon.core.fixtures.held import HeldSession
-from proxy_addon.core.fixtures.listed import bodies_in, is_listed
+from proxy_addon.core.fixtures.listed import ListedBody, bodies_in, is_listed, session_in
 from proxy_addon.core.judging import net
 from proxy_addon.core.judging.exchanges import Found, applied, as_findings, judge_body, judge_event
 from proxy_addon.core.judging.policy import DEFAULT, Policy
@@ -104,6 +105,8 @@ def _judge_file(raw: bytes, what: FileKind, policy: Policy) -> Judgement:
             for index, event in enumerate(reading.events):
                 judge.add(session_event(event, seq=index + 1, pointer=f"/{index}"))
             of_session = judge.findings(is_over=True)
+        if policy.plan is not None:
+            found += policy.plan.judge(None, policy).take_body(reading)
         return Judgement(of_exchanges=tuple(found), of_session=tuple(of_session))
     return _judge_list(raw, reading, policy, vocabulary)
 
@@ -126,6 +129,8 @@ def _judge_list(raw: bytes, reading: Body, policy: Policy, vocabulary: Vocabular
         empty = Problem("the session has no events; expected sessionStart", where)
         found += policy.kept(as_findings([Found(RULES["session-start-first"], empty)], policy))
         return Judgement(of_exchanges=tuple(found))
+    held = None if policy.plan is None else session_in(reading.value, raw)
+    plan = None if policy.plan is None or held is None else policy.plan.judge(held.session, policy)
     by_arrival = all(body.arrived_s is not None for body in bodies)
     judge = SessionJudge(SessionFacts(by_arrival=by_arrival, has_clock=False), policy)
     for seq, body in enumerate(bodies, 1):
@@ -139,4 +144,17 @@ def _judge_list(raw: bytes, reading: Body, policy: Policy, vocabulary: Vocabular
             sha256 = hashlib.sha256(repr(body.value).encode("utf-8", "surrogatepass")).hexdigest()
             judge.add(session_event(event, seq=seq, pointer=body.pointer, arrived_s=body.arrived_s, body_sha256=sha256))
         found += [replace(finding, seq=seq) for finding in findings]
-    return Judgement(of_exchanges=tuple(found), of_session=tuple(judge.findings(is_over=True)))
+        if plan is not None and held is not None:
+            found += [_in_list(finding, bodies) for finding in plan.take(held.exchanges[seq - 1], seq)]
+    of_session = judge.findings(is_over=True)
+    deviations: Mapping[Deviation, int] = {}
+    if plan is not None:
+        rates, deviations = plan.judgement()
+        of_session += [_in_list(finding, bodies) for finding in rates]
+    return Judgement(of_exchanges=tuple(found), of_session=tuple(of_session), deviations=deviations)
+
+
+def _in_list(finding: Finding, bodies: Sequence[ListedBody]) -> Finding:
+    """Return a finding with pointers into the whole list."""
+    first, *others = (Place(seq, f"{bodies[seq - 1].pointer}{pointer or ''}") for seq, pointer in finding.places)
+    return replace(finding, pointer=first.pointer, others=tuple(others))

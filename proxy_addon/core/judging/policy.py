@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxy_addon.core.findings import CHECKER_FAILED, MOST_PLACES, Finding, Severity
 from proxy_addon.core.protocol import Key
 from proxy_addon.core.rules.limits import Limits
 from proxy_addon.core.rules.rule import Rule
+
+if TYPE_CHECKING:  # audits build on judging; a plan is handed in by whoever has read one
+    from proxy_addon.core.audits.plans import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,7 @@ class Policy:
         select: Only findings of these rules count; empty for all. `accepted-by-upstream` selects what it lowered.
         ignore: Findings of these rules do not count.
         most_places: How many places of one finding are kept; its count includes the others. `to_document` leaves it out.
+        plan: What sessions are held against beside the rules; None for nothing. Documents of a policy leave it out.
     """
 
     severities: Mapping[str, Severity | None] = field(default_factory=dict)
@@ -31,6 +35,7 @@ class Policy:
     select: frozenset[str] = frozenset()
     ignore: frozenset[str] = frozenset()
     most_places: int = MOST_PLACES
+    plan: Plan | None = None
 
     def severity(self, rule: Rule) -> Severity | None:
         """Return the severity of a rule's findings; None if the rule is switched off."""

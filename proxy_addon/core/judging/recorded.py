@@ -45,6 +45,7 @@ class SessionWatch:
         self._policy = policy
         self._vocabulary = vocabulary
         self._opened_beside = opened_beside
+        self._plan = None if policy.plan is None else policy.plan.judge(session, policy)
         self._judge: SessionJudge | None = None
         self._found: list[Finding] = []
         self._seq = self._requests = self._unknown = self._truncated = 0
@@ -74,6 +75,8 @@ class SessionWatch:
             if self._vocabulary is not None:
                 findings = judge_exchange(exchange, self._policy, self._vocabulary)
                 self._found += [replace(finding, seq=seq) for finding in findings]
+            if self._plan is not None:
+                self._found += self._plan.take(exchange, seq)
             if exchange.route.operation in TRACKING:
                 self._requests += 1
                 state = exchange.request.body_state
@@ -90,7 +93,13 @@ class SessionWatch:
     def judgement(self) -> Judgement:
         """Return all findings; call it when all exchanges were yielded."""
         of_session = self._judge.findings(is_over=self._is_over) if self._judge else []
-        return Judgement(of_exchanges=tuple(self._found), of_session=tuple(of_session), holes=self._holes())
+        rates, deviations = ([], {}) if self._plan is None else self._plan.judgement()
+        return Judgement(
+            of_exchanges=tuple(self._found),
+            of_session=(*of_session, *rates),
+            holes=self._holes(),
+            deviations=deviations,
+        )
 
     def _holes(self) -> Holes | None:
         if not self._session.has_holes or self._is_batch:

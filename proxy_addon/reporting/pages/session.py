@@ -15,7 +15,7 @@ from proxy_addon.core.exchange import Exchange, Headers
 from proxy_addon.core.findings import Finding, Severity, element_of, member_of
 from proxy_addon.core.jsonforms import body_document, iso
 from proxy_addon.core.routes import TRACKING
-from proxy_addon.core.rules import RULES
+from proxy_addon.core.rules.planned import KNOWN
 from proxy_addon.core.sessions import SessionState
 from proxy_addon.core.timelines.marks import LONGEST_NAME, Mark
 from proxy_addon.core.timelines.pictures import Picture
@@ -299,9 +299,9 @@ class _Drawing:
                 "count": finding.count,
                 "until": None if finding.until_seq is None else self._number(finding.until_seq),
                 "lowered_by": finding.lowered_by,
-                "summary": RULES[finding.rule].summary if finding.rule in RULES else "",
-                "why": RULES[finding.rule].page.get("Why it matters", "") if finding.rule in RULES else "",
-                "fix": RULES[finding.rule].page.get("How to fix", "") if finding.rule in RULES else "",
+                "summary": KNOWN[finding.rule].summary if finding.rule in KNOWN else "",
+                "why": KNOWN[finding.rule].page.get("Why it matters", "") if finding.rule in KNOWN else "",
+                "fix": KNOWN[finding.rule].page.get("How to fix", "") if finding.rule in KNOWN else "",
                 "below": told.below,
             }
             for told in self._picture.findings

@@ -1,0 +1,530 @@
+"""Tracking plans: what a team has agreed that its players send, and whether a session does.
+
+A plan says of each type of event which keys it must, may and must not have, and which values; and how often players ping.
+Parts of it may hold only for some sessions. `Plan` is the value, `PlanJudge` holds one session against it. The file that
+it is written in is read by `proxy_addon.files.plans`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from proxy_addon.core import jsontext
+from proxy_addon.core.audits.arrivals import Arrival, arrivals_of
+from proxy_addon.core.audits.auditing import By
+from proxy_addon.core.audits.coverage import Section
+from proxy_addon.core.audits.ordering import ordered
+from proxy_addon.core.audits.patterns import Pattern
+from proxy_addon.core.audits.rhythm import Gap, ping_gaps
+from proxy_addon.core.audits.sketches import LONGEST, kind_of
+from proxy_addon.core.audits.walking import State, walked
+from proxy_addon.core.events import Body
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.findings import MOST_PLACES, Deviation, Finding, Place, Severity
+from proxy_addon.core.judging.policy import Policy
+from proxy_addon.core.judging.sessions import is_batch
+from proxy_addon.core.protocol import EVENTS
+from proxy_addon.core.routes import TRACKING
+from proxy_addon.core.rules.planned import PLANNED, missing, unexpected, wrong_rate, wrong_type, wrong_value
+from proxy_addon.core.rules.rule import TOLD
+from proxy_addon.core.sessions import Session
+from proxy_addon.core.wording import ascii_safe, number, quoted
+
+ALL = "all"
+"""Stands for all types of events."""
+TYPES = ("string", "integer", "number", "boolean", "null", "object", "array")
+"""The JSON types; a ``number`` may be an ``integer``."""
+MOST_DEVIATIONS = 1_000
+"""How many deviations of a session are told apart; a device that makes up keys has more."""
+
+type Scalar = str | int | float | bool | None
+
+
+class Presence(StrEnum):
+    """Whether events have a key."""
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+    FORBIDDEN = "forbidden"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyPlan:
+    """What a plan says of one key on events of one type.
+
+    Attributes:
+        types: The JSON types that values may have; empty for any.
+        pattern: What strings match as a whole.
+        values: All values that are allowed; empty for any.
+        lowest: The lowest number that is allowed.
+        highest: The highest one.
+    """
+
+    presence: Presence
+    types: frozenset[str] = frozenset()
+    pattern: Pattern | None = None
+    values: tuple[Scalar, ...] = ()
+    lowest: float | None = None
+    highest: float | None = None
+
+    def is_type(self, value: Any) -> bool:
+        """Whether a decoded value has an allowed type."""
+        if not self.types:
+            return True
+        kind = kind_of(value)
+        return kind in self.types or (kind == "integer" and "number" in self.types)
+
+    def unlike(self, value: Any) -> str | None:
+        """Return what the plan says of values, if a decoded value of an allowed type is not so."""
+        if self.values and _comparable(value) not in self._allowed:
+            shown = [quoted(each) if isinstance(each, str) else _as_json(each) for each in self.values]
+            return "one of " + ", ".join(shown[:_VALUES_TOLD]) + (", …" if len(shown) > _VALUES_TOLD else "")
+        if self.pattern is not None and isinstance(value, str) and not self.pattern.matches(value):
+            return f"a text like {self.pattern.text}"
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if self.lowest is not None and value < self.lowest:
+                return f"at least {number(self.lowest)}"
+            if self.highest is not None and value > self.highest:
+                return f"at most {number(self.highest)}"
+        return None
+
+    @cached_property
+    def _allowed(self) -> frozenset[tuple[str, Any]]:
+        return frozenset(_comparable(each) for each in self.values)
+
+    @property
+    def types_told(self) -> str:
+        """The allowed types, as messages name them."""
+        names = [_TYPES_TOLD[name] for name in TYPES if name in self.types]
+        return " or ".join(names)
+
+
+_VALUES_TOLD = 8
+_TYPES_TOLD = {
+    "string": "a string",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+    "object": "an object",
+    "array": "an array",
+}
+
+
+def _comparable(value: Any) -> tuple[str, Any]:
+    kind = kind_of(value)
+    if kind in ("object", "array"):
+        return kind, None
+    return ("number", value) if kind == "integer" else (kind, value)
+
+
+def _as_json(value: Scalar) -> str:
+    return jsontext.text_of(value).decode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SectionPlan:
+    """What a plan says of ``params``, ``qoeData`` or ``customMetadata`` of events of one type.
+
+    Attributes:
+        further_keys: Whether keys are allowed of which it says nothing; None if that is said elsewhere.
+    """
+
+    keys: Mapping[str, KeyPlan] = field(default_factory=dict)
+    further_keys: bool | None = None
+
+    def with_more(self, more: SectionPlan) -> SectionPlan:
+        """Return this with what another one says; that one wins."""
+        return SectionPlan(
+            keys={**self.keys, **more.keys},
+            further_keys=self.further_keys if more.further_keys is None else more.further_keys,
+        )
+
+
+type EventPlan = Mapping[Section, SectionPlan]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """How often players ping: every so many seconds, plus or minus some."""
+
+    every_s: float
+    plus_minus_s: float
+
+    def allows(self, ms: int) -> bool:
+        """Whether so much time may pass between two pings."""
+        return abs(ms - self.every_s * 1_000) <= self.plus_minus_s * 1_000
+
+    def __str__(self) -> str:
+        """Return it as messages have it."""
+        return f"every {number(self.every_s)} ± {number(self.plus_minus_s)} s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a plan says: of all sessions, or of some.
+
+    Attributes:
+        events: By type; what it says under `ALL` holds for all types.
+        further_events: Whether types of events are allowed of which it says nothing; None if that is said elsewhere.
+        further_keys: The same of keys, on events of which it says something.
+        pings: How often players ping in a state of playback; None if they may ping as they like.
+    """
+
+    events: Mapping[str, EventPlan] = field(default_factory=dict)
+    further_events: bool | None = None
+    further_keys: bool | None = None
+    pings: Mapping[State, Rate | None] = field(default_factory=dict)
+
+    def with_more(self, more: Part) -> Part:
+        """Return this with what another one says; that one wins, key by key."""
+        events = dict(self.events)
+        for type, sections in more.events.items():
+            events[type] = sections_with_more(events.get(type, {}), sections)
+        return Part(
+            events=events,
+            further_events=self.further_events if more.further_events is None else more.further_events,
+            further_keys=self.further_keys if more.further_keys is None else more.further_keys,
+            pings={**self.pings, **more.pings},
+        )
+
+
+def sections_with_more(sections: EventPlan, more: EventPlan) -> EventPlan:
+    """Return what is said of events of a type, with what is said elsewhere; that wins, key by key."""
+    merged = dict(sections)
+    for section, plan in more.items():
+        before = merged.get(section)
+        merged[section] = plan if before is None else before.with_more(plan)
+    return merged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    r"""Which names a group takes: ``web-*`` takes all that begin so; ``\`` before a ``*`` takes the character itself.
+
+    Attributes:
+        names: None for sessions that do not say the name.
+    """
+
+    names: tuple[str | None, ...]
+
+    def takes(self, name: str | None) -> bool:
+        """Whether it takes a name."""
+        return any(
+            name is None if each is None else name is not None and _is_like(name, _pieces(each)) for each in self.names
+        )
+
+
+def _pieces(name: str) -> list[str]:
+    """Return what stands before, between and after the stars of a name."""
+    pieces, is_escaped = [""], False
+    for character in name:
+        if is_escaped or character not in "\\*":
+            pieces[-1] += character
+            is_escaped = False
+        elif character == "*":
+            pieces.append("")
+        else:
+            is_escaped = True
+    return pieces
+
+
+def _is_like(name: str, pieces: Sequence[str]) -> bool:
+    first, *others = pieces
+    if not others:
+        return name == first
+    if not name.startswith(first):
+        return False
+    place = len(first)
+    for piece in others[:-1]:
+        found = name.find(piece, place)
+        if found < 0:
+            return False
+        place = found + len(piece)
+    return name.endswith(others[-1]) and len(name) - len(others[-1]) >= place
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanGroup:
+    """A part of a plan that holds only for some sessions.
+
+    Attributes:
+        where: What these sessions have; all of it.
+    """
+
+    where: Mapping[By, Wanted]
+    part: Part
+
+    def takes(self, session: Session) -> bool:
+        """Whether it holds for a session."""
+        return all(wanted.takes(getattr(session, by.field)) for by, wanted in self.where.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A tracking plan; it can be sent to another process.
+
+    Attributes:
+        name: Of its file, for people.
+        part: What holds for all sessions.
+        groups: What holds for some; later ones win.
+        severities: Changed severities by rule id; None switches a rule off.
+    """
+
+    name: str
+    part: Part = field(default_factory=Part)
+    groups: tuple[PlanGroup, ...] = ()
+    severities: Mapping[str, Severity | None] = field(default_factory=dict)
+    _checks: dict[tuple[bool, ...], _Checks] = field(default_factory=dict, compare=False, repr=False)
+
+    def applied_to(self, policy: Policy) -> Policy:
+        """Return a policy by which sessions are also held against this plan."""
+        return replace(policy, plan=self, severities={**policy.severities, **self.severities})
+
+    def with_more(self, more: Plan) -> Plan:
+        """Return this with what another plan says; that one wins, and has its name."""
+        return Plan(
+            name=more.name,
+            part=self.part.with_more(more.part),
+            groups=(*self.groups, *more.groups),
+            severities={**self.severities, **more.severities},
+        )
+
+    def judge(self, session: Session | None, policy: Policy) -> PlanJudge:
+        """Return what holds a session against the plan, exchange by exchange.
+
+        Args:
+            session: None for a request by itself; then the groups do not count.
+            policy: Which of the findings count, and how severely.
+        """
+        taken = tuple(session is not None and group.takes(session) for group in self.groups)
+        checks = self._checks.get(taken)
+        if checks is None:
+            part = self.part
+            for group, is_taken in zip(self.groups, taken, strict=True):
+                if is_taken:
+                    part = part.with_more(group.part)
+            checks = self._checks[taken] = _Checks(part)
+        return PlanJudge(checks, policy)
+
+
+@dataclass(slots=True, frozen=True)
+class _SectionCheck:
+    section: str
+    required: tuple[str, ...]
+    keys: Mapping[str, KeyPlan]
+    further_keys: bool
+
+
+class _Checks:
+    """A part of a plan, as it is looked up for each event."""
+
+    def __init__(self, part: Part) -> None:
+        self.pings = {state: rate for state, rate in part.pings.items() if rate is not None}
+        self.further_events = part.further_events is not False
+        self.planned = frozenset(part.events)
+        self._part = part
+        self._known: dict[str, tuple[_SectionCheck, ...]] = {}
+
+    def of(self, type: str) -> tuple[_SectionCheck, ...]:
+        """Return what is checked on events of a type that the protocol knows, or of `ALL`."""
+        found = self._known.get(type)
+        if found is None:
+            found = self._known[type] = tuple(self._made(type))
+        return found
+
+    def _made(self, type: str) -> Iterator[_SectionCheck]:
+        part = self._part
+        is_planned = type in part.events or ALL in part.events
+        sections = sections_with_more(part.events.get(ALL, {}), part.events.get(type, {}))
+        for section in Section:
+            plan = sections.get(section, SectionPlan())
+            further = plan.further_keys
+            if further is None:
+                further = part.further_keys is not False or not is_planned
+            if plan.keys or not further:
+                required = tuple(name for name, key in plan.keys.items() if key.presence is Presence.REQUIRED)
+                yield _SectionCheck(section.value, required, plan.keys, further)
+
+
+class PlanJudge:
+    """Holds one session against a plan."""
+
+    def __init__(self, checks: _Checks, policy: Policy) -> None:
+        self._checks = checks
+        self._policy = policy
+        self._on = frozenset(rule.id for rule in PLANNED.values() if policy.severity(rule) and policy.asks_for(rule))
+        self._times: dict[Deviation, int] = {}
+        self._arrivals: list[Arrival] = []
+        self._is_batch = False
+
+    def take(self, exchange: Exchange, seq: int) -> list[Finding]:
+        """Return the findings of the next exchange of the session, in the order of the rules.
+
+        Args:
+            seq: Its position in the session, from 1.
+        """
+        request = exchange.request
+        if exchange.route.operation not in TRACKING:
+            return []
+        if self._checks.pings:
+            arrived = list(arrivals_of(exchange, seq))
+            self._arrivals += arrived
+            self._is_batch = self._is_batch or (bool(arrived) and is_batch(exchange))
+        if not request.complete or not request.body_state.is_known:
+            return []
+        return self.take_body(request.reading, seq)
+
+    def take_body(self, body: Body, seq: int | None = None) -> list[Finding]:
+        """Return the findings of a body by itself.
+
+        Args:
+            seq: The position of its exchange in the session, from 1; None if it has none.
+        """
+        found = _Findings(self._on, seq)
+        values = body.value if body.is_batch else (body.value,)
+        for index, (event, value) in enumerate(zip(body.events, values, strict=False)):
+            if isinstance(value, dict):
+                self._take(event.type, value, f"/{index}" if body.is_batch else "", found)
+        for deviation, each in found.each.items():
+            if deviation in self._times or len(self._times) < MOST_DEVIATIONS:
+                self._times[deviation] = self._times.get(deviation, 0) + each.count
+        return found.told(self._policy)
+
+    def _take(self, type: str | None, value: dict[str, Any], at: str, found: _Findings) -> None:
+        checks = self._checks
+        if type is None or type not in EVENTS:
+            type = ALL
+        elif not checks.further_events and type not in checks.planned:
+            deviation = Deviation("plan-unexpected", type, "", "", "an event of the plan")
+            found.add(deviation, f"{at}/eventType", lambda: unexpected(type, "", ""))
+            return
+        for check in checks.of(type):
+            section, keys = check.section, check.keys
+            members = value.get(section)
+            if not isinstance(members, dict):
+                members = {}
+            for name in check.required:
+                if name not in members:
+                    _add_missing(found, type, section, name, f"{at}/{section}" if section in value else at)
+            for name, member in members.items():
+                key = keys.get(name)
+                if key is None and check.further_keys:
+                    continue
+                wrong = _wrong(key, member)
+                if wrong is not None:
+                    _add_wrong(found, Deviation(wrong[0], type, section, name, wrong[1]), member, at)
+
+    def judgement(self) -> tuple[list[Finding], dict[Deviation, int]]:
+        """Return the findings of the session as a whole, and how often each deviation occurs in it.
+
+        Call it when all exchanges were taken. At most `MOST_DEVIATIONS` are told apart.
+        """
+        found = _Findings(self._on, None)
+        if self._checks.pings and self._arrivals:
+            order = ordered(self._arrivals, is_batch=self._is_batch)
+            for gap in ping_gaps(order.taken, walked(order.taken).stretches):
+                rate = self._checks.pings.get(gap.state)
+                if rate is not None and not rate.allows(gap.ms):
+                    _add_rate(found, gap, rate)
+        rates = {deviation: each.count for deviation, each in found.each.items()}
+        return found.told(self._policy), {**self._times, **rates}
+
+
+def _add_missing(found: _Findings, type: str, section: str, name: str, pointer: str) -> None:
+    deviation = Deviation("plan-missing", type, section, name, "required")
+    found.add(deviation, pointer, lambda: missing(type, section, name))
+
+
+def _add_wrong(found: _Findings, deviation: Deviation, value: Any, at: str) -> None:
+    _, _, section, name, _ = deviation
+    pointer = f"{at}/{section}/{jsontext.escaped(name)}"
+    found.add(deviation._replace(key=name[:LONGEST]), pointer, lambda: _message(deviation, name, value))
+
+
+def _wrong(key: KeyPlan | None, value: Any) -> tuple[str, str] | None:
+    """Return the rule that a member breaks, and what the plan says; None if it is as planned."""
+    if key is None:
+        return "plan-unexpected", "not in the plan"
+    if key.presence is Presence.FORBIDDEN:
+        return "plan-unexpected", "forbidden"
+    if not key.is_type(value):
+        return "plan-type", key.types_told
+    expected = key.unlike(value)
+    return None if expected is None else ("plan-value", expected)
+
+
+def _message(deviation: Deviation, name: str, value: Any) -> str:
+    match deviation.rule:
+        case "plan-unexpected":
+            is_forbidden = deviation.expected == "forbidden"
+            return unexpected(deviation.event, deviation.section, name, is_forbidden=is_forbidden)
+        case "plan-type":
+            return wrong_type(name, value, deviation.expected)
+        case _:
+            return wrong_value(name, value, deviation.expected)
+
+
+def _add_rate(found: _Findings, gap: Gap, rate: Rate) -> None:
+    deviation = Deviation("plan-rate", "ping", "", gap.state.value, str(rate))
+    found.add(deviation, gap.ping.pointer, lambda: wrong_rate(gap.ms, gap.state.value, str(rate)), seq=gap.ping.seq)
+
+
+@dataclass(slots=True)
+class _Found:
+    """The places of one deviation in one body, or in a session."""
+
+    message: str
+    places: list[Place] = field(default_factory=list)
+    count: int = 0
+
+
+class _Findings:
+    """What is found in one body, or in a session as a whole: a finding for each deviation."""
+
+    def __init__(self, on: frozenset[str], seq: int | None) -> None:
+        self.each: dict[Deviation, _Found] = {}
+        self._on = on
+        self._seq = seq
+
+    def add(self, deviation: Deviation, pointer: str, tell: Callable[[], str], *, seq: int | None = None) -> None:
+        """Add a place."""
+        if deviation.rule not in self._on:
+            return
+        known = self.each.get(deviation)
+        if known is None:
+            known = self.each[deviation] = _Found(tell())
+        known.count += 1
+        if len(known.places) < MOST_PLACES:
+            known.places.append(Place(seq or self._seq or 0, ascii_safe(pointer) or None))
+
+    def told(self, policy: Policy) -> list[Finding]:
+        """Return findings in the order of the rules, at most `TOLD` of a rule; the count of the last covers the rest."""
+        findings: list[Finding] = []
+        for rule in PLANNED.values():
+            severity = policy.severity(rule)
+            mine = [each for deviation, each in self.each.items() if deviation.rule == rule.id]
+            if severity is None or not mine:
+                continue
+            findings += [_finding(rule.id, severity, each) for each in mine[:TOLD]]
+            rest = sum(each.count for each in mine[TOLD:])
+            if rest:
+                findings[-1] = replace(findings[-1], count=findings[-1].count + rest)
+        return policy.kept(findings)
+
+
+def _finding(rule: str, severity: Severity, found: _Found) -> Finding:
+    (seq, pointer), *others = found.places
+    return Finding(
+        rule=rule,
+        severity=severity,
+        message=found.message,
+        seq=seq or None,
+        pointer=pointer,
+        count=found.count,
+        others=tuple(others),
+    )
