@@ -40,6 +40,7 @@ __tracebackhide__ = True  # failures show the line of the test, and none of ours
 _SETTINGS: Mapping[str, str] = {
     "upstream": "URL of the server that recorders forward to; by default the collector of the test",
     "config": "file with the settings of the rules; by default sessiontape.toml or pyproject.toml in the current folder",
+    "plan": "file of a tracking plan that assert_conforms holds sessions against, too",
     "timeout": "how many seconds wait_for waits; 10 by default",
     "key-file": "file with the key of the tokens that --tape-update writes in place of personal values, as for "
     "'sessiontape export'; created if it does not exist",
@@ -85,7 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
     config.addinivalue_line(
         "markers",
-        "tape(*, upstream=URL, config=FILE, timeout=SECONDS, key_file=FILE, answers=FILE, faults=[SPEC, …]): "
+        "tape(*, upstream=URL, config=FILE, plan=FILE, timeout=SECONDS, key_file=FILE, answers=FILE, faults=[SPEC, …]): "
         "how the fixtures of sessiontape work in a test; answers and faults are the collector's",
     )
     if config.getoption("--tape-update") and os.environ.get("CI", "").lower() not in ("", "0", "false"):
@@ -466,9 +467,9 @@ def _wait_s(request: pytest.FixtureRequest) -> float:
 
 
 def _policy(request: pytest.FixtureRequest) -> Policy:
-    from proxy_addon.files import settings
+    from proxy_addon.files import plans, settings
 
-    return settings.load(_file(request, "config"))
+    return plans.applied(_file(request, "plan"), settings.load(_file(request, "config")))
 
 
 def _several(names: str | Iterable[str]) -> tuple[str, ...]:

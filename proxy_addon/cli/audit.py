@@ -14,7 +14,7 @@ import click
 
 from proxy_addon.cli.filters import filter_options, require_any
 from proxy_addon.cli.opening import reading
-from proxy_addon.cli.options import config_option, given, local_option, store_option, token_options
+from proxy_addon.cli.options import config_option, given, local_option, plan_option, store_option, token_options
 from proxy_addon.cli.output import while_read
 from proxy_addon.core.audits.auditing import By
 from proxy_addon.core.jsonforms import iso
@@ -69,6 +69,7 @@ _PASSED_TOLD = 5
     help="How many processes read a store; by default, as many as there are processors.",
 )
 @click.option("--allow-empty", is_flag=True, help="Exit with 0 even if no session matches the filters.")
+@plan_option
 @token_options
 @config_option
 @filter_options
@@ -85,6 +86,7 @@ def audit(
     closed: bool,
     jobs: int | None,
     allow_empty: bool,
+    plan: Path | None,
     raw: bool,
     key_file: Path | None,
     config: Path | None,
@@ -102,7 +104,7 @@ def audit(
     Exit code: 1 if a finding is at least as severe as --fail-on, else 0.
     """
     from proxy_addon.core.audits.results import audit_of  # noqa: PLC0415  # --help does without the rules
-    from proxy_addon.files import settings  # noqa: PLC0415
+    from proxy_addon.files import plans, settings  # noqa: PLC0415
     from storage.engine import hide_password  # noqa: PLC0415
 
     if files and filters.asked:
@@ -112,7 +114,7 @@ def audit(
     if files and jobs is not None:
         raise click.UsageError(f"{given('jobs')} is for a store: leave it out for files")
     how = _How(
-        policy=settings.load(config),
+        policy=plans.applied(plan, settings.load(config)),
         now=datetime.now(UTC),
         by=None if by is None else By(by),
         closed=closed,
@@ -126,6 +128,7 @@ def audit(
         now=how.now,
         source=", ".join(map(visible, files)) if files else hide_password(store_url),
         filters=tuple(_told(filters)),
+        plan=None if plan is None else plan.name,
         hide=hide,
     )
     _write(result, "json" if as_json else format_name, output, fail_on, local=local)

@@ -16,7 +16,7 @@ import click
 from proxy_addon.cli.check_reports import Reports
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
 from proxy_addon.cli.opening import reading
-from proxy_addon.cli.options import config_option, given, local_option, store_option
+from proxy_addon.cli.options import config_option, given, local_option, plan_option, store_option
 from proxy_addon.cli.output import while_read
 from proxy_addon.cli.reports import Reading
 from proxy_addon.core.wording import counted
@@ -76,6 +76,7 @@ _KINDS = ("sessions", "events", "downloaded", "session")
 )
 @click.option("--select", multiple=True, metavar="RULE", help="Report only findings of this rule. May be repeated.")
 @click.option("--ignore", multiple=True, metavar="RULE", help="Leave out findings of this rule. May be repeated.")
+@plan_option
 @config_option
 @filter_options
 @local_option
@@ -94,6 +95,7 @@ def check(
     fail_on: str,
     select: tuple[str, ...],
     ignore: tuple[str, ...],
+    plan: Path | None,
     config: Path | None,
     filters: Filters,
     local: bool,
@@ -109,11 +111,11 @@ def check(
     """
     # Imported here because --help must not wait for the rules.
     from proxy_addon.core.findings import Severity  # noqa: PLC0415
-    from proxy_addon.files import settings  # noqa: PLC0415
+    from proxy_addon.files import plans, settings  # noqa: PLC0415
     from proxy_addon.reporting import checks  # noqa: PLC0415
 
     policy = replace(
-        settings.load(config),
+        plans.applied(plan, settings.load(config)),
         select=settings.check_selection(select, given("select")),
         ignore=settings.check_selection(ignore, given("ignore")),
     )

@@ -137,6 +137,17 @@ def config_option[F: Callable[..., Any]](command: F) -> F:
     )(command)
 
 
+def plan_option[F: Callable[..., Any]](command: F) -> F:
+    """Add ``--plan`` to a command, which gets ``plan``, a path or None."""
+    return click.option(
+        "--plan",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="PLAN.yaml",
+        help="Hold sessions against this tracking plan, too: which keys and values the players should send, and how often "
+        "they should ping.",
+    )(command)
+
+
 def json_option[F: Callable[..., Any]](command: F) -> F:
     """Add ``--json`` to a command, which gets ``as_json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")(command)

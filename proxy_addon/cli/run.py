@@ -15,7 +15,7 @@ import click
 
 from proxy_addon.cli import sources
 from proxy_addon.cli.check import FAIL_ON
-from proxy_addon.cli.options import SERVER_URL, config_option
+from proxy_addon.cli.options import SERVER_URL, config_option, plan_option
 from proxy_addon.cli.playbacks import attempts
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.core.wording import counted, visible
@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     help="With --update: file with the key of the tokens that replace personal values, so that tokens stay the same from one "
     "update to the next. Created if it does not exist.",
 )
+@plan_option
 @config_option
 @click.option(
     "--store",
@@ -107,6 +108,7 @@ def run(
     reports: tuple[Path, ...],
     update: bool,
     key_file: Path | None,
+    plan: Path | None,
     config: Path | None,
     store_url: str | None,
 ) -> None:
@@ -131,7 +133,7 @@ def run(
 
     recorders.prepare()  # what takes longest comes first, because it happens in another process
     from proxy_addon.core.findings import Severity  # noqa: PLC0415
-    from proxy_addon.files import settings, whole  # noqa: PLC0415
+    from proxy_addon.files import plans, settings, whole  # noqa: PLC0415
     from proxy_addon.reporting import trials  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console  # noqa: PLC0415
     from proxy_addon.testing.pairing import Recorded, paired  # noqa: PLC0415
@@ -149,7 +151,7 @@ def run(
         recorded=() if session is None else attempts(store_url or DEFAULT_STORE, session),
         faults=faults,
         store_url=store_url,
-        policy=settings.load(config),
+        policy=plans.applied(plan, settings.load(config)),
         threshold=threshold,
     )
     with stage:

@@ -1,0 +1,360 @@
+"""A plan says what sessions should send; what they do otherwise is found with its place, and a bad plan is told with its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy_addon.core.audits.plans import Plan
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.findings import Finding, Judgement
+from proxy_addon.core.fixtures.held import HeldSession, fold
+from proxy_addon.core.judging.files import FileKind, judge_file, judge_held
+from proxy_addon.core.judging.policy import DEFAULT, Policy
+from proxy_addon.errors import SettingsError
+from proxy_addon.files.plans import load
+from tests.builders import START_PARAMS, batch, body, event, event_dict, start
+
+
+def planned(folder: Path, text: str, **files: str) -> Plan:
+    for name, more in files.items():
+        (folder / f"{name}.yaml").write_text(more, encoding="utf-8")
+    path = folder / "plan.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load(path)
+
+
+def held(*exchanges: Exchange) -> HeldSession:
+    (session,) = fold(exchanges)
+    return session
+
+
+def judged(plan: Plan, *exchanges: Exchange, policy: Policy = DEFAULT) -> Judgement:
+    return judge_held(held(*exchanges), plan.applied_to(policy))
+
+
+def found(judgement: Judgement) -> list[Finding]:
+    return [finding for finding in judgement.findings if finding.rule.startswith("plan-")]
+
+
+def told(judgement: Judgement) -> list[tuple[str, int | None, str | None]]:
+    return [(finding.rule, place.seq, place.pointer) for finding in found(judgement) for place in finding.places]
+
+
+def sent(
+    metadata: Any = None, *, quality: Any = None, params: Any = None, type: str = "play", at_s: int = 1
+) -> Exchange:
+    members = {"customMetadata": metadata, "qoeData": quality}
+    return event(
+        after_s=at_s, body=body(event_dict(type, params=params, ts=1_772_366_400_000 + at_s * 1_000, **members))
+    )
+
+
+TIER = "events: {play: {customMetadata: {%s}}}"
+
+
+@pytest.mark.parametrize(
+    ("says", "metadata", "rules"),
+    [
+        ("required: [tier]", {"tier": ""}, []),
+        ("required: [tier]", {}, ["plan-missing"]),
+        ("required: [tier]", None, ["plan-missing"]),
+        ("required: [tier]", "tier", ["plan-missing"]),
+        ("optional: {tier: string}", {}, []),
+        ("optional: {tier: string}", {"tier": 1}, ["plan-type"]),
+        ("optional: {tier: [integer, 'null']}", {"tier": None}, []),
+        ("optional: {tier: integer}", {"tier": 1.0}, ["plan-type"]),
+        ("optional: {tier: number}", {"tier": 1}, []),
+        ("optional: {tier: boolean}", {"tier": 1}, ["plan-type"]),
+        ("optional: {tier: object}", {"tier": {"a": []}}, []),
+        ("optional: {tier: array}", {"tier": {}}, ["plan-type"]),
+        ("forbidden: [tier]", {"tier": "gold"}, ["plan-unexpected"]),
+        ("forbidden: [tier]", {"tire": "gold"}, []),
+        ("optional: [tier], further_keys: false", {"tier": 1, "tire": 1}, ["plan-unexpected"]),
+        ("further_keys: false", {"tier": 1, "tire": 1}, ["plan-unexpected"] * 2),
+        ("required: {tier: {values: [gold, 5, true, null]}}", {"tier": "gold"}, []),
+        ("required: {tier: {values: [gold, 5, true, null]}}", {"tier": 5.0}, []),
+        ("required: {tier: {values: [gold, 5, true, null]}}", {"tier": None}, []),
+        ("required: {tier: {values: [gold, 5, true, null]}}", {"tier": 1}, ["plan-value"]),
+        ("required: {tier: {values: [gold, 5, true, null]}}", {"tier": "5"}, ["plan-value"]),
+        ("required: {tier: {values: [gold, 5, true, null]}}", {"tier": ["gold"]}, ["plan-value"]),
+        ("required: {tier: {pattern: 'g.*'}}", {"tier": "gold"}, []),
+        ("required: {tier: {pattern: 'g.*'}}", {"tier": "silver, gold"}, ["plan-value"]),
+        ("required: {tier: {pattern: 'g.*'}}", {"tier": 1}, ["plan-type"]),
+        ("required: {tier: {type: [string, integer], pattern: 'g.*'}}", {"tier": 1}, []),
+        ("required: {tier: {min: 0, max: 2.5}}", {"tier": 2.5}, []),
+        ("required: {tier: {min: 0, max: 2.5}}", {"tier": -1}, ["plan-value"]),
+        ("required: {tier: {min: 0, max: 2.5}}", {"tier": 10**30}, ["plan-value"]),
+        ("required: {tier: {max: 2}}", {"tier": "1"}, ["plan-type"]),
+        ("required: {tier: {type: integer, min: 1}}", {"tier": 1.5}, ["plan-type"]),
+    ],
+)
+def test_keys_and_values(tmp_path, says, metadata, rules):
+    plan = planned(tmp_path, TIER % says)
+    judgement = judged(plan, start(), sent(metadata), event("pauseStart", after_s=2))
+    assert [finding.rule for finding in found(judgement)] == rules
+    assert sum(judgement.deviations.values()) == len(rules)
+
+
+def test_each_finding_says_where_and_what(tmp_path):
+    plan = planned(
+        tmp_path,
+        """
+        further_keys: false
+        events:
+          all: {params: {further_keys: true}}
+          play:
+            qoeData: {required: [media.qoe.bitrate]}
+            customMetadata:
+              required: {tier: {values: [gold, silver]}}
+              optional: {a/b: string}
+        """,
+    )
+    judgement = judged(plan, start(), sent({"tier": "tin", "a/b": 5, "teir": "x"}))
+    assert [(finding.rule, finding.severity.value, finding.seq, finding.pointer) for finding in found(judgement)] == [
+        ("plan-missing", "error", 2, None),
+        ("plan-unexpected", "warning", 2, "/customMetadata/teir"),
+        ("plan-type", "error", 2, "/customMetadata/a~1b"),
+        ("plan-value", "error", 2, "/customMetadata/tier"),
+    ]
+    assert [finding.message for finding in found(judgement)] == [
+        "media.qoe.bitrate is missing in qoeData; the plan requires it on play",
+        "'teir' is in customMetadata of play; the plan has no such key",
+        "a/b is the number 5; the plan says a string",
+        "tier is the string 'tin'; the plan says one of 'gold', 'silver'",
+    ]
+    assert [(*deviation[:4], count) for deviation, count in judgement.deviations.items()] == [
+        ("plan-missing", "play", "qoeData", "media.qoe.bitrate", 1),
+        ("plan-value", "play", "customMetadata", "tier", 1),
+        ("plan-type", "play", "customMetadata", "a/b", 1),
+        ("plan-unexpected", "play", "customMetadata", "teir", 1),
+    ]
+
+
+def test_events_of_a_batch_are_one_finding_with_their_places(tmp_path):
+    plan = planned(tmp_path, "events: {play: {params: {required: [x]}}, ping: {params: {forbidden: [y]}}}")
+    events = [event_dict("play"), event_dict("play", params={}), event_dict("ping", params={"y": 1})]
+    downloaded = {**START_PARAMS, "media.downloaded": True}
+    judgement = judged(plan, batch([event_dict("sessionStart", params=downloaded), *events]))
+    assert told(judgement) == [
+        ("plan-missing", 1, "/1"),
+        ("plan-missing", 1, "/2/params"),
+        ("plan-unexpected", 1, "/3/params/y"),
+    ]
+    assert [finding.count for finding in found(judgement)] == [2, 1]
+
+
+def test_what_holds_for_all_events_is_overridden_by_what_one_says(tmp_path):
+    plan = planned(
+        tmp_path,
+        """
+        events:
+          all: {customMetadata: {required: {tier: string}}}
+          ping: {customMetadata: {optional: [tier]}}
+        """,
+    )
+    assert told(
+        judged(plan, start(), sent(type="ping"), sent({"tier": 5}, type="ping"), sent({"tier": 5}, type="odd"))
+    ) == [
+        ("plan-missing", 1, None),
+        ("plan-type", 4, "/customMetadata/tier"),
+    ]
+
+
+def test_event_types_may_be_limited_to_those_in_the_plan(tmp_path):
+    plan = planned(tmp_path, "further_events: false\nevents: {sessionStart: , play: }")
+    assert told(judged(plan, start(), sent(), sent(type="pauseStart", at_s=2), sent(type="odd", at_s=3))) == [
+        ("plan-unexpected", 3, "/eventType")
+    ]
+
+
+def pings(*after_s: float) -> list[Exchange]:
+    return [start(), event("play"), *(event("ping", after_s=at_s, playhead=at_s) for at_s in after_s)]
+
+
+RATE = "pings: {content: {every_s: 10, plus_minus_s: 2}, paused: {every_s: 1, plus_minus_s: 0}}"
+
+
+def test_pings_come_at_the_rate_of_the_state(tmp_path):
+    plan = planned(tmp_path, RATE)
+    assert told(judged(plan, *pings(11, 19, 31))) == []
+    judgement = judged(plan, *pings(11, 18.9, 31.1, 41))
+    assert told(judgement) == [("plan-rate", 4, None), ("plan-rate", 5, None)]
+    (finding,) = found(judgement)
+    assert finding.message == (
+        "a ping comes 7.9 s after the one before it in state content; the plan says every 10 ± 2 s"
+    )
+    assert list(judgement.deviations.items()) == [(("plan-rate", "ping", "", "content", "every 10 ± 2 s"), 2)]
+    paused = (event("pauseStart", after_s=22, playhead=21), event("ping", after_s=23), event("ping", after_s=33))
+    assert told(judged(plan, *pings(11, 21), *paused)) == [("plan-rate", 7, None)]
+
+
+def test_groups_hold_for_the_sessions_that_they_name(tmp_path):
+    plan = planned(
+        tmp_path,
+        r"""
+        events: {play: {params: {required: [x]}}}
+        groups:
+          - where: {player: "HTML5*", app-version: [null, "app-*"]}
+            events: {play: {params: {optional: [x], required: [y]}}}
+          - where: {player: 'HTML5 \*'}
+            events: {play: {params: {required: [z]}}}
+        """,
+    )
+    assert told(judged(plan, start(), sent(params={"x": 1}))) == [("plan-missing", 2, "/params")]
+    (missing,) = found(judged(plan, start(), sent(params={})))
+    assert "y is missing" in missing.message
+    other = {**START_PARAMS, "media.playerName": "HTML5 *"}
+    assert len(found(judged(plan, start(params=other), sent(params={})))) == 2
+    other = {**START_PARAMS, "media.playerName": "TV"}
+    (missing,) = found(judged(plan, start(params=other), sent(params={})))
+    assert "x is missing" in missing.message
+
+
+def test_rules_are_on_or_off_with_the_severity_of_the_plan_and_of_the_command(tmp_path):
+    text = "rules: {plan-missing: info, plan-type: off, session-not-closed: error}\nevents: {play: {params: {required: %s}}}"
+    plan = planned(tmp_path, text % "{x: string, y: string}")
+    judgement = judged(plan, start(), sent(params={"y": 1}))
+    assert [(each.rule, each.severity.value) for each in found(judgement)] == [("plan-missing", "info")]
+    assert [each.severity.value for each in judgement.findings if each.rule == "session-not-closed"] == ["error"]
+    ignored = judged(plan, start(), sent(params={}), policy=Policy(ignore=frozenset({"plan-missing"})))
+    assert (found(ignored), ignored.deviations) == ([], {})
+    assert len(judged(plan, start(), sent(params={}), policy=Policy(select=frozenset({"plan-missing"}))).findings) == 2
+
+
+def test_a_device_cannot_fill_a_judgement_with_keys_that_it_makes_up(tmp_path):
+    plan = planned(tmp_path, "events: {play: {params: {further_keys: false}}}")
+    judgement = judged(plan, start(), sent(params={f"key {number}": number for number in range(3_000)}))
+    assert len(found(judgement)) == 20
+    assert sum(finding.count for finding in found(judgement)) == 3_000
+    assert len(judgement.deviations) == 1_000
+
+
+def test_lists_of_bodies_and_single_bodies_are_held_against_it(tmp_path):
+    policy = planned(tmp_path, f"{RATE}\nevents: {{play: {{params: {{required: [x]}}}}}}").applied_to(DEFAULT)
+    listed: Sequence[Any] = [
+        event_dict("sessionStart"),
+        event_dict("play", ts=1_772_366_401_000),
+        event_dict("ping", ts=1_772_366_402_000, playhead=1),
+        event_dict("ping", ts=1_772_366_462_000, playhead=61),
+    ]
+    of_list = judge_file(body(listed), FileKind.SESSION, policy)
+    assert told(of_list) == [("plan-missing", 2, "/1"), ("plan-rate", 4, "/3")]
+    assert told(judge_file(body(listed[1]), FileKind.EVENTS, policy)) == [("plan-missing", None, None)][:0]
+    (finding,) = found(judge_file(body(listed[1]), FileKind.EVENTS, policy))
+    assert (finding.rule, finding.seq, finding.pointer) == ("plan-missing", None, None)
+
+
+def test_a_plan_extends_others_key_by_key(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "tv.yaml").write_text("extends: ../base.yaml\nfurther_events: false", encoding="utf-8")
+    plan = planned(
+        tmp_path,
+        """
+        extends: [sub/tv.yaml, base.yaml]
+        rules: {ping-gap: info}
+        events:
+          play: {params: {optional: [x]}}
+          pauseStart: {extends: play, params: {required: [q]}}
+          adStart: {extends: [pauseStart, bufferStart]}
+        """,
+        base="""
+        rules: {ping-gap: off, ts-missing: off}
+        pings: {ad: {every_s: 1, plus_minus_s: 0}}
+        events:
+          play: {params: {required: [x, y], further_keys: false}}
+          bufferStart: {params: {forbidden: [q]}}
+        """,
+    )
+    params = {
+        type: {name: key.presence.value for name, key in next(iter(sections.values())).keys.items()}
+        for type, sections in plan.part.events.items()
+    }
+    assert params == {
+        "play": {"x": "optional", "y": "required"},
+        "bufferStart": {"q": "forbidden"},
+        "pauseStart": {"x": "optional", "y": "required", "q": "required"},
+        "adStart": {"x": "optional", "y": "required", "q": "forbidden"},
+    }
+    assert plan.part.further_events is False
+    assert {rule: severity and severity.value for rule, severity in plan.severities.items()} == {
+        "ping-gap": "info",
+        "ts-missing": None,
+    }
+    assert len(plan.part.pings) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("", "1:1: the file is empty", "NAME: VALUE"),
+        ("a plan", "1:1: a plan is the string 'a plan'; expected a mapping", ""),
+        ("evnets: {}", "1:1: a plan has an unknown key 'evnets'", "did you mean events?"),
+        ("events:\n  ping: {parms: {}}", "2:10: an event has an unknown key 'parms'", "did you mean params?"),
+        ("events: {pign: {}}", "1:10: events has an unknown key 'pign'", "did you mean ping?"),
+        ("events: {ping: {params: {needed: [x]}}}", "1:26: a section has an unknown key 'needed'", "required"),
+        ("events: {ping: {params: {required: 5}}}", "1:36: required is the number 5", ""),
+        ("events: {ping: {params: {required: [x, x]}}}", "1:40: 'x' stands here twice", "leave out"),
+        ("events: {ping: {params: {required: [x], optional: {x: }}}}", "1:52: 'x' is required and optional", ""),
+        ("events: {ping: {params: {forbidden: {x: string}}}}", "1:37: forbidden is a mapping", "[ONE, TWO]"),
+        ("events: {ping: {params: {further_keys: maybe}}}", "further_keys is the string 'maybe'", ""),
+        (TIER % "required: {t: strin}", "1:48: the type is the string 'strin'", "did you mean string?"),
+        (TIER % "required: {t: {type: 1}}", "1:55: the number 1 is not a JSON type", ""),
+        (TIER % "required: {t: {type: []}}", "1:55: the list of types is empty", "leave out"),
+        (TIER % "required: {t: {kind: string}}", "an unknown key 'kind'", "type, values, pattern"),
+        (TIER % "required: {t: {pattern: 'a('}}", "1:58: bad pattern 'a(': a ( is not closed", "docs/plans.md"),
+        (TIER % "required: {t: {pattern: 5}}", "pattern is the number 5", ""),
+        (TIER % "required: {t: {type: integer, pattern: a}}", "pattern is for a string", "change the type"),
+        (TIER % "required: {t: {type: string, max: 5}}", "max is for a number", "change the type"),
+        (TIER % "required: {t: {min: 5, max: 4}}", "max is 4, which is less than min, 5", ""),
+        (TIER % "required: {t: {min: true}}", "min is true; expected a number", ""),
+        (TIER % "required: {t: {values: []}}", "the list of values is empty", ""),
+        (TIER % "required: {t: {values: [[a]]}}", "an array is no value to compare with", ""),
+        (TIER % "required: {t: {type: string, values: [a, 5]}}", "1:75: the number 5 is not a string", ""),
+        ("pings: {content: 10}", "1:18: a rate is the number 10", ""),
+        ("pings: {content: {every_s: 10}}", "1:18: the rate has no plus_minus_s", "{every_s: 10, plus_minus_s: 2}"),
+        ("pings: {content: {every_s: 0, plus_minus_s: 2}}", "1:28: every_s is 0", ""),
+        ("pings: {playing: {every_s: 1, plus_minus_s: 2}}", "1:9: pings has an unknown key 'playing'", "content"),
+        ("rules: {ping-gpa: off}", "1:9: rules has an unknown key 'ping-gpa'", "did you mean ping-gap?"),
+        ("rules: {ping-gap: none}", "1:19: the severity is the string 'none'", "error, warning, info, off"),
+        ("groups: [{}]", "1:10: the group does not say which sessions it is for", "player"),
+        ("groups: [{where: {os: x}}]", "1:19: where has an unknown key 'os'", ""),
+        ("groups: [{where: {app-version: 2}}]", "1:32: the number 2 is no name", '"2"'),
+        ("groups: [{where: {player: []}}]", "1:27: the list is empty", ""),
+        ("groups: {where: {}}", "1:9: groups is a mapping; expected a list", ""),
+        ("extends: none.yaml", "1:10: there is no", "relative to this file"),
+        ("extends: plan.yaml", "1:10: the plan extends itself: plan.yaml → plan.yaml", "circle"),
+        ("events: {play: {extends: [ping]}}", "1:27: the plan says nothing of 'ping'", ""),
+        ("events: {play: {extends: ping}, ping: {extends: play}}", "the event extends itself: play → ping → play", ""),
+        ("events:\n  ping: {}\n  ping: {}", "3:3: ping is here for the second time", ""),
+        ("events: [", "not YAML", ""),
+    ],
+)
+def test_a_bad_plan_is_told_with_its_place(tmp_path, text, message, hint):
+    with pytest.raises(SettingsError, match=re.escape(message)) as raised:
+        planned(tmp_path, text)
+    assert str(raised.value).startswith(f"{tmp_path / 'plan.yaml'}:")
+    assert hint in raised.value.hint
+    assert "\n" not in f"{raised.value}{raised.value.hint}"
+
+
+def test_a_circle_of_files_and_a_bad_base_are_told(tmp_path):
+    with pytest.raises(
+        SettingsError, match=r"base\.yaml:1:10: the plan extends itself: plan\.yaml → base\.yaml → plan\.yaml"
+    ):
+        planned(tmp_path, "extends: base.yaml", base="extends: plan.yaml")
+    with pytest.raises(SettingsError, match=r"base\.yaml:1:1: a plan has an unknown key"):
+        planned(tmp_path, "extends: base.yaml", base="x: 1")
+
+
+def test_events_that_extend_many_others_are_read_quickly(tmp_path):
+    from proxy_addon.core.protocol import EVENTS
+
+    types = list(EVENTS)
+    lines = [f"  {type}: {{extends: [{', '.join(types[:place])}]}}" for place, type in enumerate(types) if place]
+    plan = planned(tmp_path, "\n".join(["events:", f"  {types[0]}: {{params: {{required: [x]}}}}", *lines]))
+    assert all(sections for sections in plan.part.events.values())
