@@ -27,7 +27,7 @@ class Loss(StrEnum):
     UNUSED = "unused"
     """Sessions in which nothing followed the start."""
     NEVER_PLAYED = "never-played"
-    """Sessions with events but without a ``play`` that starts the content, so that no content time counts."""
+    """Sessions with events of which none is a ``play`` that starts the content and was taken: no content time counts."""
     NO_END = "no-end"
     """Sessions that expired because the player did not end them."""
     TIMED_OUT = "timed-out"

@@ -26,7 +26,7 @@ LOSSES = {
     "retried": "starts sent again",
     "opened-twice": "sessions opened beside another one of the same playback",
     "unused": "sessions with nothing after their start",
-    "never-played": "sessions without a play, so that no content time counts",
+    "never-played": "sessions without a play that was taken, so that no content time counts",
     "no-end": "sessions that their player did not end",
     "timed-out": "events after upstream had closed the session for its silence",
     "after-end": "events after sessionEnd",

@@ -1,0 +1,69 @@
+"""An audit of what real clients sent says nothing that is not so."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from proxy_addon.core.audits.results import Audit
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.fixtures.held import fold
+from tests import pictured, sdk_traffic
+from tests.audited import audited
+from tests.builders import BEGIN, exchange, response
+
+
+def sdk_exchanges() -> list[Exchange]:
+    """Return what the SDK sent, at the times of its own clock."""
+    sent = sdk_traffic.load()
+    first = next(request for request in sent if request.opens)
+    began_ms = exchange(body=first.body).request.reading.events[0].ts_ms
+    assert began_ms is not None
+    to_clock_s = (datetime.fromtimestamp(began_ms / 1000, BEGIN.tzinfo) - BEGIN) / timedelta(seconds=1) - first.at_s
+    given = {request.playback: request.session_id for request in sent if request.session_id is not None}
+    return [
+        exchange(
+            request.method,
+            request.path,
+            id=f"x{number}",
+            after_s=to_clock_s + request.at_s,
+            headers=request.headers,
+            body=request.body,
+            response=response(
+                request.status, location=f"/api/v1/sessions/{given[request.playback]}" if request.opens else None
+            ),
+        )
+        for number, request in enumerate(sent)
+    ]
+
+
+@pytest.fixture(scope="module")
+def sdk() -> Audit:
+    return audited(fold(sdk_exchanges()))
+
+
+def test_the_sdk_does_nothing_but_send_equal_times(sdk):
+    assert [(rule.rule, rule.severity, rule.sessions) for rule in sdk.all.findings] == [("ts-equal", "info", 1)]
+    assert [loss.loss for loss in sdk.all.losses if loss.sessions] == []
+    funnel = sdk.all.funnel
+    assert (funnel.sent, funnel.answered, funnel.accepted, funnel.counted) == (28, 28, 28, 28)
+    assert all(key.is_known for key in sdk.all.keys)
+    assert [absent for absent in sdk.all.absent if absent.is_required] == []
+    assert sdk.all.unknown_types == ()
+
+
+def test_the_rhythm_of_the_sdk_is_that_of_the_protocol(sdk):
+    rhythm = sdk.all.rhythm
+    assert rhythm.ping_gaps_ms["content"].p50 == 10_000
+    assert rhythm.playhead_speed.p50 == pytest.approx(1_000, abs=20)
+    assert rhythm.clock_skew_ms.p50 is not None
+    assert abs(rhythm.clock_skew_ms.p50) < 1_000
+    assert rhythm.answers_over_5_s == 0
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_timelines_of_the_documentation_lose_nothing(number):
+    audit = audited([pictured.timeline(number)])
+    assert [loss.loss for loss in audit.all.losses if loss.sessions] == []
+    assert audit.all.funnel.sent == audit.all.funnel.counted
