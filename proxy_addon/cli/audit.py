@@ -70,6 +70,12 @@ _PASSED_TOLD = 5
 )
 @click.option("--allow-empty", is_flag=True, help="Exit with 0 even if no session matches the filters.")
 @plan_option
+@click.option(
+    "--make-plan",
+    is_flag=True,
+    help="Write a tracking plan of what these sessions send, with comments on what was seen, instead of an audit. With --by, "
+    "the plan has a part for each group.",
+)
 @token_options
 @config_option
 @filter_options
@@ -87,6 +93,7 @@ def audit(
     jobs: int | None,
     allow_empty: bool,
     plan: Path | None,
+    make_plan: bool,
     raw: bool,
     key_file: Path | None,
     config: Path | None,
@@ -111,6 +118,8 @@ def audit(
         raise click.UsageError(
             f"{given(filters.asked[0])} is a filter for the store: leave out the files, or the filters"
         )
+    if make_plan and (plan is not None or as_json or format_name != "text"):
+        raise click.UsageError("--make-plan writes a plan as YAML: leave out --plan, --format and --json")
     if files and jobs is not None:
         raise click.UsageError(f"{given('jobs')} is for a store: leave it out for files")
     how = _How(
@@ -122,6 +131,9 @@ def audit(
     )
     hide = _hide(store_url if not files else " ".join(files), raw=raw, key_file=key_file, config=config)
     groups = _of_files(files, how) if files else _of_store(store_url, filters, how, jobs)
+    if make_plan:
+        _write_plan(groups, how.by, hide, output)
+        return
     result = audit_of(
         groups,
         by=how.by,
@@ -233,6 +245,20 @@ def _sessions_in(names: Iterable[str]) -> Iterator[HeldSession]:
         if len(others) > _PASSED_TOLD:
             more = len(others) - _PASSED_TOLD
             click.echo(f"sessiontape: passed over: {counted(more, 'other file')} in {visible(name)}", err=True)
+
+
+def _write_plan(groups: ByGroup, by: By | None, hide: Hide, output: str) -> None:
+    from proxy_addon.core.audits.planning import plan_of  # noqa: PLC0415  # as above
+    from proxy_addon.files import whole  # noqa: PLC0415
+
+    text = plan_of(groups, by, hide)
+    if output == _STDOUT:
+        with while_read():
+            sys.stdout.write(text)
+        return
+    whole.write(Path(output), [text.encode()])
+    number = sum(totals.sessions for totals in groups.values())
+    click.echo(f"plan of {counted(number, 'session')} written to {visible(output)}: read it line by line", err=True)
 
 
 def _failed(result: Audit, fail_on: str) -> bool:
