@@ -32,7 +32,7 @@ def audit(players: tuple[str, ...], policy: Policy, by: By | None = None) -> tup
     auditor = Auditor(Grouping(by=by), as_of(at(10**6), policy))
     for held in audited.sessions(players):
         auditor.add_held(held, policy)
-    result = audit_of(auditor.groups, by=by, now=at(0), source="here", plan=policy.plan and policy.plan.name)
+    result = audit_of(auditor.groups, by=by, now=at(0), source="here", plan=policy.plan.name if policy.plan else None)
     return result, plan_of(auditor.groups, by, HIDE)
 
 
