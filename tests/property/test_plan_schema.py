@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy_addon.core.audits.plan_schema import SCHEMA
@@ -25,7 +25,7 @@ BEYOND = (
 """What the reader sees and a schema cannot say."""
 
 # Whatever a plan may have, with here and there what it may not.
-_ODD = st.sampled_from(
+_ODD: st.SearchStrategy[Any] = st.sampled_from(
     [None, 5, 0, -1, True, "", "x", [], {}, ["x", "x"], ["x", None], [5], {"x": 1}, {"extends": "x"}, [[]]]
 )
 
@@ -105,6 +105,13 @@ def refusal(document: Any) -> str | None:
 
 
 @given(_PLANS)
+@example({"pings": {"content": {"every_s": 0, "plus_minus_s": 1}}})
+@example({"pings": {"content": {"every_s": 1, "plus_minus_s": -1}}})
+@example({"events": {"play": {"params": {"required": ["a", "a"]}}}})
+@example({"events": {"play": {"extends": ["all", "all"]}, "all": None}})
+@example({"extends": ["a", "a"]})
+@example({"extends": 5})
+@example([])
 def test_the_reader_refuses_what_the_schema_does_and_what_no_schema_can(document):
     refused = refusal(document)
     errors = [str(error) for error in _VALID.iter_errors(document)]
