@@ -55,6 +55,19 @@ def _facts(name: str | None, group: Group) -> Iterator[str]:
             of=group.sessions,
             look_at=" ".join(rule.look_at),
         )
+    for broken in group.plan:
+        yield fact(
+            broken.rule,
+            event=broken.event,
+            section=broken.section,
+            name=broken.key,
+            detail=broken.expected,
+            value=broken.times,
+            share=broken.share,
+            sessions=broken.sessions,
+            of=group.sessions,
+            look_at=" ".join(broken.look_at),
+        )
     for loss in group.losses:
         yield fact(
             "loss",

@@ -59,6 +59,12 @@ def print_audit(audit: Audit, screen: Screen, *, local: bool = False) -> None:
         screen.print_table(_findings(whole, audit.groups, local=local))
     else:
         screen.print("none", style="green")
+    if audit.plan is not None:
+        _section(screen, f"not as in {audit.plan}")
+        if whole.plan:
+            screen.print_table(_plan(whole, audit.groups))
+        else:
+            screen.print("nothing", style="green")
     _section(screen, "losses")
     funnel = whole.funnel
     screen.print_wrapped(
@@ -163,6 +169,35 @@ def _findings(whole: Group, groups: Sequence[Group], *, local: bool) -> Table:
             *([f"{within} of {len(groups)}"] if groups else []),
             _time(rule.last, local=local),
             " ".join(rule.look_at),
+        )
+    return table
+
+
+def _plan(whole: Group, groups: Sequence[Group]) -> Table:
+    table = Table(
+        Column("rule"),
+        Column("event"),
+        Column("key"),
+        Column("planned", dropped=3),
+        Column("sessions", is_right=True),
+        Column("", is_right=True),
+        Column("times", is_right=True, dropped=4),
+        *([Column("groups", is_right=True, dropped=1)] if groups else []),
+        Column("look at", dropped=2),
+    )
+    for broken in whole.plan:
+        place = broken.rule, broken.event, broken.section, broken.key
+        within = sum(any((e.rule, e.event, e.section, e.key) == place for e in group.plan) for group in groups)
+        table.add(
+            broken.rule,
+            broken.event,
+            printable(f"{broken.section}/{broken.key}".lstrip("/")),
+            printable(broken.expected),
+            f"{broken.sessions:,}",
+            share(broken.share),
+            f"{broken.times:,}",
+            *([f"{within} of {len(groups)}"] if groups else []),
+            " ".join(broken.look_at),
         )
     return table
 

@@ -342,6 +342,14 @@ def test_a_bad_plan_is_told_with_its_place(tmp_path, text, message, hint):
     assert "\n" not in f"{raised.value}{raised.value.hint}"
 
 
+def test_the_plans_in_the_docs_are_plans(tmp_path):
+    docs = Path(__file__).parents[3] / "docs" / "plans.md"
+    blocks = re.findall(r"^```yaml\n(.*?)^```", docs.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 2
+    for block in blocks:
+        assert planned(tmp_path, block).part.pings
+
+
 def test_a_circle_of_files_and_a_bad_base_are_told(tmp_path):
     with pytest.raises(
         SettingsError, match=r"base\.yaml:1:10: the plan extends itself: plan\.yaml → base\.yaml → plan\.yaml"
