@@ -29,6 +29,7 @@ COMMANDS = {
     "addon-path": "Print the path of the addon file for 'mitmdump -s'.",
     "collector": "Run a stand-in for the real server.",
     "run": "Run a test command, record what its player reports, and judge it.",
+    "certify": "Play a scenario with a player, and get the evidence of what it reports.",
     "ui": "Show sessions in a browser, live.",
     "sessions": "List recorded sessions, newest first.",
     "exchanges": "List exchanges that belong to no session.",

@@ -91,7 +91,7 @@ def write(output: str, sources: Sequence[Source], db: Connection | None, how: Re
     from proxy_addon.reporting.pages import report  # noqa: PLC0415
 
     replaces = output != STDOUT and Path(output).is_file()
-    found = [*_reported(sources, db, how)]
+    found = [*reported(sources, db, how)]
     pieces = report.report(found, made_at=how.now, pseudonymised=how.change is not None, are_over=how.closed)
     data = (piece.encode("utf-8", "replace") for piece in pieces)
     with closing(data):  # before the store is closed, even if nobody reads on
@@ -104,7 +104,12 @@ def write(output: str, sources: Sequence[Source], db: Connection | None, how: Re
     click.echo(f"{told}; it replaces an older file" if replaces else told, err=True)
 
 
-def _reported(sources: Sequence[Source], db: Connection | None, how: Reading) -> Iterator[Reported]:
+def reported(sources: Sequence[Source], db: Connection | None, how: Reading) -> Iterator[Reported]:
+    """Yield sessions as reports draw them, each once.
+
+    Args:
+        db: The store of those that are in one; it must stay open until they are drawn.
+    """
     from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415  # as above
     from proxy_addon.core.timelines.reported import of_held  # noqa: PLC0415
     from storage.pictures import Pictures  # noqa: PLC0415

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -57,7 +58,7 @@ def find(name: str) -> str:
     )
 
 
-def run(command: Sequence[str], env: Mapping[str, str]) -> Ending:
+def run(command: Sequence[str], env: Mapping[str, str], *, to_stderr: bool = False) -> Ending:
     """Run a command to its end, and then, on Linux, end what it has started and left running.
 
     Call it in the main thread. The command reads and writes our streams itself, so that it finds the terminal that it
@@ -67,6 +68,11 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> Ending:
     within `_AGAIN_S`, it ends the command. Any other signal that tells us to end is passed on; a command that has not
     ended after `GRACE_S`, or when the next signal comes, is killed.
 
+    Args:
+        command: With its arguments.
+        env: All of its environment.
+        to_stderr: Whether what it writes to stdout goes to our stderr, because our stdout is for something else.
+
     Raises:
         SettingsError: The command cannot be started.
     """
@@ -74,7 +80,8 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> Ending:
     descendants = strays.Descendants()
     with relay.handling(), descendants.adopted():
         try:
-            process = subprocess.Popen(command, env=env)  # noqa: S603  # the user's own command
+            stdout = sys.stderr.fileno() if to_stderr else None
+            process = subprocess.Popen(command, env=env, stdout=stdout)  # noqa: S603  # the user's own command
         except OSError as e:
             raise SettingsError(
                 f"cannot run {command[0]}: {e.strerror}", hint="a script needs a first line like #!/bin/sh"

@@ -75,12 +75,12 @@ class Over:
 
 
 class RunningRecorder:
-    """A recording proxy on a free port of this machine, in front of an upstream; a context manager.
+    """A recording proxy in front of an upstream, by default on a free port of this machine; a context manager.
 
     It writes an exchange down before it passes the answer on, so that what was answered is always among `sessions`.
 
     Attributes:
-        url: Where it listens: ``http://127.0.0.1:PORT``; https is spoken on the same port.
+        url: Where it listens, such as ``http://127.0.0.1:PORT``; https is spoken on the same port.
         host: The same without the scheme: ``127.0.0.1:PORT``.
         store_url: The store that it records into.
         warnings: What it logged as warnings and errors, one line each.
@@ -92,6 +92,7 @@ class RunningRecorder:
         upstream: ServerUrl | str,
         store_url: str,
         *,
+        listen: tuple[str, int] = ("127.0.0.1", 0),
         name: str | None = None,
         policy: Policy = DEFAULT,
         check: bool = True,
@@ -103,6 +104,7 @@ class RunningRecorder:
         Args:
             upstream: Where it forwards to.
             store_url: The store to record into; created if it is missing.
+            listen: Where it listens; port 0 takes a free one.
             name: Name of the recording.
             policy: How strictly to judge while recording.
             check: Whether to judge while recording, so that findings are in the store.
@@ -119,7 +121,7 @@ class RunningRecorder:
         self.is_complete = True
         self._options = RecordOptions(
             upstream=upstream if isinstance(upstream, ServerUrl) else parse_server_url(upstream),
-            listen=("127.0.0.1", 0),
+            listen=listen,
             modes=(),
             store_url=store_url,
             name=name,

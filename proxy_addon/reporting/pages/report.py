@@ -175,7 +175,7 @@ class _Parts:
             page = session_page(picture, self._links.of(each.session), if_open=self._if_open).document()
             yield f"session-{number}", page
             yield f"traffic-{number}", traffic(picture.exchanges)
-            self._rows.append(_drawn(picture, page, number))
+            self._rows.append(drawn_row(picture, page, number))
             self._found.update({(finding["rule"], finding["severity"]) for finding in page["findings"]})
             number += 1
         yield "value", self._list().document()
@@ -246,7 +246,13 @@ def _listed(each: Reported) -> dict[str, Any]:
     return {**row_of(each.told(), each.as_of), "headline": None, "part": None, "rules": []}
 
 
-def _drawn(picture: Picture, page: dict[str, Any], number: int) -> dict[str, Any]:
+def drawn_row(picture: Picture, page: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return the row of a session that is in a file in full; see `ReportPage.rows`.
+
+    Args:
+        page: What its page draws, as of `session_page`.
+        number: Of its part in the file.
+    """
     return {
         **row_of(replace(picture.session, strip=strip_of(picture).text), picture.as_of, picture.gaps),
         "verdict": page["verdict"]["level"],
