@@ -50,4 +50,5 @@ def complaint(
     print_findings(screen, subject.findings, subject.place, otherwise="session")
     found = [finding.severity for finding in judgement.findings]
     counts = ", ".join(counted(found.count(severity), severity.value) for severity in Severity)
-    return f"the session does not conform to the protocol: {counts}\n{text.getvalue().rstrip()}"
+    to = "the protocol" if policy.plan is None else f"the protocol and {policy.plan.name}"
+    return f"the session does not conform to {to}: {counts}\n{text.getvalue().rstrip()}"

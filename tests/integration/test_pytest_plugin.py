@@ -473,3 +473,30 @@ def test_the_plugin_can_be_left_out_and_imports_nothing_before_it_is_used(projec
     project.runpytest_subprocess(*options).assert_outcomes(passed=1)
     left_out = project.runpytest_subprocess(*options, "-p", "no:sessiontape", "--tape-update")
     assert "unrecognized arguments: --tape-update" in left_out.stderr.str()
+
+
+def test_sessions_conform_to_a_tracking_plan(project):
+    project.makepyfile(
+        test_plan="""
+        import pytest
+        from player import play
+
+        @pytest.fixture
+        def session(recorder):
+            play(recorder.url)
+            return recorder.wait_for("sessionEnd") and recorder.sessions[0]
+
+        def test_by_the_option(session, assert_conforms):
+            assert_conforms(session)
+
+        @pytest.mark.tape(plan="none.yaml")
+        def test_by_the_marker(session, assert_conforms):
+            assert_conforms(session)
+        """
+    )
+    (project.path / "PLAN.yaml").write_text("events: {play: {customMetadata: {required: [tier]}}}", encoding="utf-8")
+    told = run(project, "--tape-plan", "PLAN.yaml", failed=2)
+    assert "does not conform to the protocol and PLAN.yaml" in told
+    assert told.count("tier is missing in customMetadata; the plan requires it on play") == 2
+    told = run(project, passed=1, errors=1)
+    assert "none.yaml: No such file or directory" in told

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy_addon.core.audits.auditing import Auditor, By, Grouping
@@ -16,7 +16,9 @@ from proxy_addon.core.audits.coverage import Key, Section
 from proxy_addon.core.audits.planning import plan_of
 from proxy_addon.core.audits.plans import ALL, TYPES, EventPlan, KeyPlan, Part, Plan, Presence, Rate, SectionPlan
 from proxy_addon.core.audits.results import RAW, Hide, Raw
+from proxy_addon.core.audits.totals import MOST_DEVIATIONS, Deviations, Totals
 from proxy_addon.core.audits.walking import State
+from proxy_addon.core.findings import Deviation
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.files import judge_held
 from proxy_addon.core.judging.policy import DEFAULT
@@ -91,6 +93,45 @@ def test_a_plan_made_of_sessions_passes_them(held, by, hide: Hide):
         assert not [finding for finding in judgement.findings if finding.rule.startswith("plan-")]
 
 
+@settings(max_examples=40)
+@given(sessions(), st.data())
+def test_parts_of_an_audit_merge_to_the_same_deviations(held, data):
+    strict = Part(further_keys=False, events={ALL: {Section.PARAMS: SectionPlan(keys={"tier": REQUIRED})}})
+    plan = Plan(name="x", part=replace(strict, pings={State.CONTENT: Rate(every_s=10, plus_minus_s=2)}))
+    parts = [Totals() for _ in range(3)]
+    whole = Totals()
+    for each in held:
+        for totals in (whole, data.draw(st.sampled_from(parts))):
+            auditor = Auditor(Grouping(), as_of(at(10**6), DEFAULT))
+            auditor.groups = {None: totals}
+            auditor.add_held(each, plan.applied_to(DEFAULT))
+    merged = Totals()
+    for part in data.draw(st.permutations(parts)):
+        merged.merge(part)
+    assert merged.plan.kept() == whole.plan.kept()
+
+
+@settings(max_examples=15)
+@given(st.data(), st.integers(MOST_DEVIATIONS - 2, MOST_DEVIATIONS * 2 + 3))
+def test_of_very_many_deviations_the_same_are_kept(data, number):
+    parts = [Deviations(), Deviations()]
+    whole = Deviations()
+    for place in range(number):
+        deviation = Deviation("plan-unexpected", "play", "params", f"key {place}", "not in the plan")
+        for session in range(1 + place % 2):
+            for deviations in (
+                whole,
+                parts[data.draw(st.integers(0, 1)) if place % 500 == 0 else (place + session) % 2],
+            ):
+                deviations.add(deviation, f"s{session}", session, 1)
+    first, second = parts
+    first.merge(second)
+    assert first.kept() == whole.kept()
+    assert first.has_all == whole.has_all == (number <= MOST_DEVIATIONS)
+    assert len(whole.each) <= 2 * MOST_DEVIATIONS
+
+
+REQUIRED = KeyPlan(presence=Presence.REQUIRED)
 _KEY_PLANS = st.builds(
     KeyPlan, presence=st.sampled_from(Presence), types=st.frozensets(st.sampled_from(TYPES), max_size=2)
 )

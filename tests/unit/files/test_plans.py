@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -232,6 +233,16 @@ def test_a_device_cannot_fill_a_judgement_with_keys_that_it_makes_up(tmp_path):
     assert len(found(judgement)) == 20
     assert sum(finding.count for finding in found(judgement)) == 3_000
     assert len(judgement.deviations) == 1_000
+
+
+def test_a_plan_goes_to_other_processes_with_the_policy_and_judges_there_the_same(tmp_path):
+    plan = planned(tmp_path, f"{RATE}\nevents: {{play: {{params: {{required: {{x: {{pattern: 'a+'}}}}}}}}}}")
+    exchanges = [*pings(11, 30), sent(params={"x": "b"}, at_s=40)]
+    before = judged(plan, *exchanges)
+    policy = pickle.loads(pickle.dumps(plan.applied_to(DEFAULT)))
+    assert policy.plan == plan
+    assert judge_held(held(*exchanges), policy) == before
+    assert [finding.rule for finding in found(before)] == ["plan-missing", "plan-value", "plan-rate"]
 
 
 def test_lists_of_bodies_and_single_bodies_are_held_against_it(tmp_path):

@@ -1,0 +1,93 @@
+"""A tracking plan through the installed command: made from good sessions, and what other sessions are held against."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests import audited
+from tests.audited import GOOD
+from tests.integration.test_check import write
+from tests.integration.test_run import PLAYER, WHOLE
+from tests.processes import printed, run
+from tests.reports import parts_of
+
+WEB = "Web Player"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> str:
+    """Three sessions of a good player, and three of one that does not send the channel."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('plans')}/tape.db"
+    exchanges = [
+        replace(exchange, id=f"{player} {number} {exchange.id}")
+        for player in (GOOD, WEB)
+        for number in range(3)
+        for exchange in audited.played(player, number).exchanges
+    ]
+    write(url, exchanges)
+    return url
+
+
+@pytest.fixture(scope="module")
+def plan(store, tmp_path_factory) -> Path:
+    path: Path = tmp_path_factory.mktemp("plan") / "PLAN.yaml"
+    done = run("audit", "--make-plan", "-o", str(path), "--player", GOOD, "--store", store)
+    assert (done.returncode, "plan of 3 sessions written to" in done.stderr) == (0, True), done.stderr
+    return path
+
+
+def test_an_audit_names_what_is_not_as_planned_by_group(store, plan):
+    document = printed("audit", "--plan", str(plan), "--by", "player", "--store", store, code=1)
+    assert document["plan"] == "PLAN.yaml"
+    deviations = {group["name"]: group["plan"] for group in document["groups"]}
+    assert deviations[GOOD] == []
+    (missing,) = deviations[WEB]
+    assert len(missing.pop("look_at")) == 3
+    assert {
+        name: missing[name] for name in ("rule", "event", "section", "key", "expected", "sessions", "share", "times")
+    } == {
+        "rule": "plan-missing",
+        "event": "sessionStart",
+        "section": "params",
+        "key": "media.channel",
+        "expected": "required",
+        "sessions": 3,
+        "share": 1.0,
+        "times": 3,
+    }
+    (of_all,) = document["all"]["plan"]
+    assert (of_all["sessions"], of_all["share"]) == (3, 0.5)
+    text = run("audit", "--plan", str(plan), "--by", "player", "--store", store, "--fail-on", "never").stdout
+    assert "plan-missing" in text.partition("not as in PLAN.yaml")[2]
+
+
+def test_a_check_reports_it_like_any_finding(store, plan, tmp_path):
+    report = tmp_path / "report.html"
+    options = ("--select", "plan-missing", "--plan", str(plan), "--store", store)
+    document = printed("check", "--all", *options, "--report", str(report), code=1)
+    found = [finding for session in document["sessions"] for finding in session["findings"]]
+    assert [(each["rule"], each["severity"], each["seq"], each["pointer"]) for each in found] == [
+        ("plan-missing", "error", 1, "/params")
+    ] * 3
+    assert run("check", "--all", *options, "--player", GOOD).returncode == 0
+    page = json.dumps(parts_of(report.read_text(encoding="utf-8")))
+    assert "plan-missing" in page
+    assert "Reports that break down by this key have no value" in page
+    assert run("check", "--all", "--plan", str(plan), "--ignore", "plan-mising").returncode == 2
+
+
+def test_a_run_is_held_against_it_and_a_bad_plan_ends_it_at_once(tmp_path):
+    path = tmp_path / "PLAN.yaml"
+    path.write_text("rules: {plan-missing: warning}\nevents: {play: {params: {required: [tier]}}}", encoding="utf-8")
+    command = ("--", sys.executable, "-c", PLAYER + WHOLE)
+    done = run("run", "--plan", str(path), "--fail-on", "warning", *command)
+    assert (done.returncode, "plan-missing" in done.stderr) == (1, True), done.stderr
+    path.write_text("events:\n  play: {params: {required: {tier: {pattern: '(a'}}}}", encoding="utf-8")
+    done = run("run", "--plan", str(path), *command)
+    assert done.returncode == 2
+    assert f"{path}:2:46: bad pattern '(a': a ( is not closed" in done.stderr
