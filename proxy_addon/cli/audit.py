@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proxy_addon.cli.filters import filter_options, require_any
+from proxy_addon.cli.filters import filter_options, require_any, written
 from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import config_option, given, local_option, plan_option, store_option, token_options
 from proxy_addon.cli.output import while_read
@@ -43,6 +43,12 @@ _PASSED_TOLD = 5
     "--by", type=click.Choice([by.value for by in By]), help="Put sessions into groups that have this in common."
 )
 @click.option(
+    "--baseline",
+    metavar="FILTER|RECORDING|PATH",
+    help="Say what changed since other sessions: those of the recording with this name; those that pass filters such as "
+    "player=HTML5,until=7d; or, with files, those in another file or folder.",
+)
+@click.option(
     "--format",
     "format_name",
     type=click.Choice(FORMATS),
@@ -59,7 +65,8 @@ _PASSED_TOLD = 5
     type=click.Choice(FAIL_ON),
     default="error",
     show_default=True,
-    help="Exit with 1 if a finding has this severity or a higher one.",
+    help="Exit with 1 if a finding has this severity or a higher one; with --baseline, if one that is new or significantly "
+    "more frequent has.",
 )
 @click.option("--closed", is_flag=True, help="Take sessions that are not finished as over.")
 @click.option(
@@ -85,6 +92,7 @@ def audit(
     *,
     files: tuple[str, ...],
     by: str | None,
+    baseline: str | None,
     format_name: str,
     as_json: bool,
     output: str,
@@ -108,7 +116,12 @@ def audit(
 
     Values that say who a viewer is are replaced by tokens; --raw keeps them.
 
-    Exit code: 1 if a finding is at least as severe as --fail-on, else 0.
+    With --baseline, it also says what changed: what appeared, vanished, or became more or less frequent, if there are enough
+    sessions to tell that from chance. The filters of the command do not apply to the baseline, which has its own: name,
+    since, until, state, player, media, user-agent.
+
+    Exit code: 1 if a finding is at least as severe as --fail-on, else 0. With --baseline, only findings count of a rule that
+    no session of the baseline breaks, or that significantly more sessions break now.
     """
     from proxy_addon.core.audits.results import audit_of  # noqa: PLC0415  # --help does without the rules
     from proxy_addon.files import plans, settings  # noqa: PLC0415
@@ -130,6 +143,12 @@ def audit(
         allow_empty=allow_empty,
     )
     hide = _hide(store_url if not files else " ".join(files), raw=raw, key_file=key_file, config=config)
+    old: ByGroup | None = None
+    if baseline is not None:
+        try:
+            old = _of_files([baseline], how) if files else _of_store(store_url, written(baseline, config), how, jobs)
+        except (NotFound, SettingsError) as e:
+            raise type(e)(f"--baseline {visible(baseline)}: {e}", hint=e.hint) from e
     groups = _of_files(files, how) if files else _of_store(store_url, filters, how, jobs)
     if make_plan:
         _write_plan(groups, how.by, hide, output)
@@ -141,6 +160,7 @@ def audit(
         source=", ".join(map(visible, files)) if files else hide_password(store_url),
         filters=tuple(_told(filters)),
         plan=None if plan is None else plan.name,
+        baseline=None if baseline is None or old is None else (visible(baseline), old),
         hide=hide,
     )
     _write(result, "json" if as_json else format_name, output, fail_on, local=local)
@@ -264,7 +284,7 @@ def _write_plan(groups: ByGroup, by: By | None, hide: Hide, output: str) -> None
 def _failed(result: Audit, fail_on: str) -> bool:
     from proxy_addon.core.findings import Severity  # noqa: PLC0415  # as above
 
-    worst = result.worst()
+    worst = result.worst() if result.baseline is None else result.baseline.worst()
     return fail_on != "never" and worst is not None and worst.weight >= Severity(fail_on).weight
 
 

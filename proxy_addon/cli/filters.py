@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -16,7 +18,7 @@ from proxy_addon.cli.options import given
 from proxy_addon.core.durations import parse_time
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.sessions import SessionState
-from proxy_addon.core.wording import counted
+from proxy_addon.core.wording import counted, visible
 from proxy_addon.errors import NotFound, SettingsError
 from proxy_addon.files.sessions import is_file_name
 
@@ -99,12 +101,8 @@ def filter_options[F: Callable[..., Any]](command: F) -> F:
             user_agent=user_agent,
             with_findings=with_findings,
         )
-        if "config" in kwargs and (with_findings or filters.states & _OF_THE_SETTINGS):
-            from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
-            from proxy_addon.files import settings  # noqa: PLC0415
-
-            at = as_of(datetime.now(UTC), settings.load(kwargs["config"]))
-            filters = replace(filters, idle_timeout=at.idle_timeout, unclosed_is_found=bool(at.unclosed))
+        if "config" in kwargs:
+            filters = _following(filters, kwargs["config"])
         if not wants_config:
             kwargs.pop("config", None)
         return command(*args, filters=filters, **kwargs)
@@ -113,6 +111,61 @@ def filter_options[F: Callable[..., Any]](command: F) -> F:
     for option in reversed(_OPTIONS):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]  # click sees a different signature
+
+
+def _following(filters: Filters, config: Path | None) -> Filters:
+    """Return filters that tell the states of sessions as the settings file says."""
+    if not filters.with_findings and not filters.states & _OF_THE_SETTINGS:
+        return filters
+    from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
+    from proxy_addon.files import settings  # noqa: PLC0415
+
+    at = as_of(datetime.now(UTC), settings.load(config))
+    return replace(filters, idle_timeout=at.idle_timeout, unclosed_is_found=bool(at.unclosed))
+
+
+_WRITTEN = ("name", "since", "until", "state", "player", "media", "user-agent")
+"""Filters that can be written in one text, such as ``player=HTML5,since=7d``."""
+_NEXT_FILTER = re.compile(rf",(?=(?:{'|'.join(_WRITTEN)})=)")
+_FILTER = re.compile(r"([A-Za-z_-]+)=(.*)", re.DOTALL)
+
+
+def written(text: str, config: Path | None) -> Filters:
+    """Return the filters in a text, such as ``player=HTML5,since=7d``; any other text is the name of a recording.
+
+    Args:
+        config: The settings file, which says when a session has expired.
+
+    Raises:
+        SettingsError: There is no such filter, or its value is not valid.
+    """
+    from storage.filters import Filters  # noqa: PLC0415  # --help does without the database
+
+    if _FILTER.match(text) is None:
+        return Filters(name=text)
+    values: dict[str, Any] = {}
+    for part in _NEXT_FILTER.split(text):
+        name, value = cast("re.Match[str]", _FILTER.match(part)).groups()
+        if name not in _WRITTEN:
+            raise SettingsError(
+                f"{visible(name)} is no filter",
+                hint=f"use {', '.join(_WRITTEN)}; for a recording of this name, write name={visible(text)}",
+            )
+        if not value:
+            raise SettingsError(f"{name}= lacks a value")
+        field = "states" if name == "state" else name.replace("-", "_")
+        if field in values:
+            raise SettingsError(f"{name}= is there twice")
+        match name:
+            case "since" | "until":
+                values[field] = parse_time(value, now=datetime.now(UTC))
+            case "state":
+                if value not in set(SessionState):
+                    raise SettingsError(f"{visible(value)} is no state", hint=f"use {', '.join(SessionState)}")
+                values[field] = frozenset({SessionState(value)})
+            case _:
+                values[field] = value
+    return _following(Filters(**values), config)
 
 
 def all_options[F: Callable[..., Any]](command: F) -> F:

@@ -132,6 +132,7 @@ class SessionAudit:
         self._metrics = MetricsWatch()
         self._sent = Sent()
         self._exchanges = 0
+        self._durations_us: list[int] = []
         self._is_gone = False
 
     def watching(self, exchanges: Iterable[Exchange]) -> Generator[Exchange]:
@@ -143,13 +144,13 @@ class SessionAudit:
             yield exchange
 
     def _take(self, exchange: Exchange) -> None:
-        body, sent, rhythm = exchange.request.reading, self._sent, self._tally.rhythm
+        body, sent = exchange.request.reading, self._sent
         number = len(body.events)
         sent.number += number
         if self._is_gone:
             sent.after_gone += number
         if exchange.duration_us is not None:
-            rhythm.add_answer(exchange.duration_us)
+            self._durations_us.append(exchange.duration_us)
         if exchange.outcome is Outcome.ANSWERED:
             sent.answered += number
             if exchange.is_accepted:
@@ -157,7 +158,7 @@ class SessionAudit:
             elif exchange.response is not None and exchange.response.status in _GONE:
                 self._is_gone = True
         if body.is_batch:
-            rhythm.batches.add(number)
+            self._tally.rhythm.batches.add(number)
         if number:
             self._tally.coverage.add(body)
 
@@ -178,7 +179,9 @@ class SessionAudit:
         state = session.state(self._as_of)
         totals.add_session(session, state, began_us, self._exchanges, sent.number)
         totals.add_findings(session.id, began_us, judgement)
+        totals.coverage.end_session()
         totals.metrics.add(values)
+        totals.rhythm.add_answers(self._durations_us)
         totals.rhythm.add_course(order.taken, count.walk.stretches)
         if not metrics.is_batch:
             totals.rhythm.add_arrivals(metrics.arrivals)

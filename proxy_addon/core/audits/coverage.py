@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from proxy_addon.core.audits.sketches import Sample, add_counts
+from proxy_addon.core.audits.sketches import Histogram, Sample, add_counts
 from proxy_addon.core.events import Body
 from proxy_addon.core.protocol import EVENTS
 
@@ -38,19 +38,66 @@ class Key(NamedTuple):
 
 
 @dataclass(slots=True)
+class KeySample(Sample):
+    """The values of a key on events of a type, and the sessions that have them.
+
+    Attributes:
+        sessions: How many sessions have the key on such an event.
+        throughout: How many of these have it on all such events.
+        by_kind: How many sessions have a value of a type.
+    """
+
+    sessions: int = 0
+    throughout: int = 0
+    by_kind: dict[str, int] = field(default_factory=dict)
+    _here: dict[str, int] = field(default_factory=dict)
+
+    def add_here(self, value: Any) -> bool:
+        """Count a value of a session, and return whether it is the first one in this session."""
+        here = self._here
+        is_first = not here
+        kind = self.add(value)
+        here[kind] = here.get(kind, 0) + 1
+        return is_first
+
+    def end_session(self, events: int) -> None:
+        """Count the session.
+
+        Args:
+            events: How many events of the type it has.
+        """
+        self.sessions += 1
+        self.throughout += sum(self._here.values()) == events
+        for kind in self._here:
+            self.by_kind[kind] = self.by_kind.get(kind, 0) + 1
+        self._here = {}
+
+    def merge_sessions(self, more: KeySample) -> None:
+        """Add what another one has counted, of other sessions."""
+        self.merge(more)
+        self.sessions += more.sessions
+        self.throughout += more.throughout
+        add_counts(self.by_kind, more.by_kind)
+
+
+@dataclass(slots=True)
 class Coverage:
-    """The keys that events have.
+    """The keys that events have. Sessions are added one after the other.
 
     Attributes:
         events: How many events there are, by type.
+        numbers: How many events of a type a session has, of the sessions that have any.
         unknown: The types of events that the protocol does not know; null for one that has none.
         keys: What was seen of each key.
     """
 
     events: dict[str, int] = field(default_factory=dict)
     unknown: Sample = field(default_factory=Sample)
-    keys: dict[Key, Sample] = field(default_factory=dict)
-    _known: dict[str, dict[Section, dict[str, Sample]]] = field(default_factory=dict)
+    keys: dict[Key, KeySample] = field(default_factory=dict)
+    numbers: dict[str, Histogram] = field(default_factory=dict)
+    _known: dict[str, dict[Section, dict[str, KeySample]]] = field(default_factory=dict)
+    _events_here: dict[str, int] = field(default_factory=dict)
+    _keys_here: list[tuple[str, KeySample]] = field(default_factory=list)
 
     def add(self, body: Body) -> None:
         """Count the events of a body."""
@@ -61,6 +108,7 @@ class Coverage:
                 self.unknown.add(type_)
                 type_ = UNKNOWN_TYPE
             self.events[type_] = self.events.get(type_, 0) + 1
+            self._events_here[type_] = self._events_here.get(type_, 0) + 1
             if isinstance(value, dict):
                 for section, name in _SECTIONS:
                     members = value.get(name)
@@ -73,20 +121,32 @@ class Coverage:
         for name, value in members.items():
             sample = known.get(name)
             if sample is None:
-                sample = known[name] = self.keys[Key(type_, section, name)] = Sample()
-            sample.add(value)
+                sample = known[name] = self.keys[Key(type_, section, name)] = KeySample()
+            if sample.add_here(value):
+                self._keys_here.append((type_, sample))
         if len(self.keys) > 2 * MOST_KEYS:
             self._trim()
 
+    def end_session(self) -> None:
+        """Count the session whose events were added since the last one ended."""
+        events = self._events_here
+        for type_, number in events.items():
+            self.numbers.setdefault(type_, Histogram()).add(number)
+        for type_, sample in self._keys_here:
+            sample.end_session(events[type_])
+        self._events_here, self._keys_here = {}, []
+
     def merge(self, more: Coverage) -> None:
-        """Add what another one has counted."""
+        """Add what another one has counted, of other sessions."""
         add_counts(self.events, more.events)
+        for type_, numbers in more.numbers.items():
+            self.numbers.setdefault(type_, Histogram()).merge(numbers)
         self.unknown.merge(more.unknown)
         for key, sample in more.keys.items():
             known = self.keys.get(key)
             if known is None:
-                known = self._keep(key, Sample())
-            known.merge(sample)
+                known = self._keep(key, KeySample())
+            known.merge_sessions(sample)
         self._trim()
 
     def share(self, key: Key) -> float:
@@ -99,10 +159,10 @@ class Coverage:
         """Whether all keys were kept."""
         return len(self.keys) <= MOST_KEYS
 
-    def kept(self) -> dict[Key, Sample]:
+    def kept(self) -> dict[Key, KeySample]:
         """Return the keys that were kept, by event as the protocol lists them, then by section and name."""
         keys = self.keys if self.has_all else sorted(self.keys, key=_hash)[:MOST_KEYS]
-        return {key: self.keys[key] for key in sorted(keys, key=_place)}
+        return {key: self.keys[key] for key in sorted(keys, key=place_of)}
 
     def _trim(self) -> None:
         # As in a Sample, those with the lowest hashes stay, wherever they were seen.
@@ -112,12 +172,13 @@ class Coverage:
             for key, sample in self.keys.items():
                 self._keep(key, sample)
 
-    def _keep(self, key: Key, sample: Sample) -> Sample:
+    def _keep(self, key: Key, sample: KeySample) -> KeySample:
         self.keys[key] = self._known.setdefault(key.event, {}).setdefault(key.section, {})[key.name] = sample
         return sample
 
 
-def _place(key: Key) -> tuple[int, str, str]:
+def place_of(key: Key) -> tuple[int, str, str]:
+    """Return what sorts keys by event as the protocol lists them, then by section and name."""
     return _PLACES.get(key.event, len(_PLACES)), key.section, key.name
 
 

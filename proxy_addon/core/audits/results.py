@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from proxy_addon.core.audits.auditing import OTHERS, By
+from proxy_addon.core.audits.baselines import Comparison, compared
 from proxy_addon.core.audits.coverage import UNKNOWN_TYPE, Coverage, Key, Section
 from proxy_addon.core.audits.losses import Loss, Losses
 from proxy_addon.core.audits.rhythm import Rhythm
@@ -336,6 +337,7 @@ class Audit:
         counts: How many findings have a severity.
         all: All sessions together.
         groups: Those with the most sessions first, then by name.
+        baseline: What changed from a baseline; None without one.
     """
 
     form: int = FORM
@@ -347,6 +349,7 @@ class Audit:
     counts: Mapping[str, int]
     all: Group
     groups: tuple[Group, ...]
+    baseline: Comparison | None = None
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -376,6 +379,7 @@ def audit_of(
     source: str,
     filters: tuple[tuple[str, str], ...] = (),
     plan: str | None = None,
+    baseline: tuple[str, ByGroup] | None = None,
     hide: Hide = RAW,
 ) -> Audit:
     """Return the result of an audit.
@@ -383,6 +387,7 @@ def audit_of(
     Args:
         groups: By group; without groups, all sessions under None.
         plan: The name of the tracking plan that the sessions were held against.
+        baseline: The sessions to compare with: what they are called, and what is known of them by group.
         hide: Replaces personal values.
     """
     whole = Totals()
@@ -398,6 +403,9 @@ def audit_of(
         counts=_severities(whole.findings.values()),
         all=_group(None, whole, hide),
         groups=() if by is None else tuple(_group(name, totals, hide) for name, totals in in_order),
+        baseline=None
+        if baseline is None
+        else compared(baseline[1], groups, baseline=baseline[0], grouped=by is not None, shown=hide.name),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -57,6 +57,9 @@ class Rhythm:
         skew: Milliseconds from the ``ts`` of an event to its arrival; negative if the device's clock is fast.
         latency: Milliseconds from the arrival of a request's first byte to the last byte of the answer.
         slow: How many answers took longer than `SLOW_MS`.
+        slow_sessions: How many sessions have such an answer.
+        medians: The median of each session that has any, by what was measured: ``ping_gaps_ms.`` and a state,
+            ``playhead_speed``, ``clock_skew_ms``, ``latency_ms``. Numbers of one session depend on each other; these do not.
         batches: How many events a batch has.
     """
 
@@ -65,19 +68,26 @@ class Rhythm:
     skew: Histogram = field(default_factory=Histogram)
     latency: Histogram = field(default_factory=Histogram)
     slow: int = 0
+    slow_sessions: int = 0
     batches: Histogram = field(default_factory=Histogram)
+    medians: dict[str, Histogram] = field(default_factory=dict)
 
-    def add_answer(self, duration_us: int) -> None:
-        """Count an answer."""
-        duration_ms = duration_us // 1_000
-        self.latency.add(duration_ms)
-        self.slow += duration_ms > SLOW_MS
+    def add_answers(self, durations_us: Iterable[int]) -> None:
+        """Count the answers of a session."""
+        found = [duration_us // 1_000 for duration_us in durations_us]
+        for duration_ms in found:
+            self.latency.add(duration_ms)
+        slow = sum(duration_ms > SLOW_MS for duration_ms in found)
+        self.slow += slow
+        self.slow_sessions += slow > 0
+        self._add_median("latency_ms", found)
 
     def add_arrivals(self, arrivals: Sequence[Arrival]) -> None:
-        """Compare the device's clock with the times of arrival."""
-        for event in arrivals:
-            if event.ts_ms is not None:
-                self.skew.add(event.arrived_us // 1_000 - event.ts_ms)
+        """Compare the device's clock with the times of arrival, in a session."""
+        found = [event.arrived_us // 1_000 - event.ts_ms for event in arrivals if event.ts_ms is not None]
+        for skew_ms in found:
+            self.skew.add(skew_ms)
+        self._add_median("clock_skew_ms", found)
 
     def add_course(self, taken: Sequence[Taken], stretches: Sequence[Stretch]) -> None:
         """Measure pings and playheads of a session.
@@ -86,8 +96,13 @@ class Rhythm:
             taken: The events in the order in which the back end takes them.
             stretches: The stretch before each of them.
         """
+        gaps: dict[str, list[int]] = {}
         for gap in ping_gaps(taken, stretches):
             self._gaps(gap.state).add(gap.ms)
+            gaps.setdefault(gap.state.value, []).append(gap.ms)
+        for name, gaps_ms in gaps.items():
+            self._add_median(f"ping_gaps_ms.{name}", gaps_ms)
+        speeds: list[int] = []
         state: State | None = None
         playhead_s: float | None = None
         since_playhead_ms = 0
@@ -102,8 +117,16 @@ class Rhythm:
                 if playhead_s is not None and state is State.CONTENT:
                     moved_s = event.playhead_s - playhead_s
                     if 0 <= moved_s * 1_000 <= _FASTEST * since_playhead_ms:
-                        self.speed.add(round(moved_s * 1_000_000 / since_playhead_ms))
+                        speeds.append(round(moved_s * 1_000_000 / since_playhead_ms))
                 playhead_s, since_playhead_ms = event.playhead_s, 0
+        for speed in speeds:
+            self.speed.add(speed)
+        self._add_median("playhead_speed", speeds)
+
+    def _add_median(self, name: str, numbers: list[int]) -> None:
+        if numbers:
+            middle = sorted(numbers)[(len(numbers) - 1) // 2]
+            self.medians.setdefault(name, Histogram()).add(middle)
 
     def _gaps(self, state: State) -> Histogram:
         found = self.gaps.get(state.value)
@@ -112,7 +135,7 @@ class Rhythm:
         return found
 
     def merge(self, more: Rhythm) -> None:
-        """Add what another one has measured."""
+        """Add what another one has measured, of other sessions."""
         for state, gaps in more.gaps.items():
             self.gaps.setdefault(state, Histogram()).merge(gaps)
         self.speed.merge(more.speed)
@@ -120,3 +143,6 @@ class Rhythm:
         self.latency.merge(more.latency)
         self.batches.merge(more.batches)
         self.slow += more.slow
+        self.slow_sessions += more.slow_sessions
+        for name, medians in more.medians.items():
+            self.medians.setdefault(name, Histogram()).merge(medians)

@@ -116,8 +116,8 @@ class Sample:
     lowest: float | None = None
     highest: float | None = None
 
-    def add(self, value: Any) -> None:
-        """Count a decoded JSON value."""
+    def add(self, value: Any) -> str:
+        """Count a decoded JSON value, and return its type."""
         kind, text, hash_ = told(value)
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
         known = self.kept.get(hash_)
@@ -130,6 +130,7 @@ class Sample:
                 self.lowest = number
             if self.highest is None or number > self.highest:
                 self.highest = number
+        return kind
 
     def merge(self, more: Sample) -> None:
         """Add what another one has counted."""

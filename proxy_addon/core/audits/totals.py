@@ -64,7 +64,7 @@ class Sums:
     Attributes:
         totals: The sum of each metric in units of 1 / `SCALE`.
         sessions: How many sessions have a value for it.
-        per_session: How the values are distributed, in thousandths: seconds become milliseconds.
+        per_session: How the values of each metric are distributed, in thousandths: seconds become milliseconds.
     """
 
     totals: dict[str, int] = field(default_factory=dict)
@@ -80,9 +80,7 @@ class Sums:
                     value * SCALE if value.__class__ is int else round(value * SCALE)
                 )
                 self.sessions[name] = self.sessions.get(name, 0) + 1
-        content_s = values["content_time_spent_s"]
-        for name, value_s in (("content_time_spent_s", content_s), ("ad_time_spent_s", values["ad_time_spent_s"])):
-            self.per_session.setdefault(name, Histogram()).add(round(value_s * 1_000))
+                self.per_session.setdefault(name, Histogram()).add(round(value * 1_000))
 
     def merge(self, more: Sums) -> None:
         """Add the metrics of other sessions."""
