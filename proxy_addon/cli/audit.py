@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from proxy_addon.core.audits.totals import ByGroup
     from proxy_addon.core.fixtures.held import HeldSession
     from proxy_addon.core.judging.policy import Policy
+    from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
     from proxy_addon.reporting.progress import ReadingProgress
     from storage.auditing import Piece
     from storage.filters import Filters
 
-FORMATS = ("text", "json", "csv", "junit")
+FORMATS = ("text", "html", "json", "csv", "junit")
 FAIL_ON = ("error", "warning", "info", "never")
 _STDOUT = "-"
 _PASSED_TOLD = 5
@@ -54,7 +55,7 @@ _PASSED_TOLD = 5
     type=click.Choice(FORMATS),
     default="text",
     show_default=True,
-    help="Format of the output. csv: one fact per line, for spreadsheets.",
+    help="Format of the output. html: a page that any browser opens offline; csv: one fact per line, for spreadsheets.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
@@ -142,14 +143,25 @@ def audit(
         closed=closed,
         allow_empty=allow_empty,
     )
-    hide = _hide(store_url if not files else " ".join(files), raw=raw, key_file=key_file, config=config)
+    format_name = "json" if as_json else format_name
+    if format_name == "html":
+        from proxy_addon.cli import audit_page  # noqa: PLC0415  # as above
+
+        audit_page.check_name(output)
+    change = None if raw else _change(store_url if not files else " ".join(files), key_file, config)
+    hide = _hide(change)
     old: ByGroup | None = None
     if baseline is not None:
         try:
-            old = _of_files([baseline], how) if files else _of_store(store_url, written(baseline, config), how, jobs)
+            old = (
+                _of_files(list(_sessions_in([baseline])), how)
+                if files
+                else _of_store(store_url, written(baseline, config), how, jobs)
+            )
         except (NotFound, SettingsError) as e:
             raise type(e)(f"--baseline {visible(baseline)}: {e}", hint=e.hint) from e
-    groups = _of_files(files, how) if files else _of_store(store_url, filters, how, jobs)
+    held = list(_sessions_in(files))
+    groups = _of_files(held, how) if files else _of_store(store_url, filters, how, jobs)
     if make_plan:
         _write_plan(groups, how.by, hide, output)
         return
@@ -163,7 +175,12 @@ def audit(
         baseline=None if baseline is None or old is None else (visible(baseline), old),
         hide=hide,
     )
-    _write(result, "json" if as_json else format_name, output, fail_on, local=local)
+    if format_name == "html":
+        look = audit_page.Looking(policy=how.policy, now=how.now, change=change)
+        pieces = look.in_files(result, held) if files else look.in_store(result, store_url, closed=closed)
+        audit_page.write(result, output, pieces, is_private=raw)
+    else:
+        _write(result, format_name, output, fail_on, local=local)
     sys.exit(1 if _failed(result, fail_on) else 0)
 
 
@@ -176,16 +193,19 @@ class _How:
     allow_empty: bool
 
 
-def _hide(of: str, *, raw: bool, key_file: Path | None, config: Path | None) -> Hide:
-    from proxy_addon.core.audits.hiding import Hiding  # noqa: PLC0415  # as above
-    from proxy_addon.core.audits.results import RAW  # noqa: PLC0415
-    from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser  # noqa: PLC0415
+def _change(of: str, key_file: Path | None, config: Path | None) -> Pseudonymiser:
+    from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser  # noqa: PLC0415  # as above
     from proxy_addon.files import keys, settings  # noqa: PLC0415
 
-    if raw:
-        return RAW
     key = keys.of_output([of]) if key_file is None else keys.key_of(key_file)
-    return Hiding(Pseudonymiser(key, settings.load_personal(config)))
+    return Pseudonymiser(key, settings.load_personal(config))
+
+
+def _hide(change: Pseudonymiser | None) -> Hide:
+    from proxy_addon.core.audits.hiding import Hiding  # noqa: PLC0415  # as above
+    from proxy_addon.core.audits.results import RAW  # noqa: PLC0415
+
+    return RAW if change is None else Hiding(change)
 
 
 def _told(filters: Filters) -> Iterator[tuple[str, str]]:
@@ -226,12 +246,11 @@ def _advancing(parts: Iterable[ByGroup], pieces: Iterable[Piece], progress: Read
         progress.advance(piece.exchanges)
 
 
-def _of_files(names: Iterable[str], how: _How) -> ByGroup:
+def _of_files(found: Sequence[HeldSession], how: _How) -> ByGroup:
     """Audit the sessions in files, each of which counts as over."""
     from proxy_addon.core.audits.auditing import Auditor, grouping_of  # noqa: PLC0415  # as above
     from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
 
-    found = list(_sessions_in(names))
     if not found and not how.allow_empty:
         raise NotFound("there are no sessions in these files", hint="add --allow-empty to exit with 0 nevertheless")
     auditor = Auditor(grouping_of(how.by, (held.session for held in found)), as_of(how.now, how.policy))

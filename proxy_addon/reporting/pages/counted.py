@@ -26,7 +26,7 @@ _AT_ONCE = frozenset({"media_starts", "ad_starts"})
 _UNSURE = frozenset(
     {"stall_events", "stall_time_s", "seconds_since_last_call_s", "unique_time_played_s", "content_segment"}
 )
-_GROUPS: Mapping[str, Mapping[str, str]] = {
+GROUPS: Mapping[str, Mapping[str, str]] = {
     "Session": {
         "media_starts": "Media starts",
         "content_resumes": "Content resumes",
@@ -65,7 +65,8 @@ _GROUPS: Mapping[str, Mapping[str, str]] = {
         "dropped_frames": "Dropped frames",
     },
 }
-_SENT = frozenset(_GROUPS["Quality"])
+"""The names of metrics, by their headings and ids."""
+_SENT = frozenset(GROUPS["Quality"])
 """Values that players send themselves: if absent, they were not sent. Other values are undefined then."""
 
 
@@ -102,7 +103,7 @@ def rows_of(metrics: Metrics) -> Iterator[Row]:
         **{READINGS[id]: differing for id, differing in metrics.other_readings.items()},
         TIES: metrics.ties_by_rank,
     }
-    for group, names in _GROUPS.items():
+    for group, names in GROUPS.items():
         for id, name in names.items():
             value = metrics.values.get(id)
             yield Row(

@@ -1,0 +1,51 @@
+// What gets lost between devices and reports: a funnel, and a list of all ways.
+import { plainTable } from "./audit_table.js";
+import { partOf, percent, sessionLink } from "./audit_words.js";
+import { count, esc, lasted, plural } from "./words.js";
+
+const STEPS = [["sent", "by devices"], ["answered", "by upstream"], ["accepted", "with 2xx"], ["counted", "by reports"]];
+const COLUMNS = [["Loss"], ["what is lost"], ["Sessions", "n"], ["Times", "n"], ["Playing time lost", "n"], ["Look at", "look-at"]];
+const WIDTH = 1000, HEIGHT = 26;
+const TINY = 1e-9; // a share that was rounded to nothing
+
+/** Show the losses in an empty element; `show()` draws those of the group that is chosen. */
+export function mountLosses(root, context) {
+  root.innerHTML =
+    '<div class="sech"><h2>Losses</h2><p>Events that were sent and reports do not count, and sessions that count for nothing.</p></div>' +
+    '<div class="funnel"></div><div class="box"></div>';
+  const [, funnel, box] = root.children;
+
+  function draw() {
+    const { group } = context.chosen, rows = group.losses.filter((each) => each.sessions).map((each) => rowOf(each, group));
+    funnel.innerHTML = funnelMarkup(group.funnel);
+    box.innerHTML = rows.length ? plainTable("Losses", COLUMNS, rows) : '<p class="none">Nothing is lost.</p>';
+  }
+
+  function rowOf({ loss, sessions, times, time_s: seconds, time_share: share, look_at: ids }, group) {
+    const time = seconds === null ? "" : `${lasted(seconds)} <span class="dim">(${percent(share || TINY)})</span>`;
+    const links = ids.map((id) => sessionLink(id, context)).join(" ");
+    const what = esc(context.page.losses[loss] ?? "");
+    return { cells: [`<code>${esc(loss)}</code>`, what, partOf(sessions, group.sessions), count(times), time, links] };
+  }
+
+  return { show: draw };
+}
+
+// Bars that grow shorter, each with its number as text beside.
+function funnelMarkup(funnel) {
+  const bar = (kind, width) => `<rect class="${kind}" width="${width}" height="${HEIGHT}"/>`;
+  const steps = STEPS.map(([name, how], k) => {
+    const value = funnel[name], share = funnel.sent ? value / funnel.sent : 0, lost = (k ? funnel[STEPS[k - 1][0]] : value) - value;
+    return `<li><span class="what"><b>${name}</b> <span class="dim">${how}</span></span>` +
+      `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" aria-hidden="true">` +
+      `${bar("all", WIDTH)}${bar("is", +(share * WIDTH).toFixed(1))}</svg>` +
+      `<span class="n"><b>${count(value)}</b> <span class="dim">${percent(share)}</span></span>` +
+      `<span class="${lost > 0 ? "bad" : "dim"}">${lostWords(lost)}</span></li>`;
+  });
+  return `<ol>${steps.join("")}</ol>`;
+}
+
+function lostWords(lost) {
+  if (lost < 0) return `${count(-lost)} more, whose answers were not seen`;
+  return lost ? `${plural(lost, "event")} fewer` : "";
+}

@@ -1,0 +1,46 @@
+// What reports will count, summed, and per session.
+import { plainTable } from "./audit_table.js";
+import { percent } from "./audit_words.js";
+import { count, esc, lasted, plural } from "./words.js";
+
+const REST = "Further";
+const COLUMNS = [["Metric"], ["Sum", "n"], ["per session", "n"], ["Sessions", "n"]];
+const TINY = 1e-9; // a share that was rounded to nothing
+
+/** Show the metrics in an empty element; `show()` draws those of the group that is chosen. */
+export function mountMetrics(root, context) {
+  const { metrics: headings } = context.page;
+  root.innerHTML =
+    '<div class="sech"><h2>Metrics</h2><p>What reports will count of these sessions, an estimate.</p></div>' +
+    '<div class="gap"></div><div class="sums"></div>';
+  const [, gap, sums] = root.children;
+
+  function draw() {
+    const { group } = context.chosen, values = new Map(group.metrics.map((each) => [each.metric, each]));
+    const named = Object.entries(headings).map(([heading, names]) => [heading, Object.entries(names).filter(([id]) => values.has(id))]);
+    const known = new Set(named.flatMap(([, names]) => names.map(([id]) => id)));
+    named.push([REST, [...values.keys()].filter((id) => !known.has(id)).map((id) => [id, plainName(id)])]);
+    gap.innerHTML = group.losses.filter((each) => each.time_s).map(gapMarkup).join("");
+    sums.innerHTML = named.filter(([, names]) => names.length).map(([heading, names]) =>
+      plainTable(heading, COLUMNS, names.map(([id, name]) => rowOf(name, values.get(id))), heading)).join("");
+  }
+
+  return { show: draw };
+}
+
+// Why reports show less than was played.
+function gapMarkup({ loss, time_s: seconds, time_share: share, sessions }) {
+  return `<p><b>${percent(share || TINY)}</b> of all playing time, ${lasted(seconds)}, is missing in reports ` +
+    `because of <code>${esc(loss)}</code> in ${plural(sessions, "session")}.</p>`;
+}
+
+function rowOf(name, { metric, total, sessions, per_session: each }) {
+  const number = (value) => value.toLocaleString("en", { maximumFractionDigits: 2 });
+  const said = (value) => (value === null ? "" : metric.endsWith("_s") ? lasted(value) : number(value));
+  return { kind: total ? "" : "zero", cells: [esc(name), said(total), said(each), count(sessions)] };
+}
+
+function plainName(id) {
+  const [, percentage] = /^progress_(\d+)$/.exec(id) ?? [], words = id.replaceAll("_", " ");
+  return percentage ? `${percentage} % progress marker` : words[0].toUpperCase() + words.slice(1);
+}

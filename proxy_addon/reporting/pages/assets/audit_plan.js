@@ -1,0 +1,34 @@
+// What sessions do otherwise than the tracking plan says.
+import { plainTable } from "./audit_table.js";
+import { partOf, sessionLink } from "./audit_words.js";
+import { icon } from "./icons.js";
+import { count, cut, esc } from "./words.js";
+
+const LONGEST = 160;
+const COLUMNS = [["Rule"], ["Event"], ["Key"], ["The plan says"], ["Sessions", "n"], ["Times", "n"], ["Look at", "look-at"]];
+
+/** Show the deviations in an empty element; `show()` draws those of the group that is chosen. */
+export function mountPlan(root, context) {
+  const plan = `<bdi>${esc(cut(context.page.audit.plan, LONGEST))}</bdi>`;
+  root.innerHTML = `<div class="sech"><h2>Tracking plan</h2><p>What sessions do otherwise than ${plan} says.</p></div><div class="box"></div>`;
+  const box = root.lastElementChild;
+
+  function draw() {
+    const { group } = context.chosen, severities = new Map(group.findings.map((each) => [each.rule, each.severity]));
+    box.innerHTML = group.plan.length
+      ? plainTable("Deviations from the plan", COLUMNS, group.plan.map((each) => rowOf(each, severities.get(each.rule), group)))
+      : '<p class="none">All is as planned.</p>';
+    if (!group.plan_is_complete) {
+      box.insertAdjacentHTML("beforeend", '<p class="odd">Devices make up keys, and not all deviations were kept.</p>');
+    }
+  }
+
+  function rowOf({ rule, event, section, key, expected, sessions, times, look_at: ids }, severity, group) {
+    const name = key && `<bdi>${esc(cut(key, LONGEST))}</bdi>${section ? ` <code>${esc(section)}</code>` : ""}`;
+    const said = `<bdi>${esc(cut(expected, LONGEST))}</bdi>`, links = ids.map((id) => sessionLink(id, context)).join(" ");
+    const head = `${severity ? icon(severity) : ""} <code>${esc(rule)}</code>`;
+    return { cells: [head, esc(event), name, said, partOf(sessions, group.sessions), count(times), links] };
+  }
+
+  return { show: draw };
+}

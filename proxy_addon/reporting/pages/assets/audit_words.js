@@ -1,0 +1,72 @@
+// Shares, moments and sessions, as all parts of an audit's page say them.
+import { auditAddress } from "./audit_address.js";
+import { VERDICTS, icon } from "./icons.js";
+import { count, cut, esc } from "./words.js";
+
+const LONGEST_NAME = 120, LONGEST_HEADLINE = 300, SHORT_NAME = 22, LEAST_SHARED = 8, NOT_SENT = "(not sent)";
+
+/** A share as a whole percentage without its sign; some is never "0", and not all is never "100". */
+export function percents(share) {
+  if (share <= 0) return "";
+  if (share < 0.01) return "<1";
+  return share < 1 && share >= 0.995 ? ">99" : String(Math.round(share * 100));
+}
+
+/** A share with its sign. */
+export function percent(share) {
+  return `${percents(share) || "0"} %`;
+}
+
+/** A part of a whole, with its share. */
+export function partOf(part, whole) {
+  return `${count(part)} of ${count(whole)} (${percent(whole ? part / whole : 0)})`;
+}
+
+/** How strong the tint of a share is, from 1 to 5; 0 for none. */
+export function strength(share) {
+  return share <= 0 ? 0 : Math.min(5, 1 + Math.floor(share * 5));
+}
+
+/** A moment to the minute, in UTC. */
+export function moment(iso) {
+  return iso ? iso.slice(0, 16).replace("T", " ") : "–";
+}
+
+/** The name of a group; sessions that do not say theirs are one, too. */
+export function groupName(name) {
+  return name === null ? NOT_SENT : cut(name, LONGEST_NAME);
+}
+
+/** Short names of groups for narrow columns: without the beginning that all have in common, and cut in the middle. */
+export function shortNames(names) {
+  const all = names.map(groupName), shared = all.length > 1 ? sharedBeginning(all) : 0, from = shared < LEAST_SHARED ? 0 : shared;
+  return all.map((name) => {
+    const characters = [...(from ? `…${name.slice(from)}` : name)], over = characters.length > SHORT_NAME;
+    return over ? `${characters.slice(0, SHORT_NAME / 2).join("")}…${characters.slice(1 - SHORT_NAME / 2).join("")}` : characters.join("");
+  });
+}
+
+function sharedBeginning([first, ...others]) {
+  let length = first.length;
+  for (const other of others) while (!other.startsWith(first.slice(0, length))) length -= 1;
+  return first.slice(0, length).search(/[^\s/;()]*$/); // whole words alone
+}
+
+/** A session as markup: a link to its page if the file has it, else its id. */
+export function sessionLink(id, { page, chosen }) {
+  const known = page.sessions[id], mono = `<span class="mono">${esc(id)}</span>`;
+  if (!known) return `<span class="away" title="not in this file; in the store: sessiontape show ${esc(id)}">${mono}</span>`;
+  const title = known.name ? ` title="${esc(cut(known.name, LONGEST_NAME))}"` : "";
+  return `<a href="${esc(auditAddress({ group: chosen.key, session: id }))}"${title}>${mono}</a>`;
+}
+
+/** Sessions to look at as a list, each with what is worst in it. */
+export function sessionList(ids, context) {
+  return `<ul class="lookat">${ids.map((id) => {
+    const known = context.page.sessions[id];
+    if (!known) return `<li>${sessionLink(id, context)} <span class="dim">not in this file</span></li>`;
+    const [word, sign] = VERDICTS[known.level];
+    const name = known.name ? `<bdi>${esc(cut(known.name, LONGEST_NAME))}</bdi> ` : "";
+    return `<li>${icon(sign, word)} ${sessionLink(id, context)} ${name}<span class="dim">${esc(cut(known.headline, LONGEST_HEADLINE))}</span></li>`;
+  }).join("")}</ul>`;
+}

@@ -1,0 +1,167 @@
+"""An audit as one HTML file, which needs no other file or host: `AuditPage` is what it opens with.
+
+Each group is a part of the file that a browser unpacks when the group is chosen, and so is each session to look at, with its
+page as `report` has it. Sessions come before the overview, so that they are read one after the other and only what is told
+of them is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from itertools import zip_longest
+from typing import Any
+
+from proxy_addon import __version__
+from proxy_addon.core.audits.coverage import Section
+from proxy_addon.core.audits.results import Audit, Group
+from proxy_addon.core.findings import Severity
+from proxy_addon.core.protocol import EVENTS, PARAMS
+from proxy_addon.core.rules.planned import KNOWN
+from proxy_addon.core.timelines.reported import Reported
+from proxy_addon.core.wording import counted
+from proxy_addon.reporting.audits.tables import LOSSES
+from proxy_addon.reporting.pages import rendering
+from proxy_addon.reporting.pages.counted import GROUPS
+from proxy_addon.reporting.pages.session import session_page, traffic
+
+FORM = 1
+"""Of the document: scripts of another version do not draw it."""
+MOST_IN_FULL = 50
+"""How many of the sessions to look at the file has in full."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditPage:
+    """What the page of an audit opens with.
+
+    Attributes:
+        form: Of this document.
+        audit: The audit as JSON, without its groups.
+        groups: A row for each group, in the order of the audit: ``name``, ``sessions``, ``events``, ``clean``, ``first``,
+            ``last``, ``found`` (severity: findings), ``sent``, ``counted`` and ``content_s`` (per session). The whole group
+            is the part ``group-N`` of the file.
+        matrix: By rule, in how many sessions of each group it is broken.
+        sessions: Those in the file, by our id: ``part`` (N of ``session-N`` and ``traffic-N``), ``name``, ``level``,
+            ``headline``, and ``messages`` (a message of each rule that found something).
+        to_look_at: How many sessions the audit names; those that are not in the file are named without a page.
+        rules: What is wrong, by rule.
+        required: The keys that the protocol requires, by event.
+        losses: What each loss is.
+        metrics: The names of metrics, by heading and id.
+        pseudonymised: Whether tokens stand for the personal values in it.
+        version: Of sessiontape.
+    """
+
+    form: int = FORM
+    audit: dict[str, Any]
+    groups: list[dict[str, Any]]
+    matrix: dict[str, list[int]]
+    sessions: dict[str, dict[str, Any]]
+    to_look_at: int
+    rules: dict[str, str]
+    required: dict[str, list[str]]
+    losses: Mapping[str, str]
+    metrics: Mapping[str, Mapping[str, str]]
+    pseudonymised: bool
+    version: str = __version__
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def to_look_at(audit: Audit) -> list[str]:
+    """Return our ids of the sessions that an audit names, each once, in the order in which a file takes them.
+
+    Of what concerns all sessions, the worst session of each rule, plan and loss comes first, then the second worst, and so
+    on; then it is the turn of the groups.
+    """
+    found: dict[str, None] = {}
+    for group in (audit.all, *audit.groups):
+        named = (
+            *(broken.look_at for broken in group.findings),
+            *(broken.look_at for broken in group.plan),
+            *(loss.look_at for loss in group.losses),
+        )
+        for turn in zip_longest(*named):
+            found.update((id, None) for id in turn if id is not None)
+    return [*found]
+
+
+def html(audit: Audit, sessions: Iterable[Reported], *, pseudonymised: bool) -> Iterator[str]:
+    """Yield the file in pieces; sessions are read as it is written.
+
+    Args:
+        sessions: Those to look at, of which the file has `MOST_IN_FULL` at most.
+        pseudonymised: Whether tokens stand for personal values.
+    """
+    title = f"Audit of {counted(audit.all.sessions, 'session')}"
+    return rendering.page(
+        title=title, entry="audit_page.js", parts=_parts(audit, sessions, pseudonymised=pseudonymised)
+    )
+
+
+def _parts(audit: Audit, sessions: Iterable[Reported], *, pseudonymised: bool) -> Iterator[tuple[str, Any]]:
+    document = audit.document()
+    for number, group in enumerate(document.pop("groups")):
+        yield f"group-{number}", group
+    told: dict[str, dict[str, Any]] = {}
+    for number, each in zip(range(MOST_IN_FULL), sessions, strict=False):
+        picture = each.picture()
+        page = session_page(picture).document()
+        yield f"session-{number}", page
+        yield f"traffic-{number}", traffic(picture.exchanges)
+        told[each.session.id] = {
+            "part": number,
+            "name": page["session"]["media_name"] or page["session"]["media_id"],
+            "level": page["verdict"]["level"],
+            "headline": page["verdict"]["headline"],
+            "messages": {finding["rule"]: finding["message"] for finding in reversed(page["findings"])},
+        }
+    value = AuditPage(
+        audit=document,
+        groups=[_row(group) for group in audit.groups],
+        matrix=_matrix(audit),
+        sessions=told,
+        to_look_at=len(to_look_at(audit)),
+        rules={broken.rule: KNOWN[broken.rule].summary for broken in audit.all.findings},
+        required=_required(),
+        losses=LOSSES,
+        metrics=GROUPS,
+        pseudonymised=pseudonymised,
+    )
+    yield "value", value.document()
+
+
+def _row(group: Group) -> dict[str, Any]:
+    content = next(each for each in group.metrics if each.metric == "content_time_spent_s")
+    return {
+        "name": group.name,
+        "sessions": group.sessions,
+        "events": group.events,
+        "clean": group.clean,
+        "first": group.first,
+        "last": group.last,
+        "found": {
+            severity.value: sum(broken.severities[severity.value] for broken in group.findings) for severity in Severity
+        },
+        "sent": group.funnel.sent,
+        "counted": group.funnel.counted,
+        "content_s": content.per_session,
+    }
+
+
+def _matrix(audit: Audit) -> dict[str, list[int]]:
+    rows = {broken.rule: [0] * len(audit.groups) for broken in audit.all.findings}
+    for number, group in enumerate(audit.groups):
+        for broken in group.findings:
+            rows[broken.rule][number] = broken.sessions
+    return rows
+
+
+def _required() -> dict[str, list[str]]:
+    return {
+        event: [f"{Section.PARAMS.value}/{name}" for name, key in PARAMS.items() if event in key.required]
+        for event in EVENTS
+    }
