@@ -54,3 +54,4 @@ docs: .venv/.ok           ## write the rule pages, and the schemas of files, ane
 	$(BIN)/python -m proxy_addon.core.fixtures.fixture_schema >docs/fixture.schema.json
 	$(BIN)/python -m proxy_addon.core.scenarios.scenario_schema >docs/scenario.schema.json
 	$(BIN)/python -m proxy_addon.core.audits.plan_schema >docs/plan.schema.json
+	$(BIN)/python docs/scenarios.py

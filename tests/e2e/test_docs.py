@@ -131,7 +131,9 @@ class Place:
             check=False,
         )
         refused = any(shown.startswith("sessiontape: refused") for shown in command.shown)
-        differs = any(re.search(r"\b[1-9][0-9]* changed|^not the same tracking", shown) for shown in command.shown)
+        differs = any(
+            re.search(r"\b[1-9][0-9]* changed|^not the same tracking|^FAIL ", shown) for shown in command.shown
+        )
         differs = differs and " --run " not in command.line  # what a run was told to change is no difference
         assert done.returncode == (2 if refused else 1 if differs else 0), f"{command.line}: {done.stderr}"
         if command.document is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import jsonschema_rs
@@ -97,3 +98,8 @@ def test_scenarios_of_a_folder_come_after_ours_or_in_their_place(tmp_path):
         scenarios(empty)
     with pytest.raises(SettingsError, match="cannot read"):
         scenarios(tmp_path / "none")
+
+
+def test_the_page_in_the_docs_has_all_of_them():
+    docs = runpy.run_path(str(ROOT / "docs" / "scenarios.py"))
+    assert docs["PAGE"].read_text("utf-8") == docs["page"](scenarios().values())

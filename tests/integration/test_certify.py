@@ -1,0 +1,140 @@
+"""`certify` on real processes: a command plays, a person plays, and sessions that were recorded before are judged."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import processes
+from tests.reports import parts_of
+from tests.staged import Staged, sessions_of
+
+CLIP = """\
+title: The demo's clip
+about: Three seconds of content after an ad.
+sources: [the demo]
+steps: [Let the clip play.]
+sessions:
+  - name: The clip
+    expect:
+      - that: The ad comes first.
+        sequence:
+          - event: sessionStart
+          - event: adComplete
+            after_s: {at_least: 1, at_most: 10}
+            without: pauseStart
+      - that: The content is counted.
+        metrics: {content_time_spent_s: {at_least: 2, at_most: 10}}
+      - that: The visitor is known.
+        each: {event: sessionStart, params: {analytics.reportSuite: {present: true}}}
+"""
+PLAYER = [sys.executable, "-m", "proxy_addon.demo.player"]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "clip.yaml").write_text(CLIP)
+    return folder
+
+
+def test_a_command_plays_two_scenarios_and_the_page_has_their_evidence(own, tmp_path):
+    page, store = tmp_path / "evidence.html", f"sqlite:///{tmp_path}/kept.db"
+    shell = f'echo "$SESSIONTAPE_SCENARIO"; exec {sys.executable} -m proxy_addon.demo.player "$SESSIONTAPE_URL"'
+    options = ["--scenarios", str(own), "--report", str(page), "--store", store, "--json"]
+    done = processes.run("certify", "clip", "short-pause", *options, "--", "sh", "-c", shell, cwd=tmp_path)
+
+    assert done.returncode == 1, done.stderr
+    document = json.loads(done.stdout)
+    assert [(each["scenario"], each["ok"]) for each in document["scenarios"]] == [
+        ("clip", True),
+        ("short-pause", False),
+    ]
+    failing = [line for line in document["scenarios"][1]["checklist"] if not line["ok"]]
+    assert failing[0]["that"] == "The pause is reported, and playing on where it began."
+    told = r"#10 pauseStart \(0:0\d\.\d\) comes \d\.\d+ s after #\d+ play \(0:0\d\.\d\), expected at least 15 s"
+    assert re.fullmatch(told, failing[0]["failures"][0]["message"])
+    assert failing[0]["failures"][0]["number"] == 10
+    assert "clip\n" in done.stderr, "what the command prints goes to stderr"
+
+    parts = parts_of(page.read_text("utf-8"))
+    assert {"session-0", "traffic-0", "session-1", "traffic-1", "value"} <= parts.keys()
+    value = parts["value"]
+    assert value["pseudonymised"]
+    assert [each["lines"] for each in value["scenarios"]] == [each["checklist"] for each in document["scenarios"]]
+
+    # The same, of what is in the store now.
+    session = document["scenarios"][0]["sessions"][0]
+    again = processes.run("certify", "clip", "--scenarios", str(own), "--session", session, "--store", store)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith("PASS  The demo's clip (clip)\n  ✓ The player opens 1 session.\n")
+
+
+def test_a_person_plays_until_enter_is_pressed(own, tmp_path):
+    master, slave = pty.openpty()
+    command = [processes.COMMAND, "certify", "clip", "--scenarios", str(own), "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as certify:
+        os.close(slave)
+        assert certify.stderr is not None
+        url = re.search(r"listening on (http://\S+) -> a collector", certify.stderr.readline().decode())
+        assert url is not None
+        assert [certify.stderr.readline() for _ in range(3)] == [
+            b"The demo's clip (clip)\n",
+            b"  1. Let the clip play.\n",
+            b"Press Enter when you are done.\n",
+        ]
+        subprocess.run([*PLAYER, url[1], "--forget", "adComplete"], check=True, stdout=subprocess.DEVNULL)
+        os.write(master, b"\n")
+        out, _ = certify.communicate(timeout=60)
+    os.close(master)
+    assert certify.returncode == 1
+    assert "✗ The ad comes first.\n      no adComplete comes after #1 sessionStart (0:00.0)\n" in out.decode()
+
+
+def test_sessions_in_files_are_judged_the_oldest_first(tmp_path):
+    names = []
+    for number, each in enumerate(
+        sessions_of(
+            [
+                Staged().start().play(60).end(),
+                Staged(100, 60, media__resume=True).start().play(30).end(),
+            ]
+        )
+    ):
+        bodies = [json.loads(exchange.request.body) for exchange in each.exchanges]
+        names.append(str(tmp_path / f"{number}.json"))
+        Path(names[-1]).write_text(json.dumps(bodies))
+    done = processes.run("certify", "resume", "--session", names[1], "--session", names[0])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["certify"], "name a scenario; --list lists them"),
+        (["certify", "seke"], "unknown scenario seke; did you mean seek?"),
+        (["certify", "seek", "--"], "the command is missing"),
+        (["certify", "seek", "live", "--session", "last"], "--session judges by one scenario: name one"),
+        (["certify", "seek", "--session", "last", "--", "true"], "nothing is played"),
+        (["certify", "seek", "--report", "a.json"], "end the name a.json with .html"),
+        (["certify", "--list", "--scenarios", "own"], "own/broken.yaml:1:1: unknown key 'titel'; did you mean title?"),
+        (["certify", "abandoned-start", "--", "true"], "nothing was recorded"),
+    ],
+)
+def test_what_cannot_be_done_is_told(arguments, told, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "broken.yaml").write_text("titel: x\n")
+    done = processes.run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
