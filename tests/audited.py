@@ -28,7 +28,7 @@ Fact = tuple[str, ...]
 """Something that an audit says of a group and not of the good one, such as ``("finding", "param-missing")``."""
 
 
-def _cues() -> list[Cue]:
+def good_cues() -> list[Cue]:
     """Return what a good player does in 130 seconds: a pre-roll, a chapter, a change of the bitrate, a pause."""
     params = {**START_PARAMS, "media.length": 104, "media.channel": "Sports"}
     pod = {"media.ad.podFriendlyName": "pre", "media.ad.podIndex": 1, "media.ad.podSecond": 0}
@@ -380,7 +380,7 @@ DEFECTS = (
 def played(player: str, number: int) -> HeldSession:
     """Return a session of a player, with its defect if it has one."""
     defects = [defect for defect in DEFECTS if defect.player == player and number in defect.sessions]
-    cues = _cues()
+    cues = good_cues()
     for defect in defects:
         cues = defect.cues(cues)
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_addon.core.audits.auditing import OTHERS, Auditor, By, Grouping
+from proxy_addon.core.audits.baselines import compared
 from proxy_addon.core.audits.coverage import MOST_KEYS, Coverage
 from proxy_addon.core.audits.results import OTHERS_SHOWN, audit_of
 from proxy_addon.core.audits.sketches import LONGEST, MOST_KEPT, Histogram, Sample
@@ -68,7 +69,24 @@ def test_parts_of_an_audit_merge_to_the_same_result(data, by, names):
     parts = [audited(part, grouping) for part in data.draw(parts_of(sessions))]
     between = data.draw(st.integers(0, len(parts)))
     nested = merged([merged(parts[:between]), merged(parts[between:])])
-    assert told(nested, by) == told(audited(sessions, grouping), by)
+    whole = audited(sessions, grouping)
+    assert told(nested, by) == told(whole, by)
+    assert compared(nested, nested, baseline="", grouped=True) == compared(whole, whole, baseline="", grouped=True)
+
+
+@given(held_sessions(), st.integers(0, 5))
+def test_sessions_have_no_changes_beside_themselves(sessions, doubled):
+    groups = audited(sessions, Grouping(by=By.PLAYER))
+    for _ in range(doubled):
+        groups = merged([groups, groups])
+    result = compared(groups, groups, baseline="", grouped=True)
+    for changes in (result.all, *result.groups):
+        assert (changes.changes, changes.undecided) == ((), 0)
+        assert list(changes.worse()) == []
+    assert [changes.name for changes in result.groups] == [
+        group.name for group in audit_of(groups, by=By.PLAYER, now=at(0), source="here").groups
+    ]
+    assert result.only_before == result.only_after == ()
 
 
 @given(held_sessions())

@@ -72,7 +72,8 @@ def superiority(one: Mapping[int, int], other: Mapping[int, int]) -> tuple[float
 
     The first is the probability that a number of the second set is higher than one of the first, minus the probability that
     it is lower: from -1 to 1. The second is the p-value of the Mann-Whitney U test, by the normal distribution with
-    corrections for ties and for continuity; for few numbers, it is too high rather than too low.
+    corrections for ties and for continuity. For few numbers that hardly overlap, from 4 on each side, it is too high rather
+    than too low.
 
     Args:
         one: How often each number is in the first set.

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from proxy_addon.core.audits.baselines import FISHER, Changes
 from proxy_addon.core.audits.results import Audit, Distribution, Group
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.fixtures.events_csv import line
 from proxy_addon.core.wording import counted, visible
-from proxy_addon.reporting.audits.tables import share
+from proxy_addon.reporting.audits.tables import middle, share
 from proxy_addon.reporting.junit import SUITE_END, Problem, case, suite_begin
 
 COLUMNS = ("group", "kind", "event", "section", "name", "detail", "value", "of", "share", "sessions", "look_at")
@@ -24,6 +25,33 @@ def lines(audit: Audit) -> Iterator[str]:
     yield from _facts(ALL, audit.all)
     for group in audit.groups:
         yield from _facts(group.name, group)
+    if audit.baseline is not None:
+        yield from _changes(ALL, audit.baseline.all)
+        for changes in audit.baseline.groups:
+            yield from _changes(changes.name, changes)
+
+
+def _changes(name: str | None, changes: Changes) -> Iterator[str]:
+    """Yield two facts for each change: what is now, and what was before."""
+    for each in changes.changes:
+        what = " ".join(filter(None, (each.change, each.what, each.detail)))
+        for kind, side, detail in (
+            ("change", each.after, f"{what}, {each.test} p={each.p}"),
+            ("before", each.before, what),
+        ):
+            values: dict[str, Any] = {
+                "group": name,
+                "kind": kind,
+                "event": each.event,
+                "section": each.section,
+                "name": each.name,
+                "detail": detail,
+                "value": side.sessions if each.test == FISHER else middle(each, side),
+                "of": side.of,
+                "share": side.share,
+                "sessions": side.sessions,
+            }
+            yield line([values.get(column) for column in COLUMNS])
 
 
 def _facts(name: str | None, group: Group) -> Iterator[str]:
@@ -101,26 +129,40 @@ def _distributions(group: Group) -> Iterator[tuple[str, Distribution]]:
 def suite(audit: Audit, fail_on: str) -> Iterator[str]:
     """Yield an audit as JUnit XML: a test case for each group, with a failure for each rule that is broken in it.
 
+    Beside a baseline, there is also a test case for all sessions, and only a rule fails that no session of the baseline
+    breaks, or that significantly more sessions break now.
+
     Args:
         fail_on: The severity from which a broken rule is a failure, or ``never``; the others are the output of the case.
     """
     threshold = None if fail_on == "never" else Severity(fail_on).weight
+    baseline = audit.baseline
     groups = [*audit.groups] or [audit.all]
+    if baseline is not None and audit.groups:
+        groups = [audit.all, *groups]
+    compared = {} if baseline is None else {changes.name: changes for changes in baseline.groups}
     cases = []
     failures = 0
     for group in groups:
+        is_all = group is audit.all
+        changes = None if baseline is None else baseline.all if is_all else compared.get(group.name)
+        worse = {} if changes is None else {each.name: each for each in changes.worse()}
         problems, others = [], []
         for rule in group.findings:
             text = (
                 f"{rule.severity} {rule.rule}: {counted(rule.sessions, 'session')} ({share(rule.share)}), "
                 f"{counted(rule.places, 'place')}; look at {' '.join(rule.look_at)}"
             )
-            if threshold is not None and Severity(rule.severity).weight >= threshold:
+            if rule.rule in worse:
+                before = worse[rule.rule].before
+                text += f"; before, {before.sessions:,} of {counted(before.of, 'session')} ({share(before.share)})"
+            fails = threshold is not None and Severity(rule.severity).weight >= threshold
+            if fails and (baseline is None or rule.rule in worse):
                 problems.append(Problem(element="failure", kind=rule.rule, message=text))
             else:
                 others.append(text)
         failures += bool(problems)
-        name = "all sessions" if not audit.groups else visible("(not sent)" if group.name is None else group.name)
+        name = "all sessions" if is_all else visible("(not sent)" if group.name is None else group.name)
         cases.append(case("sessiontape audit", name, problems, out="\n".join(others)))
     yield suite_begin("sessiontape audit", tests=len(groups), failures=failures)
     yield from cases

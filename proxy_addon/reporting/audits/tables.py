@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from rich.text import Text
 
+from proxy_addon.core.audits.baselines import FISHER, Compared, Comparison, Side, What
 from proxy_addon.core.audits.results import Audit, Distribution, Group, KeyAbsent, KeySeen, Value
 from proxy_addon.core.findings import Severity
-from proxy_addon.core.wording import counted
+from proxy_addon.core.wording import counted, visible
 from proxy_addon.reporting.columns import Column, Table
 from proxy_addon.reporting.terminal import SEVERITY_STYLES, Screen, printable
 from proxy_addon.reporting.words import duration, moment, zone
@@ -54,6 +56,8 @@ def print_audit(audit: Audit, screen: Screen, *, local: bool = False) -> None:
         screen.print_table(_groups(audit.groups[:_MOST_GROUPS], audit.by))
         if len(audit.groups) > _MOST_GROUPS:
             screen.print_wrapped(f"and {counted(len(audit.groups) - _MOST_GROUPS, 'group')} more; --json has all")
+    if audit.baseline is not None:
+        _print_changes(audit.baseline, screen)
     _section(screen, "findings")
     if whole.findings:
         screen.print_table(_findings(whole, audit.groups, local=local))
@@ -97,6 +101,121 @@ def share(part: float) -> str:
     if 1 - _RARE < part < 1:
         return ">99 %"
     return f"{part:.0%}".replace("%", " %")
+
+
+def middle(compared: Compared, side: Side) -> float | None:
+    """Return the value that stands for those of a side: the median of what was measured, else the mean."""
+    return side.p50 if compared.what == What.RHYTHM else side.mean
+
+
+def _print_changes(comparison: Comparison, screen: Screen) -> None:
+    whole = comparison.all
+    _section(screen, f"changes since {comparison.baseline}")
+    screen.print_wrapped(f"{counted(whole.before, 'session')} before, {whole.after:,} now")
+    sets = (whole, *comparison.groups)
+    if any(of.changes for of in sets):
+        screen.print_table(_changes(comparison))
+    else:
+        screen.print("none that is certain", style="green")
+    for of in sets:
+        rules = [
+            f"{each.name} ({each.after.sessions:,} of {each.after.of:,})" for each in of.worse() if each.change is None
+        ]
+        if rules:
+            within = "" if of is whole else f"in {visible(of.name or '(not sent)')}, "
+            screen.print_wrapped(f"{within}new, in few sessions: {', '.join(rules)}")
+    undecided = sum(of.undecided for of in sets)
+    if undecided:
+        of_all = counted(sum(of.compared for of in sets), "comparison")
+        told = f"{counted(undecided, 'difference')} more in {of_all}: not enough sessions to say that it is not chance"
+        screen.print_wrapped(Text(told, style="dim"))
+    for names, where in ((comparison.only_before, "before"), (comparison.only_after, "now")):
+        if names:
+            shown = ", ".join(visible("(not sent)" if name is None else name) for name in names[:_ABSENT_TOLD])
+            more = f" and {len(names) - _ABSENT_TOLD} more" if len(names) > _ABSENT_TOLD else ""
+            screen.print_wrapped(f"only {where}: {shown}{more}")
+    table = Table(
+        Column("before and now", least=20), *(Column(name, is_right=True) for name in ("before", "now", "change"))
+    )
+    for each in (*whole.losses, *whole.rhythm, *whole.metrics):
+        table.add(_what(each), _told(each, each.before), _told(each, each.after), each.change or "")
+    screen.print()
+    screen.print_table(table)
+
+
+def _changes(comparison: Comparison) -> Table:
+    """Return the changes of all sessions, and those of groups that all together do not have."""
+    whole, groups = comparison.all, comparison.groups
+    within = Counter(_same(each) for of in groups for each in of.changes)
+    known = {_same(each) for each in whole.changes}
+    table = Table(
+        *([Column("group", least=10), Column("groups", is_right=True, dropped=2)] if groups else []),
+        Column("change"),
+        Column("what", least=20),
+        Column("before", is_right=True),
+        Column("now", is_right=True),
+        Column("p", is_right=True, dropped=1),
+    )
+    for of in (whole, *groups):
+        for each in of.changes:
+            if of is whole or _same(each) not in known:
+                where = [Text("all", style="dim") if of is whole else printable(of.name, "(not sent)")]
+                where.append(Text(f"{within[_same(each)]} of {len(groups)}" if of is whole else ""))
+                table.add(
+                    *(where if groups else []),
+                    Text(each.change or "", style=SEVERITY_STYLES[Severity(each.severity)] if each.severity else ""),
+                    printable(_what(each)),
+                    _told(each, each.before),
+                    _told(each, each.after),
+                    f"{each.p:.1g}",
+                )
+    return table
+
+
+def _same(each: Compared) -> tuple[str | None, ...]:
+    return each.change, each.what, each.event, each.section, each.name, each.detail
+
+
+def _what(compared: Compared) -> str:
+    event, name = compared.event, compared.name
+    match compared.what:
+        case What.FINDING:
+            return f"{compared.severity} {name}"
+        case What.EVENT:
+            return f"event {event}"
+        case What.NUMBER:
+            return f"{event} per session"
+        case What.KEY:
+            return f"{name} on {event}"
+        case What.THROUGHOUT:
+            return f"{name} on all {event}"
+        case What.TYPE:
+            return f"{compared.detail} as {name} on {event}"
+        case What.PLAN:
+            return " on ".join(filter(None, (name, event))) + f": {compared.detail}"
+        case What.LOSS:
+            return f"loss: {name}"
+        case What.SLOW:
+            return "answers after more than 5 s"
+        case What.RHYTHM:
+            measure, _, state = name.partition(".")
+            return f"{_MEASURES[measure]}{state and f', {state}'}"
+    return name
+
+
+_MEASURES = {
+    "ping_gaps_ms": "ms from ping to ping",
+    "playhead_speed": "thousandths of speed of the playhead",
+    "clock_skew_ms": "ms of arrival behind the clock",
+    "latency_ms": "ms to the answer",
+}
+
+
+def _told(compared: Compared, side: Side) -> str:
+    if compared.test == FISHER:
+        return f"{side.sessions:,} of {side.of:,} ({share(side.share)})"
+    spread = f" ({side.p5:,g} to {side.p95:,g})" if side.p5 is not None and side.p5 != side.p95 else ""
+    return f"{middle(compared, side):,.10g}{spread}"
 
 
 def _section(screen: Screen, name: str) -> None:
