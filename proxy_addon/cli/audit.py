@@ -132,8 +132,8 @@ def audit(
         raise click.UsageError(
             f"{given(filters.asked[0])} is a filter for the store: leave out the files, or the filters"
         )
-    if make_plan and (plan is not None or as_json or format_name != "text"):
-        raise click.UsageError("--make-plan writes a plan as YAML: leave out --plan, --format and --json")
+    if make_plan and (plan is not None or baseline is not None or as_json or format_name != "text"):
+        raise click.UsageError("--make-plan writes a plan as YAML: leave out --plan, --baseline, --format and --json")
     if files and jobs is not None:
         raise click.UsageError(f"{given('jobs')} is for a store: leave it out for files")
     how = _How(

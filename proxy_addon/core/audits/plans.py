@@ -309,7 +309,7 @@ class Plan:
                 if is_taken:
                     part = part.with_more(group.part)
             checks = self._checks[taken] = _Checks(part)
-        return PlanJudge(checks, policy)
+        return PlanJudge(checks, policy, has_holes=session is not None and session.has_holes)
 
 
 @dataclass(slots=True, frozen=True)
@@ -354,9 +354,10 @@ class _Checks:
 class PlanJudge:
     """Holds one session against a plan."""
 
-    def __init__(self, checks: _Checks, policy: Policy) -> None:
+    def __init__(self, checks: _Checks, policy: Policy, *, has_holes: bool) -> None:
         self._checks = checks
         self._policy = policy
+        self._has_holes = has_holes
         self._on = frozenset(rule.id for rule in PLANNED.values() if policy.severity(rule) and policy.asks_for(rule))
         self._times: dict[Deviation, int] = {}
         self._arrivals: list[Arrival] = []
@@ -425,7 +426,8 @@ class PlanJudge:
         Call it when all exchanges were taken. At most `MOST_DEVIATIONS` are told apart.
         """
         found = _Findings(self._on, None)
-        if self._checks.pings and self._arrivals:
+        is_whole = self._is_batch or not self._has_holes
+        if self._checks.pings and self._arrivals and is_whole:
             order = ordered(self._arrivals, is_batch=self._is_batch)
             for gap in ping_gaps(order.taken, walked(order.taken).stretches):
                 rate = self._checks.pings.get(gap.state)

@@ -21,6 +21,7 @@ from proxy_addon.core.judging.walks import ArrivalWalk, GapWalk, PlaybackWalk, T
 from proxy_addon.core.routes import TRACKING, Operation
 from proxy_addon.core.rules import ORDER, RULES, Scope, rules_of
 from proxy_addon.core.rules.clocks import Arrivals, Silence
+from proxy_addon.core.rules.planned import KNOWN
 from proxy_addon.core.rules.playback import Playback
 from proxy_addon.core.rules.session_view import SessionEvent, session_event
 from proxy_addon.core.sessions import AsOf, FindingCounts, Session
@@ -100,7 +101,8 @@ def as_of(now: datetime, policy: Policy) -> AsOf:
 
 def withheld(policy: Policy) -> tuple[str, ...]:
     """Return the ids of the rules that a policy asks for, but that are not applied to a session with holes."""
-    rules = (rule for rule in RULES.values() if not rule.despite_holes)
+    known = RULES if policy.plan is None else KNOWN
+    rules = (rule for rule in known.values() if not rule.despite_holes)
     return tuple(rule.id for rule in rules if policy.severity(rule) is not None and policy.asks_for(rule))
 
 

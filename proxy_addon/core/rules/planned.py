@@ -16,9 +16,11 @@ PLANNED: dict[str, Rule] = {}
 """The rules of plans, by id, in order."""
 
 
-def _rule[F: Callable[..., str]](id: str, severity: Severity, scope: Scope = Scope.EVENT) -> Callable[[F], F]:
+def _rule[F: Callable[..., str]](
+    id: str, severity: Severity, scope: Scope = Scope.EVENT, *, despite_holes: bool = True
+) -> Callable[[F], F]:
     def add(tell: F) -> F:
-        PLANNED[id] = Rule(id=id, severity=severity, scope=scope, check=tell)
+        PLANNED[id] = Rule(id=id, severity=severity, scope=scope, check=tell, despite_holes=despite_holes)
         return tell
 
     return add
@@ -108,7 +110,7 @@ def wrong_value(key: str, value: Any, expected: str) -> str:
     return f"{key} is {shown(value)}; the plan says {expected}"
 
 
-@_rule("plan-rate", Severity.ERROR, Scope.SESSION)
+@_rule("plan-rate", Severity.ERROR, Scope.SESSION, despite_holes=False)
 def wrong_rate(after_ms: int, state: str, expected: str) -> str:
     """Pings come more or less often than the plan says.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,16 @@ def test_pings_come_at_the_rate_of_the_state(tmp_path):
     assert list(judgement.deviations.items()) == [(("plan-rate", "ping", "", "content", "every 10 ± 2 s"), 2)]
     paused = (event("pauseStart", after_s=22, playhead=21), event("ping", after_s=23), event("ping", after_s=33))
     assert told(judged(plan, *pings(11, 21), *paused)) == [("plan-rate", 7, None)]
+
+
+def test_rates_are_not_judged_where_pings_may_be_missing(tmp_path):
+    policy = planned(tmp_path, RATE).applied_to(DEFAULT)
+    whole = held(*pings(11, 50))
+    assert told(judge_held(whole, policy)) == [("plan-rate", 4, None)]
+    judgement = judge_held(replace(whole, session=replace(whole.session, has_holes=True)), policy)
+    assert (told(judgement), judgement.deviations) == ([], {})
+    assert judgement.holes is not None
+    assert "plan-rate" in judgement.holes.rules
 
 
 def test_groups_hold_for_the_sessions_that_they_name(tmp_path):
