@@ -11,8 +11,11 @@ from proxy_addon.core.expectations.tracking import compare_tracking
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.rules import RULES
+from proxy_addon.core.scenarios.judging import judge
 from proxy_addon.core.timelines.reported import of_held
+from proxy_addon.files.scenarios import scenarios
 from proxy_addon.reporting.pages import compare, rendering, report, rules, run, runs, schemas
+from proxy_addon.reporting.pages.evidence import evidence_file
 from proxy_addon.reporting.pages.session import session_page, traffic
 from proxy_addon.reporting.pages.sessions import row_of
 from tests import builders
@@ -44,10 +47,17 @@ def listing() -> Iterator[str]:
 ROWS = [row_of(of_held(each, as_of(NOW, DEFAULT), DEFAULT).told(), as_of(NOW, DEFAULT)) for each in (FILM, OTHER)]
 
 
+def evidence() -> Iterator[str]:
+    known, drawn = scenarios(), of_held(OTHER, as_of(NOW, DEFAULT), DEFAULT).picture()
+    found = [judge(known[name], [drawn]) for name in ("mid-roll", "short-pause")]
+    return evidence_file(found, made_at=NOW, pseudonymised=False)
+
+
 PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "session": session,
     "compare": comparison,
     "report": listing,
+    "evidence": evidence,
     "run": lambda: run.page(summary(SESSIONS), lambda: SESSIONS),
     "rules": lambda: rules.list_html(rules.rules_page()),
     "rule": lambda: rules.html(rules.rule_page(RULES["ping-gap"], ROWS)),

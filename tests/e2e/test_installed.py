@@ -36,6 +36,9 @@ def test_the_wheel_has_two_packages_at_its_top_and_the_migrations_inside(wheel):
     assets = {f"proxy_addon/reporting/pages/{path.relative_to(pages)}" for path in pages.rglob("*.*")}
     assert {name for name in assets if name.endswith((".html", ".css", ".js"))} <= set(names)
     assert "proxy_addon/py.typed" in names
+    scenarios = {f"proxy_addon/certifying/{path.name}" for path in (ROOT / "proxy_addon" / "certifying").glob("*.yaml")}
+    assert len(scenarios) == 24
+    assert scenarios <= set(names)
     versions = {path.name for path in (ROOT / "migrations" / "versions").glob("*.py")}
     assert {name.rpartition("/")[2] for name in names if "_migrations/versions/" in name} == versions
 

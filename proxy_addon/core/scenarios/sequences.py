@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,10 +18,12 @@ class Break:
     Attributes:
         message: What came instead of which step.
         number: Of the event to look at; None if there is none.
+        off: How far a number is from what was expected; infinite if it is not about a number.
     """
 
     message: str
     number: int | None = None
+    off: float = 0
 
 
 def broken(steps: Sequence[Step], events: Sequence[Seen]) -> Break | None:
@@ -53,43 +56,41 @@ def _lacks(step: Step, events: Sequence[Seen], prior: int | None, place: int) ->
     event = events[place]
     lacks = event.lacks(step)
     if lacks is not None:
-        yield Break(f"{event}: {lacks}", event.number)
+        yield Break(f"{event}: {lacks}", event.number, math.inf)
     if prior is None:
         return
     before = events[prior]
     passed_s = round(event.at_s - before.at_s, 3)
     if step.after_s is not None and not step.after_s.holds(passed_s):
-        yield Break(
-            f"{event} comes {written(passed_s)} s after {before}, expected {step.after_s.said('s')}", event.number
-        )
+        told = f"{event} comes {written(passed_s)} s after {before}, expected {step.after_s.said('s')}"
+        yield Break(told, event.number, step.after_s.distance(passed_s))
     if step.moved_s is not None:
         if event.playhead_s is None or before.playhead_s is None:
-            yield Break(f"{event} or {before} has no playhead", event.number)
+            yield Break(f"{event} or {before} has no playhead", event.number, math.inf)
         else:
             moved_s = round(event.playhead_s - before.playhead_s, 3)
             if not step.moved_s.holds(moved_s):
-                yield Break(
+                told = (
                     f"{event} is at playhead {written(event.playhead_s)}, {written(moved_s)} s from that of {before}, "
-                    f"expected {step.moved_s.said('s')}",
-                    event.number,
+                    f"expected {step.moved_s.said('s')}"
                 )
+                yield Break(told, event.number, step.moved_s.distance(moved_s))
     between = next((each for each in events[prior + 1 : place] if each.type in step.without), None)
     if between is not None:
-        yield Break(f"{between} comes between {before} and {event}", between.number)
+        yield Break(f"{between} comes between {before} and {event}", between.number, math.inf)
 
 
 def _break(steps: Sequence[Step], number: int, events: Sequence[Seen], reached: Sequence[int | None]) -> Break:
     """Return what is wrong with the event that comes closest to being the next step."""
     step = steps[number]
-    nearest: list[Break] = []
-    for prior in reached:
-        first = 0 if prior is None else prior + 1
-        for place in range(first, len(events)):
-            if events[place].type in step.event:
-                lacks = list(_lacks(step, events, prior, place))
-                if not nearest or len(lacks) < len(nearest):
-                    nearest = lacks
-    if nearest:
+    wrong = (
+        list(_lacks(step, events, prior, place))
+        for prior in reached
+        for place in range(0 if prior is None else prior + 1, len(events))
+        if events[place].type in step.event
+    )
+    nearest = min(wrong, key=lambda lacks: (len(lacks), sum(each.off for each in lacks)), default=None)
+    if nearest is not None:
         return nearest[0]
     wanted = " or ".join(step.event)
     last = reached[0]

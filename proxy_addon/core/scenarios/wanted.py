@@ -54,6 +54,12 @@ class Bounds:
             return False
         return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
 
+    def distance(self, value: float) -> float:
+        """Return how far a number is outside; 0 for one within."""
+        below = 0 if self.at_least is None else self.at_least - value
+        above = 0 if self.at_most is None else value - self.at_most
+        return max(0, below, above)
+
     def said(self, unit: str = "") -> str:
         """Return the bounds in words, such as ``at least 30 s``."""
         low, high = (None if end is None else written(end) for end in (self.at_least, self.at_most))
