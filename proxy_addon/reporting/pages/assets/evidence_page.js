@@ -2,10 +2,10 @@
 // address says which, as #s2 or, with an event of it, #s2/e12.
 import { part } from "./embedded.js";
 import { checklist } from "./evidence_list.js";
-import { header, onColours } from "./family.js";
+import { header, onPrint } from "./family.js";
 import { VERDICTS, icon } from "./icons.js";
-import { reportStrip } from "./report_strip.js";
 import { mountSession } from "./session.js";
+import { stripMarkup } from "./strips.js";
 import { count, cut, esc, plural } from "./words.js";
 
 const page = await part("value");
@@ -40,6 +40,7 @@ function mountEvidence(root) {
     mounted.set(number, mountSession(box, drawn[number], {
       loadTraffic: () => part(`traffic-${number}`),
       links: { sessions: null, session: () => null, event: (chosen) => (chosen === null ? `#s${number}` : `#s${number}/e${chosen}`) },
+      isRaw: !page.pseudonymised,
       number: event,
     }));
   }
@@ -65,19 +66,13 @@ function mountEvidence(root) {
       else open(number);
     });
   }
-  // Paper shows all of them, in light colours: these must be there first.
-  onColours(() => {});
-  let forPrint = [];
-  addEventListener("beforeprint", () => {
-    forPrint = [...folds.keys()].filter((number) => !mounted.has(number));
-    for (const number of forPrint) {
-      mount(number);
-      mounted.get(number).readyForPrint();
-    }
-  });
-  addEventListener("afterprint", () => {
-    for (const number of forPrint) close(number);
-    forPrint = [];
+  // Paper shows all of them.
+  onPrint(() => {
+    const closed = [...folds.keys()].filter((number) => !mounted.has(number));
+    for (const number of closed) mount(number);
+    return () => {
+      for (const number of closed) close(number);
+    };
   });
   addEventListener("hashchange", follow);
   if (folds.size === 1) open([...folds.keys()][0]);
@@ -86,9 +81,10 @@ function mountEvidence(root) {
 
 function overall(failed) {
   const level = failed ? "fail" : "pass", [word, sign] = VERDICTS[level], all = page.scenarios.length;
-  return verdictMarkup(level, word, sign, `${count(all - failed)} of ${plural(all, "scenario")} passed`, page.scenarios.map(
-    ({ title, passed }, k) => `<a class="${passed ? "" : "bad"}" href="#scenario-${k}">${icon(passed ? "pass" : "error", passed ? "Pass" : "Fail")} ${esc(title)}</a>`,
-  ).join(" "), [["passed", all - failed, ""], ["failed", failed, "bad"]]);
+  const links = page.scenarios.map(({ title, passed }, k) =>
+    `<a href="#scenario-${k}">${icon(passed ? "pass" : "error", passed ? "Pass" : "Fail")} ${esc(title)}</a>`);
+  const numbers = [["passed", all - failed, ""], ["failed", failed, "bad"]];
+  return verdictMarkup(level, word, sign, `${count(all - failed)} of ${plural(all, "scenario")} passed`, links.join(" "), numbers);
 }
 
 function verdictMarkup(level, word, sign, title, more, numbers, tag = "h1") {
@@ -116,6 +112,6 @@ function playedMarkup(row) {
   const about = row.media_name ?? row.media_id ?? row.id;
   return `<section class="played" data-part="${row.part}" id="session-${row.part}" aria-label="${esc(name)}">` +
     `<h3><button type="button" aria-expanded="false">${icon(sign, word)}<span class="name">${esc(name)}</span></button>` +
-    `${reportStrip(row.strip)}<span class="dim">${esc(cut(about, 80))} · ${plural(row.events, "event")} · ${esc(row.headline ?? "")}</span></h3>` +
+    `${stripMarkup(row.strip)}<span class="dim">${esc(cut(about, 80))} · ${plural(row.events, "event")} · ${esc(row.headline ?? "")}</span></h3>` +
     '<div class="one" hidden></div></section>';
 }

@@ -83,17 +83,18 @@ function toPaper() {
   if (screenAgain) return;
   const { dataset } = document.documentElement, theme = dataset.theme;
   dataset.theme = "light"; // whatever the screen is
-  const restores = [...preparing].map((prepare) => prepare());
+  const restores = Array.from(preparing, (prepare) => prepare()); // those too that one of them adds
   screenAgain = () => {
     if (theme === undefined) delete dataset.theme;
     else dataset.theme = theme;
-    for (const restore of restores) restore();
+    for (const restore of restores.reverse()) restore();
   };
 }
 
 function toScreen() {
-  screenAgain?.();
-  screenAgain = null;
+  const again = screenAgain;
+  screenAgain = null; // what is taken away now says so by `onPrint`
+  again?.();
 }
 
 // A chosen theme holds for all pages of a server. A page that was opened as a file may have no storage, so it forgets it.

@@ -49,8 +49,7 @@ function skeleton(table, keys) {
  * no page. `event` is asked with null for the page without an event. `isLive` makes the present and the time to expiry go on
  * between updates. `isRaw` says whether the page is in a file with personal values. `number` is the event to begin with.
  *
- * Returns `update(value)`, which takes a new value and keeps view, choice and filters; `choose(number)`; `destroy()`; and
- * `readyForPrint()`, for a session that is mounted while the page is about to be printed, and so does not hear of it.
+ * Returns `update(value)`, which takes a new value and keeps view, choice and filters; `choose(number)`; and `destroy()`.
  */
 export function mountSession(root, value, { loadTraffic, links = {}, isLive = false, isRaw = false, number = null }) {
   if (value.form !== FORM) return strange(root);
@@ -270,13 +269,13 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     root.replaceChildren();
   }
 
-  return { update, destroy, choose: (wanted) => pick(facts.numbers.get(wanted)), readyForPrint: beforePrint };
+  return { update, destroy, choose: (wanted) => pick(facts.numbers.get(wanted)) };
 }
 
 // The server may have been updated while a page was open.
 function strange(root) {
   root.innerHTML = '<p class="none">This page and its data come from different versions of sessiontape. Load the page again.</p>';
-  return { update() {}, choose() {}, readyForPrint() {}, destroy: () => root.replaceChildren() };
+  return { update() {}, choose() {}, destroy: () => root.replaceChildren() };
 }
 
 function spokenOf(facts, i) {
