@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -13,70 +12,16 @@ from proxy_addon.core.audits.auditing import Auditor, By, Grouping
 from proxy_addon.core.audits.baselines import FEWEST, Changes, compared
 from proxy_addon.core.audits.results import audit_of
 from proxy_addon.core.audits.totals import ByGroup, merged
-from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
 from tests import audited
-from tests.audited import DEFECTS, GOOD
+from tests.audited import DEFECTS
 from tests.builders import BEGIN_MS, at
-from tests.played import Cue, again, film, pinged, recorded
+from tests.played import again, film, recorded
+from tests.versions import CHANGES, NOTHING, Change, played
 
 SESSIONS = 30
-_FRAMES = "media.qoe.framesPerSecond"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """What a new version does otherwise in some of its sessions.
-
-    Attributes:
-        part: One of so many sessions does it.
-        said: All that must be said of it.
-        cues: Changes what is played, before pings come between.
-        every_s: Seconds from ping to ping.
-        event: Changes each event in place.
-        latency_s: How long events take to arrive.
-    """
-
-    what: str
-    said: frozenset[str]
-    part: int = 1
-    cues: Callable[[list[Cue]], list[Cue]] = list
-    every_s: float = 10
-    event: Callable[[dict[str, Any]], object] = lambda value: None
-    exchange: Callable[[Exchange], Exchange | None] = lambda exchange: exchange
-    latency_s: float = 0
-
-
-NOTHING = Change(what="nothing", said=frozenset())
-
-
-def played(number: int, change: Change = NOTHING, player: str = GOOD) -> HeldSession:
-    """Return one session of a version, each a little different from the others."""
-    chance = random.Random(number)
-    if number % change.part:
-        change = NOTHING
-    pings = iter(range(100))
-
-    def changed(value: dict[str, Any]) -> None:
-        if value["eventType"] == "sessionStart":
-            value["params"]["media.playerName"] = player
-        if value["eventType"] == "ping":
-            value["qoeData"] = {_FRAMES: 25 + next(pings) % 3}
-        change.event(value)
-
-    cues = [cue for cue in audited.good_cues() if cue.type != "ping"]
-    held = recorded(
-        pinged(change.cues(cues), interval_s=change.every_s, jitter=lambda: chance.uniform(-0.5, 0.5)),
-        begin_ms=BEGIN_MS,
-        session_id=f"{number:064x}",
-        latency=lambda: change.latency_s + chance.uniform(0.01, 0.05),
-        changed=changed,
-    )
-    exchanges = [found for exchange in held.exchanges if (found := change.exchange(exchange)) is not None]
-    (again_,) = fold([exchanges[0], *sorted(exchanges[1:], key=lambda each: each.received_at)])
-    return replace(again_, session=replace(again_.session, id=f"{number:016x}"))
 
 
 def groups_of(held: Iterable[HeldSession], by: By | None = None) -> ByGroup:
@@ -95,105 +40,6 @@ def said(changes: Changes) -> set[str]:
         " ".join(filter(None, (each.change, each.what, each.event, each.section, each.name, each.detail)))
         for each in changes.changes
     }
-
-
-def _on(type_: str, change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], object]:
-    return lambda value: change(value) if value["eventType"] == type_ else None
-
-
-def _said(*lines: str) -> frozenset[str]:
-    return frozenset(lines)
-
-
-CHANGES = (
-    NOTHING,
-    Change(
-        what="a key less",
-        event=_on("sessionStart", lambda value: value["params"].pop("media.channel")),
-        said=_said("vanished key sessionStart params media.channel", "appeared finding param-missing"),
-    ),
-    Change(
-        what="a key less in every other session",
-        part=2,
-        event=_on("sessionStart", lambda value: value["params"].pop("media.channel")),
-        said=_said("less key sessionStart params media.channel", "appeared finding param-missing"),
-    ),
-    Change(
-        what="a key more",
-        event=_on("adStart", lambda value: value.update(customMetadata={"campaign": "c7"})),
-        said=_said("appeared key adStart customMetadata campaign"),
-    ),
-    Change(
-        what="a key on some of the pings of each session",
-        event=_on("ping", lambda value: value["qoeData"][_FRAMES] == 25 and value.pop("qoeData")),
-        said=_said(f"vanished key-throughout ping qoeData {_FRAMES}"),
-    ),
-    Change(
-        what="a number that became text",
-        event=_on("ping", lambda value: value["qoeData"].update({_FRAMES: "25"})),
-        said=_said(
-            f"vanished type ping qoeData {_FRAMES} integer",
-            f"appeared type ping qoeData {_FRAMES} string",
-            "appeared finding qoe-value-type",
-        ),
-    ),
-    Change(
-        what="an event less",
-        cues=lambda cues: [cue for cue in cues if cue.type != "chapterComplete"],
-        said=_said(
-            "vanished event chapterComplete",
-            "appeared finding chapter-open-at-end",
-            "vanished metric chapter_completes",
-        ),
-    ),
-    Change(
-        what="an event more, and more of another",
-        cues=lambda cues: [
-            *(cue for cue in cues if cue.at_s < 90),
-            Cue(at_s=90, type="bitrateChange", playhead_s=64.6, quality={"media.qoe.bitrate": 1_000_000}),
-            Cue(at_s=91, type="bitrateChange", playhead_s=65.6, quality={"media.qoe.bitrate": 2_000_000}),
-            Cue(at_s=92, type="stateStart", playhead_s=66.6, params={"media.state.name": "mute"}),
-            *(cue for cue in cues if cue.at_s > 92),
-        ],
-        said=_said("appeared event stateStart", "higher event-number bitrateChange", "higher metric bitrate_changes"),
-    ),
-    Change(
-        what="pings every 20 s",
-        every_s=20,
-        said=_said("higher rhythm ping_gaps_ms.content", "lower event-number ping", "appeared finding ping-gap"),
-    ),
-    Change(
-        what="a clock that is late",
-        event=lambda value: value["playerTime"].update(ts=value["playerTime"]["ts"] - 4_000),
-        said=_said("higher rhythm clock_skew_ms"),
-    ),
-    Change(
-        what="slower answers",
-        exchange=lambda exchange: replace(exchange, duration_us=6_000_000),
-        said=_said("higher rhythm latency_ms", "appeared slow-answers"),
-    ),
-    Change(
-        what="no end",
-        cues=lambda cues: [cue for cue in cues if cue.type not in {"sessionComplete", "sessionEnd"}],
-        said=_said(
-            "vanished event sessionComplete",
-            "vanished event sessionEnd",
-            "appeared finding session-not-closed",
-            "appeared loss no-end",
-            "vanished metric content_completes",
-            "higher metric seconds_since_last_call_s",
-        ),
-    ),
-    Change(
-        what="a playhead at half speed",
-        event=lambda value: value["playerTime"].update(playhead=value["playerTime"]["playhead"] / 2),
-        said=_said(
-            "lower rhythm playhead_speed",
-            "lower metric unique_time_played_s",
-            *(f"vanished metric progress_{percent}" for percent in (50, 75, 95)),
-        ),
-    ),
-)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,122 @@
+"""``audit --baseline`` through the installed command: two folders, and two recordings of a store."""
+
+from __future__ import annotations
+
+import csv
+import io
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from proxy_addon.core.fixtures import fixture
+from tests.processes import on_terminal, printed, run
+from tests.versions import NOTHING, Change, played
+
+SESSIONS = 10
+OUTSIDE = Change(
+    what="ads outside of breaks, and no channel",
+    said=frozenset(),
+    cues=lambda cues: [cue for cue in cues if not cue.type.startswith("adBreak")],
+    event=lambda value: value.get("params", {}).pop("media.channel", None),
+)
+
+
+def write(folder: Path, change: Change, first: int, sessions: int = SESSIONS) -> Path:
+    folder.mkdir()
+    for number in range(first, first + sessions):
+        held = played(number, change)
+        text = fixture.document(held.session, held.exchanges, version="0")
+        (folder / f"{number}.json").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> tuple[str, str]:
+    root = tmp_path_factory.mktemp("versions")
+    return str(write(root / "old", NOTHING, 0)), str(write(root / "new", OUTSIDE, 100))
+
+
+def test_two_folders(folders, tmp_path):
+    old, new = folders
+    found = printed("audit", new, "--baseline", old, code=1)["baseline"]
+    assert found["baseline"] == old
+    all_ = found["all"]
+    assert (all_["before"], all_["after"]) == (SESSIONS, SESSIONS)
+    said = {(each["change"], each["what"], each["event"], each["name"]) for each in all_["changes"]}
+    assert {
+        ("appeared", "finding", "", "ad-outside-break"),
+        ("appeared", "finding", "", "param-missing"),
+        ("vanished", "event", "adBreakStart", ""),
+        ("vanished", "key", "sessionStart", "media.channel"),
+    } <= said
+    assert printed("audit", old, "--baseline", old)["baseline"]["all"]["changes"] == []
+    # what was wrong before fails nothing, though the audit alone would
+    assert printed("audit", new, "--baseline", new)["baseline"]["all"]["undecided"] == 0
+    assert run("audit", new).returncode == 1
+
+    junit = run("audit", new, "--baseline", old, "--by", "player", "--format", "junit")
+    assert junit.returncode == 1
+    cases = {case.attrib["name"]: case for case in ET.fromstring(junit.stdout).iter("testcase")}
+    assert list(cases) == ["all sessions", "Good Player"]
+    for case in cases.values():
+        (failure,) = case.findall("failure")
+        assert failure.attrib["type"] == "ad-outside-break"
+        assert failure.attrib["message"].endswith(f"before, 0 of {SESSIONS} sessions (0 %)")
+    quiet = run("audit", new, "--baseline", new, "--format", "junit")
+    assert quiet.returncode == 0
+    assert "<failure" not in quiet.stdout
+    assert "error ad-outside-break" in quiet.stdout
+
+    facts = list(csv.DictReader(io.StringIO(run("audit", new, "--baseline", old, "--format", "csv").stdout)))
+    of_key = {fact["kind"]: fact for fact in facts if fact["detail"].startswith("vanished key")}
+    assert (of_key["before"]["value"], of_key["before"]["of"]) == (str(SESSIONS), str(SESSIONS))
+    assert (of_key["change"]["value"], of_key["change"]["of"]) == ("0", str(SESSIONS))
+    assert of_key["change"]["detail"].startswith("vanished key, fisher p=")
+
+    few = write(tmp_path / "few", OUTSIDE, 200, sessions=2)
+    lines = on_terminal("audit", str(few), "--baseline", old, columns=120, code=1)
+    text = "\n".join(lines)
+    assert f"{SESSIONS} sessions before, 2 now" in text
+    assert "none that is certain" in text
+    assert "new, in few sessions: ad-outside-break (2 of 2), param-missing (2 of 2)" in text
+    assert "not enough sessions to say that it is not chance" in text
+
+
+def test_two_recordings_and_baselines_that_mean_nothing(folders, tmp_path):
+    old, new = folders
+    store = f"sqlite:///{tmp_path / 'store.db'}"
+    for name, folder in (("4.1", old), ("4.2", new)):
+        files = [str(path) for path in sorted(Path(folder).iterdir())]
+        assert run("import", *files, "--name", name, "--store", store).returncode == 0
+    of_files = printed("audit", new, "--baseline", old, code=1)["baseline"]["all"]
+    by_name = printed("audit", "--store", store, "--name", "4.2", "--baseline", "4.1", code=1)["baseline"]
+    assert by_name["all"] == of_files
+    filters = ("--baseline", "player=Good,name=4.1,since=2020-01-01")
+    assert printed("audit", "--store", store, "--name", "4.2", *filters, code=1)["baseline"]["all"] == of_files
+    grouped = printed("audit", "--store", store, "--by", "recording", "--baseline", "4.1", code=1)["baseline"]
+    assert [changes["name"] for changes in grouped["groups"]] == ["4.1"]
+    assert (grouped["only_before"], grouped["only_after"]) == ([], ["4.2"])
+
+    text = "\n".join(on_terminal("audit", "--store", store, "--name", "4.2", "--baseline", "4.1", columns=120, code=1))
+    assert "changes since 4.1" in text
+    row = next(line.split() for line in text.splitlines() if "media.channel on sessionStart" in line)
+    assert row[:1] == ["vanished"]
+    assert " ".join(row[4:12]) == "10 of 10 (100 %) 0 of 10"
+
+    for baseline, why in (
+        ("4.0", "no session matches the filters"),
+        ("plyer=Good", "plyer is no filter"),
+        ("player=", "player= lacks a value"),
+        ("since=yesterday-ish", "yesterday-ish"),
+        ("state=lost", "lost is no state"),
+        ("name=4.1,name=4.2", "name= is there twice"),
+    ):
+        refused = run("audit", "--store", store, "--name", "4.2", "--baseline", baseline)
+        assert refused.returncode == 2
+        assert refused.stderr.startswith(f"sessiontape: --baseline {baseline}: ")
+        assert why in refused.stderr
+    missing = run("audit", new, "--baseline", "nowhere.json")
+    assert missing.returncode == 2
+    assert "nowhere.json" in missing.stderr
+    assert "Traceback" not in missing.stderr
