@@ -293,6 +293,22 @@ class Either[T](Form[T]):
         return {"anyOf": [self.other.schema(), self.object.schema()]}
 
 
+@dataclass(frozen=True)
+class Shared[T](Form[T]):
+    """A form that occurs in several places, and is described once: by its name in ``$defs`` of the schema."""
+
+    name: str
+    form: Form[T]
+
+    @override
+    def read(self, value: Any, path: Path) -> T:
+        return self.form.read(value, path)
+
+    @override
+    def schema(self) -> dict[str, Any]:
+        return {"$ref": f"#/$defs/{self.name}"}
+
+
 def _or(names: Collection[str]) -> str:
     *first, last = names
     return f"{', '.join(first)} or {last}" if first else last

@@ -28,7 +28,7 @@ from typing import Any
 from proxy_addon.core.audits.metrics import metrics_of
 from proxy_addon.core.protocol import EVENTS
 from proxy_addon.core.rules import RULES
-from proxy_addon.core.scenarios.forms import Field, Many, Name, Object, Table, Text
+from proxy_addon.core.scenarios.forms import Field, Many, Name, Object, Shared, Table, Text
 from proxy_addon.core.scenarios.wanted import BOUNDS, COUNT, WANTED, Bounds, Wanted
 
 
@@ -167,8 +167,11 @@ def read(value: Any, id: str) -> Scenario:
     return Scenario(id=id, **_SCENARIO.read(value, ()))
 
 
-_EVENT = Name("event type", tuple(EVENTS))
-_RULE = Name("rule", tuple(RULES))
+_EVENT = Shared("event", Name("event type", tuple(EVENTS)))
+_EVENTS = Shared("events", Many(_EVENT, or_one=True))
+_RULES = Shared("rules", Many(Name("rule", tuple(RULES)), or_one=True))
+_VALUE = Shared("value", WANTED)
+_SECONDS = Shared("seconds", BOUNDS)
 _NOT_SINGLE = {"ads", "chapters", "player_states"}
 _METRIC = Name(
     "metric",
@@ -177,17 +180,17 @@ _METRIC = Name(
 )
 _STATE_END = Name("end of a session", tuple(End))
 _CHOICE = {
-    "event": Field(Many(_EVENT, or_one=True), "The type of the event, or a list of types.", needed=True),
-    "params": Field(Table(WANTED), "Values of params, or of qoeData for keys that begin with media.qoe."),
-    "playhead_s": Field(BOUNDS, "Where it stands in the content, in seconds."),
+    "event": Field(_EVENTS, "The type of the event, or a list of types.", needed=True),
+    "params": Field(Table(_VALUE), "Values of params, or of qoeData for keys that begin with media.qoe."),
+    "playhead_s": Field(_SECONDS, "Where it stands in the content, in seconds."),
 }
 _STEP = Object(
     Step,
     {
         **_CHOICE,
-        "after_s": Field(BOUNDS, "Seconds after the step before, by ts."),
-        "moved_s": Field(BOUNDS, "How far the playhead is beyond that of the step before, in seconds."),
-        "without": Field(Many(_EVENT, or_one=True), "Events that do not come between the step before and this one."),
+        "after_s": Field(_SECONDS, "Seconds after the step before, by ts."),
+        "moved_s": Field(_SECONDS, "How far the playhead is beyond that of the step before, in seconds."),
+        "without": Field(_EVENTS, "Events that do not come between the step before and this one."),
     },
 )
 _AFTER = Object(
@@ -195,7 +198,7 @@ _AFTER = Object(
     {
         "same": Field(Many(Text()), "Params of sessionStart that have the same value as in the session before."),
         "different": Field(Many(Text()), "Params of sessionStart that have another value than in the session before."),
-        "gap_s": Field(BOUNDS, "Seconds from the last event of the session before, by ts."),
+        "gap_s": Field(_SECONDS, "Seconds from the last event of the session before, by ts."),
     },
     any_of=("same", "different", "gap_s"),
 )
@@ -207,13 +210,13 @@ _KINDS = {
     "each": Field(
         Object(Choice, _CHOICE, any_of=("params", "playhead_s")), "All events of this type are so; there may be none."
     ),
-    "never": Field(Many(_EVENT, or_one=True), "Events that do not come."),
+    "never": Field(_EVENTS, "Events that do not come."),
     "end": Field(
         Many(_STATE_END, or_one=True),
         "How the player ended the session: completed, ended (sessionEnd alone), unclosed.",
     ),
-    "metrics": Field(Table(WANTED, keys=_METRIC), "What reports will count; see docs/metrics.md."),
-    "rules": Field(Many(_RULE, or_one=True), "Rules that find nothing, not even an info."),
+    "metrics": Field(Table(_VALUE, keys=_METRIC), "What reports will count; see docs/metrics.md."),
+    "rules": Field(_RULES, "Rules that find nothing, not even an info."),
     "after": Field(_AFTER, "How the session follows the one before it."),
 }
 
@@ -234,7 +237,7 @@ _PLAYBACK = Object(
     {
         "name": Field(Text(), "What this session is.", needed=True),
         "expect": Field(Many(_EXPECTATION), "What it must contain.", needed=True),
-        "allows": Field(Many(_RULE, or_one=True), "Rules whose findings belong to this scenario and do not fail it."),
+        "allows": Field(_RULES, "Rules whose findings belong to this scenario and do not fail it."),
     },
 )
 _SCENARIO: Object[dict[str, Any]] = Object(
@@ -252,5 +255,6 @@ SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "A scenario of sessiontape: what somebody does with a player, and what it must then report",
     **_SCENARIO.schema(),
+    "$defs": {each.name: each.form.schema() for each in (_EVENT, _EVENTS, _RULES, _VALUE, _SECONDS)},
 }
 """For editors."""
