@@ -14,11 +14,11 @@ from proxy_addon.core.rules import RULES
 from proxy_addon.core.scenarios.judging import judge
 from proxy_addon.core.timelines.reported import of_held
 from proxy_addon.files.scenarios import scenarios
-from proxy_addon.reporting.pages import compare, rendering, report, rules, run, runs, schemas
+from proxy_addon.reporting.pages import audit, compare, rendering, report, rules, run, runs, schemas
 from proxy_addon.reporting.pages.evidence import evidence_file
 from proxy_addon.reporting.pages.session import session_page, traffic
 from proxy_addon.reporting.pages.sessions import row_of
-from tests import builders
+from tests import audited, builders
 from tests.browser.conftest import Open, serious
 from tests.integration.test_run_reports import SESSIONS, summary
 from tests.played import film, pinged, recorded
@@ -53,11 +53,19 @@ def evidence() -> Iterator[str]:
     return evidence_file(found, made_at=NOW, pseudonymised=False)
 
 
+def auditing() -> Iterator[str]:
+    held = {each.session.id: each for each in audited.sessions(["Good Player", "Box Player"])}
+    result = audited.audited(held.values())
+    found = (of_held(held[id], as_of(NOW, DEFAULT), DEFAULT) for id in audit.to_look_at(result))
+    return audit.html(result, found, pseudonymised=False)
+
+
 PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "session": session,
     "compare": comparison,
     "report": listing,
     "evidence": evidence,
+    "audit": auditing,
     "run": lambda: run.page(summary(SESSIONS), lambda: SESSIONS),
     "rules": lambda: rules.list_html(rules.rules_page()),
     "rule": lambda: rules.html(rules.rule_page(RULES["ping-gap"], ROWS)),

@@ -29,6 +29,7 @@ FORM = 1
 """Of the document: scripts of another version do not draw it."""
 MOST_IN_FULL = 50
 """How many of the sessions to look at the file has in full."""
+_ALL = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +38,12 @@ class AuditPage:
 
     Attributes:
         form: Of this document.
-        audit: The audit as JSON, without its groups.
+        audit: The audit as JSON, without its groups; what changed in all sessions is the member ``changes`` of ``all``.
         groups: A row for each group, in the order of the audit: ``name``, ``sessions``, ``events``, ``clean``, ``first``,
             ``last``, ``found`` (severity: findings), ``sent``, ``counted`` and ``content_s`` (per session). The whole group
-            is the part ``group-N`` of the file.
+            is the part ``group-N`` of the file; if the baseline has it, too, its member ``changes`` says what changed.
         matrix: By rule, in how many sessions of each group it is broken.
+        turns: By rule, how that changed from the baseline, by the number of the group, or ``all``.
         sessions: Those in the file, by our id: ``part`` (N of ``session-N`` and ``traffic-N``), ``name``, ``level``,
             ``headline``, and ``messages`` (a message of each rule that found something).
         to_look_at: How many sessions the audit names; those that are not in the file are named without a page.
@@ -57,6 +59,7 @@ class AuditPage:
     audit: dict[str, Any]
     groups: list[dict[str, Any]]
     matrix: dict[str, list[int]]
+    turns: dict[str, dict[str, str]]
     sessions: dict[str, dict[str, Any]]
     to_look_at: int
     rules: dict[str, str]
@@ -104,8 +107,10 @@ def html(audit: Audit, sessions: Iterable[Reported], *, pseudonymised: bool) -> 
 
 def _parts(audit: Audit, sessions: Iterable[Reported], *, pseudonymised: bool) -> Iterator[tuple[str, Any]]:
     document = audit.document()
+    changes = _changes(document["baseline"])
+    document["all"]["changes"] = changes.pop(_ALL, None)
     for number, group in enumerate(document.pop("groups")):
-        yield f"group-{number}", group
+        yield f"group-{number}", {**group, "changes": changes.get((group["name"],))}
     told: dict[str, dict[str, Any]] = {}
     for number, each in zip(range(MOST_IN_FULL), sessions, strict=False):
         picture = each.picture()
@@ -123,9 +128,10 @@ def _parts(audit: Audit, sessions: Iterable[Reported], *, pseudonymised: bool) -
         audit=document,
         groups=[_row(group) for group in audit.groups],
         matrix=_matrix(audit),
+        turns=_turns(audit),
         sessions=told,
         to_look_at=len(to_look_at(audit)),
-        rules={broken.rule: KNOWN[broken.rule].summary for broken in audit.all.findings},
+        rules={rule: KNOWN[rule].summary for rule in _rules(audit)},
         required=_required(),
         losses=LOSSES,
         metrics=GROUPS,
@@ -158,6 +164,33 @@ def _matrix(audit: Audit) -> dict[str, list[int]]:
         for broken in group.findings:
             rows[broken.rule][number] = broken.sessions
     return rows
+
+
+def _rules(audit: Audit) -> list[str]:
+    before = () if audit.baseline is None else audit.baseline.all.findings
+    return list(dict.fromkeys([*(broken.rule for broken in audit.all.findings), *(each.name for each in before)]))
+
+
+def _turns(audit: Audit) -> dict[str, dict[str, str]]:
+    turns: dict[str, dict[str, str]] = {}
+    if audit.baseline is None:
+        return turns
+    numbers = {group.name: str(number) for number, group in enumerate(audit.groups)}
+    for place, changes in (
+        ("all", audit.baseline.all),
+        *((numbers[changes.name], changes) for changes in audit.baseline.groups),
+    ):
+        for each in changes.findings:
+            if each.change is not None:
+                turns.setdefault(each.name, {})[place] = each.change
+    return turns
+
+
+def _changes(baseline: dict[str, Any] | None) -> dict[tuple[str | None, ...], dict[str, Any]]:
+    """Take out of a baseline what changed, by the name of the group."""
+    if baseline is None:
+        return {}
+    return {_ALL: baseline.pop("all"), **{(changes["name"],): changes for changes in baseline.pop("groups")}}
 
 
 def _required() -> dict[str, list[str]]:

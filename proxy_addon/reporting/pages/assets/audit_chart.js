@@ -4,21 +4,17 @@ import { stroke, write } from "./painting.js";
 
 const ROW = 46, AXIS = 20, GAP = 8, BIN = 4, TICK_ROOM = 54, NARROW = 520;
 
-/** The height of a chart with so many distributions. */
-export function chartHeight(rows) {
-  return rows * (ROW + GAP) + AXIS;
-}
-
 /**
- * Draw distributions, as wide as the canvas is shown.
+ * Draw distributions on a canvas, as wide as it is shown or as asked for.
  *
  * `rows` have `name`, `colour`, `found` and, to compare with, `behind`; `lines` are values that matter.
  */
-export function drawDistributions(canvas, { rows, unit, lines }, colours) {
-  const width = canvas.clientWidth, height = chartHeight(rows.length), scale = devicePixelRatio || 1;
-  if (!width) return;
+export function drawDistributions(canvas, { rows, unit, lines }, colours, width = canvas.clientWidth, scale = devicePixelRatio || 1) {
+  const height = rows.length * (ROW + GAP) + AXIS;
+  if (!width) return; // a session is shown
   canvas.width = Math.round(width * scale);
   canvas.height = Math.round(height * scale);
+  canvas.style.aspectRatio = `${width} / ${height}`;
   const g = canvas.getContext("2d"), scene = { colours, width, height };
   const left = width < NARROW ? 72 : 96, right = width - 14;
   const ends = [...lines, ...rows.flatMap(({ found }) => [found.lowest, found.highest])];

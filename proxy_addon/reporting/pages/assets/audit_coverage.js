@@ -2,6 +2,7 @@
 // values were seen.
 import { walkable } from "./audit_grid.js";
 import { partOf, percents, strength } from "./audit_words.js";
+import { onPrint } from "./family.js";
 import { count, cut, esc, plural } from "./words.js";
 
 const SECTIONS = ["params", "qoeData", "customMetadata"];
@@ -108,6 +109,13 @@ export function mountCoverage(root, context) {
     card.style.top = `${bottom + height + CARD_GAP < innerHeight ? bottom + 4 : Math.max(CARD_GAP, top - height - 4)}px`;
   }
 
+  // Paper has no button for more.
+  onPrint(() => {
+    const { most } = wanted;
+    if (rows.length < most) return () => {};
+    draw({ most: Infinity });
+    return () => draw({ most });
+  });
   return { show: () => draw({ most: FIRST_ROWS }) };
 }
 

@@ -1,4 +1,5 @@
 // Findings as a matrix: rules by groups, the worst and the largest first. What is opened says which sessions to look at.
+import { turnMarkup } from "./audit_baseline.js";
 import { walkable } from "./audit_grid.js";
 import { messageOf } from "./audit_head.js";
 import { groupName, moment, partOf, percents, sessionList, shortNames, strength } from "./audit_words.js";
@@ -10,7 +11,7 @@ const ALL = -1;
 
 /** Show the findings in an empty element; `show()` draws those of the group that is chosen. */
 export function mountFindings(root, context) {
-  const { page: { audit: { all }, groups, matrix } } = context, shares = new Map(all.findings.map(({ rule, share }) => [rule, share]));
+  const { page: { audit: { all }, groups, matrix, turns } } = context, shares = new Map(all.findings.map(({ rule, share }) => [rule, share]));
   const shorts = shortNames(groups.map(({ name }) => name));
   let seen = [], opened = null;
 
@@ -27,7 +28,7 @@ export function mountFindings(root, context) {
     }
     seen = groups.map((_, at) => at).slice(0, MOST_COLUMNS);
     if (k !== null) seen = [k, ...seen.filter((at) => at !== k)].slice(0, MOST_COLUMNS);
-    about.textContent = told(k);
+    about.innerHTML = told(k);
     const isMany = seen.length > FEW, isTall = isMany || rules.length > MOST_UNSCROLLED;
     box.innerHTML =
       `<div class="wide${isTall ? " tall" : ""}" role="region" aria-label="Findings by rule and group">` +
@@ -40,8 +41,8 @@ export function mountFindings(root, context) {
   function told(k) {
     const most = groups.length > MOST_COLUMNS ? ` The ${MOST_COLUMNS} groups with the most sessions are shown.` : "";
     const order = k === null ? "" : " The chosen group comes first, with the rules that it breaks.";
-    if (!groups.length) return "Share of the sessions that a finding concerns; a click shows the sessions to look at.";
-    return `Numbers are percent of a group's sessions; a click shows the sessions to look at.${order}${most}`;
+    const of = groups.length ? "a group's" : "the", hint = '<span class="how">A click shows the sessions to look at.</span>';
+    return `Numbers are percent of ${of} sessions. ${hint}${order}${most}`;
   }
 
   function headMarkup(k) {
@@ -55,15 +56,19 @@ export function mountFindings(root, context) {
   }
 
   function rowMarkup(rule, k) {
-    const numbers = matrix[rule.rule] ?? [];
+    const numbers = matrix[rule.rule] ?? [], turn = turns[rule.rule] ?? {};
+    const cells = seen.map((at, place) => {
+      const kind = `${at === k ? "chosen" : ""} ${place >= ON_PAPER ? "off-paper" : ""}`;
+      return cellMarkup((numbers[at] ?? 0) / (groups[at].sessions || 1), at, kind, turn[at]);
+    });
+    const whole = cellMarkup(shares.get(rule.rule) ?? 0, ALL, "sum", turn.all);
     return `<tr class="s-${esc(rule.severity)}" data-rule="${esc(rule.rule)}"><th scope="row" tabindex="-1" class="head">` +
       `${icon(rule.severity)} <span><bdi>${prose(messageOf(rule, context))}</bdi><code>${esc(rule.rule)}</code></span></th>` +
-      `<td tabindex="-1" class="n sum">${count(rule.sessions)}</td>${cellMarkup(shares.get(rule.rule) ?? 0, ALL, ALL, "sum")}` +
-      `${seen.map((at, place) => cellMarkup((numbers[at] ?? 0) / (groups[at].sessions || 1), at, place, at === k ? "chosen" : "")).join("")}</tr>`;
+      `<td tabindex="-1" class="n sum">${count(rule.sessions)}</td>${whole}${cells.join("")}</tr>`;
   }
 
-  function cellMarkup(share, at, place, kind) {
-    return `<td tabindex="-1" data-at="${at}" class="t${strength(share)} ${kind}${place >= ON_PAPER ? " off-paper" : ""}">${percents(share)}</td>`;
+  function cellMarkup(share, at, kind, turn) {
+    return `<td tabindex="-1" data-at="${at}" class="t${strength(share)} ${kind}">${percents(share)}${turnMarkup(turn)}</td>`;
   }
 
   function footMarkup(group) {

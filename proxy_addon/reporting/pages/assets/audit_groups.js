@@ -1,7 +1,7 @@
 // The groups as a table that sorts and filters; a group that is clicked is chosen.
 import { auditAddress } from "./audit_address.js";
 import { groupName, moment, percent } from "./audit_words.js";
-import { onKey } from "./family.js";
+import { SEARCH_HINT, goToSearch, onKey } from "./family.js";
 import { count, esc, lasted, plural } from "./words.js";
 
 // What a column is called, of which kind it is, what it shows, and by what it sorts: numbers from the highest on.
@@ -23,10 +23,10 @@ const MOST_UNSCROLLED = 25;
 export function mountGroups(root, context) {
   const { page: { audit, groups }, keys } = context, whole = wholeRow(audit.all), wanted = { text: "", by: null, isUp: false };
   root.innerHTML =
-    `<div class="sech"><h2>Groups</h2><p>by ${esc(audit.by)}; choose one, and all of the page is about it</p>` +
-    '<span class="space"></span><input type="search" aria-label="Search the groups" placeholder="Search  /">' +
+    `<div class="sech"><h2>Groups</h2><p>by ${esc(audit.by)}<span class="how">; choose one, and all of the page is about it</span></p>` +
+    `<span class="space"></span><input type="search" aria-label="Search the groups" placeholder="${SEARCH_HINT}">` +
     '<span class="shown dim" role="status"></span></div>' +
-    `<div class="wide${groups.length > MOST_UNSCROLLED ? " tall" : ""}" tabindex="0" role="region" aria-label="Groups">` +
+    `<div class="wide${groups.length > MOST_UNSCROLLED ? " tall" : ""}" tabindex="0" role="region" aria-label="Table of groups">` +
     '<table class="groups"><thead><tr>' +
     ["Group", ...COLUMNS.map(([name]) => name)].map((name, k) =>
       `<th scope="col" class="${k ? COLUMNS[k - 1][1] : "head"}"><button type="button" data-by="${k}">${name}</button></th>`).join("") +
@@ -76,7 +76,7 @@ export function mountGroups(root, context) {
     wanted.text = find.value.trim().toLowerCase();
     draw();
   });
-  onKey("/", () => find.focus());
+  onKey("/", () => goToSearch(find));
   draw();
   return { show: mark };
 }

@@ -1,4 +1,5 @@
 // Whether what devices send is right, in a word, in the words of the worst findings, and in numbers; and what was audited.
+import { changedWords } from "./audit_baseline.js";
 import { groupName, moment, partOf } from "./audit_words.js";
 import { VERDICTS, icon } from "./icons.js";
 import { count, cut, esc, plural, prose } from "./words.js";
@@ -16,12 +17,13 @@ export function auditHead(bar, list, context) {
     ["sessions", group.sessions, ""], ["without findings", group.clean, ""], ["errors", found("error"), "bad"],
     ["warnings", found("warning"), "odd"], ["events", sent, ""], ["not counted", sent - counted, "bad"],
   ];
+  const changed = changedWords(group, audit), since = changed && ` · ${changed}`;
   const began = group.first ? ` · began from ${moment(group.first)} to ${moment(group.last)} UTC` : "";
   bar.className = `verdict v-${level}`;
   bar.innerHTML =
     `<div class="word">${icon(sign, word)}<span>${word}</span></div>` +
     `<div><h1 dir="auto">${esc(title)}</h1><p class="headline">${headline(context)}</p>` +
-    `<p class="ended">${partOf(group.clean, group.sessions)} without findings${esc(began)}</p></div>` +
+    `<p class="ended">${partOf(group.clean, group.sessions)} without findings${esc(began + since)}</p></div>` +
     `<div class="nums">${numbers.map(([what, number, tone]) =>
       `<div class="${number ? tone : "zero"}"><b>${count(number)}</b><span>${what}</span></div>`).join("")}</div>`;
   list.innerHTML = [

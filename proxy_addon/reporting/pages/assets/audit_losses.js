@@ -1,10 +1,10 @@
 // What gets lost between devices and reports: a funnel, and a list of all ways.
 import { plainTable } from "./audit_table.js";
-import { partOf, percent, sessionLink } from "./audit_words.js";
+import { partOf, percent, sessionLinks } from "./audit_words.js";
 import { count, esc, lasted, plural } from "./words.js";
 
 const STEPS = [["sent", "by devices"], ["answered", "by upstream"], ["accepted", "with 2xx"], ["counted", "by reports"]];
-const COLUMNS = [["Loss"], ["what is lost"], ["Sessions", "n"], ["Times", "n"], ["Playing time lost", "n"], ["Look at", "look-at"]];
+const COLUMNS = [["Loss"], ["what is lost", "what"], ["Sessions", "n"], ["Times", "n"], ["Playing time lost", "n"], ["Look at", "look-at"]];
 const WIDTH = 1000, HEIGHT = 26;
 const TINY = 1e-9; // a share that was rounded to nothing
 
@@ -18,12 +18,12 @@ export function mountLosses(root, context) {
   function draw() {
     const { group } = context.chosen, rows = group.losses.filter((each) => each.sessions).map((each) => rowOf(each, group));
     funnel.innerHTML = funnelMarkup(group.funnel);
-    box.innerHTML = rows.length ? plainTable("Losses", COLUMNS, rows) : '<p class="none">Nothing is lost.</p>';
+    box.innerHTML = rows.length ? plainTable("Table of losses", COLUMNS, rows) : '<p class="none">Nothing is lost.</p>';
   }
 
   function rowOf({ loss, sessions, times, time_s: seconds, time_share: share, look_at: ids }, group) {
     const time = seconds === null ? "" : `${lasted(seconds)} <span class="dim">(${percent(share || TINY)})</span>`;
-    const links = ids.map((id) => sessionLink(id, context)).join(" ");
+    const links = sessionLinks(ids, context);
     const what = esc(context.page.losses[loss] ?? "");
     return { cells: [`<code>${esc(loss)}</code>`, what, partOf(sessions, group.sessions), count(times), time, links] };
   }

@@ -1,6 +1,7 @@
 // An audit in one file: what devices send, of all sessions or of the group that was chosen, and in its place the page of a
 // session that was opened. The address says which, so that back and forward work.
 import { auditAddress, auditAddressed } from "./audit_address.js";
+import { mountBaseline } from "./audit_baseline.js";
 import { mountCoverage } from "./audit_coverage.js";
 import { mountFindings } from "./audit_findings.js";
 import { mountGroups } from "./audit_groups.js";
@@ -30,7 +31,8 @@ function mountAudit(root, page) {
   const parts = [
     ["Groups", mountGroups, audit.by !== null],
     ["Findings", mountFindings, true],
-    ["Tracking plan", mountPlan, audit.plan != null],
+    ["Tracking plan", mountPlan, audit.plan !== null],
+    ["Baseline", mountBaseline, audit.baseline !== null],
     ["Losses", mountLosses, true],
     ["Coverage", mountCoverage, true],
     ["Rhythm", mountRhythm, true],
@@ -107,10 +109,12 @@ function mountAudit(root, page) {
     mounted = mountSession(opened, value, {
       loadTraffic: () => part(`traffic-${page.sessions[id].part}`),
       links: {
+        name: "Audit",
         sessions: auditAddress({ group: key }),
         session: (other) => (page.sessions[other] ? auditAddress({ group: key, session: other }) : null),
         event: (number) => auditAddress({ group: key, session: id, event: number }),
       },
+      isRaw: !page.pseudonymised,
       number: event,
     });
     document.title = `${value.session.media_name || value.session.media_id || id} · ${title}`;

@@ -1,6 +1,6 @@
 // What sessions do otherwise than the tracking plan says.
 import { plainTable } from "./audit_table.js";
-import { partOf, sessionLink } from "./audit_words.js";
+import { partOf, sessionLinks } from "./audit_words.js";
 import { icon } from "./icons.js";
 import { count, cut, esc } from "./words.js";
 
@@ -25,7 +25,7 @@ export function mountPlan(root, context) {
 
   function rowOf({ rule, event, section, key, expected, sessions, times, look_at: ids }, severity, group) {
     const name = key && `<bdi>${esc(cut(key, LONGEST))}</bdi>${section ? ` <code>${esc(section)}</code>` : ""}`;
-    const said = `<bdi>${esc(cut(expected, LONGEST))}</bdi>`, links = ids.map((id) => sessionLink(id, context)).join(" ");
+    const said = `<bdi>${esc(cut(expected, LONGEST))}</bdi>`, links = sessionLinks(ids, context);
     const head = `${severity ? icon(severity) : ""} <code>${esc(rule)}</code>`;
     return { cells: [head, esc(event), name, said, partOf(sessions, group.sessions), count(times), links] };
   }

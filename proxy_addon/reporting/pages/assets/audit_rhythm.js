@@ -1,12 +1,13 @@
 // How regularly devices report, how far their clocks are off, and how long they wait for answers: as charts, and as numbers.
-import { chartHeight, drawDistributions } from "./audit_chart.js";
+import { drawDistributions } from "./audit_chart.js";
 import { AMOUNTS, LENGTHS, SPEEDS } from "./audit_scale.js";
 import { plainTable } from "./audit_table.js";
 import { colours } from "./colours.js";
-import { onColours } from "./family.js";
+import { onColours, onPrint } from "./family.js";
 import { count, esc, plural } from "./words.js";
 
 const COLOURED = new Set(["content", "ad", "paused", "buffering", "starting"]);
+const PAPER = { width: 350, scale: 3 };
 const NUMBERS = { lowest: "lowest", p5: "5 %", p50: "median", p95: "95 %", highest: "highest" };
 const COLUMNS = [['<span class="sr">of</span>'], ["number", "n"], ...Object.values(NUMBERS).map((name) => [name, "n"])];
 
@@ -46,8 +47,21 @@ export function mountRhythm(root, context) {
     for (const chart of drawn) drawDistributions(chart.canvas, chart, found);
   }
 
+  // Of each chart a second one, for a column of a sheet.
+  function drawOnPaper() {
+    const found = colours(), sheets = drawn.map((chart) => {
+      const sheet = document.createElement("canvas");
+      sheet.className = "paper";
+      drawDistributions(sheet, chart, found, PAPER.width, PAPER.scale);
+      chart.canvas.after(sheet);
+      return sheet;
+    });
+    return () => sheets.forEach((sheet) => sheet.remove());
+  }
+
   new ResizeObserver(paint).observe(box);
   onColours(paint);
+  onPrint(drawOnPaper);
   return { show: draw };
 }
 
@@ -61,6 +75,6 @@ function chartMarkup({ title, says, unit, rows }) {
     cells: [esc(name), count(found.number), ...Object.keys(NUMBERS).map((each) => unit.told(found[each]))],
   }));
   return `<figure data-chart="${esc(title)}"><figcaption><h3>${esc(title)}</h3> <span class="dim">${esc(says)}</span></figcaption>` +
-    `<canvas role="img" aria-label="${esc(`${title}: ${told.join("; ")}`)}" height="${chartHeight(rows.length)}"></canvas>` +
+    `<div class="plotbox"><canvas role="img" aria-label="${esc(`${title}: ${told.join("; ")}`)}"></canvas></div>` +
     `${plainTable(title, COLUMNS, lines)}</figure>`;
 }

@@ -49,20 +49,25 @@ export function shortNames(names) {
 function sharedBeginning([first, ...others]) {
   let length = first.length;
   for (const other of others) while (!other.startsWith(first.slice(0, length))) length -= 1;
-  return first.slice(0, length).search(/[^\s/;()]*$/); // whole words alone
+  return first.slice(0, length).search(/[^\s;()]*$/); // whole words alone
 }
 
-/** A session as markup: a link to its page if the file has it, else its id. */
-export function sessionLink(id, { page, chosen }) {
+// A session: a link to its page if the file has it, else its id.
+function sessionLink(id, { page, chosen }) {
   const known = page.sessions[id], mono = `<span class="mono">${esc(id)}</span>`;
   if (!known) return `<span class="away" title="not in this file; in the store: sessiontape show ${esc(id)}">${mono}</span>`;
   const title = known.name ? ` title="${esc(cut(known.name, LONGEST_NAME))}"` : "";
   return `<a href="${esc(auditAddress({ group: chosen.key, session: id }))}"${title}>${mono}</a>`;
 }
 
+/** Sessions to look at in a line, each once. */
+export function sessionLinks(ids, context) {
+  return [...new Set(ids)].map((id) => sessionLink(id, context)).join(" ");
+}
+
 /** Sessions to look at as a list, each with what is worst in it. */
 export function sessionList(ids, context) {
-  return `<ul class="lookat">${ids.map((id) => {
+  return `<ul class="lookat">${[...new Set(ids)].map((id) => {
     const known = context.page.sessions[id];
     if (!known) return `<li>${sessionLink(id, context)} <span class="dim">not in this file</span></li>`;
     const [word, sign] = VERDICTS[known.level];

@@ -46,8 +46,9 @@ function skeleton(table, keys) {
  * `loadTraffic(seq)` returns a promise of the requests and answers, at least those of this exchange; it is called when an
  * event is opened whose exchange is not known yet. `links` says where things are: `{ sessions: href, session: (id) => href,
  * rule: (id) => href, event: (number) => href, compare: (id, id) => href }`; each may be missing, or return null for what has
- * no page. `event` is asked with null for the page without an event. `isLive` makes the present and the time to expiry go on
- * between updates. `isRaw` says whether the page is in a file with personal values. `number` is the event to begin with.
+ * no page. `event` is asked with null for the page without an event. `links.name` is what the page at `sessions` is called,
+ * if it is not the list of sessions. `isLive` makes the present and the time to expiry go on between updates. `isRaw` says
+ * whether the page is in a file with personal values. `number` is the event to begin with.
  *
  * Returns `update(value)`, which takes a new value and keeps view, choice and filters; `choose(number)`; and `destroy()`.
  */
@@ -124,7 +125,8 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     const { session, links: others } = facts.value, key = JSON.stringify([session.id, others]);
     if (told.crumbs === key) return;
     told.crumbs = key;
-    const more = header(crumbs, [{ text: "Sessions", href: links.sessions }, { text: session.id, mono: true }], links.sessions === "/");
+    const steps = [{ text: links.name ?? "Sessions", href: links.sessions }, { text: session.id, mono: true }];
+    const more = header(crumbs, steps, links.sessions === "/");
     more.innerHTML = others.map(([kind, id]) => {
       const href = kind === "run" ? links.run?.(id, session.id) : links.session?.(id), name = `<span class="mono">${esc(cut(id, 18))}</span>`;
       const beside = kind === "previous" ? links.compare?.(id, session.id) : null;

@@ -1,0 +1,104 @@
+// What changed since the baseline: of all sessions, or of the group that was chosen.
+import { LENGTHS, SPEEDS } from "./audit_scale.js";
+import { plainTable } from "./audit_table.js";
+import { groupName, partOf } from "./audit_words.js";
+import { icon } from "./icons.js";
+import { count, cut, esc, lasted, plural, prose } from "./words.js";
+
+const LONGEST = 160;
+const COLUMNS = [["What"], ["Before", "n"], ["After", "n"], ["Change"], ["p", "n"]];
+const TESTS = { fisher: "Fisher's exact test", "mann-whitney": "Mann-Whitney U test" };
+const TURNS = { appeared: "▲", more: "▲", higher: "▲", vanished: "▼", less: "▼", lower: "▼" };
+const RHYTHM = {
+  playhead_speed: "speed of the playhead", clock_skew_ms: "arrival after the device's clock", latency_ms: "time to the answer",
+};
+const OTHERS = [["findings", "Findings"], ["losses", "Losses"], ["rhythm", "Rhythm"], ["metrics", "Metrics"]];
+
+/** The sign of a change as markup, with its word for whom it is not enough. */
+export function turnMarkup(turn) {
+  return turn ? `<span class="turn" role="img" aria-label="${turn}" title="${turn} since the baseline">${TURNS[turn]}</span>` : "";
+}
+
+/** What changed, in a few words; nothing without a baseline. */
+export function changedWords({ changes }, { baseline }) {
+  if (!changes) return "";
+  const { length: number } = changes.changes;
+  return `${number ? plural(number, "change") : "no certain change"} since ${cut(baseline.baseline, LONGEST)}`;
+}
+
+/** Show what changed in an empty element; `show()` draws that of the group that is chosen. */
+export function mountBaseline(root, context) {
+  const { audit: { baseline }, rules, losses, metrics } = context.page;
+  const names = new Map(Object.values(metrics).flatMap((each) => Object.entries(each)));
+  root.innerHTML =
+    `<div class="sech"><h2>Baseline</h2><p>What changed since <bdi>${esc(cut(baseline.baseline, LONGEST))}</bdi>.</p></div><div class="box"></div>`;
+  const box = root.lastElementChild;
+
+  function draw() {
+    const { k, group: { changes, name } } = context.chosen;
+    if (!changes) {
+      box.innerHTML = `<p class="none">The baseline has no sessions of <bdi>${esc(groupName(name))}</bdi>.</p>`;
+      return;
+    }
+    const { before, after, changes: found, compared, undecided } = changes;
+    const few = undecided ? `; ${count(undecided)} more may have changed, but there are not enough sessions to say` : "";
+    const told = `${found.length ? count(found.length) : "none"} of ${plural(compared, "comparison")}`;
+    box.innerHTML = `<p class="dim">${plural(before, "session")} before, ${count(after)} after: ` +
+      `${told} is more than chance and large enough to matter${few}.</p>` +
+      `${found.length ? plainTable("Changes", COLUMNS, found.map(rowOf)) : ""}` +
+      OTHERS.filter(([part]) => changes[part].length).map(([part, title]) =>
+        `<details><summary>${title} before and after</summary>${plainTable(title, COLUMNS, changes[part].map(rowOf))}</details>`).join("") +
+      (k === null ? onlyMarkup("only before", baseline.only_before) + onlyMarkup("only after", baseline.only_after) : "");
+  }
+
+  function rowOf(each) {
+    const { before, after, change, p, test, severity } = each;
+    const head = `${severity ? icon(severity) : ""} ${nameOf(each)}`;
+    const cells = [head, sideMarkup(each, before), sideMarkup(each, after), changeMarkup(change), chanceMarkup(p, test)];
+    return { kind: change ? "" : "zero", cells };
+  }
+
+  function nameOf({ what, event, section, name, detail }) {
+    const key = `<code><bdi>${esc(cut(name, LONGEST))}</bdi></code>${section && section !== "params" ? ` in ${esc(section)}` : ""}`;
+    switch (what) {
+      case "finding": return `${prose(rules[name] ?? name)} <code>${esc(name)}</code>`;
+      case "event": return `<code>${esc(event)}</code> is sent`;
+      case "event-number": return `number of <code>${esc(event)}</code>`;
+      case "key": return `${key} on <code>${esc(event)}</code>`;
+      case "key-throughout": return `${key} on all <code>${esc(event)}</code>`;
+      case "type": return `${key} on <code>${esc(event)}</code> is ${esc(detail)}`;
+      case "plan": return `${name && `${key} on `}<code>${esc(event)}</code> <span class="dim">${esc(cut(detail, LONGEST))}</span>`;
+      case "loss": return `${esc(losses[name] ?? "")} <code>${esc(name)}</code>`;
+      case "slow-answers": return "answers after more than 5 s";
+      case "rhythm": return esc(RHYTHM[name] ?? name.replace("ping_gaps_ms.", "ping to ping, "));
+      default: return esc(names.get(name) ?? name.replaceAll("_", " "));
+    }
+  }
+
+  return { show: draw };
+}
+
+function sideMarkup({ what, name }, { sessions, of, p5, p50, p95, mean }) {
+  if (p50 === null) return partOf(sessions, of);
+  const isRhythm = what === "rhythm", told = isRhythm ? (name === "playhead_speed" ? SPEEDS : LENGTHS).told : (value) => metricWords(name, value);
+  const middle = isRhythm ? `median ${told(p50)}` : `mean ${told(mean)}`;
+  const title = `of ${plural(of, "session")}; 5 % up to ${told(p5)}, 95 % up to ${told(p95)}`;
+  return `<span title="${esc(title)}">${middle} <span class="dim">${told(p5)} – ${told(p95)}</span></span>`;
+}
+
+function metricWords(name, value) {
+  return name.endsWith("_s") ? lasted(value) : value.toLocaleString("en", { maximumFractionDigits: 2 });
+}
+
+function changeMarkup(change) {
+  return change ? `<b>${TURNS[change]} ${change}</b>` : "";
+}
+
+function chanceMarkup(p, test) {
+  return `<span title="${esc(TESTS[test] ?? test)}">${p < 0.001 ? "< 0.001" : p.toFixed(3)}</span>`;
+}
+
+function onlyMarkup(when, names) {
+  if (!names.length) return "";
+  return `<p class="dim">Groups ${when}: ${names.map((name) => `<bdi>${esc(groupName(name))}</bdi>`).join(", ")}</p>`;
+}

@@ -1,0 +1,241 @@
+"""The page of an audit, opened offline from a file and clicked through, and opened within its time when it is large."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from proxy_addon.core.audits.auditing import Auditor, By, grouping_of
+from proxy_addon.core.audits.results import Audit, audit_of
+from proxy_addon.core.audits.totals import ByGroup
+from proxy_addon.core.fixtures.held import HeldSession
+from proxy_addon.core.judging.policy import DEFAULT
+from proxy_addon.core.judging.sessions import as_of
+from proxy_addon.core.timelines.reported import of_held
+from proxy_addon.reporting.pages import audit as pages
+from tests import audited
+from tests.audited import GOOD
+from tests.browser.conftest import Open
+from tests.builders import at
+
+AS_OF = as_of(at(10**6), DEFAULT)
+EVIL = '</script><img src=x onerror="alert(1)">\u202e&s=' + "y" * 300
+WITHIN_MS = 2_000
+_COPIES = 20
+
+
+def written(path: Path, audit: Audit, held: Iterable[HeldSession]) -> Path:
+    """Write the page of an audit of sessions."""
+    known = {each.session.id: each for each in held}
+    found = (of_held(known[id], AS_OF, DEFAULT) for id in pages.to_look_at(audit))
+    path.write_text("".join(pages.html(audit, found, pseudonymised=False)), encoding="utf-8")
+    return path
+
+
+def totals(held: list[HeldSession]) -> ByGroup:
+    auditor = Auditor(grouping_of(By.PLAYER, (each.session for each in held)), AS_OF)
+    for each in held:
+        auditor.add_held(each, DEFAULT)
+    return auditor.groups
+
+
+def named(held: HeldSession, player: str | None) -> HeldSession:
+    return replace(held, session=replace(held.session, player_name=player))
+
+
+@pytest.fixture(scope="module")
+def held() -> list[HeldSession]:
+    """All sessions of the five players; one calls itself what wants to run, and one does not say its name."""
+    return [
+        named(each, {"Box Player": EVIL, "Phone Player": None}.get(player, player))
+        for player in audited.PLAYERS
+        for each in audited.sessions([player])
+    ]
+
+
+@pytest.fixture(scope="module")
+def audit(held: list[HeldSession]) -> Audit:
+    return audited.audited(held)
+
+
+@pytest.fixture(scope="module")
+def path(audit: Audit, held: list[HeldSession], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of an audit of them."""
+    return written(tmp_path_factory.mktemp("audit") / "audit.html", audit, held)
+
+
+def test_an_audit_is_clicked_through_and_asks_nobody(audit, path, open_page: Open):
+    page = open_page(path, offline=True)
+    main = page.locator(".audit main")
+    expect(page.locator(".verdict h1")).to_have_text("50 sessions in 5 groups by player")
+    assert "adStart with no ad break open" in page.locator(".headline").inner_text()  # in the words of the finding
+    numbers = page.locator(".nums").inner_text().split()
+    assert " ".join(numbers) == "50 sessions 11 without findings 4 errors 33 warnings 1,126 events 16 not counted"
+
+    # Groups: sorted, searched, chosen.
+    groups = main.get_by_role("region", name="Table of groups").locator("tbody tr")
+    assert groups.count() == 1 + 5
+    main.get_by_role("button", name="Warnings").click()
+    assert [row.split("\t")[0] for row in groups.all_inner_texts()][:3] == ["all", "Web Player", shown(EVIL)]
+    assert page.locator("th[aria-sort=descending]").inner_text().strip() == "Warnings"
+    page.keyboard.press("/")
+    page.keyboard.type("TV")
+    expect(groups).to_have_count(1)
+    assert main.get_by_text("1 of 5 groups").is_visible()
+    groups.first.click()
+    page.wait_for_function("location.hash === '#g=TV%20Player'")
+    expect(page.locator(".verdict h1")).to_have_text("TV Player")
+
+    # All parts follow, and the address brings them back.
+    matrix = page.get_by_role("grid", name="Findings")
+    assert matrix.locator("thead .chosen").inner_text() == "TV Player"
+    assert [row.split("\t")[1:4] for row in matrix.locator("tr[data-rule=ping-gap]").all_inner_texts()] == [
+        ["4", "8", "40"]
+    ]
+    (tv,) = [group for group in audit.groups if group.name == "TV Player"]
+    gaps = main.get_by_role("region", name="Ping to ping").locator("td").first
+    assert gaps.inner_text() == str(tv.rhythm.ping_gaps_ms["content"].number)
+    assert main.locator(".funnel b").all_inner_texts()[1::2] == [str(tv.events)] * 4
+    page.reload()
+    expect(page.locator(".verdict h1")).to_have_text("TV Player")
+
+    # A cell says which sessions to look at, and these are in the file.
+    cell = matrix.locator("tr[data-rule=play-missing] td.chosen")
+    cell.click()
+    look = page.locator(".look")
+    assert "TV Player: 2 of 10 (20 %) sessions" in look.inner_text()
+    assert look.locator("a").count() == 2
+    cell.click()
+    expect(look).to_have_count(0)
+    cell.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(look).to_contain_text("no session has this finding")
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    expect(look).to_contain_text("TV Player: 2 of 10")
+    look.locator("a").first.click()
+    page.locator(".one .verdict h1").wait_for()
+    assert not main.is_visible()
+    assert page.locator(".one nav a").inner_text() == "Audit"
+    assert page.locator(".one nav").inner_text().endswith("0000000000000018")
+    page.keyboard.press("j")
+    page.wait_for_function("location.hash.endsWith('/e1')")
+    page.locator(".rail").get_by_text("eventType").locator("visible=true").first.wait_for()  # its body, unpacked
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    main.wait_for()
+    assert page.evaluate("location.hash") == "#g=TV%20Player"
+    assert page.locator("a:focus").inner_text() == "0000000000000018", "back where one was"
+
+    # What wants to run is text, as a group, in the address and as a key.
+    select = page.get_by_role("combobox", name="Group")
+    select.select_option(label=f"{shown(EVIL)} (10)")
+    expect(page.locator(".verdict h1")).to_have_text(shown(EVIL))
+    (evil,) = [group.funnel for group in audit.groups if group.name == EVIL]
+    expect(main.locator(".funnel li").last).to_contain_text(f"{evil.accepted - evil.counted} events fewer")
+    page.reload()
+    expect(page.locator(".verdict h1")).to_have_text(shown(EVIL))
+    select.select_option(label="(not sent) (10)")
+    expect(page.locator(".verdict h1")).to_have_text("(not sent)")
+    page.go_back()
+    expect(page.locator(".verdict h1")).to_have_text(shown(EVIL))
+    select.select_option(index=0)
+    expect(page.locator(".verdict h1")).to_have_text("50 sessions in 5 groups by player")
+
+
+def shown(name: str) -> str:
+    return f"{name[:119]}…".replace("\u202e", "\\u202e")
+
+
+def test_the_keys_are_a_matrix_that_tells_what_was_sent(path, open_page: Open):
+    page = open_page(path, offline=True)
+    keys = page.get_by_role("grid", name="Keys")
+
+    def cell(key: str, event: str) -> Locator:
+        heads = keys.locator("thead th").all_inner_texts()
+        return keys.locator("tr", has=page.get_by_text(key, exact=True)).locator("> *").nth(heads.index(event))
+
+    assert cell("media.channel", "sessionStart").inner_text() == "94"
+    expect(cell("media.channel", "sessionStart")).to_contain_class("due")
+    expect(cell("media.flavour", "sessionStart")).to_contain_class("odd")
+    cell("media.length", "sessionStart").hover()
+    card = page.locator(".tell")
+    for fact in ("50 of 50 (100 %) events", "integer 49, string 1", "104 to 104", '"104" 1'):
+        expect(card).to_contain_text(fact)
+    cell("media.channel", "sessionStart").focus()
+    expect(card).to_contain_text("requires it on all of them")
+    page.keyboard.press("ArrowLeft")
+    expect(card).to_be_hidden()
+    page.get_by_label("only what is missing or unknown").check()
+    assert {row.split("\t")[0].split()[0] for row in keys.locator("tbody tr").all_inner_texts()} == {
+        "media.channel",
+        "media.flavour",
+        "media.qoe.bitrate",
+    }
+    page.get_by_label("Search the keys").fill("flav")
+    expect(keys.locator("tbody tr")).to_have_count(1)
+    assert page.get_by_text("Types of events that the protocol does not know: pause 1").is_visible()
+
+
+def test_a_plan_and_a_baseline_have_their_parts(tmp_path, open_page: Open):
+    good, bad = list(audited.sessions([GOOD])), list(audited.sessions(["Web Player"]))
+    before = [named(each, "Web Player") for each in good] * _COPIES
+    audit = audit_of(
+        totals(bad * _COPIES),
+        by=By.PLAYER,
+        now=at(0),
+        source="files",
+        baseline=("4.1", totals(before)),
+        plan="plan.yaml",
+    )
+    page = open_page(written(tmp_path / "audit.html", audit, bad), offline=True)
+    changes = page.get_by_role("region", name="Changes")
+    row = changes.locator("tr", has=page.get_by_text("param-unknown", exact=True)).inner_text().split("\t")
+    assert row[1:4] == ["0 of 200 (0 %)", "40 of 200 (20 %)", "▲ appeared"]
+    matrix = page.get_by_role("grid", name="Findings")
+    assert matrix.locator("tr[data-rule=param-unknown] td").all_inner_texts() == ["40", "20▲", "20▲"]
+    assert "changes since 4.1" in page.locator(".ended").inner_text()
+    assert page.get_by_text("All is as planned.").is_visible()
+
+
+def test_an_audit_of_200_groups_opens_in_2_seconds_and_scrolls_sideways(audit, held, tmp_path, open_page: Open):
+    groups = tuple(
+        replace(audit.groups[number % 5], name=f"Mozilla/5.0 (X11; Linux x86_64) Player/{number}")
+        for number in range(200)
+    )
+    large = replace(audit, groups=groups, by="user-agent")
+    page = open_page(written(tmp_path / "audit.html", large, held), offline=True)
+    page.locator(".sums table").first.wait_for()
+    assert page.evaluate("performance.now()") < WITHIN_MS
+    matrix = page.get_by_role("grid", name="Findings")
+    head, last = matrix.locator("tbody th").first, matrix.locator("tbody tr").first.locator("td").last
+    assert matrix.locator("thead th").nth(10).inner_text() == "…Player/7"
+    left = head.evaluate(_LEFT)
+    last.scroll_into_view_if_needed()
+    assert head.evaluate(_LEFT) == left
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_paper_has_charts_of_its_own_in_light_colours(path, open_page: Open):
+    page = open_page(path, color_scheme="dark")
+    page.locator(".rhythms canvas").first.wait_for()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("canvas.paper").count() == page.locator(".rhythms figure").count() > 0
+    assert page.locator("canvas.paper").first.evaluate(_DARKEST) < 100  # letters in ink, which are light on the screen
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("canvas.paper").count() == 0
+
+
+_LEFT = "cell => cell.getBoundingClientRect().left"
+_DARKEST = """canvas => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let least = 255;
+  for (let k = 0; k < data.length; k += 4) if (data[k + 3] > 250) least = Math.min(least, data[k]);
+  return least;
+}"""
