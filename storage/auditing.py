@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection, func, select
@@ -48,7 +48,7 @@ class StoreAudit:
         closed: Whether unfinished sessions count as over.
     """
 
-    store_url: str
+    store_url: str = field(repr=False)  # may have a password, and engines log what they work on
     filters: Filters
     policy: Policy
     now: datetime

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from proxy_addon.cli.engines import Engine, engine_option, worked
 from proxy_addon.cli.filters import filter_options, require_any, written
 from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import config_option, given, local_option, plan_option, store_option, token_options
@@ -76,6 +78,7 @@ _PASSED_TOLD = 5
     metavar="N",
     help="How many processes read a store; by default, as many as there are processors.",
 )
+@engine_option
 @click.option("--allow-empty", is_flag=True, help="Exit with 0 even if no session matches the filters.")
 @plan_option
 @click.option(
@@ -100,6 +103,7 @@ def audit(
     fail_on: str,
     closed: bool,
     jobs: int | None,
+    engine: Engine | None,
     allow_empty: bool,
     plan: Path | None,
     make_plan: bool,
@@ -134,8 +138,13 @@ def audit(
         )
     if make_plan and (plan is not None or baseline is not None or as_json or format_name != "text"):
         raise click.UsageError("--make-plan writes a plan as YAML: leave out --plan, --baseline, --format and --json")
-    if files and jobs is not None:
-        raise click.UsageError(f"{given('jobs')} is for a store: leave it out for files")
+    if files and (jobs is not None or engine is not None):
+        option = given("jobs" if jobs is not None else "engine")
+        raise click.UsageError(f"{option} is for a store: leave it out for files")
+    if engine is not None and jobs is not None:
+        raise click.UsageError(
+            "--jobs is for processes on this machine, and --engine for workers: leave out one of them"
+        )
     how = _How(
         policy=plans.applied(plan, settings.load(config)),
         now=datetime.now(UTC),
@@ -156,12 +165,12 @@ def audit(
             old = (
                 _of_files(list(_sessions_in([baseline])), how)
                 if files
-                else _of_store(store_url, written(baseline, config), how, jobs)
+                else _of_store(store_url, written(baseline, config), how, jobs, engine)
             )
         except (NotFound, SettingsError) as e:
             raise type(e)(f"--baseline {visible(baseline)}: {e}", hint=e.hint) from e
     held = list(_sessions_in(files))
-    groups = _of_files(held, how) if files else _of_store(store_url, filters, how, jobs)
+    groups = _of_files(held, how) if files else _of_store(store_url, filters, how, jobs, engine)
     if make_plan:
         _write_plan(groups, how.by, hide, output)
         return
@@ -215,10 +224,9 @@ def _told(filters: Filters) -> Iterator[tuple[str, str]]:
             yield name, iso(each) if isinstance(each, datetime) else str(each)
 
 
-def _of_store(store_url: str, filters: Filters, how: _How, jobs: int | None) -> ByGroup:
+def _of_store(store_url: str, filters: Filters, how: _How, jobs: int | None, engine: Engine | None) -> ByGroup:
     """Audit the sessions of a store, in several processes if it has many."""
     from proxy_addon.core.audits.totals import merged  # noqa: PLC0415  # as above
-    from proxy_addon.engines import here  # noqa: PLC0415
     from proxy_addon.reporting.progress import ReadingProgress  # noqa: PLC0415
     from storage.auditing import StoreAudit, grouping, pieces  # noqa: PLC0415
 
@@ -226,7 +234,7 @@ def _of_store(store_url: str, filters: Filters, how: _How, jobs: int | None) -> 
         if not how.allow_empty:
             require_any(db, filters)
         work = StoreAudit(
-            store_url=store_url,
+            store_url=store_url if engine is None else engine.store_url(store_url),
             filters=filters,
             policy=how.policy,
             now=how.now,
@@ -234,9 +242,8 @@ def _of_store(store_url: str, filters: Filters, how: _How, jobs: int | None) -> 
             closed=how.closed,
         )
         to_do = list(pieces(db, filters, how.now))
-    number = min(jobs or here.processors(), len(to_do))
-    parts = here.in_processes(work, to_do, number) if number > 1 else here.one_by_one(work, to_do)
-    with ReadingProgress(sum(piece.exchanges for piece in to_do)) as progress:
+    total = sum(piece.exchanges for piece in to_do)
+    with closing(worked(work, to_do, engine=engine, jobs=jobs)) as parts, ReadingProgress(total) as progress:
         return merged(_advancing(parts, to_do, progress))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxy_addon.cli.check_reports import Reports
+from proxy_addon.cli.engines import Engine, engine_option, worked
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
 from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import config_option, given, local_option, plan_option, store_option
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from proxy_addon.core.judging.policy import Policy
     from proxy_addon.core.sessions import Session
     from proxy_addon.reporting.judged import Moment, Subject
+    from storage.auditing import Piece
     from storage.filters import Filters
 
 FORMATS = ("text", "json", "junit", "sarif", "github")
@@ -76,6 +78,7 @@ _KINDS = ("sessions", "events", "downloaded", "session")
 )
 @click.option("--select", multiple=True, metavar="RULE", help="Report only findings of this rule. May be repeated.")
 @click.option("--ignore", multiple=True, metavar="RULE", help="Leave out findings of this rule. May be repeated.")
+@engine_option
 @plan_option
 @config_option
 @filter_options
@@ -95,6 +98,7 @@ def check(
     fail_on: str,
     select: tuple[str, ...],
     ignore: tuple[str, ...],
+    engine: Engine | None,
     plan: Path | None,
     config: Path | None,
     filters: Filters,
@@ -119,6 +123,8 @@ def check(
         select=settings.check_selection(select, given("select")),
         ignore=settings.check_selection(ignore, given("ignore")),
     )
+    if engine is not None and not everything:
+        raise click.UsageError(f"{given('engine')} is for --all: leave it out, or add --all")
     how = Reading(policy=policy, now=datetime.now(UTC), closed=closed, judged=True)
     if file is None:
         if kind is not None:
@@ -126,6 +132,8 @@ def check(
         require_selection(names, filters, everything=everything, verb="checked", of_files=True)
         if names:
             subjects = _named(store_url, names, how)
+        elif engine is not None:
+            subjects = _spread(store_url, filters, how, engine, allow_empty=allow_empty)
         else:
             subjects = _filtered(store_url, filters, how, allow_empty=allow_empty)
     else:
@@ -183,6 +191,43 @@ def _filtered(store_url: str, filters: Filters, how: Reading, *, allow_empty: bo
         if not allow_empty:
             require_any(db, filters)
         yield from _stored(db, sessions.newest(db, filters, now=how.now), how)
+
+
+def _spread(store_url: str, filters: Filters, how: Reading, engine: Engine, *, allow_empty: bool) -> Iterator[Subject]:
+    """Judge the sessions that pass the filters on the workers of an engine; they come in the same order as without."""
+    from storage.auditing import pieces  # noqa: PLC0415
+
+    with reading(store_url) as db:
+        if not allow_empty:
+            require_any(db, filters)
+        newest_first = list(pieces(db, filters, how.now))[::-1]
+    work = StoredCheck(store_url=engine.store_url(store_url), filters=filters, how=how)
+    with closing(worked(work, newest_first, engine=engine)) as parts:
+        for part in parts:
+            yield from part
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredCheck:
+    """How sessions of a store are judged on another machine."""
+
+    store_url: str = field(repr=False)  # may have a password, and engines log what they work on
+    filters: Filters
+    how: Reading
+
+    def __call__(self, piece: Piece) -> list[Subject]:
+        """Judge a piece, and return its sessions, the newest first, with the moments that findings name."""
+        from storage import opening, sessions  # noqa: PLC0415
+
+        with opening.reading(self.store_url) as db:
+            within = (piece.first, piece.last)
+            found = sessions.newest(db, self.filters, now=self.how.now, within=within)
+            return [_with_named_moments(subject) for subject in _stored(db, found, self.how)]
+
+
+def _with_named_moments(subject: Subject) -> Subject:
+    named = {place.seq for finding in subject.judgement.findings for place in finding.places}
+    return replace(subject, moments={seq: moment for seq, moment in subject.moments.items() if seq in named})
 
 
 def _tell_of_those_outside(store_url: str, filters: Filters, policy: Policy) -> None:
