@@ -179,8 +179,9 @@ class _Judging:
             yield Failure(message="requests are missing, or bodies of them")
 
     def _broken_rules(self) -> Iterator[Failure]:
+        elsewhere = {*self._wanted.allows, *(rule for each in self._wanted.expect for rule in each.rules)}
         for finding in self._findings:
-            if finding.rule not in self._wanted.allows and self._is_grave(finding):
+            if finding.rule not in elsewhere and self._is_grave(finding):
                 yield self._of_finding(finding)
 
     def _is_grave(self, finding: Finding) -> bool:

@@ -98,6 +98,22 @@ def frozen(since_s: float) -> Change:
     return change
 
 
+def drifting(playbacks: Playbacks) -> Playbacks:
+    """Let the playhead run on in an ad."""
+    begin, end = (next(cue.at_s for cue in playbacks[0] if cue.type == type) for type in ("adStart", "adComplete"))
+    return [
+        [
+            replace(cue, playhead_s=cue.playhead_s + 5) if cue.type == "ping" and begin < cue.at_s < end else cue
+            for cue in playbacks[0]
+        ]
+    ]
+
+
+def silent(cues: list[Cue], since_s: float) -> list[Cue]:
+    """Leave out the pings from a time on."""
+    return [cue for cue in cues if cue.type != "ping" or cue.at_s < since_s]
+
+
 def going_back() -> list[Cue]:
     player = vod()
     for _ in range(4):
@@ -230,6 +246,9 @@ CASES = {
     "pre-roll": Case(
         lambda: [vod().ads(15).play(30).end()],
         [
+            ("Breaks and ads are opened", saying("adSkip", "adComplete", later_s=0)),
+            ("The content does not start before", instead(vod().play(0.2).ads(15).play(30).end())),
+            ("The playhead stands still", drifting),
             ("The ad is reported in a break", instead(vod().play(5).ads(15).play(30).end())),
             ("The ad and the content are counted", instead(vod().ads(15).play(5).end())),
             ("The player closes", without("sessionEnd")),
@@ -238,6 +257,8 @@ CASES = {
     "mid-roll": Case(
         lambda: [vod().play(60).ads(15).play(30).end()],
         [
+            ("Breaks and ads are opened", saying("adSkip", "adComplete", later_s=0)),
+            ("The playhead stands still", drifting),
             ("The content goes on where it was", instead(vod().play(60).ads(15).end())),
             ("The player closes", without("sessionEnd")),
         ],
@@ -245,6 +266,12 @@ CASES = {
     "post-roll": Case(
         lambda: [vod(media__length=60).play(60).say("sessionComplete").ads(15).end()],
         [
+            (
+                "Breaks and ads are opened",
+                lambda _: saying("adSkip", "adComplete", later_s=0)(
+                    [vod(media__length=60).play(60).say("sessionComplete").ads(15).wait(5).end()]
+                ),
+            ),
             (
                 "The content does not go on",
                 instead(vod(media__length=60).play(60).say("sessionComplete").ads(15).play(3).end()),
@@ -254,6 +281,7 @@ CASES = {
     "ad-pod": Case(
         lambda: [vod().ads(15, 20).play(30).end()],
         [
+            ("Breaks and ads are opened", saying("adSkip", "adComplete", later_s=0)),
             ("Two ads follow each other", instead(vod().ads(15).play(10).ads(20).play(30).end())),
             ("Each ad says its position", setting("adStart", "media.ad.length", to=0)),
             ("The positions grow", instead(vod().ads(15, 20, positions=(2, 1)).play(30).end())),
@@ -262,6 +290,7 @@ CASES = {
     "skip-ad": Case(
         lambda: [vod().ads(15, skips=True).play(30).end()],
         [
+            ("Breaks and ads are opened", saying("adSkip", "adSkip", later_s=0)),
             ("The ad is reported as skipped", instead(vod().ads(15).play(30).end())),
             ("The ad is counted as started", instead(vod().ads(15, skips=True).play(5).end())),
         ],
@@ -289,6 +318,7 @@ CASES = {
     "background": Case(
         lambda: [vod().play(30).pause(60).play(30).end()],
         [
+            ("The session does not run into", instead(silent(vod().play(30).pause(60).play(30).pause(700).end(), 125))),
             ("A pause is reported when", instead(vod().play(5).pause(60).play(60).end())),
             ("The minute in the background", instead(vod().play(30).pause(60).play(90).end())),
         ],
@@ -298,6 +328,7 @@ CASES = {
             [cue for cue in vod().play(150).end() if not (cue.type == "ping" and 60 < cue.at_s < 90)],
         ],
         [
+            ("The session does not run into", instead(silent(vod().play(150).pause(700).end(), 155))),
             ("It goes on being reported", instead(going_back())),
             ("At least the two minutes", every_other_ping),
             ("The time is counted", instead(vod().play(200).end())),
@@ -306,6 +337,7 @@ CASES = {
     "incoming-call": Case(
         lambda: [vod().play(30).pause(35).play(30).end()],
         [
+            ("The session does not run into", instead(silent(vod().play(30).pause(35).play(30).pause(700).end(), 100))),
             ("The interruption is reported", instead(vod().play(60).end())),
             ("The call is not counted", instead(vod().play(30).pause(35).play(80).end())),
         ],
@@ -353,6 +385,10 @@ CASES = {
     "player-states": Case(
         lambda: [states()],
         [
+            (
+                "Their names are of one spelling",
+                saying("stateStart", "stateEnd", params={"media.state.name": "my state"}),
+            ),
             ("Mute is counted once", instead(states(again=True))),
             ("Full screen is counted once", instead(states(full_s=3))),
             ("States are started", saying("stateEnd", "stateEnd", params={"media.state.name": "mute"})),
