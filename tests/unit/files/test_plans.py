@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from proxy_addon.core.audits.plans import Plan
+from proxy_addon.core.audits.plans import Plan, Wanted
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import Finding, Judgement
+from proxy_addon.core.findings import Finding, Judgement, Severity
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.files import FileKind, judge_file, judge_held
 from proxy_addon.core.judging.policy import DEFAULT, Policy
@@ -89,6 +89,7 @@ TIER = "events: {play: {customMetadata: {%s}}}"
         ("required: {tier: {pattern: 'g.*'}}", {"tier": 1}, ["plan-type"]),
         ("required: {tier: {type: [string, integer], pattern: 'g.*'}}", {"tier": 1}, []),
         ("required: {tier: {min: 0, max: 2.5}}", {"tier": 2.5}, []),
+        ("required: {tier: {min: 0, max: 2.5}}", {"tier": 0}, []),
         ("required: {tier: {min: 0, max: 2.5}}", {"tier": -1}, ["plan-value"]),
         ("required: {tier: {min: 0, max: 2.5}}", {"tier": 10**30}, ["plan-value"]),
         ("required: {tier: {max: 2}}", {"tier": "1"}, ["plan-type"]),
@@ -167,6 +168,24 @@ def test_what_holds_for_all_events_is_overridden_by_what_one_says(tmp_path):
     ]
 
 
+def test_further_keys_are_refused_on_events_that_the_plan_has(tmp_path):
+    exchanges = (start(), sent(params={"x": 1}), sent(params={"x": 1}, type="pauseStart"))
+    for events, seqs in (
+        ("play: ", [2]),
+        ("play: {params: {further_keys: true}}", []),
+        ("ping: ", []),
+        ("all: ", [1, 2, 3]),
+    ):
+        judgement = judged(planned(tmp_path, f"further_keys: false\nevents: {{{events}}}"), *exchanges)
+        assert sorted({finding.seq or 0 for finding in found(judgement)}) == seqs, events
+
+
+def test_a_request_that_did_not_arrive_whole_lacks_nothing(tmp_path):
+    plan = planned(tmp_path, "events: {play: {params: {required: [x]}}}")
+    cut = sent(params={"y": 1})
+    assert told(judged(plan, start(), replace(cut, request=replace(cut.request, complete=False)))) == []
+
+
 def test_event_types_may_be_limited_to_those_in_the_plan(tmp_path):
     plan = planned(tmp_path, "further_events: false\nevents: {sessionStart: , play: }")
     assert told(judged(plan, start(), sent(), sent(type="pauseStart", at_s=2), sent(type="odd", at_s=3))) == [
@@ -205,6 +224,37 @@ def test_rates_are_not_judged_where_pings_may_be_missing(tmp_path):
     assert "plan-rate" in judgement.holes.rules
 
 
+def test_downloaded_playback_has_rates_too_and_no_holes(tmp_path):
+    policy = planned(tmp_path, RATE).applied_to(DEFAULT)
+    events = [("sessionStart", 0), ("play", 1), ("ping", 11), ("ping", 41), ("sessionEnd", 42)]
+    params = {**START_PARAMS, "media.downloaded": True}
+    values = [
+        event_dict(type, ts=1_772_366_400_000 + at_s * 1_000, playhead=at_s, params=params if at_s == 0 else None)
+        for type, at_s in events
+    ]
+    downloaded = held(batch(values))
+    downloaded = replace(downloaded, session=replace(downloaded.session, has_holes=True))
+    assert told(judge_held(downloaded, policy)) == [("plan-rate", 1, "/3")]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "taken", "others"),
+    [
+        ("web", ["web"], ["web-1", "", None]),
+        ("*", ["web", ""], [None]),
+        ("web-*", ["web-", "web-1"], ["web", "a web-1"]),
+        ("*-web", ["tv-web", "-web"], ["web", "tv-web-1"]),
+        ("a*b*a", ["aba", "a1b2a", "abba"], ["aa", "ab", "ba", "a1a"]),
+        ("ab*ba", ["abba", "ab-ba"], ["aba"]),
+        ("a*ab*b", ["aabb", "a1ab2b"], ["aab", "abb"]),
+        (r"\*\\", ["*\\"], ["x\\", "*"]),
+    ],
+)
+def test_names_of_groups_may_have_stars(wanted, taken, others):
+    names = Wanted(names=(wanted,))
+    assert [name for name in [*taken, *others] if names.takes(name)] == taken
+
+
 def test_groups_hold_for_the_sessions_that_they_name(tmp_path):
     plan = planned(
         tmp_path,
@@ -233,6 +283,8 @@ def test_rules_are_on_or_off_with_the_severity_of_the_plan_and_of_the_command(tm
     judgement = judged(plan, start(), sent(params={"y": 1}))
     assert [(each.rule, each.severity.value) for each in found(judgement)] == [("plan-missing", "info")]
     assert [each.severity.value for each in judgement.findings if each.rule == "session-not-closed"] == ["error"]
+    lenient = Policy(severities={"plan-missing": Severity.ERROR, "plan-type": Severity.ERROR})
+    assert judged(plan, start(), sent(params={"y": 1}), policy=lenient).findings == judgement.findings
     ignored = judged(plan, start(), sent(params={}), policy=Policy(ignore=frozenset({"plan-missing"})))
     assert (found(ignored), ignored.deviations) == ([], {})
     assert len(judged(plan, start(), sent(params={}), policy=Policy(select=frozenset({"plan-missing"}))).findings) == 2
@@ -362,6 +414,33 @@ def test_a_bad_plan_is_told_with_its_place(tmp_path, text, message, hint):
     assert str(raised.value).startswith(f"{tmp_path / 'plan.yaml'}:")
     assert hint in raised.value.hint
     assert "\n" not in f"{raised.value}{raised.value.hint}"
+
+
+def test_groups_and_what_is_said_of_further_keys_are_inherited(tmp_path):
+    plan = planned(
+        tmp_path,
+        """
+        extends: base.yaml
+        events: {play: {params: {optional: [x]}}}
+        groups: [{where: {player: "*"}, events: {ping: {extends: bufferStart}}}]
+        """,
+        base="""
+        events: {play: {params: {further_keys: false}}, bufferStart: {params: {required: [b]}}}
+        groups: [{where: {player: "*"}, events: {play: {params: {required: [z]}}}}]
+        """,
+    )
+    judgement = judged(plan, start(), sent(params={"x": 1, "y": 1}), sent(params={}, type="ping"))
+    assert told(judgement) == [
+        ("plan-missing", 2, "/params"),
+        ("plan-unexpected", 2, "/params/y"),
+        ("plan-missing", 3, "/params"),
+    ]
+
+
+def test_long_lists_of_values_are_cut_in_messages(tmp_path):
+    plan = planned(tmp_path, TIER % "required: {tier: {values: [a, b, c, d, e, f, g, h, i, j]}}")
+    (finding,) = found(judged(plan, start(), sent({"tier": "x"})))
+    assert finding.message.endswith("the plan says one of 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', …")
 
 
 def test_the_plans_in_the_docs_are_plans(tmp_path):
