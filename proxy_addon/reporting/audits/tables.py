@@ -9,7 +9,7 @@ from datetime import datetime
 
 from rich.text import Text
 
-from proxy_addon.core.audits.baselines import FISHER, Compared, Comparison, Side, What
+from proxy_addon.core.audits.baselines import FISHER, Compared, Comparison, Side, Turn, What
 from proxy_addon.core.audits.results import Audit, Distribution, Group, KeyAbsent, KeySeen, Value
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.wording import counted, visible
@@ -115,6 +115,8 @@ def _print_changes(comparison: Comparison, screen: Screen) -> None:
     sets = (whole, *comparison.groups)
     if any(of.changes for of in sets):
         screen.print_table(_changes(comparison))
+        how = "p: Fisher's exact test of sessions, or Mann-Whitney U test of their values; at most 1 % of this may be chance"
+        screen.print_wrapped(Text(how, style="dim"))
     else:
         screen.print("none that is certain", style="green")
     for of in sets:
@@ -173,7 +175,9 @@ def _changes(comparison: Comparison) -> Table:
 
 
 def _same(each: Compared) -> tuple[str | None, ...]:
-    return each.change, each.what, each.event, each.section, each.name, each.detail
+    """Return what two changes have in common that are the same: a key that vanished in a group is rarer in all together."""
+    ways: dict[str | None, Turn] = {Turn.APPEARED: Turn.MORE, Turn.VANISHED: Turn.LESS}
+    return ways.get(each.change, each.change), each.what, each.event, each.section, each.name, each.detail
 
 
 def _what(compared: Compared) -> str:
