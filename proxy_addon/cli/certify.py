@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, override
+from typing import TYPE_CHECKING, override
 
 import click
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from proxy_addon.cli.reports import Source
     from proxy_addon.core.judging.policy import Policy
+    from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
     from proxy_addon.core.scenarios.judging import Evidence
     from proxy_addon.core.scenarios.scenario import Scenario
     from proxy_addon.testing.stands import Stand
@@ -232,6 +233,7 @@ class _Judging:
         self._key_file = key_file
         self._raw = raw
         self._with_page = with_page
+        self._change: Pseudonymiser | None = None
 
     def of_recorded(self, scenario: Scenario, names: Sequence[str], store_url: str) -> None:
         """Judge sessions of a store, or of files.
@@ -259,7 +261,7 @@ class _Judging:
         from proxy_addon.cli import reports  # noqa: PLC0415  # as above
         from proxy_addon.core.scenarios.judging import judge, told_with  # noqa: PLC0415
 
-        def judged(change: Any) -> Evidence:
+        def judged(change: Pseudonymiser | None) -> Evidence:
             how = reports.Reading(policy=self.policy, now=datetime.now(UTC), change=change, closed=True)
             pictures = (each.picture() for each in reports.reported(sessions, db, how))
             return judge(scenario, pictures, self._fail_on)
@@ -270,8 +272,9 @@ class _Judging:
             if self._raw:
                 self.shown.append(evidence)
             else:
-                change = reports.pseudonymiser(sessions, self._key_file, self._config)
-                self.shown.append(told_with(evidence, judged(change)))
+                if self._change is None:  # one for all, so that a value has the same token in the whole file
+                    self._change = reports.pseudonymiser(sessions, self._key_file, self._config)
+                self.shown.append(told_with(evidence, judged(self._change)))
         return evidence
 
     def write(self, path: Path) -> None:
