@@ -62,7 +62,7 @@ class _WithCommand(click.Command):
 
 @click.command(cls=_WithCommand)
 @click.argument("names", metavar="[SCENARIO...]", nargs=-1)
-@click.option("--list", "listing", is_flag=True, help="List the scenarios.")
+@click.option("--list", "listing", is_flag=True, help="List the scenarios; with SCENARIO, all that is in it.")
 @click.option(
     "--scenarios",
     "folder",
@@ -158,6 +158,9 @@ def certify(
         found = files.named(known, names) if names else [*known.values()]
         if as_json:
             print_json(told.scenarios_document(found))
+        elif names:
+            for scenario in found:
+                told.print_scenario(console(), scenario)
         else:
             told.print_scenarios(console(), found)
         return

@@ -72,6 +72,18 @@ def print_scenarios(screen: Screen, found: Collection[Scenario]) -> None:
         screen.print_wrapped(line, hanging=widest + 2)
 
 
+def print_scenario(screen: Screen, scenario: Scenario) -> None:
+    """Print all of a scenario: what it is for, what to do, what must hold, and what that rests on."""
+    print_steps(screen, scenario)
+    screen.print_wrapped(Text(f"  {visible(scenario.about)}"), hanging=2)
+    for playback in scenario.sessions:
+        screen.print_line(Text(f"  {visible(playback.name)}", style="dim"))
+        for expectation in playback.expect:
+            screen.print_wrapped(Text(f"  - {visible(expectation.that)}"), hanging=4)
+    screen.print_wrapped(Text(f"  Sources: {visible('; '.join(scenario.sources))}", style="dim"), hanging=4)
+    screen.print()
+
+
 def print_steps(screen: Screen, scenario: Scenario) -> None:
     """Print what a person does for a scenario."""
     screen.print_line(Text(f"{visible(scenario.title)} ({visible(scenario.id)})", style="bold"))

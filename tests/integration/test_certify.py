@@ -137,6 +137,18 @@ def test_sessions_in_files_are_judged_the_oldest_first(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_scenarios_are_listed_and_one_is_told_in_full(own):
+    every = processes.run("certify", "--list", "--scenarios", str(own)).stdout.splitlines()
+    assert len(every) == 25
+    assert every[0] == "five-minutes     Five minutes of play"
+    assert every[-1] == "clip             The demo's clip"
+    one = processes.run("certify", "--list", "clip", "--scenarios", str(own)).stdout
+    assert one.startswith("The demo's clip (clip)\n  1. Let the clip play.\n  Three seconds of content after an ad.\n")
+    assert "  - The ad comes first.\n" in one
+    (document,) = processes.printed("certify", "--list", "clip", "--scenarios", str(own), "--json")
+    assert document["sessions"][0]["name"] == "The clip"
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
