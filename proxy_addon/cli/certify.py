@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from proxy_addon.core.scenarios.scenario import Scenario
     from proxy_addon.testing.stands import Stand
 
-NOTHING = 2
-"""The exit code if there is no evidence."""
+_NO_EVIDENCE = 2
+"""The exit code if there is none that can be relied on."""
 _BY_HAND = ("127.0.0.1", 8080)
 _BY_COMMAND = ("127.0.0.1", 0)
 _AFTER_DASHES = "sessiontape.certify.command"
@@ -173,7 +173,7 @@ def certify(
         playing = _Playing(judging, command, reads_input=not no_input, as_json=as_json, is_kept=store_url is not None)
         where = listen or (_BY_COMMAND if command else _BY_HAND)
         code = playing.play(wanted, upstream, where, store_url)
-    if code != NOTHING:
+    if chosen or judging.has_sessions:
         with while_read():
             if as_json:
                 print_json(told.evidence_document(judging.found))
@@ -237,6 +237,11 @@ class _Judging:
         self._raw = raw
         self._with_page = with_page
         self._change: Pseudonymiser | None = None
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether a session was recorded at all."""
+        return any(each.pictures for each in self.found)
 
     def of_recorded(self, scenario: Scenario, names: Sequence[str], store_url: str) -> None:
         """Judge sessions of a store, or of files.
@@ -335,12 +340,12 @@ class _Playing:
                 _say(line)
         if code:
             return code
-        if not any(each.pictures for each in self._judging.found):
+        if not self._judging.has_sessions:
             _say("nothing was recorded: let the player report to the address that is printed, or in SESSIONTAPE_URL")
-            return NOTHING
+            return _NO_EVIDENCE
         if not stand.is_complete:
-            _say("not everything was recorded, so the evidence says nothing")
-            return NOTHING
+            _say("not everything was recorded, so the evidence cannot be relied on")
+            return _NO_EVIDENCE
         if self._is_kept:
             _say(f"kept; to list: sessiontape sessions --name {shlex.quote(stand.name)}")
         return None

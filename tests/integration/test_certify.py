@@ -120,6 +120,15 @@ def test_a_person_plays_until_enter_is_pressed(own, tmp_path):
     assert "✗ The ad comes first.\n      no adComplete comes after #1 sessionStart (0:00.0)\n" in out.decode()
 
 
+def test_a_command_that_fails_leaves_its_exit_code_and_the_evidence(tmp_path):
+    (tmp_path / "hasty.py").write_text(HASTY)
+    shell = f'{sys.executable} hasty.py "$SESSIONTAPE_URL"; exit 2'
+    done = processes.run("certify", "live", "seek", "--", "sh", "-c", shell, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout.startswith("FAIL  Live content (live)\n")
+    assert "1 scenario not played" in done.stderr
+
+
 def test_sessions_in_files_are_judged_the_oldest_first(tmp_path):
     names = []
     for number, each in enumerate(
