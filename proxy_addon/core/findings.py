@@ -185,6 +185,9 @@ class Holes:
     lost: int = 0
 
 
+UNPLANNED = "not in the plan"
+
+
 class Deviation(NamedTuple):
     """What sessions do otherwise than a tracking plan says.
 
@@ -201,6 +204,11 @@ class Deviation(NamedTuple):
     section: str
     key: str
     expected: str
+
+    @property
+    def is_unplanned(self) -> bool:
+        """Whether it is about a key that the plan does not name; of these, devices may make up any number."""
+        return self.expected == UNPLANNED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

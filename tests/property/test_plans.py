@@ -16,7 +16,7 @@ from proxy_addon.core.audits.coverage import Key, Section
 from proxy_addon.core.audits.planning import plan_of
 from proxy_addon.core.audits.plans import ALL, TYPES, EventPlan, KeyPlan, Part, Plan, Presence, Rate, SectionPlan
 from proxy_addon.core.audits.results import RAW, Hide, Raw
-from proxy_addon.core.audits.totals import MOST_DEVIATIONS, Deviations, Totals
+from proxy_addon.core.audits.totals import MOST_UNPLANNED, Deviations, Totals
 from proxy_addon.core.audits.walking import State
 from proxy_addon.core.findings import Deviation
 from proxy_addon.core.fixtures.held import HeldSession, fold
@@ -112,10 +112,14 @@ def test_parts_of_an_audit_merge_to_the_same_deviations(held, data):
 
 
 @settings(max_examples=15)
-@given(st.data(), st.integers(MOST_DEVIATIONS - 2, MOST_DEVIATIONS * 2 + 3))
+@given(st.data(), st.integers(MOST_UNPLANNED - 2, MOST_UNPLANNED * 2 + 3))
 def test_of_very_many_deviations_the_same_are_kept(data, number):
     parts = [Deviations(), Deviations()]
     whole = Deviations()
+    planned = {Deviation("plan-missing", "play", "params", f"key {place}", "required") for place in range(5)}
+    for place, deviation in enumerate(planned):
+        for deviations in (whole, parts[place % 2]):
+            deviations.add(deviation, "s", 1, 1)
     for place in range(number):
         deviation = Deviation("plan-unexpected", "play", "params", f"key {place}", "not in the plan")
         for session in range(1 + place % 2):
@@ -127,8 +131,10 @@ def test_of_very_many_deviations_the_same_are_kept(data, number):
     first, second = parts
     first.merge(second)
     assert first.kept() == whole.kept()
-    assert first.has_all == whole.has_all == (number <= MOST_DEVIATIONS)
-    assert len(whole.each) <= 2 * MOST_DEVIATIONS
+    assert first.has_all == whole.has_all == (number <= MOST_UNPLANNED)
+    assert len(whole.each) <= 2 * MOST_UNPLANNED + len(planned)
+    assert planned <= whole.kept().keys(), "keys that devices make up do not push out what the plan says"
+    assert len(whole.kept()) == len(planned) + min(number, MOST_UNPLANNED)
 
 
 REQUIRED = KeyPlan(presence=Presence.REQUIRED)

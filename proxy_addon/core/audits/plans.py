@@ -24,7 +24,7 @@ from proxy_addon.core.audits.sketches import LONGEST, kind_of
 from proxy_addon.core.audits.walking import State, walked
 from proxy_addon.core.events import Body
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import MOST_PLACES, Deviation, Finding, Place, Severity
+from proxy_addon.core.findings import MOST_PLACES, UNPLANNED, Deviation, Finding, Place, Severity
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.judging.sessions import is_batch
 from proxy_addon.core.protocol import EVENTS
@@ -38,8 +38,8 @@ ALL = "all"
 """Stands for all types of events."""
 TYPES = ("string", "integer", "number", "boolean", "null", "object", "array")
 """The JSON types; a ``number`` may be an ``integer``."""
-MOST_DEVIATIONS = 1_000
-"""How many deviations of a session are told apart; a device that makes up keys has more."""
+MOST_UNPLANNED = 1_000
+"""How many keys that are not in the plan are told apart in a session; a device that makes up keys has more."""
 
 type Scalar = str | int | float | bool | None
 
@@ -360,6 +360,7 @@ class PlanJudge:
         self._has_holes = has_holes
         self._on = frozenset(rule.id for rule in PLANNED.values() if policy.severity(rule) and policy.asks_for(rule))
         self._times: dict[Deviation, int] = {}
+        self._unplanned = 0
         self._arrivals: list[Arrival] = []
         self._is_batch = False
 
@@ -392,8 +393,11 @@ class PlanJudge:
             if isinstance(value, dict):
                 self._take(event.type, value, f"/{index}" if body.is_batch else "", found)
         for deviation, each in found.each.items():
-            if deviation in self._times or len(self._times) < MOST_DEVIATIONS:
-                self._times[deviation] = self._times.get(deviation, 0) + each.count
+            if deviation not in self._times and deviation.is_unplanned:
+                if self._unplanned == MOST_UNPLANNED:
+                    continue
+                self._unplanned += 1
+            self._times[deviation] = self._times.get(deviation, 0) + each.count
         return found.told(self._policy)
 
     def _take(self, type: str | None, value: dict[str, Any], at: str, found: _Findings) -> None:
@@ -423,7 +427,7 @@ class PlanJudge:
     def judgement(self) -> tuple[list[Finding], dict[Deviation, int]]:
         """Return the findings of the session as a whole, and how often each deviation occurs in it.
 
-        Call it when all exchanges were taken. At most `MOST_DEVIATIONS` are told apart.
+        Call it when all exchanges were taken. At most `MOST_UNPLANNED` keys that are not in the plan are told apart.
         """
         found = _Findings(self._on, None)
         is_whole = self._is_batch or not self._has_holes
@@ -451,7 +455,7 @@ def _add_wrong(found: _Findings, deviation: Deviation, value: Any, at: str) -> N
 def _wrong(key: KeyPlan | None, value: Any) -> tuple[str, str] | None:
     """Return the rule that a member breaks, and what the plan says; None if it is as planned."""
     if key is None:
-        return "plan-unexpected", "not in the plan"
+        return "plan-unexpected", UNPLANNED
     if key.presence is Presence.FORBIDDEN:
         return "plan-unexpected", "forbidden"
     if not key.is_type(value):

@@ -298,7 +298,7 @@ class Group:
         findings: By rule, the worst first: by severity, then by the number of sessions.
         losses: What gets lost, in a fixed order.
         plan: What is otherwise than planned: by rule, then those that concern the most sessions first.
-        plan_is_complete: Whether all of that was kept; devices that make up keys do more than is kept.
+        plan_is_complete: Whether all unexpected keys were kept; devices that make up keys send more than are kept.
     """
 
     name: str | None

@@ -30,8 +30,8 @@ SUMMED = (
     *("seconds_since_last_call_s", "time_to_start_s", "authorized", "downloaded"),
 )
 """The metrics of docs/metrics.md whose sum over sessions means something, in their order."""
-MOST_DEVIATIONS = 1_000
-"""How many deviations from a plan are kept; a device that makes up keys has more."""
+MOST_UNPLANNED = 1_000
+"""How many keys that are not in a plan are kept; a device that makes up keys has more."""
 SCALE = 10_000
 """Sums are kept in ten-thousandths, as integers: seconds are exact to the millisecond, audiences to four places."""
 
@@ -95,40 +95,51 @@ class Deviations:
     """What sessions do otherwise than a plan says.
 
     Attributes:
-        each: The sessions that do it, and how often they do; `MOST_DEVIATIONS` are kept, wherever they were seen.
+        each: The sessions that do it, and how often they do. Of the keys that are not in the plan, `MOST_UNPLANNED` are kept,
+            wherever they were seen; the rest is as large as the plan at most.
     """
 
     each: dict[Deviation, Concerned] = field(default_factory=dict)
+    _unplanned: int = 0
 
     def add(self, deviation: Deviation, id: str, began_us: int, times: int) -> None:
         """Count a session that does something otherwise."""
-        concerned = self.each.get(deviation)
-        if concerned is None:
-            concerned = self.each[deviation] = Concerned()
-            if len(self.each) > 2 * MOST_DEVIATIONS:
-                self._trim()
-        concerned.add(id, began_us, times)
+        self._of(deviation).add(id, began_us, times)
+        if self._unplanned > 2 * MOST_UNPLANNED:
+            self._trim()
 
     def merge(self, more: Deviations) -> None:
         """Add those of other sessions."""
         for deviation, concerned in more.each.items():
-            self.each.setdefault(deviation, Concerned()).merge(concerned)
+            self._of(deviation).merge(concerned)
         self._trim()
 
     @property
     def has_all(self) -> bool:
         """Whether all of them were kept."""
-        return len(self.each) <= MOST_DEVIATIONS
+        return self._unplanned <= MOST_UNPLANNED
 
     def kept(self) -> dict[Deviation, Concerned]:
         """Return those that were kept, sorted."""
-        kept = self.each if self.has_all else sorted(self.each, key=_hash)[:MOST_DEVIATIONS]
-        return {deviation: self.each[deviation] for deviation in sorted(kept)}
+        dropped = set(self._beyond(MOST_UNPLANNED))
+        return {deviation: self.each[deviation] for deviation in sorted(self.each) if deviation not in dropped}
+
+    def _of(self, deviation: Deviation) -> Concerned:
+        concerned = self.each.get(deviation)
+        if concerned is None:
+            concerned = self.each[deviation] = Concerned()
+            self._unplanned += deviation.is_unplanned
+        return concerned
 
     def _trim(self) -> None:
-        if len(self.each) > MOST_DEVIATIONS + 1:  # one more, to know that there are more
-            kept = sorted(self.each, key=_hash)[: MOST_DEVIATIONS + 1]
-            self.each = {deviation: self.each[deviation] for deviation in kept}
+        for deviation in self._beyond(MOST_UNPLANNED + 1):  # one more, to know that there are more
+            del self.each[deviation]
+            self._unplanned -= 1
+
+    def _beyond(self, most: int) -> list[Deviation]:
+        if self._unplanned <= most:
+            return []
+        return sorted((deviation for deviation in self.each if deviation.is_unplanned), key=_hash)[most:]
 
 
 def _hash(deviation: Deviation) -> tuple[int, Deviation]:
