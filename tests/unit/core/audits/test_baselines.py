@@ -10,8 +10,11 @@ import pytest
 
 from proxy_addon.core.audits.auditing import Auditor, By, Grouping
 from proxy_addon.core.audits.baselines import FEWEST, Changes, compared
+from proxy_addon.core.audits.losses import Loss
 from proxy_addon.core.audits.results import audit_of
-from proxy_addon.core.audits.totals import ByGroup, merged
+from proxy_addon.core.audits.sketches import Concerned, Histogram
+from proxy_addon.core.audits.totals import Broken, ByGroup, Totals, merged
+from proxy_addon.core.findings import Deviation
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
@@ -186,3 +189,61 @@ def test_a_finding_that_was_there_before_is_not_worse():
     fewer = compared(version(first=0, sessions=8), both[1], baseline="old", grouped=False)
     assert fewer.worst() == "info"
     assert compared(both[0], version(first=0, sessions=8), baseline="old", grouped=False).worst() is None
+
+
+def broken(sessions: int, of: int) -> ByGroup:
+    """Return sessions of which some break a rule, deviate from a plan and lose something."""
+    totals = Totals(sessions=of)
+    if sessions:
+        totals.findings["ping-gap"] = Broken(concerned=Concerned(sessions=sessions), severities={"error": sessions})
+        totals.plan.each[Deviation("plan-missing", "ping", "params", "flavour", "required")] = Concerned(
+            sessions=sessions
+        )
+        totals.losses.sessions[Loss.REFUSED] = Concerned(sessions=sessions)
+    return {None: totals}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change"),
+    [
+        ((50_000, 100_000), (55_100, 100_000), "more"),
+        ((50_000, 100_000), (54_000, 100_000), None),
+        ((2_000, 100_000), (6_000, 100_000), "more"),
+        ((6_000, 100_000), (2_000, 100_000), "less"),
+        ((0, 100_000), (900, 100_000), None),
+        ((0, 100_000), (1_100, 100_000), "appeared"),
+        ((1_100, 100_000), (0, 100_000), "vanished"),
+        ((0, 100_000), (FEWEST - 1, FEWEST - 1), None),
+        ((0, 100_000), (FEWEST, FEWEST), "appeared"),
+        ((FEWEST, FEWEST), (0, 100_000), "vanished"),
+    ],
+)
+def test_a_share_of_sessions_changes_if_it_differs_by_enough(before, after, change):
+    found = compared(broken(*before), broken(*after), baseline="old", grouped=False).all
+    assert [each.change for each in (*found.findings, *found.losses)] == [change, change]
+    what = [] if change is None else [f"{change} finding ping-gap"]
+    what += [] if change is None else [f"{change} plan ping params flavour plan-missing: required"]
+    assert sorted(said(found)) == sorted([*what, *([] if change is None else [f"{change} loss refused"])])
+
+
+@pytest.mark.parametrize(
+    ("medians", "change"),
+    [
+        ({10_000: 95_500, 20_000: 4_500}, None),
+        ({10_000: 94_500, 20_000: 5_500}, None),  # p95 doubles, because one session in a hundred differs
+        ({10_000: 80_000, 20_000: 20_000}, "higher"),
+        ({9_728: 100_000}, "lower"),
+        ({10_752: 100_000}, "higher"),
+        ({10_240: 100_000}, None),
+    ],
+)
+def test_a_rhythm_changes_if_many_sessions_differ_by_enough(medians, change):
+    def rhythm(counts: dict[int, int]) -> ByGroup:
+        totals = Totals(sessions=sum(counts.values()))
+        measured = Histogram(counts=counts, lowest=min(counts), highest=max(counts))
+        totals.rhythm.medians["ping_gaps_ms.content"] = measured
+        return {None: totals}
+
+    before = {10_000: 95_500, 20_000: 4_500} if change != "lower" else {10_496: 100_000}
+    (found,) = compared(rhythm(before), rhythm(medians), baseline="old", grouped=False).all.rhythm
+    assert found.change == change
