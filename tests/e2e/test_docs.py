@@ -103,6 +103,7 @@ def skeleton(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
 
+_DIFFERS = re.compile(r"\b[1-9][0-9]* changed|^not the same tracking|^FAIL ")
 _PORT = re.compile(r"(?:(?<=127\.0\.0\.1:)|(?<=--listen ))[0-9]+\b(?![.:])")
 
 
@@ -131,10 +132,8 @@ class Place:
             check=False,
         )
         refused = any(shown.startswith("sessiontape: refused") for shown in command.shown)
-        differs = any(
-            re.search(r"\b[1-9][0-9]* changed|^not the same tracking|^FAIL ", shown) for shown in command.shown
-        )
-        differs = differs and " --run " not in command.line  # what a run was told to change is no difference
+        differs = any(_DIFFERS.search(shown) for shown in command.shown)
+        differs = differs and "--run" not in command.line  # what a run was told to change is no difference
         assert done.returncode == (2 if refused else 1 if differs else 0), f"{command.line}: {done.stderr}"
         if command.document is not None:
             printed_members, shown_members = members(json.loads(done.stdout)), members(command.document)
