@@ -1,7 +1,8 @@
 """Make the pictures in ``docs/pictures/``; ``make pictures`` runs it, and it needs Chromium.
 
 The demo's sample player reports its clip to a recorder several times: as it should, and with events left out. The pictures
-show pages of these sessions: a list, a session with findings, and a comparison of that session with one that is right.
+show pages of these sessions: a list, a session with findings, a comparison of that session with one that is right, and an audit
+of copies under the names of several players.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,8 @@ RIGHT: tuple[str, ...] = ()
 FORGETFUL = ("--forget", "adBreakStart", "--forget", "adBreakComplete")
 PLAYED = (RIGHT, ("--forget", "sessionEnd"), RIGHT, ("--forget", "adComplete"), FORGETFUL)
 """The options of the player, one time after the other."""
+OFTEN = {"sample-player": (5, 0, 4, 0, 0), "web-player": (3, 2, 3, 1, 0), "tv-player": (2, 0, 1, 2, 4)}
+"""How often a player has played so, in the sessions of the audit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +92,38 @@ def written(folder: Path) -> tuple[Picture, ...]:
             height=900,
             keys=("f",),
         ),
+        Picture(
+            name="audit",
+            command=(
+                "audit",
+                "audited",
+                "--by",
+                "player",
+                "--format",
+                "html",
+                "--fail-on",
+                "never",
+                "-o",
+                "audit.html",
+            ),
+            height=1000,
+        ),
     )
+    copy(work, folder / "audited", [ids[options] for options in PLAYED])
     for picture in pictures:
         work.run(*picture.command)
     return pictures
+
+
+def copy(work: Workplace, folder: Path, ids: Iterable[str]) -> None:
+    """Write the sessions into a folder for the audit, as often as players have them, under the names of these."""
+    folder.mkdir()
+    for played, id in enumerate(ids):
+        text = work.ask("export", "--format", "fixture", "-o", "-", id)
+        for player, often in OFTEN.items():
+            for number in range(often[played]):
+                path = folder / f"{player}-{played}-{number}.json"
+                path.write_text(text.replace("sample-player", player), encoding="utf-8")
 
 
 def take(browser: Browser, folder: Path, picture: Picture) -> None:

@@ -62,7 +62,7 @@ class Looking:
         """Yield the page of an audit of these sessions."""
         known, at = {each.session.id: each for each in held}, as_of(self.now, self.policy)
         found = (of_held(known[id], at, self.policy, self.change) for id in audit.to_look_at(result))
-        yield from audit.html(result, found, pseudonymised=self.change is not None)
+        yield from audit.html(result, found, pseudonymised=self.change is not None, are_over=True)
 
     def in_store(self, result: Audit, store_url: str, *, closed: bool) -> Generator[str]:
         """Yield the page of an audit of a store.
@@ -75,7 +75,8 @@ class Looking:
         """
         with reading(store_url) as db:
             pictures = Pictures(db, self.policy, self.now, self.change, closed=closed)
-            yield from audit.html(result, _stored(result, db, pictures), pseudonymised=self.change is not None)
+            found = _stored(result, db, pictures)
+            yield from audit.html(result, found, pseudonymised=self.change is not None, are_over=closed)
 
 
 def _stored(result: Audit, db: Connection, pictures: Pictures) -> Iterator[Reported]:

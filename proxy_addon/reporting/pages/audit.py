@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
@@ -24,6 +25,7 @@ from proxy_addon.reporting.audits.tables import LOSSES
 from proxy_addon.reporting.pages import rendering
 from proxy_addon.reporting.pages.counted import GROUPS
 from proxy_addon.reporting.pages.session import session_page, traffic
+from proxy_addon.reporting.words import moment
 
 FORM = 1
 """Of the document: scripts of another version do not draw it."""
@@ -92,20 +94,24 @@ def to_look_at(audit: Audit) -> list[str]:
     return [*found]
 
 
-def html(audit: Audit, sessions: Iterable[Reported], *, pseudonymised: bool) -> Iterator[str]:
+def html(audit: Audit, sessions: Iterable[Reported], *, pseudonymised: bool, are_over: bool = False) -> Iterator[str]:
     """Yield the file in pieces; sessions are read as it is written.
 
     Args:
         sessions: Those to look at, of which the file has `MOST_IN_FULL` at most.
         pseudonymised: Whether tokens stand for personal values.
+        are_over: Whether the sessions were judged as over.
     """
+    made_at = moment(datetime.fromisoformat(audit.made_at))
+    if_open = "left open" if are_over else f"open when this was made, {made_at} UTC"
     title = f"Audit of {counted(audit.all.sessions, 'session')}"
-    return rendering.page(
-        title=title, entry="audit_page.js", parts=_parts(audit, sessions, pseudonymised=pseudonymised)
-    )
+    parts = _parts(audit, sessions, pseudonymised=pseudonymised, if_open=if_open)
+    return rendering.page(title=title, entry="audit_page.js", parts=parts)
 
 
-def _parts(audit: Audit, sessions: Iterable[Reported], *, pseudonymised: bool) -> Iterator[tuple[str, Any]]:
+def _parts(
+    audit: Audit, sessions: Iterable[Reported], *, pseudonymised: bool, if_open: str
+) -> Iterator[tuple[str, Any]]:
     document = audit.document()
     changes = _changes(document["baseline"])
     document["all"]["changes"] = changes.pop(_ALL, None)
@@ -114,7 +120,7 @@ def _parts(audit: Audit, sessions: Iterable[Reported], *, pseudonymised: bool) -
     told: dict[str, dict[str, Any]] = {}
     for number, each in zip(range(MOST_IN_FULL), sessions, strict=False):
         picture = each.picture()
-        page = session_page(picture).document()
+        page = session_page(picture, if_open=if_open).document()
         yield f"session-{number}", page
         yield f"traffic-{number}", traffic(picture.exchanges)
         told[each.session.id] = {

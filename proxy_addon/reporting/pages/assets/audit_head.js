@@ -22,7 +22,7 @@ export function auditHead(bar, list, context) {
   bar.className = `verdict v-${level}`;
   bar.innerHTML =
     `<div class="word">${icon(sign, word)}<span>${word}</span></div>` +
-    `<div><h1 dir="auto">${esc(title)}</h1><p class="headline">${headline(context)}</p>` +
+    `<div><h1 dir="auto">${esc(title)}</h1><p class="headline">${headline(level, context)}</p>` +
     `<p class="ended">${partOf(group.clean, group.sessions)} without findings${esc(began + since)}</p></div>` +
     `<div class="nums">${numbers.map(([what, number, tone]) =>
       `<div class="${number ? tone : "zero"}"><b>${count(number)}</b><span>${what}</span></div>`).join("")}</div>`;
@@ -47,9 +47,14 @@ function levelOf({ findings, losses }) {
   return severities.has("warning") || lost.has("refused") || lost.has("unanswered") ? "warn" : "pass";
 }
 
-function headline(context) {
-  const { findings } = context.chosen.group, grave = findings.filter(({ severity }) => severity !== "info");
-  if (!context.chosen.group.sessions) return "There are no sessions to audit.";
+function headline(level, context) {
+  const { findings, losses, sessions } = context.chosen.group, grave = findings.filter(({ severity }) => severity !== "info");
+  if (!sessions) return "There are no sessions to audit.";
+  if (!grave.length && level === "fail") {
+    const { sessions: number } = losses.find((each) => each.loss === "not-opened");
+    return `Upstream refused to open ${plural(number, "session")}.`;
+  }
+  if (!grave.length && level === "warn") return "Some of what was sent was not taken.";
   if (!grave.length) return findings.length ? "Nothing that would change a report." : "Nothing found.";
   const told = grave.slice(0, TOLD).map((each) =>
     `${prose(begun(messageOf(each, context)))} <span class="dim">(<code>${esc(each.rule)}</code>, ${plural(each.sessions, "session")})</span>.`);
