@@ -39,7 +39,7 @@ COMMANDS = {
     "audit": "Say what devices really send, over many sessions.",
     "rules": "List the rules, or show the page of one rule.",
     "schemas": "List, show, compare and fetch the schemas of upstreams.",
-    "export": "Write sessions to files: fixtures, HAR, NDJSON, CSV, mitmproxy flows.",
+    "export": "Write sessions to files: fixtures, HAR, NDJSON, CSV, Parquet, mitmproxy flows.",
     "import": "Store what files hold: fixtures, HAR, mitmproxy flows and more.",
     "delete": "Delete sessions with everything recorded in them.",
     "replay": "Send recorded sessions to another server.",

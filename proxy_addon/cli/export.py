@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from proxy_addon import __version__
+from proxy_addon.cli.engines import Engine, engine_option
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
 from proxy_addon.cli.opening import reading
-from proxy_addon.cli.options import config_option, json_option, store_option, token_options
+from proxy_addon.cli.options import config_option, given, json_option, store_option, token_options
 from proxy_addon.cli.output import while_read
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.sessions import Session
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
     from storage.filters import Filters
 
-FORMATS = ("fixture", "har", "ndjson", "csv", "flow")
+FORMATS = ("fixture", "har", "ndjson", "csv", "flow", "parquet")
 _STDOUT = "-"
 _SLASHES = ("/", os.sep)
 
@@ -48,15 +49,18 @@ _SLASHES = ("/", os.sep)
     type=click.Choice(FORMATS),
     required=True,
     help="fixture: a JSON file for each session, to read, commit and test with. har: for browsers' tools and proxies. "
-    "ndjson: one exchange per line. csv: one event per line, for spreadsheets. flow: for mitmproxy.",
+    "ndjson: one exchange per line. csv: one event per line, for spreadsheets. flow: for mitmproxy. parquet: one event per "
+    "row, a folder for each day, for databases; needs pip install 'sessiontape[scale]'.",
 )
 @click.option(
     "-o",
     "--output",
     metavar="PATH",
     required=True,
-    help="Where to write: a file, or - for stdout. For fixtures of several sessions, a folder, which gets a file for each.",
+    help="Where to write: a file, or - for stdout. For fixtures of several sessions, a folder, which gets a file for each; for "
+    "parquet, a new folder.",
 )
+@engine_option
 @token_options
 @filter_options
 @config_option
@@ -69,6 +73,7 @@ def export(
     allow_empty: bool,
     format_name: str,
     output: str,
+    engine: Engine | None,
     raw: bool,
     key_file: Path | None,
     filters: Filters,
@@ -87,15 +92,33 @@ def export(
     require_selection(names, filters, everything=everything, verb="exported", of_files=True)
     from proxy_addon.files import settings  # noqa: PLC0415  # --help does without the rules
 
-    with _Sessions(names, filters, settings.load(config), store_url, allow_empty=allow_empty) as sessions:
-        if not raw:
-            sessions.pseudonymise(key_file, config)
-        paths = _WRITERS[format_name](sessions, output)
-        number = sessions.number
+    if engine is not None and not (everything and format_name == "parquet"):
+        raise click.UsageError(f"{given('engine')} is for --all with --format parquet: leave it out")
+    policy = settings.load(config)
+    if everything and format_name == "parquet":
+        from proxy_addon.cli import parquet  # noqa: PLC0415
+
+        number, paths = parquet.of_store(
+            store_url,
+            filters,
+            policy,
+            Path(output),
+            raw=raw,
+            key_file=key_file,
+            config=config,
+            engine=engine,
+            allow_empty=allow_empty,
+        )
+    else:
+        with _Sessions(names, filters, policy, store_url, allow_empty=allow_empty) as sessions:
+            if not raw:
+                sessions.pseudonymise(key_file, config)
+            paths = _WRITERS[format_name](sessions, output)
+            number = sessions.number
     if as_json and output != _STDOUT:
         click.echo(json.dumps({"sessions": number, "files": paths}, indent=2))
     elif output != _STDOUT:
-        where = paths[0] if len(paths) == 1 else output
+        where = paths[0] if len(paths) == 1 and format_name != "parquet" else output
         click.echo(f"{counted(number, 'session')} written to {where}", err=True)
 
 
@@ -379,10 +402,20 @@ def _flows(sessions: _Sessions) -> Generator[bytes]:
         yield from flow_files.pieces(each.session, each.exchanges)
 
 
+def _parquet(sessions: _Sessions, output: str) -> list[str]:
+    from proxy_addon.cli import parquet  # noqa: PLC0415
+
+    folder = Path(output)
+    parquet.check_output(folder)
+    files = parquet.files_of(((each.session, each.exchanges) for each in sessions), sessions.policy)
+    return parquet.write(folder, [files], raw=sessions.are_raw)
+
+
 _WRITERS: Mapping[str, Callable[[_Sessions, str], list[str]]] = {
     "fixture": _fixtures,
     "har": _one_file(_har),
     "ndjson": _one_file(_ndjson),
     "csv": _one_file(_csv),
     "flow": _one_file(_flows),
+    "parquet": _parquet,
 }

@@ -78,7 +78,8 @@ def _connected(scheduler: str | None) -> Iterator[distributed.Client]:
                 dashboard_address=None,
                 silence_logs="CRITICAL",
                 local_directory=folder,
-                scheduler_kwargs={"local_directory": folder},
+                # Without an address, the scheduler would serve pages at the port of the dashboard.
+                scheduler_kwargs={"local_directory": folder, "dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 preload=[_IGNORES_CTRL_C],
             ) as cluster,
             distributed.Client(cluster) as client,

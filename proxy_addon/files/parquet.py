@@ -52,16 +52,13 @@ class EventTable:
         self._db.close()
         self._folder.cleanup()
 
-    def add(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Add events of a session, as `core.fixtures.event_rows.event_rows` makes them; `end_session` has to follow."""
-        for row in rows:
-            self._events.append((self._number, day_of(row[_RECEIVED_AT]), *row))
+    def add(self, session: tuple[Any, ...], events: Iterable[tuple[Any, ...]]) -> None:
+        """Add a session and its events, as `core.fixtures.event_rows` makes rows of them."""
+        self._sessions.append((self._number, *session))
+        for event in events:
+            self._events.append((self._number, day_of(event[_RECEIVED_AT]), *event))
             if len(self._events) >= _AT_ONCE:
                 self._hand_over()
-
-    def end_session(self, row: tuple[Any, ...]) -> None:
-        """Say of which session the events are, as `core.fixtures.event_rows.session_row` does."""
-        self._sessions.append((self._number, *row))
         self._number += 1
 
     def files(self) -> Iterator[tuple[str, bytes]]:
