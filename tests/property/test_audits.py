@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.sessions import SessionState
 from tests.builders import at, body, event_dict
 from tests.property.exchanges import exchanges_of_a_session
+from tests.versions import CHANGES, Change, played
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
@@ -31,10 +33,16 @@ _JSON = st.recursive(
 )
 
 
+@functools.cache
+def _version(change: Change) -> HeldSession:
+    return played(0, change)
+
+
 @st.composite
 def held_sessions(draw: st.DrawFn) -> list[HeldSession]:
     found: list[HeldSession] = []
-    several = (held for _ in range(draw(st.integers(1, 3))) for held in fold(draw(exchanges_of_a_session())))
+    several = [held for _ in range(draw(st.integers(1, 3))) for held in fold(draw(exchanges_of_a_session()))]
+    several += map(_version, draw(st.lists(st.sampled_from(CHANGES), max_size=2)))  # whose events have keys
     for number, held in enumerate(several):
         name = draw(st.sampled_from(["One", "Two", "Three", None]))
         session = replace(
