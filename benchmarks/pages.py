@@ -1,4 +1,4 @@
-"""What pages cost in a browser: a session of 5,000 events, one that fills while it is looked at, a report of 200 sessions.
+"""What pages cost in a browser: a session of 5,000 events, one that fills while it is looked at, a report, and an audit.
 
 The peer is an empty page in the same browser, whose frames take as long as the machine's do at least.
 """
@@ -20,13 +20,19 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks import parts, peers, stored
-from tests import builders, pictured
+from proxy_addon.core.judging.policy import DEFAULT
+from proxy_addon.core.judging.sessions import as_of
+from proxy_addon.core.timelines.reported import of_held
+from proxy_addon.reporting.pages import audit
+from tests import audited, builders, pictured
 from tests.browser.conftest import CHROMIUM, FLAGS
 
 ROUNDS = 7
 FRAMES = 150
 LIVE_PER_S, LIVE_S = 500, 10
 REPORTED = 200
+AUDITED, GROUPS = 10_000, 200
+_DRAWN = "new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(performance.now()))))"
 _BLANK = "data:text/html,<title>empty</title>"
 _ZOOMING = """async (count) => {
   const box = document.querySelector(".plotbox"), at = [];
@@ -48,6 +54,7 @@ def run() -> Iterator[str]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield from _drawing(browser, Path(folder))
         yield from _live(browser, Path(folder))
+        yield from _audit(browser, Path(folder))
         browser.close()
         yield from _report(Path(folder))
 
@@ -156,6 +163,23 @@ def _play(record: str, session: str, over: threading.Event) -> None:
             _post(connection, session, number / LIVE_PER_S)
             number += 1
             time.sleep(max(0.0, began_s + number / LIVE_PER_S - time.monotonic()))
+
+
+def _audit(browser: Browser, folder: Path) -> Iterator[str]:
+    held = {each.session.id: each for each in audited.sessions()}
+    result = audited.with_groups(audited.audited(list(held.values()) * (AUDITED // len(held))), GROUPS)
+    now = as_of(builders.at(10**6), DEFAULT)
+    found = (of_held(held[id], now, DEFAULT) for id in audit.to_look_at(result))
+    path, opened = folder / "audit.html", []
+    path.write_text("".join(audit.html(result, found, pseudonymised=True)), encoding="utf-8")
+    for _ in range(ROUNDS):
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(path.as_uri())
+        page.locator(".sums table").first.wait_for()
+        opened.append(float(page.evaluate(_DRAWN)))
+        page.close()
+    size = path.stat().st_size / 2**20
+    yield f"audit of {AUDITED:,} sessions in {GROUPS} groups: {size:.1f} MiB, open in {statistics.median(opened):.0f} ms   (goal: 2,000)"
 
 
 def _report(folder: Path) -> Iterator[str]:

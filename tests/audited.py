@@ -420,6 +420,15 @@ def audited(held: Iterable[HeldSession], by: By | None = By.PLAYER) -> Audit:
     return audit_of(auditor.groups, by=by, now=at(0), source="files")
 
 
+def with_groups(audit: Audit, number: int) -> Audit:
+    """Return an audit with so many groups, each with what one of its own has, under the names of browsers."""
+    groups = [
+        replace(audit.groups[place % len(audit.groups)], name=f"Mozilla/5.0 (X11; Linux x86_64) Player/{place}")
+        for place in range(number)
+    ]
+    return replace(audit, by=By.USER_AGENT.value, groups=tuple(groups))
+
+
 def facts(group: Group, good: Group) -> dict[str, int]:
     """Return all that an audit says of a group and not of the good one, each with a number.
 
