@@ -414,8 +414,8 @@ def _differing(part: float, least: int) -> Callable[[Side, Side], bool]:
 
 def _metrics(before: Totals, after: Totals) -> Iterator[_Tested]:
     for name in SUMMED:
-        old, new = (totals.metrics.per_session.get(name) for totals in (before, after))
-        if old is None or new is None or not (old.total or new.total):
+        old, new = before.metrics.distribution(name), after.metrics.distribution(name)
+        if not (old.number and new.number and (old.total or new.total)):
             continue
         if _is_flag(old) and _is_flag(new):
             sides = _side(old.total // _UNIT, old.number), _side(new.total // _UNIT, new.number)

@@ -64,7 +64,7 @@ class Sums:
     Attributes:
         totals: The sum of each metric in units of 1 / `SCALE`.
         sessions: How many sessions have a value for it.
-        per_session: How the values of each metric are distributed, in thousandths: seconds become milliseconds.
+        per_session: How the values of each metric that are not 0 are distributed, in thousandths: seconds become milliseconds.
     """
 
     totals: dict[str, int] = field(default_factory=dict)
@@ -80,7 +80,18 @@ class Sums:
                     value * SCALE if value.__class__ is int else round(value * SCALE)
                 )
                 self.sessions[name] = self.sessions.get(name, 0) + 1
-                self.per_session.setdefault(name, Histogram()).add(round(value * 1_000))
+                if value:
+                    self.per_session.setdefault(name, Histogram()).add(round(value * 1_000))
+
+    def distribution(self, name: str) -> Histogram:
+        """Return how all values of a metric are distributed, those that are 0 too."""
+        whole = Histogram()
+        if name in self.per_session:
+            whole.merge(self.per_session[name])
+        zeros = self.sessions.get(name, 0) - whole.number
+        if zeros:
+            whole.merge(Histogram(counts={0: zeros}, lowest=0, highest=0))
+        return whole
 
     def merge(self, more: Sums) -> None:
         """Add the metrics of other sessions."""
