@@ -1,0 +1,111 @@
+"""What an audit costs: an exchange of 1,000,000 and one of 10,000, by one process and several, and by pandas.
+
+pandas gets the events as a CSV file, which is how they leave other recorders, and works out a part of what an audit says:
+which keys are on which events, with how many distinct values and which; findings by rule; gaps between pings; latency.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.parts import BIN
+from benchmarks.recording import stored
+from storage import migrate
+from storage.engine import Store
+from tests import postgres
+from tests.many import fill
+
+NONE, FEW, MANY = 1, 10_000, 1_000_000
+ROUNDS = 3
+_PEER = Path(__file__).with_name("auditing_peer.py")
+
+
+@dataclass(frozen=True)
+class _Took:
+    """What a command took, with all processes that it has started: seconds, and MiB of the largest of them."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mib: float
+
+
+def run(size: int = MANY) -> Iterator[str]:
+    """Measure, and yield lines to print."""
+    with ExitStack() as running:
+        folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="sessiontape-bench-")))
+        server = running.enter_context(postgres.running(postgres.SETTINGS | {"fsync": "on"}))
+        sqlite: Mapping[int, str] = {}
+        for engine in ("SQLite", "PostgreSQL"):
+            urls = {
+                each: f"sqlite:///{folder}/{each}.db"
+                if engine == "SQLite"
+                else running.enter_context(server.database())
+                for each in (NONE, FEW, size)
+            }
+            for each, url in urls.items():
+                _fill(url, each)
+            sqlite = sqlite or urls
+            yield from _told(engine, urls, size)
+        yield from _beside_pandas(folder, sqlite[size])
+
+
+def _fill(url: str, size: int) -> None:
+    with closing(Store(url, durable=False)) as store:
+        store.create_file()
+        migrate.upgrade(store)
+    fill(url, size)
+
+
+def _told(engine: str, urls: Mapping[int, str], size: int) -> Iterator[str]:
+    begin = _best(urls[NONE], "--jobs", "1")
+    per_us, peak_mib = {}, {}
+    for each in (FEW, size):
+        took = _best(urls[each], "--jobs", "1")
+        per_us[each] = (took.cpu_s - begin.cpu_s) / stored(urls[each]) * 1e6
+        peak_mib[each] = took.peak_mib
+    yield f"{engine}: {per_us[size]:.1f} us of CPU per exchange of {size:,}   (goal: 40)"
+    yield f"  of {FEW:,}: {per_us[FEW]:.1f} us; ratio {per_us[size] / per_us[FEW]:.2f}   (goal: within 10 %)"
+    ratio = peak_mib[size] / peak_mib[FEW]
+    yield f"  peak memory {peak_mib[size]:.0f} and {peak_mib[FEW]:.0f} MiB; ratio {ratio:.2f}   (goal: within 10 %)"
+    for how in (("--jobs", "1"), ("--jobs", "2"), ("--jobs", "4"), ("--engine", "dask")):
+        took = _best(urls[size], *how)
+        yield f"  {' '.join(how)}: {took.wall_s:.1f} s, {took.cpu_s:.1f} s of CPU, {took.peak_mib:.0f} MiB in the largest process"
+
+
+def _best(url: str, *how: str) -> _Took:
+    """Return the round that took the least CPU."""
+    command = [str(BIN / "sessiontape"), "audit", "--store", url, "--fail-on", "never", "--json", *how]
+    return min((_took(command) for _ in range(ROUNDS)), key=lambda took: took.cpu_s)
+
+
+def _took(command: Sequence[str], **environment: str) -> _Took:
+    began_s = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | environment) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return _Took(time.perf_counter() - began_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1_024)
+
+
+def _beside_pandas(folder: Path, url: str) -> Iterator[str]:
+    libraries, events = folder / "pandas", folder / "events.csv"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--target", str(libraries), "pandas>=2.2"], check=True
+    )
+    ours = _best(url, "--jobs", "1")
+    command = [str(BIN / "sessiontape"), "export", "--all", "--store", url, "--format", "csv", "-o", str(events)]
+    export = _took(command)
+    peer = _took([sys.executable, str(_PEER), str(events)], PYTHONPATH=str(libraries))
+    yield f"pandas over a CSV file of {events.stat().st_size >> 20} MiB: {peer.wall_s:.1f} s, {peer.peak_mib:.0f} MiB"
+    yield f"  the export of that file: {export.wall_s:.1f} s"
+    yield f"  pandas with the export / an audit by one process: {(peer.wall_s + export.wall_s) / ours.wall_s:.1f}   (goal: 3)"
+    yield f"  pandas without it / the same: {peer.wall_s / ours.wall_s:.1f}"
