@@ -212,6 +212,8 @@ def test_an_audit_of_200_groups_scrolls_sideways_below_its_heads(audit, held, tm
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert matrix.is_visible()
+    assert page.get_by_role("grid", name="Keys").is_visible()
 
 
 def test_paper_has_charts_of_its_own_in_light_colours(path, open_page: Open):

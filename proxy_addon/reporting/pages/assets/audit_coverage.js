@@ -60,7 +60,7 @@ export function mountCoverage(root, context) {
       return `<th scope="col" tabindex="-1" title="${esc(title)}"><span>${esc(event)}</span></th>`;
     });
     return `<div class="wide${rows.length > MOST_UNSCROLLED ? " tall" : ""}" role="region" aria-label="Keys by event">` +
-      '<table class="matrix keys many" role="grid" aria-label="Keys"><thead><tr><th scope="col" tabindex="-1" class="head">Key</th>' +
+      '<table class="matrix coverage many" role="grid" aria-label="Keys"><thead><tr><th scope="col" tabindex="-1" class="head">Key</th>' +
       `${heads.join("")}</tr></thead><tbody>${rows.map((row) => rowMarkup(row, events)).join("")}</tbody></table></div>`;
   }
 
