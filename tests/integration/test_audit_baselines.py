@@ -77,7 +77,7 @@ def test_two_folders(folders, tmp_path):
     few = write(tmp_path / "few", OUTSIDE, 200, sessions=2)
     lines = on_terminal("audit", str(few), "--baseline", old, columns=120, code=1)
     text = "\n".join(lines)
-    assert f"{SESSIONS} sessions before, 2 now" in text
+    assert f"{SESSIONS} sessions before, 2 after" in text
     assert "none that is certain" in text
     assert "new, in few sessions: ad-outside-break (2 of 2), param-missing (2 of 2)" in text
     assert "not enough sessions to say that it is not chance" in text

@@ -111,7 +111,7 @@ def middle(compared: Compared, side: Side) -> float | None:
 def _print_changes(comparison: Comparison, screen: Screen) -> None:
     whole = comparison.all
     _section(screen, f"changes since {comparison.baseline}")
-    screen.print_wrapped(f"{counted(whole.before, 'session')} before, {whole.after:,} now")
+    screen.print_wrapped(f"{counted(whole.before, 'session')} before, {whole.after:,} after")
     sets = (whole, *comparison.groups)
     if any(of.changes for of in sets):
         screen.print_table(_changes(comparison))
@@ -131,13 +131,13 @@ def _print_changes(comparison: Comparison, screen: Screen) -> None:
         of_all = counted(sum(of.compared for of in sets), "comparison")
         told = f"{counted(undecided, 'difference')} more in {of_all}: not enough sessions to say that it is not chance"
         screen.print_wrapped(Text(told, style="dim"))
-    for names, where in ((comparison.only_before, "before"), (comparison.only_after, "now")):
+    for names, where in ((comparison.only_before, "before"), (comparison.only_after, "after")):
         if names:
             shown = ", ".join(visible("(not sent)" if name is None else name) for name in names[:_ABSENT_TOLD])
             more = f" and {len(names) - _ABSENT_TOLD} more" if len(names) > _ABSENT_TOLD else ""
             screen.print_wrapped(f"only {where}: {shown}{more}")
     table = Table(
-        Column("before and now", least=20), *(Column(name, is_right=True) for name in ("before", "now", "change"))
+        Column("before and after", least=20), *(Column(name, is_right=True) for name in ("before", "after", "change"))
     )
     for each in (*whole.losses, *whole.rhythm, *whole.metrics):
         table.add(_what(each), _told(each, each.before), _told(each, each.after), each.change or "")
@@ -155,7 +155,7 @@ def _changes(comparison: Comparison) -> Table:
         Column("change"),
         Column("what", least=20),
         Column("before", is_right=True),
-        Column("now", is_right=True),
+        Column("after", is_right=True),
         Column("p", is_right=True, dropped=1),
     )
     for of in (whole, *groups):
