@@ -41,7 +41,7 @@ export function mountBaseline(root, context) {
       return;
     }
     const { before, after, changes: found, compared, undecided } = changes;
-    const few = undecided ? `; ${count(undecided)} more may have changed, but there are not enough sessions to say` : "";
+    const few = undecided ? `; ${count(undecided)}${found.length ? " more" : ""} may have changed, but there are not enough sessions to say` : "";
     const told = `${found.length ? count(found.length) : "none"} of ${plural(compared, "comparison")}`;
     box.innerHTML = `<p class="dim">${plural(before, "session")} before, ${count(after)} after: ` +
       `${told} is more than chance and large enough to matter${few}.</p>` +
