@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -174,10 +174,11 @@ _NUMBERS = frozenset({"integer", "number"})
 
 
 def _as_float(number: float) -> float:
+    """Return the nearest number that JSON has, too: it has no infinity."""
     try:
-        return float(number)
+        return min(max(float(number), -sys.float_info.max), sys.float_info.max)
     except OverflowError:
-        return math.inf if number > 0 else -math.inf
+        return sys.float_info.max if number > 0 else -sys.float_info.max
 
 
 def told(value: Any) -> Told:
@@ -213,10 +214,17 @@ def kind_of(value: Any) -> str:
     return "object" if isinstance(value, dict) else "array"
 
 
-@lru_cache(maxsize=16_384)  # devices say the same again and again
 def _told_of(text: str, kind: str) -> Told:
+    return _known(text, kind) if len(text) <= LONGEST else _told_anew(text, kind)
+
+
+def _told_anew(text: str, kind: str) -> Told:
     digest = hashlib.blake2b(f"{kind} {text}".encode(errors="surrogatepass"), digest_size=8).digest()
     return Told(kind, text[:LONGEST], int.from_bytes(digest))
+
+
+_known = lru_cache(maxsize=16_384)(_told_anew)
+"""Devices say the same again and again; long texts are not kept, because so many of them would fill the memory."""
 
 
 def add_counts[Key](counts: dict[Key, int], more: dict[Key, int]) -> None:
