@@ -202,7 +202,13 @@ class Comparison:
 
 
 def compared(
-    old: ByGroup, new: ByGroup, *, baseline: str, grouped: bool, shown: Callable[[str], str] = str
+    old: ByGroup,
+    new: ByGroup,
+    *,
+    baseline: str,
+    grouped: bool,
+    shown: Callable[[str], str] = str,
+    named: Callable[[str | None], str | None] = lambda name: name,
 ) -> Comparison:
     """Return what changed from one set of sessions to another.
 
@@ -210,15 +216,13 @@ def compared(
         old: The baseline, by group.
         baseline: What it is called.
         grouped: Whether groups are compared, too.
-        shown: Returns what is shown of the name of a group or of a key.
+        shown: Returns what is shown of the name of a key.
+        named: The same of a group.
     """
     both = [name for name in _in_order(new) if name in old and name != OTHERS] if grouped else []
     pairs = [(None, _whole(old), _whole(new)), *((name, old[name], new[name]) for name in both)]
     found = [(name, before, after, list(_comparisons(before, after, shown))) for name, before, after in pairs]
     limit = discoveries([each.compared.p for *_, tested in found for each in tested if each.can_differ], CHANCE)
-
-    def named(name: str | None) -> str | None:
-        return None if name is None else shown(name)
 
     def only(some: ByGroup, others: ByGroup) -> tuple[str | None, ...]:
         return tuple(named(name) for name in _in_order(some) if grouped and name not in others and name != OTHERS)

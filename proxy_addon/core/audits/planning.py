@@ -32,6 +32,8 @@ LEAST_NUMBERS = 5
 """With fewer numbers, they are given no range."""
 _EXAMPLES = 3
 _LONGEST_EXAMPLE = 40
+_LONGEST_NAME = 1_000
+"""YAML takes no longer keys than 1,024 characters on a line."""
 _RANGE = 10
 """A number may be ten times as large as the largest that was seen; wrong units are a thousand times as large."""
 _SLACK = 0.2
@@ -74,7 +76,7 @@ def _lines(groups: ByGroup, by: By | None, hide: Hide) -> Iterator[str]:
     for name, totals in sorted(groups.items(), key=lambda item: (-item[1].sessions, item[0] is None, item[0] or "")):
         if name == OTHERS:
             parts.append(f"  # {counted(totals.sessions, 'session')} of further groups: not planned.")
-        elif name is not None and hide.name(name) != name:
+        elif name is not None and hide.group(by, name) != name:
             parts.append(f"  # {counted(totals.sessions, 'session')} of a group with a personal name: not planned.")
         else:
             wanted = "null" if name is None else _scalar(re.sub(r"([\\*])", r"\\\1", name))
@@ -130,9 +132,15 @@ def _part(totals: Totals, hide: Hide) -> Iterator[str]:
 
 def _section(keys: Sequence[Key], totals: Totals, hide: Hide) -> Iterator[str]:
     coverage = totals.coverage
-    told = [key for key in keys if hide.name(key.name) == key.name]
+    public = [key for key in keys if hide.name(key.name) == key.name]
+    told = [key for key in public if len(_scalar(key.name)) <= _LONGEST_NAME]
     if len(told) < len(keys):
-        yield f"further_keys: true  # {counted(len(keys) - len(told), 'key')} with a personal name: not planned"
+        why = [
+            f"{counted(number, 'key')} with {what} name"
+            for number, what in ((len(keys) - len(public), "a personal"), (len(public) - len(told), "too long a"))
+            if number
+        ]
+        yield f"further_keys: true  # {' and '.join(why)}: not planned"
     for presence in (Presence.REQUIRED, Presence.OPTIONAL):
         mine = [
             key for key in told if (coverage.keys[key].number == coverage.events[key.event]) is (presence == "required")
@@ -154,7 +162,9 @@ class _Seen:
         self._of = coverage.events[key.event]
         self._sessions = sessions
         self._values = self._sample.common(len(self._sample.kept))
-        self._is_personal = any(hide(key, kind, text) != text for kind, text, _ in self._values)
+        self._is_personal = hide.is_personal(key) or any(
+            hide(key, kind, text) != text for kind, text, _ in self._values
+        )
 
     def rule(self) -> str:
         """Return what the plan says of the key."""

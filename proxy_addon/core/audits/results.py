@@ -41,7 +41,16 @@ class Hide(Protocol):
         """
 
     def name(self, text: str) -> str:
-        """Return what is shown of the name of a key, of a type of event or of a group."""
+        """Return what is shown of the name of a key."""
+
+    def group(self, by: By, text: str) -> str:
+        """Return what is shown of the name of a group."""
+
+    def type(self, text: str) -> str:
+        """Return what is shown of a type of event that the protocol does not know, perhaps cut off."""
+
+    def is_personal(self, key: Key) -> bool:
+        """Whether all numbers of a key are personal, because of its name."""
 
 
 class Raw:
@@ -54,6 +63,18 @@ class Raw:
     def name(self, text: str) -> str:
         """Return the text."""
         return text
+
+    def group(self, _by: By, text: str) -> str:
+        """Return the text."""
+        return text
+
+    def type(self, text: str) -> str:
+        """Return the text."""
+        return text
+
+    def is_personal(self, _key: Key) -> bool:
+        """Return that none is."""
+        return False
 
 
 RAW = Raw()
@@ -88,7 +109,7 @@ class KeySeen:
         types: How many of the values have a JSON type.
         distinct: How many distinct values there are; an estimate if ``distinct_is_exact`` is false.
         examples: The most frequent values; of those that were kept if not all were.
-        lowest: The lowest number among the values; None without numbers.
+        lowest: The lowest number among the values; None without numbers, and if they are personal.
         highest: The highest number.
         is_known: Whether the protocol knows the key on these events; custom metadata is free.
     """
@@ -401,11 +422,18 @@ def audit_of(
         by=None if by is None else by.value,
         plan=plan,
         counts=_severities(whole.findings.values()),
-        all=_group(None, whole, hide),
-        groups=() if by is None else tuple(_group(name, totals, hide) for name, totals in in_order),
+        all=_group(None, None, whole, hide),
+        groups=() if by is None else tuple(_group(by, name, totals, hide) for name, totals in in_order),
         baseline=None
         if baseline is None
-        else compared(baseline[1], groups, baseline=baseline[0], grouped=by is not None, shown=hide.name),
+        else compared(
+            baseline[1],
+            groups,
+            baseline=baseline[0],
+            grouped=by is not None,
+            shown=hide.name,
+            named=lambda name: _name(by, name, hide),
+        ),
     )
 
 
@@ -417,10 +445,10 @@ def _severities(broken: Iterable[Broken]) -> dict[str, int]:
     return counts
 
 
-def _group(name: str | None, totals: Totals, hide: Hide) -> Group:
+def _group(by: By | None, name: str | None, totals: Totals, hide: Hide) -> Group:
     coverage = totals.coverage
     return Group(
-        name=_name(name, hide),
+        name=_name(by, name, hide),
         sessions=totals.sessions,
         exchanges=totals.exchanges,
         events=totals.events,
@@ -430,7 +458,7 @@ def _group(name: str | None, totals: Totals, hide: Hide) -> Group:
         last=_time(totals.last_us),
         event_types={type_: coverage.events[type_] for type_ in (*EVENTS, UNKNOWN_TYPE) if type_ in coverage.events},
         unknown_types=tuple(
-            Value(type=kind, text=hide.name(text), count=count)
+            Value(type=kind, text=hide.type(text), count=count)
             for kind, text, count in coverage.unknown.common(EXAMPLES)
         ),
         keys=tuple(_key(key, sample, coverage, hide) for key, sample in coverage.kept().items()),
@@ -467,10 +495,10 @@ def _plan(totals: Totals, hide: Hide) -> tuple[PlanBroken, ...]:
     return tuple(sorted(found, key=lambda each: (order.index(each.rule), -each.sessions)))
 
 
-def _name(name: str | None, hide: Hide) -> str | None:
-    if name is None:
+def _name(by: By | None, name: str | None, hide: Hide) -> str | None:
+    if by is None or name is None:
         return None
-    return OTHERS_SHOWN if name == OTHERS else hide.name(name)
+    return OTHERS_SHOWN if name == OTHERS else hide.group(by, name)
 
 
 def _time(us: int | None) -> str | None:
@@ -483,6 +511,9 @@ def _share(part: int, whole: int) -> float:
 
 def _key(key: Key, sample: Sample, coverage: Coverage, hide: Hide) -> KeySeen:
     sent, of = sample.number, coverage.events[key.event]
+    bounds = sample.lowest, sample.highest
+    if hide.is_personal(key):
+        bounds = None, None
     return KeySeen(
         event=key.event,
         section=key.section.value,
@@ -496,8 +527,8 @@ def _key(key: Key, sample: Sample, coverage: Coverage, hide: Hide) -> KeySeen:
         examples=tuple(
             Value(type=kind, text=hide(key, kind, text), count=count) for kind, text, count in sample.common(EXAMPLES)
         ),
-        lowest=sample.lowest,
-        highest=sample.highest,
+        lowest=bounds[0],
+        highest=bounds[1],
         is_known=_is_known(key),
     )
 
