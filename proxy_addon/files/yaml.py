@@ -11,6 +11,7 @@ aliases are allowed, tags and merge keys are not.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ DEEPEST = 50
 """How many lists and mappings may stand in one another; the parser takes time with the square of it."""
 MOST_VALUES = 100_000
 """How many values a file may have, aliases resolved, so that a small file cannot fill the memory."""
+_LONGEST_TOLD = 60
 
 
 class NotYaml(SettingsError):
@@ -150,6 +152,8 @@ class _Reading:
         self.values[path] = _position(node)
         if len(self.values) > MOST_VALUES:
             raise self._problem(node, f"the file has more than {MOST_VALUES:,} values")
+        if len(path) > DEEPEST:  # by aliases; else the parser would have found it
+            raise self._problem(node, f"nested too deep: at most {DEEPEST} levels")
         if isinstance(node, ScalarNode):
             return self._scalar(node)
         if id(node) in self._open:
@@ -186,7 +190,10 @@ class _Reading:
                 case "bool":
                     return text.lower() == "true"
                 case "int":
-                    return int(text.replace("_", ""), 0 if text.lstrip("+-")[:2].lower() in ("0x", "0o") else 10)
+                    base = 0 if text.lstrip("+-")[:2].lower() in ("0x", "0o") else 10
+                    whole = int(text.replace("_", ""), base)
+                    if abs(whole) <= sys.float_info.max:
+                        return whole
                 case "float":
                     number = float(text.replace("_", ""))
                     if math.isfinite(number):
@@ -197,7 +204,8 @@ class _Reading:
                     raise self._problem(node, f"the tag {node.tag} is not supported")
         except ValueError:
             pass
-        raise self._problem(node, f"{text} is not a number that can be used here; quote it if it is a text")
+        told = text if len(text) <= _LONGEST_TOLD else f"{text[:_LONGEST_TOLD]}…"
+        raise self._problem(node, f"{told} is not a number that can be used here; quote it if it is a text")
 
     def _check_tag(self, node: Node, usual: str) -> None:
         if str(node.tag) != usual:

@@ -50,8 +50,8 @@ class Hiding:
         return found
 
     def name(self, text: str) -> str:
-        """Return what is shown of the name of a key."""
-        return self._change.text(text)
+        """Return what is shown of the name of a key or of a type of event, perhaps cut off."""
+        return self._whole(text, self._change.text)
 
     def group(self, by: By, text: str) -> str:
         """Return what is shown of the name of a group; settings may say that it is personal."""
@@ -60,11 +60,7 @@ class Hiding:
             shown = self._masked(Key("sessionStart", Section.PARAMS, _PARAMS[by]), "string", text)
         elif by is By.USER_AGENT:
             ((_, shown),) = self._change.request(_request(headers=(("User-Agent", text),))).headers
-        return self.name(text) if shown == text else shown
-
-    def type(self, text: str) -> str:
-        """Return what is shown of a type of event that the protocol does not know, perhaps cut off."""
-        return self._whole(text, self.name)
+        return self._change.text(text) if shown == text else shown
 
     def is_personal(self, key: Key) -> bool:
         """Whether all numbers of a key are personal, because of its name."""
@@ -77,7 +73,7 @@ class Hiding:
 
     def _whole(self, text: str, mask: Callable[[str], str]) -> str:
         """Return what is shown of a text; if it may be cut off, without its last value, which tells no more what it is."""
-        if len(text) < LONGEST:
+        if len(text) != LONGEST:
             return mask(text)
         if _PACKED.search(text):
             return _TOO_LONG

@@ -41,13 +41,10 @@ class Hide(Protocol):
         """
 
     def name(self, text: str) -> str:
-        """Return what is shown of the name of a key."""
+        """Return what is shown of the name of a key or of a type of event, perhaps cut off."""
 
     def group(self, by: By, text: str) -> str:
         """Return what is shown of the name of a group."""
-
-    def type(self, text: str) -> str:
-        """Return what is shown of a type of event that the protocol does not know, perhaps cut off."""
 
     def is_personal(self, key: Key) -> bool:
         """Whether all numbers of a key are personal, because of its name."""
@@ -65,10 +62,6 @@ class Raw:
         return text
 
     def group(self, _by: By, text: str) -> str:
-        """Return the text."""
-        return text
-
-    def type(self, text: str) -> str:
         """Return the text."""
         return text
 
@@ -458,7 +451,7 @@ def _group(by: By | None, name: str | None, totals: Totals, hide: Hide) -> Group
         last=_time(totals.last_us),
         event_types={type_: coverage.events[type_] for type_ in (*EVENTS, UNKNOWN_TYPE) if type_ in coverage.events},
         unknown_types=tuple(
-            Value(type=kind, text=hide.type(text), count=count)
+            Value(type=kind, text=hide.name(text), count=count)
             for kind, text, count in coverage.unknown.common(EXAMPLES)
         ),
         keys=tuple(_key(key, sample, coverage, hide) for key, sample in coverage.kept().items()),

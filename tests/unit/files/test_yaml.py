@@ -51,6 +51,9 @@ def test_each_value_and_key_has_its_place():
         ("a: 1\n---\nb: 2", "p.yaml:"),
         ("a: 1\nb: \x07", "p.yaml:2:4: not YAML: the character '\\x07'"),
         ("[" * 20_000, "p.yaml:1:51: nested too deep"),
+        ("\n".join(f"- &a{n} {'[' * 40}{f'*a{n - 1}' if n else 'x'}{']' * 40}" for n in range(20)), "p.yaml:1:"),
+        (f"a: 0x{'f' * 5_000}", f"p.yaml:1:4: 0x{'f' * 58}… is not a number that can be used here"),
+        (f"a: -1{'0' * 400}", f"p.yaml:1:4: -1{'0' * 58}… is not a number that can be used here"),
     ],
 )
 def test_what_is_no_plain_value_is_told_with_its_place(text, problem):

@@ -14,10 +14,11 @@ import pytest
 from proxy_addon.core.audits.auditing import Auditor, By, Grouping
 from proxy_addon.core.audits.hiding import Hiding
 from proxy_addon.core.audits.planning import plan_of
+from proxy_addon.core.audits.plans import ALL, Part, Plan
 from proxy_addon.core.audits.results import audit_of
 from proxy_addon.core.audits.sketches import Sample, told
 from proxy_addon.core.audits.totals import ByGroup
-from proxy_addon.core.judging.policy import DEFAULT
+from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.pseudonyms.personal import PERSONAL
@@ -30,13 +31,15 @@ from tests.played import Cue, recorded
 HIDE = Hiding(Pseudonymiser(bytes(32), PERSONAL))
 
 
-def groups(params: Mapping[str, Any], by: By | None = None, more: Iterable[Cue] = ()) -> ByGroup:
+def groups(
+    params: Mapping[str, Any], by: By | None = None, more: Iterable[Cue] = (), policy: Policy = DEFAULT
+) -> ByGroup:
     cues = good_cues()
     cues[0] = replace(cues[0], params={**cues[0].params, **params})
     auditor = Auditor(Grouping(by=by), as_of(at(10**6), DEFAULT))
     for number in range(6):
         held = recorded([*cues, *more], begin_ms=BEGIN_MS + number, session_id=f"{number:064x}")
-        auditor.add_held(held, DEFAULT)
+        auditor.add_held(held, policy)
     return auditor.groups
 
 
@@ -88,6 +91,12 @@ def test_a_personal_value_is_not_shown_where_a_long_text_is_cut_off_in_it(value,
             each for each in audit_of(found, by=None, now=at(0), source="", hide=HIDE).all.keys if "show" in each.key
         )
         assert [example.text for example in key.examples] == [shown]
+
+
+def test_a_personal_value_is_not_shown_in_a_key_that_is_not_in_the_plan():
+    closed = Plan(name="PLAN.yaml", part=Part(events={ALL: {}}, further_keys=False)).applied_to(DEFAULT)
+    for text in written(groups({"x" * 100 + " jane.roe@example.com": 1}, policy=closed)).values():
+        assert "jane.roe" not in text
 
 
 @pytest.mark.parametrize(
