@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -135,7 +136,7 @@ if __name__ == "__main__":
 
 def told_when_it_begins(pipe: str) -> None:
     Path(pipe).write_bytes(b".")
-    signal.pause()
+    time.sleep(1)
 
 
 def test_workers_on_this_machine_end_with_the_command(tmp_path):
@@ -191,6 +192,7 @@ def test_without_an_engine_nothing_of_the_extra_is_imported(sqlite_url, migrated
     fill(sqlite_url, 100)
     script = f"""
 import sys
+import time
 from click.testing import CliRunner
 from proxy_addon.cli import cli
 for words in ("audit --jobs 1", "check --all", "export --all --format csv -o {tmp_path}/events.csv"):
