@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
+from multiprocessing import resource_tracker
 
 _AHEAD = 2
 """How many pieces of work wait for each process, so that none is idle and few results are kept."""
@@ -23,20 +26,43 @@ def one_by_one[Piece, Part](work: Callable[[Piece], Part], pieces: Iterable[Piec
     return map(work, pieces)
 
 
-def in_processes[Piece, Part](work: Callable[[Piece], Part], pieces: Iterable[Piece], number: int) -> Iterator[Part]:
+def in_processes[Piece, Part](work: Callable[[Piece], Part], pieces: Iterable[Piece], number: int) -> Generator[Part]:
     """Yield what becomes of each piece, in their order, worked on by several processes.
 
     Args:
         work: Is sent to the processes, like the pieces and what becomes of them.
         number: How many processes.
     """
+    others = {each.pid for each in multiprocessing.active_children()}
+    resource_tracker.ensure_running()  # it would let signals through again when it starts
     # Spawned, because a fork of a process with threads or connections of a database may hang.
     with ProcessPoolExecutor(number, mp_context=multiprocessing.get_context("spawn")) as pool:
         remaining = iter(pieces)
-        running: deque[Future[Part]] = deque(pool.submit(work, piece) for piece in islice(remaining, number * _AHEAD))
+        running: deque[Future[Part]] = deque()
+
+        def submit(number: int) -> None:
+            with _deaf():
+                running.extend(pool.submit(work, piece) for piece in islice(remaining, number))
+
         try:
+            submit(number * _AHEAD)
             while running:
                 yield running.popleft().result()
-                running.extend(pool.submit(work, piece) for piece in islice(remaining, 1))
+                submit(1)
+        except BaseException:  # nobody wants what is still worked on, which may take long
+            for process in multiprocessing.active_children():
+                if process.pid not in others:
+                    process.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Start processes that hear no Ctrl-C, which a terminal sends to them, too: it is for us to end them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,26 @@
+"""Work in several processes can be given up at any time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from contextlib import closing
+from functools import partial
+
+from proxy_addon.engines.here import in_processes
+
+
+def test_work_that_is_given_up_ends_at_once_and_leaves_no_process():
+    before = multiprocessing.active_children()
+    with closing(in_processes(time.sleep, [0, 600, 600, 600], 2)) as parts:
+        assert next(parts) is None
+        began = time.monotonic()
+    assert time.monotonic() - began < 60
+    assert multiprocessing.active_children() == before
+
+
+def test_ctrl_c_in_a_terminal_is_not_heard_by_the_processes():
+    masks = list(in_processes(partial(signal.pthread_sigmask, signal.SIG_BLOCK), [(), ()], 2))
+    assert [signal.SIGINT in mask for mask in masks] == [True, True]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
