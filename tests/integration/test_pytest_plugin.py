@@ -11,6 +11,7 @@ import pytest
 from proxy_addon.core.expectations import compare
 
 # Loaded here so that they stay: pytester forgets what a run in this process has imported, down to its recorders.
+from proxy_addon.files import plans  # noqa: F401
 from proxy_addon.testing import conforming, expectations, recorders, replaying, tapes  # noqa: F401
 from storage import exchanges, sessions  # noqa: F401
 from tests import processes
@@ -282,8 +283,9 @@ def test_a_setting_comes_from_the_command_line_then_the_marker_then_the_ini_file
         project, "-o", "tape_timeout=soon", "-k", "plain", errors=1, deselected=2
     )
     project.makepyfile(test_settings="import pytest\n@pytest.mark.tape(upsteam=1)\ndef test_misspelt(recorder): pass\n")
-    assert "the marker tape takes only keyword arguments: answers, config, faults, key_file, timeout, upstream" in run(
-        project, errors=1
+    assert (
+        "the marker tape takes only keyword arguments: answers, config, faults, key_file, plan, timeout, upstream"
+        in run(project, errors=1)
     )
 
 
@@ -453,7 +455,7 @@ def test_each_option_and_fixture_is_documented(project):
         .partition("\n----")[0]
     )
     fixtures = re.findall(r"^(\w+) -- ", ours, re.MULTILINE)
-    assert len(options) == 7
+    assert len(options) == 8
     assert len(fixtures) == 10
     assert [name for name in (*options, *fixtures) if name not in text] == []
 
