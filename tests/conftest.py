@@ -15,7 +15,7 @@ from storage.engine import Store
 from tests import postgres as postgresql
 
 # Deadlines measure the machine: a busy one is no bug.
-hypothesis.settings.register_profile("sessiontape", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("sessiontape", deadline=None, max_examples=40)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
 hypothesis.settings.load_profile("sessiontape")
 

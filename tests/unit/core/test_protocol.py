@@ -86,5 +86,5 @@ def test_each_module_of_rules_is_loaded():
 
     files = {path.stem for path in Path(rules.__file__).parent.glob("*.py")}
     assert {module.__name__.rpartition(".")[2] for module in MODULES} == files - {
-        "__init__", "rule", "limits", "clocks", "playback", "body_views", "session_view"
+        "__init__", "rule", "limits", "clocks", "playback", "body_views", "session_view", "planned"
     }  # fmt: skip
