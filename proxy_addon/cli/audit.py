@@ -87,6 +87,7 @@ _PASSED_TOLD = 5
     help="Write a tracking plan of what these sessions send, with comments on what was seen, instead of an audit. With --by, "
     "the plan has a part for each group.",
 )
+@click.option("--force", is_flag=True, help="With --make-plan: replace a plan that says something else.")
 @token_options
 @config_option
 @filter_options
@@ -107,6 +108,7 @@ def audit(
     allow_empty: bool,
     plan: Path | None,
     make_plan: bool,
+    force: bool,
     raw: bool,
     key_file: Path | None,
     config: Path | None,
@@ -138,6 +140,8 @@ def audit(
         )
     if make_plan and (plan is not None or baseline is not None or as_json or format_name != "text"):
         raise click.UsageError("--make-plan writes a plan as YAML: leave out --plan, --baseline, --format and --json")
+    if force and not make_plan:
+        raise click.UsageError(f"{given('force')} is for --make-plan: leave it out, or add --make-plan")
     if files and (jobs is not None or engine is not None):
         option = given("jobs" if jobs is not None else "engine")
         raise click.UsageError(f"{option} is for a store: leave it out for files")
@@ -172,7 +176,7 @@ def audit(
     held = list(_sessions_in(files))
     groups = _of_files(held, how) if files else _of_store(store_url, filters, how, jobs, engine)
     if make_plan:
-        _write_plan(groups, how.by, hide, output)
+        _write_plan(groups, how.by, hide, output, force=force)
         return
     result = audit_of(
         groups,
@@ -293,7 +297,7 @@ def _sessions_in(names: Iterable[str]) -> Iterator[HeldSession]:
             click.echo(f"sessiontape: passed over: {counted(more, 'other file')} in {visible(name)}", err=True)
 
 
-def _write_plan(groups: ByGroup, by: By | None, hide: Hide, output: str) -> None:
+def _write_plan(groups: ByGroup, by: By | None, hide: Hide, output: str, *, force: bool) -> None:
     from proxy_addon.core.audits.planning import plan_of  # noqa: PLC0415  # as above
     from proxy_addon.files import whole  # noqa: PLC0415
 
@@ -302,7 +306,13 @@ def _write_plan(groups: ByGroup, by: By | None, hide: Hide, output: str) -> None
         with while_read():
             sys.stdout.write(text)
         return
-    whole.write(Path(output), [text.encode()])
+    path = Path(output)
+    if path.is_file() and not force and path.read_bytes() != text.encode():
+        raise SettingsError(
+            f"{visible(output)} exists and says something else",
+            hint="--force replaces it; or name another file, and compare the two",
+        )
+    whole.write(path, [text.encode()])
     number = sum(totals.sessions for totals in groups.values())
     click.echo(f"plan of {counted(number, 'session')} written to {visible(output)}: read it line by line", err=True)
 

@@ -143,8 +143,8 @@ def plan_option[F: Callable[..., Any]](command: F) -> F:
         "--plan",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="PLAN.yaml",
-        help="Hold sessions against this tracking plan, too: which keys and values the players should send, and how often "
-        "they should ping.",
+        help="Hold sessions against this tracking plan, too: which keys and values the players should send, which "
+        "events a session should have, and how often they should ping.",
     )(command)
 
 

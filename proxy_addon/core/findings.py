@@ -195,7 +195,7 @@ class Deviation(NamedTuple):
         rule: Id of the rule, such as ``plan-missing``.
         event: The type of the events.
         section: ``params``, ``qoeData`` or ``customMetadata``; empty if it is not about a key.
-        key: The key; for a rate, the state of playback; empty if a whole event is unexpected.
+        key: The key; for a rate, the state of playback; empty if it is about whole events.
         expected: What the plan says.
     """
 

@@ -15,7 +15,9 @@ Every key may be left out::
             media.length: {type: number, min: 1, max: 86400}
           optional: [media.show, media.season]
           forbidden: [analytics.visitorId]
-      adStart: {extends: play}             # says the same as of another event
+      adStart:
+        extends: play                      # says the same of its keys as of another event
+        occurs: always                     # in a session; or never, or {min: 1, max: 3}
     pings:
       content: {every_s: 10, plus_minus_s: 2}
     groups:                                # what holds only for some sessions
@@ -37,6 +39,7 @@ from proxy_addon.core.audits.plans import (
     TYPES,
     EventPlan,
     KeyPlan,
+    Occurs,
     Part,
     Plan,
     PlanGroup,
@@ -61,6 +64,9 @@ OF_GROUP = ("where", *OF_PART)
 OF_SECTION = (*Presence, "further_keys")
 OF_KEY = ("type", "values", "pattern", "min", "max")
 OF_RATE = ("every_s", "plus_minus_s")
+OF_EVENT = ("extends", "occurs", *Section)
+OF_OCCURS = ("min", "max")
+OCCURS: Mapping[str, Occurs] = {"always": Occurs(least=1), "never": Occurs(most=0)}
 STATES = tuple(state for state in State if state is not State.OVER)
 """The states of playback in which pings have a rate."""
 SEVERITIES: Mapping[str, Severity | None] = {**{each.value: each for each in Severity}, "off": None}
@@ -178,12 +184,38 @@ class _File:
 
     def _part(self, at: Steps, part: Mapping[str, Any], known: Mapping[str, EventPlan]) -> Part:
         pings = self._mapping((*at, "pings"), part.get("pings", {}), "pings", STATES)
+        steps, events = (*at, "events"), part.get("events", {})
         return Part(
-            events=self._events((*at, "events"), part.get("events", {}), known),
+            events=self._events(steps, events, known),
             further_events=self._flag((*at, "further_events"), part, "further_events"),
             further_keys=self._flag((*at, "further_keys"), part, "further_keys"),
             pings={State(state): self._rate((*at, "pings", state), rate) for state, rate in pings.items()},
+            occurs={
+                type: self._occurs((*steps, type, "occurs"), type, event["occurs"])
+                for type, event in events.items()
+                if event is not None and "occurs" in event
+            },
         )
+
+    def _occurs(self, at: Steps, type: str, value: Any) -> Occurs | None:
+        if type == ALL:
+            raise self.error(at, f"occurs is about events of one type, not of {ALL}", hint="say it of each type")
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return OCCURS[self._one_of(at, value, OCCURS, "occurs")]
+        if not isinstance(value, dict):
+            raise self.error(at, f"occurs is {_kind(value)}", hint="write always, never, or {min: 1, max: 3}")
+        bounds = self._mapping(at, value, "occurs", OF_OCCURS)
+        for name, bound in bounds.items():
+            if isinstance(bound, bool) or not isinstance(bound, int) or bound < 0:
+                raise self.error((*at, name), f"{name} is {shown(bound)}; expected a whole number of events")
+        occurs = Occurs(least=bounds.get("min", 0), most=bounds.get("max"))
+        if not bounds:
+            raise self.error(at, "occurs has neither min nor max", hint="leave it out for any number of events")
+        if occurs.most is not None and occurs.most < occurs.least:
+            raise self.error((*at, "max"), f"max is {occurs.most}, which is less than min, {occurs.least}")
+        return occurs
 
     def _rate(self, at: Steps, value: Any) -> Rate | None:
         if value is None:
@@ -203,13 +235,13 @@ class _File:
         own: dict[str, EventPlan] = {}
         extended: dict[str, list[tuple[Steps, str]]] = {}
         for type, each in events.items():
-            sections = self._mapping((*at, type), {} if each is None else each, "an event", ("extends", *Section))
+            sections = self._mapping((*at, type), {} if each is None else each, "an event", OF_EVENT)
             names = sections.get("extends", [])
             extended[type] = list(self._names((*at, type, "extends"), names, "an event type"))
             own[type] = {
                 Section(name): self._section((*at, type, name), section)
                 for name, section in sections.items()
-                if name != "extends"
+                if name not in ("extends", "occurs")
             }
         whole: dict[str, EventPlan] = {}
 

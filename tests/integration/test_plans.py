@@ -38,6 +38,10 @@ def plan(store, tmp_path_factory) -> Path:
     path: Path = tmp_path_factory.mktemp("plan") / "PLAN.yaml"
     done = run("audit", "--make-plan", "-o", str(path), "--player", GOOD, "--store", store)
     assert (done.returncode, "plan of 3 sessions written to" in done.stderr) == (0, True), done.stderr
+    made = path.read_bytes()
+    done = run("audit", "--make-plan", "-o", str(path), "--store", store)
+    assert (done.returncode, path.read_bytes() == made) == (2, True), done.stderr
+    assert f"sessiontape: {path} exists and says something else\n  --force replaces it" in done.stderr
     return path
 
 

@@ -60,6 +60,7 @@ _SECTION = st.none() | _some(required=_KEYS, optional=_KEYS, forbidden=_NAMES, f
 _TYPES_OF_EVENTS = st.sampled_from(["all", "ping", "play", "pign"])
 _EVENT = st.none() | _some(
     extends=_TYPES_OF_EVENTS | st.lists(_TYPES_OF_EVENTS, max_size=2),
+    occurs=st.sampled_from(["always", "never", "often", None]) | _some(min=_NUMBERS, max=_NUMBERS),
     params=_SECTION,
     qoeData=_SECTION,
     customMetadata=_SECTION,

@@ -14,9 +14,20 @@ from hypothesis import strategies as st
 from proxy_addon.core.audits.auditing import Auditor, By, Grouping
 from proxy_addon.core.audits.coverage import Key, Section
 from proxy_addon.core.audits.planning import plan_of
-from proxy_addon.core.audits.plans import ALL, TYPES, EventPlan, KeyPlan, Part, Plan, Presence, Rate, SectionPlan
+from proxy_addon.core.audits.plans import (
+    ALL,
+    TYPES,
+    EventPlan,
+    KeyPlan,
+    Occurs,
+    Part,
+    Plan,
+    Presence,
+    Rate,
+    SectionPlan,
+)
 from proxy_addon.core.audits.results import RAW, Hide, Raw
-from proxy_addon.core.audits.totals import MOST_UNPLANNED, Deviations, Totals
+from proxy_addon.core.audits.totals import MOST_UNPLANNED, Deviations, Totals, merged
 from proxy_addon.core.audits.walking import State
 from proxy_addon.core.findings import Deviation
 from proxy_addon.core.fixtures.held import HeldSession, fold
@@ -76,12 +87,12 @@ def sessions(draw: st.DrawFn) -> list[HeldSession]:
     return found
 
 
-@given(sessions(), st.sampled_from([None, By.PLAYER]), st.sampled_from([RAW, Hidden()]))
-def test_a_plan_made_of_sessions_passes_them(held, by, hide: Hide):
+@given(sessions(), st.sampled_from([1, 10]), st.sampled_from([None, By.PLAYER]), st.sampled_from([RAW, Hidden()]))
+def test_a_plan_made_of_sessions_passes_them(held, times, by, hide: Hide):
     auditor = Auditor(Grouping(by=by), as_of(at(10**6), DEFAULT))
     for each in held:
         auditor.add_held(each, DEFAULT)
-    text = plan_of(auditor.groups, by, hide)
+    text = plan_of(merged([auditor.groups] * times), by, hide)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "PLAN.yaml"
         path.write_text(text, encoding="utf-8")
@@ -151,6 +162,10 @@ _PARTS = st.builds(
     further_events=_FLAGS,
     further_keys=_FLAGS,
     pings=st.dictionaries(st.sampled_from(State), _RATES),
+    occurs=st.dictionaries(
+        st.sampled_from(["play", "ping", "sessionEnd"]),
+        st.none() | st.builds(Occurs, least=st.integers(0, 2), most=st.none() | st.integers(0, 3)),
+    ),
 )
 
 

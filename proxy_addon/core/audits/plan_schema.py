@@ -72,13 +72,27 @@ _SECTION = _or_null(
         further_keys=_FURTHER_KEYS,
     )
 )
-_EVENT = _or_null(
-    _object(
-        "What events of this type have.",
-        extends={"description": "Event types of which the same holds.", **_one_or_more({"enum": _EVENT_TYPES})},
-        **{section.value: {"$ref": "#/$defs/section"} for section in Section},
-    )
-)
+_OF_EVENT = {
+    "extends": {"description": "Event types whose keys are the same.", **_one_or_more({"enum": _EVENT_TYPES})},
+    **{section.value: {"$ref": "#/$defs/section"} for section in Section},
+}
+_NUMBER = {"type": "integer", "minimum": 0}
+_OCCURS = {
+    "description": "How many events of this type a session has: always for at least one, null for any number.",
+    "anyOf": [
+        {"enum": ["always", "never", None]},
+        {
+            **_object(
+                "At least and at most so many.",
+                min={"description": "The lowest number that is allowed.", **_NUMBER},
+                max={"description": "The highest number that is allowed.", **_NUMBER},
+            ),
+            "minProperties": 1,
+        },
+    ],
+}
+_EVENT = _or_null(_object("What events of this type have.", occurs=_OCCURS, **_OF_EVENT))
+_ALL = _or_null(_object("What events of all types have.", **_OF_EVENT))
 _RATE = _or_null(
     {
         **_object(
@@ -95,7 +109,10 @@ _PART: dict[str, Any] = {
         "type": "boolean",
     },
     "further_keys": _FURTHER_KEYS,
-    "events": _object("By type; all for all types.", **{type: {"$ref": "#/$defs/event"} for type in _EVENT_TYPES}),
+    "events": _object(
+        "By type; all for all types.",
+        **{type: {"$ref": "#/$defs/all" if type == ALL else "#/$defs/event"} for type in _EVENT_TYPES},
+    ),
     "pings": _object(
         "By the state of playback.",
         **{state.value: {"$ref": "#/$defs/rate"} for state in State if state is not State.OVER},
@@ -133,7 +150,7 @@ SCHEMA: dict[str, Any] = {
         **_PART,
         groups={"type": "array", "items": {"$ref": "#/$defs/group"}},
     ),
-    "$defs": {"event": _EVENT, "section": _SECTION, "key": _KEY, "rate": _RATE, "group": _GROUP},
+    "$defs": {"all": _ALL, "event": _EVENT, "section": _SECTION, "key": _KEY, "rate": _RATE, "group": _GROUP},
 }
 
 

@@ -26,6 +26,8 @@ MOST_VALUES = 5
 """A key with more distinct values has no list of allowed ones."""
 SESSIONS_PER_VALUE = 10
 """So many sessions must have been seen per value, or there is no list of allowed ones: others may be just as good."""
+LEAST_SESSIONS = 10
+"""With fewer sessions, the plan does not say which events each of them has."""
 LEAST_GAPS = 10
 """With fewer gaps between pings, they are given no rate."""
 LEAST_NUMBERS = 5
@@ -95,6 +97,8 @@ def _head(totals: Totals) -> Iterator[str]:
         when = f" of {first}" if first == last else f" of {first} to {last}"
     yield f"# A tracking plan, made of {counted(totals.sessions, 'session')}{when} by 'sessiontape audit --make-plan'."
     yield "# It says what was sent, which is not always what should be sent: read it line by line."
+    yield f"# Values are listed of texts that have at most {MOST_VALUES}, each in {SESSIONS_PER_VALUE} sessions on average, and that"
+    yield "# do not name a content, an ad, a player or a version."
     if totals.findings:
         yield "#"
         yield "# These sessions break rules of the protocol. Repair them, or say what you accept:"
@@ -113,6 +117,9 @@ def _part(totals: Totals, hide: Hide) -> Iterator[str]:
         yield f"further_keys: true  # more than {MOST_KEYS} keys were sent, of which some are missing below"
     kept = coverage.kept()
     events = [type for type in EVENTS if type in coverage.events]
+    if totals.sessions < LEAST_SESSIONS:
+        seen = counted(totals.sessions, "session")
+        yield f"# {seen}: too few to say which events occur in each; {LEAST_SESSIONS} are needed"
     yield "events:" if events else "events: {}"
     for type in events:
         sections = [
@@ -120,7 +127,12 @@ def _part(totals: Totals, hide: Hide) -> Iterator[str]:
             for section in Section
             if (keys := [key for key in kept if key.event == type and key.section is section])
         ]
-        yield f"  {type}:{'' if sections else ' {}'}  # {counted(coverage.events[type], 'event')}"
+        numbers = coverage.numbers[type]
+        is_always = numbers.number == totals.sessions >= LEAST_SESSIONS
+        seen = f"{counted(coverage.events[type], 'event')} in {counted(numbers.number, 'session')}"
+        yield f"  {type}:{'' if sections or is_always else ' {}'}  # {seen}"
+        if is_always:
+            yield f"    occurs: always  # {_from_to(numbers)} in each session"
         for section, keys in sections:
             yield f"    {section.value}:"
             yield from (f"      {line}" for line in _section(keys, totals, hide))
@@ -172,7 +184,7 @@ class _Seen:
         about = [f"type: {_flow(map(_scalar, types))}"]
         if (values := self._allowed()) is not None:
             about.append(f"values: [{', '.join(values)}]")
-        elif not self._is_personal and sum(self._sample.kinds.get(kind, 0) for kind in _NUMBERS) >= LEAST_NUMBERS:
+        elif self._has_range() and self._numbers >= LEAST_NUMBERS:
             about += self._range()
         return _scalar(types[0]) if len(about) == len(types) == 1 else f"{{{', '.join(about)}}}"
 
@@ -192,10 +204,16 @@ class _Seen:
             return "; ".join((*parts, "personal, so not shown"))
         shown = ", ".join(_example(kind, text) for kind, text, _ in self._values[:_EXAMPLES])
         if sample.distinct <= _EXAMPLES:
-            return "; ".join((*parts, shown))
-        if sample.lowest is not None and sample.highest is not None:
-            parts.append(f"{_written(sample.lowest)} to {_written(sample.highest)}")
-        return "; ".join((*parts, f"such as {shown}"))
+            parts.append(shown)
+        else:
+            if sample.lowest is not None and sample.highest is not None:
+                parts.append(f"{_written(sample.lowest)} to {_written(sample.highest)}")
+            parts.append(f"such as {shown}")
+        if self._may_be_listed() and not self._is_frequent():
+            parts.append(f"no list of values: {SESSIONS_PER_VALUE} sessions for each are needed")
+        if self._has_range() and self._numbers < LEAST_NUMBERS:
+            parts.append(f"no range: {LEAST_NUMBERS} numbers are needed")
+        return "; ".join(parts)
 
     def _types(self) -> list[str]:
         kinds = set(self._sample.kinds)
@@ -205,21 +223,33 @@ class _Seen:
 
     def _allowed(self) -> list[str] | None:
         """Return the values that the plan allows; None for any."""
+        if self._may_be_listed() and self._is_frequent():
+            return [_quoted(text) for _, text, _ in self._values]
+        return None
+
+    def _may_be_listed(self) -> bool:
         sample, name = self._sample, self._key.name
         if name not in _ENUMERATED and (name in PARAMS or name in QUALITY):
-            return None
-        enough = min(self._sessions, sample.number) >= SESSIONS_PER_VALUE * sample.distinct
-        if self._is_personal or not sample.has_all or sample.distinct > MOST_VALUES or not enough:
-            return None
-        if set(sample.kinds) != {"string"} or any(len(text) >= LONGEST for _, text, _ in self._values):
-            return None
-        return [_quoted(text) for _, text, _ in self._values]
+            return False
+        if self._is_personal or not sample.has_all or sample.distinct > MOST_VALUES:
+            return False
+        return set(sample.kinds) == {"string"} and all(len(text) < LONGEST for _, text, _ in self._values)
+
+    def _is_frequent(self) -> bool:
+        return min(self._sessions, self._sample.number) >= SESSIONS_PER_VALUE * self._sample.distinct
+
+    def _has_range(self) -> bool:
+        return not self._is_personal and self._numbers > 0
+
+    @property
+    def _numbers(self) -> int:
+        return sum(self._sample.kinds.get(kind, 0) for kind in _NUMBERS)
 
     def _range(self) -> Iterator[str]:
         lowest, highest = self._sample.lowest, self._sample.highest
         if lowest is None or highest is None:
             return
-        least = lowest * _RANGE if lowest < 0 else math.floor(lowest / _RANGE)
+        least = lowest * _RANGE if lowest < 0 else _tenth(lowest, is_whole="number" not in self._sample.kinds)
         if math.isfinite(least):
             yield f"min: {_written(least)}"
         if highest > 0 and math.isfinite(highest * _RANGE):
@@ -234,9 +264,10 @@ def _pings(totals: Totals) -> Iterator[str]:
             continue
         comment, rate = _rate(gaps)
         lines += [f"  # {comment}", f"  {state.value}: {rate or 'null'}"]
-    if lines:
-        yield "pings:"
-        yield from lines
+    yield (
+        "pings:" if lines else "pings: {}  # no two pings had one state of playback between them, so there are no rates"
+    )
+    yield from lines
 
 
 def _rate(gaps: Histogram) -> tuple[str, str | None]:
@@ -246,13 +277,28 @@ def _rate(gaps: Histogram) -> tuple[str, str | None]:
     if (low, high) != (lowest, highest):
         seen += f", 9 of 10 {number(low / 1_000)} to {number(high / 1_000)} s"
     every_s = round(middle / 1_000) if middle >= 950 else round(middle / 1_000, 2)
-    if gaps.number < LEAST_GAPS or every_s <= 0:
-        return f"{seen}; too few, or too short, for a rate", None
+    if gaps.number < LEAST_GAPS:
+        return f"{seen}; no rate: {LEAST_GAPS} gaps are needed", None
+    if every_s <= 0:
+        return f"{seen}; no rate: they are too short", None
     furthest_s = max(highest / 1_000 - every_s, every_s - lowest / 1_000)
     plus_minus_s = math.ceil(max(_SLACK * every_s, furthest_s * (1 + _SLACK)) * 10) / 10
     if plus_minus_s > every_s / 2:
         seen += "; a few gaps make it this wide: look at them, and narrow it"
     return seen, f"{{every_s: {number(every_s)}, plus_minus_s: {number(plus_minus_s)}}}"
+
+
+def _from_to(numbers: Histogram) -> str:
+    lowest, highest = numbers.lowest or 0, numbers.highest or 0
+    return f"{lowest:,}" if lowest == highest else f"{lowest:,} to {highest:,}"
+
+
+def _tenth(value: float, *, is_whole: bool) -> float:
+    """Return a tenth of a number that is not negative, rounded, but not to 0, which is often sent for want of a number."""
+    tenth = value / _RANGE
+    if tenth >= 1:
+        return math.floor(tenth)
+    return float(f"{tenth:.1e}") if not is_whole else 1 if tenth else 0
 
 
 def _written(value: float) -> str:

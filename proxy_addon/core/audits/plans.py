@@ -1,6 +1,7 @@
 """Tracking plans: what a team has agreed that its players send, and whether a session does.
 
-A plan says of each type of event which keys it must, may and must not have, and which values; and how often players ping.
+A plan says of each type of event which keys it must, may and must not have, and which values; how often it occurs in a
+session; and how often players ping.
 Parts of it may hold only for some sessions. `Plan` is the value, `PlanJudge` holds one session against it. The file that
 it is written in is read by `proxy_addon.files.plans`.
 """
@@ -29,7 +30,15 @@ from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.judging.sessions import is_batch
 from proxy_addon.core.protocol import EVENTS
 from proxy_addon.core.routes import TRACKING
-from proxy_addon.core.rules.planned import PLANNED, missing, unexpected, wrong_rate, wrong_type, wrong_value
+from proxy_addon.core.rules.planned import (
+    PLANNED,
+    missing,
+    unexpected,
+    wrong_number,
+    wrong_rate,
+    wrong_type,
+    wrong_value,
+)
 from proxy_addon.core.rules.rule import TOLD
 from proxy_addon.core.sessions import Session
 from proxy_addon.core.wording import ascii_safe, number, quoted
@@ -40,6 +49,8 @@ TYPES = ("string", "integer", "number", "boolean", "null", "object", "array")
 """The JSON types; a ``number`` may be an ``integer``."""
 MOST_UNPLANNED = 1_000
 """How many keys that are not in the plan are told apart in a session; a device that makes up keys has more."""
+FORBIDDEN = "forbidden by the plan"
+"""What is said of keys and events that the plan names and does not want."""
 
 type Scalar = str | int | float | bool | None
 
@@ -165,6 +176,29 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Occurs:
+    """How many events of a type a session has.
+
+    Attributes:
+        least: The lowest number that is allowed.
+        most: The highest one; None for any, 0 if the plan forbids the event.
+    """
+
+    least: int = 0
+    most: int | None = None
+
+    def __str__(self) -> str:
+        """Return it as messages have it."""
+        if self.most is None:
+            return f"at least {self.least:,} in a session"
+        if self.least == self.most:
+            return f"{self.least:,} in a session"
+        return (
+            f"at most {self.most:,} in a session" if not self.least else f"{self.least:,} to {self.most:,} in a session"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """What a plan says: of all sessions, or of some.
 
@@ -173,12 +207,14 @@ class Part:
         further_events: Whether types of events are allowed of which it says nothing; None if that is said elsewhere.
         further_keys: The same of keys, on events of which it says something.
         pings: How often players ping in a state of playback; None if they may ping as they like.
+        occurs: How many events of a type a session has; None if it may have as many as it likes.
     """
 
     events: Mapping[str, EventPlan] = field(default_factory=dict)
     further_events: bool | None = None
     further_keys: bool | None = None
     pings: Mapping[State, Rate | None] = field(default_factory=dict)
+    occurs: Mapping[str, Occurs | None] = field(default_factory=dict)
 
     def with_more(self, more: Part) -> Part:
         """Return this with what another one says; that one wins, key by key."""
@@ -190,6 +226,7 @@ class Part:
             further_events=self.further_events if more.further_events is None else more.further_events,
             further_keys=self.further_keys if more.further_keys is None else more.further_keys,
             pings={**self.pings, **more.pings},
+            occurs={**self.occurs, **more.occurs},
         )
 
 
@@ -309,7 +346,7 @@ class Plan:
                 if is_taken:
                     part = part.with_more(group.part)
             checks = self._checks[taken] = _Checks(part)
-        return PlanJudge(checks, policy, has_holes=session is not None and session.has_holes)
+        return PlanJudge(checks, policy, session)
 
 
 @dataclass(slots=True, frozen=True)
@@ -325,6 +362,9 @@ class _Checks:
 
     def __init__(self, part: Part) -> None:
         self.pings = {state: rate for state, rate in part.pings.items() if rate is not None}
+        occurs = {type: each for type, each in part.occurs.items() if each is not None}
+        self.forbidden = frozenset(type for type, each in occurs.items() if each.most == 0)
+        self.occurs = {type: each for type, each in occurs.items() if type not in self.forbidden}
         self.further_events = part.further_events is not False
         self.planned = frozenset(part.events)
         self._part = part
@@ -354,15 +394,17 @@ class _Checks:
 class PlanJudge:
     """Holds one session against a plan."""
 
-    def __init__(self, checks: _Checks, policy: Policy, *, has_holes: bool) -> None:
+    def __init__(self, checks: _Checks, policy: Policy, session: Session | None) -> None:
         self._checks = checks
         self._policy = policy
-        self._has_holes = has_holes
+        self._has_holes = session is not None and session.has_holes
+        self._has_start = session is not None and session.start_seen
         self._on = frozenset(rule.id for rule in PLANNED.values() if policy.severity(rule) and policy.asks_for(rule))
         self._times: dict[Deviation, int] = {}
         self._unplanned = 0
         self._arrivals: list[Arrival] = []
         self._is_batch = False
+        self._numbers = dict.fromkeys(checks.occurs, 0)
 
     def take(self, exchange: Exchange, seq: int) -> list[Finding]:
         """Return the findings of the next exchange of the session, in the order of the rules.
@@ -374,9 +416,8 @@ class PlanJudge:
         if exchange.route.operation not in TRACKING:
             return []
         if self._checks.pings:
-            arrived = list(arrivals_of(exchange, seq))
-            self._arrivals += arrived
-            self._is_batch = self._is_batch or (bool(arrived) and is_batch(exchange))
+            self._arrivals += arrivals_of(exchange, seq)
+        self._is_batch = self._is_batch or is_batch(exchange)
         if not request.complete or not request.body_state.is_known:
             return []
         return self.take_body(request.reading, seq)
@@ -402,8 +443,14 @@ class PlanJudge:
 
     def _take(self, type: str | None, value: dict[str, Any], at: str, found: _Findings) -> None:
         checks = self._checks
+        if type in self._numbers:
+            self._numbers[type] += 1
         if type is None or type not in EVENTS:
             type = ALL
+        elif type in checks.forbidden:
+            deviation = Deviation("plan-unexpected", type, "", "", FORBIDDEN)
+            found.add(deviation, f"{at}/eventType", lambda: unexpected(type, "", "", is_forbidden=True))
+            return
         elif not checks.further_events and type not in checks.planned:
             deviation = Deviation("plan-unexpected", type, "", "", "an event of the plan")
             found.add(deviation, f"{at}/eventType", lambda: unexpected(type, "", ""))
@@ -424,21 +471,30 @@ class PlanJudge:
                 if wrong is not None:
                     _add_wrong(found, Deviation(wrong[0], type, section, name, wrong[1]), member, at)
 
-    def judgement(self) -> tuple[list[Finding], dict[Deviation, int]]:
+    def judgement(self, *, is_over: bool) -> tuple[list[Finding], dict[Deviation, int]]:
         """Return the findings of the session as a whole, and how often each deviation occurs in it.
 
         Call it when all exchanges were taken. At most `MOST_UNPLANNED` keys that are not in the plan are told apart.
+
+        Args:
+            is_over: Whether no event will follow, so that one that is missing will not come.
         """
         found = _Findings(self._on, None)
         is_whole = self._is_batch or not self._has_holes
+        if is_whole:
+            for type, number in self._numbers.items():
+                occurs = self._checks.occurs[type]
+                lacks = is_over and self._has_start and number < occurs.least
+                if lacks or (occurs.most is not None and number > occurs.most):
+                    _add_number(found, type, number, occurs)
         if self._checks.pings and self._arrivals and is_whole:
             order = ordered(self._arrivals, is_batch=self._is_batch)
             for gap in ping_gaps(order.taken, walked(order.taken).stretches):
                 rate = self._checks.pings.get(gap.state)
                 if rate is not None and not rate.allows(gap.ms):
                     _add_rate(found, gap, rate)
-        rates = {deviation: each.count for deviation, each in found.each.items()}
-        return found.told(self._policy), {**self._times, **rates}
+        of_session = {deviation: each.count for deviation, each in found.each.items()}
+        return found.told(self._policy), {**self._times, **of_session}
 
 
 def _add_missing(found: _Findings, type: str, section: str, name: str, pointer: str) -> None:
@@ -457,7 +513,7 @@ def _wrong(key: KeyPlan | None, value: Any) -> tuple[str, str] | None:
     if key is None:
         return "plan-unexpected", UNPLANNED
     if key.presence is Presence.FORBIDDEN:
-        return "plan-unexpected", "forbidden"
+        return "plan-unexpected", FORBIDDEN
     if not key.is_type(value):
         return "plan-type", key.types_told
     expected = key.unlike(value)
@@ -467,7 +523,7 @@ def _wrong(key: KeyPlan | None, value: Any) -> tuple[str, str] | None:
 def _message(deviation: Deviation, name: str, value: Any) -> str:
     match deviation.rule:
         case "plan-unexpected":
-            is_forbidden = deviation.expected == "forbidden"
+            is_forbidden = deviation.expected == FORBIDDEN
             return unexpected(deviation.event, deviation.section, name, is_forbidden=is_forbidden)
         case "plan-type":
             return wrong_type(name, value, deviation.expected)
@@ -478,6 +534,11 @@ def _message(deviation: Deviation, name: str, value: Any) -> str:
 def _add_rate(found: _Findings, gap: Gap, rate: Rate) -> None:
     deviation = Deviation("plan-rate", "ping", "", gap.state.value, str(rate))
     found.add(deviation, gap.ping.pointer, lambda: wrong_rate(gap.ms, gap.state.value, str(rate)), seq=gap.ping.seq)
+
+
+def _add_number(found: _Findings, type: str, number: int, occurs: Occurs) -> None:
+    deviation = Deviation("plan-occurs", type, "", "", str(occurs))
+    found.add(deviation, "", lambda: wrong_number(type, number, str(occurs)))
 
 
 @dataclass(slots=True)

@@ -169,10 +169,10 @@ class PlanBroken:
     """One thing that sessions do otherwise than the tracking plan says.
 
     Attributes:
-        rule: ``plan-missing``, ``plan-unexpected``, ``plan-type``, ``plan-value`` or ``plan-rate``.
+        rule: ``plan-missing``, ``plan-unexpected``, ``plan-type``, ``plan-value``, ``plan-rate`` or ``plan-occurs``.
         event: The type of the events; ``all`` for types that the protocol does not know.
         section: ``params``, ``qoeData`` or ``customMetadata``; empty if it is not about a key.
-        key: The key; for a rate, the state of playback; empty if a whole event is unexpected.
+        key: The key; for a rate, the state of playback; empty if it is about whole events.
         expected: What the plan says.
         sessions: How many sessions do it.
         share: Their share of all sessions, from 0 to 1.

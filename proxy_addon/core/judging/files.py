@@ -78,6 +78,7 @@ def _judge_written(written: bytes, policy: Policy) -> Judgement:
         of_exchanges=tuple(moved(finding) for finding in judgement.of_exchanges),
         of_session=tuple(moved(finding) for finding in judgement.of_session),
         holes=judgement.holes,
+        deviations=judgement.deviations,
     )
 
 
@@ -149,12 +150,14 @@ def _judge_list(raw: bytes, reading: Body, policy: Policy, vocabulary: Vocabular
     of_session = judge.findings(is_over=True)
     deviations: Mapping[Deviation, int] = {}
     if plan is not None:
-        rates, deviations = plan.judgement()
-        of_session += [_in_list(finding, bodies) for finding in rates]
+        of_plan, deviations = plan.judgement(is_over=True)
+        of_session += [_in_list(finding, bodies) for finding in of_plan]
     return Judgement(of_exchanges=tuple(found), of_session=tuple(of_session), deviations=deviations)
 
 
 def _in_list(finding: Finding, bodies: Sequence[ListedBody]) -> Finding:
     """Return a finding with pointers into the whole list."""
+    if finding.seq is None:
+        return finding
     first, *others = (Place(seq, f"{bodies[seq - 1].pointer}{pointer or ''}") for seq, pointer in finding.places)
     return replace(finding, pointer=first.pointer, others=tuple(others))

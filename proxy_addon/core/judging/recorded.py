@@ -93,10 +93,10 @@ class SessionWatch:
     def judgement(self) -> Judgement:
         """Return all findings; call it when all exchanges were yielded."""
         of_session = self._judge.findings(is_over=self._is_over) if self._judge else []
-        rates, deviations = ([], {}) if self._plan is None else self._plan.judgement()
+        of_plan, deviations = ([], {}) if self._plan is None else self._plan.judgement(is_over=self._is_over)
         return Judgement(
             of_exchanges=tuple(self._found),
-            of_session=(*of_session, *rates),
+            of_session=(*of_session, *of_plan),
             holes=self._holes(),
             deviations=deviations,
         )

@@ -1,4 +1,4 @@
-"""What tracking plans find: five rules that apply only with a plan, and say what sessions do otherwise than planned.
+"""What tracking plans find: six rules that apply only with a plan, and say what sessions do otherwise than planned.
 
 They are no rules of the protocol, so they are not among `proxy_addon.core.rules.RULES`.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.rules.rule import RULES, Rule, Scope
-from proxy_addon.core.wording import number, quoted, shown
+from proxy_addon.core.wording import counted, number, quoted, shown
 
 PLANNED: dict[str, Rule] = {}
 """The rules of plans, by id, in order."""
@@ -51,7 +51,8 @@ def unexpected(event: str, section: str, key: str, *, is_forbidden: bool = False
     """A key or an event is sent that the plan forbids or does not have.
 
     What it checks: An event must not have keys that the plan forbids. Where the plan says `further_keys: false`, it must
-    have no others than those in the plan; with `further_events: false`, only event types in the plan may be sent.
+    have no others than those in the plan; with `further_events: false`, only event types in the plan may be sent. An event
+    with `occurs: never` must not be sent at all.
 
     Why it matters: What nobody has planned reaches no report, may hold personal data, and is often a misspelt key: then
     `plan-missing` reports the right one.
@@ -65,8 +66,8 @@ def unexpected(event: str, section: str, key: str, *, is_forbidden: bool = False
     Known limits: Event types that the protocol does not know are reported by `event-type-unknown`, and not by this rule.
     """
     if not section:
-        return f"{event} is sent; the plan has no such event"
-    what = "the plan forbids it" if is_forbidden else "the plan has no such key"
+        return f"{event} is sent; " + ("it is forbidden by the plan" if is_forbidden else "the plan has no such event")
+    what = "it is forbidden by the plan" if is_forbidden else "the plan has no such key"
     return f"{quoted(key)} is in {section} of {event}; {what}"
 
 
@@ -131,6 +132,28 @@ def wrong_rate(after_ms: int, state: str, expected: str) -> str:
     return (
         f"a ping comes {number(after_ms / 1_000)} s after the one before it in state {state}; the plan says {expected}"
     )
+
+
+@_rule("plan-occurs", Severity.ERROR, Scope.SESSION, despite_holes=False)
+def wrong_number(event: str, times: int, expected: str) -> str:
+    """An event occurs less or more often in a session than the plan says.
+
+    What it checks: A session has as many events of a type as `occurs` says. Events count as they were sent, accepted or not.
+
+    Why it matters: What a session never sends is in no report, and no finding about an event can tell: a player without
+    `adStart` has no ads.
+
+    Source: Your plan (`--plan`).
+
+    Example: a session without `adStart`, where the plan says `adStart: {occurs: always}`
+
+    How to fix: Send the event; or, if not all sessions have a reason to, take `occurs` out of the plan or say it for a group.
+
+    Known limits: Events are missed only in sessions that are over, that upstream opened, and whose start was recorded. Events
+    that the plan forbids with `occurs: never` are reported by `plan-unexpected`.
+    """
+    sent = counted(times, "time") if times else "never"
+    return f"{event} is sent {sent} in this session; the plan says {expected}"
 
 
 KNOWN: dict[str, Rule] = {**RULES, **PLANNED}

@@ -17,9 +17,10 @@ from proxy_addon.core.findings import Finding, Judgement, Severity
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.files import FileKind, judge_file, judge_held
 from proxy_addon.core.judging.policy import DEFAULT, Policy
+from proxy_addon.core.judging.recorded import SessionWatch
 from proxy_addon.errors import SettingsError
 from proxy_addon.files.plans import load
-from tests.builders import START_PARAMS, batch, body, event, event_dict, start
+from tests.builders import START_PARAMS, at, batch, body, event, event_dict, start
 
 
 def planned(folder: Path, text: str, **files: str) -> Plan:
@@ -214,6 +215,79 @@ def test_pings_come_at_the_rate_of_the_state(tmp_path):
     assert told(judged(plan, *pings(11, 21), *paused)) == [("plan-rate", 7, None)]
 
 
+@pytest.mark.parametrize(
+    ("says", "expected"),
+    [
+        ("always", {0: "at least 1 in a session"}),
+        ("{min: 2}", {0: "at least 2 in a session", 1: "at least 2 in a session"}),
+        ("{max: 1}", {2: "at most 1 in a session", 3: "at most 1 in a session"}),
+        ("{min: 1, max: 2}", {0: "1 to 2 in a session", 3: "1 to 2 in a session"}),
+        ("{min: 2, max: 2}", dict.fromkeys((0, 1, 3), "2 in a session")),
+        ("null", {}),
+    ],
+)
+def test_events_occur_as_often_as_the_plan_says(tmp_path, says, expected):
+    plan = planned(tmp_path, f"events: {{adStart: {{occurs: {says}}}}}")
+    for number in range(4):
+        exchanges = [start(), *(event("adStart", after_s=at_s) for at_s in range(1, number + 1))]
+        judgement = judged(plan, *exchanges)
+        wanted = [("plan-occurs", "adStart", "", "", expected[number])] if number in expected else []
+        assert list(judgement.deviations) == wanted
+        told_ = "never" if not number else f"{number} time{'s' * (number > 1)}"
+        assert [finding.message for finding in found(judgement)] == [
+            f"adStart is sent {told_} in this session; the plan says {each[-1]}" for each in wanted
+        ]
+        in_list = judge_file(
+            body([exchange.request.reading.value for exchange in exchanges]), FileKind.SESSION, plan.applied_to(DEFAULT)
+        )
+        assert (in_list.deviations, found(in_list)) == (judgement.deviations, found(judgement))
+
+
+def test_an_event_is_not_missed_in_a_session_that_may_have_or_get_it(tmp_path):
+    policy = planned(tmp_path, "events: {sessionEnd: {occurs: always}, play: {occurs: {max: 1}}}").applied_to(DEFAULT)
+    whole = held(start(), sent(), sent(at_s=2))
+    rules = [("sessionEnd", "at least 1 in a session"), ("play", "at most 1 in a session")]
+
+    def deviations(held_: HeldSession, *, closed: bool = True) -> list[tuple[str, str]]:
+        watch = SessionWatch(held_.session, at(3), policy, closed=closed)
+        assert len(list(watch.judging(held_.exchanges))) == len(held_.exchanges)
+        judgement = watch.judgement()
+        assert ("plan-occurs" in judgement.holes.rules) if judgement.holes is not None else True
+        return [(deviation.event, deviation.expected) for deviation in judgement.deviations]
+
+    def with_session(**members: Any) -> HeldSession:
+        return replace(whole, session=replace(whole.session, **members))
+
+    assert deviations(whole) == rules
+    assert deviations(whole, closed=False) == rules[1:]
+    assert deviations(with_session(start_seen=False)) == rules[1:]
+    assert deviations(with_session(failed=True)) == rules[1:]
+    assert deviations(with_session(has_holes=True)) == []
+
+
+def test_an_event_that_the_plan_forbids_is_told_where_it_is_sent_and_groups_may_want_it(tmp_path):
+    plan = planned(
+        tmp_path,
+        """
+        further_events: false
+        events: {play: {extends: ping, occurs: never}, ping: {occurs: always, params: {forbidden: [x]}}, sessionStart: }
+        groups: [{where: {player: "TV"}, events: {play: {occurs: }, ping: {occurs: {min: 2}}}}]
+        """,
+    )
+    judgement = judged(plan, start(), sent(), event("ping", after_s=2), sent(type="ping", params={"x": 1}, at_s=3))
+    assert told(judgement) == [("plan-unexpected", 2, "/eventType"), ("plan-unexpected", 4, "/params/x")]
+    assert [finding.message for finding in found(judgement)] == [
+        "play is sent; it is forbidden by the plan",
+        "'x' is in params of ping; it is forbidden by the plan",
+    ]
+    assert {deviation.expected for deviation in judgement.deviations} == {"forbidden by the plan"}
+    other = {**START_PARAMS, "media.playerName": "TV"}
+    judgement = judged(plan, start(params=other), sent(), event("ping", after_s=2))
+    assert [(finding.rule, finding.message) for finding in found(judgement)] == [
+        ("plan-occurs", "ping is sent 1 time in this session; the plan says at least 2 in a session")
+    ]
+
+
 def test_rates_are_not_judged_where_pings_may_be_missing(tmp_path):
     policy = planned(tmp_path, RATE).applied_to(DEFAULT)
     whole = held(*pings(11, 50))
@@ -389,6 +463,13 @@ def test_a_plan_extends_others_key_by_key(tmp_path):
         (TIER % "required: {t: {values: []}}", "the list of values is empty", ""),
         (TIER % "required: {t: {values: [[a]]}}", "an array is no value to compare with", ""),
         (TIER % "required: {t: {type: string, values: [a, 5]}}", "1:75: the number 5 is not a string", ""),
+        ("events: {ping: {occurs: often}}", "1:25: occurs is the string 'often'", "expected one of always, never"),
+        ("events: {ping: {occurs: 2}}", "1:25: occurs is the number 2", "{min: 1, max: 3}"),
+        ("events: {ping: {occurs: {}}}", "1:25: occurs has neither min nor max", "leave it out"),
+        ("events: {ping: {occurs: {min: 1.5}}}", "1:31: min is the number 1.5; expected a whole number", ""),
+        ("events: {ping: {occurs: {min: 3, max: 2}}}", "1:39: max is 2, which is less than min, 3", ""),
+        ("events: {ping: {occurs: {least: 3}}}", "1:26: occurs has an unknown key 'least'", "min, max"),
+        ("events: {all: {occurs: always}}", "1:24: occurs is about events of one type", "each type"),
         ("pings: {content: 10}", "1:18: a rate is the number 10", ""),
         ("pings: {content: {every_s: 10}}", "1:18: the rate has no plus_minus_s", "{every_s: 10, plus_minus_s: 2}"),
         ("pings: {content: {every_s: 0, plus_minus_s: 2}}", "1:28: every_s is 0", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from proxy_addon.core.audits.hiding import Hiding
 from proxy_addon.core.audits.planning import plan_of
 from proxy_addon.core.audits.plans import Plan
 from proxy_addon.core.audits.results import Audit, audit_of
+from proxy_addon.core.audits.totals import Totals
 from proxy_addon.core.audits.walking import State
+from proxy_addon.core.events import read_body
+from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
@@ -20,11 +24,17 @@ from proxy_addon.core.pseudonyms.personal import PERSONAL
 from proxy_addon.files.plans import load
 from tests import audited
 from tests.audited import DEFECTS, GOOD, PLAYERS
-from tests.builders import at
+from tests.builders import at, body
 
 HIDE = Hiding(Pseudonymiser(bytes(32), PERSONAL))
 
-AS_FACTS = {"plan-missing": "lacking", "plan-unexpected": "unexpected", "plan-type": "type", "plan-rate": "longer gaps"}
+AS_FACTS = {
+    "plan-missing": "lacking",
+    "plan-unexpected": "unexpected",
+    "plan-type": "type",
+    "plan-rate": "longer gaps",
+    "plan-occurs": "lacking",
+}
 """How `audited.facts` calls what rules of plans find."""
 
 
@@ -51,16 +61,60 @@ def plan(text, tmp_path_factory) -> Plan:
 def test_it_says_what_was_seen(text):
     assert text.startswith("# A tracking plan, made of 10 sessions of 2026-03-01")
     for line in (
-        "  sessionStart:  # 10 events",
+        "  sessionStart:  # 10 events in 10 sessions",
+        "    occurs: always  # 1 in each session",
         "        # in all; 1 value; 104",
         "        media.length: {type: integer, min: 10, max: 1040}",
         '        media.contentType: {type: string, values: ["vod"]}',
         "        media.channel: string",
+        "        media.ad.podPosition: {type: integer, min: 1, max: 10}",
+        "        media.ad.podSecond: {type: integer, min: 0}",
         '        plan: {type: string, values: ["gold"]}',
-        "  ping: {}  # 100 events",
+        "  ping:  # 100 events in 10 sessions",
         "  content: {every_s: 10, plus_minus_s: 2}",
     ):
         assert line in text.splitlines()
+
+
+def test_of_few_sessions_it_says_why_parts_are_missing():
+    auditor = Auditor(Grouping(), as_of(at(10**6), DEFAULT))
+    for held in islice(audited.sessions((GOOD,)), 6):
+        exchanges = (held.exchanges[0], held.exchanges[2])
+        auditor.add_held(HeldSession(session=held.session, exchanges=exchanges), DEFAULT)
+    lines = plan_of(auditor.groups, None, HIDE).splitlines()
+    for line in (
+        "# 6 sessions: too few to say which events occur in each; 10 are needed",
+        "  sessionStart:  # 6 events in 6 sessions",
+        '        # in all; 1 value; "vod"; no list of values: 10 sessions for each are needed',
+        "        media.contentType: string",
+        "pings: {}  # no two pings had one state of playback between them, so there are no rates",
+    ):
+        assert line in lines
+    assert not [line for line in lines if "occurs:" in line]
+    auditor.groups = {}
+    auditor.add_held(audited.played(GOOD, 0), DEFAULT)
+    lines = plan_of(auditor.groups, None, HIDE).splitlines()
+    assert "        # in all; 1 value; 104; no range: 5 numbers are needed" in lines
+    assert "  # 7 gaps between pings: 10 to 10 s; no rate: 10 gaps are needed" in lines
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        ([5] * 5, "{type: integer, min: 1, max: 50}"),
+        ([0, 5, 5, 5, 5], "{type: integer, min: 0, max: 50}"),
+        ([5.5] * 5, "{type: number, min: 0.55, max: 55}"),
+        ([0.0012] * 5, "{type: number, min: 0.00012, max: 1}"),
+        ([-3, 4, 4, 4, 4], "{type: integer, min: -30, max: 40}"),
+        ([126, 400, 4, 31, 31.5], "{type: number, min: 0.4, max: 4000}"),
+    ],
+)
+def test_a_range_does_not_begin_at_zero_only_because_it_was_rounded(values, rule):
+    totals = Totals(sessions=5)
+    for value in values:
+        totals.coverage.add(read_body(body({"eventType": "play", "customMetadata": {"a": value}})))
+    totals.coverage.end_session()
+    assert f"        a: {rule}" in plan_of({None: totals}, None, HIDE).splitlines()
 
 
 def test_it_passes_the_good_player(plan):
@@ -82,10 +136,13 @@ def test_it_fails_the_others_for_exactly_their_defects(plan, player):
                     and "type unknown" not in fact
                 ):
                     expected[fact.removesuffix(" string")] += number * len(defect.sessions)
+    for held in audited.sessions((player,)):
+        sent = {event.type for exchange in held.exchanges for event in exchange.request.reading.events}
+        expected.update(f"lacking {type}" for type in plan.part.occurs if type not in sent and not held.session.failed)
     result, _ = audit((player,), plan.applied_to(DEFAULT))
     found: Counter[str] = Counter()
     for broken in result.all.plan:
-        place = broken.key if broken.rule == "plan-rate" else f"{broken.event} {broken.section} {broken.key}"
+        place = broken.key if broken.rule == "plan-rate" else f"{broken.event} {broken.section} {broken.key}".strip()
         found[f"{AS_FACTS[broken.rule]} {place}"] += broken.times
     assert found == expected
     of_rules = Counter(broken.rule for broken in result.all.findings if broken.rule.startswith("plan-"))
