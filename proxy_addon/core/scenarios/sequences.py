@@ -1,13 +1,20 @@
-"""Whether the events of a session contain a sequence of steps, and if not, where it breaks off."""
+"""Whether the events of a session contain a sequence of steps, and if not, where it breaks off.
+
+Each step may be any event that fits, and what fits depends on the event that the step before took. Pairs are not tried one by
+one: the events that may stand before another are a stretch of those that the step before reached, ends found by bisection, so
+that n events take time in proportion to n log n for each step.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from proxy_addon.core.scenarios.played import Seen
 from proxy_addon.core.scenarios.scenario import Step
+from proxy_addon.core.scenarios.wanted import Bounds
 from proxy_addon.core.wording import number as written
 
 
@@ -18,82 +25,197 @@ class Break:
     Attributes:
         message: What came instead of which step.
         number: Of the event to look at; None if there is none.
-        off: How far a number is from what was expected; infinite if it is not about a number.
     """
 
     message: str
     number: int | None = None
-    off: float = 0
 
 
 def broken(steps: Sequence[Step], events: Sequence[Seen]) -> Break | None:
     """Return where a sequence breaks off; None if the events contain all of it, perhaps with others between them.
 
-    Each step may be any event that fits: a sequence holds if there is one way to take all its steps.
+    A sequence holds if there is one way to take all its steps. If there is none, the step is told that no event can be, with the
+    event that comes closest: one with the right values before one with others, then one without what must not come between,
+    then the one that is nearest in time, then the one that is nearest by its playhead.
 
     Args:
-        events: In order.
+        events: In order; by their times, except that some may stand before all others.
     """
-    reached: list[int | None] = [None]  # places of the step before; None before the first step
-    for number, step in enumerate(steps):
-        found = [
-            place
-            for place, event in enumerate(events)
-            if event.is_of(step) and any(_fits(step, events, prior, place) for prior in reached)
-        ]
+    reached: list[int] | None = None  # the places that the step before may take; None before the first step
+    for step in steps:
+        ends = [place for place, event in enumerate(events) if event.is_of(step)]
+        found, windows = {*ends} if reached is None else set(), []
+        for run in _runs(reached or (), events):
+            of_run = [*_windows(step, events, run, ends)]
+            found.update(_moved(step.moved_s, events, run, of_run))
+            windows += of_run
         if not found:
-            return _break(steps, number, events, reached)
-        reached = [*found]
+            return _break(step, events, reached, windows)
+        reached = sorted(found)
     return None
 
 
-def _fits(step: Step, events: Sequence[Seen], prior: int | None, place: int) -> bool:
-    return (prior is None or prior < place) and next(_lacks(step, events, prior, place), None) is None
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Some of the places that a step may take: those at which the time does not go back."""
+
+    places: list[int]
+    times: list[float]
 
 
-def _lacks(step: Step, events: Sequence[Seen], prior: int | None, place: int) -> Iterator[Break]:
-    """Yield what is wrong with an event of the right type as the next step."""
-    event = events[place]
-    lacks = event.lacks(step)
-    if lacks is not None:
-        yield Break(f"{event}: {lacks}", event.number, math.inf)
-    if prior is None:
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """What of a run may stand before an event.
+
+    Attributes:
+        end: The place of the event.
+        first: From here, nothing comes between that must not.
+        last: Up to here, excluded, it comes before the event.
+        low: Of these, from here the time between them is not too long.
+        high: Up to here, excluded, it is not too short.
+    """
+
+    run: _Run
+    end: int
+    first: int
+    last: int
+    low: int
+    high: int
+
+
+def _runs(places: Iterable[int], events: Sequence[Seen]) -> list[_Run]:
+    runs: list[_Run] = []
+    for place in places:
+        at_s = events[place].at_s
+        if not runs or at_s < runs[-1].times[-1]:
+            runs.append(_Run([], []))
+        runs[-1].places.append(place)
+        runs[-1].times.append(at_s)
+    return runs
+
+
+def _windows(step: Step, events: Sequence[Seen], run: _Run, ends: Iterable[int]) -> Iterator[_Window]:
+    barriers = [place for place, event in enumerate(events) if event.type in step.without]
+    for end in ends:
+        passed = bisect_left(barriers, end)
+        last = bisect_left(run.places, end)
+        first = bisect_left(run.places, barriers[passed - 1], hi=last) if passed else 0
+        yield _Window(run, end, first, last, *_behind(step.after_s, run.times, events[end].at_s, first, last))
+
+
+def _behind(bounds: Bounds | None, values: Sequence[float], value: float, low: int, high: int) -> tuple[int, int]:
+    """Return which stretch of ascending values is as far behind a value as it should be."""
+
+    def ahead(each: float) -> float:
+        return -_beyond(value, each)
+
+    if bounds is not None and bounds.at_most is not None:
+        low = bisect_left(values, -bounds.at_most, low, high, key=ahead)
+    if bounds is not None and bounds.at_least is not None:
+        high = bisect_right(values, -bounds.at_least, low, high, key=ahead)
+    return low, high
+
+
+def _beyond(value: float, before: float) -> float:
+    return round(value - before, 3)
+
+
+def _moved(bounds: Bounds | None, events: Sequence[Seen], run: _Run, windows: Iterable[_Window]) -> Iterator[int]:
+    """Yield the ends of windows of a run in which the playhead of an event is right, too."""
+    if bounds is None:
+        yield from (each.end for each in windows if each.low < each.high)
         return
-    before = events[prior]
-    passed_s = round(event.at_s - before.at_s, 3)
-    if step.after_s is not None and not step.after_s.holds(passed_s):
-        told = f"{event} comes {written(passed_s)} s after {before}, expected {step.after_s.said('s')}"
-        yield Break(told, event.number, step.after_s.distance(passed_s))
-    if step.moved_s is not None:
-        if event.playhead_s is None or before.playhead_s is None:
-            yield Break(f"{event} or {before} has no playhead", event.number, math.inf)
-        else:
-            moved_s = round(event.playhead_s - before.playhead_s, 3)
-            if not step.moved_s.holds(moved_s):
-                told = (
-                    f"{event} is at playhead {written(event.playhead_s)}, {written(moved_s)} s from that of {before}, "
-                    f"expected {step.moved_s.said('s')}"
-                )
-                yield Break(told, event.number, step.moved_s.distance(moved_s))
-    between = next((each for each in events[prior + 1 : place] if each.type in step.without), None)
-    if between is not None:
-        yield Break(f"{between} comes between {before} and {event}", between.number, math.inf)
+    playheads = [events[place].playhead_s for place in run.places]
+    in_order = sorted({each for each in playheads if each is not None})
+    rank = {playhead: number for number, playhead in enumerate(in_order)}
+    latest, taken = _Latest(len(in_order)), 0
+    for window in sorted(windows, key=lambda each: each.high):
+        for place in range(taken, window.high):
+            before = playheads[place]
+            if before is not None:
+                latest.put(rank[before], place)
+        taken = max(taken, window.high)
+        playhead = events[window.end].playhead_s
+        if playhead is not None:
+            wanted = _behind(bounds, in_order, playhead, 0, len(in_order))
+            if latest.among(*wanted) >= window.low:
+                yield window.end
 
 
-def _break(steps: Sequence[Step], number: int, events: Sequence[Seen], reached: Sequence[int | None]) -> Break:
-    """Return what is wrong with the event that comes closest to being the next step."""
-    step = steps[number]
-    wrong = (
-        list(_lacks(step, events, prior, place))
-        for prior in reached
-        for place in range(0 if prior is None else prior + 1, len(events))
-        if events[place].type in step.event
-    )
-    nearest = min(wrong, key=lambda lacks: (len(lacks), sum(each.off for each in lacks)), default=None)
-    if nearest is not None:
-        return nearest[0]
+class _Latest:
+    """The latest place for each rank, and for each stretch of ranks: a tree of maxima."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._tree = [-1] * (2 * size)
+
+    def put(self, rank: int, place: int) -> None:
+        """Set the place of a rank; places only grow."""
+        node = rank + self._size
+        while node:
+            self._tree[node] = place
+            node //= 2
+
+    def among(self, low: int, high: int) -> int:
+        """Return the latest place of the ranks from low up to high, excluded; -1 if there is none."""
+        found = -1
+        low, high = low + self._size, high + self._size
+        while low < high:
+            if low % 2:
+                found = max(found, self._tree[low])
+                low += 1
+            if high % 2:
+                high -= 1
+                found = max(found, self._tree[high])
+            low, high = low // 2, high // 2
+        return found
+
+
+def _break(step: Step, events: Sequence[Seen], reached: Sequence[int] | None, windows: Sequence[_Window]) -> Break:
+    """Return what is wrong with the event that comes closest to being the step."""
     wanted = " or ".join(step.event)
-    last = reached[0]
-    if last is None:
-        return Break(f"there is no {wanted}")
-    return Break(f"no {wanted} comes after {events[last]}", events[last].number)
+    rest = range(len(events)) if reached is None else range(reached[0] + 1, len(events))
+    of_type = [events[place] for place in rest if events[place].type in step.event]
+    if not of_type:
+        if reached is None:
+            return Break(f"there is no {wanted}")
+        return Break(f"no {wanted} comes after {events[reached[0]]}", events[reached[0]].number)
+    following = [each for each in windows if each.last]
+    if not following:
+        return Break(f"{of_type[0]}: {of_type[0].lacks(step)}", of_type[0].number)
+    apart = [each for each in following if each.first < each.last]
+    if not apart:
+        first = min(following, key=lambda each: each.end)
+        prior = max(each.run.places[each.last - 1] for each in following if each.end == first.end)
+        between = next(each for each in events[prior + 1 : first.end] if each.type in step.without)
+        return Break(f"{between} comes between {events[prior]} and {events[first.end]}", between.number)
+    timely = [each for each in apart if each.low < each.high]
+    if not timely:
+        return min((_ill_timed(step, events, each) for each in apart), key=lambda each: each[0])[1]
+    return min((_ill_placed(step, events, each) for each in timely), key=lambda each: each[0])[1]
+
+
+def _ill_timed(step: Step, events: Sequence[Seen], window: _Window) -> tuple[float, Break]:
+    """Return by how many seconds the one that is nearest in time misses, and what is told of it."""
+    assert step.after_s is not None
+    event, found = events[window.end], []
+    for place in range(max(window.first, window.low - 1), min(window.last, window.high + 1)):
+        before = events[window.run.places[place]]
+        passed_s = _beyond(event.at_s, before.at_s)
+        told = f"{event} comes {written(passed_s)} s after {before}, expected {step.after_s.said('s')}"
+        found.append((step.after_s.distance(passed_s), Break(told, event.number)))
+    return min(found, key=lambda each: each[0])
+
+
+def _ill_placed(step: Step, events: Sequence[Seen], window: _Window) -> tuple[float, Break]:
+    """Return by how many seconds of content the last one that fits in time misses, and what is told of it."""
+    assert step.moved_s is not None
+    event, before = events[window.end], events[window.run.places[window.high - 1]]
+    if event.playhead_s is None or before.playhead_s is None:
+        return math.inf, Break(f"{event} or {before} has no playhead", event.number)
+    moved_s = _beyond(event.playhead_s, before.playhead_s)
+    told = (
+        f"{event} is at playhead {written(event.playhead_s)}, {written(moved_s)} s from that of {before}, "
+        f"expected {step.moved_s.said('s')}"
+    )
+    return step.moved_s.distance(moved_s), Break(told, event.number)
