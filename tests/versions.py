@@ -14,7 +14,7 @@ from tests.audited import GOOD, good_cues
 from tests.builders import BEGIN_MS
 from tests.played import Cue, pinged, recorded
 
-FRAMES = "media.qoe.framesPerSecond"
+FRAMES, BITRATE = "media.qoe.framesPerSecond", "media.qoe.bitrate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,9 @@ def played(number: int, change: Change = NOTHING, player: str = GOOD) -> HeldSes
 
     def changed(value: dict[str, Any]) -> None:
         if value["eventType"] == "sessionStart":
-            value["params"]["media.playerName"] = player
+            value["params"] |= {"media.playerName": player, "media.name": f"Film {number // 90}"}
+            # Told from session to session, and from one set of sessions to the other: none of it is a change.
+            value["customMetadata"] |= {"visit": f"v{number}", "deviceId": f"box-{number // 90}"}
         if value["eventType"] == "ping":
             value["qoeData"] = {FRAMES: 25 + next(pings) % 3}
         change.event(value)
@@ -79,6 +81,16 @@ def _said(*lines: str) -> frozenset[str]:
     return frozenset(lines)
 
 
+def _rewritten(value: dict[str, Any]) -> None:
+    match value["eventType"]:
+        case "sessionStart":
+            value["params"]["media.channel"] = "SPORTS"
+        case "bitrateChange":
+            value["qoeData"][BITRATE] = 3_200
+        case "ping":
+            value["qoeData"][FRAMES] = float(value["qoeData"][FRAMES])
+
+
 CHANGES = (
     NOTHING,
     Change(
@@ -100,15 +112,26 @@ CHANGES = (
     Change(
         what="a key on some of the pings of each session",
         event=_on("ping", lambda value: value["qoeData"][FRAMES] == 25 and value.pop("qoeData")),
-        said=_said(f"vanished key-throughout ping qoeData {FRAMES}"),
+        said=_said(f"vanished key-throughout ping qoeData {FRAMES}", f"vanished value ping qoeData {FRAMES} 25"),
     ),
     Change(
         what="a number that became text",
         event=_on("ping", lambda value: value["qoeData"].update({FRAMES: "25"})),
         said=_said(
-            f"vanished type ping qoeData {FRAMES} integer",
+            f"vanished type ping qoeData {FRAMES} number",
             f"appeared type ping qoeData {FRAMES} string",
             "appeared finding qoe-value-type",
+        ),
+    ),
+    Change(
+        what="a text in capitals, a number in another unit, and whole numbers with a fraction",
+        event=_rewritten,
+        said=_said(
+            'vanished value sessionStart params media.channel "Sports"',
+            'appeared value sessionStart params media.channel "SPORTS"',
+            f"vanished value bitrateChange qoeData {BITRATE} 3200000",
+            f"appeared value bitrateChange qoeData {BITRATE} 3200",
+            "appeared finding integer-as-float",  # which is all: 25.0 is the same number as 25
         ),
     ),
     Change(
@@ -124,12 +147,18 @@ CHANGES = (
         what="an event more, and more of another",
         cues=lambda cues: [
             *(cue for cue in cues if cue.at_s < 90),
-            Cue(at_s=90, type="bitrateChange", playhead_s=64.6, quality={"media.qoe.bitrate": 1_000_000}),
-            Cue(at_s=91, type="bitrateChange", playhead_s=65.6, quality={"media.qoe.bitrate": 2_000_000}),
+            Cue(at_s=90, type="bitrateChange", playhead_s=64.6, quality={BITRATE: 1_000_000}),
+            Cue(at_s=91, type="bitrateChange", playhead_s=65.6, quality={BITRATE: 2_000_000}),
             Cue(at_s=92, type="stateStart", playhead_s=66.6, params={"media.state.name": "mute"}),
             *(cue for cue in cues if cue.at_s > 92),
         ],
-        said=_said("appeared event stateStart", "higher event-number bitrateChange", "higher metric bitrate_changes"),
+        said=_said(
+            "appeared event stateStart",
+            "higher event-number bitrateChange",
+            "higher metric bitrate_changes",
+            f"appeared value bitrateChange qoeData {BITRATE} 1000000",
+            f"appeared value bitrateChange qoeData {BITRATE} 2000000",
+        ),
     ),
     Change(
         what="pings every 20 s",

@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy_addon.core.audits.auditing import OTHERS, Auditor, By, Grouping
 from proxy_addon.core.audits.baselines import compared
-from proxy_addon.core.audits.coverage import MOST_KEYS, Coverage
+from proxy_addon.core.audits.coverage import MOST_KEYS, Coverage, KeySample
 from proxy_addon.core.audits.results import OTHERS_SHOWN, audit_of
 from proxy_addon.core.audits.sketches import LONGEST, MOST_KEPT, Histogram, Sample
+from proxy_addon.core.audits.sketches import told as told_as_kept
 from proxy_addon.core.audits.totals import ByGroup, merged
 from proxy_addon.core.events import read_body
 from proxy_addon.core.fixtures.held import HeldSession, fold
@@ -86,7 +87,10 @@ def by_session(groups: ByGroup) -> Any:
     """Return what is counted once a session, which a comparison with a baseline needs."""
     return {
         name: (
-            {key: (seen.sessions, seen.throughout, seen.by_kind) for key, seen in totals.coverage.kept().items()},
+            {
+                key: (seen.sessions, seen.throughout, seen.by_kind, seen.by_value)
+                for key, seen in totals.coverage.kept().items()
+            },
             totals.coverage.numbers,
             totals.rhythm.medians,
             totals.rhythm.slow_sessions,
@@ -104,7 +108,9 @@ def test_what_is_counted_once_a_session_is_at_most_all_sessions(sessions):
         for key, seen in totals.coverage.kept().items():
             assert 1 <= seen.sessions <= numbers[key.event].number <= totals.sessions
             assert seen.throughout <= seen.sessions <= sum(seen.by_kind.values())
-            assert seen.by_kind.keys() == seen.kinds.keys()
+            assert seen.by_kind.keys() == {"number" if kind == "integer" else kind for kind in seen.kinds}
+            assert seen.by_kind.keys() == {told.kind for told in seen.by_value}
+            assert 1 <= min(seen.by_value.values()) <= max(seen.by_value.values()) <= seen.sessions
             everywhere = seen.number == totals.coverage.events[key.event]
             assert everywhere == (seen.throughout == numbers[key.event].number)
 
@@ -164,6 +170,34 @@ def test_a_sample_of_very_many_values_says_the_same_in_any_order(data, distinct)
     assert (sample.distinct == distinct) if sample.has_all else (distinct / 2 < sample.distinct < 2 * distinct)
     for _, text, count in sample.common(5):
         assert count == values.count(text)
+
+
+@settings(max_examples=20)
+@given(st.data(), st.integers(MOST_KEPT + 1, 4 * MOST_KEPT))
+def test_values_count_once_a_session_however_many_there_are(data, distinct):
+    unlikely = max(map(str, range(2_000, 3_000)), key=lambda text: told_as_kept(text).hash)  # to be kept
+    sessions: list[list[Any]] = [
+        [*range(distinct), unlikely, *map(float, range(distinct))],
+        [f"{number}" for number in range(distinct)],
+        [*range(0, distinct, 2), *range(distinct)],
+        [1, 1.0, "1"],
+        [True],
+    ]
+    whole = KeySample()
+    for part in data.draw(parts_of(sessions)):
+        sample = KeySample()
+        for values in part:
+            for value in values:
+                sample.add_here(value)
+            sample.end_session(len(values) if values != [True] else 2)
+        whole.merge_sessions(sample)
+    assert (whole.sessions, whole.throughout) == (5, 4)
+    assert whole.by_kind == {"number": 3, "string": 3, "boolean": 1}
+    assert len(whole.by_value) == MOST_KEPT + 1
+    assert not whole.has_all_values
+    *kept, _ = sorted((told.hash, told, count) for told, count in whole.by_value.items())
+    for _, (kind, text, _), count in kept:
+        assert count == {"number": 2, "string": 1, "boolean": 1}[kind] + (text == "1")
 
 
 @given(_JSON, _JSON)

@@ -7,19 +7,21 @@ matter; docs/audits.md says how much that is.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
 from proxy_addon.core.audits.auditing import OTHERS
-from proxy_addon.core.audits.coverage import UNKNOWN_TYPE, KeySample, place_of
+from proxy_addon.core.audits.coverage import UNKNOWN_TYPE, Key, KeySample, place_of
 from proxy_addon.core.audits.losses import Loss
 from proxy_addon.core.audits.significance import discoveries, fisher, superiority
 from proxy_addon.core.audits.sketches import Histogram
 from proxy_addon.core.audits.totals import SUMMED, ByGroup, Totals
 from proxy_addon.core.findings import Severity
-from proxy_addon.core.protocol import EVENTS
+from proxy_addon.core.protocol import EVENTS, PARAMS, QUALITY
 
 CHANCE = 0.01
 """The part of all that is called a change which may be chance (Benjamini and Hochberg)."""
@@ -42,6 +44,23 @@ LEAST_RHYTHM: Mapping[str, tuple[float, int]] = {
 }
 """By which part of it, and by how much, p5, p50 or p95 of the medians of sessions must differ."""
 
+LEAST_PER_VALUE = 3
+"""Values of a key are compared if so many sessions have each of them, on average on both sides."""
+_NAMING = frozenset(
+    {
+        *("analytics.visitorId", "analytics.aid", "visitor.marketingCloudUserId", "visitor.customerIDs"),
+        *("visitor.aamLocationHint", "appInstallationId"),
+        *("media.id", "media.name", "media.assetId", "media.show", "media.season", "media.episode"),
+        *("media.firstAirDate", "media.firstDigitalDate", "media.artist", "media.album", "media.author"),
+        *("media.ad.id", "media.ad.name", "media.ad.campaignId", "media.ad.creativeId", "media.ad.creativeURL"),
+        *("media.ad.siteId", "media.ad.placementId", "media.chapter.friendlyName"),
+    }
+)
+"""Keys of the protocol whose values name a viewer, a content or an ad, and say nothing about the player."""
+_NAMING_TOO = re.compile(
+    r"(?:.*[._ -])?(?:id|uid|uuid|guid|hash|token)|.*[a-z0-9](?:I[dD]|U?UID|U?uid|GUID|Guid|Hash|Token)"
+)
+"""Names of other keys of which the same is to be expected."""
 _UNIT = 1_000
 """Values of metrics are kept in thousandths."""
 FISHER = "fisher"
@@ -60,7 +79,9 @@ class What(StrEnum):
     THROUGHOUT = "key-throughout"
     """A key on all events of a type, among sessions that have it on one of them."""
     TYPE = "type"
-    """A JSON type of the values of a key, among sessions that have the key."""
+    """A JSON type of the values of a key, among sessions that have the key; integers are numbers."""
+    VALUE = "value"
+    """A value of a key with few of them, among sessions that have the key."""
     FINDING = "finding"
     """Findings of a rule."""
     PLAN = "plan"
@@ -119,7 +140,7 @@ class Compared:
         event: The type of the events; empty if it is not about events.
         section: ``params``, ``qoeData`` or ``customMetadata``; empty if it is not about a key.
         name: The key, rule, loss, metric or what was measured; empty for events.
-        detail: The JSON type, or what the plan says.
+        detail: The JSON type; the value, a string in quotes; or what the plan says.
         severity: Of a finding, the highest one; None otherwise.
         before: In the baseline.
         after: In the sessions of the audit.
@@ -209,6 +230,7 @@ def compared(
     grouped: bool,
     shown: Callable[[str], str] = str,
     named: Callable[[str | None], str | None] = lambda name: name,
+    is_public: Callable[[Key, str, str], bool] = lambda _key, _kind, _text: True,
 ) -> Comparison:
     """Return what changed from one set of sessions to another.
 
@@ -218,10 +240,12 @@ def compared(
         grouped: Whether groups are compared, too.
         shown: Returns what is shown of the name of a key.
         named: The same of a group.
+        is_public: Returns whether a value of a key may be shown, by its JSON type and text; others are not compared.
     """
     both = [name for name in _in_order(new) if name in old and name != OTHERS] if grouped else []
     pairs = [(None, _whole(old), _whole(new)), *((name, old[name], new[name]) for name in both)]
-    found = [(name, before, after, list(_comparisons(before, after, shown))) for name, before, after in pairs]
+    show = _Showing(shown, is_public)
+    found = [(name, before, after, list(_comparisons(before, after, show))) for name, before, after in pairs]
     limit = discoveries([each.compared.p for *_, tested in found for each in tested if each.can_differ], CHANCE)
 
     def only(some: ByGroup, others: ByGroup) -> tuple[str | None, ...]:
@@ -305,12 +329,20 @@ def _changes(name: str | None, before: Totals, after: Totals, tested: Iterable[_
     )
 
 
-def _comparisons(before: Totals, after: Totals, shown: Callable[[str], str]) -> Iterator[_Tested]:
+@dataclass(frozen=True, slots=True)
+class _Showing:
+    """What is shown of what devices made up; see `compared`."""
+
+    name: Callable[[str], str]
+    is_public: Callable[[Key, str, str], bool]
+
+
+def _comparisons(before: Totals, after: Totals, show: _Showing) -> Iterator[_Tested]:
     """Yield all that can be compared, in the order of `What`."""
     yield from _events(before, after)
-    yield from _keys(before, after, shown)
+    yield from _keys(before, after, show)
     yield from _findings(before, after)
-    yield from _deviations(before, after, shown)
+    yield from _deviations(before, after, show)
     yield from _losses(before, after)
     yield from _rhythm(before, after)
     yield from _metrics(before, after)
@@ -328,7 +360,7 @@ def _events(before: Totals, after: Totals) -> Iterator[_Tested]:
             yield _spread(What.NUMBER, _Place(type_), one, other, _differs_in_mean)
 
 
-def _keys(before: Totals, after: Totals, shown: Callable[[str], str]) -> Iterator[_Tested]:
+def _keys(before: Totals, after: Totals, show: _Showing) -> Iterator[_Tested]:
     old, new = before.coverage, after.coverage
     old_keys, new_keys = old.kept(), new.kept()
     nothing = KeySample()
@@ -341,7 +373,7 @@ def _keys(before: Totals, after: Totals, shown: Callable[[str], str]) -> Iterato
         and (key in old_keys or old.has_all)
         and (key in new_keys or new.has_all)
     ]
-    places = {key: _Place(key.event, key.section.value, shown(key.name)) for key, _, _ in pairs}
+    places = {key: _Place(key.event, key.section.value, show.name(key.name)) for key, _, _ in pairs}
     for key, one, other in pairs:
         sides = _side(one.sessions, old.numbers[key.event].number), _side(other.sessions, new.numbers[key.event].number)
         yield _counted(What.KEY, places[key], *sides)
@@ -353,6 +385,30 @@ def _keys(before: Totals, after: Totals, shown: Callable[[str], str]) -> Iterato
         for kind in sorted({*one.by_kind, *other.by_kind}):
             sides = _side(one.by_kind.get(kind, 0), one.sessions), _side(other.by_kind.get(kind, 0), other.sessions)
             yield _counted(What.TYPE, places[key], *sides, detail=kind)
+    for key, one, other in pairs:
+        if not _is_naming(key.name) and _repeats(one) and _repeats(other):
+            yield from _values_of(key, places[key], one, other, show)
+
+
+def _is_naming(name: str) -> bool:
+    """Whether values of a key are told from session to session, or from one content to the other, by its name."""
+    return name in _NAMING if name in PARAMS or name in QUALITY else _NAMING_TOO.fullmatch(name) is not None
+
+
+def _repeats(sample: KeySample) -> bool:
+    """Whether a key has few values, which sessions share."""
+    return sample.has_all_values and sum(sample.by_value.values()) >= LEAST_PER_VALUE * len(sample.by_value)
+
+
+def _values_of(key: Key, place: _Place, one: KeySample, other: KeySample, show: _Showing) -> Iterator[_Tested]:
+    kinds = one.by_kind.keys() & other.by_kind.keys()  # else the type says it
+    for told in sorted({*one.by_value, *other.by_value}):
+        kind, text, _ = told
+        if kind in kinds and show.is_public(key, kind, text):
+            sides = _side(one.by_value.get(told, 0), one.sessions), _side(other.by_value.get(told, 0), other.sessions)
+            yield _counted(
+                What.VALUE, place, *sides, detail=json.dumps(text, ensure_ascii=False) if kind == "string" else text
+            )
 
 
 def _findings(before: Totals, after: Totals) -> Iterator[_Tested]:
@@ -369,7 +425,7 @@ def _findings(before: Totals, after: Totals) -> Iterator[_Tested]:
         yield _counted(What.FINDING, _Place(name=rule), *sides, severity=severity.value)
 
 
-def _deviations(before: Totals, after: Totals, shown: Callable[[str], str]) -> Iterator[_Tested]:
+def _deviations(before: Totals, after: Totals, show: _Showing) -> Iterator[_Tested]:
     if not before.plan.has_all or not after.plan.has_all:
         return  # one that a side lacks may just not be kept there
     old, new = before.plan.each, after.plan.each
@@ -377,7 +433,7 @@ def _deviations(before: Totals, after: Totals, shown: Callable[[str], str]) -> I
         numbers = [each[deviation].sessions if deviation in each else 0 for each in (old, new)]
         yield _counted(
             What.PLAN,
-            _Place(deviation.event, deviation.section, shown(deviation.key)),
+            _Place(deviation.event, deviation.section, show.name(deviation.key)),
             _side(numbers[0], before.sessions),
             _side(numbers[1], after.sessions),
             detail=f"{deviation.rule}: {deviation.expected}",

@@ -6,9 +6,10 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, NamedTuple
 
-from proxy_addon.core.audits.sketches import Histogram, Sample, add_counts
+from proxy_addon.core.audits.sketches import MOST_KEPT, NUMBERS, Histogram, Sample, Told, add_counts, as_number
 from proxy_addon.core.events import Body
 from proxy_addon.core.protocol import EVENTS
 
@@ -44,20 +45,26 @@ class KeySample(Sample):
     Attributes:
         sessions: How many sessions have the key on such an event.
         throughout: How many of these have it on all such events.
-        by_kind: How many sessions have a value of a type.
+        by_kind: How many sessions have a value of a type; ``number`` is the type of integers, too.
+        by_value: How many sessions have a value; a number counts as the same however it is written. As in a `Sample`, those
+            with the lowest hashes are kept, and their counts are exact.
     """
 
     sessions: int = 0
     throughout: int = 0
     by_kind: dict[str, int] = field(default_factory=dict)
-    _here: dict[str, int] = field(default_factory=dict)
+    by_value: dict[Told, int] = field(default_factory=dict)
+    _here: dict[Told, int] = field(default_factory=dict)
+    _beyond: dict[str, int] = field(default_factory=dict)
 
     def add_here(self, value: Any) -> bool:
         """Count a value of a session, and return whether it is the first one in this session."""
         here = self._here
         is_first = not here
-        kind = self.add(value)
-        here[kind] = here.get(kind, 0) + 1
+        told = self.add(value)
+        here[told] = here.get(told, 0) + 1
+        if len(here) > 2 * MOST_KEPT:
+            self._trim_here()
         return is_first
 
     def end_session(self, events: int) -> None:
@@ -66,11 +73,26 @@ class KeySample(Sample):
         Args:
             events: How many events of the type it has.
         """
-        self.sessions += 1
-        self.throughout += sum(self._here.values()) == events
-        for kind in self._here:
-            self.by_kind[kind] = self.by_kind.get(kind, 0) + 1
+        here, by_kind, by_value = self._here, self.by_kind, self.by_value
         self._here = {}
+        self.sessions += 1
+        if len(here) == 1:  # as most keys have in most sessions
+            ((told, sent),) = here.items()
+            if told.kind in NUMBERS:
+                told = as_number(told)
+            by_kind[told.kind] = by_kind.get(told.kind, 0) + 1
+            by_value[told] = by_value.get(told, 0) + 1
+        else:
+            sent = sum(here.values()) + sum(self._beyond.values())
+            values = {as_number(told) for told in here}
+            for kind in {told.kind for told in values} | self._beyond.keys():
+                by_kind[kind] = by_kind.get(kind, 0) + 1
+            for told in values:
+                by_value[told] = by_value.get(told, 0) + 1
+            self._beyond = {}
+        self.throughout += sent == events
+        if len(by_value) > 2 * MOST_KEPT:
+            self.by_value = _lowest(by_value)
 
     def merge_sessions(self, more: KeySample) -> None:
         """Add what another one has counted, of other sessions."""
@@ -78,6 +100,33 @@ class KeySample(Sample):
         self.sessions += more.sessions
         self.throughout += more.throughout
         add_counts(self.by_kind, more.by_kind)
+        add_counts(self.by_value, more.by_value)
+        if len(self.by_value) > MOST_KEPT + 1:
+            self.by_value = _lowest(self.by_value)
+
+    @property
+    def has_all_values(self) -> bool:
+        """Whether ``by_value`` has all values."""
+        return len(self.by_value) <= MOST_KEPT
+
+    def _trim_here(self) -> None:
+        """Keep of a session with very many values what may be kept of it in the end, and of the others how many there are."""
+        here: dict[Told, int] = {}
+        for told, number in self._here.items():
+            value = as_number(told)
+            here[value] = here.get(value, 0) + number
+        self._here = _lowest(here)
+        for told, number in here.items():
+            if told not in self._here:
+                self._beyond[told.kind] = self._beyond.get(told.kind, 0) + number
+
+
+def _lowest(values: dict[Told, int]) -> dict[Told, int]:
+    """Return those with the lowest hashes; one more than `MOST_KEPT`, to know that there are more."""
+    return {told: values[told] for told in sorted(values, key=_hash_of)[: MOST_KEPT + 1]}
+
+
+_hash_of = attrgetter("hash")
 
 
 @dataclass(slots=True)

@@ -426,6 +426,7 @@ def audit_of(
             grouped=by is not None,
             shown=hide.name,
             named=lambda name: _name(by, name, hide),
+            is_public=lambda key, kind, text: not hide.is_personal(key) and hide(key, kind, text) == text,
         ),
     )
 

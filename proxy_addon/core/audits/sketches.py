@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -116,21 +117,22 @@ class Sample:
     lowest: float | None = None
     highest: float | None = None
 
-    def add(self, value: Any) -> str:
-        """Count a decoded JSON value, and return its type."""
-        kind, text, hash_ = told(value)
+    def add(self, value: Any) -> Told:
+        """Count a decoded JSON value, and return it as it is kept."""
+        told_ = told(value)
+        kind, text, hash_ = told_
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
         known = self.kept.get(hash_)
         self.kept[hash_] = (kind, text, 1 if known is None else known[2] + 1)
         if known is None and len(self.kept) > 2 * MOST_KEPT:
             self._trim(MOST_KEPT + 1)  # one more, to know that there are more
-        if kind in _NUMBERS:
+        if kind in NUMBERS:
             number = _as_float(value)
             if self.lowest is None or number < self.lowest:
                 self.lowest = number
             if self.highest is None or number > self.highest:
                 self.highest = number
-        return kind
+        return told_
 
     def merge(self, more: Sample) -> None:
         """Add what another one has counted."""
@@ -170,7 +172,9 @@ class Sample:
             self.kept = {hash_: self.kept[hash_] for hash_ in sorted(self.kept)[:most]}
 
 
-_NUMBERS = frozenset({"integer", "number"})
+NUMBERS = frozenset({"integer", "number"})
+_EXACT = 2**53
+"""Smaller whole numbers are exact as floats."""
 
 
 def _as_float(number: float) -> float:
@@ -195,6 +199,24 @@ def told(value: Any) -> Told:
     if isinstance(value, str):
         return _told_of(str(value), kind)
     return _told_of(json.dumps(value, sort_keys=True, default=repr), kind)
+
+
+def as_number(value: Told) -> Told:
+    """Return a value without how it was written, if it is a number: JSON has one type for 3 and 3.0, which are the same."""
+    return _number(value) if value.kind in NUMBERS else value
+
+
+@lru_cache(maxsize=4_096)
+def _number(value: Told) -> Told:
+    _, text, hash_ = value
+    if len(text) >= LONGEST:  # perhaps cut off
+        return Told("number", text, hash_)
+    number = float(text)
+    if number.is_integer() and abs(number) < _EXACT:
+        text = str(int(number))
+    elif math.isfinite(number) and "." in text:
+        text = repr(number)
+    return _told_of(text, "number")
 
 
 def kind_of(value: Any) -> str:

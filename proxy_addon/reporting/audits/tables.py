@@ -195,6 +195,8 @@ def _what(compared: Compared) -> str:
             return f"{name} on all {event}"
         case What.TYPE:
             return f"{compared.detail} as {name} on {event}"
+        case What.VALUE:
+            return f"{compared.detail} as value of {name} on {event}"
         case What.PLAN:
             return " on ".join(filter(None, (name, event))) + f": {compared.detail}"
         case What.LOSS:

@@ -67,6 +67,7 @@ export function mountBaseline(root, context) {
       case "key": return `${key} on <code>${esc(event)}</code>`;
       case "key-throughout": return `${key} on all <code>${esc(event)}</code>`;
       case "type": return `${key} on <code>${esc(event)}</code> is ${esc(detail)}`;
+      case "value": return `${key} on <code>${esc(event)}</code> has the value <bdi>${esc(cut(detail, LONGEST))}</bdi>`;
       case "plan": return `${name && `${key} on `}<code>${esc(event)}</code> <span class="dim">${esc(cut(detail, LONGEST))}</span>`;
       case "loss": return `${esc(losses[name] ?? "")} <code>${esc(name)}</code>`;
       case "slow-answers": return "answers after more than 5 s";

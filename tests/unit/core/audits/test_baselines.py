@@ -10,21 +10,26 @@ import pytest
 
 from proxy_addon.core.audits.auditing import Auditor, By, Grouping
 from proxy_addon.core.audits.baselines import FEWEST, Changes, compared
+from proxy_addon.core.audits.hiding import Hiding
 from proxy_addon.core.audits.losses import Loss
 from proxy_addon.core.audits.results import audit_of
 from proxy_addon.core.audits.sketches import Concerned, Histogram
 from proxy_addon.core.audits.totals import Broken, ByGroup, Totals, merged
+from proxy_addon.core.events import read_body
 from proxy_addon.core.findings import Deviation
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
+from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
+from proxy_addon.core.pseudonyms.personal import PERSONAL
 from tests import audited
 from tests.audited import DEFECTS
-from tests.builders import BEGIN_MS, at
+from tests.builders import BEGIN_MS, at, body
 from tests.played import again, film, recorded
 from tests.versions import CHANGES, NOTHING, Change, played
 
 SESSIONS = 30
+HIDE = Hiding(Pseudonymiser(bytes(32), PERSONAL))
 
 
 def groups_of(held: Iterable[HeldSession], by: By | None = None) -> ByGroup:
@@ -189,6 +194,43 @@ def test_a_finding_that_was_there_before_is_not_worse():
     fewer = compared(version(first=0, sessions=8), both[1], baseline="old", grouped=False)
     assert fewer.worst() == "info"
     assert compared(both[0], version(first=0, sessions=8), baseline="old", grouped=False).worst() is None
+
+
+def with_values(key: str, values: Iterable[object]) -> ByGroup:
+    """Return sessions each of which sends one of the values in its metadata."""
+    totals = Totals()
+    for value in values:
+        totals.sessions += 1
+        totals.coverage.add(read_body(body({"eventType": "play", "customMetadata": {key: value}})))
+        totals.coverage.end_session()
+    return {None: totals}
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after", "expected"),
+    [
+        ("tier", ["gold"] * 30, ["Gold"] * 30, ['vanished value "gold"', 'appeared value "Gold"']),
+        ("tier", ["gold"] * 30, ["gold", "tin"] * 15, ['less value "gold"', 'appeared value "tin"']),
+        ("tier", ["gold"] * 18 + [*range(10)], ["tin"] * 18 + [*range(10)], []),  # 28 sessions, 11 values
+        ("visit", [f"v{number}" for number in range(30)], [f"w{number}" for number in range(30)], []),
+        ("tier", ["gold"] * 200 + [*range(64)], ["tin"] * 200 + [*range(64)], []),  # more values than are kept
+        ("deviceId", ["box-1"] * 30, ["box-2"] * 30, []),
+        ("crm.id", [1] * 30, [2] * 30, []),
+        ("paid", [True] * 30, [False] * 30, ["appeared value false", "vanished value true"]),
+        ("contact", ["a@example.com"] * 30, ["b@example.com"] * 30, []),
+        ("email", ["a"] * 30, ["b"] * 30, []),
+        ("speed", [3.0] * 30, [3_000] * 30, ["vanished value 3", "appeared value 3000"]),
+        ("speed", [3] * 30, [3.0] * 30, []),
+        ("speed", [3] * 30, ["3"] * 30, ["vanished type number", "appeared type string"]),
+        ("speed", [3, 3.5] * 15, [3, "3"] * 15, ["less type number", "appeared type string", "vanished value 3.5"]),
+    ],
+)
+def test_values_are_compared_where_sessions_share_them_and_they_name_nobody(key, before, after, expected):
+    old, new = with_values(key, before), with_values(key, after)
+    audit = audit_of(new, by=None, now=at(0), source="new", baseline=("old", old), hide=HIDE)
+    assert audit.baseline is not None
+    found = said(audit.baseline.all)
+    assert sorted(line.replace(f" play customMetadata {key}", "") for line in found) == sorted(expected)
 
 
 def broken(sessions: int, of: int) -> ByGroup:
