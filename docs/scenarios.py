@@ -19,8 +19,8 @@ _HEAD = """\
 This page lists the scenarios that come with sessiontape: what a person does, what must be reported, and what that rests on.
 [certify.md](certify.md) says how to play them. `make docs` writes this page from the files in `proxy_addon/certifying/`.
 
-Names such as `pause-events.md` are pages of Adobe's documentation of streaming media, as of July 2026. “Adobe's SDKs” means
-that the page does not say it, and that all or most of Adobe's own SDKs do it.
+A source such as Adobe, “Pause events” is the page of that title in Adobe's documentation of streaming media, as of July 2026.
+“Adobe's SDKs” means that no page says it, and that all or most of Adobe's own SDKs do it.
 
 Beside its own expectations, each scenario wants of each session that the server accepts its start, that no request is missing
 in the recording, and that the rules of the protocol are kept ([rules.md](rules.md)); and that there are as many sessions as
