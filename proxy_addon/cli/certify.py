@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, override
 
@@ -178,10 +179,9 @@ def certify(
             if as_json:
                 print_json(told.evidence_document(judging.found))
             else:
-                for each in judging.found:
-                    told.print_evidence(console(), each)
+                judging.print()
                 if len(wanted) > 1:
-                    click.echo(told.summary(judging.found))
+                    click.echo(told.summary(judging.found, len(wanted)))
         if page is not None:
             judging.write(page)
     if code is None:
@@ -237,6 +237,7 @@ class _Judging:
         self._raw = raw
         self._with_page = with_page
         self._change: Pseudonymiser | None = None
+        self._printed = 0
 
     @property
     def has_sessions(self) -> bool:
@@ -264,15 +265,25 @@ class _Judging:
                     found.append(sessions.find(db, name))
             self.judge(scenario, sorted(found, key=_began), db)
 
-    def judge(self, scenario: Scenario, sessions: Sequence[Source], db: Connection | None) -> Evidence:
-        """Judge sessions, the oldest first, and return the evidence."""
+    def judge(
+        self,
+        scenario: Scenario,
+        sessions: Sequence[Source],
+        db: Connection | None,
+        exit_code: int | None = None,
+    ) -> None:
+        """Judge sessions, the oldest first.
+
+        Args:
+            exit_code: Of the command that played the scenario; None if no command did.
+        """
         from proxy_addon.cli import reports  # noqa: PLC0415  # as above
         from proxy_addon.core.scenarios.judging import judge, told_with  # noqa: PLC0415
 
         def judged(change: Pseudonymiser | None) -> Evidence:
             how = reports.Reading(policy=self.policy, now=datetime.now(UTC), change=change, closed=True)
             pictures = (each.picture() for each in reports.reported(sessions, db, how))
-            return judge(scenario, pictures, self._fail_on)
+            return judge(scenario, pictures, self._fail_on, exit_code=exit_code)
 
         evidence = judged(None)
         self.found.append(evidence)
@@ -283,7 +294,15 @@ class _Judging:
                 if self._change is None:  # one for all, so that a value has the same token in the whole file
                     self._change = reports.pseudonymiser(sessions, self._key_file, self._config)
                 self.shown.append(told_with(evidence, judged(self._change)))
-        return evidence
+
+    def print(self) -> None:
+        """Print the evidence that was not printed before."""
+        from proxy_addon.reporting import evidence  # noqa: PLC0415  # as above
+        from proxy_addon.reporting.terminal import console  # noqa: PLC0415
+
+        new, self._printed = self.found[self._printed :], len(self.found)
+        for each in new:
+            evidence.print_evidence(console(), each)
 
     def write(self, path: Path) -> None:
         """Write the page.
@@ -330,25 +349,25 @@ class _Playing:
                 _say(f"listening on {stand.url} -> {upstream or 'a collector'}: let the player report there")
             for number, scenario in enumerate(wanted, 1):
                 code, interrupted = self._one(stand, scenario)
+                if code:
+                    _say(f"the command ended with exit code {code}")
                 left = len(wanted) - number
                 if left and (code or interrupted):
-                    _say(f"{counted(left, 'scenario')} not played")
+                    _say(f"{'interrupted; ' if interrupted else ''}{counted(left, 'scenario')} not played")
                     code = code or 128 + (interrupted or 0)
                     break
             stand.stop()
             for line in stand.remarks:
                 _say(line)
-        if code:
-            return code
         if not self._judging.has_sessions:
             _say("nothing was recorded: let the player report to the address that is printed, or in SESSIONTAPE_URL")
-            return _NO_EVIDENCE
+            return code or _NO_EVIDENCE
         if not stand.is_complete:
             _say("not everything was recorded, so the evidence cannot be relied on")
-            return _NO_EVIDENCE
+            return code or _NO_EVIDENCE
         if self._is_kept:
             _say(f"kept; to list: sessiontape sessions --name {shlex.quote(stand.name)}")
-        return None
+        return code or None
 
     def _one(self, stand: Stand, scenario: Scenario) -> tuple[int | None, int | None]:
         """Have a scenario played and judge it; return the exit code of the command, and the signal that ended it."""
@@ -367,11 +386,15 @@ class _Playing:
         else:
             self._ask(scenario)
             try:
-                stand.wait(since, len(scenario.sessions), reads_input=self._reads_input)
+                many = len(scenario.sessions)
+                stand.wait(since, many, partial(_say_begun, many), reads_input=self._reads_input)
             except Ended as e:
                 interrupted = e.number
         with stand.recorded(since) as (db, sessions):
-            self._judging.judge(scenario, sessions, db)
+            self._judging.judge(scenario, sessions, db, code)
+        if self._judging.has_sessions and not self._as_json:
+            with while_read():
+                self._judging.print()
         return code, interrupted
 
     def _ask(self, scenario: Scenario) -> None:
@@ -380,14 +403,20 @@ class _Playing:
 
         with suppress(BrokenPipeError):
             evidence.print_steps(console(stderr=True), scenario)
+        by_itself = "five seconds after the player has closed its last session."
         how = (
-            "Press Enter when you are done." if self._reads_input else "It ends when the player has closed its session."
+            f"Press Enter when you are done. It also ends {by_itself}" if self._reads_input else f"It ends {by_itself}"
         )
         click.echo(how, err=True)
 
 
 def _began(source: Source) -> datetime:
     return source.started_at if isinstance(source, Session) else source.session.started_at
+
+
+def _say_begun(wanted: int, number: int) -> None:
+    more = f"of {wanted} has begun" if number <= wanted else f"has begun, but the scenario has only {wanted}"
+    _say(f"session {number} {more}")
 
 
 def _say(line: str) -> None:

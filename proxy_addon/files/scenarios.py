@@ -25,7 +25,7 @@ def scenarios(folder: Path | None = None) -> Mapping[str, Scenario]:
 
     Raises:
         SettingsError: There is no such folder, or none in it; a file in it cannot be read, or is no scenario: the message
-            says where in the file.
+            says where in the file; or two files have the same scenario.
     """
     ours = files("proxy_addon") / "certifying"
     shipped = sorted((each for each in ours.iterdir() if each.name.endswith(".yaml")), key=lambda each: each.name)
@@ -34,7 +34,7 @@ def scenarios(folder: Path | None = None) -> Mapping[str, Scenario]:
         for scenario in (scenario_of(parse_yaml(each.read_text("utf-8"), each.name)) for each in shipped)
     }
     if folder is not None:
-        found |= {scenario.id: scenario for scenario in map(scenario_of, map(read_yaml, _files(folder)))}
+        found |= _own(folder)
     return found
 
 
@@ -58,10 +58,26 @@ def scenario_of(document: Yaml) -> Scenario:
     Raises:
         SettingsError: It is none; the message says where it is wrong.
     """
+    if document.value is None:
+        raise document.error((), "the file is empty", hint="docs/certify.md describes scenarios")
     try:
         return read(document.value, _NUMBER.sub("", Path(document.name).stem, count=1))
     except Misfit as e:
         raise document.error(e.path, str(e), hint="docs/certify.md describes scenarios", of_key=e.of_key) from e
+
+
+def _own(folder: Path) -> dict[str, Scenario]:
+    found: dict[str, Scenario] = {}
+    file_of: dict[str, Path] = {}
+    for path in _files(folder):
+        scenario = scenario_of(read_yaml(path))
+        if scenario.id in found:
+            raise SettingsError(
+                f"{file_of[scenario.id]} and {path} are the same scenario, {scenario.id}",
+                hint="a number in front of a name is no part of it: rename one of the files",
+            )
+        found[scenario.id], file_of[scenario.id] = scenario, path
+    return found
 
 
 def _files(folder: Path) -> list[Path]:

@@ -120,7 +120,7 @@ def _print_line(screen: Screen, line: Line) -> None:
         screen.print_wrapped(Text(f"      {visible(failure.message)}", style="red"), hanging=8)
 
 
-def summary(found: Sequence[Evidence]) -> str:
-    """Return how many scenarios were passed, as a sentence."""
-    passed = sum(each.is_passed for each in found)
-    return f"{passed} of {counted(len(found), 'scenario')} passed"
+def summary(found: Sequence[Evidence], wanted: int) -> str:
+    """Return how many scenarios were passed, and how many of those that were wanted were not played, as a sentence."""
+    passed, left = sum(each.is_passed for each in found), wanted - len(found)
+    return f"{passed} of {counted(len(found), 'scenario')} passed{f', {left} not played' if left else ''}"

@@ -8,7 +8,7 @@ import select
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,15 +131,16 @@ class Stand:
         """Whether all exchanges were stored; known after `stop`."""
         return self._recorder is not None and self._recorder.is_complete
 
-    def wait(self, since: datetime, wanted: int, *, reads_input: bool) -> None:
+    def wait(self, since: datetime, wanted: int, begun: Callable[[int], None], *, reads_input: bool) -> None:
         """Wait until a scenario has been played: somebody pressed Enter, or all of its sessions are there and over.
 
         Args:
             since: When it began.
             wanted: How many sessions it leads to.
+            begun: Is told how many have begun, whenever one has.
             reads_input: Whether Enter ends it; without a terminal, the end of the input leaves the wait to the sessions.
         """
-        quiet_since, are_over = time.monotonic(), False
+        quiet_since, are_over, number = time.monotonic(), False, 0
         while True:
             left = QUIET_S - (time.monotonic() - quiet_since) if are_over else _LOOK_S
             if left <= 0:
@@ -155,7 +156,12 @@ class Stand:
                 self._take_news()
                 quiet_since = time.monotonic()
             if not are_over or self._news in ready:
-                are_over = self._are_over(since, wanted)
+                found = self._begun(since)
+                at = as_of(datetime.now(UTC), self._policy)
+                are_over = len(found) >= wanted and found[-1].state(at) is not SessionState.OPEN
+                if len(found) != number:
+                    number = len(found)
+                    begun(number)
 
     def _linger(self) -> None:
         """Wait until the player has sent what it still had."""
@@ -175,11 +181,9 @@ class Stand:
         with reading(self.store_url) as db:
             yield db, [*sessions.newest(db, filters, now=datetime.now(UTC), oldest_first=True)]
 
-    def _are_over(self, since: datetime, wanted: int) -> bool:
+    def _begun(self, since: datetime) -> list[Session]:
         with self.recorded(since) as (_, found):
-            at = as_of(datetime.now(UTC), self._policy)
-            begun = [each for each in found if not each.failed]
-            return len(begun) >= wanted and begun[-1].state(at) is not SessionState.OPEN
+            return [each for each in found if not each.failed]
 
     def _tell(self) -> None:
         """Wake whoever waits."""

@@ -53,6 +53,9 @@ def check(open_page: Open, path: Path) -> None:
     page.locator(".played .rail h3", has_text="play").wait_for()  # the event is open beside its timeline
     assert page.evaluate("location.hash").startswith("#s2/e")
     assert page.locator(".session").count() == 1
+    bar = second.locator(".session .verdict")
+    assert "checklist fail: The pause is reported" in bar.inner_text()
+    assert bar.locator(".word").inner_text() == "Fail", "no other verdict than that above"
 
     # Of several sessions one is open at a time, so that keys mean its events.
     first.get_by_role("button", name="The playback that goes on").click()

@@ -89,6 +89,10 @@ def test_a_command_plays_two_scenarios_and_the_page_has_their_evidence(own, tmp_
     value = parts["value"]
     assert value["pseudonymised"]
     assert [each["lines"] for each in value["scenarios"]] == [each["checklist"] for each in document["scenarios"]]
+    verdicts = [parts[f"session-{number}"]["verdict"] for number in (0, 1)]
+    assert [each["level"] for each in verdicts] == ["pass", "fail"], "a session has the verdict of its checklist"
+    assert verdicts[0]["headline"] == "The checklist holds, all 6 lines of it."
+    assert re.match(r"\d of 8 lines of the checklist fail: The pause is reported, and playing", verdicts[1]["headline"])
 
     # The same, of what is in the store now.
     session = document["scenarios"][0]["sessions"][0]
@@ -110,9 +114,10 @@ def test_a_person_plays_until_enter_is_pressed(own, tmp_path):
         assert [certify.stderr.readline() for _ in range(3)] == [
             b"The demo's clip (clip)\n",
             b"  1. Let the clip play.\n",
-            b"Press Enter when you are done.\n",
+            b"Press Enter when you are done. It also ends five seconds after the player has closed its last session.\n",
         ]
         subprocess.run([sys.executable, "-c", HASTY, url[1]], check=True)
+        assert certify.stderr.readline() == b"sessiontape: session 1 of 1 has begun\n"
         os.write(master, b"\n")
         out, _ = certify.communicate(timeout=60)
     os.close(master)
@@ -125,8 +130,11 @@ def test_a_command_that_fails_leaves_its_exit_code_and_the_evidence(tmp_path):
     shell = f'{sys.executable} hasty.py "$SESSIONTAPE_URL"; exit 2'
     done = processes.run("certify", "live", "seek", "--", "sh", "-c", shell, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stdout.startswith("FAIL  Live content (live)\n")
-    assert "1 scenario not played" in done.stderr
+    assert done.stdout.startswith(
+        "FAIL  Live content (live)\n  ✗ The command that plays it succeeds.\n      it ended with exit code 2\n"
+    )
+    assert done.stdout.endswith("\n0 of 1 scenario passed, 1 not played\n")
+    assert done.stderr == "sessiontape: the command ended with exit code 2\nsessiontape: 1 scenario not played\n"
 
 
 def test_sessions_in_files_are_judged_the_oldest_first(tmp_path):
@@ -168,7 +176,10 @@ def test_scenarios_are_listed_and_one_is_told_in_full(own):
         (["certify", "seek", "--session", "last", "--", "true"], "nothing is played"),
         (["certify", "seek", "--report", "a.json"], "end the name a.json with .html"),
         (["certify", "--list", "--scenarios", "own"], "own/broken.yaml:1:1: unknown key 'titel'; did you mean title?"),
-        (["certify", "abandoned-start", "--", "true"], "nothing was recorded"),
+        (
+            ["certify", "abandoned-start", "--", "sh", "-c", "exit 2"],
+            "with exit code 2\nsessiontape: nothing was recorded",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_told(arguments, told, tmp_path):

@@ -42,7 +42,7 @@ class Line:
         that: What should hold, as a sentence.
         session: Which of the scenario's sessions it concerns, from 1; None for all of them.
         kind: Name of the kind of expectation, such as ``sequence``; ``sessions``, ``start``, ``protocol`` and ``whole`` for
-            those that every scenario has.
+            those that every scenario has, ``command`` for that of a command that plays it.
         failures: Why it does not hold; empty if it does.
     """
 
@@ -76,17 +76,24 @@ class Evidence:
         return all(line.holds for line in self.lines)
 
 
-def judge(scenario: Scenario, pictures: Iterable[Picture], fail_on: Severity | None = Severity.ERROR) -> Evidence:
+def judge(
+    scenario: Scenario,
+    pictures: Iterable[Picture],
+    fail_on: Severity | None = Severity.ERROR,
+    *,
+    exit_code: int | None = None,
+) -> Evidence:
     """Return the evidence for a scenario.
 
     Args:
         pictures: The sessions that were recorded for it, the oldest first, each judged as over. Attempts to start a
             session that were repeated with success are left out.
         fail_on: Findings of this severity or above fail it; None if none do, but those that it names.
+        exit_code: Of the command that played it, which fails it unless it is 0; None if no command did.
     """
     kept = _without_attempts([*pictures])
     sessions = [played(picture) for picture in kept[:MOST_SESSIONS]]
-    lines = [_as_many(scenario, kept)]
+    lines = [*_of_command(exit_code), _as_many(scenario, kept)]
     for number, wanted in enumerate(scenario.sessions, 1):
         if number > len(sessions):
             missing = Failure(message="this session was not recorded")
@@ -124,6 +131,12 @@ def _without_attempts(pictures: Sequence[Picture]) -> list[Picture]:
 
     begun = {playback(each.session) for each in pictures if not each.session.failed}
     return [each for each in pictures if not each.session.failed or playback(each.session) not in begun]
+
+
+def _of_command(exit_code: int | None) -> Iterator[Line]:
+    if exit_code is not None:
+        failures = (Failure(message=f"it ended with exit code {exit_code}"),) if exit_code else ()
+        yield Line(that="The command that plays it succeeds.", session=None, kind="command", failures=failures)
 
 
 def _as_many(scenario: Scenario, pictures: Sequence[Picture]) -> Line:
@@ -237,7 +250,8 @@ class _Judging:
         what = " or ".join(count.event)
         if found:
             last = found[-1]
-            yield Failure(message=f"there are {len(found)} of {what}, the last is {last}, {wanted}", number=last.number)
+            there = "there is 1" if len(found) == 1 else f"there are {len(found)}"
+            yield Failure(message=f"{there} of {what}, the last is {last}, {wanted}", number=last.number)
             return
         near = next((event for event in self._session.events if event.type in count.event), None)
         if near is None:

@@ -10,11 +10,15 @@ from typing import Any
 from proxy_addon import __version__
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.scenarios.judging import Evidence
+from proxy_addon.core.timelines.verdicts import Level
+from proxy_addon.core.wording import counted
 from proxy_addon.reporting.evidence import lines_document
 from proxy_addon.reporting.pages import rendering
 from proxy_addon.reporting.pages.report import drawn_row
 from proxy_addon.reporting.pages.session import session_page, traffic
 
+_TOLD = 3
+"""How many lines that fail a verdict names."""
 FORM = 1
 """Of the document: scripts of another version do not draw it."""
 
@@ -64,7 +68,8 @@ def _parts(found: Sequence[Evidence], *, made_at: datetime, pseudonymised: bool)
         wanted, rows = evidence.scenario, []
         names = [playback.name for playback in wanted.sessions]
         for place, picture in enumerate(evidence.pictures):
-            page = session_page(picture).document()
+            page = session_page(picture, if_open="left open").document()
+            page["verdict"] |= _verdict(evidence, place, page["verdict"])
             yield f"session-{number}", page
             yield f"traffic-{number}", traffic(picture.exchanges)
             rows.append({"name": names[place] if place < len(names) else None, **drawn_row(picture, page, number)})
@@ -83,3 +88,26 @@ def _parts(found: Sequence[Evidence], *, made_at: datetime, pseudonymised: bool)
             }
         )
     yield "value", EvidencePage(pseudonymised=pseudonymised, scenarios=scenarios, made_at=iso(made_at)).document()
+
+
+def _verdict(evidence: Evidence, place: int, of_rules: dict[str, Any]) -> dict[str, str]:
+    """Return the verdict on a session: that of its part of the checklist, so that there is one on each page.
+
+    Args:
+        place: Of the session in the evidence.
+        of_rules: The verdict by the rules, whose warnings are told beside a checklist that holds.
+    """
+    lines = [line for line in evidence.lines if line.session == place + 1]
+    failed = [line for line in lines if not line.holds]
+    if not lines:
+        return {"level": Level.FAIL.value, "headline": "The scenario does not have this session."}
+    if failed:
+        more = f" And {len(failed) - _TOLD} more." if len(failed) > _TOLD else ""
+        told = " ".join(line.that if line.that[-1] in ".?!" else f"{line.that}." for line in failed[:_TOLD])
+        fail = "fails" if len(failed) == 1 else "fail"
+        headline = f"{len(failed)} of {counted(len(lines), 'line')} of the checklist {fail}: {told}{more}"
+        return {"level": Level.FAIL.value, "headline": headline}
+    held = f"The checklist holds, all {len(lines)} lines of it."
+    if of_rules["level"] == Level.PASS.value:
+        return {"level": Level.PASS.value, "headline": held}
+    return {"level": Level.WARN.value, "headline": f"{held} {of_rules['headline']}"}

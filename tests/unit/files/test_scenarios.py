@@ -94,6 +94,11 @@ def test_scenarios_of_a_folder_come_after_ours_or_in_their_place(tmp_path):
     assert named(found, ["ours", "seek"]) == [found["ours"], found["seek"]]
     with pytest.raises(SettingsError, match=r"unknown scenario oust; did you mean ours\?"):
         named(found, ["oust"])
+    (own / "2-ours.yaml").write_text(OWN)
+    with pytest.raises(SettingsError, match=r"2-ours\.yaml and .*ours\.yaml are the same scenario, ours"):
+        scenarios(own)
+    with pytest.raises(SettingsError, match=r"^empty\.yaml:1:1: the file is empty"):
+        scenario_of(parse_yaml("# to come\n", "empty.yaml"))
     with pytest.raises(SettingsError, match="there are no scenarios in"):
         scenarios(empty)
     with pytest.raises(SettingsError, match="cannot read"):
