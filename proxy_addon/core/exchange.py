@@ -52,6 +52,8 @@ class Outcome(StrEnum):
     """The proxy refused the request itself; in files of browsers, the browser did, and never sent it."""
     INTERRUPTED = "interrupted"
     """The recorder was told to stop while the exchange was in flight; the device got 503."""
+    UNKNOWN = "unknown"
+    """There is no answer in the file that it was read from, and the file does not say what became of it."""
 
 
 class BodyState(StrEnum):

@@ -147,6 +147,7 @@ class SessionAudit:
         body, sent = exchange.request.reading, self._sent
         number = len(body.events)
         sent.number += number
+        self._start_answered = False
         if self._is_gone:
             sent.after_gone += number
         if exchange.duration_us is not None:
@@ -166,6 +167,7 @@ class SessionAudit:
         """Add the session; call it when all exchanges were yielded.
 
         Args:
+            self._start_answered |= exchange.route.session_id is None
             judgement: Its findings.
         """
         totals, session, metrics, sent = self._tally, self._session, self._metrics, self._sent
@@ -197,3 +199,4 @@ class SessionAudit:
             played_ms=sum(each.passed_ms for each in order.taken),
         )
         totals.losses.add(session, began_us, sent, course)
+            start_answered=self._start_answered,

@@ -19,7 +19,9 @@ class Loss(StrEnum):
     UNANSWERED = "unanswered"
     """Events that got no answer. SDKs drop them, too, except starts."""
     NOT_OPENED = "not-opened"
-    """Sessions that the back end refused to open."""
+    """Sessions whose start the back end answered without opening one."""
+    START_UNANSWERED = "start-unanswered"
+    """Sessions whose start has no answer, so that nobody knows whether the back end has opened one."""
     RETRIED = "retried"
     """Starts that were sent again."""
     OPENED_TWICE = "opened-twice"
@@ -41,7 +43,10 @@ class Loss(StrEnum):
 
 
 _PER_SESSION = frozenset(
-    {Loss.NOT_OPENED, Loss.RETRIED, Loss.OPENED_TWICE, Loss.UNUSED, Loss.NEVER_PLAYED, Loss.NO_END, Loss.STALLED}
+    {
+        *(Loss.NOT_OPENED, Loss.START_UNANSWERED, Loss.RETRIED, Loss.OPENED_TWICE),
+        *(Loss.UNUSED, Loss.NEVER_PLAYED, Loss.NO_END, Loss.STALLED),
+    }
 )
 """Losses that a session has once; of the others, events are counted."""
 
@@ -79,6 +84,7 @@ class Course:
 
     Attributes:
         state: Its state at the time of the audit.
+        start_answered: Whether its start has an answer of the back end.
         opened_twice: Whether another session is open beside it.
         content_started: Whether reports count a content start.
         closed_by: What closed it.
@@ -89,6 +95,7 @@ class Course:
     """
 
     state: SessionState
+    start_answered: bool
     opened_twice: bool
     content_started: bool
     closed_by: ClosedBy | None
@@ -140,7 +147,8 @@ def _losses(session: Session, sent: Sent, course: Course) -> Iterator[tuple[Loss
     failed = session.failed
     yield Loss.REFUSED, sent.answered - sent.accepted
     yield Loss.UNANSWERED, sent.number - sent.answered
-    yield Loss.NOT_OPENED, failed
+    yield Loss.NOT_OPENED, failed and course.start_answered
+    yield Loss.START_UNANSWERED, failed and not course.start_answered
     yield Loss.RETRIED, session.retry_of is not None
     yield Loss.OPENED_TWICE, course.opened_twice
     yield Loss.UNUSED, not failed and session.start_seen and sent.number == 1 and not course.opened_twice

@@ -312,7 +312,8 @@ def upstream_failed(exchange: Exchange) -> Iterable[Problem]:
     upstream, and that it answers within 5 seconds; after that SDKs give up.
 
     Known limits: For a 502 or 504, it is not known whether the upstream or a proxy in front of it failed. If the device
-    disconnected before the answer, nothing is reported. Statuses below 500, such as 429, are not checked.
+    disconnected before the answer, or a file has no answer and does not say why, nothing is reported. Statuses below 500,
+    such as 429, are not checked.
     """
     said = _FAILED.get(exchange.outcome)
     if said is not None:

@@ -24,7 +24,8 @@ _ABSENT_TOLD = 12
 LOSSES = {
     "refused": "events refused by upstream, which SDKs do not send again",
     "unanswered": "events without an answer, which SDKs drop",
-    "not-opened": "sessions that upstream refused to open",
+    "not-opened": "sessions that upstream answered without opening them",
+    "start-unanswered": "sessions whose start has no answer, so that nobody knows whether upstream opened them",
     "retried": "starts sent again",
     "opened-twice": "sessions opened beside another one of the same playback",
     "unused": "sessions with nothing after their start",

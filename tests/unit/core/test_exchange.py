@@ -46,6 +46,7 @@ def test_outcomes_have_the_names_of_the_contract():
         "upstream-closed",
         "rejected",
         "interrupted",
+        "unknown",
     }
 
 

@@ -43,7 +43,7 @@ export function messageOf({ rule, look_at: ids }, { page }) {
 
 function levelOf({ findings, losses }) {
   const severities = new Set(findings.map((each) => each.severity)), lost = new Set(losses.filter((each) => each.sessions).map((each) => each.loss));
-  if (severities.has("error") || lost.has("not-opened")) return "fail";
+  if (severities.has("error") || lost.has("not-opened") || lost.has("start-unanswered")) return "fail";
   return severities.has("warning") || lost.has("refused") || lost.has("unanswered") ? "warn" : "pass";
 }
 
@@ -51,8 +51,10 @@ function headline(level, context) {
   const { findings, losses, sessions } = context.chosen.group, grave = findings.filter(({ severity }) => severity !== "info");
   if (!sessions) return "There are no sessions to audit.";
   if (!grave.length && level === "fail") {
-    const { sessions: number } = losses.find((each) => each.loss === "not-opened");
-    return `Upstream refused to open ${plural(number, "session")}.`;
+    const [refused, unanswered] = ["not-opened", "start-unanswered"].map((loss) => losses.find((each) => each.loss === loss).sessions);
+    const told = refused ? [`Upstream answered the start of ${plural(refused, "session")} without opening one.`] : [];
+    if (unanswered) told.push(`The start of ${plural(unanswered, "session")} has no answer.`);
+    return told.join(" ");
   }
   if (!grave.length && level === "warn") return "Some of what was sent was not taken.";
   if (!grave.length) return findings.length ? "Nothing that would change a report." : "Nothing found.";

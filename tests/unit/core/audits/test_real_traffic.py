@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
-from proxy_addon.core.audits.results import Audit
-from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.audits.results import UNSEEN_SHOWN, Audit
+from proxy_addon.core.exchange import BodyState, Exchange, Outcome
 from proxy_addon.core.fixtures.held import fold
 from tests import pictured, sdk_traffic
 from tests.audited import audited
-from tests.builders import BEGIN, exchange, response
+from tests.builders import BEGIN, event, exchange, response, start
 
 
 def sdk_exchanges() -> list[Exchange]:
@@ -36,6 +37,20 @@ def sdk_exchanges() -> list[Exchange]:
         )
         for number, request in enumerate(sent)
     ]
+
+
+def test_what_is_not_in_a_recording_is_not_said_to_have_happened():
+    refused = start(id="refused", params={"media.playerName": "HTML5"}, response=response(400))
+    unknown = start(id="unknown", params={"media.playerName": "HTML5"}, after_s=300, outcome=Outcome.UNKNOWN)
+    nameless = start(id="nameless", after_s=600, session_id="4a0f", params={"media.length": 60})
+    missing = start(id="missing", after_s=900, session_id="4a10", body=b"")
+    missing = replace(missing, request=replace(missing.request, body_state=BodyState.MISSING))
+    late = event("ping", id="late", session_id="4a11", after_s=1200)
+    audit = audited(fold([refused, unknown, nameless, missing, late]))
+    losses = {loss.loss: loss.times for loss in audit.all.losses if loss.sessions}
+    assert (losses["not-opened"], losses["start-unanswered"]) == (1, 1)
+    assert "upstream-failed" not in {rule.rule for rule in audit.all.findings}
+    assert {group.name: group.sessions for group in audit.groups} == {"HTML5": 2, None: 1, UNSEEN_SHOWN: 2}
 
 
 @pytest.fixture(scope="module")

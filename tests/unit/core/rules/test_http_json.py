@@ -284,6 +284,7 @@ NEAR = [
     silent("upstream-failed", answers(429)),
     silent("upstream-failed", unanswered(Outcome.CLIENT_GONE)),
     silent("upstream-failed", unanswered(Outcome.REJECTED)),
+    silent("upstream-failed", unanswered(Outcome.UNKNOWN)),
 ]
 
 
