@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from proxy_addon.core.audits.auditing import MOST_GROUPS, Auditor, By, Grouping
+from proxy_addon.core.audits.auditing import MOST_GROUPS, UNSEEN, Auditor, By, Grouping
 from proxy_addon.core.audits.totals import ByGroup
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.judging.sessions import as_of
@@ -81,7 +81,10 @@ def grouping(db: Connection, by: By | None, filters: Filters, now: datetime) -> 
     column = getattr(SessionRow, by.field)
     query = select(column).where(*wanted).group_by(column).order_by(func.count().desc(), column).limit(MOST_GROUPS + 1)
     names = list(db.execute(query).scalars())
-    return Grouping(by=by, names=frozenset(names[:MOST_GROUPS]) if len(names) > MOST_GROUPS else None)
+    if len(names) <= MOST_GROUPS:
+        return Grouping(by=by)
+    told_apart = frozenset(names[:MOST_GROUPS])
+    return Grouping(by=by, names=told_apart | {UNSEEN} if None in told_apart else told_apart)
 
 
 def pieces(db: Connection, filters: Filters, now: datetime) -> Iterator[Piece]:

@@ -11,10 +11,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy_addon.core.audits.auditing import OTHERS, Auditor, By, Grouping
+from proxy_addon.core.audits.auditing import OTHERS, UNSEEN, Auditor, By, Grouping
 from proxy_addon.core.audits.baselines import compared
 from proxy_addon.core.audits.coverage import MOST_KEYS, Coverage, KeySample
-from proxy_addon.core.audits.results import OTHERS_SHOWN, audit_of
+from proxy_addon.core.audits.results import OTHERS_SHOWN, UNSEEN_SHOWN, audit_of
 from proxy_addon.core.audits.sketches import LONGEST, MOST_KEPT, Histogram, Sample
 from proxy_addon.core.audits.sketches import told as told_as_kept
 from proxy_addon.core.audits.totals import ByGroup, merged
@@ -115,12 +115,16 @@ def test_what_is_counted_once_a_session_is_at_most_all_sessions(sessions):
             assert everywhere == (seen.throughout == numbers[key.event].number)
 
 
+def _shown(name: str | None) -> str | None:
+    return UNSEEN_SHOWN if name == UNSEEN else name
+
+
 @given(held_sessions(), st.integers(0, 5))
 def test_sessions_have_no_changes_beside_themselves(sessions, doubled):
     groups = audited(sessions, Grouping(by=By.PLAYER))
     for _ in range(doubled):
         groups = merged([groups, groups])
-    result = compared(groups, groups, baseline="", grouped=True)
+    result = compared(groups, groups, baseline="", grouped=True, named=_shown)
     for changes in (result.all, *result.groups):
         assert (changes.changes, changes.undecided) == ((), 0)
         assert list(changes.worse()) == []
@@ -135,7 +139,9 @@ def test_groups_add_up_to_all_sessions(sessions):
     result = audit_of(audited(sessions, Grouping(by=By.PLAYER)), by=By.PLAYER, now=at(0), source="here")
     whole = audit_of(audited(sessions, Grouping()), by=None, now=at(0), source="here")
     assert result.all == whole.all
-    assert {group.name for group in result.groups} == {held.session.player_name for held in sessions}
+    names = {Grouping(by=By.PLAYER).name(held.session) for held in sessions}
+    assert {group.name for group in result.groups} == {*map(_shown, names)}
+    assert names - {UNSEEN} <= {held.session.player_name for held in sessions}
     for count in ("sessions", "exchanges", "events", "clean"):
         assert sum(getattr(group, count) for group in result.groups) == getattr(result.all, count)
     assert result.all.sessions == len(sessions)
@@ -150,7 +156,7 @@ def test_groups_add_up_to_all_sessions(sessions):
 @given(held_sessions())
 def test_groups_beyond_those_that_are_told_apart_are_one(sessions):
     groups = audited(sessions, Grouping(by=By.PLAYER, names=frozenset({"One"})))
-    assert groups.keys() <= {"One", OTHERS}
+    assert groups.keys() <= {"One", OTHERS}  # those of which it is not known, too
     result = audit_of(groups, by=By.PLAYER, now=at(0), source="here")
     assert {group.name for group in result.groups} <= {"One", OTHERS_SHOWN}
 

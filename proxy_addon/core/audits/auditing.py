@@ -49,10 +49,14 @@ _FIELDS = {
     By.RECORDING: "recording",
     By.CONTENT_TYPE: "content_type",
 }
+_OF_START = frozenset({By.PLAYER, By.MEDIA, By.APP_VERSION, By.CONTENT_TYPE})
+"""What only the start of a session says."""
 MOST_GROUPS = 1_000
 """How many groups are told apart; further ones are put together."""
 OTHERS = "\0"
 """The name of the group of those; databases take no such character, so no device has this name."""
+UNSEEN = "\1"
+"""The name of the group of sessions whose start was not recorded, so that nobody knows what they have in common."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +76,15 @@ class Grouping:
         if self.by is None:
             return None
         name: str | None = getattr(session, self.by.field)
+        if name is None and self.by in _OF_START and not _start_is_known(session):
+            name = UNSEEN
         return name if self.names is None or name in self.names else OTHERS
+
+
+def _start_is_known(session: Session) -> bool:
+    """Whether the start was seen with its body; only of a body that is missing, nothing at all is known."""
+    said = (session.player_name, session.media_id, session.media_name, session.content_type, session.start_sha256)
+    return session.start_seen and (not session.has_holes or any(each is not None for each in said))
 
 
 def grouping_of(by: By | None, sessions: Iterable[Session]) -> Grouping:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from proxy_addon.core.audits.auditing import OTHERS, By
+from proxy_addon.core.audits.auditing import OTHERS, UNSEEN, By
 from proxy_addon.core.audits.coverage import MOST_KEYS, UNKNOWN_TYPE, Coverage, Key, Section
 from proxy_addon.core.audits.plans import TYPES, Presence
 from proxy_addon.core.audits.results import Hide
@@ -78,6 +78,8 @@ def _lines(groups: ByGroup, by: By | None, hide: Hide) -> Iterator[str]:
     for name, totals in sorted(groups.items(), key=lambda item: (-item[1].sessions, item[0] is None, item[0] or "")):
         if name == OTHERS:
             parts.append(f"  # {counted(totals.sessions, 'session')} of further groups: not planned.")
+        elif name == UNSEEN:
+            parts.append(f"  # {counted(totals.sessions, 'session')} whose start was not recorded: not planned.")
         elif name is not None and hide.group(by, name) != name:
             parts.append(f"  # {counted(totals.sessions, 'session')} of a group with a personal name: not planned.")
         else:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Protocol
 
-from proxy_addon.core.audits.auditing import OTHERS, By
+from proxy_addon.core.audits.auditing import OTHERS, UNSEEN, By
 from proxy_addon.core.audits.baselines import Comparison, compared
 from proxy_addon.core.audits.coverage import UNKNOWN_TYPE, Coverage, Key, Section
 from proxy_addon.core.audits.losses import Loss, Losses
@@ -23,6 +23,7 @@ from proxy_addon.core.rules.planned import PLANNED
 FORM = 1
 """Of the document: scripts of another version do not draw it."""
 OTHERS_SHOWN = "(other groups)"
+UNSEEN_SHOWN = "(start not recorded)"
 EXAMPLES = 5
 """How many values of a key are shown."""
 _QUANTILES = (("p5", 0.05), ("p50", 0.5), ("p95", 0.95))
@@ -299,7 +300,8 @@ class Group:
     """What was found out of one group of sessions.
 
     Attributes:
-        name: What the sessions have in common; None if they do not say it, and for all sessions together.
+        name: What the sessions have in common; `UNSEEN_SHOWN` if their start, which would say it, was not recorded; None if
+            they do not say it, and for all sessions together.
         states: How many sessions are in a state.
         clean: How many sessions have no findings.
         first: When the first session began.
@@ -497,6 +499,8 @@ def _name(by: By | None, name: str | None, hide: Hide) -> str | None:
 
 def _time(us: int | None) -> str | None:
     return None if us is None else iso(_EPOCH + timedelta(microseconds=us))
+    if name == UNSEEN:
+        return UNSEEN_SHOWN
 
 
 def _share(part: int, whole: int) -> float:
