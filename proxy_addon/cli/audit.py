@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import click
 
 from proxy_addon.cli.engines import Engine, engine_option, worked
 from proxy_addon.cli.filters import filter_options, require_any, written
+from proxy_addon.cli.held_files import HeldFiles
 from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import config_option, given, local_option, plan_option, store_option, token_options
 from proxy_addon.cli.output import while_read
@@ -26,7 +28,6 @@ from proxy_addon.errors import NotFound, SettingsError
 if TYPE_CHECKING:
     from proxy_addon.core.audits.results import Audit, Hide
     from proxy_addon.core.audits.totals import ByGroup
-    from proxy_addon.core.fixtures.held import HeldSession
     from proxy_addon.core.judging.policy import Policy
     from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
     from proxy_addon.reporting.progress import ReadingProgress
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 FORMATS = ("text", "html", "json", "csv", "junit")
 FAIL_ON = ("error", "warning", "info", "never")
 _STDOUT = "-"
-_PASSED_TOLD = 5
-"""How many files without sessions in a folder are told."""
 
 
 @click.command()
@@ -167,13 +166,13 @@ def audit(
     if baseline is not None:
         try:
             old = (
-                _of_files(list(_sessions_in([baseline])), how)
+                _of_files(HeldFiles([baseline]), how)
                 if files
                 else _of_store(store_url, written(baseline, config), how, jobs, engine)
             )
         except (NotFound, SettingsError) as e:
             raise type(e)(f"--baseline {visible(baseline)}: {e}", hint=e.hint) from e
-    held = list(_sessions_in(files))
+    held = HeldFiles(files)
     groups = _of_files(held, how) if files else _of_store(store_url, filters, how, jobs, engine)
     if make_plan:
         _write_plan(groups, how.by, hide, output, force=force)
@@ -187,6 +186,7 @@ def audit(
         plan=None if plan is None else plan.name,
         baseline=None if baseline is None or old is None else (visible(baseline), old),
         hide=hide,
+        notes=held.notes,
     )
     if format_name == "html":
         look = audit_page.Looking(policy=how.policy, now=how.now, change=change)
@@ -257,44 +257,24 @@ def _advancing(parts: Iterable[ByGroup], pieces: Iterable[Piece], progress: Read
         progress.advance(piece.exchanges)
 
 
-def _of_files(found: Sequence[HeldSession], how: _How) -> ByGroup:
+def _of_files(files: HeldFiles, how: _How) -> ByGroup:
     """Audit the sessions in files, each of which counts as over."""
-    from proxy_addon.core.audits.auditing import Auditor, grouping_of  # noqa: PLC0415  # as above
+    from proxy_addon.core.audits.auditing import MOST_GROUPS, Auditor, Grouping, largest  # noqa: PLC0415  # as above
     from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
 
-    if not found and not how.allow_empty:
+    grouping, at = Grouping(by=how.by), as_of(how.now, how.policy)
+    auditor, sizes = Auditor(grouping, at), Counter[str | None]()
+    for held in files:
+        sizes[grouping.name(held.session)] += 1
+        if len(sizes) <= MOST_GROUPS:
+            auditor.add_held(held, how.policy)
+    if not sizes and not how.allow_empty:
         raise NotFound("there are no sessions in these files", hint="add --allow-empty to exit with 0 nevertheless")
-    auditor = Auditor(grouping_of(how.by, (held.session for held in found)), as_of(how.now, how.policy))
-    for held in found:
-        auditor.add_held(held, how.policy)
+    if len(sizes) > MOST_GROUPS:  # once more: only now is it known which of them are told apart
+        auditor = Auditor(replace(grouping, names=largest(sizes)), at)
+        for held in files:
+            auditor.add_held(held, how.policy)
     return auditor.groups
-
-
-def _sessions_in(names: Iterable[str]) -> Iterator[HeldSession]:
-    """Yield the sessions in files and folders; of a folder, what holds no sessions is passed over and told on stderr."""
-    from proxy_addon.cli import sources  # noqa: PLC0415  # as above
-    from proxy_addon.files.sessions import is_file_name  # noqa: PLC0415
-
-    for name in dict.fromkeys(names):
-        folder = Path(name)
-        if not folder.is_dir():
-            if not is_file_name(name) and name != _STDOUT:
-                raise click.UsageError(
-                    f"{visible(name)} is no file: name files or folders, or select sessions of the store by filters"
-                )
-            yield from sources.sessions_of(name)
-            continue
-        others: list[str] = []
-        for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
-            try:
-                yield from sources.sessions_of(str(path))
-            except SettingsError as e:
-                others.append(str(e))
-        for told in others[:_PASSED_TOLD]:
-            click.echo(visible(f"sessiontape: passed over: {told}"), err=True)
-        if len(others) > _PASSED_TOLD:
-            more = len(others) - _PASSED_TOLD
-            click.echo(f"sessiontape: passed over: {counted(more, 'other file')} in {visible(name)}", err=True)
 
 
 def _write_plan(groups: ByGroup, by: By | None, hide: Hide, output: str, *, force: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from proxy_addon.cli.held_files import HeldFiles
     from proxy_addon.core.audits.results import Audit
-    from proxy_addon.core.fixtures.held import HeldSession
     from proxy_addon.core.judging.policy import Policy
     from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 
@@ -58,10 +58,11 @@ class Looking:
     now: datetime
     change: Pseudonymiser | None
 
-    def in_files(self, result: Audit, held: Iterable[HeldSession]) -> Generator[str]:
-        """Yield the page of an audit of these sessions."""
-        known, at = {each.session.id: each for each in held}, as_of(self.now, self.policy)
-        found = (of_held(known[id], at, self.policy, self.change) for id in audit.to_look_at(result))
+    def in_files(self, result: Audit, files: HeldFiles) -> Generator[str]:
+        """Yield the page of an audit of these files, of which those are read again that have sessions to look at."""
+        wanted, at = audit.to_look_at(result)[: audit.MOST_IN_FULL], as_of(self.now, self.policy)
+        known = files.named(wanted)
+        found = (of_held(known[id], at, self.policy, self.change) for id in wanted if id in known)
         yield from audit.html(result, found, pseudonymised=self.change is not None, are_over=True)
 
     def in_store(self, result: Audit, store_url: str, *, closed: bool) -> Generator[str]:

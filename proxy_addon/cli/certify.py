@@ -251,15 +251,23 @@ class _Judging:
             SessiontapeError: There is no such session, or it cannot be read.
         """
         from proxy_addon.cli import sources  # noqa: PLC0415  # as above
-        from proxy_addon.files.sessions import is_file_name  # noqa: PLC0415
+        from proxy_addon.core.fixtures.held import content_of  # noqa: PLC0415
+        from proxy_addon.files.sessions import in_file, is_file_name, path_in  # noqa: PLC0415
         from storage import sessions  # noqa: PLC0415
 
         with ExitStack() as stack:
             db = None if all(map(is_file_name, names)) else stack.enter_context(reading(store_url))
             found: list[Source] = []
+            known: dict[bytes, str] = {}
             for name in names:
                 if is_file_name(name):
-                    found += sources.sessions_of(name)
+                    for held in sources.sessions_of(name):
+                        told = in_file(held, path_in(name))
+                        before = known.setdefault(content_of(held), told.session.id)
+                        if before == told.session.id:
+                            found.append(told)
+                        else:
+                            _say(f"{told.session.id} counts once: it is the same as {before}")
                 else:
                     assert db is not None
                     found.append(sessions.find(db, name))

@@ -76,8 +76,21 @@ def sessions_in_file(file: Unpacked, form: Form) -> Sequence[HeldSession]:
     from proxy_addon.recording import captures  # noqa: PLC0415  # as above
 
     found, tally = captures.sessions(file, form)
-    _tell(file.name, tally)
+    tell(file.name, tally)
     return found
+
+
+def read(name: str) -> tuple[Sequence[HeldSession], Tally]:
+    """Return the sessions that a name means, as `sessions_of` does, and what the file lacks.
+
+    Raises:
+        SettingsError: As `sessions_of` does.
+        NotFound: Likewise.
+    """
+    from proxy_addon.recording import captures  # noqa: PLC0415  # as above
+
+    found, tally = captures.sessions(*captures.opened(names.path_in(name)))
+    return names.named(found, name), tally
 
 
 def _in_file(name: str) -> Sequence[HeldSession]:
@@ -86,7 +99,7 @@ def _in_file(name: str) -> Sequence[HeldSession]:
     return sessions_in_file(*captures.opened(names.path_in(name)))
 
 
-def _tell(name: str, tally: Tally) -> None:
+def tell(name: str, tally: Tally) -> None:
     """Say what a file lacks, so that nobody takes what is left for all."""
     told = list(tally.remarks)
     if tally.incomplete:

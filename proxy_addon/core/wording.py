@@ -10,17 +10,22 @@ r"""Values in messages: short, with their JSON type, and without line breaks.
 red \x1b[31m, a new\nline, and \u202esdrawkcab
 >>> print(json_text({"street": "Straße\u202e"}))
 {"street":"Straße\u202e"}
+>>> print(pasted("tv/4.2.har#4a0f"), pasted("my tv.har#4a0f"), pasted("it's\n.har"))
+tv/4.2.har#4a0f 'my tv.har#4a0f' $'it\'s\x0a.har'
 """
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterable
 from difflib import get_close_matches
 from unicodedata import category
 
 from proxy_addon.core.jsontext import Number
 
+_PLAIN_WORD = re.compile(r"[\w@%+=:,./-][\w@%+=:,./#-]*", re.ASCII)
 _LONGEST = 60
 _LONGEST_NAME = 100
 """Longer names are not compared; that would be expensive and find nothing."""
@@ -66,6 +71,27 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() or category(each) == "Zs" else _escaped(each) for each in text)
+
+
+def pasted(name: str) -> str:
+    """Return a name as a shell takes it on a command line: in quotation marks only if it needs them.
+
+    What is not `visible` in it, such as bytes in the name of a file that are no text, is escaped as bash and zsh read it.
+    """
+    if _PLAIN_WORD.fullmatch(name):
+        return name
+    if name == visible(name):
+        return shlex.quote(name)
+    characters = ("\\" + each if each in "\\'" else each if each == visible(each) else _bytes(each) for each in name)
+    return f"$'{''.join(characters)}'"
+
+
+def _bytes(character: str) -> str:
+    try:
+        encoded = character.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        encoded = character.encode("utf-8", "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in encoded)
 
 
 def _escaped(character: str) -> str:

@@ -4,12 +4,15 @@ A name means a file if it contains a slash, ends in one of `SUFFIXES`, or contai
 
 >>> is_file_name("./session"), is_file_name("session.json"), is_file_name("log.jsonl#4a0f"), is_file_name("4a0f")
 (True, True, True, False)
+>>> name_in("4.2.har", "4a0f"), name_in("capture", "4a0f"), name_in("-.har", "4a0f")
+('4.2.har#4a0f', './capture#4a0f', './-.har#4a0f')
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from proxy_addon.core.fixtures.held import HeldSession
@@ -30,6 +33,28 @@ def is_file_name(name: str) -> bool:
 def path_in(name: str) -> str:
     """Return a name from the command line without its ``#SESSION``."""
     return _split(name)[0]
+
+
+def name_in(path: str, id: str) -> str:
+    """Return what names a session of a file on a command line.
+
+    Args:
+        path: Of the file.
+        id: Our id of the session, or the back end's.
+    """
+    name = f"{path}#{id}"
+    return name if is_file_name(name) and not path.startswith("-") else f"./{name}"
+
+
+def in_file(held: HeldSession, path: str) -> HeldSession:
+    """Return a session of a file with the name by which other commands find it as its id, and the file as its recording.
+
+    The file's own name of the recording stays.
+    """
+    session = held.session
+    retry_of = session.retry_of and name_in(path, session.retry_of)
+    told = replace(session, id=name_in(path, session.id), retry_of=retry_of, recording=session.recording or path)
+    return replace(held, session=told)
 
 
 def named(found: Sequence[HeldSession], name: str) -> Sequence[HeldSession]:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from proxy_addon.core.scenarios.judging import Evidence, Line
 from proxy_addon.core.scenarios.scenario import Scenario
-from proxy_addon.core.wording import counted, visible
+from proxy_addon.core.wording import counted, pasted, visible
 from proxy_addon.reporting.terminal import Screen
 
 
@@ -100,7 +100,8 @@ def print_evidence(screen: Screen, evidence: Evidence) -> None:
     )
     for session, lines in groupby(evidence.lines, key=lambda line: line.session):
         if session is not None:
-            screen.print_line(Text(f"  {_session_name(evidence, session)}", style="dim"))
+            name = Text(f"  {_session_name(evidence, session)}", style="dim")
+            screen.print(name, soft_wrap=True)  # whole, to be pasted
         for line in lines:
             _print_line(screen, line)
     screen.print()
@@ -110,7 +111,7 @@ def _session_name(evidence: Evidence, number: int) -> str:
     name = visible(evidence.scenario.sessions[number - 1].name)
     if number > len(evidence.pictures):
         return name
-    return f"{name}: session {evidence.pictures[number - 1].session.id}"
+    return f"{name}: session {pasted(evidence.pictures[number - 1].session.id)}"
 
 
 def _print_line(screen: Screen, line: Line) -> None:

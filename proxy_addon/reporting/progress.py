@@ -21,24 +21,25 @@ _WIDEST_BAR, _NARROWEST_BAR = 40, 8
 
 
 class ReadingProgress:
-    """How many exchanges have been read; a context manager."""
+    """How many exchanges, or files, have been read; a context manager."""
 
-    def __init__(self, exchanges: int) -> None:
+    def __init__(self, number: int, what: str = "exchanges") -> None:
         """Prepare the line without printing it.
 
         Args:
-            exchanges: The number of all exchanges.
+            number: How many there are in all.
+            what: What is counted.
         """
         self._progress = Progress(
             TextColumn("reading"),
             BarColumn(),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} exchanges"),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} " + what),
             TimeElapsedColumn(),
             console=notes(),
             transient=True,
             disable=not sys.stderr.isatty(),
         )
-        self._task = self._progress.add_task("", total=exchanges)
+        self._task = self._progress.add_task("", total=number)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -49,9 +50,9 @@ class ReadingProgress:
     ) -> None:
         self._progress.stop()
 
-    def advance(self, exchanges: int) -> None:
-        """Count exchanges that have been read."""
-        self._progress.advance(self._task, exchanges)
+    def advance(self, number: int) -> None:
+        """Count what has been read."""
+        self._progress.advance(self._task, number)
 
 
 class RunProgress:

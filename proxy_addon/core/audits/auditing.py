@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -89,14 +89,15 @@ def _start_is_known(session: Session) -> bool:
 
 def grouping_of(by: By | None, sessions: Iterable[Session]) -> Grouping:
     """Return how sessions are put into groups, of which the `MOST_GROUPS` with the most sessions are told apart."""
-    if by is None:
-        return Grouping()
     grouping = Grouping(by=by)
     sizes = Counter(grouping.name(session) for session in sessions)
-    if len(sizes) <= MOST_GROUPS:
-        return grouping
-    largest = sorted(sizes, key=lambda name: (-sizes[name], name is None, name or ""))
-    return Grouping(by=by, names=frozenset(largest[:MOST_GROUPS]))
+    return grouping if len(sizes) <= MOST_GROUPS else replace(grouping, names=largest(sizes))
+
+
+def largest(sizes: Mapping[str | None, int]) -> frozenset[str | None]:
+    """Return the names of the `MOST_GROUPS` groups that have the most sessions."""
+    in_order = sorted(sizes, key=lambda name: (-sizes[name], name is None, name or ""))
+    return frozenset(in_order[:MOST_GROUPS])
 
 
 class Auditor:
@@ -146,6 +147,7 @@ class SessionAudit:
         self._exchanges = 0
         self._durations_us: list[int] = []
         self._is_gone = False
+        self._start_answered = False
 
     def watching(self, exchanges: Iterable[Exchange]) -> Generator[Exchange]:
         """Yield the exchanges of the session, which must come in the order of arrival."""
@@ -159,13 +161,13 @@ class SessionAudit:
         body, sent = exchange.request.reading, self._sent
         number = len(body.events)
         sent.number += number
-        self._start_answered = False
         if self._is_gone:
             sent.after_gone += number
         if exchange.duration_us is not None:
             self._durations_us.append(exchange.duration_us)
         if exchange.outcome is Outcome.ANSWERED:
             sent.answered += number
+            self._start_answered |= exchange.route.session_id is None
             if exchange.is_accepted:
                 sent.accepted += number
             elif exchange.response is not None and exchange.response.status in _GONE:
@@ -179,7 +181,6 @@ class SessionAudit:
         """Add the session; call it when all exchanges were yielded.
 
         Args:
-            self._start_answered |= exchange.route.session_id is None
             judgement: Its findings.
         """
         totals, session, metrics, sent = self._tally, self._session, self._metrics, self._sent
@@ -202,6 +203,7 @@ class SessionAudit:
         after_end = sum(why is Lost.AFTER_SESSION_END for _, why in order.dropped)
         course = Course(
             state=state,
+            start_answered=self._start_answered,
             opened_twice=any(finding.rule == OPENED_TWICE for finding in judgement.of_session),
             content_started=bool(values["content_starts"]),
             closed_by=count.closed_by,
@@ -211,4 +213,3 @@ class SessionAudit:
             played_ms=sum(each.passed_ms for each in order.taken),
         )
         totals.losses.add(session, began_us, sent, course)
-            start_answered=self._start_answered,

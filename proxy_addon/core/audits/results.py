@@ -354,6 +354,7 @@ class Audit:
         all: All sessions together.
         groups: Those with the most sessions first, then by name.
         baseline: What changed from a baseline; None without one.
+        notes: What was not read of the files, and what was found in several of them; empty for a store.
     """
 
     form: int = FORM
@@ -366,6 +367,7 @@ class Audit:
     all: Group
     groups: tuple[Group, ...]
     baseline: Comparison | None = None
+    notes: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -397,6 +399,7 @@ def audit_of(
     plan: str | None = None,
     baseline: tuple[str, ByGroup] | None = None,
     hide: Hide = RAW,
+    notes: tuple[str, ...] = (),
 ) -> Audit:
     """Return the result of an audit.
 
@@ -405,6 +408,7 @@ def audit_of(
         plan: The name of the tracking plan that the sessions were held against.
         baseline: The sessions to compare with: what they are called, and what is known of them by group.
         hide: Replaces personal values.
+        notes: What is to be said of the files that were read.
     """
     whole = Totals()
     for totals in groups.values():
@@ -430,6 +434,7 @@ def audit_of(
             named=lambda name: _name(by, name, hide),
             is_public=lambda key, kind, text: not hide.is_personal(key) and hide(key, kind, text) == text,
         ),
+        notes=notes,
     )
 
 
@@ -494,13 +499,13 @@ def _plan(totals: Totals, hide: Hide) -> tuple[PlanBroken, ...]:
 def _name(by: By | None, name: str | None, hide: Hide) -> str | None:
     if by is None or name is None:
         return None
+    if name == UNSEEN:
+        return UNSEEN_SHOWN
     return OTHERS_SHOWN if name == OTHERS else hide.group(by, name)
 
 
 def _time(us: int | None) -> str | None:
     return None if us is None else iso(_EPOCH + timedelta(microseconds=us))
-    if name == UNSEEN:
-        return UNSEEN_SHOWN
 
 
 def _share(part: int, whole: int) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from proxy_addon.core.audits.baselines import FISHER, Changes
 from proxy_addon.core.audits.results import Audit, Distribution, Group
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.fixtures.events_csv import line
-from proxy_addon.core.wording import counted, visible
+from proxy_addon.core.wording import counted, pasted, visible
 from proxy_addon.reporting.audits.tables import middle, share
 from proxy_addon.reporting.junit import SUITE_END, Problem, case, suite_begin
 
@@ -81,7 +81,7 @@ def _facts(name: str | None, group: Group) -> Iterator[str]:
             share=rule.share,
             sessions=rule.sessions,
             of=group.sessions,
-            look_at=" ".join(rule.look_at),
+            look_at=named(rule.look_at),
         )
     for broken in group.plan:
         yield fact(
@@ -94,7 +94,7 @@ def _facts(name: str | None, group: Group) -> Iterator[str]:
             share=broken.share,
             sessions=broken.sessions,
             of=group.sessions,
-            look_at=" ".join(broken.look_at),
+            look_at=named(broken.look_at),
         )
     for loss in group.losses:
         yield fact(
@@ -105,7 +105,7 @@ def _facts(name: str | None, group: Group) -> Iterator[str]:
             share=loss.share,
             sessions=loss.sessions,
             of=group.sessions,
-            look_at=" ".join(loss.look_at),
+            look_at=named(loss.look_at),
         )
     for what in ("sent", "answered", "accepted", "counted"):
         yield fact("funnel", name=what, value=getattr(group.funnel, what), of=group.funnel.sent)
@@ -116,6 +116,11 @@ def _facts(name: str | None, group: Group) -> Iterator[str]:
         yield fact(
             "metric", name=metric.metric, detail=metric.per_session, value=metric.total, sessions=metric.sessions
         )
+
+
+def named(ids: Sequence[str]) -> str:
+    """Return sessions in one text, apart as a shell tells words apart."""
+    return " ".join(map(pasted, ids))
 
 
 def _distributions(group: Group) -> Iterator[tuple[str, Distribution]]:
@@ -151,7 +156,7 @@ def suite(audit: Audit, fail_on: str) -> Iterator[str]:
         for rule in group.findings:
             text = (
                 f"{rule.severity} {rule.rule}: {counted(rule.sessions, 'session')} ({share(rule.share)}), "
-                f"{counted(rule.places, 'place')}; look at {' '.join(rule.look_at)}"
+                f"{counted(rule.places, 'place')}; look at {named(rule.look_at)}"
             )
             if rule.rule in worse:
                 before = worse[rule.rule].before

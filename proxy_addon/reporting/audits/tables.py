@@ -7,18 +7,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from proxy_addon.core.audits.baselines import FISHER, Compared, Comparison, Side, Turn, What
 from proxy_addon.core.audits.results import Audit, Distribution, Group, KeyAbsent, KeySeen, Value
 from proxy_addon.core.findings import Severity
-from proxy_addon.core.wording import counted, visible
+from proxy_addon.core.wording import counted, pasted, visible
 from proxy_addon.reporting.columns import Column, Table
 from proxy_addon.reporting.terminal import SEVERITY_STYLES, Screen, printable
 from proxy_addon.reporting.words import duration, moment, zone
 
 _MOST_GROUPS = 40
 """How many groups the terminal shows; the other formats have all."""
+_WIDEST_LABEL = 36
 _RARE = 0.005
 _ABSENT_TOLD = 12
 LOSSES = {
@@ -62,12 +64,14 @@ def print_audit(audit: Audit, screen: Screen, *, local: bool = False) -> None:
     _section(screen, "findings")
     if whole.findings:
         screen.print_table(_findings(whole, audit.groups, local=local))
+        _print_look_at(screen, ((rule.rule, rule.look_at) for rule in whole.findings))
     else:
         screen.print("none", style="green")
     if audit.plan is not None:
         _section(screen, f"not as in {audit.plan}")
         if whole.plan:
             screen.print_table(_plan(whole, audit.groups))
+            _print_look_at(screen, ((f"{each.event} {each.key}".strip(), each.look_at[:1]) for each in whole.plan))
         else:
             screen.print("nothing", style="green")
     _section(screen, "losses")
@@ -78,6 +82,7 @@ def print_audit(audit: Audit, screen: Screen, *, local: bool = False) -> None:
     )
     if any(loss.sessions for loss in whole.losses):
         screen.print_table(_losses(whole))
+        _print_look_at(screen, ((loss.loss, loss.look_at[:1]) for loss in whole.losses))
     _section(screen, "rhythm")
     screen.print_table(_rhythm(whole))
     _section(screen, "keys")
@@ -86,6 +91,27 @@ def print_audit(audit: Audit, screen: Screen, *, local: bool = False) -> None:
         screen.print_wrapped(line)
     _section(screen, "metrics")
     screen.print_table(_metrics(whole))
+
+
+def _print_look_at(screen: Screen, named: Iterable[tuple[str, Sequence[str]]]) -> None:
+    """Print sessions in files, one a line, as a shell takes them: they are too long for a table, and of no use if cut."""
+    lines = [(what if not at else "", id) for what, ids in named for at, id in enumerate(ids) if _is_in_file(id)]
+    if not lines:
+        return
+    screen.print_wrapped(Text("to look at, with sessiontape show:", style="dim"))
+    widest = min(max(cell_len(visible(what)) for what, _ in lines), _WIDEST_LABEL)
+    for what, id in lines:
+        label = Text(visible(what))
+        label.truncate(widest, overflow="ellipsis", pad=True)
+        screen.print(Text("  ").append_text(label).append(f"  {pasted(id)}"), soft_wrap=True)
+
+
+def _is_in_file(id: str) -> bool:
+    return "#" in id
+
+
+def _are_in_files(named: Iterable[Sequence[str]]) -> bool:
+    return any(_is_in_file(id) for ids in named for id in ids)
 
 
 def as_text(audit: Audit, *, local: bool = False) -> Iterator[str]:
@@ -274,6 +300,7 @@ def _groups(groups: Sequence[Group], by: str) -> Table:
 
 
 def _findings(whole: Group, groups: Sequence[Group], *, local: bool) -> Table:
+    in_files = _are_in_files(rule.look_at for rule in whole.findings)
     table = Table(
         Column("severity"),
         Column("rule"),
@@ -282,7 +309,7 @@ def _findings(whole: Group, groups: Sequence[Group], *, local: bool) -> Table:
         Column("places", is_right=True, dropped=3),
         *([Column("groups", is_right=True)] if groups else []),
         Column("last seen", dropped=1),
-        Column("look at", dropped=2),
+        *([] if in_files else [Column("look at", dropped=2)]),
     )
     for rule in whole.findings:
         within = sum(any(each.rule == rule.rule for each in group.findings) for group in groups)
@@ -294,12 +321,13 @@ def _findings(whole: Group, groups: Sequence[Group], *, local: bool) -> Table:
             f"{rule.places:,}",
             *([f"{within} of {len(groups)}"] if groups else []),
             _time(rule.last, local=local),
-            " ".join(rule.look_at),
+            *([] if in_files else [" ".join(rule.look_at)]),
         )
     return table
 
 
 def _plan(whole: Group, groups: Sequence[Group]) -> Table:
+    in_files = _are_in_files(broken.look_at for broken in whole.plan)
     table = Table(
         Column("rule"),
         Column("event"),
@@ -309,7 +337,7 @@ def _plan(whole: Group, groups: Sequence[Group]) -> Table:
         Column("", is_right=True),
         Column("times", is_right=True, dropped=4),
         *([Column("groups", is_right=True, dropped=1)] if groups else []),
-        Column("look at", dropped=2),
+        *([] if in_files else [Column("look at", dropped=2)]),
     )
     for broken in whole.plan:
         place = broken.rule, broken.event, broken.section, broken.key
@@ -323,18 +351,19 @@ def _plan(whole: Group, groups: Sequence[Group]) -> Table:
             share(broken.share),
             f"{broken.times:,}",
             *([f"{within} of {len(groups)}"] if groups else []),
-            " ".join(broken.look_at),
+            *([] if in_files else [" ".join(broken.look_at)]),
         )
     return table
 
 
 def _losses(whole: Group) -> Table:
+    in_files = _are_in_files(loss.look_at for loss in whole.losses)
     table = Table(
         Column("sessions", is_right=True),
         Column("", is_right=True),
         Column("times", is_right=True),
         Column("time lost", is_right=True, dropped=2),
-        Column("look at", dropped=1),
+        *([] if in_files else [Column("look at", dropped=1)]),
         Column("what", is_prose=True),
     )
     for loss in whole.losses:
@@ -345,7 +374,7 @@ def _losses(whole: Group) -> Table:
                 share(loss.share),
                 f"{loss.times:,}",
                 lost,
-                loss.look_at[0],
+                *([] if in_files else [loss.look_at[0]]),
                 LOSSES[loss.loss],
             )
     return table

@@ -55,9 +55,14 @@ function sharedBeginning([first, ...others]) {
 // A session: a link to its page if the file has it, else its id.
 function sessionLink(id, { page, chosen }) {
   const known = page.sessions[id], mono = `<span class="mono">${esc(id)}</span>`;
-  if (!known) return `<span class="away" title="not in this file; in the store: sessiontape show ${esc(id)}">${mono}</span>`;
+  if (!known) return `<span class="away" title="not on this page: sessiontape show ${esc(pasted(id))}">${mono}</span>`;
   const title = known.name ? ` title="${esc(cut(known.name, LONGEST_NAME))}"` : "";
   return `<a href="${esc(auditAddress({ group: chosen.key, session: id }))}"${title}>${mono}</a>`;
+}
+
+// A name as a shell takes it: sessions in files are named FILE#ID.
+function pasted(name) {
+  return /^[\w@%+=:,./-][\w@%+=:,./#-]*$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`;
 }
 
 /** Sessions to look at in a line, each once. */
@@ -69,7 +74,7 @@ export function sessionLinks(ids, context) {
 export function sessionList(ids, context) {
   return `<ul class="lookat">${[...new Set(ids)].map((id) => {
     const known = context.page.sessions[id];
-    if (!known) return `<li>${sessionLink(id, context)} <span class="dim">not in this file</span></li>`;
+    if (!known) return `<li>${sessionLink(id, context)} <span class="dim">not on this page</span></li>`;
     const [word, sign] = VERDICTS[known.level];
     const name = known.name ? `<bdi>${esc(cut(known.name, LONGEST_NAME))}</bdi> ` : "";
     return `<li>${icon(sign, word)} ${sessionLink(id, context)} ${name}<span class="dim">${esc(cut(known.headline, LONGEST_HEADLINE))}</span></li>`;

@@ -128,7 +128,8 @@ export function mountSession(root, value, { loadTraffic, links = {}, isLive = fa
     const steps = [{ text: links.name ?? "Sessions", href: links.sessions }, { text: session.id, mono: true }];
     const more = header(crumbs, steps, links.sessions === "/");
     more.innerHTML = others.map(([kind, id]) => {
-      const href = kind === "run" ? links.run?.(id, session.id) : links.session?.(id), name = `<span class="mono">${esc(cut(id, 18))}</span>`;
+      const href = kind === "run" ? links.run?.(id, session.id) : links.session?.(id);
+      const name = `<span class="mono">${esc(cut(id.split("#").at(-1), 18))}</span>`;
       const beside = kind === "previous" ? links.compare?.(id, session.id) : null;
       return `<span>${KINDS[kind] ?? esc(kind)} ${href ? `<a href="${esc(href)}">${name}</a>` : name}` +
         `${beside ? ` <a href="${esc(beside)}">compare</a>` : ""}</span>`;

@@ -1,0 +1,155 @@
+"""An audit of a folder: its sessions can be shown, count once, and what is odd about its files is told in a few lines."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import tracemalloc
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import click
+import pytest
+
+from proxy_addon.cli import sources
+from proxy_addon.cli.held_files import HeldFiles
+from proxy_addon.core.audits.auditing import By
+from proxy_addon.core.fixtures import fixture, har_own, har_writing
+from proxy_addon.core.fixtures.held import HeldSession
+from proxy_addon.reporting.audits import facts, tables
+from tests import audited
+from tests.processes import run
+from tests.reports import parts_of
+
+WEB = "Web Player"
+ODD = ("it's.json", "-dash.json", "new\nline.json", "plain")
+
+
+def text_of(held: HeldSession) -> str:
+    return fixture.document(held.session, held.exchanges, version="0")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with sessions under odd names, some of them twice, and much else."""
+    root = tmp_path_factory.mktemp("audit") / "tapes"
+    (root / "sub").mkdir(parents=True)
+    for number, name in enumerate(("a.json", *ODD)):
+        (root / name).write_text(text_of(audited.played(WEB, number)), encoding="utf-8")
+    (root / "sub" / "z.json.gz").write_bytes(gzip.compress((root / "a.json").read_bytes()))
+    shutil.copy(root / "plain", root / "sub" / "y.json")
+    held = audited.played(WEB, 0)
+    (root / "shorter.json").write_text(text_of(replace(held, exchanges=held.exchanges[:-3])), encoding="utf-8")
+    (root / "empty.har").touch()
+    (root / "cut.har").write_text('{"log": {"entries": [{"request": {"url"')
+    (root / "notes.txt").write_text("notes")
+    (root / ".hidden.json").write_text("hidden")
+    (root / "loop").symlink_to(".")
+    (root / "nowhere.har").symlink_to("gone.har")
+    os.mkfifo(root / "pipe.har")
+    return root
+
+
+def test_sessions_of_a_folder_have_names_by_which_they_are_found(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    files = HeldFiles(["."])
+    audit = audited.audited(files, By.RECORDING)
+    assert {group.name: group.sessions for group in audit.groups} == dict.fromkeys(["a.json", "shorter.json", *ODD], 1)
+    names = {name for group in audit.groups for rule in group.findings for name in rule.look_at}
+    assert {name.rpartition("#")[0] for name in names} >= {"it's.json", "./-dash.json", "new\nline.json", "./plain"}
+    for name in names:
+        assert name.endswith(f"#{sources.held(name).session.id}")
+
+    facts_ = csv.DictReader(io.StringIO("".join(facts.lines(audit))))
+    assert {word for fact in facts_ for word in words(fact["look_at"])} == names
+    worst = {name for rule in audit.all.findings for name in rule.look_at}
+    listed = re.findall(r"(?m)^  [a-z-]* +(\S.*#[0-9a-f]{16}'?)$", "".join(tables.as_text(audit)))
+    assert {word for line in listed for word in words(line)} == worst
+    suite = "".join(facts.suite(audit, "never"))
+    out = "\n".join(each.text or "" for each in ET.fromstring(suite).iter("system-out"))
+    assert {word for each in re.findall("look at (.*)", out) for word in words(each)} == names
+
+
+def test_the_page_of_a_folder_names_files_and_says_what_is_odd_about_them(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    done = run("audit", ".", "--fail-on", "never", "--format", "html", "-o", "-")
+    parts = parts_of(done.stdout)
+    value = parts["value"]
+    assert value["audit"]["all"]["sessions"] == len(ODD) + 2
+    for name, told in value["sessions"].items():
+        assert parts[f"session-{told['part']}"]["session"]["id"] == name
+        assert "#" in name
+    link, passed_over, *twice = value["audit"]["notes"]
+    assert link == "a link to a folder not followed: name what it leads to"
+    assert passed_over.startswith("4 of 12 files passed over: does not hold sessions in a known format: ")
+    assert [note.split(":")[0] for note in twice] == [
+        "2 sessions found in several files, counted once",
+        "1 session with the ID and start of one in another file, but other requests",
+    ]
+    assert "sub/y.json#" in twice[0]
+    assert "is in plain, too" in twice[0]
+    assert len(done.stderr.splitlines()) == 10
+
+
+def words(text: str) -> list[str]:
+    """Return what a shell makes of words; one that has characters which need an escape is as bash reads it."""
+    plain = re.sub(
+        r"\$'((?:[^'\\]|\\.)*)'", lambda found: shlex.quote(found[1].encode().decode("unicode_escape")), text
+    )
+    return shlex.split(plain)
+
+
+def test_what_is_named_must_hold_sessions_and_counts_once(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert len(list(HeldFiles(["a.json", "./a.json", "sub/../a.json"]))) == 1
+    twice = HeldFiles(["a.json", "sub/z.json.gz"])
+    assert [held.session.id.partition("#")[0] for held in twice] == ["a.json"]
+    (note,) = twice.notes
+    assert re.fullmatch(r"1 session found .* once: sub/z\.json\.gz#[0-9a-f]{16} is in a\.json, too", note)
+    with pytest.raises(click.UsageError, match="nothing is no file"):
+        HeldFiles(["nothing"])
+    for name in ("empty.har", "nowhere.har"):
+        with pytest.raises(Exception, match=name):
+            list(HeldFiles([name]))
+
+
+def test_a_file_of_another_form_has_the_same_session(tmp_path):
+    held = audited.played(WEB, 0)
+    har = json.loads("".join(har_writing.document(held.exchanges, version="1.0")))
+    for entry in har["log"]["entries"]:
+        del entry[har_own.MEMBER]  # as another tool writes it, times to the millisecond
+    (tmp_path / "a.har").write_text(json.dumps(har))
+    for name, later in (("b.json", timedelta(microseconds=300)), ("c.json", timedelta(days=1))):
+        exchanges = tuple(replace(each, received_at=each.received_at + later) for each in held.exchanges)
+        (tmp_path / name).write_text(text_of(replace(held, exchanges=exchanges)))
+    files = HeldFiles([str(tmp_path)])
+    assert [Path(each.session.recording or "").name for each in files] == ["a.har", "c.json"]
+    assert len(files.notes) == 1
+
+
+def test_memory_does_not_grow_with_the_number_of_files(tmp_path):
+    text = text_of(audited.played(WEB, 0))
+    own = audited.played(WEB, 0).session.session_id
+    assert own is not None
+
+    def peak(files: int) -> int:
+        folder = tmp_path / str(files)
+        folder.mkdir()
+        for number in range(files):
+            (folder / f"{number}.json").write_text(text.replace(own, f"{number:064x}"))
+        tracemalloc.start()
+        assert sum(1 for _ in HeldFiles([str(folder)])) == files
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    few = peak(5)
+    assert peak(30) < few * 1.5
