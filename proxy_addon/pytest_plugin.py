@@ -17,6 +17,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -312,7 +313,10 @@ def assert_conforms(request: pytest.FixtureRequest) -> Callable[..., None]:
         """
         from proxy_addon.testing.conforming import complaint
 
-        told = complaint(session, _policy(request), select=_several(select), ignore=_several(ignore), fail_on=fail_on)
+        policy = _policy(request)
+        for note in () if policy.plan is None else policy.plan.notes:
+            warnings.warn(pytest.PytestWarning(note), stacklevel=2)
+        told = complaint(session, policy, select=_several(select), ignore=_several(ignore), fail_on=fail_on)
         if told:
             raise AssertionError(told)
 

@@ -18,7 +18,15 @@ from proxy_addon.cli.engines import Engine, engine_option, worked
 from proxy_addon.cli.filters import filter_options, require_any, written
 from proxy_addon.cli.held_files import HeldFiles
 from proxy_addon.cli.opening import reading
-from proxy_addon.cli.options import config_option, given, local_option, plan_option, store_option, token_options
+from proxy_addon.cli.options import (
+    config_option,
+    given,
+    local_option,
+    plan_option,
+    policy_of,
+    store_option,
+    token_options,
+)
 from proxy_addon.cli.output import while_read
 from proxy_addon.core.audits.auditing import By
 from proxy_addon.core.jsonforms import iso
@@ -130,7 +138,6 @@ def audit(
     no session of the baseline breaks, or that significantly more sessions break now.
     """
     from proxy_addon.core.audits.results import audit_of  # noqa: PLC0415  # --help does without the rules
-    from proxy_addon.files import plans, settings  # noqa: PLC0415
     from storage.engine import hide_password  # noqa: PLC0415
 
     if files and filters.asked:
@@ -149,7 +156,7 @@ def audit(
             "--jobs is for processes on this machine, and --engine for workers: leave out one of them"
         )
     how = _How(
-        policy=plans.applied(plan, settings.load(config)),
+        policy=policy_of(plan, config),
         now=datetime.now(UTC),
         by=None if by is None else By(by),
         closed=closed,
@@ -184,6 +191,7 @@ def audit(
         source=", ".join(map(visible, files)) if files else hide_password(store_url),
         filters=tuple(_told(filters)),
         plan=None if plan is None else plan.name,
+        plan_groups=() if how.policy.plan is None else tuple(map(str, how.policy.plan.groups)),
         baseline=None if baseline is None or old is None else (visible(baseline), old),
         hide=hide,
         notes=held.notes,
@@ -193,6 +201,9 @@ def audit(
         pieces = look.in_files(result, held) if files else look.in_store(result, store_url, closed=closed)
         audit_page.write(result, output, pieces, is_private=raw)
     else:
+        if result.plan_unused and format_name in ("csv", "junit"):  # which have no place for it
+            unused = "; ".join(result.plan_unused)
+            click.echo(visible(f"sessiontape: {result.plan}: no session is in these groups: {unused}"), err=True)
         _write(result, format_name, output, fail_on, local=local)
     sys.exit(1 if _failed(result, fail_on) else 0)
 

@@ -17,7 +17,7 @@ from proxy_addon.cli.check_reports import Reports
 from proxy_addon.cli.engines import Engine, engine_option, worked
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
 from proxy_addon.cli.opening import reading
-from proxy_addon.cli.options import config_option, given, local_option, plan_option, store_option
+from proxy_addon.cli.options import config_option, given, local_option, plan_option, policy_of, store_option
 from proxy_addon.cli.output import while_read
 from proxy_addon.cli.reports import Reading
 from proxy_addon.core.wording import counted
@@ -115,11 +115,11 @@ def check(
     """
     # Imported here because --help must not wait for the rules.
     from proxy_addon.core.findings import Severity  # noqa: PLC0415
-    from proxy_addon.files import plans, settings  # noqa: PLC0415
+    from proxy_addon.files import settings  # noqa: PLC0415
     from proxy_addon.reporting import checks  # noqa: PLC0415
 
     policy = replace(
-        plans.applied(plan, settings.load(config)),
+        policy_of(plan, config),
         select=settings.check_selection(select, given("select")),
         ignore=settings.check_selection(ignore, given("ignore")),
     )

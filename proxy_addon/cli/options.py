@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -14,8 +14,12 @@ from click.core import ParameterSource
 from proxy_addon.core.durations import parse_seconds
 from proxy_addon.core.replays.pacing import Speed
 from proxy_addon.core.urls import ServerUrl, parse_server_url
+from proxy_addon.core.wording import visible
 from proxy_addon.errors import SettingsError
 from storage import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from proxy_addon.core.judging.policy import Policy
 
 _LISTEN = re.compile(r"(?:(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\s\[\]/]*)):)?(?P<port>[0-9]{1,5})\Z")
 
@@ -146,6 +150,20 @@ def plan_option[F: Callable[..., Any]](command: F) -> F:
         help="Hold sessions against this tracking plan, too: which keys and values the players should send, which "
         "events a session should have, and how often they should ping.",
     )(command)
+
+
+def policy_of(plan: Path | None, config: Path | None) -> Policy:
+    """Return the policy of a command with ``--plan`` and ``--config``, and say on stderr what is odd about the plan.
+
+    Raises:
+        SettingsError: One of the files cannot be read, or is not what it should be.
+    """
+    from proxy_addon.files import plans, settings  # noqa: PLC0415  # --help does without the rules
+
+    policy = plans.applied(plan, settings.load(config))
+    for note in () if policy.plan is None else policy.plan.notes:
+        click.echo(visible(f"sessiontape: {note}"), err=True)
+    return policy
 
 
 def json_option[F: Callable[..., Any]](command: F) -> F:

@@ -15,7 +15,7 @@ import click
 
 from proxy_addon.cli import sources
 from proxy_addon.cli.check import FAIL_ON
-from proxy_addon.cli.options import SERVER_URL, config_option, plan_option
+from proxy_addon.cli.options import SERVER_URL, config_option, plan_option, policy_of
 from proxy_addon.cli.playbacks import attempts
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.core.wording import counted, visible
@@ -133,7 +133,7 @@ def run(
 
     recorders.prepare()  # what takes longest comes first, because it happens in another process
     from proxy_addon.core.findings import Severity  # noqa: PLC0415
-    from proxy_addon.files import plans, settings, whole  # noqa: PLC0415
+    from proxy_addon.files import settings, whole  # noqa: PLC0415
     from proxy_addon.reporting import trials  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console  # noqa: PLC0415
     from proxy_addon.testing.pairing import Recorded, paired  # noqa: PLC0415
@@ -151,7 +151,7 @@ def run(
         recorded=() if session is None else attempts(store_url or DEFAULT_STORE, session),
         faults=faults,
         store_url=store_url,
-        policy=plans.applied(plan, settings.load(config)),
+        policy=policy_of(plan, config),
         threshold=threshold,
     )
     with stage:

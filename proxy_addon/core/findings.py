@@ -220,12 +220,14 @@ class Judgement:
         of_session: Findings of the session as a whole.
         holes: What could not be judged; None if everything was.
         deviations: How often it does something otherwise than planned; also told by findings. Empty without a plan.
+        plan_groups: The places of the groups of the plan that hold for it.
     """
 
     of_exchanges: tuple[Finding, ...] = ()
     of_session: tuple[Finding, ...] = ()
     holes: Holes | None = None
     deviations: Mapping[Deviation, int] = field(default_factory=dict)
+    plan_groups: tuple[int, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:

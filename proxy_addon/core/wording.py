@@ -115,11 +115,15 @@ def ascii_safe(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def close_to(name: str, names: Iterable[str]) -> str | None:
-    """Return the name that was probably meant; None if none is similar."""
+def close_to(name: str, names: Iterable[str], *, least: float = 0.75) -> str | None:
+    """Return the name that was probably meant; None if none is similar.
+
+    Args:
+        least: How similar it must be, up to 1.
+    """
     if len(name) > _LONGEST_NAME:
         return None
-    found = get_close_matches(name, names, n=1, cutoff=0.75)
+    found = get_close_matches(name, names, n=1, cutoff=least)
     return found[0] if found else None
 
 

@@ -52,7 +52,7 @@ from proxy_addon.core.audits.plans import (
 from proxy_addon.core.audits.walking import State
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.judging.policy import Policy
-from proxy_addon.core.protocol import EVENTS
+from proxy_addon.core.protocol import EVENTS, PARAMS, QUALITY
 from proxy_addon.core.rules.planned import KNOWN
 from proxy_addon.core.wording import close_to, quoted, shown
 from proxy_addon.errors import SettingsError
@@ -69,6 +69,10 @@ OF_OCCURS = ("min", "max")
 OCCURS: Mapping[str, Occurs] = {"always": Occurs(least=1), "never": Occurs(most=0)}
 STATES = tuple(state for state in State if state is not State.OVER)
 """The states of playback in which pings have a rate."""
+_PROTOCOL: Mapping[str | int, Iterable[str]] = {Section.PARAMS.value: PARAMS, Section.QUALITY.value: QUALITY}
+"""The keys of sections that the protocol knows; it allows others."""
+_LIKE = 0.9
+"""How similar a key must be to one of the protocol for that one to have been meant."""
 SEVERITIES: Mapping[str, Severity | None] = {**{each.value: each for each in Severity}, "off": None}
 
 
@@ -125,6 +129,7 @@ class _File:
 
     def __init__(self, yaml: Yaml) -> None:
         self._yaml = yaml
+        self._notes: list[str] = []
         self._document = self._mapping((), yaml.value, "a plan", OF_PLAN)
 
     def error(self, steps: Steps, problem: str, *, hint: str = "", of_key: bool = False) -> SettingsError:
@@ -155,6 +160,7 @@ class _File:
                 rule: self._severity(("rules", rule), severity)
                 for rule, severity in self._mapping(("rules",), document.get("rules", {}), "rules", KNOWN).items()
             },
+            notes=tuple(self._notes),
         )
 
     def _severity(self, at: Steps, value: Any) -> Severity | None:
@@ -290,7 +296,15 @@ class _File:
                         of_key=isinstance(said, dict),
                     )
                 keys[name] = self._key(place, about, presence)
+                self._note_unknown(place, name, at[-1], of_key=isinstance(said, dict))
         return SectionPlan(keys=keys, further_keys=self._flag((*at, "further_keys"), section, "further_keys"))
+
+    def _note_unknown(self, at: Steps, name: str, section: str | int, *, of_key: bool) -> None:
+        known = _PROTOCOL.get(section, ())
+        meant = None if name in known else close_to(name, known, least=_LIKE)
+        if meant is not None:
+            problem = f"the protocol has no {quoted(name)} in {section}; did you mean {meant}?"
+            self._notes.append(str(self.error(at, problem, of_key=of_key)))
 
     def _keys(self, at: Steps, value: Any, presence: Presence) -> Iterable[tuple[Steps, str, Any]]:
         if value is None:

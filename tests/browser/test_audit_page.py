@@ -190,6 +190,7 @@ def test_a_plan_and_a_baseline_have_their_parts(tmp_path, open_page: Open):
         source="files",
         baseline=("4.1", totals(before)),
         plan="plan.yaml",
+        plan_groups=("player Radio*",),
     )
     page = open_page(written(tmp_path / "audit.html", audit, bad), offline=True)
     changes = page.get_by_role("region", name="Changes")
@@ -199,6 +200,7 @@ def test_a_plan_and_a_baseline_have_their_parts(tmp_path, open_page: Open):
     assert matrix.locator("tr[data-rule=param-unknown] td").all_inner_texts() == ["40", "20▲", "20▲"]
     assert "changes since 4.1" in page.locator(".ended").inner_text()
     assert page.get_by_text("All is as planned.").is_visible()
+    assert page.get_by_text("No session is in these groups of the plan: player Radio*.").is_visible()
 
 
 def test_an_audit_of_200_groups_scrolls_sideways_below_its_heads(audit, held, tmp_path, open_page: Open):

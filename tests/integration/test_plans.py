@@ -66,8 +66,19 @@ def test_an_audit_names_what_is_not_as_planned_by_group(store, plan):
     }
     (of_all,) = document["all"]["plan"]
     assert (of_all["sessions"], of_all["share"]) == (3, 0.5)
-    text = run("audit", "--plan", str(plan), "--by", "player", "--store", store, "--fail-on", "never").stdout
-    assert "plan-missing" in text.partition("not as in PLAN.yaml")[2]
+    more = plan.with_name("more.yaml")
+    more.write_text(
+        "extends: PLAN.yaml\ngroups:\n  - where: {player: Radio*}\n"
+        "    events: {play: {params: {optional: [media.lenght, media.length, flavour]}}}\n"
+        "  - where: {player: [Web*, null]}\n",
+        encoding="utf-8",
+    )
+    done = run("audit", "--plan", str(more), "--format", "csv", "--store", store, "--fail-on", "never")
+    assert "plan-missing" in done.stdout
+    assert done.stderr.splitlines()[:2] == [
+        f"sessiontape: {more}:4:41: the protocol has no 'media.lenght' in params; did you mean media.length?",
+        "sessiontape: more.yaml: no session is in these groups: player Radio*",
+    ]
 
 
 def test_a_check_reports_it_like_any_finding(store, plan, tmp_path):

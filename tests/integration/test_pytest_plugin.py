@@ -496,9 +496,13 @@ def test_sessions_conform_to_a_tracking_plan(project):
             assert_conforms(session)
         """
     )
-    (project.path / "PLAN.yaml").write_text("events: {play: {customMetadata: {required: [tier]}}}", encoding="utf-8")
-    told = run(project, "--tape-plan", "PLAN.yaml", failed=2)
+    (project.path / "PLAN.yaml").write_text(
+        "events: {play: {customMetadata: {required: [tier]}, params: {optional: [media.lenght]}}}", encoding="utf-8"
+    )
+    noted = ("-W", "default::pytest.PytestWarning")
+    told = run(project, "--tape-plan", "PLAN.yaml", *noted, failed=2, warnings=2)
     assert "does not conform to the protocol and PLAN.yaml" in told
     assert told.count("tier is missing in customMetadata; the plan requires it on play") == 2
+    assert "PLAN.yaml:1:73: the protocol has no 'media.lenght' in params" in told
     told = run(project, passed=1, errors=1)
     assert "none.yaml: No such file or directory" in told

@@ -22,9 +22,11 @@ from proxy_addon.core.audits.plans import (
     Occurs,
     Part,
     Plan,
+    PlanGroup,
     Presence,
     Rate,
     SectionPlan,
+    Wanted,
 )
 from proxy_addon.core.audits.results import RAW, Hide, Raw
 from proxy_addon.core.audits.totals import MOST_UNPLANNED, Deviations, Totals, merged
@@ -108,7 +110,9 @@ def test_a_plan_made_of_sessions_passes_them(held, times, by, hide: Hide):
 @given(sessions(), st.data())
 def test_parts_of_an_audit_merge_to_the_same_deviations(held, data):
     strict = Part(further_keys=False, events={ALL: {Section.PARAMS: SectionPlan(keys={"tier": REQUIRED})}})
-    plan = Plan(name="x", part=replace(strict, pings={State.CONTENT: Rate(every_s=10, plus_minus_s=2)}))
+    only_one = PlanGroup(where={By.PLAYER: Wanted(names=("One",))}, part=Part())
+    strict = replace(strict, pings={State.CONTENT: Rate(every_s=10, plus_minus_s=2)})
+    plan = Plan(name="x", part=strict, groups=(PlanGroup(where={}, part=Part()), only_one))
     parts = [Totals() for _ in range(3)]
     whole = Totals()
     for each in held:
@@ -120,6 +124,9 @@ def test_parts_of_an_audit_merge_to_the_same_deviations(held, data):
     for part in data.draw(st.permutations(parts)):
         merged.merge(part)
     assert merged.plan.kept() == whole.plan.kept()
+    assert merged.plan_groups == whole.plan_groups
+    ones = sum(each.session.player_name == "One" for each in held)
+    assert whole.plan_groups == {0: len(held), **({1: ones} if ones else {})}
 
 
 @settings(max_examples=15)

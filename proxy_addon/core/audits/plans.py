@@ -249,6 +249,10 @@ class Wanted:
 
     names: tuple[str | None, ...]
 
+    def __str__(self) -> str:
+        """Return the names as people read them."""
+        return " or ".join("(not sent)" if name is None else name for name in self.names)
+
     def takes(self, name: str | None) -> bool:
         """Whether it takes a name."""
         return any(
@@ -300,6 +304,10 @@ class PlanGroup:
         """Whether it holds for a session."""
         return all(wanted.takes(getattr(session, by.field)) for by, wanted in self.where.items())
 
+    def __str__(self) -> str:
+        """Return for which sessions it holds, as people read it."""
+        return ", ".join(f"{by} {wanted}" for by, wanted in self.where.items())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -310,12 +318,14 @@ class Plan:
         part: What holds for all sessions.
         groups: What holds for some; later ones win.
         severities: Changed severities by rule id; None switches a rule off.
+        notes: What is probably a mistake in it, each with its place in the file.
     """
 
     name: str
     part: Part = field(default_factory=Part)
     groups: tuple[PlanGroup, ...] = ()
     severities: Mapping[str, Severity | None] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     _checks: dict[tuple[bool, ...], _Checks] = field(default_factory=dict, compare=False, repr=False)
 
     def applied_to(self, policy: Policy) -> Policy:
@@ -329,6 +339,7 @@ class Plan:
             part=self.part.with_more(more.part),
             groups=(*self.groups, *more.groups),
             severities={**self.severities, **more.severities},
+            notes=tuple(dict.fromkeys((*self.notes, *more.notes))),
         )
 
     def judge(self, session: Session | None, policy: Policy) -> PlanJudge:
@@ -346,7 +357,7 @@ class Plan:
                 if is_taken:
                     part = part.with_more(group.part)
             checks = self._checks[taken] = _Checks(part)
-        return PlanJudge(checks, policy, session)
+        return PlanJudge(checks, policy, session, tuple(place for place, is_taken in enumerate(taken) if is_taken))
 
 
 @dataclass(slots=True, frozen=True)
@@ -392,9 +403,14 @@ class _Checks:
 
 
 class PlanJudge:
-    """Holds one session against a plan."""
+    """Holds one session against a plan.
 
-    def __init__(self, checks: _Checks, policy: Policy, session: Session | None) -> None:
+    Attributes:
+        groups: The places of the groups of the plan that hold for the session.
+    """
+
+    def __init__(self, checks: _Checks, policy: Policy, session: Session | None, groups: tuple[int, ...]) -> None:
+        self.groups = groups
         self._checks = checks
         self._policy = policy
         self._has_holes = session is not None and session.has_holes

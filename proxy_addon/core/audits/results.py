@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -350,6 +350,7 @@ class Audit:
         filters: The filters in effect: name and value.
         by: What sessions of a group have in common; None without groups.
         plan: The name of the tracking plan that sessions were held against; None without one.
+        plan_unused: The groups of the plan that hold for none of the sessions: what it wants them to have in common.
         counts: How many findings have a severity.
         all: All sessions together.
         groups: Those with the most sessions first, then by name.
@@ -363,6 +364,7 @@ class Audit:
     filters: tuple[tuple[str, str], ...] = ()
     by: str | None
     plan: str | None = None
+    plan_unused: tuple[str, ...] = ()
     counts: Mapping[str, int]
     all: Group
     groups: tuple[Group, ...]
@@ -397,6 +399,7 @@ def audit_of(
     source: str,
     filters: tuple[tuple[str, str], ...] = (),
     plan: str | None = None,
+    plan_groups: Sequence[str] = (),
     baseline: tuple[str, ByGroup] | None = None,
     hide: Hide = RAW,
     notes: tuple[str, ...] = (),
@@ -406,6 +409,7 @@ def audit_of(
     Args:
         groups: By group; without groups, all sessions under None.
         plan: The name of the tracking plan that the sessions were held against.
+        plan_groups: What is shown of its groups, in their order.
         baseline: The sessions to compare with: what they are called, and what is known of them by group.
         hide: Replaces personal values.
         notes: What is to be said of the files that were read.
@@ -420,6 +424,11 @@ def audit_of(
         filters=filters,
         by=None if by is None else by.value,
         plan=plan,
+        plan_unused=tuple(
+            dict.fromkeys(
+                told for place, told in enumerate(plan_groups) if whole.sessions and place not in whole.plan_groups
+            )
+        ),
         counts=_severities(whole.findings.values()),
         all=_group(None, None, whole, hide),
         groups=() if by is None else tuple(_group(by, name, totals, hide) for name, totals in in_order),

@@ -168,6 +168,7 @@ class Totals:
         last_us: When the last session began.
         clean: How many sessions have no findings.
         plan: What sessions do otherwise than planned, and which.
+        plan_groups: For how many sessions a group of the plan holds, by its place in the plan.
     """
 
     sessions: int = 0
@@ -183,6 +184,7 @@ class Totals:
     last_us: int | None = None
     clean: int = 0
     plan: Deviations = field(default_factory=Deviations)
+    plan_groups: dict[int, int] = field(default_factory=dict)
 
     def add_session(self, session: Session, state: SessionState, began_us: int, exchanges: int, events: int) -> None:
         """Count a session."""
@@ -212,6 +214,8 @@ class Totals:
         self.clean += not times
         for deviation, number in judgement.deviations.items():
             self.plan.add(deviation, id, began_us, number)
+        for place in judgement.plan_groups:
+            self.plan_groups[place] = self.plan_groups.get(place, 0) + 1
 
     def merge(self, more: Totals) -> None:
         """Add what is known of other sessions."""
@@ -227,6 +231,7 @@ class Totals:
         self.losses.merge(more.losses)
         self.metrics.merge(more.metrics)
         self.plan.merge(more.plan)
+        add_counts(self.plan_groups, more.plan_groups)
         self.first_us, self.last_us = least(self.first_us, more.first_us), greatest(self.last_us, more.last_us)
 
 

@@ -79,6 +79,7 @@ def _judge_written(written: bytes, policy: Policy) -> Judgement:
         of_session=tuple(moved(finding) for finding in judgement.of_session),
         holes=judgement.holes,
         deviations=judgement.deviations,
+        plan_groups=judgement.plan_groups,
     )
 
 
@@ -152,7 +153,12 @@ def _judge_list(raw: bytes, reading: Body, policy: Policy, vocabulary: Vocabular
     if plan is not None:
         of_plan, deviations = plan.judgement(is_over=True)
         of_session += [_in_list(finding, bodies) for finding in of_plan]
-    return Judgement(of_exchanges=tuple(found), of_session=tuple(of_session), deviations=deviations)
+    return Judgement(
+        of_exchanges=tuple(found),
+        of_session=tuple(of_session),
+        deviations=deviations,
+        plan_groups=() if plan is None else plan.groups,
+    )
 
 
 def _in_list(finding: Finding, bodies: Sequence[ListedBody]) -> Finding:

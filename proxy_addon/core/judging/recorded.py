@@ -99,6 +99,7 @@ class SessionWatch:
             of_session=(*of_session, *of_plan),
             holes=self._holes(),
             deviations=deviations,
+            plan_groups=() if self._plan is None else self._plan.groups,
         )
 
     def _holes(self) -> Holes | None:

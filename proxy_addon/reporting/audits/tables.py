@@ -74,6 +74,8 @@ def print_audit(audit: Audit, screen: Screen, *, local: bool = False) -> None:
             _print_look_at(screen, ((f"{each.event} {each.key}".strip(), each.look_at[:1]) for each in whole.plan))
         else:
             screen.print("nothing", style="green")
+        for group in audit.plan_unused:
+            screen.print_wrapped(printable(f"no session is in the group of the plan: {group}"))
     _section(screen, "losses")
     funnel = whole.funnel
     screen.print_wrapped(

@@ -497,6 +497,25 @@ def test_a_bad_plan_is_told_with_its_place(tmp_path, text, message, hint):
     assert "\n" not in f"{raised.value}{raised.value.hint}"
 
 
+def test_keys_that_are_almost_those_of_the_protocol_are_noted_with_their_place(tmp_path):
+    base = "events: {play: {params: {forbidden: [analytics.visitorid]}}}"
+    text = """extends: base.yaml
+events:
+  play:
+    params: {required: {media.lenght: number, media.length: number}, optional: [media.title, media.quality]}
+    qoeData: {optional: [media.qoe.bitrates]}
+    customMetadata: {optional: [media.lenght]}
+groups: [{where: {player: a}, events: {all: {params: {optional: [media.ad.lenght]}}}}]
+"""
+    plan = planned(tmp_path, text, base=base)
+    assert plan.notes == (
+        f"{tmp_path}/base.yaml:1:38: the protocol has no 'analytics.visitorid' in params; did you mean analytics.visitorId?",
+        f"{tmp_path}/plan.yaml:4:25: the protocol has no 'media.lenght' in params; did you mean media.length?",
+        f"{tmp_path}/plan.yaml:5:26: the protocol has no 'media.qoe.bitrates' in qoeData; did you mean media.qoe.bitrate?",
+        f"{tmp_path}/plan.yaml:7:66: the protocol has no 'media.ad.lenght' in params; did you mean media.ad.length?",
+    )
+
+
 def test_groups_and_what_is_said_of_further_keys_are_inherited(tmp_path):
     plan = planned(
         tmp_path,

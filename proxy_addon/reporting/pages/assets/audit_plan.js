@@ -18,6 +18,11 @@ export function mountPlan(root, context) {
     box.innerHTML = group.plan.length
       ? plainTable("Deviations from the plan", COLUMNS, group.plan.map((each) => rowOf(each, severities.get(each.rule), group)))
       : '<p class="none">All is as planned.</p>';
+    const { audit } = context.page, unused = context.chosen.k === null ? audit.plan_unused : [];
+    if (unused.length) {
+      const names = unused.map((each) => `<bdi>${esc(cut(each, LONGEST))}</bdi>`).join("; ");
+      box.insertAdjacentHTML("beforeend", `<p class="odd">No session is in these groups of the plan: ${names}.</p>`);
+    }
     if (!group.plan_is_complete) {
       box.insertAdjacentHTML("beforeend", '<p class="odd">Devices make up keys, and not all deviations were kept.</p>');
     }

@@ -22,6 +22,7 @@ from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.pseudonyms.personal import PERSONAL
 from proxy_addon.files.plans import load
+from proxy_addon.reporting.audits.tables import as_text
 from tests import audited
 from tests.audited import DEFECTS, GOOD, PLAYERS
 from tests.builders import at, body
@@ -42,7 +43,14 @@ def audit(players: tuple[str, ...], policy: Policy, by: By | None = None) -> tup
     auditor = Auditor(Grouping(by=by), as_of(at(10**6), policy))
     for held in audited.sessions(players):
         auditor.add_held(held, policy)
-    result = audit_of(auditor.groups, by=by, now=at(0), source="here", plan=policy.plan.name if policy.plan else None)
+    result = audit_of(
+        auditor.groups,
+        by=by,
+        now=at(0),
+        source="here",
+        plan=policy.plan.name if policy.plan else None,
+        plan_groups=[str(group) for group in policy.plan.groups] if policy.plan else (),
+    )
     return result, plan_of(auditor.groups, by, HIDE)
 
 
@@ -156,3 +164,9 @@ def test_by_group_each_part_passes_its_group_and_no_personal_value_is_written(tm
     assert [next(iter(group.where.values())).names for group in plan.groups] == [(name,) for name in sorted(PLAYERS)]
     result, _ = audit(PLAYERS, plan.applied_to(DEFAULT), By.PLAYER)
     assert not any(group.plan for group in result.groups)
+    assert result.plan_unused == ()
+    result, _ = audit((GOOD,), plan.applied_to(DEFAULT), By.PLAYER)
+    assert result.plan_unused == tuple(f"player {name}" for name in sorted(PLAYERS) if name != GOOD)
+    assert f"nothing\nno session is in the group of the plan: {result.plan_unused[0]}\n" in "".join(as_text(result))
+    result, _ = audit((), plan.applied_to(DEFAULT), By.PLAYER)
+    assert result.plan_unused == ()
