@@ -1,6 +1,7 @@
 """How a command line names sessions in files: ``FILE``, or ``FILE#SESSION`` for one of several.
 
-A name means a file if it contains a slash, ends in one of `SUFFIXES`, or contains a dot and such a file exists.
+A name means a file if it contains a slash, ends in one of `SUFFIXES`, or contains a dot and such a file exists. The name of a
+folder does, too, unless it may be that of a session, so that who names a folder is told how to read one.
 
 >>> is_file_name("./session"), is_file_name("session.json"), is_file_name("log.jsonl#4a0f"), is_file_name("4a0f")
 (True, True, True, False)
@@ -11,6 +12,7 @@ A name means a file if it contains a slash, ends in one of `SUFFIXES`, or contai
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from proxy_addon.core.wording import visible
 from proxy_addon.errors import NotFound
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".har", ".flow", ".flows", ".chlsj", ".zip", ".gz")
+_MAY_BE_SESSION = re.compile(r"last|[0-9a-f-]*", re.IGNORECASE)
 _MOST = 10
 """How many sessions a hint lists at most."""
 
@@ -27,7 +30,9 @@ _MOST = 10
 def is_file_name(name: str) -> bool:
     """Whether a name on the command line means a file rather than a stored session."""
     path = path_in(name)
-    return "/" in path or os.sep in path or path.lower().endswith(SUFFIXES) or ("." in path and _is_there(path))
+    if "/" in path or os.sep in path or path.lower().endswith(SUFFIXES):
+        return True
+    return ("." in path and _is_there(path)) or (_MAY_BE_SESSION.fullmatch(path) is None and _is_folder(path))
 
 
 def path_in(name: str) -> str:
@@ -101,6 +106,13 @@ def _is_there(path: str) -> bool:
     try:
         return Path(path).is_file()
     except (OSError, ValueError):  # too long, or contains NUL
+        return False
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
         return False
 
 

@@ -25,6 +25,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
+from proxy_addon.core.wording import pasted
 from proxy_addon.errors import ProtocolError, SettingsError
 
 CHUNK = 256 * 1024
@@ -200,7 +201,8 @@ def read(path: str) -> bytes:
 
 def _unreadable(path: str, e: OSError | ValueError) -> SettingsError:
     if isinstance(e, IsADirectoryError):
-        return SettingsError(f"{path} is a directory", hint="name a file in it")
+        hint = f"name a file in it, or read all of them with: sessiontape audit {pasted(path)}"
+        return SettingsError(f"{path} is a directory", hint=hint)
     reason = e.strerror if isinstance(e, OSError) else str(e)
     return SettingsError(f"cannot read {path}: {reason or e}", hint="is its name right?")
 

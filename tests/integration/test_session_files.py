@@ -229,8 +229,11 @@ def test_what_cannot_be_read_in_a_file_is_said_and_the_rest_is_judged(folder):
     ("arguments", "says"),
     [
         ("show nowhere.json", "cannot read nowhere.json: No such file or directory"),
-        ("check ./", "./ is a directory\n  name a file in it\n"),
-        ("check --file .", ". is a directory\n  name a file in it\n"),
+        (
+            "check tapes",
+            "tapes is a directory\n  name a file in it, or read all of them with: sessiontape audit tapes\n",
+        ),
+        ("check --file .", ". is a directory\n  name a file in it, or read all of them with: sessiontape audit .\n"),
         ("check number.json", "for one request body: sessiontape check --file number.json"),
         ("show empty.json", "empty.json: the session has no events"),
         (
@@ -245,6 +248,7 @@ def test_what_cannot_be_read_in_a_file_is_said_and_the_rest_is_judged(folder):
     ],
 )
 def test_mistakes_in_a_file_are_errors(folder, arguments, says):
+    (folder / "tapes").mkdir(exist_ok=True)
     (folder / "number.json").write_text("5", encoding="utf-8")
     (folder / "empty.json").write_text("[]", encoding="utf-8")
     (folder / "none.har").write_text(NONE, encoding="utf-8")
