@@ -144,6 +144,19 @@ def test_an_audit_is_clicked_through_and_asks_nobody(audit, path, open_page: Ope
     expect(page.locator(".verdict h1")).to_have_text(shown(EVIL))
     select.select_option(index=0)
     expect(page.locator(".verdict h1")).to_have_text("50 sessions in 5 groups by player")
+    astray = page.locator(".astray")
+    for address, told in (
+        ("#g=TV%20Plover", "The address names a group that is not in this audit: TV Plover"),
+        (
+            "#g=TV%20Player&s=tapes%2Fa.har%234a0f",
+            "The address names a session that is not on this page: tapes/a.har#4a0f",
+        ),
+        ("#g=100%", "The address names a group that is not in this audit: 100%"),
+        ("#g=TV%20Player", ""),
+    ):
+        page.evaluate("hash => { location.hash = hash }", address)
+        expect(astray).to_have_text(told)
+    expect(page.locator(".verdict h1")).to_have_text("TV Player")
 
 
 def shown(name: str) -> str:

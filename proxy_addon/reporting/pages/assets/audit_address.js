@@ -15,16 +15,20 @@ export function auditAddressed() {
   const found = { group: null, session: null, event: null };
   for (const part of location.hash.slice(1).split("&")) {
     const [name, value] = [part.slice(0, 2), part.slice(2)];
-    try {
-      if (name === "g=") found.group = decodeURIComponent(value);
-      if (name === "s=") {
-        const [id, event = ""] = value.split("/");
-        found.session = decodeURIComponent(id);
-        found.event = /^e\d+$/.test(event) ? Number(event.slice(1)) : null;
-      }
-    } catch {
-      // mistyped
+    if (name === "g=") found.group = decoded(value);
+    if (name === "s=") {
+      const [id, event = ""] = value.split("/");
+      found.session = decoded(id);
+      found.event = /^e\d+$/.test(event) ? Number(event.slice(1)) : null;
     }
   }
   return found;
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // mistyped
+  }
 }

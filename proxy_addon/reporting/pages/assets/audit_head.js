@@ -30,7 +30,6 @@ export function auditHead(bar, list, context) {
     ["Source", audit.source], ...audit.filters.map(([name, value]) => [name, value]), ["Groups by", audit.by], ["Plan", audit.plan],
     ["Events", plural(group.events, "event")], ["Exchanges", plural(group.exchanges, "exchange")],
     ["States", Object.entries(group.states).map(([state, number]) => `${count(number)} ${state}`).join(", ")],
-    ...audit.notes.map((note) => ["Note", note]),
   ].filter(([, value]) => value).map(([label, value]) => {
     const whole = esc(cut(value, LONGEST_VALUE));
     return `<div><dt>${esc(label)}</dt> <dd title="${whole}"><bdi>${whole}</bdi></dd></div>`;

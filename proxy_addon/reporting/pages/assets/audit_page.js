@@ -14,10 +14,10 @@ import { groupName } from "./audit_words.js";
 import { part } from "./embedded.js";
 import { header } from "./family.js";
 import { mountSession } from "./session.js";
-import { count, esc } from "./words.js";
+import { count, cut, esc, plural } from "./words.js";
 
 /** Of the value that this script draws. */
-const FORM = 1;
+const FORM = 1, LONGEST_NAMED = 200;
 
 mountAudit(document.getElementById("root"), await part("value"));
 
@@ -41,6 +41,7 @@ function mountAudit(root, page) {
   root.innerHTML =
     '<div class="audit"><a class="skip" href="#all">Skip to the content</a>' +
     '<header class="top"><div></div><div class="verdict"></div><dl class="ident"></dl></header>' +
+    `${notesMarkup(audit.notes)}<p class="astray" role="status"></p>` +
     `<div class="choice">${choiceMarkup(groups, keys)}<nav class="jumps" aria-label="Parts of this page">` +
     `${parts.map(([name]) => `<button type="button">${name}</button>`).join("")}</nav></div>` +
     `<main tabindex="-1">${parts.map(([name]) => `<section tabindex="-1" aria-label="${name}"></section>`).join("")}</main>` +
@@ -86,7 +87,14 @@ function mountAudit(root, page) {
     const found = context.chosen?.k === k ? null : await group(k);
     if (turn !== asked) return;
     if (mounted !== null) leave();
+    overview.querySelector(".astray").textContent = astray(wanted, at);
     if (found) show(k, found);
+  }
+
+  // What the address names that is not here.
+  function astray({ group: name, session }, at) {
+    if (session !== null) return `The address names a session that is not on this page: ${cut(session, LONGEST_NAMED)}`;
+    return name !== null && at < 0 ? `The address names a group that is not in this audit: ${cut(name, LONGEST_NAMED)}` : "";
   }
 
   function show(k, found) {
@@ -158,6 +166,13 @@ function keysOf(groups) {
     taken.add(key);
     return key;
   });
+}
+
+// What was not read of the files, and what was found in several of them.
+function notesMarkup(notes) {
+  if (!notes.length) return "";
+  return `<details class="notes"><summary>${plural(notes.length, "note")} on the files</summary>` +
+    `<ul>${notes.map((note) => `<li><bdi>${esc(note)}</bdi></li>`).join("")}</ul></details>`;
 }
 
 function choiceMarkup(groups, keys) {
