@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,6 +26,8 @@ FORM = 1
 """Of the document: scripts of another version do not draw it."""
 OTHERS_SHOWN = "(other groups)"
 UNSEEN_SHOWN = "(start not recorded)"
+_LIKE_OURS = re.compile(r'"*(?:\(.*\)|all|all sessions|)"*', re.DOTALL)
+"""Names that groups have from us, such as ``(not sent)``: a device that sends one stands in quotation marks."""
 EXAMPLES = 5
 """How many values of a key are shown."""
 _QUANTILES = (("p5", 0.05), ("p50", 0.5), ("p95", 0.95))
@@ -510,7 +514,10 @@ def _name(by: By | None, name: str | None, hide: Hide) -> str | None:
         return None
     if name == UNSEEN:
         return UNSEEN_SHOWN
-    return OTHERS_SHOWN if name == OTHERS else hide.group(by, name)
+    if name == OTHERS:
+        return OTHERS_SHOWN
+    shown = hide.group(by, name)
+    return f'"{shown}"' if _LIKE_OURS.fullmatch(shown) else shown
 
 
 def _time(us: int | None) -> str | None:
@@ -524,7 +531,7 @@ def _share(part: int, whole: int) -> float:
 def _key(key: Key, sample: Sample, coverage: Coverage, hide: Hide) -> KeySeen:
     sent, of = sample.number, coverage.events[key.event]
     bounds = sample.lowest, sample.highest
-    if hide.is_personal(key):
+    if hide.is_personal(key) or not all(_is_shown(key, bound, hide) for bound in bounds):
         bounds = None, None
     return KeySeen(
         event=key.event,
@@ -543,6 +550,11 @@ def _key(key: Key, sample: Sample, coverage: Coverage, hide: Hide) -> KeySeen:
         highest=bounds[1],
         is_known=_is_known(key),
     )
+
+
+def _is_shown(key: Key, bound: float | None, hide: Hide) -> bool:
+    text = json.dumps(bound)
+    return bound is None or hide(key, "number", text) == text
 
 
 def _is_known(key: Key) -> bool:

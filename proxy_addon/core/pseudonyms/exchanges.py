@@ -63,8 +63,8 @@ _QUOTED_JSON = re.compile(r"(?i)%(?:7B|5B)")
 _BASE64_JSON = re.compile(r"(?<![\w+/.])(?:eyJ|eyA|W3s)[0-9A-Za-z+/]{8,}={0,2}(?![\w.])")
 _NAMED = re.compile(r"""(?<![\w.-])([A-Za-z][\w.\[\]-]{1,63})(["']?\s{0,3}[=:]\s{0,3}["']?|>)([^\s"'<>&;,{}()\[\]]+)""")
 """A name and its value, as in ``userId=x``, ``<userId>x``, or JSON that is broken."""
-_MAY_TELL = re.compile(rb"""[@?#=%<]|\w:|//|eyJ|W3s|\\u00|\\"|[0-9]{38}""")
-"""A quick test for JSON text that may have such values, or URLs or JSON in its strings."""
+_MAY_TELL = re.compile(rb"""[@?#=%<]|\w:|//|eyJ|W3s|\\u00|\\"|[0-9]{38}|[eE]\+?37(?![0-9])""")
+"""A quick test for JSON text that may have such values, also as numbers, or URLs or JSON in its strings."""
 _ID_LIKE = re.compile(
     r"(?=[^A-Za-z]*[A-Za-z])(?=[^0-9]*[0-9])\S{6,}\Z"
     r"|(?:[^\sA-Za-z0-9]*+[0-9]){6,}[^\sA-Za-z0-9]*+\Z"

@@ -36,6 +36,8 @@ _BROKEN = re.compile(rb"[\x00-\x1f]")
 """Bytes that must not stand in a JSON string."""
 _BROKEN_PART = re.compile(rb"[^\x00-\x1f]++")
 _NUMBER = re.compile(rb"-?[0-9][0-9.]*(?:[eE][-+]?[0-9]+)?\Z")
+_ECID = re.compile(rb"[0-9]{38}(?:\.0*)?\Z|[0-9](?:\.[0-9]*)?[eE]\+?37\Z")
+"""An ECID that is sent as a number, perhaps as JavaScript writes one."""
 _CONSTANTS = frozenset({b"true", b"false", b"null", b"NaN", b"Infinity", b"-Infinity", b"undefined", b"None"})
 _WORD = re.compile(rb"[A-Za-z0-9_.\x80-\xff]+")
 _MASKS = bytes.maketrans(
@@ -203,7 +205,8 @@ class _Walk:
                 return respelled(token, value, self._text(value, is_fixed=is_fixed))
             return respelled(token, value, self._told(value, is_number=False))
         if _NUMBER.match(token):
-            return self._told(token.decode(), is_number=True).encode() if is_personal else token
+            is_told = is_personal or (_ECID.match(token) and not (top.is_object and is_of_protocol(top.name)))
+            return self._told(token.decode(), is_number=True).encode() if is_told else token
         return token if token in _CONSTANTS else None
 
     def _is_personal(self, top: _Open) -> bool:

@@ -14,13 +14,15 @@ from proxy_addon.core.audits.baselines import FISHER, Compared, Comparison, Side
 from proxy_addon.core.audits.results import Audit, Distribution, Group, KeyAbsent, KeySeen, Value
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.wording import counted, pasted, visible
-from proxy_addon.reporting.columns import Column, Table
+from proxy_addon.reporting.columns import Column, Table, cut
 from proxy_addon.reporting.terminal import SEVERITY_STYLES, Screen, printable
 from proxy_addon.reporting.words import duration, moment, zone
 
 _MOST_GROUPS = 40
 """How many groups the terminal shows; the other formats have all."""
 _WIDEST_LABEL = 36
+_LONGEST = 60
+"""How many cells the name of a key or a group takes at most; JSON and CSV have all of it."""
 _RARE = 0.005
 _ABSENT_TOLD = 12
 LOSSES = {
@@ -153,7 +155,7 @@ def _print_changes(comparison: Comparison, screen: Screen) -> None:
             f"{each.name} ({each.after.sessions:,} of {each.after.of:,})" for each in of.worse() if each.change is None
         ]
         if rules:
-            within = "" if of is whole else f"in {visible(of.name or '(not sent)')}, "
+            within = "" if of is whole else f"in {_named(of.name).plain}, "
             screen.print_wrapped(f"{within}new, in few sessions: {', '.join(rules)}")
     undecided = sum(of.undecided for of in sets)
     if undecided:
@@ -162,7 +164,7 @@ def _print_changes(comparison: Comparison, screen: Screen) -> None:
         screen.print_wrapped(Text(told, style="dim"))
     for names, where in ((comparison.only_before, "before"), (comparison.only_after, "after")):
         if names:
-            shown = ", ".join(visible("(not sent)" if name is None else name) for name in names[:_ABSENT_TOLD])
+            shown = ", ".join(_named(name).plain for name in names[:_ABSENT_TOLD])
             more = f" and {len(names) - _ABSENT_TOLD} more" if len(names) > _ABSENT_TOLD else ""
             screen.print_wrapped(f"only {where}: {shown}{more}")
     table = Table(
@@ -190,12 +192,12 @@ def _changes(comparison: Comparison) -> Table:
     for of in (whole, *groups):
         for each in of.changes:
             if of is whole or _same(each) not in known:
-                where = [Text("all", style="dim") if of is whole else printable(of.name, "(not sent)")]
+                where = [Text("all", style="dim") if of is whole else _named(of.name)]
                 where.append(Text(f"{within[_same(each)]} of {len(groups)}" if of is whole else ""))
                 table.add(
                     *(where if groups else []),
                     Text(each.change or "", style=SEVERITY_STYLES[Severity(each.severity)] if each.severity else ""),
-                    printable(_what(each)),
+                    cut(printable(_what(each)), 2 * _LONGEST),
                     _told(each, each.before),
                     _told(each, each.after),
                     f"{each.p:.1g}",
@@ -270,6 +272,11 @@ def _span(group: Group, *, local: bool) -> str:
     return f", begun from {first} to {last} {zone(times, local=local)}"
 
 
+def _named(name: str | None) -> Text:
+    """Return the name of a key or a group; None for that of sessions that sent none."""
+    return cut(printable(name, "(not sent)"), _LONGEST)
+
+
 def _groups(groups: Sequence[Group], by: str) -> Table:
     table = Table(
         Column(by, least=12),
@@ -287,7 +294,7 @@ def _groups(groups: Sequence[Group], by: str) -> Table:
                 found[severity] += rule.severities[severity.value]
         content = next(each for each in group.metrics if each.metric == "content_time_spent_s")
         table.add(
-            printable(group.name, "(not sent)"),
+            _named(group.name),
             f"{group.sessions:,}",
             f"{group.events:,}",
             *(
@@ -347,7 +354,7 @@ def _plan(whole: Group, groups: Sequence[Group]) -> Table:
         table.add(
             broken.rule,
             broken.event,
-            printable(f"{broken.section}/{broken.key}".lstrip("/")),
+            _named(f"{broken.section}/{broken.key}".lstrip("/")),
             printable(broken.expected),
             f"{broken.sessions:,}",
             share(broken.share),
@@ -417,10 +424,10 @@ def _keys(keys: Iterable[KeySeen]) -> Table:
     )
     for key in keys:
         about = "" if key.distinct_is_exact else "~"
-        name = f"{key.section}/{key.key}"
+        name = _named(f"{key.section}/{key.key}")
         table.add(
             key.event,
-            printable(name) if key.is_known else printable(name).append(" (unknown)", style="yellow"),
+            name if key.is_known else name.append(" (unknown)", style="yellow"),
             share(key.share),
             " ".join(key.types),
             f"{about}{key.distinct:,}",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import sys
 import tracemalloc
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -60,11 +63,13 @@ def test_the_range_of_personal_numbers_is_not_shown():
         "phone": 4915112345678,
         "latitude": 48.137154,
         "visitor.aamLocationHint": 6,
+        "own.number": 71234567890123456789012345678901234567,  # an ECID tells by itself what it is
+        "own.float": 7.123456789012346e37,  # as JavaScript would send it
     }
     found = groups(personal)
     shown = written(found)
     for text in shown.values():
-        for secret in ("4915112345678", "48.137154"):
+        for secret in ("4915112345678", "48.137154", "7123456789", "7.123456789"):
             assert secret not in text
     keys = {key.key: key for key in audit_of(found, by=None, now=at(0), source="here", hide=HIDE).all.keys}
     assert {(keys[name].lowest, keys[name].highest) for name in personal} == {(None, None)}
@@ -113,6 +118,42 @@ def test_the_name_of_a_group_is_hidden_if_its_param_is_personal_in_the_settings(
     assert any(name in text for text in written(found, by).values())
     for text in written(found, by, Hiding(Pseudonymiser(bytes(32), PERSONAL.with_more(members=[member])))).values():
         assert name not in text
+
+
+def test_a_group_that_is_named_like_one_of_ours_stays_apart():
+    (one,) = groups({}).values()
+    names = [
+        "\0",
+        "\1",
+        None,
+        "(other groups)",
+        "(not sent)",
+        "(all)",
+        "all",
+        "all sessions",
+        "",
+        '""',
+        '"(not sent)"',
+        "x",
+    ]
+    found: ByGroup = dict.fromkeys(names, one)
+    audit = audit_of(found, by=By.PLAYER, now=at(0), source="here", baseline=("before", found), hide=HIDE)
+    shown = {group["name"] for group in audit.document()["groups"]}
+    assert len(shown) == len(names)
+    assert {None, "(other groups)", '"(other groups)"', '"(not sent)"', '""(not sent)""', '""', "x"} <= shown
+    rows = csv.DictReader(io.StringIO("".join(facts.lines(audit))))
+    assert len({row["group"] for row in rows}) == len(names) + 1
+    suite = ET.fromstring("".join(facts.suite(audit, "info")))
+    assert len({case.get("name") for case in suite.iter("testcase")}) == len(names) + 1
+
+
+def test_a_long_name_is_cut_for_people_and_whole_for_machines():
+    name = "x" * 300
+    shown = written(groups({f"own.{name}": 1, "media.playerName": name}, By.PLAYER), By.PLAYER)
+    assert f"own.{name}" in shown["json"]
+    assert f"own.{name}" in shown["csv"]
+    assert "params/own." + "x" * 48 + "… (unknown)" in shown["text"]
+    assert "x" * 61 not in shown["text"]
 
 
 def test_numbers_that_json_does_not_have_are_shown_as_the_nearest_that_it_has():

@@ -305,6 +305,24 @@ def test_repetitions_are_found_as_numbers_and_percent_encoded_and_of_what_was_br
         assert made.response.body.endswith(b' in media.id"}')
 
 
+def test_an_ecid_is_found_as_a_number_too():
+    ecid = personal.ECID
+    body = f'{{"customMetadata": {{"a": {ecid}, "b": [{ecid}, "{ecid}"], "c": 3.829103829103829e+37, "d": {ecid}.0}}, '
+    body += (
+        f'"params": {{"media.id": {ecid}, "visitor.x": {ecid}, "mcid": 3.8e37}}, "n": [12345678901234567890, 3.8e36]}}'
+    )
+    left = body_of(body.encode()).decode()
+    token = pseudonymise.tokens.text(ecid)
+    values = f'{{"a": {token}, "b": [{token}, "{token}"], "c": '
+    assert left.startswith(f'{{"customMetadata": {values}')
+    assert f'"media.id": {ecid}, "visitor.x": {token}' in left
+    assert left.count(ecid) == 1, "the content's ID"
+    assert "3.829" not in left
+    assert '"mcid": 3.8e37' not in left
+    assert left.endswith('"n": [12345678901234567890, 3.8e36]}')
+    assert [type(each) for each in json.loads(left)["customMetadata"].values()] == [int, list, float, float]
+
+
 def test_what_only_looks_personal_stays():
     digits = "1" * 38
     sent = {
