@@ -78,6 +78,9 @@ _STDOUT = "-"
     help="Exit with 1 if a finding has this severity or a higher one; with --baseline, if one that is new or significantly "
     "more frequent has.",
 )
+@click.option(
+    "--fail-on-change", is_flag=True, help="Exit with 1 if anything changed since the baseline. Only with --baseline."
+)
 @click.option("--closed", is_flag=True, help="Take sessions that are not finished as over.")
 @click.option(
     "--jobs",
@@ -109,6 +112,7 @@ def audit(
     as_json: bool,
     output: str,
     fail_on: str,
+    fail_on_change: bool,
     closed: bool,
     jobs: int | None,
     engine: Engine | None,
@@ -135,7 +139,8 @@ def audit(
     since, until, state, player, media, user-agent.
 
     Exit code: 1 if a finding is at least as severe as --fail-on, else 0. With --baseline, only findings count of a rule that
-    no session of the baseline breaks, or that significantly more sessions break now.
+    no session of the baseline breaks, or that significantly more sessions break now; with --fail-on-change, it is also 1 if
+    anything changed.
     """
     from proxy_addon.core.audits.results import audit_of  # noqa: PLC0415  # --help does without the rules
     from storage.engine import hide_password  # noqa: PLC0415
@@ -155,6 +160,8 @@ def audit(
         raise click.UsageError(
             "--jobs is for processes on this machine, and --engine for workers: leave out one of them"
         )
+    if fail_on_change and baseline is None:
+        raise click.UsageError("--fail-on-change needs --baseline, which says what changed")
     how = _How(
         policy=policy_of(plan, config),
         now=datetime.now(UTC),
@@ -204,8 +211,9 @@ def audit(
         if result.plan_unused and format_name in ("csv", "junit"):  # which have no place for it
             unused = "; ".join(result.plan_unused)
             click.echo(visible(f"sessiontape: {result.plan}: no session is in these groups: {unused}"), err=True)
-        _write(result, format_name, output, fail_on, local=local)
-    sys.exit(1 if _failed(result, fail_on) else 0)
+        _write(result, format_name, output, fail_on, changes_fail=fail_on_change, local=local)
+    has_changed = result.baseline is not None and bool(result.baseline.named())
+    sys.exit(1 if _failed(result, fail_on) or (fail_on_change and has_changed) else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,14 +323,14 @@ def _failed(result: Audit, fail_on: str) -> bool:
     return fail_on != "never" and worst is not None and worst.weight >= Severity(fail_on).weight
 
 
-def _write(result: Audit, format_name: str, output: str, fail_on: str, *, local: bool) -> None:
+def _write(result: Audit, format_name: str, output: str, fail_on: str, *, changes_fail: bool, local: bool) -> None:
     from proxy_addon.files import whole  # noqa: PLC0415  # as above
     from proxy_addon.reporting.audits import facts, tables  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console  # noqa: PLC0415
 
     if format_name == "text" and output == _STDOUT:
         with while_read():
-            tables.print_audit(result, console(), local=local)
+            tables.print_audit(result, console(), changes_fail=changes_fail, local=local)
         return
     pieces: Iterable[str]
     match format_name:
@@ -331,9 +339,9 @@ def _write(result: Audit, format_name: str, output: str, fail_on: str, *, local:
         case "csv":
             pieces = facts.lines(result)
         case "junit":
-            pieces = facts.suite(result, fail_on)
+            pieces = facts.suite(result, fail_on, changes_fail=changes_fail)
         case _:
-            pieces = tables.as_text(result, local=local)
+            pieces = tables.as_text(result, changes_fail=changes_fail, local=local)
     if output == _STDOUT:
         with while_read():
             for piece in pieces:

@@ -17,7 +17,7 @@ from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.timelines.reported import of_held
 from proxy_addon.reporting.pages import audit as pages
-from tests import audited
+from tests import audited, versions
 from tests.audited import GOOD
 from tests.browser.conftest import Open
 from tests.builders import at
@@ -25,6 +25,9 @@ from tests.builders import at
 AS_OF = as_of(at(10**6), DEFAULT)
 EVIL = '</script><img src=x onerror="alert(1)">\u202e&s=' + "y" * 300
 _COPIES = 20
+QUIET = versions.Change(
+    what="no pauses", said=frozenset(), cues=lambda cues: [cue for cue in cues if cue.type != "pauseStart"]
+)
 
 
 def written(path: Path, audit: Audit, held: Iterable[HeldSession]) -> Path:
@@ -71,7 +74,12 @@ def test_an_audit_is_clicked_through_and_asks_nobody(audit, path, open_page: Ope
     page = open_page(path, offline=True)
     main = page.locator(".audit main")
     expect(page.locator(".verdict h1")).to_have_text("50 sessions in 5 groups by player")
-    assert "adStart with no ad break open" in page.locator(".headline").inner_text()  # in the words of the finding
+    headline = page.locator(
+        ".headline"
+    ).inner_text()  # in the words of the rule, with one of its findings as an example
+    assert headline.startswith(
+        "An ad event is sent outside of an ad break (ad-outside-break, 1 session). For example: adStart with no ad break open."
+    )
     numbers = page.locator(".nums").inner_text().split()
     assert " ".join(numbers) == "50 sessions 11 without findings 4 errors 33 warnings 1,126 events 16 not counted"
 
@@ -99,6 +107,8 @@ def test_an_audit_is_clicked_through_and_asks_nobody(audit, path, open_page: Ope
     gaps = main.get_by_role("region", name="Ping to ping").locator("td").first
     assert gaps.inner_text() == str(tv.rhythm.ping_gaps_ms["content"].number)
     assert main.locator(".funnel b").all_inner_texts()[1::2] == [str(tv.events)] * 4
+    quality = main.get_by_role("region", name="Quality").get_by_role("row", name="Time to start")
+    assert quality.locator("td").all_inner_texts() == ["", "", "0"]
     page.reload()
     expect(page.locator(".verdict h1")).to_have_text("TV Player")
 
@@ -107,6 +117,7 @@ def test_an_audit_is_clicked_through_and_asks_nobody(audit, path, open_page: Ope
     cell.click()
     look = page.locator(".look")
     assert "TV Player: 2 of 10 (20 %) sessions" in look.inner_text()
+    assert "the playhead advanced by 20 s in 20.1 s, but no play" in look.locator("li").first.inner_text()
     assert look.locator("a").count() == 2
     cell.click()
     expect(look).to_have_count(0)
@@ -193,27 +204,49 @@ def test_the_keys_are_a_matrix_that_tells_what_was_sent(path, open_page: Open):
     assert page.get_by_text("Types of events that the protocol does not know: pause 1").is_visible()
 
 
-def test_a_plan_and_a_baseline_have_their_parts(tmp_path, open_page: Open):
+def test_a_plan_and_a_baseline_have_their_parts_and_changes_are_in_the_verdict(tmp_path, open_page: Open):
     good, bad = list(audited.sessions([GOOD])), list(audited.sessions(["Web Player"]))
     before = [named(each, "Web Player") for each in good] * _COPIES
+    calm = [versions.played(number, player="Phone Player") for number in range(10)]
+    quiet = [versions.played(number, QUIET, "Phone Player") for number in range(10, 20)]
     audit = audit_of(
-        totals(bad * _COPIES),
+        totals([*bad * _COPIES, *quiet, *(named(each, "New Player") for each in good)]),
         by=By.PLAYER,
         now=at(0),
         source="files",
-        baseline=("4.1", totals(before)),
+        baseline=("4.1", totals([*before, *calm])),
         plan="plan.yaml",
         plan_groups=("player Radio*",),
     )
     page = open_page(written(tmp_path / "audit.html", audit, bad), offline=True)
-    changes = page.get_by_role("region", name="Changes")
+    changes = page.get_by_role("region", name="Changes", exact=True)
     row = changes.locator("tr", has=page.get_by_text("param-unknown", exact=True)).inner_text().split("\t")
-    assert row[1:4] == ["0 of 200 (0 %)", "40 of 200 (20 %)", "▲ appeared"]
+    assert row[1:4] == ["0 of 210 (0 %)", "40 of 220 (18 %)", "▲ appeared"]
+    within = page.get_by_role("region", name="Changes in groups").locator("tbody tr").all_inner_texts()
+    assert within == ["Total pause duration\tPhone Player\tmean 10 s\tmean 0 s\t▼ lower\t< 0.001"]
     matrix = page.get_by_role("grid", name="Findings")
-    assert matrix.locator("tr[data-rule=param-unknown] td").all_inner_texts() == ["40", "20▲", "20▲"]
-    assert "changes since 4.1" in page.locator(".ended").inner_text()
+    assert matrix.locator("tr[data-rule=param-unknown] td").all_inner_texts() == ["40", "18▲", "20▲", "", ""]
+    said = page.locator(".verdict .headline").all_inner_texts()
+    assert said[0].startswith("The body is not a well-formed JSON text (body-not-json, 20 sessions).")
+    assert audit.all.verdict.text.endswith(said[1])
+    assert "Events no longer sent: pauseStart in Phone Player. " in said[1]
     assert page.get_by_text("All is as planned.").is_visible()
     assert page.get_by_text("No session is in these groups of the plan: player Radio*.").is_visible()
+
+    verdict = page.locator(".verdict")
+    group = page.get_by_role("combobox", name="Group")
+    group.select_option(label="Phone Player (10)")
+    expect(verdict.locator(".word")).to_have_text("Changed")
+    expect(verdict).to_contain_text("4 changes since 4.1. Events no longer sent: pauseStart.")
+    group.select_option(label="New Player (10)")
+    expect(verdict.locator(".word")).to_have_text("Undecided")
+    assert "4.1 has no sessions of this group" in verdict.inner_text()
+
+    # Nothing is cut where there is little room.
+    group.select_option(index=0)
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert changes.evaluate(_IS_CUT) is False
+    assert [name for name in matrix.locator("th.head bdi").all() if name.evaluate(_IS_CUT)] == []
 
 
 def test_an_audit_of_200_groups_scrolls_sideways_below_its_heads(audit, held, tmp_path, open_page: Open):
@@ -241,6 +274,7 @@ def test_paper_has_charts_of_its_own_in_light_colours(path, open_page: Open):
     assert page.locator("canvas.paper").count() == 0
 
 
+_IS_CUT = "box => box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight"
 _LEFT = "cell => cell.getBoundingClientRect().left"
 _DARKEST = """canvas => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);

@@ -39,7 +39,8 @@ def folders(tmp_path_factory) -> tuple[str, str]:
 
 def test_two_folders(folders, tmp_path):
     old, new = folders
-    found = printed("audit", new, "--baseline", old, code=1)["baseline"]
+    document = printed("audit", new, "--baseline", old, code=1)
+    found, verdict = document["baseline"], document["all"]["verdict"]
     assert found["baseline"] == old
     all_ = found["all"]
     assert (all_["before"], all_["after"]) == (SESSIONS, SESSIONS)
@@ -50,7 +51,10 @@ def test_two_folders(folders, tmp_path):
         ("vanished", "event", "adBreakStart", ""),
         ("vanished", "key", "sessionStart", "media.channel"),
     } <= said
-    assert printed("audit", old, "--baseline", old)["baseline"]["all"]["changes"] == []
+    assert (verdict["level"], verdict["changes"]) == ("fail", len(all_["changes"]))
+    assert verdict["sentences"][0]["rule"] == "ad-outside-break"
+    same = printed("audit", old, "--baseline", old, "--fail-on-change")
+    assert (same["baseline"]["all"]["changes"], same["all"]["verdict"]["level"]) == ([], "pass")
     # what was wrong before fails nothing, though the audit alone would
     assert printed("audit", new, "--baseline", new)["baseline"]["all"]["undecided"] == 0
     assert run("audit", new).returncode == 1
@@ -68,17 +72,31 @@ def test_two_folders(folders, tmp_path):
     assert "<failure" not in quiet.stdout
     assert "error ad-outside-break" in quiet.stdout
 
+    # no finding fails, but what changed does
+    changed = run(
+        *("audit", new, "--baseline", old, "--fail-on", "never", "--fail-on-change", "--by", "player"),
+        *("--format", "junit"),
+    )
+    assert changed.returncode == 1
+    kinds = [failure.attrib["type"] for failure in ET.fromstring(changed.stdout).iter("failure")]
+    assert {"vanished-event", "vanished-key", "appeared-finding"} <= set(kinds)
+    assert len(kinds) == 2 * len(all_["changes"])
+    assert "--fail-on-change needs --baseline" in run("audit", new, "--fail-on-change").stderr
+
     facts = list(csv.DictReader(io.StringIO(run("audit", new, "--baseline", old, "--format", "csv").stdout)))
     of_key = {fact["kind"]: fact for fact in facts if fact["detail"].startswith("vanished key")}
     assert (of_key["before"]["value"], of_key["before"]["of"]) == (str(SESSIONS), str(SESSIONS))
     assert (of_key["change"]["value"], of_key["change"]["of"]) == ("0", str(SESSIONS))
     assert of_key["change"]["detail"].startswith("vanished key, fisher p=")
 
+    assert [fact["name"] for fact in facts if fact["kind"] == "verdict"] == ["fail"]
+
     few = write(tmp_path / "few", OUTSIDE, 200, sessions=2)
     lines = on_terminal("audit", str(few), "--baseline", old, columns=120, code=1)
     text = "\n".join(lines)
     assert f"{SESSIONS} sessions before, 2 after" in text
     assert "none that is certain" in text
+    assert "There are not enough sessions to compare with" in " ".join(text.split())
     assert "new, in few sessions: ad-outside-break (2 of 2), param-missing (2 of 2)" in text
     assert "not enough sessions to say that it is not chance" in text
 
@@ -99,9 +117,13 @@ def test_two_recordings_and_baselines_that_mean_nothing(folders, tmp_path):
     assert (grouped["only_before"], grouped["only_after"]) == ([], ["4.2"])
 
     text = "\n".join(on_terminal("audit", "--store", store, "--name", "4.2", "--baseline", "4.1", columns=120, code=1))
-    assert "changes since 4.1" in text
-    row = next(line.split() for line in text.splitlines() if "media.channel on sessionStart" in line)
-    assert row[:1] == ["vanished"]
+    assert "Fail: An ad event is sent outside of an ad break" in text
+    assert "Events no longer sent: adBreakStart, adBreakComplete." in " ".join(text.split())
+    assert "changes do not fail the audit without --fail-on-change" in text
+    for words in ("50 % progress marker", "accepted with 2xx", "ping to ping, content"):
+        assert words in text
+    assert "progress_" not in text
+    row = next(line.split() for line in text.splitlines() if line.startswith("vanished  media.channel on sessionStart"))
     assert " ".join(row[4:12]) == "10 of 10 (100 %) 0 of 10"
 
     for baseline, why in (

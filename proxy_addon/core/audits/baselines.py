@@ -162,6 +162,11 @@ class Compared:
     p: float
     change: str | None = None
 
+    def same(self) -> tuple[str | None, ...]:
+        """Return what the same change has in common in a group and in all together, where a key that vanished is rarer."""
+        ways: dict[str | None, str] = {Turn.APPEARED: Turn.MORE, Turn.VANISHED: Turn.LESS}
+        return ways.get(self.change, self.change), self.what, self.event, self.section, self.name, self.detail
+
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
@@ -174,6 +179,8 @@ class Changes:
         changes: All that changed: findings first, the worst first, then in the order of `What`.
         compared: How many comparisons were made.
         undecided: How many of them differ by enough to matter, and have not enough sessions to say that it is not chance.
+        is_enough: Whether there are enough sessions to say that something changed which all sessions before have, and none
+            after.
         findings: Each rule that a side breaks, changed or not.
         losses: Each loss that a side has, and slow answers.
         rhythm: What both sides have of the rhythm.
@@ -186,6 +193,7 @@ class Changes:
     changes: tuple[Compared, ...]
     compared: int
     undecided: int
+    is_enough: bool
     findings: tuple[Compared, ...]
     losses: tuple[Compared, ...]
     rhythm: tuple[Compared, ...]
@@ -215,6 +223,14 @@ class Comparison:
     groups: tuple[Changes, ...] = ()
     only_before: tuple[str | None, ...] = ()
     only_after: tuple[str | None, ...] = ()
+
+    def named(self) -> list[tuple[Changes, Compared]]:
+        """Return all changes, each with where it is: in all sessions together, or in a group if not there, too."""
+        known = {each.same() for each in self.all.changes}
+        return [
+            *((self.all, each) for each in self.all.changes),
+            *((of, each) for of in self.groups for each in of.changes if each.same() not in known),
+        ]
 
     def worst(self) -> Severity | None:
         """Return the highest severity among findings that got worse in any group; None if none did."""
@@ -246,7 +262,9 @@ def compared(
     pairs = [(None, _whole(old), _whole(new)), *((name, old[name], new[name]) for name in both)]
     show = _Showing(shown, is_public)
     found = [(name, before, after, list(_comparisons(before, after, show))) for name, before, after in pairs]
-    limit = discoveries([each.compared.p for *_, tested in found for each in tested if each.can_differ], CHANCE)
+    p_values = [each.compared.p for *_, tested in found for each in tested if each.can_differ]
+    # The highest that counts; or the highest that would if there was only one, as then nothing is in between.
+    limit = max(discoveries(p_values, CHANCE), CHANCE / max(1, len(p_values)))
 
     def only(some: ByGroup, others: ByGroup) -> tuple[str | None, ...]:
         return tuple(named(name) for name in _in_order(some) if grouped and name not in others and name != OTHERS)
@@ -322,6 +340,7 @@ def _changes(name: str | None, before: Totals, after: Totals, tested: Iterable[_
         changes=tuple(changed),
         compared=number,
         undecided=undecided,
+        is_enough=enough and fisher(before.sessions, before.sessions, 0, after.sessions) <= limit,
         findings=of(What.FINDING),
         losses=of(What.LOSS, What.SLOW),
         rhythm=of(What.RHYTHM),

@@ -11,12 +11,13 @@ from enum import Enum
 from typing import Any, Protocol
 
 from proxy_addon.core.audits.auditing import OTHERS, UNSEEN, By
-from proxy_addon.core.audits.baselines import Comparison, compared
+from proxy_addon.core.audits.baselines import Changes, Comparison, compared
 from proxy_addon.core.audits.coverage import UNKNOWN_TYPE, Coverage, Key, Section
 from proxy_addon.core.audits.losses import Loss, Losses
 from proxy_addon.core.audits.rhythm import Rhythm
 from proxy_addon.core.audits.sketches import Concerned, Histogram, Sample
 from proxy_addon.core.audits.totals import SCALE, SUMMED, Broken, ByGroup, Sums, Totals
+from proxy_addon.core.audits.verdicts import Found, Verdict, verdict_of
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.protocol import EVENTS, PARAMS, QUALITY
@@ -319,6 +320,7 @@ class Group:
         losses: What gets lost, in a fixed order.
         plan: What is otherwise than planned: by rule, then those that concern the most sessions first.
         plan_is_complete: Whether all unexpected keys were kept; devices that make up keys send more than are kept.
+        verdict: What it comes to; that of all sessions also says what changed in single groups.
     """
 
     name: str | None
@@ -339,6 +341,7 @@ class Group:
     losses: tuple[LossSeen, ...]
     funnel: Funnel
     metrics: tuple[MetricSum, ...]
+    verdict: Verdict
     plan: tuple[PlanBroken, ...] = ()
     plan_is_complete: bool = True
 
@@ -422,6 +425,20 @@ def audit_of(
     for totals in groups.values():
         whole.merge(totals)
     in_order = sorted(groups.items(), key=lambda item: (-item[1].sessions, item[0] is None, item[0] or ""))
+    comparison = None
+    changes: dict[str | None, Changes] = {}
+    if baseline is not None:
+        comparison = compared(
+            baseline[1],
+            groups,
+            baseline=baseline[0],
+            grouped=by is not None,
+            shown=hide.name,
+            named=lambda name: _name(by, name, hide),
+            is_public=lambda key, kind, text: not hide.is_personal(key) and hide(key, kind, text) == text,
+        )
+        both = [name for name, _ in in_order if by is not None and name in baseline[1] and name != OTHERS]
+        changes = dict(zip(both, comparison.groups, strict=True))
     return Audit(
         made_at=iso(now),
         source=source,
@@ -434,19 +451,14 @@ def audit_of(
             )
         ),
         counts=_severities(whole.findings.values()),
-        all=_group(None, None, whole, hide),
-        groups=() if by is None else tuple(_group(by, name, totals, hide) for name, totals in in_order),
-        baseline=None
-        if baseline is None
-        else compared(
-            baseline[1],
-            groups,
-            baseline=baseline[0],
-            grouped=by is not None,
-            shown=hide.name,
-            named=lambda name: _name(by, name, hide),
-            is_public=lambda key, kind, text: not hide.is_personal(key) and hide(key, kind, text) == text,
+        all=_group(whole, hide, comparison=comparison, changes=None if comparison is None else comparison.all),
+        groups=()
+        if by is None
+        else tuple(
+            _group(totals, hide, by, name, comparison=comparison, changes=changes.get(name))
+            for name, totals in in_order
         ),
+        baseline=comparison,
         notes=notes,
     )
 
@@ -459,8 +471,16 @@ def _severities(broken: Iterable[Broken]) -> dict[str, int]:
     return counts
 
 
-def _group(by: By | None, name: str | None, totals: Totals, hide: Hide) -> Group:
-    coverage = totals.coverage
+def _group(
+    totals: Totals,
+    hide: Hide,
+    by: By | None = None,
+    name: str | None = None,
+    *,
+    comparison: Comparison | None,
+    changes: Changes | None,
+) -> Group:
+    coverage, findings, losses = totals.coverage, _findings(totals), tuple(_losses(totals))
     return Group(
         name=_name(by, name, hide),
         sessions=totals.sessions,
@@ -478,13 +498,20 @@ def _group(by: By | None, name: str | None, totals: Totals, hide: Hide) -> Group
         keys=tuple(_key(key, sample, coverage, hide) for key, sample in coverage.kept().items()),
         keys_are_complete=coverage.has_all,
         absent=tuple(_absent(coverage)),
-        findings=_findings(totals),
+        findings=findings,
         rhythm=_rhythm(totals.rhythm),
-        losses=tuple(_losses(totals)),
+        losses=losses,
         funnel=_funnel(totals.losses),
         metrics=tuple(_metrics(totals.metrics)),
         plan=_plan(totals, hide),
         plan_is_complete=totals.plan.has_all,
+        verdict=verdict_of(
+            totals.sessions,
+            [Found(broken.rule, broken.sessions, broken.severity) for broken in findings],
+            [Found(loss.loss, loss.sessions) for loss in losses],
+            comparison=comparison,
+            changes=changes,
+        ),
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from proxy_addon.core.audits.baselines import FISHER, Changes
+from proxy_addon.core.audits.baselines import FISHER, Changes, What
 from proxy_addon.core.audits.results import Audit, Distribution, Group
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.fixtures.events_csv import line
 from proxy_addon.core.wording import counted, pasted, visible
-from proxy_addon.reporting.audits.tables import middle, share
+from proxy_addon.reporting.audits.tables import middle, share, side_words, what_words
 from proxy_addon.reporting.junit import SUITE_END, Problem, case, suite_begin
 
 COLUMNS = ("group", "kind", "event", "section", "name", "detail", "value", "of", "share", "sessions", "look_at")
@@ -58,6 +58,7 @@ def _facts(name: str | None, group: Group) -> Iterator[str]:
     def fact(kind: str, **values: Any) -> str:
         return line([name, kind, *(values.get(column) for column in COLUMNS[2:])])
 
+    yield fact("verdict", name=group.verdict.level, detail=group.verdict.text)
     for what in ("sessions", "exchanges", "events", "clean"):
         yield fact("total", name=what, value=getattr(group, what))
     for state, number in group.states.items():
@@ -131,14 +132,15 @@ def _distributions(group: Group) -> Iterator[tuple[str, Distribution]]:
         yield name, getattr(rhythm, name)
 
 
-def suite(audit: Audit, fail_on: str) -> Iterator[str]:
+def suite(audit: Audit, fail_on: str, *, changes_fail: bool = False) -> Iterator[str]:
     """Yield an audit as JUnit XML: a test case for each group, with a failure for each rule that is broken in it.
 
     Beside a baseline, there is also a test case for all sessions, and only a rule fails that no session of the baseline
-    breaks, or that significantly more sessions break now.
+    breaks, or that significantly more sessions break now. Each case says its verdict.
 
     Args:
         fail_on: The severity from which a broken rule is a failure, or ``never``; the others are the output of the case.
+        changes_fail: Whether each change from the baseline is a failure, too.
     """
     threshold = None if fail_on == "never" else Severity(fail_on).weight
     baseline = audit.baseline
@@ -152,7 +154,7 @@ def suite(audit: Audit, fail_on: str) -> Iterator[str]:
         is_all = group is audit.all
         changes = None if baseline is None else baseline.all if is_all else compared.get(group.name)
         worse = {} if changes is None else {each.name: each for each in changes.worse()}
-        problems, others = [], []
+        problems, others = [], [f"{group.verdict.level.capitalize()}: {group.verdict.text}"]
         for rule in group.findings:
             text = (
                 f"{rule.severity} {rule.rule}: {counted(rule.sessions, 'session')} ({share(rule.share)}), "
@@ -166,6 +168,15 @@ def suite(audit: Audit, fail_on: str) -> Iterator[str]:
                 problems.append(Problem(element="failure", kind=rule.rule, message=text))
             else:
                 others.append(text)
+        for each in () if changes is None else changes.changes:
+            if each.what == What.FINDING and any(problem.kind == each.name for problem in problems):
+                continue
+            sides = f"before {side_words(each, each.before)}, after {side_words(each, each.after)}"
+            text = f"{each.change}: {what_words(each)}, {sides}"
+            if changes_fail:
+                problems.append(Problem(element="failure", kind=f"{each.change}-{each.what}", message=visible(text)))
+            else:
+                others.append(visible(text))
         failures += bool(problems)
         name = "all sessions" if is_all else visible("(not sent)" if group.name is None else group.name)
         cases.append(case("sessiontape audit", name, problems, out="\n".join(others)))

@@ -10,8 +10,10 @@ from datetime import datetime
 from rich.cells import cell_len
 from rich.text import Text
 
-from proxy_addon.core.audits.baselines import FISHER, Compared, Comparison, Side, Turn, What
+from proxy_addon.core.audits.baselines import FISHER, Compared, Comparison, Side, What
+from proxy_addon.core.audits.naming import measure_name, metric_name
 from proxy_addon.core.audits.results import Audit, Distribution, Group, KeyAbsent, KeySeen, Value
+from proxy_addon.core.audits.verdicts import Level
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.wording import counted, pasted, visible
 from proxy_addon.reporting.columns import Column, Table, cut
@@ -24,6 +26,9 @@ _WIDEST_LABEL = 36
 _LONGEST = 60
 """How many cells the name of a key or a group takes at most; JSON and CSV have all of it."""
 _RARE = 0.005
+_SECOND_MS = 1_000
+_PRECISE_S = 10
+_MINUTE_S = 60
 _ABSENT_TOLD = 12
 LOSSES = {
     "refused": "events refused by upstream, which SDKs do not send again",
@@ -41,12 +46,20 @@ LOSSES = {
     "stalled": "sessions whose playhead stood still while content played",
 }
 """What each loss is, in a few words."""
+_LEVEL_STYLES = {
+    Level.FAIL: "bold red",
+    Level.CHANGED: "bold yellow",
+    Level.WARN: "bold yellow",
+    Level.UNDECIDED: "bold yellow",
+    Level.PASS: "bold green",
+}
 
 
-def print_audit(audit: Audit, screen: Screen, *, local: bool = False) -> None:
+def print_audit(audit: Audit, screen: Screen, *, changes_fail: bool = False, local: bool = False) -> None:
     """Print an audit.
 
     Args:
+        changes_fail: Whether changes from the baseline fail the audit; otherwise, it is said that they do not.
         local: Whether times are local rather than UTC.
     """
     whole = audit.all
@@ -54,6 +67,10 @@ def print_audit(audit: Audit, screen: Screen, *, local: bool = False) -> None:
     screen.print_wrapped(
         f"{counted(whole.sessions, 'session')} with {counted(whole.events, 'event')} in {audit.source}{span}"
     )
+    level = Level(whole.verdict.level)
+    screen.print_wrapped(Text.assemble((f"{level.capitalize()}:", _LEVEL_STYLES[level]), f" {whole.verdict.text}"))
+    if whole.verdict.changes and not changes_fail:
+        screen.print_wrapped(Text("changes do not fail the audit without --fail-on-change", style="dim"))
     if not whole.sessions:
         return
     if audit.by is not None:
@@ -81,8 +98,8 @@ def print_audit(audit: Audit, screen: Screen, *, local: bool = False) -> None:
     _section(screen, "losses")
     funnel = whole.funnel
     screen.print_wrapped(
-        f"{counted(funnel.sent, 'event')} sent, {funnel.answered:,} answered, {funnel.accepted:,} accepted, "
-        f"{funnel.counted:,} counted by reports"
+        f"{counted(funnel.sent, 'event')} sent by devices, {funnel.answered:,} answered by upstream, "
+        f"{funnel.accepted:,} accepted with 2xx, {funnel.counted:,} counted by reports"
     )
     if any(loss.sessions for loss in whole.losses):
         screen.print_table(_losses(whole))
@@ -118,10 +135,11 @@ def _are_in_files(named: Iterable[Sequence[str]]) -> bool:
     return any(_is_in_file(id) for ids in named for id in ids)
 
 
-def as_text(audit: Audit, *, local: bool = False) -> Iterator[str]:
+def as_text(audit: Audit, *, changes_fail: bool = False, local: bool = False) -> Iterator[str]:
     """Yield what `print_audit` prints, without colours and without a limit to the width."""
     file = io.StringIO()
-    print_audit(audit, Screen(None, file=file, no_color=True, force_terminal=False), local=local)
+    screen = Screen(None, file=file, no_color=True, force_terminal=False)
+    print_audit(audit, screen, changes_fail=changes_fail, local=local)
     yield file.getvalue()
 
 
@@ -171,7 +189,7 @@ def _print_changes(comparison: Comparison, screen: Screen) -> None:
         Column("before and after", least=20), *(Column(name, is_right=True) for name in ("before", "after", "change"))
     )
     for each in (*whole.losses, *whole.rhythm, *whole.metrics):
-        table.add(_what(each), _told(each, each.before), _told(each, each.after), each.change or "")
+        table.add(what_words(each), side_words(each, each.before), side_words(each, each.after), each.change or "")
     screen.print()
     screen.print_table(table)
 
@@ -179,8 +197,7 @@ def _print_changes(comparison: Comparison, screen: Screen) -> None:
 def _changes(comparison: Comparison) -> Table:
     """Return the changes of all sessions, and those of groups that all together do not have."""
     whole, groups = comparison.all, comparison.groups
-    within = Counter(_same(each) for of in groups for each in of.changes)
-    known = {_same(each) for each in whole.changes}
+    within = Counter(each.same() for of in groups for each in of.changes)
     table = Table(
         *([Column("group", least=10), Column("groups", is_right=True, dropped=2)] if groups else []),
         Column("change"),
@@ -189,29 +206,22 @@ def _changes(comparison: Comparison) -> Table:
         Column("after", is_right=True),
         Column("p", is_right=True, dropped=1),
     )
-    for of in (whole, *groups):
-        for each in of.changes:
-            if of is whole or _same(each) not in known:
-                where = [Text("all", style="dim") if of is whole else _named(of.name)]
-                where.append(Text(f"{within[_same(each)]} of {len(groups)}" if of is whole else ""))
-                table.add(
-                    *(where if groups else []),
-                    Text(each.change or "", style=SEVERITY_STYLES[Severity(each.severity)] if each.severity else ""),
-                    cut(printable(_what(each)), 2 * _LONGEST),
-                    _told(each, each.before),
-                    _told(each, each.after),
-                    f"{each.p:.1g}",
-                )
+    for of, each in comparison.named():
+        where = [Text("all", style="dim") if of is whole else _named(of.name)]
+        where.append(Text(f"{within[each.same()]} of {len(groups)}" if of is whole else ""))
+        table.add(
+            *(where if groups else []),
+            Text(each.change or "", style=SEVERITY_STYLES[Severity(each.severity)] if each.severity else ""),
+            cut(printable(what_words(each)), 2 * _LONGEST),
+            side_words(each, each.before),
+            side_words(each, each.after),
+            f"{each.p:.1g}",
+        )
     return table
 
 
-def _same(each: Compared) -> tuple[str | None, ...]:
-    """Return what two changes have in common that are the same: a key that vanished in a group is rarer in all together."""
-    ways: dict[str | None, Turn] = {Turn.APPEARED: Turn.MORE, Turn.VANISHED: Turn.LESS}
-    return ways.get(each.change, each.change), each.what, each.event, each.section, each.name, each.detail
-
-
-def _what(compared: Compared) -> str:
+def what_words(compared: Compared) -> str:
+    """Return what was compared, in a few words."""
     event, name = compared.event, compared.name
     match compared.what:
         case What.FINDING:
@@ -235,24 +245,50 @@ def _what(compared: Compared) -> str:
         case What.SLOW:
             return "answers after more than 5 s"
         case What.RHYTHM:
-            measure, _, state = name.partition(".")
-            return f"{_MEASURES[measure]}{state and f', {state}'}"
-    return name
+            return measure_name(name)
+    return metric_name(name)
 
 
-_MEASURES = {
-    "ping_gaps_ms": "ms from ping to ping",
-    "playhead_speed": "thousandths of speed of the playhead",
-    "clock_skew_ms": "ms of arrival behind the clock",
-    "latency_ms": "ms to the answer",
-}
-
-
-def _told(compared: Compared, side: Side) -> str:
+def side_words(compared: Compared, side: Side) -> str:
+    """Return what one side has: in how many sessions, or the middle of its values and where most of them are."""
     if compared.test == FISHER:
         return f"{side.sessions:,} of {side.of:,} ({share(side.share)})"
-    spread = f" ({side.p5:,g} to {side.p95:,g})" if side.p5 is not None and side.p5 != side.p95 else ""
-    return f"{middle(compared, side):,.10g}{spread}"
+
+    def told(value: float | None) -> str:
+        return measured(compared.name, value) if compared.what == What.RHYTHM else _number(compared.name, value)
+
+    spread = f" ({told(side.p5)} to {told(side.p95)})" if side.p5 != side.p95 else ""
+    return told(middle(compared, side)) + spread
+
+
+def measured(name: str, value: float | None) -> str:
+    """Return a value of the rhythm with its unit; empty for None.
+
+    >>> measured("latency_ms", 12), measured("ping_gaps_ms.ad", 10_240), measured("clock_skew_ms", -90_000)
+    ('12 ms', '10.2 s', '-1:30')
+    """
+    if value is None:
+        return ""
+    if name == "playhead_speed":
+        return f"{value / 1_000:,.3g}\N{MULTIPLICATION SIGN}"
+    if name == "batch_events":
+        return f"{value:,g}"
+    return f"{value:,g} ms" if abs(value) < _SECOND_MS else _time_span(value / _SECOND_MS)
+
+
+def _number(metric: str, value: float | None) -> str:
+    """Return a value of a metric, or a number of events."""
+    if value is None:
+        return ""
+    return _time_span(value) if metric.endswith("_s") else f"{value:,.10g}"
+
+
+def _time_span(seconds: float) -> str:
+    """Return a time span in seconds below a minute, else as a clock."""
+    size = abs(seconds)
+    if size < _MINUTE_S:
+        return f"{round(seconds, 2 if size < _PRECISE_S else 1):g} s"
+    return f"{'-' if seconds < 0 else ''}{duration(size)}"
 
 
 def _section(screen: Screen, name: str) -> None:
@@ -395,21 +431,20 @@ def _rhythm(whole: Group) -> Table:
         Column("measured"),
         Column("number", is_right=True),
         *(Column(name, is_right=True) for name in ("lowest", "p5", "p50", "p95", "highest")),
-        Column("unit"),
     )
-    rows: list[tuple[str, Distribution, str]] = [
-        *((f"ping to ping, {state}", gaps, "ms") for state, gaps in rhythm.ping_gaps_ms.items()),
-        ("speed of the playhead", rhythm.playhead_speed, "thousandths"),
-        ("arrival behind the device's clock", rhythm.clock_skew_ms, "ms"),
-        ("time to the answer", rhythm.latency_ms, "ms"),
-        ("events of a batch", rhythm.batch_events, "events"),
+    rows: list[tuple[str, Distribution]] = [
+        *((f"ping_gaps_ms.{state}", gaps) for state, gaps in rhythm.ping_gaps_ms.items()),
+        ("playhead_speed", rhythm.playhead_speed),
+        ("clock_skew_ms", rhythm.clock_skew_ms),
+        ("latency_ms", rhythm.latency_ms),
+        ("batch_events", rhythm.batch_events),
     ]
-    for name, of, unit in rows:
+    for name, of in rows:
         if of.number:
             values = (of.lowest, of.p5, of.p50, of.p95, of.highest)
-            table.add(name, f"{of.number:,}", *("" if value is None else f"{value:,}" for value in values), unit)
+            table.add(measure_name(name), f"{of.number:,}", *(measured(name, value) for value in values))
     if rhythm.answers_over_5_s:
-        table.add("answers after more than 5 s", f"{rhythm.answers_over_5_s:,}", "", "", "", "", "", "")
+        table.add("answers after more than 5 s", f"{rhythm.answers_over_5_s:,}", "", "", "", "", "")
     return table
 
 
@@ -460,11 +495,10 @@ def _metrics(whole: Group) -> Table:
     for metric in whole.metrics:
         if metric.total:
             each = metric.per_session
-            is_time = metric.metric.endswith("_s")
             table.add(
-                metric.metric,
-                duration(metric.total) if is_time else f"{metric.total:,}",
-                "" if each is None else f"{each:,.2f}",
+                metric_name(metric.metric),
+                _number(metric.metric, metric.total),
+                _number(metric.metric, None if each is None else round(each, 2)),
                 f"{metric.sessions:,}",
             )
     return table

@@ -15,7 +15,8 @@ from typing import Any
 
 from proxy_addon import __version__
 from proxy_addon.core.audits.coverage import Section
-from proxy_addon.core.audits.results import Audit, Group
+from proxy_addon.core.audits.naming import FURTHER, METRICS
+from proxy_addon.core.audits.results import Audit, Group, as_json
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.protocol import EVENTS, PARAMS
 from proxy_addon.core.rules.planned import KNOWN
@@ -23,7 +24,6 @@ from proxy_addon.core.timelines.reported import Reported
 from proxy_addon.core.wording import counted
 from proxy_addon.reporting.audits.tables import LOSSES
 from proxy_addon.reporting.pages import rendering
-from proxy_addon.reporting.pages.counted import GROUPS
 from proxy_addon.reporting.pages.session import session_page, traffic
 from proxy_addon.reporting.words import moment
 
@@ -46,6 +46,7 @@ class AuditPage:
             is the part ``group-N`` of the file; if the baseline has it, too, its member ``changes`` says what changed.
         matrix: By rule, in how many sessions of each group it is broken.
         turns: By rule, how that changed from the baseline, by the number of the group, or ``all``.
+        within: The changes that groups have and all sessions together do not, each with its ``group``.
         sessions: Those in the file, by our id: ``part`` (N of ``session-N`` and ``traffic-N``), ``name``, ``level``,
             ``headline``, and ``messages`` (a message of each rule that found something).
         to_look_at: How many sessions the audit names; those that are not in the file are named without a page.
@@ -62,6 +63,7 @@ class AuditPage:
     groups: list[dict[str, Any]]
     matrix: dict[str, list[int]]
     turns: dict[str, dict[str, str]]
+    within: list[dict[str, Any]]
     sessions: dict[str, dict[str, Any]]
     to_look_at: int
     rules: dict[str, str]
@@ -135,12 +137,13 @@ def _parts(
         groups=[_row(group) for group in audit.groups],
         matrix=_matrix(audit),
         turns=_turns(audit),
+        within=_within(audit),
         sessions=told,
         to_look_at=len(to_look_at(audit)),
         rules={rule: KNOWN[rule].summary for rule in _rules(audit)},
         required=_required(),
         losses=LOSSES,
-        metrics=GROUPS,
+        metrics={**METRICS, "Further": FURTHER},
         pseudonymised=pseudonymised,
     )
     yield "value", value.document()
@@ -190,6 +193,14 @@ def _turns(audit: Audit) -> dict[str, dict[str, str]]:
             if each.change is not None:
                 turns.setdefault(each.name, {})[place] = each.change
     return turns
+
+
+def _within(audit: Audit) -> list[dict[str, Any]]:
+    comparison = audit.baseline
+    if comparison is None:
+        return []
+    named = [(of, each) for of, each in comparison.named() if of is not comparison.all]
+    return [{"group": of.name, **as_json(each)} for of, each in named]
 
 
 def _changes(baseline: dict[str, Any] | None) -> dict[tuple[str | None, ...], dict[str, Any]]:

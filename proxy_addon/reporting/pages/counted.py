@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy_addon.core.audits.metrics import Metrics
+from proxy_addon.core.audits.naming import METRICS
 
 READINGS: Mapping[str, str] = {
     "ad-break-needs-end": "if an ad break without adBreakComplete does not count",
@@ -26,47 +27,7 @@ _AT_ONCE = frozenset({"media_starts", "ad_starts"})
 _UNSURE = frozenset(
     {"stall_events", "stall_time_s", "seconds_since_last_call_s", "unique_time_played_s", "content_segment"}
 )
-GROUPS: Mapping[str, Mapping[str, str]] = {
-    "Session": {
-        "media_starts": "Media starts",
-        "content_resumes": "Content resumes",
-        "content_starts": "Content starts",
-        "content_completes": "Content completes",
-        "content_time_spent_s": "Content time spent",
-        "media_time_spent_s": "Media time spent",
-        "unique_time_played_s": "Unique time played",
-        "average_minute_audience": "Average minute audience",
-        "estimated_streams": "Estimated streams",
-        "content_segment": "Content segment",
-        "seconds_since_last_call_s": "Server timeout",
-    },
-    "Interruptions": {
-        "pause_events": "Pause events",
-        "pause_time_s": "Total pause duration",
-        "buffer_events": "Buffer events",
-        "buffer_time_s": "Total buffer duration",
-        "stall_events": "Stall events",
-        "stall_time_s": "Total stalling duration",
-        "error_events": "Error events",
-        "drops_before_start": "Drops before start",
-    },
-    "Ads and chapters": {
-        "ad_starts": "Ad starts",
-        "ad_completes": "Ad completes",
-        "ad_time_spent_s": "Ad time spent",
-        "chapter_starts": "Chapter starts",
-        "chapter_completes": "Chapter completes",
-        "chapter_time_spent_s": "Chapter time spent",
-    },
-    "Quality": {
-        "time_to_start_s": "Time to start",
-        "average_bitrate": "Average bitrate",
-        "bitrate_changes": "Bitrate changes",
-        "dropped_frames": "Dropped frames",
-    },
-}
-"""The names of metrics, by their headings and ids."""
-_SENT = frozenset(GROUPS["Quality"])
+_SENT = frozenset(METRICS["Quality"])
 """Values that players send themselves: if absent, they were not sent. Other values are undefined then."""
 
 
@@ -103,7 +64,7 @@ def rows_of(metrics: Metrics) -> Iterator[Row]:
         **{READINGS[id]: differing for id, differing in metrics.other_readings.items()},
         TIES: metrics.ties_by_rank,
     }
-    for group, names in GROUPS.items():
+    for group, names in METRICS.items():
         for id, name in names.items():
             value = metrics.values.get(id)
             yield Row(

@@ -6,7 +6,9 @@ import { icon } from "./icons.js";
 import { count, cut, esc, lasted, plural, prose } from "./words.js";
 
 const LONGEST = 160;
-const COLUMNS = [["What"], ["Before", "n"], ["After", "n"], ["Change"], ["p", "n"]];
+const COLUMNS = [["What"], ["Before", "n before"], ["After", "n after"], ["Change"], ["p", "n chance"]];
+const WITHIN_COLUMNS = [COLUMNS[0], ["Group", "group"], ...COLUMNS.slice(1)];
+const IN_ALL = { kind: "changes" }, IN_GROUPS = { ...IN_ALL, caption: "In groups alone" };
 const TESTS = { fisher: "Fisher's exact test", "mann-whitney": "Mann-Whitney U test" };
 const TURNS = { appeared: "▲", more: "▲", higher: "▲", vanished: "▼", less: "▼", lower: "▼" };
 const RHYTHM = {
@@ -19,36 +21,31 @@ export function turnMarkup(turn) {
   return turn ? `<span class="turn" role="img" aria-label="${turn}" title="${turn} since the baseline">${TURNS[turn]}</span>` : "";
 }
 
-/** What changed, in a few words; nothing without a baseline. */
-export function changedWords({ changes }, { baseline }) {
-  if (!changes) return "";
-  const { length: number } = changes.changes;
-  return `${number ? plural(number, "change") : "no certain change"} since ${cut(baseline.baseline, LONGEST)}`;
-}
-
 /** Show what changed in an empty element; `show()` draws that of the group that is chosen. */
 export function mountBaseline(root, context) {
-  const { audit: { baseline }, rules, losses, metrics } = context.page;
+  const { audit, rules, losses, metrics } = context.page, { baseline } = audit;
   const names = new Map(Object.values(metrics).flatMap((each) => Object.entries(each)));
   root.innerHTML =
     `<div class="sech"><h2>Baseline</h2><p>What changed since <bdi>${esc(cut(baseline.baseline, LONGEST))}</bdi>.</p></div><div class="box"></div>`;
   const box = root.lastElementChild;
 
   function draw() {
-    const { k, group: { changes, name } } = context.chosen;
+    const { k, group: { changes, name, verdict } } = context.chosen;
     if (!changes) {
       box.innerHTML = `<p class="none">The baseline has no sessions of <bdi>${esc(groupName(name))}</bdi>.</p>`;
       return;
     }
-    const { before, after, changes: found, compared, undecided } = changes;
-    const few = undecided ? `; ${count(undecided)}${found.length ? " more" : ""} may have changed, but there are not enough sessions to say` : "";
-    const told = `${found.length ? count(found.length) : "none"} of ${plural(compared, "comparison")}`;
+    const { before, after, changes: found, compared } = changes, { undecided } = verdict, isAll = k === null, { within } = context.page;
+    const where = isAll && audit.by !== null ? " in all sessions and in groups" : "";
+    const few = undecided ? `; ${plural(undecided, "difference")}${where} may be chance, as there are not enough sessions to say` : "";
+    const told = `${found.length ? count(found.length) : "none"} of ${plural(compared, "comparison")} ${found.length > 1 ? "are" : "is"}`;
     box.innerHTML = `<p class="dim">${plural(before, "session")} before, ${count(after)} after: ` +
-      `${told} is more than chance and large enough to matter${few}.</p>` +
-      `${found.length ? plainTable("Changes", COLUMNS, found.map(rowOf)) : ""}` +
+      `${told} more than chance and large enough to matter${few}.</p>` +
+      `${found.length ? plainTable("Changes", COLUMNS, found.map(rowOf), IN_ALL) : ""}` +
+      (isAll && within.length ? plainTable("Changes in groups", WITHIN_COLUMNS, within.map(groupRowOf), IN_GROUPS) : "") +
       OTHERS.filter(([part]) => changes[part].length).map(([part, title]) =>
-        `<details><summary>${title} before and after</summary>${plainTable(title, COLUMNS, changes[part].map(rowOf))}</details>`).join("") +
-      (k === null ? onlyMarkup("only before", baseline.only_before) + onlyMarkup("only after", baseline.only_after) : "");
+        `<details><summary>${title} before and after</summary>${plainTable(title, COLUMNS, changes[part].map(rowOf), IN_ALL)}</details>`).join("") +
+      (isAll ? onlyMarkup("only before", baseline.only_before) + onlyMarkup("only after", baseline.only_after) : "");
   }
 
   function rowOf(each) {
@@ -56,6 +53,11 @@ export function mountBaseline(root, context) {
     const head = `${severity ? icon(severity) : ""} ${nameOf(each)}`;
     const cells = [head, sideMarkup(each, before), sideMarkup(each, after), changeMarkup(change), chanceMarkup(p, test)];
     return { kind: change ? "" : "zero", cells };
+  }
+
+  function groupRowOf({ group, ...each }) {
+    const { cells: [head, ...others] } = rowOf(each);
+    return { cells: [head, `<bdi>${esc(groupName(group))}</bdi>`, ...others] };
   }
 
   function nameOf({ what, event, section, name, detail }) {
@@ -84,7 +86,8 @@ function sideMarkup({ what, name }, { sessions, of, p5, p50, p95, mean }) {
   const isRhythm = what === "rhythm", told = isRhythm ? (name === "playhead_speed" ? SPEEDS : LENGTHS).told : (value) => metricWords(name, value);
   const middle = isRhythm ? `median ${told(p50)}` : `mean ${told(mean)}`;
   const title = `of ${plural(of, "session")}; 5 % up to ${told(p5)}, 95 % up to ${told(p95)}`;
-  return `<span title="${esc(title)}">${middle} <span class="dim">${told(p5)} – ${told(p95)}</span></span>`;
+  const spread = told(p5) === told(p95) ? "" : ` <span class="dim">${told(p5)} – ${told(p95)}</span>`;
+  return `<span title="${esc(title)}">${middle}${spread}</span>`;
 }
 
 function metricWords(name, value) {

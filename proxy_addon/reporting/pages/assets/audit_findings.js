@@ -1,7 +1,7 @@
 // Findings as a matrix: rules by groups, the worst and the largest first. What is opened says which sessions to look at.
 import { turnMarkup } from "./audit_baseline.js";
 import { walkable } from "./audit_grid.js";
-import { messageOf } from "./audit_head.js";
+import { exampleOf } from "./audit_head.js";
 import { groupName, moment, partOf, percents, sessionList, shortNames, strength } from "./audit_words.js";
 import { icon } from "./icons.js";
 import { count, esc, plural, prose } from "./words.js";
@@ -62,9 +62,11 @@ export function mountFindings(root, context) {
       const kind = `${at === k ? "chosen" : ""} ${place >= ON_PAPER ? "off-paper" : ""}`;
       return cellMarkup((numbers[at] ?? 0) / (groups[at].sessions || 1), at, kind, turn[at]);
     });
+    const what = context.page.rules[rule.rule] ?? rule.rule, example = esc(exampleOf(rule, context));
+    const told = example && `<small title="${example}">for example: <bdi>${example}</bdi></small>`;
     const whole = cellMarkup(shares.get(rule.rule) ?? 0, ALL, "sum", turn.all);
     return `<tr class="s-${esc(rule.severity)}" data-rule="${esc(rule.rule)}"><th scope="row" tabindex="-1" class="head">` +
-      `${icon(rule.severity)} <span><bdi>${prose(messageOf(rule, context))}</bdi><code>${esc(rule.rule)}</code></span></th>` +
+      `${icon(rule.severity)} <span><bdi>${prose(what)}</bdi><code>${esc(rule.rule)}</code>${told}</span></th>` +
       `<td tabindex="-1" class="n sum">${count(rule.sessions)}</td>${whole}${cells.join("")}</tr>`;
   }
 
@@ -106,7 +108,7 @@ export function mountFindings(root, context) {
     const numbers = `${partOf(sessions, group.sessions)} sessions, ${plural(exchanges, "exchange")}, ${plural(places, "place")}`;
     return `<p><b><bdi>${esc(where)}</bdi></b>: ${numbers}; ${esc(began)} UTC.</p>` +
       `<p class="dim">${esc(severity)}: ${prose(context.page.rules[rule] ?? "")} <code>sessiontape rules ${esc(rule)}</code> explains it.</p>` +
-      `${sessionList(ids, context)}`;
+      `${sessionList(ids, context, rule)}`;
   }
 
   return { show: draw };

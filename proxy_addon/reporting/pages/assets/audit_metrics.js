@@ -3,7 +3,6 @@ import { plainTable } from "./audit_table.js";
 import { percent } from "./audit_words.js";
 import { count, esc, lasted, plural } from "./words.js";
 
-const REST = "Further";
 const COLUMNS = [["Metric"], ["Sum", "n"], ["per session", "n"], ["Sessions", "n"]];
 const TINY = 1e-9; // a share that was rounded to nothing
 
@@ -18,11 +17,9 @@ export function mountMetrics(root, context) {
   function draw() {
     const { group } = context.chosen, values = new Map(group.metrics.map((each) => [each.metric, each]));
     const named = Object.entries(headings).map(([heading, names]) => [heading, Object.entries(names).filter(([id]) => values.has(id))]);
-    const known = new Set(named.flatMap(([, names]) => names.map(([id]) => id)));
-    named.push([REST, [...values.keys()].filter((id) => !known.has(id)).map((id) => [id, plainName(id)])]);
     gap.innerHTML = group.losses.filter((each) => each.time_s).map(gapMarkup).join("");
     sums.innerHTML = named.filter(([, names]) => names.length).map(([heading, names]) =>
-      plainTable(heading, COLUMNS, names.map(([id, name]) => rowOf(name, values.get(id))), heading)).join("");
+      plainTable(heading, COLUMNS, names.map(([id, name]) => rowOf(name, values.get(id))), { caption: heading })).join("");
   }
 
   return { show: draw };
@@ -37,10 +34,5 @@ function gapMarkup({ loss, time_s: seconds, time_share: share, sessions }) {
 function rowOf(name, { metric, total, sessions, per_session: each }) {
   const number = (value) => value.toLocaleString("en", { maximumFractionDigits: 2 });
   const said = (value) => (value === null ? "" : metric.endsWith("_s") ? lasted(value) : number(value));
-  return { kind: total ? "" : "zero", cells: [esc(name), said(total), said(each), count(sessions)] };
-}
-
-function plainName(id) {
-  const [, percentage] = /^progress_(\d+)$/.exec(id) ?? [], words = id.replaceAll("_", " ");
-  return percentage ? `${percentage} % progress marker` : words[0].toUpperCase() + words.slice(1);
+  return { kind: total ? "" : "zero", cells: [esc(name), sessions ? said(total) : "", said(each), count(sessions)] };
 }

@@ -3,7 +3,7 @@ import { auditAddress } from "./audit_address.js";
 import { VERDICTS, icon } from "./icons.js";
 import { count, cut, esc } from "./words.js";
 
-const LONGEST_NAME = 120, LONGEST_HEADLINE = 300, SHORT_NAME = 22, LEAST_SHARED = 8, NOT_SENT = "(not sent)";
+const LONGEST_NAME = 120, LONGEST_FOUND = 300, SHORT_NAME = 22, LEAST_SHARED = 8, NOT_SENT = "(not sent)";
 
 /** A share as a whole percentage without its sign; some is never "0", and not all is never "100". */
 export function percents(share) {
@@ -70,13 +70,14 @@ export function sessionLinks(ids, context) {
   return [...new Set(ids)].map((id) => sessionLink(id, context)).join(" ");
 }
 
-/** Sessions to look at as a list, each with what is worst in it. */
-export function sessionList(ids, context) {
+/** Sessions to look at as a list, each with what a rule found in it. */
+export function sessionList(ids, context, rule) {
   return `<ul class="lookat">${[...new Set(ids)].map((id) => {
     const known = context.page.sessions[id];
     if (!known) return `<li>${sessionLink(id, context)} <span class="dim">not on this page</span></li>`;
     const [word, sign] = VERDICTS[known.level];
     const name = known.name ? `<bdi>${esc(cut(known.name, LONGEST_NAME))}</bdi> ` : "";
-    return `<li>${icon(sign, word)} ${sessionLink(id, context)} ${name}<span class="dim">${esc(cut(known.headline, LONGEST_HEADLINE))}</span></li>`;
+    const found = esc(cut(known.messages[rule] ?? known.headline, LONGEST_FOUND));
+    return `<li>${icon(sign, word)} ${sessionLink(id, context)} ${name}<span class="dim">${found}</span></li>`;
   }).join("")}</ul>`;
 }

@@ -59,7 +59,7 @@ def old() -> ByGroup:
 def test_exactly_what_changed_is_named_if_there_are_enough_sessions(old, change):
     found = compared(old, version(change, first=100), baseline="old", grouped=False).all
     assert said(found) == change.said
-    assert (found.before, found.after) == (SESSIONS, SESSIONS)
+    assert (found.before, found.after, found.is_enough) == (SESSIONS, SESSIONS, True)
     for each in found.changes:
         assert each.p < 0.001
         if each.test == "fisher":
@@ -71,6 +71,7 @@ def test_of_three_sessions_nothing_is_claimed(change):
     before, after = version(first=0, sessions=3), version(change, first=99, sessions=3)
     found = compared(before, after, baseline="old", grouped=False).all
     assert said(found) == set()
+    assert not found.is_enough
     assert (found.undecided >= len(change.said)) or change.part > 1
     assert all(each.change is None for each in (*found.findings, *found.losses, *found.rhythm, *found.metrics))
 

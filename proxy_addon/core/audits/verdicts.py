@@ -1,0 +1,272 @@
+"""The verdict of an audit: a level, and what was found and what changed in a few sentences, the gravest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from proxy_addon.core.audits.baselines import Changes, Compared, Comparison, Turn, What
+from proxy_addon.core.audits.losses import Loss
+from proxy_addon.core.audits.naming import measure_name, metric_name
+from proxy_addon.core.findings import Severity
+from proxy_addon.core.rules.planned import KNOWN
+from proxy_addon.core.wording import counted, visible
+
+_TOLD = 3
+"""How many rules, kinds of changes, and changes of a kind are named."""
+_LONGEST = 80
+"""Longer names are cut."""
+_GRAVE_LOSSES = {
+    Loss.NOT_OPENED: "Upstream answered the start of {} without opening one.",
+    Loss.START_UNANSWERED: "The start of {} has no answer.",
+}
+_FINDINGS, _CHANGES = "findings", "changes"
+
+
+class Level(StrEnum):
+    """The verdict in a word, the gravest first."""
+
+    FAIL = "fail"
+    """Rules are broken whose findings are errors, or the start of a session opened none, or has no answer."""
+    CHANGED = "changed"
+    """Something changed from the baseline."""
+    WARN = "warn"
+    """There are warnings, or events were refused or not answered."""
+    UNDECIDED = "undecided"
+    """There are no sessions, or not enough to say whether something changed from the baseline."""
+    PASS = "pass"  # noqa: S105  # a verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """A sentence of a verdict.
+
+    Attributes:
+        about: ``findings`` or ``changes``.
+        text: Names of events, keys and rules are in backticks.
+        rule: The rule whose findings it is about; None if it is about something else.
+    """
+
+    about: str
+    text: str
+    rule: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What an audit comes to.
+
+    Attributes:
+        level: See `Level`.
+        sentences: The gravest first.
+        changes: How many changes the baseline names; None if there is nothing to compare with.
+        undecided: How many further differences may be chance; None in the same case.
+    """
+
+    level: str
+    sentences: tuple[Sentence, ...]
+    changes: int | None = None
+    undecided: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The sentences as one text without backticks."""
+        return " ".join(sentence.text for sentence in self.sentences).replace("`", "")
+
+
+class Found(NamedTuple):
+    """The findings of a rule, the worst rule first, or a loss: in how many sessions."""
+
+    name: str
+    sessions: int
+    severity: str = ""
+
+
+def verdict_of(
+    sessions: int,
+    findings: Sequence[Found],
+    losses: Iterable[Found],
+    *,
+    comparison: Comparison | None = None,
+    changes: Changes | None = None,
+) -> Verdict:
+    """Return the verdict of all sessions, or of a group of them.
+
+    Args:
+        sessions: How many there are.
+        comparison: With the baseline; None without one.
+        changes: What changed in these sessions; None if the baseline has no such group.
+    """
+    since = None if comparison is None else _Since(comparison, changes)
+    lost = {loss.name: loss.sessions for loss in losses if loss.sessions}
+    grave = [found for found in findings if found.severity != Severity.INFO]
+    if lost.keys() & _GRAVE_LOSSES or any(found.severity == Severity.ERROR for found in grave):
+        level = Level.FAIL
+    elif since is not None and since.changed:
+        level = Level.CHANGED
+    elif grave or Loss.REFUSED in lost or Loss.UNANSWERED in lost:
+        level = Level.WARN
+    elif not sessions or (since is not None and not since.is_certain):
+        level = Level.UNDECIDED
+    else:
+        level = Level.PASS
+    if sessions:
+        told = [*_told(grave, lost, has_notes=len(findings) > len(grave))]
+        of_change = [] if since is None else [*since.sentences()]
+        sentences = [*told, *of_change] if level in {Level.FAIL, Level.WARN} else [*of_change, *told]
+    else:
+        sentences = [Sentence(about=_FINDINGS, text="There are no sessions to audit.")]
+    return Verdict(
+        level=level,
+        sentences=tuple(sentences),
+        changes=None if since is None or changes is None else len(since.changed),
+        undecided=None if since is None or changes is None else since.undecided,
+    )
+
+
+def _told(grave: Sequence[Found], lost: dict[str, int], *, has_notes: bool) -> Iterator[Sentence]:
+    """Yield what was found."""
+    for found in grave[:_TOLD]:
+        sessions = counted(found.sessions, "session")
+        text = f"{KNOWN[found.name].summary.removesuffix('.')} (`{found.name}`, {sessions})."
+        yield Sentence(about=_FINDINGS, text=text, rule=found.name)
+    if len(grave) > _TOLD:
+        yield Sentence(
+            about=_FINDINGS, text=f"{counted(len(grave) - _TOLD, 'other rule is', 'other rules are')} broken."
+        )
+    elif not grave:
+        yield Sentence(about=_FINDINGS, text=_without(lost, has_notes=has_notes))
+
+
+def _without(lost: dict[str, int], *, has_notes: bool) -> str:
+    """Return what is said if no finding is grave."""
+    if lost.keys() & _GRAVE_LOSSES:
+        return " ".join(
+            says.format(counted(lost[loss], "session")) for loss, says in _GRAVE_LOSSES.items() if loss in lost
+        )
+    if Loss.REFUSED in lost or Loss.UNANSWERED in lost:
+        return "Some of what was sent was not taken."
+    return "No findings that would change a report." if has_notes else "No findings."
+
+
+class _Since:
+    """What changed from the baseline in all sessions, or in a group.
+
+    Attributes:
+        changed: The changes, each with where it is: for all sessions, also those that only groups have.
+        undecided: How many other differences may be chance.
+    """
+
+    def __init__(self, comparison: Comparison, own: Changes | None) -> None:
+        self._baseline = f"`{_plain(comparison.baseline)}`"
+        self._own = own
+        sets = [] if own is None else [own, *(comparison.groups if own is comparison.all else ())]
+        is_all = own is comparison.all
+        self.changed = comparison.named() if is_all else [(of, each) for of in sets for each in of.changes]
+        self.undecided = sum(of.undecided for of in sets)
+        self._gone: dict[tuple[str | None, ...], list[tuple[Changes, Compared]]] = {}
+        for group in sets[1:]:
+            for each in group.changes:
+                if each.change == Turn.VANISHED:
+                    self._gone.setdefault(each.same(), []).append((group, each))
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether what is no change is none, as far as can be seen."""
+        return self._own is not None and self._own.is_enough and not self.undecided
+
+    def sentences(self) -> Iterator[Sentence]:
+        """Yield what changed, or why that cannot be said."""
+        if self._own is None:
+            yield Sentence(about=_CHANGES, text=f"{self._baseline} has no sessions of this group to compare with.")
+            return
+        may_be = f"{counted(self.undecided, 'difference')} may be chance" if self.undecided else ""
+        if self.changed:
+            since = f"{counted(len(self.changed), 'change')} since {self._baseline}"
+            yield Sentence(about=_CHANGES, text=f"{since}{may_be and f', and {may_be}'}.")
+            yield from self._kinds()
+        elif self._own.is_enough:
+            yield Sentence(about=_CHANGES, text=f"No certain change since {self._baseline}{may_be and f'; {may_be}'}.")
+        else:
+            numbers = f"{self._own.before} before, {self._own.after} after"
+            text = f"There are not enough sessions to compare with {self._baseline}: {numbers}"
+            yield Sentence(about=_CHANGES, text=f"{text}{may_be and f'; {may_be}'}.")
+
+    def _kinds(self) -> Iterator[Sentence]:
+        """Yield the gravest kinds of changes, each with the first of its kind, and how many others there are."""
+        left, told = len(self.changed), 0
+        as_told = [self._as_told(*found) for found in self.changed]
+        for heading, pairs in _GRAVEST:
+            of_kind = [(sets, each) for sets, each in as_told if (each.what, each.change) in pairs]
+            if not of_kind or told == _TOLD:
+                continue
+            named: dict[str, list[Changes]] = {}
+            for sets, each in of_kind:
+                named.setdefault(_name(each), []).extend(sets)
+            names = [f"{name}{self._within(sets)}" for name, sets in named.items()]
+            more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
+            yield Sentence(about=_CHANGES, text=f"{heading}: {', '.join(names[:_TOLD])}{more}.")
+            left -= len(of_kind)
+            told += 1
+        if left:
+            yield Sentence(about=_CHANGES, text=f"And {counted(left, 'other change')}.")
+
+    def _as_told(self, of: Changes, each: Compared) -> tuple[list[Changes], Compared]:
+        """Return a change and where it is: of what fewer sessions have, the groups in which none has it say more."""
+        gone = self._gone.get(each.same(), []) if each.change == Turn.LESS else []
+        return ([group for group, _ in gone], gone[0][1]) if gone else ([of], each)
+
+    def _within(self, sets: Sequence[Changes]) -> str:
+        """Return in which groups something changed; nothing if it did in all sessions together, or in the group itself."""
+        if sets[0] is self._own:
+            return ""
+        if len(sets) > 1:
+            return f" in {counted(len(sets), 'group')}"
+        name = sets[0].name
+        return " in sessions that do not say their group" if name is None else f" in `{_plain(name)}`"
+
+
+def _pairs(whats: Iterable[What], turns: Iterable[Turn]) -> frozenset[tuple[str, str | None]]:
+    return frozenset((what, turn) for what in whats for turn in turns)
+
+
+_RISEN = Turn.APPEARED, Turn.MORE
+_FALLEN = Turn.LESS, Turn.VANISHED
+_GRAVEST = (
+    ("Events no longer sent", _pairs([What.EVENT], [Turn.VANISHED])),
+    ("Keys no longer sent", _pairs([What.KEY], [Turn.VANISHED])),
+    ("Broken more often", _pairs([What.FINDING], _RISEN)),
+    ("Not as planned more often", _pairs([What.PLAN], _RISEN)),
+    ("Lost more often", _pairs([What.LOSS, What.SLOW], _RISEN)),
+    ("Events sent by fewer sessions", _pairs([What.EVENT], [Turn.LESS])),
+    ("Keys sent less often", _pairs([What.KEY], [Turn.LESS]) | _pairs([What.THROUGHOUT], _FALLEN)),
+    ("Keys with other types", _pairs([What.TYPE], Turn)),
+    ("Keys with other values", _pairs([What.VALUE], Turn)),
+    ("Events sent by more sessions", _pairs([What.EVENT], _RISEN)),
+    ("Keys sent more often", _pairs([What.KEY, What.THROUGHOUT], _RISEN)),
+    ("Other numbers", _pairs([What.NUMBER, What.METRIC, What.RHYTHM], Turn)),
+    ("Less often than before", _pairs([What.FINDING, What.PLAN, What.LOSS, What.SLOW], _FALLEN)),
+)
+"""Kinds of changes, the gravest first: what they are called, and what was compared and how it changed."""
+
+
+def _name(each: Compared) -> str:
+    event, name = each.event and f"`{each.event}`", each.name and f"`{_plain(each.name)}`"
+    match each.what:
+        case What.NUMBER:
+            return f"{event} per session"
+        case What.SLOW:
+            return "answers after more than 5 s"
+        case What.RHYTHM:
+            return measure_name(each.name)
+        case What.METRIC:
+            return metric_name(each.name)
+    return " on ".join(filter(None, (name, event)))
+
+
+def _plain(text: str) -> str:
+    """Return a text of somebody else for between backticks."""
+    text = visible(text).replace("`", "'")
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,0 +1,164 @@
+"""The verdict of an audit: red for errors, a state of its own for changes, green only if nothing is wrong, new or unsure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from proxy_addon.core.audits.baselines import Changes, Compared, Comparison, Side, Turn, What
+from proxy_addon.core.audits.verdicts import Found, Level, Verdict, verdict_of
+
+NONE, ALL = Side(sessions=0, of=20, share=0.0), Side(sessions=20, of=20, share=1.0)
+CALM = Changes(
+    name=None,
+    before=20,
+    after=20,
+    changes=(),
+    compared=40,
+    undecided=0,
+    is_enough=True,
+    findings=(),
+    losses=(),
+    rhythm=(),
+    metrics=(),
+)
+ERROR, WARNING, NOTE = (
+    Found("ts-missing", 3, "error"),
+    Found("ts-backwards", 2, "warning"),
+    Found("ts-equal", 1, "info"),
+)
+
+
+def changed(what: What, turn: Turn, *, event: str = "", name: str = "", section: str = "") -> Compared:
+    sides = (ALL, NONE) if turn is Turn.VANISHED else (NONE, ALL)
+    return Compared(
+        what=what,
+        event=event,
+        name=name,
+        section=section,
+        before=sides[0],
+        after=sides[1],
+        test="fisher",
+        p=1e-9,
+        change=turn,
+    )
+
+
+def vanished(event: str) -> Compared:
+    return changed(What.EVENT, Turn.VANISHED, event=event)
+
+
+def key(name: str, turn: Turn = Turn.VANISHED) -> Compared:
+    return changed(What.KEY, turn, event="sessionStart", name=name, section="customMetadata")
+
+
+def judged(changes: Changes | None, *findings: Found, groups: tuple[Changes, ...] = (), lost: str = "") -> Verdict:
+    """Return the verdict of all sessions; of a group that the baseline does not have if there are no changes."""
+    comparison = Comparison(baseline="4.1", all=changes or CALM, groups=groups)
+    return verdict_of(20, findings, [Found(lost, 1)] if lost else [], comparison=comparison, changes=changes)
+
+
+def test_the_gravest_changes_are_told_first_in_words():
+    changes = (
+        changed(What.FINDING, Turn.APPEARED, name="ts-equal"),
+        changed(What.METRIC, Turn.VANISHED, name="ad_starts"),
+        key("genre"),
+        key("tier", Turn.APPEARED),
+        *map(vanished, ("adStart", "adComplete", "pauseStart", "chapterStart")),
+    )
+    found = judged(replace(CALM, changes=changes))
+    assert (found.level, found.changes, found.undecided) == (Level.CHANGED, 8, 0)
+    assert [sentence.text for sentence in found.sentences] == [
+        "8 changes since `4.1`.",
+        "Events no longer sent: `adStart`, `adComplete`, `pauseStart` and 1 more.",
+        "Keys no longer sent: `genre` on `sessionStart`.",
+        "Broken more often: `ts-equal`.",
+        "And 2 other changes.",
+        "No findings.",
+    ]
+    assert found.text.startswith("8 changes since 4.1. Events no longer sent: adStart, ")
+
+
+def test_findings_come_before_changes_if_they_are_errors_and_warnings_do_not_hide_changes():
+    changes = replace(CALM, changes=(vanished("adStart"),))
+    red = judged(changes, ERROR, WARNING)
+    assert red.level is Level.FAIL
+    assert [(sentence.about, sentence.rule) for sentence in red.sentences] == [
+        ("findings", "ts-missing"),
+        ("findings", "ts-backwards"),
+        ("changes", None),
+        ("changes", None),
+    ]
+    assert red.sentences[0].text == "`playerTime` has no `ts` (`ts-missing`, 3 sessions)."
+    amber = judged(changes, WARNING)
+    assert amber.level is Level.CHANGED
+    assert [sentence.about for sentence in amber.sentences] == ["changes", "changes", "findings"]
+    assert judged(CALM, WARNING).level is Level.WARN
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "says"),
+    [
+        (CALM, Level.PASS, "No certain change since 4.1. No findings that would change a report."),
+        (
+            replace(CALM, undecided=2),
+            Level.UNDECIDED,
+            "No certain change since 4.1; 2 differences may be chance. No findings that would change a report.",
+        ),
+        (
+            replace(CALM, before=3, is_enough=False),
+            Level.UNDECIDED,
+            "There are not enough sessions to compare with 4.1: 3 before, 20 after. No findings that would change a report.",
+        ),
+        (
+            None,
+            Level.UNDECIDED,
+            "4.1 has no sessions of this group to compare with. No findings that would change a report.",
+        ),
+    ],
+)
+def test_only_what_is_certain_passes(changes, level, says):
+    found = judged(changes, NOTE)
+    assert (found.level, found.text) == (level, says)
+
+
+def test_what_changed_in_groups_alone_is_said_with_the_group():
+    groups = (
+        replace(CALM, name="TV`\n", changes=(vanished("adStart"), key("genre")), undecided=1),
+        replace(CALM, name="Web", changes=(vanished("adStart"), changed(What.EVENT, Turn.LESS, event="play"))),
+        replace(CALM, changes=(changed(What.EVENT, Turn.MORE, event="ping"),)),
+    )
+    less = (changed(What.EVENT, Turn.LESS, event=event) for event in ("play", "adStart"))
+    whole = replace(CALM, changes=tuple(less), undecided=1)
+    found = judged(whole, groups=groups)
+    assert (found.level, found.changes, found.undecided) == (Level.CHANGED, 4, 2)
+    assert found.text == (
+        "4 changes since 4.1, and 2 differences may be chance. Events no longer sent: adStart in 2 groups. "
+        "Keys no longer sent: genre on sessionStart in TV'\\n. Events sent by fewer sessions: play. "
+        "And 1 other change. No findings."
+    )
+    (web,) = [of for of in groups if of.name == "Web"]
+    comparison = Comparison(baseline="4.1", all=whole, groups=groups)
+    of_web = verdict_of(20, [], [], comparison=comparison, changes=web)
+    assert of_web.text.startswith(
+        "2 changes since 4.1. Events no longer sent: adStart. Events sent by fewer sessions: play."
+    )
+
+
+@pytest.mark.parametrize(
+    ("lost", "level", "says"),
+    [
+        ("not-opened", Level.FAIL, "Upstream answered the start of 1 session without opening one."),
+        ("start-unanswered", Level.FAIL, "The start of 1 session has no answer."),
+        ("refused", Level.WARN, "Some of what was sent was not taken."),
+        ("stalled", Level.PASS, "No findings."),
+    ],
+)
+def test_without_a_baseline_it_is_about_findings_and_losses(lost, level, says):
+    found = verdict_of(20, [], [Found(lost, 1), Found("unanswered", 0)])
+    assert (found.level, found.text, found.changes) == (level, says, None)
+    nothing = verdict_of(0, [], [])
+    assert (nothing.level, nothing.text) == (Level.UNDECIDED, "There are no sessions to audit.")
+    many = verdict_of(9, [ERROR, WARNING, ERROR, WARNING, WARNING], [])
+    assert many.sentences[-1].text == "2 other rules are broken."
