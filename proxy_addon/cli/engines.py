@@ -16,7 +16,7 @@ import click
 from proxy_addon.cli.options import Parsed
 from proxy_addon.errors import SettingsError
 
-_SCHEDULER = re.compile(r"(?:tcp|tls)://(?:\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\[\]]+):[0-9]{1,5}\Z")
+_SCHEDULER = re.compile(r"(?:tcp|tls)://(?:\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\[\]]+):(?P<port>[0-9]{1,5})\Z")
 _OF_THE_EXTRA = frozenset({"dask", "distributed", "duckdb"})
 
 
@@ -41,7 +41,8 @@ class Engine:
             SettingsError: It is no engine.
         """
         name, equals, scheduler = text.partition("=")
-        if name != "dask" or (equals and not _SCHEDULER.match(scheduler)):
+        place = _SCHEDULER.match(scheduler)
+        if name != "dask" or (equals and (place is None or not 0 < int(place["port"]) < 2**16)):
             raise SettingsError(
                 f"{text!r} is not an engine",
                 hint="write dask to start workers on this machine, or dask=tcp://HOST:PORT for those of a scheduler",

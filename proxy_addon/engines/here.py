@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -34,14 +35,14 @@ def in_processes[Piece, Part](work: Callable[[Piece], Part], pieces: Iterable[Pi
         number: How many processes.
     """
     others = {each.pid for each in multiprocessing.active_children()}
-    resource_tracker.ensure_running()  # it would let signals through again when it starts
     # Spawned, because a fork of a process with threads or connections of a database may hang.
-    with ProcessPoolExecutor(number, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawning = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(number, mp_context=spawning, initializer=_end_with_parent) as pool:
         remaining = iter(pieces)
         running: deque[Future[Part]] = deque()
 
         def submit(number: int) -> None:
-            with _deaf():
+            with deaf():
                 running.extend(pool.submit(work, piece) for piece in islice(remaining, number))
 
         try:
@@ -58,9 +59,22 @@ def in_processes[Piece, Part](work: Callable[[Piece], Part], pieces: Iterable[Pi
             pool.shutdown(cancel_futures=True)
 
 
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it is killed, which cannot end it any more."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Start processes that hear no Ctrl-C, which a terminal sends to them, too: it is for us to end them."""
+def deaf() -> Iterator[None]:
+    """Start threads and processes that hear no Ctrl-C, which a terminal sends to them, too: it is for us to end them."""
+    resource_tracker.ensure_running()  # it would let signals through again when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,7 +28,7 @@ from proxy_addon.core.audits.auditing import By
 from proxy_addon.core.audits.results import RAW, audit_of
 from proxy_addon.core.audits.totals import merged
 from proxy_addon.core.judging.policy import DEFAULT
-from proxy_addon.errors import SettingsError
+from proxy_addon.errors import SettingsError, StorageUnavailable
 from storage import auditing
 from storage.engine import Store
 from storage.filters import Filters
@@ -39,16 +42,24 @@ dask = pytest.importorskip("proxy_addon.engines.dask", reason=_WHY)
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
 SIZE = 2_000
+QUIET: dict[str, Any] = {
+    "scheduler_kwargs": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+    "silence_logs": "CRITICAL",
+}
 
 
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """The address of a scheduler with two workers."""
-    quiet = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, scheduler_kwargs=quiet, silence_logs="CRITICAL"
-    ) as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, **QUIET) as cluster:
         yield cluster.scheduler_address
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait less than people would."""
+    monkeypatch.setattr(dask, "_ANSWER_S", 1)
+    monkeypatch.setattr(dask, "_LOOK_S", 0.1)
 
 
 @pytest.fixture
@@ -119,6 +130,61 @@ def test_a_worker_that_dies_costs_nothing_but_time(tmp_path, scheduler):
     assert list(worked(_dies_once, marks, engine=Engine(scheduler=scheduler))) == [7, 7]
 
 
+def _version(_: str) -> str:
+    return "1.0" if multiprocessing.parent_process() is None else "0.9"
+
+
+def _fails(url: str) -> None:
+    raise StorageUnavailable(f"there is no store at {url}", hint="create one")
+
+
+def test_a_worker_that_cannot_do_the_work_is_named(monkeypatch, scheduler):
+    spread = Engine(scheduler=scheduler)
+    with pytest.raises(
+        StorageUnavailable, match=r"the Dask worker at tcp://127.0.0.1:\d+: there is no store at x"
+    ) as e:
+        list(worked(_fails, ["x"], engine=spread))
+    assert "on their machines" in e.value.hint
+
+    monkeypatch.setattr(dask.metadata, "version", _version)
+    with pytest.raises(SettingsError, match=r"worker at tcp://127.0.0.1:\d+ has 0.9 sessiontape, and this is 1.0"):
+        list(worked(_fails, ["x"], engine=spread))
+
+
+@pytest.mark.usefixtures("hurried")
+def test_work_ends_when_the_last_worker_is_gone():
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, **QUIET) as cluster:
+
+        def pieces() -> Iterator[int]:
+            yield from range(9)
+            cluster.scale(0)
+            yield from range(9)
+
+        work = dask.on_workers(abs, pieces(), cluster.scheduler_address)
+        with pytest.raises(SettingsError, match="has no workers"):
+            list(work)
+
+
+def _greet(mail: socket.socket) -> None:
+    with mail.accept()[0] as caller:
+        caller.sendall(b"220 mail.example ESMTP ready\r\n")
+
+
+def test_what_is_no_scheduler_is_told(scheduler):
+    with distributed.Client(scheduler, set_as_default=False) as client:
+        worker = next(iter(client.nthreads()))
+    with socket.create_server(("127.0.0.1", 0)) as mail:
+        threading.Thread(target=_greet, args=(mail,)).start()
+        others = {
+            worker: "it is a Dask worker that answers",
+            f"tcp://127.0.0.1:{mail.getsockname()[1]}": "it is something else that answers",
+            "tls://127.0.0.1:8786": "the settings of Dask name no certificates",
+        }
+        for address, why in others.items():
+            with pytest.raises(SettingsError, match=f"there is no Dask scheduler at {address}: {why}"):
+                list(worked(_fails, ["x"], engine=Engine(scheduler=address)))
+
+
 _SLOW = """
 import os, sys
 from proxy_addon.engines import dask
@@ -155,6 +221,7 @@ def test_workers_on_this_machine_end_with_the_command(tmp_path):
     assert errors == "ended by 2\n"
 
 
+@pytest.mark.usefixtures("hurried")
 def test_what_cannot_work_is_said_before(monkeypatch, sqlite_url, migrated_file, tmp_path):
     shutil.copy(migrated_file, sqlite_url.removeprefix("sqlite:///"))
     fill(sqlite_url, 100)
@@ -166,10 +233,10 @@ def test_what_cannot_work_is_said_before(monkeypatch, sqlite_url, migrated_file,
         return str(result.exception)
 
     no_scheduler = f"dask=tcp://127.0.0.1:{free_port()}"
-    monkeypatch.setattr(dask, "_ANSWER_S", 1)
     assert "an SQLite file" in refused(SettingsError, "audit", "--engine", "dask=tcp://scheduler.example:8786")
     assert "no Dask scheduler" in refused(SettingsError, "audit", "--engine", no_scheduler)
-    assert "not an engine" in refused(click.UsageError, "audit", "--engine", "spark")
+    for bad in ("spark", "dask=tcp://127.0.0.1:99999"):
+        assert "not an engine" in refused(click.UsageError, "audit", "--engine", bad)
     assert "leave out" in refused(click.UsageError, "audit", "--engine", "dask", "--jobs", "2")
     assert "is for --all" in refused(click.UsageError, "check", "last", "--engine", "dask")
     export = ("export", "--all", "-o", str(tmp_path / "made"), "--format")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import subprocess
+import sys
 import time
 from contextlib import closing
 from functools import partial
@@ -24,3 +26,21 @@ def test_ctrl_c_in_a_terminal_is_not_heard_by_the_processes():
     masks = list(in_processes(partial(signal.pthread_sigmask, signal.SIG_BLOCK), [(), ()], 2))
     assert [signal.SIGINT in mask for mask in masks] == [True, True]
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+_KILLED = """
+import time
+from proxy_addon.engines.here import in_processes
+parts = in_processes(time.sleep, [0, 600, 600, 600], 2)
+next(parts)
+print(flush=True)
+time.sleep(600)
+"""
+
+
+def test_processes_end_if_the_one_that_started_them_is_killed():
+    with subprocess.Popen([sys.executable, "-c", _KILLED], stdout=subprocess.PIPE) as killed:
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == b"\n"
+        killed.kill()
+        killed.communicate(timeout=60)  # all of them have this pipe, so it ends with the last one
