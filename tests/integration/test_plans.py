@@ -98,10 +98,15 @@ def test_a_check_reports_it_like_any_finding(store, plan, tmp_path):
 
 def test_a_run_is_held_against_it_and_a_bad_plan_ends_it_at_once(tmp_path):
     path = tmp_path / "PLAN.yaml"
-    path.write_text("rules: {plan-missing: warning}\nevents: {play: {params: {required: [tier]}}}", encoding="utf-8")
+    path.write_text(
+        "rules: {plan-missing: warning, plan-occurs: warning}\n"
+        "events: {play: {params: {required: [tier]}}, error: {occurs: always}}",
+        encoding="utf-8",
+    )
     command = ("--", sys.executable, "-c", PLAYER + WHOLE)
     done = run("run", "--plan", str(path), "--fail-on", "warning", *command)
     assert (done.returncode, "plan-missing" in done.stderr) == (1, True), done.stderr
+    assert "plan-occurs: error is never sent in this session; the plan says at least 1 in a session" in done.stderr
     path.write_text("events:\n  play: {params: {required: {tier: {pattern: '(a'}}}}", encoding="utf-8")
     done = run("run", "--plan", str(path), *command)
     assert done.returncode == 2

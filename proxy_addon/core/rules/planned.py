@@ -152,8 +152,8 @@ def wrong_number(event: str, times: int, expected: str) -> str:
     Known limits: Events are missed only in sessions that are over, that upstream opened, and whose start was recorded. Events
     that the plan forbids with `occurs: never` are reported by `plan-unexpected`.
     """
-    sent = counted(times, "time") if times else "never"
-    return f"{event} is sent {sent} in this session; the plan says {expected}"
+    sent = f"sent {counted(times, 'time')}" if times else "never sent"
+    return f"{event} is {sent} in this session; the plan says {expected}"
 
 
 KNOWN: dict[str, Rule] = {**RULES, **PLANNED}

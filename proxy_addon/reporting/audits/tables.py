@@ -390,7 +390,7 @@ def _plan(whole: Group, groups: Sequence[Group]) -> Table:
         table.add(
             broken.rule,
             broken.event,
-            _named(f"{broken.section}/{broken.key}".lstrip("/")),
+            cut(printable(f"{broken.section}/{broken.key}".lstrip("/") or None), _LONGEST),
             printable(broken.expected),
             f"{broken.sessions:,}",
             share(broken.share),

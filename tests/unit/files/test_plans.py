@@ -233,9 +233,9 @@ def test_events_occur_as_often_as_the_plan_says(tmp_path, says, expected):
         judgement = judged(plan, *exchanges)
         wanted = [("plan-occurs", "adStart", "", "", expected[number])] if number in expected else []
         assert list(judgement.deviations) == wanted
-        told_ = "never" if not number else f"{number} time{'s' * (number > 1)}"
+        told_ = f"sent {number} time{'s' * (number > 1)}" if number else "never sent"
         assert [finding.message for finding in found(judgement)] == [
-            f"adStart is sent {told_} in this session; the plan says {each[-1]}" for each in wanted
+            f"adStart is {told_} in this session; the plan says {each[-1]}" for each in wanted
         ]
         in_list = judge_file(
             body([exchange.request.reading.value for exchange in exchanges]), FileKind.SESSION, plan.applied_to(DEFAULT)

@@ -153,6 +153,9 @@ def test_it_fails_the_others_for_exactly_their_defects(plan, player):
         place = broken.key if broken.rule == "plan-rate" else f"{broken.event} {broken.section} {broken.key}".strip()
         found[f"{AS_FACTS[broken.rule]} {place}"] += broken.times
     assert found == expected
+    told = "".join(as_text(result)).partition("not as in")[2].partition("losses")[0]
+    assert '""' not in told
+    assert "(not sent)" not in told
     of_rules = Counter(broken.rule for broken in result.all.findings if broken.rule.startswith("plan-"))
     assert of_rules.keys() == {broken.rule for broken in result.all.plan}
 
