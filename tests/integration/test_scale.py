@@ -96,7 +96,7 @@ def test_an_audit_is_the_same_from_one_process_four_and_two_workers(filled, sche
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_a_check_and_an_export_are_the_same_with_an_engine(sqlite_url, migrated_file, scheduler, tmp_path):
+def test_checks_comparisons_and_exports_are_the_same_with_an_engine(sqlite_url, migrated_file, scheduler, tmp_path):
     """Sessions come in the same order, and files have the same bytes; the scheduler is on this machine, so SQLite will do."""
     shutil.copy(migrated_file, sqlite_url.removeprefix("sqlite:///"))
     fill(sqlite_url, SIZE)
@@ -107,6 +107,23 @@ def test_a_check_and_an_export_are_the_same_with_an_engine(sqlite_url, migrated_
     assert alone.exit_code == 0
     assert len(json.loads(alone.stdout)["sessions"]) > 20
     assert run.invoke(cli, ["check", "--all", "--json", *spread]).stdout == alone.stdout
+
+    compare = [
+        "audit",
+        "--player",
+        "TV Player",
+        "--baseline",
+        "player=Web Player",
+        "--by",
+        "content-type",
+        "--raw",
+        "--json",
+    ]
+    before, after = (run.invoke(cli, [*compare, *more]) for more in ((), spread))
+    assert (before.exit_code, after.exit_code) == (0, 0), after.output
+    one, other = (json.loads(each.stdout) for each in (before, after))
+    assert one["baseline"]["all"]["compared"] > 20
+    assert {**other, "made_at": one["made_at"]} == one
 
     for folder, more in (("one", ()), ("spread", spread)):
         done = run.invoke(cli, ["export", "--all", "--format", "parquet", "-o", str(tmp_path / folder), *more])
