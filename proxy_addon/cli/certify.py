@@ -354,7 +354,7 @@ class _Playing:
         code = None
         with Stand(upstream=upstream, listen=listen, store_url=store_url, policy=self._judging.policy) as stand:
             if not self._command:
-                _say(f"listening on {stand.url} -> {upstream or 'a collector'}: let the player report there")
+                _say(f"listening on {stand.rig.url} -> {upstream or 'a collector'}: let the player report there")
             for number, scenario in enumerate(wanted, 1):
                 code, interrupted = self._one(stand, scenario)
                 if code:
@@ -364,17 +364,17 @@ class _Playing:
                     _say(f"{'interrupted; ' if interrupted else ''}{counted(left, 'scenario')} not played")
                     code = code or 128 + (interrupted or 0)
                     break
-            stand.stop()
-            for line in stand.remarks:
+            stand.rig.stop()
+            for line in stand.rig.remarks:
                 _say(line)
         if not self._judging.has_sessions:
             _say("nothing was recorded: let the player report to the address that is printed, or in SESSIONTAPE_URL")
             return code or _NO_EVIDENCE
-        if not stand.is_complete:
+        if not stand.rig.is_complete:
             _say("not everything was recorded, so the evidence cannot be relied on")
             return code or _NO_EVIDENCE
         if self._is_kept:
-            _say(f"kept; to list: sessiontape sessions --name {shlex.quote(stand.name)}")
+            _say(f"kept; to list: sessiontape sessions --name {shlex.quote(stand.rig.name)}")
         return code or None
 
     def _one(self, stand: Stand, scenario: Scenario) -> tuple[int | None, int | None]:
@@ -384,8 +384,8 @@ class _Playing:
         if self._command:
             env = {
                 **os.environ,
-                "SESSIONTAPE_URL": stand.url,
-                "SESSIONTAPE_HOST": stand.host,
+                "SESSIONTAPE_URL": stand.rig.url,
+                "SESSIONTAPE_HOST": stand.rig.host,
                 "SESSIONTAPE_SCENARIO": scenario.id,
             }
             program = children.find(self._command[0])

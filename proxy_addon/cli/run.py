@@ -161,7 +161,7 @@ def run(
         if ending.interrupted_by is not None:
             _say("interrupted, so there is no verdict")
             sys.exit(ending.code or 128 + ending.interrupted_by)
-        for line in stage.remarks:
+        for line in stage.rig.remarks:
             _say(line)
         judged = stage.sessions()
         recorded = [Recorded(held=each.held, case=stage.case_of(each)) for each in judged]
@@ -185,7 +185,7 @@ def run(
             recorded=len(judged),
             compared=pairing.compared,
             unexpected=[each.session for each in pairing.unexpected],
-            is_complete=stage.is_complete,
+            is_complete=stage.rig.is_complete,
             problem=None if problem is None else str(problem),
         )
         for path in filter(trials.is_page, reports):  # while what was recorded is still there
@@ -195,7 +195,7 @@ def run(
     if not judged:
         _say("nothing was recorded: let the player report to the address in SESSIONTAPE_URL")
     elif store_url is not None:
-        _say(f"{counted(len(judged), 'session')} kept; to list: {_listing(stage.name, store_url)}")
+        _say(f"{counted(len(judged), 'session')} kept; to list: {_listing(stage.rig.name, store_url)}")
     if expected and pairing.aside:
         _say(
             f"{counted(len(pairing.aside), 'session')} of other cases not compared: --expect names no file for these cases"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -18,9 +16,8 @@ from proxy_addon.core.pseudonyms.personal import Personal
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.reporting.pages.report import TrialVerdict
 from proxy_addon.testing import reports, verdicts
-from proxy_addon.testing.collecting import RunningCollector
 from proxy_addon.testing.control import Control, Faults, refusal
-from proxy_addon.testing.recorders import Legacy, RunningRecorder
+from proxy_addon.testing.rigs import Rig
 from proxy_addon.testing.threads import in_thread
 from proxy_addon.testing.verdicts import Judged
 from storage.filters import Filters
@@ -30,9 +27,8 @@ class Stage:
     """What a test command plays on; a context manager.
 
     Attributes:
+        rig: The recorder, and what is behind it.
         variables: What the command finds in its environment.
-        name: Name of the recording, unique in its store.
-        url: Where the command's player sends its requests.
     """
 
     def __init__(
@@ -48,27 +44,23 @@ class Stage:
         """Describe a stage; entering the context builds it.
 
         Args:
-            upstream: The server to record; None for a collector.
-            recorded: The session that the collector answers from, with all attempts to start it; empty for answers by the
-                protocol.
-            faults: Of the collector, from the beginning.
-            store_url: Where the recording is kept; None if it is dropped when the context ends.
-            policy: How strictly to judge.
+            upstream: As for `Rig`, like all that is not named here.
             threshold: As for `Control`.
         """
+        self.rig = Rig(
+            "run",
+            upstream=upstream,
+            recorded=recorded,
+            faults=faults,
+            store_url=store_url,
+            policy=policy,
+            stored=self._changed,
+        )
         self.variables: Mapping[str, str] = {}
-        self.url = ""
-        self.name = f"run-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        self._upstream = upstream
-        self._recorded = recorded
-        self._faults = tuple(faults)
-        self._store_url = store_url
         self._policy = policy
         self._threshold = threshold
-        self._recorder: RunningRecorder | None = None
-        self._collector: RunningCollector | None = None
         self._control: Control | None = None
-        self._playing = ExitStack()
+        self._controlling = ExitStack()
         self._all = ExitStack()
 
     def __enter__(self) -> Self:
@@ -78,41 +70,19 @@ class Stage:
             SessiontapeError: A part of it cannot start.
         """
         with ExitStack() as building:
-            upstream: ServerUrl | str
-            if self._upstream is not None:
-                upstream, faults = self._upstream, None
-            else:
-                self._collector = collector = building.enter_context(
-                    RunningCollector(self._recorded, self._faults, self._policy)
-                )
-                upstream, faults = collector.url, Faults(order=collector.order, forgive=collector.forgive)
-            folder = None
-            store_url = self._store_url
-            if store_url is None:
-                folder = Path(building.enter_context(tempfile.TemporaryDirectory(prefix="sessiontape-")))
-                store_url = f"sqlite:///{folder}/run.db"
-            playing = building.enter_context(ExitStack())
+            collector = building.enter_context(self.rig).collector
+            faults = None if collector is None else Faults(order=collector.order, forgive=collector.forgive)
             self._control = control = Control(self._since, faults, policy=self._policy, threshold=self._threshold)
-            self._recorder = RunningRecorder(
-                upstream,
-                store_url,
-                name=self.name,
-                policy=self._policy,
-                check=self._store_url is not None,  # otherwise nobody reads the findings that it would store
-                stored=control.changed,
-                legacy=Legacy(folder, variable="SESSIONTAPE_URL"),
-            )
-            playing.enter_context(self._recorder)
-            address = playing.enter_context(
+            controlling = building.enter_context(ExitStack())
+            address = controlling.enter_context(
                 in_thread(lambda: serving(control.handle, Address(port=0), refusal), "sessiontape control")
             )
-            self.url = self._recorder.url
             self.variables = {
-                "SESSIONTAPE_URL": self._recorder.url,
-                "SESSIONTAPE_HOST": self._recorder.host,
+                "SESSIONTAPE_URL": self.rig.url,
+                "SESSIONTAPE_HOST": self.rig.host,
                 "SESSIONTAPE_CONTROL": address,
             }
-            self._playing = playing
+            self._controlling = controlling
             self._all = building.pop_all()
         return self
 
@@ -122,18 +92,12 @@ class Stage:
 
     def stop(self) -> None:
         """Store what is in flight, and stop recorder and control; the recording can still be read."""
-        self._playing.close()
+        self._controlling.close()
+        self.rig.stop()
 
-    @property
-    def remarks(self) -> Sequence[str]:
-        """Warnings of the recorder, and requests that the collector found no recorded answer for, one per line."""
-        warnings = self._recorder.warnings if self._recorder else ()
-        return [*warnings, *(self._collector.remarks if self._collector else ())]
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all exchanges were stored; known after `stop`."""
-        return self._recorder is not None and self._recorder.is_complete
+    def _changed(self) -> None:
+        if self._control is not None:
+            self._control.changed()
 
     def case_of(self, judged: Judged) -> int:
         """Return the number of the case, as the command began them, that a recorded session belongs to."""
@@ -146,7 +110,7 @@ class Stage:
         Raises:
             StorageError: The store cannot be read.
         """
-        return self._judged(Filters(name=self.name), closed=True)
+        return self._judged(Filters(name=self.rig.name), closed=True)
 
     def report(
         self,
@@ -169,8 +133,7 @@ class Stage:
             SettingsError: The file cannot be written.
             StorageError: The store cannot be read.
         """
-        assert self._recorder is not None
-        found = {self._recorder.store_url: [each.session for each in judged]}
+        found = {self.rig.store_url: [each.session for each in judged]}
         return reports.write(
             path,
             found,
@@ -183,8 +146,7 @@ class Stage:
         )
 
     def _since(self, began_at: datetime) -> list[Judged]:
-        return self._judged(Filters(name=self.name, since=began_at), closed=False)
+        return self._judged(Filters(name=self.rig.name, since=began_at), closed=False)
 
     def _judged(self, filters: Filters, *, closed: bool) -> list[Judged]:
-        assert self._recorder is not None
-        return verdicts.judged(self._recorder.store_url, filters, self._policy, now=datetime.now(UTC), closed=closed)
+        return verdicts.judged(self.rig.store_url, filters, self._policy, now=datetime.now(UTC), closed=closed)

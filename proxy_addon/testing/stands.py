@@ -1,17 +1,14 @@
-"""What scenarios are played on: a recorder, with a collector behind it unless there is a real upstream."""
+"""What scenarios are played on: a rig, and what waits until somebody has played."""
 
 from __future__ import annotations
 
 import os
-import secrets
 import select
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -20,8 +17,7 @@ from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.sessions import Session, SessionState
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.journal.awaiting import await_filed
-from proxy_addon.testing.collecting import RunningCollector
-from proxy_addon.testing.recorders import Legacy, RunningRecorder
+from proxy_addon.testing.rigs import Rig
 from storage import sessions
 from storage.engine import hide_password, sqlite_path
 from storage.filters import Filters
@@ -42,32 +38,17 @@ class Stand:
     """What scenarios are played on; a context manager.
 
     Attributes:
-        url: Where players send their requests.
-        name: Name of the recording.
-        store_url: The store that has it.
+        rig: The recorder, and what is behind it.
     """
 
     def __init__(
         self, *, upstream: ServerUrl | None, listen: tuple[str, int], store_url: str | None, policy: Policy
     ) -> None:
-        """Describe a stand; entering the context builds it.
-
-        Args:
-            upstream: The server to record; None for a collector.
-            listen: Where the recorder listens.
-            store_url: Where the recording is kept; None if it is dropped when the context ends.
-            policy: How strictly to judge.
-        """
-        self.url = ""
-        self.name = f"certify-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        self.store_url = store_url or ""
-        self._upstream = upstream
-        self._listen = listen
-        self._is_kept = store_url is not None
+        """Describe a stand; entering the context builds it. The arguments are those of `Rig`."""
+        self.rig = Rig(
+            "certify", upstream=upstream, listen=listen, store_url=store_url, policy=policy, stored=self._tell
+        )
         self._policy = policy
-        self._collector: RunningCollector | None = None
-        self._recorder: RunningRecorder | None = None
-        self._recording = ExitStack()
         self._all = ExitStack()
         self._news, self._told = -1, -1
 
@@ -82,54 +63,13 @@ class Stand:
             for end in (self._news, self._told):
                 building.callback(os.close, end)
                 os.set_blocking(end, False)
-            upstream: ServerUrl | str | None = self._upstream
-            if upstream is None:
-                self._collector = building.enter_context(RunningCollector((), (), self._policy))
-                upstream = self._collector.url
-            folder = None
-            if not self._is_kept:
-                folder = Path(building.enter_context(tempfile.TemporaryDirectory(prefix="sessiontape-")))
-                self.store_url = f"sqlite:///{folder}/certify.db"
-            recording = building.enter_context(ExitStack())
-            self._recorder = recording.enter_context(
-                RunningRecorder(
-                    upstream,
-                    self.store_url,
-                    listen=self._listen,
-                    name=self.name,
-                    policy=self._policy,
-                    check=self._is_kept,  # otherwise nobody reads the findings that it would store
-                    stored=self._tell,
-                    legacy=Legacy(folder, variable="SESSIONTAPE_URL"),
-                )
-            )
-            self.url = self._recorder.url
-            self._recording = recording
+            building.enter_context(self.rig)
             self._all = building.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
         """Stop everything, and drop the recording unless it is kept."""
         self._all.close()
-
-    def stop(self) -> None:
-        """Store what is in flight, and stop the recorder; the recording can still be read."""
-        self._recording.close()
-
-    @property
-    def host(self) -> str:
-        """Address and port of the recorder."""
-        return "" if self._recorder is None else self._recorder.host
-
-    @property
-    def remarks(self) -> Sequence[str]:
-        """Warnings of the recorder, one a line."""
-        return [] if self._recorder is None else self._recorder.warnings
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all exchanges were stored; known after `stop`."""
-        return self._recorder is not None and self._recorder.is_complete
 
     def wait(self, since: datetime, wanted: int, begun: Callable[[int], None], *, reads_input: bool) -> None:
         """Wait until a scenario has been played: somebody pressed Enter, or all of its sessions are there and over.
@@ -176,9 +116,10 @@ class Stand:
         Raises:
             StorageError: The store cannot be read.
         """
-        await_filed(sqlite_path(self.store_url), hide_password(self.store_url))
-        filters = Filters(name=self.name, since=since)
-        with reading(self.store_url) as db:
+        store_url = self.rig.store_url
+        await_filed(sqlite_path(store_url), hide_password(store_url))
+        filters = Filters(name=self.rig.name, since=since)
+        with reading(store_url) as db:
             yield db, [*sessions.newest(db, filters, now=datetime.now(UTC), oldest_first=True)]
 
     def _begun(self, since: datetime) -> list[Session]:
