@@ -15,6 +15,7 @@ from proxy_addon.core.audits.plans import Plan, Wanted
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Judgement, Severity
 from proxy_addon.core.fixtures.held import HeldSession, fold
+from proxy_addon.core.fixtures.listed import session_in
 from proxy_addon.core.judging.files import FileKind, judge_file, judge_held
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.judging.recorded import SessionWatch
@@ -392,6 +393,11 @@ def test_lists_of_bodies_and_single_bodies_are_held_against_it(tmp_path):
     ]
     of_list = judge_file(body(listed), FileKind.SESSION, policy)
     assert told(of_list) == [("plan-missing", 2, "/1"), ("plan-rate", 4, "/3")]
+    written = session_in(listed, body(listed))
+    assert written is not None
+    of_session = judge_held(written, policy)
+    assert told(of_session) == [("plan-missing", 2, None), ("plan-rate", 4, None)]
+    assert (len(of_session.deviations), of_session.deviations) == (2, of_list.deviations)
     assert told(judge_file(body(listed[1]), FileKind.EVENTS, policy)) == [("plan-missing", None, None)][:0]
     (finding,) = found(judge_file(body(listed[1]), FileKind.EVENTS, policy))
     assert (finding.rule, finding.seq, finding.pointer) == ("plan-missing", None, None)
