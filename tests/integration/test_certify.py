@@ -150,8 +150,12 @@ def test_sessions_in_files_are_judged_the_oldest_first(tmp_path):
         bodies = [json.loads(exchange.request.body) for exchange in each.exchanges]
         names.append(str(tmp_path / f"{number}.json"))
         Path(names[-1]).write_text(json.dumps(bodies))
-    done = processes.run("certify", "resume", "--session", names[1], "--session", names[0])
+    copy = tmp_path / "a copy.json"
+    copy.write_bytes(Path(names[0]).read_bytes())
+    done = processes.run("certify", "resume", "--session", names[1], "--session", names[0], "--session", str(copy))
     assert done.returncode == 0, done.stdout + done.stderr
+    assert f": session {names[0]}#" in done.stdout
+    assert re.search(rf"a copy\.json#\w+ counts once: it is the same as {names[0]}#", done.stderr)
 
 
 def test_scenarios_are_listed_and_one_is_told_in_full(own):

@@ -32,7 +32,7 @@ _MINUTE_S = 60
 _ABSENT_TOLD = 12
 LOSSES = {
     "refused": "events refused by upstream, which SDKs do not send again",
-    "unanswered": "events without an answer, which SDKs drop",
+    "unanswered": "events of which no answer was seen; if none came, SDKs drop them",
     "not-opened": "sessions that upstream answered without opening them",
     "start-unanswered": "sessions whose start has no answer, so that nobody knows whether upstream opened them",
     "retried": "starts sent again",

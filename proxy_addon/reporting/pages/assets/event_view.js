@@ -63,11 +63,12 @@ function exchangeMarkup(facts, i, traffic, found) {
   const { E } = facts, row = traffic.rows[E.q[i]];
   if (!row) return '<p class="dim">This page does not have the request.</p>';
   const [method, path, , headers, body, , , answer] = row;
+  const noAnswer = E.o[i] === "unknown" ? "No answer is in the recording." : `No answer: ${esc(E.o[i])}.`;
   const notes = found.map((finding) => ({ ...finding, pointer: pointerAt(finding, E.n[i]) })).filter(({ pointer }) => pointer != null);
   return `<div class="dim mono path">${esc(method)} ${esc(shortPath(path))}</div>` +
     bodyMarkup(body, { label: "Body of the request", element: E.e[i] ? E.e[i] - 1 : null, notes }) +
     `<details data-fold="request"><summary>Headers of the request</summary>${headersMarkup(traffic, headers)}</details>` +
-    (answer ? answerMarkup(traffic, answer, facts.isRefused(i)) : `<p class="dim">No answer: ${esc(E.o[i])}.</p>`);
+    (answer ? answerMarkup(traffic, answer, facts.isRefused(i)) : `<p class="dim">${noAnswer}</p>`);
 }
 
 function answerMarkup(traffic, [status, version, headers, body], isRefused) {
