@@ -246,7 +246,7 @@ _GRAVEST = (
     ("Keys with other values", _pairs([What.VALUE], Turn)),
     ("Events sent by more sessions", _pairs([What.EVENT], _RISEN)),
     ("Keys sent more often", _pairs([What.KEY, What.THROUGHOUT], _RISEN)),
-    ("Other numbers", _pairs([What.NUMBER, What.METRIC, What.RHYTHM], Turn)),
+    ("Numbers that differ", _pairs([What.NUMBER, What.METRIC, What.RHYTHM], Turn)),
     ("Less often than before", _pairs([What.FINDING, What.PLAN, What.LOSS, What.SLOW], _FALLEN)),
 )
 """Kinds of changes, the gravest first: what they are called, and what was compared and how it changed."""
