@@ -39,6 +39,11 @@ def test_a_failure_leads_to_its_event_and_paper_shows_all(tmp_path, open_page):
 def check(open_page: Open, path: Path) -> None:
     page = open_page(path, offline=True)
     page.locator(".evidence h1").wait_for()
+    assert page.locator(".astray").inner_text() == ""
+    page.evaluate("location.hash = '#s99/e1'")
+    page.locator(".astray", has_text="not on this page: #s99/e1").wait_for()
+    page.evaluate("location.hash = '#scenario-1'")
+    page.locator(".astray:empty").wait_for(state="attached")
     assert page.locator("h1").inner_text() == "1 of 3 scenarios passed"
     assert page.locator("h2").all_inner_texts()[:2] == ["Resuming later", "A short pause"]
     first, second, third = page.locator(".scenario").all()

@@ -91,7 +91,7 @@ def test_a_command_plays_two_scenarios_and_the_page_has_their_evidence(own, tmp_
     assert [each["lines"] for each in value["scenarios"]] == [each["checklist"] for each in document["scenarios"]]
     verdicts = [parts[f"session-{number}"]["verdict"] for number in (0, 1)]
     assert [each["level"] for each in verdicts] == ["pass", "fail"], "a session has the verdict of its checklist"
-    assert verdicts[0]["headline"] == "The checklist holds, all 6 lines of it."
+    assert verdicts[0]["headline"] == "All 6 lines of the checklist hold."
     assert re.match(r"\d of 8 lines of the checklist fail: The pause is reported, and playing", verdicts[1]["headline"])
 
     # The same, of what is in the store now.

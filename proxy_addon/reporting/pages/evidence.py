@@ -107,7 +107,7 @@ def _verdict(evidence: Evidence, place: int, of_rules: dict[str, Any]) -> dict[s
         fail = "fails" if len(failed) == 1 else "fail"
         headline = f"{len(failed)} of {counted(len(lines), 'line')} of the checklist {fail}: {told}{more}"
         return {"level": Level.FAIL.value, "headline": headline}
-    held = f"The checklist holds, all {len(lines)} lines of it."
+    held = f"All {counted(len(lines), 'line')} of the checklist hold."
     if of_rules["level"] == Level.PASS.value:
         return {"level": Level.PASS.value, "headline": held}
     return {"level": Level.WARN.value, "headline": f"{held} {of_rules['headline']}"}

@@ -16,7 +16,7 @@ mountEvidence(document.getElementById("root"));
 
 function mountEvidence(root) {
   const { scenarios } = page, failed = scenarios.filter(({ passed }) => !passed);
-  root.innerHTML = `<div class="evidence"><header class="top"><div></div>${scenarios.length > 1 ? overall(failed.length) : ""}</header>` +
+  root.innerHTML = `<div class="evidence"><header class="top"><div></div>${scenarios.length > 1 ? overall(failed.length) : ""}</header><p class="astray" role="status"></p>` +
     `${scenarios.map(scenarioMarkup).join("")}<footer></footer></div>`;
   header(root.querySelector(".top > div"), [{ text: "Evidence" }]);
   const tokens = page.pseudonymised ? "Tokens stand for personal values. " : "Personal values are in it as they were sent. ";
@@ -55,7 +55,9 @@ function mountEvidence(root) {
 
   function follow() {
     const [, number, event] = /^#s(\d+)(?:\/e(\d+))?$/.exec(location.hash) ?? [];
-    if (!folds.has(Number(number))) return;
+    const isHere = folds.has(Number(number)), isAstray = !isHere && location.hash && !document.getElementById(location.hash.slice(1));
+    root.querySelector(".astray").textContent = isAstray ? `The address names what is not on this page: ${cut(location.hash, 80)}` : "";
+    if (!isHere) return;
     open(Number(number), event === undefined ? null : Number(event));
     folds.get(Number(number)).scrollIntoView();
   }
