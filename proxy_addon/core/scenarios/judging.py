@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
+from proxy_addon.core.audits.naming import metric_name
 from proxy_addon.core.findings import Finding, Severity, element_of
 from proxy_addon.core.scenarios.played import Played, played
 from proxy_addon.core.scenarios.scenario import After, Count, End, Expectation, Playback, Scenario
@@ -233,8 +234,9 @@ class _Judging:
             for name, wanted in expectation.metrics.items():
                 value = self._session.metric(name)
                 if not wanted.holds(value):
-                    counts = "nothing" if value is ABSENT else _value(value)
-                    yield Failure(message=f"{name} is {counts}, expected {wanted}")
+                    unit = "s" if name.endswith("_s") else ""
+                    counts = "nothing" if value is ABSENT else f"{_value(value)} {unit}".rstrip()
+                    yield Failure(message=f"{metric_name(name)} is {counts}, expected {wanted.said(unit)}")
         elif expectation.rules:
             for finding in self._findings:
                 if finding.rule in expectation.rules:

@@ -104,16 +104,20 @@ class Wanted:
             return False
         return not self.values or any(_same(value, each) for each in self.values)
 
-    @override
-    def __str__(self) -> str:
+    def said(self, unit: str = "") -> str:
+        """Return what is wanted in words; a unit stands behind bounds."""
         if self.present is not None:
             return "any value" if self.present else "none"
-        told = [] if self.bounds is None else [str(self.bounds)]
+        told = [] if self.bounds is None else [self.bounds.said(unit)]
         if self.matches is not None:
             told.append(f"a text that matches {self.matches.pattern}")
         if self.values:
             told.append(" or ".join(json_text(each) for each in self.values))
         return " and ".join(told)
+
+    @override
+    def __str__(self) -> str:
+        return self.said()
 
 
 def _same(value: Any, wanted: str | float | bool) -> bool:

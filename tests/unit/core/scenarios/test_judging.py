@@ -202,7 +202,7 @@ def test_real_traffic_of_an_sdk_fails_for_its_length_alone():
     assert wrong(judge(known["ad-pod"], sessions[1:])) == []
     for name in ("pre-roll", "skip-ad"):
         ((_, told),) = wrong(judge(known[name], sessions[1:]))
-        assert told == ["content_time_spent_s is 9.009, expected between 15 and 90"]
+        assert told == ["Content time spent is 9.009 s, expected between 15 and 90 s"]
 
 
 def _sdk_sessions() -> list[HeldSession]:
