@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from storage.auditing import Piece
     from storage.filters import Filters
 
+_UNFINISHED = ".part"
+"""How the names of files end until all are written: what reads a folder above takes every ``*.parquet`` for whole."""
+
 type Files = list[tuple[str, bytes]]
 """The day of each file and its bytes."""
 
@@ -171,6 +174,8 @@ def write(folder: Path, parts: Iterable[Files], *, raw: bool) -> list[str]:
             for day, content in files:
                 name = f"day={day}/part-{number:05}.parquet"
                 (made / name).parent.mkdir(exist_ok=True)
-                whole.write(made / name, [content], is_private=raw)
-                names.append(str(folder / name))
-    return sorted(names)
+                whole.write(made / f"{name}{_UNFINISHED}", [content], is_private=raw)
+                names.append(name)
+        for name in names:
+            (made / f"{name}{_UNFINISHED}").rename(made / name)
+    return sorted(str(folder / name) for name in names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from proxy_addon.cli import cli
+from proxy_addon.cli.parquet import write
 from proxy_addon.core.fixtures.event_rows import COLUMNS
 from storage.engine import Store
 from storage.saving import Judged, RecordingRun, save_batch
@@ -31,7 +33,7 @@ AD = {
 SENT = [
     start(id="a1", session_id="aaaa1111"),
     event("adStart", id="a2", session_id="aaaa1111", params=AD, after_s=1, duration_us=1_500),
-    event(STRANGE, id="a3", session_id="aaaa1111", playhead=2**60, after_s=DAY_S),
+    event(STRANGE, id="a3", session_id="aaaa1111", playhead=2**60, after_s=DAY_S, params={"x": STRANGE}),
     event("ping", id="a4", session_id="aaaa1111", after_s=DAY_S + 1, body=b'{"eventType":"ping","params":{"x":1e999}}'),
     event("ping", id="a5", session_id="aaaa1111", after_s=DAY_S + 2, body=b"no JSON", response=response(400)),
     batch(id="b1", events=[event_dict("sessionStart"), event_dict("sessionEnd")], after_s=5),
@@ -73,7 +75,10 @@ def test_each_event_is_a_row_in_the_folder_of_its_day(folder):
     assert ad["player_name"] == "HTML5 Player"
     assert json.loads(ad["params"])["media.ad.length"] == "long"
     assert "param-type" in ad["findings"]
-    assert (strange["event_type"], strange["playhead_s"]) == (STRANGE.replace("\ud800", "?"), 2.0**60)
+    readable = STRANGE.replace("\ud800", "?")
+    assert (strange["event_type"], strange["playhead_s"]) == (readable, 2.0**60)
+    of_params = duckdb.sql(f"SELECT params ->> '$.x' FROM read_parquet('{folder}/*/*.parquet') WHERE exchange = 'a3'")
+    assert of_params.fetchall() == [(readable,)]
     assert json.loads(huge["params"]) == {"x": "1e999"}
 
 
@@ -115,6 +120,19 @@ def test_the_folder_is_whole_or_not_there(folder, monkeypatch):
     assert list(folder.iterdir()) == []
     assert export(folder).exception is None
     assert len(rows(folder)) == 6
+
+
+def test_while_files_are_written_nobody_takes_them_for_events(tmp_path):
+    seen: list[Path] = []
+
+    def parts() -> Iterator[list[tuple[str, bytes]]]:
+        for day in ("2026-03-01", "2026-03-02"):
+            yield [(day, b"")]
+            seen.extend(tmp_path.rglob("*.parquet"))
+
+    names = write(tmp_path / "made", parts(), raw=False)
+    assert seen == []
+    assert [str(path) for path in sorted(tmp_path.rglob("*.*"))] == names
 
 
 def test_the_columns_are_those_of_the_document(folder):
