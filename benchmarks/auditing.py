@@ -1,4 +1,4 @@
-"""What an audit costs: an exchange of 1,000,000 and one of 10,000, by one process and several, and by pandas.
+"""What an audit costs: an exchange of 1,000,000 and one of 10,000, by one process and several, and by pandas; and Parquet.
 
 pandas gets the events as a CSV file, which is how they leave other recorders, and works out a part of what an audit says:
 which keys are on which events, with how many distinct values and which; findings by rule; gaps between pings; latency.
@@ -54,6 +54,12 @@ def run(size: int = MANY) -> Iterator[str]:
                 _fill(url, each)
             sqlite = sqlite or urls
             yield from _told(engine, urls, size)
+            if engine == "PostgreSQL":
+                before_s = _server_s(server)
+                _took(_audit(urls[size], "--jobs", "1"))
+                each_us = (_server_s(server) - before_s) / stored(urls[size]) * 1e6
+                yield f"  CPU of PostgreSQL itself: {each_us:.1f} us per exchange"
+        yield from _exported(folder, sqlite, size)
         yield from _beside_pandas(folder, sqlite[size])
 
 
@@ -82,8 +88,11 @@ def _told(engine: str, urls: Mapping[int, str], size: int) -> Iterator[str]:
 
 def _best(url: str, *how: str) -> _Took:
     """Return the round that took the least CPU."""
-    command = [str(BIN / "sessiontape"), "audit", "--store", url, "--fail-on", "never", "--json", *how]
-    return min((_took(command) for _ in range(ROUNDS)), key=lambda took: took.cpu_s)
+    return min((_took(_audit(url, *how)) for _ in range(ROUNDS)), key=lambda took: took.cpu_s)
+
+
+def _audit(url: str, *how: str) -> list[str]:
+    return [str(BIN / "sessiontape"), "audit", "--store", url, "--fail-on", "never", "--json", *how]
 
 
 def _took(command: Sequence[str], **environment: str) -> _Took:
@@ -94,6 +103,34 @@ def _took(command: Sequence[str], **environment: str) -> _Took:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
     return _Took(time.perf_counter() - began_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1_024)
+
+
+def _server_s(server: postgres.Server) -> float:
+    """Return the CPU that a server and the connections it has closed have taken, in seconds."""
+    time.sleep(1)  # until it has waited for the process of the last connection
+    pid = (server.folder / "data/postmaster.pid").read_text().split()[0]
+    used = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
+    return sum(map(int, used)) / os.sysconf("SC_CLK_TCK")
+
+
+def _exported(folder: Path, urls: Mapping[int, str], size: int) -> Iterator[str]:
+    import duckdb  # noqa: PLC0415  # for this alone, and it is an extra
+
+    for each in (FEW, size):
+        events = folder / f"events-{each}"
+        command = [str(BIN / "sessiontape"), "export", "--all", "--format", "parquet", "-o", str(events)]
+        took = _took([*command, "--store", urls[each]])
+        cpu_us = took.cpu_s / stored(urls[each]) * 1e6
+        yield f"export of {each:,} to Parquet files: {took.wall_s:.1f} s, {cpu_us:.0f} us of CPU per exchange, {took.peak_mib:.0f} MiB in the largest process"
+    began_s = time.perf_counter()
+    duckdb.execute(_QUERY.format(events)).fetchall()
+    yield f"  the first query of docs/scale.md over the latter: {time.perf_counter() - began_s:.2f} s"
+
+
+_QUERY = """
+    SELECT player_name, count(*) AS pings, median(duration_ms) FROM read_parquet('{}/*/*.parquet', hive_partitioning = true)
+    WHERE event_type = 'ping' AND day >= '2026-01-01' GROUP BY player_name ORDER BY pings DESC
+"""
 
 
 def _beside_pandas(folder: Path, url: str) -> Iterator[str]:
