@@ -165,12 +165,12 @@ class SessionAudit:
             sent.after_gone += number
         if exchange.duration_us is not None:
             self._durations_us.append(exchange.duration_us)
-        if exchange.outcome is Outcome.ANSWERED:
+        if exchange.outcome is Outcome.ANSWERED and exchange.response is not None:  # a list of bodies has no answers
             sent.answered += number
             self._start_answered |= exchange.route.session_id is None
             if exchange.is_accepted:
                 sent.accepted += number
-            elif exchange.response is not None and exchange.response.status in _GONE:
+            elif exchange.response.status in _GONE:
                 self._is_gone = True
         if body.is_batch:
             self._tally.rhythm.batches.add(number)

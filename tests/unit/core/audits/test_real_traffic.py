@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -9,10 +10,11 @@ import pytest
 
 from proxy_addon.core.audits.results import UNSEEN_SHOWN, Audit
 from proxy_addon.core.exchange import BodyState, Exchange, Outcome
+from proxy_addon.core.fixtures import listed
 from proxy_addon.core.fixtures.held import fold
 from tests import pictured, sdk_traffic
 from tests.audited import audited
-from tests.builders import BEGIN, event, exchange, response, start
+from tests.builders import BEGIN, event, event_dict, exchange, response, start
 
 
 def sdk_exchanges() -> list[Exchange]:
@@ -51,6 +53,15 @@ def test_what_is_not_in_a_recording_is_not_said_to_have_happened():
     assert (losses["not-opened"], losses["start-unanswered"]) == (1, 1)
     assert "upstream-failed" not in {rule.rule for rule in audit.all.findings}
     assert {group.name: group.sessions for group in audit.groups} == {"HTML5": 2, None: 1, UNSEEN_SHOWN: 2}
+
+
+def test_events_in_a_list_were_not_refused():
+    bodies = [event_dict("sessionStart"), event_dict("play", ts=1)]
+    audit = audited([listed.session_in(bodies, json.dumps(bodies).encode())])
+    assert {loss.loss: loss.times for loss in audit.all.losses if loss.loss in ("refused", "unanswered")} == {
+        "refused": 0,
+        "unanswered": 2,
+    }
 
 
 @pytest.fixture(scope="module")
