@@ -289,8 +289,11 @@ def _of_files(files: HeldFiles, how: _How) -> ByGroup:
             auditor.add_held(held, how.policy)
     if not sizes and not how.allow_empty:
         raise NotFound("there are no sessions in these files", hint="add --allow-empty to exit with 0 nevertheless")
-    if len(sizes) > MOST_GROUPS:  # once more: only now is it known which of them are told apart
-        auditor = Auditor(replace(grouping, names=largest(sizes)), at)
+    if (
+        len(sizes) > MOST_GROUPS or files.is_to_be_read_again
+    ):  # only now is it known which are told apart, and which count
+        names = largest(sizes) if len(sizes) > MOST_GROUPS else None
+        auditor = Auditor(replace(grouping, names=names), at)
         for held in files:
             auditor.add_held(held, how.policy)
     return auditor.groups

@@ -7,11 +7,11 @@ import stat
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from proxy_addon.core.fixtures.held import content_of, start_of
+from proxy_addon.core.fixtures.held import content_of, requests_of, start_of
 from proxy_addon.core.wording import counted, pasted, visible
 from proxy_addon.errors import SettingsError
 from proxy_addon.files.sessions import in_file, is_file_name, name_in, path_in
@@ -68,9 +68,11 @@ class HeldFiles:
     """Sessions in files and folders, each once, and each with an id by which ``sessiontape show`` finds it: ``FILE#ID``.
 
     Of a folder, it reads all files in it and in the folders below, except hidden ones. No more than the sessions of one file
-    are in memory, beside two short hashes for each session by which it is known in another file.
+    are in memory, beside two short hashes and the name of each session, by which it is known in another file.
 
     Attributes:
+        is_to_be_read_again: Whether sessions were yielded, the first time, of which another file turned out to have more;
+            they are left out from then on.
         notes: What is to be said of all of them, complete when all sessions were read once: what could not be read, and which
             sessions are in several files.
     """
@@ -82,6 +84,8 @@ class HeldFiles:
             click.UsageError: A name is that of no file.
         """
         self.notes: tuple[str, ...] = ()
+        self.is_to_be_read_again = False
+        self._left_out: set[bytes] = set()
         self._names = [*names]
         self._links = 0
         self._closed: list[str] = []
@@ -102,12 +106,30 @@ class HeldFiles:
         with ReadingProgress(len(self._sources), "files") as progress:
             for source in self._sources:
                 for held in self._sought(source, remarks):
-                    if remarks.is_new(held, source.name):
+                    if remarks.is_new(held, source.name, self._left_out):
                         yield held
                 progress.advance(1)
         if not self._is_read:
             self._is_read = True
+            self._leave_out(remarks)
+            self.is_to_be_read_again = bool(self._left_out)
             self._tell(remarks)
+
+    def _leave_out(self, remarks: _Remarks) -> None:
+        """Find sessions that are the beginning of one in another file, which was exported later."""
+        longest: dict[str, list[_Copy]] = {}
+        for copies in remarks.begun.values():
+            if len({_file_in(copy.id) for copy in copies}) > 1:
+                longest[max(copies, key=_length).id] = copies
+        for whole in self._again(longest):
+            for copy in longest[whole.session.id]:
+                if copy.id == whole.session.id:
+                    continue
+                if content_of(whole, copy.requests) == copy.content:
+                    self._left_out.add(copy.content)
+                    remarks.shorter.add(f"{pasted(copy.id)} is the beginning of {pasted(whole.session.id)}")
+                else:
+                    remarks.similar.add(f"{pasted(copy.id)} and {pasted(whole.session.id)}")
 
     def _sought(self, source: Source, remarks: _Remarks) -> Sequence[HeldSession]:
         try:
@@ -120,20 +142,19 @@ class HeldFiles:
 
     def named(self, ids: Collection[str]) -> dict[str, HeldSession]:
         """Return sessions by their ids; without those that are no longer there."""
-        of_files: dict[str, set[str]] = {}
-        for id in ids:
-            of_files.setdefault(id.rpartition("#")[0], set()).add(id)
-        found: dict[str, HeldSession] = {}
+        return {held.session.id: held for held in self._again(ids)}
+
+    def _again(self, ids: Collection[str]) -> Iterator[HeldSession]:
+        """Yield sessions with these ids, file by file."""
+        files = {_file_in(id) for id in ids}
         for source in self._sources:
-            wanted = of_files.get(_prefix(source))
-            if wanted is None:
+            if _prefix(source) not in files:
                 continue
             try:
-                sessions = self._read(source, _Remarks())
+                found = self._read(source, _Remarks())
             except SettingsError:
                 continue  # it was deleted meanwhile
-            found |= {held.session.id: held for held in sessions if held.session.id in wanted}
-        return found
+            yield from (held for held in found if held.session.id in ids)
 
     def _read(self, source: Source, remarks: _Remarks) -> Sequence[HeldSession]:
         from proxy_addon.cli import sources  # noqa: PLC0415  # --help does without
@@ -212,6 +233,10 @@ class HeldFiles:
             number = remarks.repeated.number
             said = f"{counted(number, 'session')} found in several files, counted once"
             told.append((said, remarks.repeated.lines(), ""))
+        if remarks.shorter.number:
+            number = remarks.shorter.number
+            said = f"{counted(number, 'session')} found longer in another file, which counts"
+            told.append((said, remarks.shorter.lines(), ""))
         if remarks.similar.number:
             number = remarks.similar.number
             said = f"{counted(number, 'session')} with the ID and start of one in another file, but other requests: both count"
@@ -221,6 +246,19 @@ class HeldFiles:
             click.echo(visible(f"sessiontape: {said}{f'; {how}' if how else ''}"), err=True)
             for detail in details:
                 click.echo(visible(f"  {detail}"), err=True)
+
+
+class _Copy(NamedTuple):
+    """A session in a file, by which it is told from others with the same start.
+
+    Attributes:
+        requests: How many requests with events it has.
+        content: A hash of them.
+    """
+
+    id: str
+    requests: int
+    content: bytes
 
 
 @dataclass(slots=True)
@@ -233,9 +271,10 @@ class _Remarks:
         bodies: Those that lack bodies of requests.
         broken: Those with entries that cannot be read.
         repeated: Sessions that an earlier file has, too.
+        shorter: Sessions that another file has with more requests.
         similar: Sessions that another file has with other requests.
         known: Where sessions were found, by what is in them.
-        begun: The same by their starts.
+        begun: Sessions by their starts.
     """
 
     others: dict[str, _Files] = field(default_factory=dict)
@@ -243,20 +282,23 @@ class _Remarks:
     bodies: _Files = field(default_factory=_Files)
     broken: _Files = field(default_factory=_Files)
     repeated: _Files = field(default_factory=_Files)
+    shorter: _Files = field(default_factory=_Files)
     similar: _Files = field(default_factory=_Files)
     known: dict[bytes, str] = field(default_factory=dict)
-    begun: dict[bytes, str] = field(default_factory=dict)
+    begun: dict[bytes, list[_Copy]] = field(default_factory=dict)
 
-    def is_new(self, held: HeldSession, file: str) -> bool:
-        """Note a session of a file, and return whether it was in no file before."""
-        before = self.known.setdefault(content_of(held), file)
+    def is_new(self, held: HeldSession, file: str, left_out: Collection[bytes]) -> bool:
+        """Note a session of a file, and return whether it was in no file before, and its content is not left out."""
+        content = content_of(held)
+        if content in left_out:
+            return False
+        before = self.known.setdefault(content, file)
         if before != file:
             self.repeated.add(f"{pasted(held.session.id)} is in {pasted(before)}, too")
             return False
         start = start_of(held.session)
-        other = file if start is None else self.begun.setdefault(start, file)
-        if other != file:
-            self.similar.add(f"{pasted(held.session.id)} and one in {pasted(other)}")
+        if start is not None:
+            self.begun.setdefault(start, []).append(_Copy(held.session.id, len(requests_of(held)), content))
         return True
 
     def passed_over(self, name: str, error: SettingsError) -> None:
@@ -276,6 +318,14 @@ class _Remarks:
 
 def _prefix(source: Source) -> str:
     return "" if source.name == STDIN else name_in(path_in(source.name), "").removesuffix("#")
+
+
+def _file_in(id: str) -> str:
+    return id.rpartition("#")[0]
+
+
+def _length(copy: _Copy) -> int:
+    return copy.requests
 
 
 def _most_first(kinds: dict[str, _Files]) -> list[tuple[str, _Files]]:

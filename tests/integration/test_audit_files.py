@@ -23,7 +23,7 @@ from proxy_addon.cli import sources
 from proxy_addon.cli.held_files import HeldFiles
 from proxy_addon.core.audits.auditing import By
 from proxy_addon.core.fixtures import fixture, har_own, har_writing
-from proxy_addon.core.fixtures.held import HeldSession
+from proxy_addon.core.fixtures.held import HeldSession, content_of
 from proxy_addon.reporting.audits import facts, tables
 from tests import audited
 from tests.processes import run
@@ -47,7 +47,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "sub" / "z.json.gz").write_bytes(gzip.compress((root / "a.json").read_bytes()))
     shutil.copy(root / "plain", root / "sub" / "y.json")
     held = audited.played(WEB, 0)
-    (root / "shorter.json").write_text(text_of(replace(held, exchanges=held.exchanges[:-3])), encoding="utf-8")
+    (root / "0 earlier.json").write_text(text_of(replace(held, exchanges=held.exchanges[:-3])), encoding="utf-8")
+    shutil.copy(root / "0 earlier.json", root / "sub" / "earlier.json")
+    edited = replace(held, exchanges=(*held.exchanges[:3], *held.exchanges[4:]))
+    (root / "edited.json").write_text(text_of(edited), encoding="utf-8")
     (root / "empty.har").touch()
     (root / "cut.har").write_text('{"log": {"entries": [{"request": {"url"')
     (root / "notes.txt").write_text("notes")
@@ -61,8 +64,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_sessions_of_a_folder_have_names_by_which_they_are_found(folder, monkeypatch):
     monkeypatch.chdir(folder)
     files = HeldFiles(["."])
+    assert len(list(files)) == len(ODD) + 3
+    assert files.is_to_be_read_again  # because what came first is the beginning of another
     audit = audited.audited(files, By.RECORDING)
-    assert {group.name: group.sessions for group in audit.groups} == dict.fromkeys(["a.json", "shorter.json", *ODD], 1)
+    assert {group.name: group.sessions for group in audit.groups} == dict.fromkeys(["a.json", "edited.json", *ODD], 1)
     names = {name for group in audit.groups for rule in group.findings for name in rule.look_at}
     assert {name.rpartition("#")[0] for name in names} >= {"it's.json", "./-dash.json", "new\nline.json", "./plain"}
     for name in names:
@@ -89,14 +94,18 @@ def test_the_page_of_a_folder_names_files_and_says_what_is_odd_about_them(folder
         assert "#" in name
     link, passed_over, *twice = value["audit"]["notes"]
     assert link == "a link to a folder not followed: name what it leads to"
-    assert passed_over.startswith("4 of 12 files passed over: does not hold sessions in a known format: ")
+    assert passed_over.startswith("4 of 14 files passed over: does not hold sessions in a known format: ")
     assert [note.split(":")[0] for note in twice] == [
-        "2 sessions found in several files, counted once",
+        "3 sessions found in several files, counted once",
+        "1 session found longer in another file, which counts",
         "1 session with the ID and start of one in another file, but other requests",
     ]
-    assert "sub/y.json#" in twice[0]
-    assert "is in plain, too" in twice[0]
-    assert len(done.stderr.splitlines()) == 10
+    assert re.search(
+        r"sub/earlier\.json#\w+ is in '0 earlier\.json', too; sub/y\.json#\w+ is in plain, too; and 1 more", twice[0]
+    )
+    assert re.search(r"'0 earlier\.json#\w+' is the beginning of a\.json#\w+$", twice[1])
+    assert re.search(r": both count: edited\.json#\w+ and a\.json#\w+$", twice[2])
+    assert len(done.stderr.splitlines()) == 13
 
 
 def words(text: str) -> list[str]:
@@ -114,6 +123,14 @@ def test_what_is_named_must_hold_sessions_and_counts_once(folder, tmp_path, monk
     assert [held.session.id.partition("#")[0] for held in twice] == ["a.json"]
     (note,) = twice.notes
     assert re.fullmatch(r"1 session found .* once: sub/z\.json\.gz#[0-9a-f]{16} is in a\.json, too", note)
+    names = ["a.json", "0 earlier.json", "edited.json", "sub/earlier.json", "sub/y.json"]
+    contents = []
+    for order in (names, names[::-1]):
+        files = HeldFiles(order)
+        list(files)
+        contents.append(sorted(map(content_of, files)))
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == 3
     with pytest.raises(click.UsageError, match="nothing is no file"):
         HeldFiles(["nothing"])
     for name in ("empty.har", "nowhere.har"):
