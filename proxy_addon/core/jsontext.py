@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -34,6 +34,13 @@ class Object(dict[str, Any]):
 
     __slots__ = ("repeated",)
     repeated: tuple[str, ...]
+
+    def with_object(self, name: str, members: Iterable[tuple[str, Any]]) -> Object:
+        """Return a copy in which a member is another object, none of whose members is repeated."""
+        copy, inner = Object(self), Object(members)
+        copy.repeated, inner.repeated = self.repeated, ()
+        copy[name] = inner
+        return copy
 
 
 class Number(float):
@@ -89,6 +96,11 @@ def _number(text: str) -> Number:
     number = Number(text)
     number.written = text
     return number
+
+
+def number(text: str) -> int | Number:
+    """Return the number that a JSON text of at most ten digits, perhaps with a fraction, stands for."""
+    return _number(text) if "." in text else int(text)
 
 
 def _constant(name: str) -> Any:

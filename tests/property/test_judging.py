@@ -16,12 +16,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from proxy_addon.core import protocol
-from proxy_addon.core.events import read_body
+from proxy_addon.core.events import Body, read_body
 from proxy_addon.core.findings import Finding
+from proxy_addon.core.jsontext import repeated_members
 from proxy_addon.core.judging import walks
-from proxy_addon.core.judging.exchanges import judge_body, shape_of
+from proxy_addon.core.judging.exchanges import judge_body
 from proxy_addon.core.judging.sessions import SessionFacts, SessionJudge
 from proxy_addon.core.routes import Operation
+from proxy_addon.core.rules import Rule, rules_of
 from proxy_addon.core.rules.body_views import Vocabulary
 from proxy_addon.core.rules.session_view import SessionEvent, session_event
 from tests import builders
@@ -154,6 +156,11 @@ def test_a_body_like_a_clean_one_is_judged_as_if_it_were_the_first(event_type, m
     for form, playhead, ts in itertools.product(_FORMS, _PLAYHEADS, _TIMES):
         raw = template.replace(b'"@"', (form % (playhead, ts)).encode())
         assert judge_body(raw, endpoint, vocabulary=_WARM) == judge_body(raw, endpoint, vocabulary=Vocabulary()), raw
+        assert _told(read_body(raw)) == _told(read_body(b" " + raw)), raw  # of which no other body has the shape
+
+
+def _told(body: Body) -> object:
+    return body.events, json.dumps(body.value), list(repeated_members(body.value, 100)), body.problem is None
 
 
 def test_the_memory_of_clean_bodies_has_them_and_no_more_than_there_is_room_for():
@@ -162,11 +169,11 @@ def test_the_memory_of_clean_bodies_has_them_and_no_more_than_there_is_room_for(
         quality = {"media.qoe.bitrate": number}
         sent = builders.body(event_dict("bitrateChange", qoeData=quality))
         assert judge_body(sent, Operation.EVENTS, vocabulary=vocabulary) == []
-    shape = shape_of(sent)
+    shape = read_body(sent).shape
     assert shape is not None
     assert vocabulary.is_clean(Operation.EVENTS, shape)
     assert not vocabulary.is_clean(Operation.SESSIONS, shape)
-    first = shape_of(builders.body(event_dict("bitrateChange", qoeData={"media.qoe.bitrate": 0})))
+    first = read_body(builders.body(event_dict("bitrateChange", qoeData={"media.qoe.bitrate": 0}))).shape
     assert first is not None
     assert not vocabulary.is_clean(Operation.EVENTS, first)
 
@@ -295,6 +302,23 @@ def test_findings_of_any_events_are_the_same_after_each_event_as_at_the_end(
     events: list[Played], facts: dict[str, Any]
 ):
     assert_judged(events_of(events), **facts)
+
+
+@given(disturbed(), FACTS)
+def test_no_rule_finds_anything_at_moments_at_which_it_is_not_asked(events: list[Played], facts: dict[str, Any]):
+    def findings() -> list[Finding]:
+        rules_of.cache_clear()
+        walks._rules_for.cache_clear()
+        judge = SessionJudge(SessionFacts(**facts))
+        for event in events_of(events):
+            judge.add(event)
+        return judge.findings(is_over=True)
+
+    found = findings()
+    with patch.object(Rule, "is_due", lambda *_: True):
+        assert findings() == found
+    rules_of.cache_clear()
+    walks._rules_for.cache_clear()
 
 
 @given(disturbed(), FACTS, FACTS, st.data())

@@ -37,7 +37,7 @@ class Lost(StrEnum):
     AFTER_SESSION_END = "after_session_end"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # many are made, and frozen ones take three times as long
 class Taken:
     """An event as the back end takes it.
 

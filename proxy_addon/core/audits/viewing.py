@@ -49,7 +49,7 @@ class Viewed:
         return any(a <= playhead_s <= b for a, b in self.intervals)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # many are made, and frozen ones take three times as long
 class _Step:
     """From one known playhead to the next, in content that plays.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,11 +17,11 @@ from proxy_addon.core.protocol import EVENTS
 from proxy_addon.core.routes import TRACKING, Operation
 from proxy_addon.core.rules import ORDER, RULES, Rule, Scope, rules_of
 from proxy_addon.core.rules.body_views import BodyView, EventView, Vocabulary
-from proxy_addon.core.rules.rule import TOLD, Problem
+from proxy_addon.core.rules.rule import TOLD, Problem, When
 from proxy_addon.core.wording import ascii_safe
 
 _VOCABULARY = Vocabulary()
-_EXCHANGE, _BODY, _EVENT = (rules_of(scope) for scope in (Scope.EXCHANGE, Scope.BODY, Scope.EVENT))
+_BODY, _EVENT = rules_of(Scope.BODY), rules_of(Scope.EVENT)
 
 
 @functools.cache
@@ -45,17 +44,18 @@ def judge_exchange(exchange: Exchange, policy: Policy = DEFAULT, vocabulary: Voc
 
 
 def _judge_exchange(exchange: Exchange, policy: Policy, vocabulary: Vocabulary) -> list[Finding]:
-    found: Iterable[Found] = applied(_EXCHANGE, exchange)
-    request = exchange.request
-    if exchange.route.operation in TRACKING and request.complete and request.body_state.is_known:
+    request, operation, is_accepted = exchange.request, exchange.route.operation, exchange.is_accepted
+    moments = (0 if is_accepted else When.NOT_ACCEPTED) | (When.UNROUTED if operation is Operation.OTHER else 0)
+    found: Iterable[Found] = applied(rules_of(Scope.EXCHANGE, moments), exchange)
+    if operation in TRACKING and request.complete and request.body_state.is_known:
         is_json = request.reading.problem is None
         encoding = None if is_json else header(request.headers, "content-encoding")
-        body = _problems_of_body(request.body, request.reading, exchange.route.operation, vocabulary, encoding)
+        body = _problems_of_body(request.body, request.reading, operation, vocabulary, encoding)
         found = itertools.chain(found, body)
     findings = as_findings(found, policy)
     if not findings:
         return findings
-    if exchange.is_accepted and exchange.response is not None:
+    if is_accepted and exchange.response is not None:
         if header(exchange.response.headers, "server") != COLLECTOR:
             findings = [_lowered(finding) for finding in findings]
     return policy.kept(findings)
@@ -130,7 +130,7 @@ def _problems_of_body(
 
     Most bodies of a device differ in their times alone. If one of them was clean, so are the others, and no rule is asked.
     """
-    shape = shape_of(raw)
+    shape = reading.shape
     if shape is not None and vocabulary.is_clean(endpoint, shape):
         return
     is_clean = True
@@ -139,25 +139,6 @@ def _problems_of_body(
         yield problem
     if is_clean and shape is not None:
         vocabulary.remember_clean(endpoint, shape)
-
-
-_TIMES = re.compile(
-    rb"""(?<="playerTime":\{)
-    (?: "playhead":(?:0|[1-9][0-9]{0,6})(?:\.[0-9]{1,6})?,"ts":1[0-9]{12}
-      | "ts":1[0-9]{12},"playhead":(?:0|[1-9][0-9]{0,6})(?:\.[0-9]{1,6})? )
-    (?=\})""",
-    re.VERBOSE,
-)
-"""A playhead and a ``ts`` with which no rule can find a fault: a time between 2001 and 2033, in milliseconds."""
-_LONGEST_SHAPE = 1_000
-
-
-def shape_of(raw: bytes) -> bytes | None:
-    """Return a body without its playhead and its ``ts``; None if these are not just as most players write them."""
-    if len(raw) > _LONGEST_SHAPE or raw.count(b"playerTime") != 1:
-        return None
-    shape, number = _TIMES.subn(b"", raw)
-    return shape if number == 1 else None
 
 
 def _all_problems_of_body(

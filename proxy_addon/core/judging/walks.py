@@ -22,12 +22,11 @@ from proxy_addon.core.protocol import EVENTS
 from proxy_addon.core.rules import RULES, Rule, Scope, rules_of
 from proxy_addon.core.rules.clocks import Arrivals, Silence
 from proxy_addon.core.rules.playback import Life, Playback
-from proxy_addon.core.rules.rule import Withdrawn
+from proxy_addon.core.rules.rule import When, Withdrawn
 from proxy_addon.core.rules.session_view import SessionEvent
 
 _MARK_EVERY = 64
 """Events between two marks of a walk. Fewer make a late event cheaper, but cost memory."""
-_ARRIVAL, _GAP = rules_of(Scope.ARRIVAL), rules_of(Scope.GAP)
 
 _order = attrgetter("order")
 
@@ -225,7 +224,7 @@ class ArrivalWalk(Walk):
 
     @override
     def take(self, event: SessionEvent) -> None:
-        self.tally.ask(_ARRIVAL, event, self.arrivals, event)
+        self.tally.ask(rules_of(Scope.ARRIVAL, self.arrivals.moments(event)), event, self.arrivals, event)
         self.arrivals.advance(event)
 
     @override
@@ -248,7 +247,8 @@ class GapWalk(Walk):
 
     @override
     def take(self, event: SessionEvent) -> None:
-        self.tally.ask(_GAP, event, self.silence, event)
+        if self.silence.moments(event):  # no rule for gaps is asked at others
+            self.tally.ask(rules_of(Scope.GAP), event, self.silence, event)
         self.silence.advance(event)
 
     @override
@@ -257,10 +257,10 @@ class GapWalk(Walk):
 
 
 @functools.cache
-def _rules_for(type: str | None, has_ended: bool) -> tuple[Rule, ...]:
-    """Return the rules for an event of a known type, or of an unknown one (None), before or after ``sessionEnd``."""
-    rules = (rule for rule in rules_of(Scope.SESSION) if not rule.on or type in rule.on)
-    return tuple(rule for rule in rules if rule.after_end or not has_ended)
+def _rules_for(type: str | None, moments: int) -> tuple[Rule, ...]:
+    """Return the rules for an event of a known type, or of an unknown one (None), at these moments."""
+    rules = (rule for rule in rules_of(Scope.SESSION, moments) if not rule.on or type in rule.on)
+    return tuple(rule for rule in rules if rule.after_end or not moments & When.ENDED)
 
 
 @dataclass(slots=True)
@@ -274,10 +274,11 @@ class PlaybackWalk(Walk):
     @override
     def take(self, event: SessionEvent) -> None:
         playback = self.playback
-        has_ended = playback.life is Life.ENDED
+        moments = playback.moments(event)
         if self.reaching:
+            has_ended = playback.life is Life.ENDED
             self.reaching = tuple(rule for rule in self.reaching if not has_ended and self._reaches(rule, event))
-        rules = _rules_for(event.type if event.type in EVENTS else None, has_ended)
+        rules = _rules_for(event.type if event.type in EVENTS else None, moments)
         found_first = self.tally.ask(rules, event, playback, event)
         if found_first:
             self.reaching += tuple(rule for rule in found_first if rule.extent is not None)

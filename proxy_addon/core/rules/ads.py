@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy_addon.core.rules.playback import Life, Playback
-from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, Withdrawn, session_rule
+from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, When, Withdrawn, session_rule
 from proxy_addon.core.rules.session_view import SessionEvent
 from proxy_addon.core.wording import number
 
@@ -358,7 +358,7 @@ def play_before_preroll(before: Playback, event: SessionEvent) -> str | None:
     )
 
 
-@session_rule("playhead-moved-in-ad", WARNING, weighs=True)
+@session_rule("playhead-moved-in-ad", WARNING, weighs=True, when=When.IN_BREAK)
 def playhead_moved_in_ad(before: Playback, event: SessionEvent) -> str | Withdrawn | None:
     """The playhead moves while an ad break is open.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from proxy_addon.core.rules.limits import Limits
+from proxy_addon.core.rules.rule import When
 from proxy_addon.core.rules.session_view import SessionEvent
 
 
@@ -42,6 +43,11 @@ class Silence:
         if self._measured is None or self._measured[0] is not event:  # each rule for gaps asks for the same
             self._measured = event, self._gap_s(event)
         return self._measured[1]
+
+    def moments(self, event: SessionEvent) -> int:
+        """Return the sum of the moments that an event comes at: whether it ends a silence."""
+        gap_s = self.gap_s(event)
+        return When.SILENT if gap_s is not None and gap_s >= self.limits.shortest_gap_s else 0
 
     def _gap_s(self, event: SessionEvent) -> float | None:
         now = self.clock_s(event)
@@ -92,6 +98,11 @@ class Arrivals:
             self.times.add(event.ts_ms)
             if self.highest_ms is None or event.ts_ms > self.highest_ms:
                 self.highest_ms = event.ts_ms
+
+    def moments(self, event: SessionEvent) -> int:
+        """Return the sum of the moments that an event comes at."""
+        is_newest = event.ts_ms is not None and (self.highest_ms is None or event.ts_ms > self.highest_ms)
+        return (0 if is_newest else When.NOT_NEWEST) | (When.FIRST if self.is_first else 0)
 
     def is_older_than_start(self, event: SessionEvent) -> bool:
         """Whether an event is older than its ``sessionStart``; the order rules skip it, as other rules report it."""

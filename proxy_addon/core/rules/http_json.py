@@ -11,14 +11,14 @@ from proxy_addon.core.exchange import Exchange, Outcome, header
 from proxy_addon.core.jsontext import repeated_members
 from proxy_addon.core.routes import TRACKING, Operation
 from proxy_addon.core.rules.body_views import BodyView, EventView
-from proxy_addon.core.rules.rule import ERROR, INFO, TOLD, WARNING, Problem, body_rule, event_rule, exchange_rule
+from proxy_addon.core.rules.rule import ERROR, INFO, TOLD, WARNING, Problem, When, body_rule, event_rule, exchange_rule
 from proxy_addon.core.wording import quoted, shown, suggestion
 
 _LONGEST_ANSWER = 300
 """Longest upstream message to quote. It is often the only clue, so it is cut later than other values."""
 
 
-@exchange_rule("http-method", ERROR)
+@exchange_rule("http-method", ERROR, when=When.UNROUTED)
 def http_method(exchange: Exchange) -> Iterable[Problem]:
     """The request uses the wrong HTTP method for its endpoint.
 
@@ -43,7 +43,7 @@ def http_method(exchange: Exchange) -> Iterable[Problem]:
         yield Problem(f"{quoted(exchange.request.method)} on {route.endpoint.value}; expected {wanted}")
 
 
-@exchange_rule("http-path-unknown", WARNING)
+@exchange_rule("http-path-unknown", WARNING, when=When.UNROUTED)
 def http_path_unknown(exchange: Exchange) -> Iterable[Problem]:
     """The path is not one of the protocol's four paths.
 
@@ -235,7 +235,7 @@ def body_unknown_member(event: EventView) -> Iterable[Problem]:
             yield Problem(f"member {quoted(name)} is not allowed", event.at(name), suggest)
 
 
-@exchange_rule("upstream-refused", WARNING)
+@exchange_rule("upstream-refused", WARNING, when=When.NOT_ACCEPTED)
 def upstream_refused(exchange: Exchange) -> Iterable[Problem]:
     """The upstream refused the request with status 400.
 
@@ -260,7 +260,7 @@ def upstream_refused(exchange: Exchange) -> Iterable[Problem]:
         yield Problem(f"upstream answered 400{_said(exchange.response.body)}")
 
 
-@exchange_rule("upstream-session-lost", WARNING)
+@exchange_rule("upstream-session-lost", WARNING, when=When.NOT_ACCEPTED)
 def upstream_session_lost(exchange: Exchange) -> Iterable[Problem]:
     """The upstream does not know the session or has closed it.
 
@@ -293,7 +293,7 @@ def upstream_session_lost(exchange: Exchange) -> Iterable[Problem]:
             yield Problem("upstream answered 410: the session is closed; open a new one")
 
 
-@exchange_rule("upstream-failed", INFO)
+@exchange_rule("upstream-failed", INFO, when=When.NOT_ACCEPTED)
 def upstream_failed(exchange: Exchange) -> Iterable[Problem]:
     """The upstream failed or could not be reached.
 
@@ -322,7 +322,7 @@ def upstream_failed(exchange: Exchange) -> Iterable[Problem]:
         yield Problem(f"upstream answered {exchange.response.status}{_said(exchange.response.body)}")
 
 
-@exchange_rule("accepted-by-upstream", INFO)
+@exchange_rule("accepted-by-upstream", INFO, when=When.NOT_ACCEPTED)
 def accepted_by_upstream(_: Exchange) -> Iterable[Problem]:
     """The upstream accepted what the built-in tables would refuse.
 

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from proxy_addon.core.rules.clocks import Arrivals
 from proxy_addon.core.rules.playback import Life, Playback
-from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, arrival_rule, closing_rule, session_rule, standing_rule
+from proxy_addon.core.rules.rule import (
+    ERROR,
+    INFO,
+    WARNING,
+    When,
+    arrival_rule,
+    closing_rule,
+    session_rule,
+    standing_rule,
+)
 from proxy_addon.core.rules.session_view import SessionEvent
 
 
-@arrival_rule("session-start-first", ERROR)
+@arrival_rule("session-start-first", ERROR, when=When.FIRST)
 def session_start_first(before: Arrivals, event: SessionEvent) -> str | None:
     """The first event of a session is not `sessionStart`.
 
@@ -33,7 +42,7 @@ def session_start_first(before: Arrivals, event: SessionEvent) -> str | None:
     return None
 
 
-@session_rule("events-before-start", INFO, weighs=True, despite_holes=True)
+@session_rule("events-before-start", INFO, weighs=True, despite_holes=True, when=When.EARLY)
 def events_before_start(before: Playback, event: SessionEvent) -> str | None:
     """An event is up to five seconds older than its `sessionStart`.
 
@@ -56,7 +65,7 @@ def events_before_start(before: Playback, event: SessionEvent) -> str | None:
     return _older_than_start(before, event, is_long=False)
 
 
-@session_rule("events-long-before-start", WARNING, weighs=True, despite_holes=True)
+@session_rule("events-long-before-start", WARNING, weighs=True, despite_holes=True, when=When.EARLY)
 def events_long_before_start(before: Playback, event: SessionEvent) -> str | None:
     """An event is more than five seconds older than its `sessionStart`.
 
@@ -87,7 +96,7 @@ def _older_than_start(before: Playback, event: SessionEvent, *, is_long: bool) -
     return f"{event.name} is {before_s:.15g} s older than sessionStart{oldest}"
 
 
-@session_rule("content-never-played", ERROR, weighs=True)
+@session_rule("content-never-played", ERROR, weighs=True, when=When.PLAY_DUE)
 def content_never_played(before: Playback, event: SessionEvent) -> str | None:
     """Content plays, but no `play` was ever sent.
 
@@ -112,7 +121,7 @@ def content_never_played(before: Playback, event: SessionEvent) -> str | None:
     return _ran_on(before, event)
 
 
-@session_rule("play-missing", WARNING, weighs=True)
+@session_rule("play-missing", WARNING, weighs=True, when=When.PLAY_DUE)
 def play_missing(before: Playback, event: SessionEvent) -> str | None:
     """Content continues after an ad break, a pause or buffering, but no `play` was sent.
 
@@ -237,7 +246,7 @@ def _is_repetition(before: Playback, event: SessionEvent) -> bool:
     return event.arrived_s - first.arrived_s <= before.limits.retry_window_s
 
 
-@session_rule("event-after-session-end", WARNING, weighs=True, after_end=True, despite_holes=True)
+@session_rule("event-after-session-end", WARNING, weighs=True, after_end=True, despite_holes=True, when=When.ENDED)
 def event_after_session_end(before: Playback, event: SessionEvent) -> str | None:
     """An event follows `sessionEnd`.
 
@@ -261,7 +270,9 @@ def event_after_session_end(before: Playback, event: SessionEvent) -> str | None
     return None
 
 
-@session_rule("session-end-duplicate", INFO, on="sessionEnd", weighs=True, after_end=True, despite_holes=True)
+@session_rule(
+    "session-end-duplicate", INFO, on="sessionEnd", weighs=True, after_end=True, despite_holes=True, when=When.ENDED
+)
 def session_end_duplicate(before: Playback, _: SessionEvent) -> str | None:
     """A session contains a second `sessionEnd`.
 

@@ -43,3 +43,8 @@ class Limits:
     frozen_pings: int = 3
     frozen_s: float = 20
     states: int = protocol.MOST_STATES
+
+    @property
+    def shortest_gap_s(self) -> float:
+        """The shortest silence that a rule may report."""
+        return min(self.ping_gap_s, self.ping_gap_long_s, self.idle_timeout_s)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from proxy_addon.core.rules.clocks import Arrivals, passed_s
-from proxy_addon.core.rules.rule import INFO, WARNING, arrival_rule
+from proxy_addon.core.rules.rule import INFO, WARNING, When, arrival_rule
 from proxy_addon.core.rules.session_view import SessionEvent
 
 
-@arrival_rule("ts-equal", INFO, despite_holes=True)
+@arrival_rule("ts-equal", INFO, despite_holes=True, when=When.NOT_NEWEST)
 def ts_equal(before: Arrivals, event: SessionEvent) -> str | None:
     """Two events of a session have the same `ts`.
 
@@ -34,7 +34,7 @@ def ts_equal(before: Arrivals, event: SessionEvent) -> str | None:
     return f"{event.name} has the same ts as an earlier event, {event.ts_ms}"
 
 
-@arrival_rule("ts-out-of-order", INFO, despite_holes=True)
+@arrival_rule("ts-out-of-order", INFO, despite_holes=True, when=When.NOT_NEWEST)
 def ts_out_of_order(before: Arrivals, event: SessionEvent) -> str | None:
     """An event arrives after one that happened up to 5 seconds later.
 
@@ -62,7 +62,7 @@ def ts_out_of_order(before: Arrivals, event: SessionEvent) -> str | None:
     return f"ts of {event.name} lies {late_ms} ms below the highest so far"
 
 
-@arrival_rule("ts-backwards", WARNING, despite_holes=True)
+@arrival_rule("ts-backwards", WARNING, despite_holes=True, when=When.NOT_NEWEST)
 def ts_backwards(before: Arrivals, event: SessionEvent) -> str | None:
     """An event arrives after one that happened more than 5 seconds later.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy_addon.core.rules.clocks import Silence
 from proxy_addon.core.rules.playback import Playback
-from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, gap_rule, session_rule, standing_rule
+from proxy_addon.core.rules.rule import ERROR, INFO, WARNING, When, gap_rule, session_rule, standing_rule
 from proxy_addon.core.rules.session_view import SessionEvent
 
 _INTERVALS = 3
@@ -131,7 +131,7 @@ def _still_stands(before: Playback, event: SessionEvent) -> bool | None:
     return None if event.playhead_s is None else event.playhead_s == before.last_playhead_s
 
 
-@session_rule("session-timeout-playhead", WARNING, extent=_still_stands)
+@session_rule("session-timeout-playhead", WARNING, extent=_still_stands, when=When.STANDING)
 def session_timeout_playhead(before: Playback, event: SessionEvent) -> str | None:
     """Events continue although the playhead has not moved for half an hour.
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from proxy_addon.core.rules.clocks import passed_s
 from proxy_addon.core.rules.limits import Limits
+from proxy_addon.core.rules.rule import When
 from proxy_addon.core.rules.session_view import SessionEvent
 
 LIVE_TYPES = frozenset({"live", "linear", "radio"})
@@ -23,6 +24,7 @@ _SAYS_PLAY = frozenset({"play", "adStart"})
 """Event types that make the back end count time as played."""
 _ASKS_FOR_PLAY = frozenset({"adBreakComplete", "pauseStart", "bufferStart"})
 """Event types after which only a ``play`` makes the back end count time again."""
+_DECIDES_PLAY = frozenset({*_SAYS_PLAY, *_ASKS_FOR_PLAY, "sessionStart"})
 _EVENTS_OF_A_CALL = 50
 """How many events with one ``ts`` one call of an SDK may have caused."""
 _PODS_FOLLOWED = 1_000
@@ -87,7 +89,7 @@ class Median:
         return self.above > self.below
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # like `Median`, of which each ping makes a new one
 class Stand:
     """A standstill: consecutive pings of uninterrupted content with the same playhead.
 
@@ -112,7 +114,7 @@ class Stand:
         return self.pings >= limits.frozen_pings and self.lasted_s >= limits.frozen_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # like `Median`, of which each ping makes a new one
 class Run:
     """A stretch in which the playhead advances about as fast as time.
 
@@ -285,15 +287,38 @@ class Playback:
             self._see_playhead(event)
             self._see_ping(event)
             self._see_before_start(event)
-            self._see_run(event)
-            self._see_ad(event)
+            if self.silent_since is not None or event.type in _DECIDES_PLAY:
+                self._see_run(event)
+            if self.break_start is not None or event.type == "adBreakStart":
+                self._see_ad(event)
             self._move(event)
             self._see_quality(event)
+
+    def moments(self, event: SessionEvent) -> int:
+        """Return the sum of the moments (`When`) that an event comes at."""
+        moments = 0
+        if self.life is Life.ENDED:
+            moments |= When.ENDED
+        if self.silent_since is not None:
+            moments |= When.PLAY_DUE
+        if self.break_start is not None:
+            moments |= When.IN_BREAK
+        if self.mode is Mode.PAUSED:
+            moments |= When.PAUSED
+        if event.playhead_s is not None and event.playhead_s == self.last_playhead_s:
+            moments |= When.STANDING
+        if event.dropped_frames is not None or event.time_to_start_ms is not None:
+            moments |= When.COUNTED
+        if self.seconds_before_start(event) is not None:
+            moments |= When.EARLY
+        return moments
 
     def _move(self, event: SessionEvent) -> None:
         """Move the state machine. ``error``, ``bitrateChange`` and ``ping`` do not change it."""
         if self.life is Life.START:
             self.life = Life.OPEN
+        if event.type == "ping":
+            return
         match event.type:
             case "sessionStart":
                 self.start = self.start or event

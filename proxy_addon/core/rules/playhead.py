@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy_addon.core.rules.playback import LIVE_TYPES, Mode, Playback
-from proxy_addon.core.rules.rule import INFO, WARNING, session_rule
+from proxy_addon.core.rules.rule import INFO, WARNING, When, session_rule
 from proxy_addon.core.rules.session_view import SessionEvent
 
 _DAY_S = 86_400
@@ -132,7 +132,7 @@ def playhead_in_milliseconds(before: Playback, event: SessionEvent) -> str | Non
     return "the playhead moved about 1000 times as fast as time, twice; expected seconds"
 
 
-@session_rule("playhead-moved-in-pause", INFO, on="ping stateStart stateEnd statesUpdate")
+@session_rule("playhead-moved-in-pause", INFO, on="ping stateStart stateEnd statesUpdate", when=When.PAUSED)
 def playhead_moved_in_pause(before: Playback, event: SessionEvent) -> str | None:
     """The playhead moves while playback is paused.
 
@@ -196,7 +196,7 @@ def resume_flag_suspect(before: Playback, event: SessionEvent) -> str | None:
     return None if begins_s < 1 else f"content begins at {begins_s:.15g} s; expected media.resume true"
 
 
-@session_rule("dropped-frames-decreased", INFO, despite_holes=True)
+@session_rule("dropped-frames-decreased", INFO, despite_holes=True, when=When.COUNTED)
 def dropped_frames_decreased(before: Playback, event: SessionEvent) -> str | None:
     """The number of dropped frames decreases.
 
@@ -220,7 +220,7 @@ def dropped_frames_decreased(before: Playback, event: SessionEvent) -> str | Non
     return f"media.qoe.droppedFrames fell from {last} to {now}; it is a running total"
 
 
-@session_rule("time-to-start-changed", INFO, despite_holes=True)
+@session_rule("time-to-start-changed", INFO, despite_holes=True, when=When.COUNTED)
 def time_to_start_changed(before: Playback, event: SessionEvent) -> str | None:
     """The time to start changes after it was first sent.
 

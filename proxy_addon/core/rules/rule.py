@@ -22,7 +22,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -82,6 +82,38 @@ class Scope(StrEnum):
     CLOSING = "closing"
 
 
+class When(IntEnum):
+    """Moments. A rule that can find something only then is not asked at others, which saves most of the questions.
+
+    Of an event in the order of `ts`, see `Playback.moments`; of one in the order of arrival, `Arrivals.moments`; of a silence,
+    `Silence.moments`; of an exchange, `core.judging.exchanges`. Each is a bit, so that several can be told as one number.
+    """
+
+    ENDED = 1
+    """After ``sessionEnd``."""
+    EARLY = 2
+    """The event is older than its ``sessionStart``."""
+    PLAY_DUE = 4
+    """Content may have been interrupted, and no ``play`` has come since then."""
+    IN_BREAK = 8
+    """An ad break is open."""
+    PAUSED = 16
+    STANDING = 32
+    """The playhead is where it was at the last event that had one."""
+    COUNTED = 64
+    """The event has a number of dropped frames, or a time to start."""
+    FIRST = 128
+    """No event has arrived yet."""
+    NOT_NEWEST = 256
+    """The ``ts`` is not above all others so far."""
+    SILENT = 512
+    """More time has passed since the last event than the limits for gaps allow."""
+    UNROUTED = 1024
+    """The request is none of the protocol's four."""
+    NOT_ACCEPTED = 2048
+    """The answer is not 2xx, or there is none."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """One rule.
@@ -99,6 +131,7 @@ class Rule:
             False. It gets the state before the event, and the event.
         despite_holes: Whether its findings are certain even if requests or bodies of the session are not known. Other
             rules are not applied to such a session, because what is not known may explain what they would report.
+        when: The only moments at which it can find something; None for all.
     """
 
     id: str
@@ -112,6 +145,11 @@ class Rule:
     after_end: bool = False
     extent: Extent | None = None
     despite_holes: bool = True
+    when: When | None = None
+
+    def is_due(self, moments: int) -> bool:
+        """Whether it has to be asked at these moments."""
+        return self.when is None or bool(self.when & moments)
 
     @cached_property
     def summary(self) -> str:
@@ -155,9 +193,13 @@ def _adder[F: Callable[..., Any]](id: str, severity: Severity, scope: Scope, **r
     return add
 
 
-def exchange_rule(id: str, severity: Severity) -> Callable[[Check], Check]:
-    """Make a function ``(exchange) -> Iterable[Problem]`` a rule."""
-    return _adder(id, severity, Scope.EXCHANGE)
+def exchange_rule(id: str, severity: Severity, *, when: When | None = None) -> Callable[[Check], Check]:
+    """Make a function ``(exchange) -> Iterable[Problem]`` a rule.
+
+    Args:
+        when: The only moments at which it can find something.
+    """
+    return _adder(id, severity, Scope.EXCHANGE, when=when)
 
 
 def body_rule(id: str, severity: Severity) -> Callable[[Check], Check]:
@@ -187,6 +229,7 @@ def session_rule[C: SessionCheck](
     after_end: bool = False,
     extent: Extent | None = None,
     despite_holes: bool = False,
+    when: When | None = None,
 ) -> Callable[[C], C]:
     """Make a function ``(before: Playback, event: SessionEvent) -> str | Withdrawn | None`` a rule.
 
@@ -195,6 +238,7 @@ def session_rule[C: SessionCheck](
         after_end: Whether it also looks at events after ``sessionEnd``. They do not change the state machine.
         extent: Returns whether what was found continues at an event.
         despite_holes: Whether what it finds is certain whatever else was sent.
+        when: The only moments at which it can find something.
     """
     return _adder(
         id,
@@ -205,18 +249,20 @@ def session_rule[C: SessionCheck](
         after_end=after_end,
         extent=extent,
         despite_holes=despite_holes,
+        when=when,
     )
 
 
 def arrival_rule[C: Callable[[Any, Any], str | None]](
-    id: str, severity: Severity, *, despite_holes: bool = False
+    id: str, severity: Severity, *, despite_holes: bool = False, when: When | None = None
 ) -> Callable[[C], C]:
     """Make a function ``(before: Arrivals, event: SessionEvent) -> str | None`` a rule.
 
     Args:
         despite_holes: Whether what it finds is certain whatever else was sent.
+        when: The only moments at which it can find something.
     """
-    return _adder(id, severity, Scope.ARRIVAL, despite_holes=despite_holes)
+    return _adder(id, severity, Scope.ARRIVAL, despite_holes=despite_holes, when=when)
 
 
 def gap_rule[C: Callable[[Any, Any], str | None]](id: str, severity: Severity) -> Callable[[C], C]:
@@ -224,7 +270,7 @@ def gap_rule[C: Callable[[Any, Any], str | None]](id: str, severity: Severity) -
 
     It finds a silence, and reports it at the event that ends it.
     """
-    return _adder(id, severity, Scope.GAP, extent=_is_over, despite_holes=False)
+    return _adder(id, severity, Scope.GAP, extent=_is_over, despite_holes=False, when=When.SILENT)
 
 
 def _is_over(_before: Any, _event: Any) -> bool:

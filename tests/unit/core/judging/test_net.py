@@ -63,7 +63,7 @@ def test_of_each_kind_of_rule_those_that_fail_are_named_and_the_others_speak(sco
 
 
 def test_a_rule_that_fails_at_many_places_is_told_once_with_their_number():
-    with failing("ts-backwards", "param-type"):
+    with failing("ts-clock-skew", "param-type"):
         found = [finding for finding in judged() if finding.rule == CHECKER_FAILED]
         batch = body([event_dict("ping", params={"x": 1}) for _ in range(50)])
         of_batch = [
@@ -71,7 +71,7 @@ def test_a_rule_that_fails_at_many_places_is_told_once_with_their_number():
             for each in judge_body(batch, Operation.DOWNLOADED, vocabulary=Vocabulary())
             if each.rule == CHECKER_FAILED
         ]
-    (of_session,) = [finding for finding in found if "ts-backwards" in finding.message]
+    (of_session,) = [finding for finding in found if "ts-clock-skew" in finding.message]
     assert (of_session.seq, of_session.count) == (1, 4)
     assert [finding.pointer for finding in of_batch][:3] == ["/0", "/1", "/2"]
     assert sum(finding.count for finding in of_batch) == 50
