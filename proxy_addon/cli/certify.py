@@ -21,6 +21,7 @@ from proxy_addon.cli.output import while_read
 from proxy_addon.core.sessions import Session
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.core.wording import counted, visible
+from proxy_addon.errors import SettingsError
 from proxy_addon.process import children
 from proxy_addon.process.signals import Ended
 from storage import DEFAULT_STORE
@@ -212,6 +213,10 @@ def _check(
         raise click.UsageError("--session judges by one scenario: name one")
     if page is not None and page.suffix.lower() not in (".html", ".htm"):
         raise click.UsageError(f"the evidence is an HTML page: end the name {visible(str(page))} with .html")
+    if page is not None and not (page.parent.is_dir() and os.access(page.parent, os.W_OK)):
+        # It would be a pity to find out when all has been played.
+        is_there = "you may not write in" if page.parent.is_dir() else "there is no folder"
+        raise SettingsError(f"cannot write {page}: {is_there} {page.parent}", hint="make it, or name another")
     if command:
         children.find(command[0])
 

@@ -54,7 +54,7 @@ def find(name: str) -> str:
             f"{name} {what}", hint=f"make it executable, as with 'chmod +x {name}', or run it by another"
         )
     raise SettingsError(
-        f"command not found: {name}", hint="the command stands after --, with its arguments: run -- pytest tests"
+        f"command not found: {name}", hint="the command stands after --, with its arguments, as in -- pytest tests"
     )
 
 

@@ -179,6 +179,7 @@ def test_scenarios_are_listed_and_one_is_told_in_full(own):
         (["certify", "seek", "live", "--session", "last"], "--session judges by one scenario: name one"),
         (["certify", "seek", "--session", "last", "--", "true"], "nothing is played"),
         (["certify", "seek", "--report", "a.json"], "end the name a.json with .html"),
+        (["certify", "seek", "--report", "no/e.html", "--", "true"], "cannot write no/e.html: there is no folder no"),
         (["certify", "--list", "--scenarios", "own"], "own/broken.yaml:1:1: unknown key 'titel'; did you mean title?"),
         (
             ["certify", "abandoned-start", "--", "sh", "-c", "exit 2"],
