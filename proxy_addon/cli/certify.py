@@ -397,8 +397,8 @@ class _Playing:
             ending = children.run([program, *self._command[1:]], env, to_stderr=self._as_json)
             code, interrupted = ending.code, ending.interrupted_by
         else:
-            self._ask(scenario)
             try:
+                self._ask(scenario)
                 many = len(scenario.sessions)
                 stand.wait(since, many, partial(_say_begun, many), reads_input=self._reads_input)
             except Ended as e:

@@ -6,8 +6,10 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -101,9 +103,9 @@ def test_a_command_plays_two_scenarios_and_the_page_has_their_evidence(own, tmp_
     assert again.stdout.startswith("PASS  The demo's clip (clip)\n  ✓ The player opens 1 session.\n")
 
 
-def test_a_person_plays_until_enter_is_pressed(own, tmp_path):
+def test_a_person_plays_until_enter_or_ctrl_c_is_pressed(own, tmp_path):
     master, slave = pty.openpty()
-    command = [processes.COMMAND, "certify", "clip", "--scenarios", str(own), "--listen", "127.0.0.1:0"]
+    command = [processes.COMMAND, "certify", "clip", "live", "seek", "--scenarios", str(own), "--listen", "127.0.0.1:0"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as certify:
@@ -119,10 +121,17 @@ def test_a_person_plays_until_enter_is_pressed(own, tmp_path):
         subprocess.run([sys.executable, "-c", HASTY, url[1]], check=True)
         assert certify.stderr.readline() == b"sessiontape: session 1 of 1 has begun\n"
         os.write(master, b"\n")
-        out, _ = certify.communicate(timeout=60)
+        assert certify.stdout is not None
+        first = b"".join(takewhile(b"\n".__ne__, certify.stdout)).decode()  # before the next scenario is asked for
+        assert any(b"Press Enter" in line for line in certify.stderr)
+        certify.send_signal(signal.SIGINT)
+        out, err = certify.communicate(timeout=60)
     os.close(master)
-    assert certify.returncode == 1
-    assert "✗ The ad comes first.\n      no adComplete comes after #1 sessionStart (0:00.0)\n" in out.decode()
+    assert certify.returncode == 128 + signal.SIGINT
+    assert "✗ The ad comes first.\n      no adComplete comes after #1 sessionStart (0:00.0)\n" in first
+    assert out.decode().startswith("FAIL  Live content (live)\n  ✗ The player opens 1 session.\n")
+    assert out.decode().endswith("\n0 of 2 scenarios passed, 1 not played\n")
+    assert err == b"sessiontape: interrupted; 1 scenario not played\n"
 
 
 def test_a_command_that_fails_leaves_its_exit_code_and_the_evidence(tmp_path):
