@@ -27,6 +27,8 @@ FORM = 1
 """Of the document: scripts of another version do not draw it."""
 OTHERS_SHOWN = "(other groups)"
 UNSEEN_SHOWN = "(start not recorded)"
+UNNAMED_SHOWN = "(without a name)"
+"""Sessions of recordings that have no name."""
 _LIKE_OURS = re.compile(r'"*(?:\(.*\)|all|all sessions|)"*', re.DOTALL)
 """Names that groups have from us, such as ``(not sent)``: a device that sends one stands in quotation marks."""
 EXAMPLES = 5
@@ -305,8 +307,8 @@ class Group:
     """What was found out of one group of sessions.
 
     Attributes:
-        name: What the sessions have in common; `UNSEEN_SHOWN` if their start, which would say it, was not recorded; None if
-            they do not say it, and for all sessions together.
+        name: What the sessions have in common; `UNSEEN_SHOWN` if their start, which would say it, was not recorded;
+            `UNNAMED_SHOWN` if their recording has no name; None if they do not say it, and for all sessions together.
         states: How many sessions are in a state.
         clean: How many sessions have no findings.
         first: When the first session began.
@@ -537,8 +539,10 @@ def _plan(totals: Totals, hide: Hide) -> tuple[PlanBroken, ...]:
 
 
 def _name(by: By | None, name: str | None, hide: Hide) -> str | None:
-    if by is None or name is None:
+    if by is None:
         return None
+    if name is None:
+        return UNNAMED_SHOWN if by is By.RECORDING else None
     if name == UNSEEN:
         return UNSEEN_SHOWN
     if name == OTHERS:

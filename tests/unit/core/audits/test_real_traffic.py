@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from proxy_addon.core.audits.results import UNSEEN_SHOWN, Audit
+from proxy_addon.core.audits.auditing import By
+from proxy_addon.core.audits.results import UNNAMED_SHOWN, UNSEEN_SHOWN, Audit
 from proxy_addon.core.exchange import BodyState, Exchange, Outcome
 from proxy_addon.core.fixtures import listed
 from proxy_addon.core.fixtures.held import fold
@@ -53,6 +54,7 @@ def test_what_is_not_in_a_recording_is_not_said_to_have_happened():
     assert (losses["not-opened"], losses["start-unanswered"]) == (1, 1)
     assert "upstream-failed" not in {rule.rule for rule in audit.all.findings}
     assert {group.name: group.sessions for group in audit.groups} == {"HTML5": 2, None: 1, UNSEEN_SHOWN: 2}
+    assert [group.name for group in audited(fold([late]), By.RECORDING).groups] == [UNNAMED_SHOWN]
 
 
 def test_events_in_a_list_were_not_refused():
