@@ -16,8 +16,8 @@ mountEvidence(document.getElementById("root"));
 
 function mountEvidence(root) {
   const { scenarios } = page, failed = scenarios.filter(({ passed }) => !passed);
-  root.innerHTML = `<div class="evidence"><header class="top"><div></div>${scenarios.length > 1 ? overall(failed.length) : ""}</header><p class="astray" role="status"></p>` +
-    `${scenarios.map(scenarioMarkup).join("")}<footer></footer></div>`;
+  root.innerHTML = `<div class="evidence"><header class="top"><div></div>${scenarios.length > 1 ? overall(failed.length) : ""}</header>` +
+    `<p class="astray" role="status"></p>${scenarios.map(scenarioMarkup).join("")}<footer></footer></div>`;
   header(root.querySelector(".top > div"), [{ text: "Evidence" }]);
   const tokens = page.pseudonymised ? "Tokens stand for personal values. " : "Personal values are in it as they were sent. ";
   root.querySelector("footer").textContent = `Made ${page.made_at.slice(0, 16).replace("T", " ")} UTC by sessiontape ${page.version}. ${tokens}` +
