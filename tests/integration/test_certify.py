@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from itertools import takewhile
 from pathlib import Path
 
@@ -110,6 +111,8 @@ def test_a_person_plays_until_enter_or_ctrl_c_is_pressed(own, tmp_path):
         command, cwd=tmp_path, stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as certify:
         os.close(slave)
+        watchdog = threading.Timer(60, certify.kill)
+        watchdog.start()
         assert certify.stderr is not None
         url = re.search(r"listening on (http://\S+) -> a collector", certify.stderr.readline().decode())
         assert url is not None
@@ -125,7 +128,8 @@ def test_a_person_plays_until_enter_or_ctrl_c_is_pressed(own, tmp_path):
         first = b"".join(takewhile(b"\n".__ne__, certify.stdout)).decode()  # before the next scenario is asked for
         assert any(b"Press Enter" in line for line in certify.stderr)
         certify.send_signal(signal.SIGINT)
-        out, err = certify.communicate(timeout=60)
+        out, err = certify.communicate()
+        watchdog.cancel()
     os.close(master)
     assert certify.returncode == 128 + signal.SIGINT
     assert "✗ The ad comes first.\n      no adComplete comes after #1 sessionStart (0:00.0)\n" in first
