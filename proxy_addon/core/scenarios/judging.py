@@ -252,8 +252,8 @@ class _Judging:
         what = " or ".join(count.event)
         if found:
             last = found[-1]
-            there = "there is 1" if len(found) == 1 else f"there are {len(found)}"
-            yield Failure(message=f"{there} of {what}, the last is {last}, {wanted}", number=last.number)
+            there = f"there {'is' if len(found) == 1 else 'are'} {counted(len(found), f'{what} event')}"
+            yield Failure(message=f"{there}, the last is {last}, {wanted}", number=last.number)
             return
         near = next((event for event in self._session.events if event.type in count.event), None)
         if near is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from proxy_addon.core.audits.metrics import Metrics
 from proxy_addon.core.audits.ordering import Order
@@ -74,7 +75,7 @@ class Picture:
         """Where its axis begins, in Unix milliseconds by the device's clock."""
         return self.marks[0].device_ms if self.marks else round(self.session.started_at.timestamp() * 1000)
 
-    @property
+    @cached_property
     def numbers(self) -> dict[Place, int]:
         """What events are called, by their places: the position of their exchange, or their own in downloaded playback."""
         return numbers_of(self.marks)

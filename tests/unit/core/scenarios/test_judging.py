@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,8 @@ from proxy_addon.core.findings import Severity
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.scenarios.judging import MOST_TOLD, Evidence, judge, told_with
 from proxy_addon.core.scenarios.scenario import Scenario, read
+from proxy_addon.core.timelines import pictures
+from proxy_addon.core.timelines.marks import Mark, numbers_of
 from proxy_addon.files.scenarios import scenarios
 from tests import builders, sdk_traffic
 from tests.pictured import picture
@@ -94,7 +97,7 @@ def test_events_at_the_same_time_are_taken_as_they_are_meant():
 def test_counts_and_ends_tell_what_was_seen():
     cues = Staged().start().play(10).pause(5).play(10).left()
     assert of(cues, {"count": {"event": "play", "number": 1}}) == [
-        ("1.", ["there are 2 of play, the last is #4 play (0:15.5), expected 1"])
+        ("1.", ["there are 2 play events, the last is #4 play (0:15.5), expected 1"])
     ]
     assert of(cues, {"count": {"event": "play", "playhead_s": {"at_least": 50}, "number": {"at_least": 1}}}) == [
         ("1.", ["no such play, expected at least 1; #2 play (0:00.5): it has playhead 0, expected at least 50"])
@@ -109,6 +112,20 @@ def test_a_line_tells_a_few_failures_and_how_many_more_there_are():
     assert len(told) == MOST_TOLD + 1
     assert told[0] == "#3 ping (0:10.5) was sent"
     assert told[-1] == "and 4 more"
+
+
+def test_the_events_of_a_long_session_are_numbered_once(monkeypatch):
+    marks: list[Mark] = []
+
+    def numbered(found: Sequence[Mark]) -> dict[tuple[int, str], int]:
+        marks.extend(found)
+        return numbers_of(found)
+
+    monkeypatch.setattr(pictures, "numbers_of", numbered)
+    drawn = [picture(held) for held in sessions_of([Staged().start().play(1000).end()])]
+    marks.clear()
+    assert wrong(judge(scenario({"never": "ping"}), drawn))
+    assert len(marks) == len(drawn[0].marks) > 100
 
 
 def test_what_the_server_refused_does_not_count():
