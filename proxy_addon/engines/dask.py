@@ -9,6 +9,7 @@ import uuid
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -21,7 +22,7 @@ from distributed.utils import LoopRunner
 from distributed.versions import VersionMismatchWarning
 
 from proxy_addon.engines.here import deaf, processors
-from proxy_addon.errors import SessiontapeError, SettingsError
+from proxy_addon.errors import SessiontapeError, SettingsError, StorageUnavailable
 
 _AHEAD = 2
 """How many pieces of work wait for each thread of a worker, so that none is idle and few results are kept."""
@@ -31,6 +32,7 @@ _ANSWER_S = 10
 """How long a scheduler may take to answer, and a worker to come when it has none."""
 _LOOK_S = 10
 """How long to wait for a piece of work before looking whether there are workers left."""
+_ITSELF = "workers reach the store themselves, so its URL has to work on their machines"
 _PACKAGE = "sessiontape"
 
 
@@ -74,21 +76,19 @@ class _Elsewhere[Piece, Part]:
         try:
             return self.work(piece)
         except SessiontapeError as e:
-            raise type(e)(
-                f"the Dask worker at {distributed.get_worker().address}: {e}",
-                hint="workers reach the store themselves, so its URL has to work on their machines",
-            ) from e
+            hint = _ITSELF if isinstance(e, StorageUnavailable) else e.hint
+            raise type(e)(f"the Dask worker at {distributed.get_worker().address}: {e}", hint=hint) from e
 
 
 def _result[Part](client: distributed.Client, work: distributed.Future[Part], scheduler: str | None) -> Part:
+    # Fetched once, and not begun again with each look: to send it may take longer.
+    assert client.loop is not None
+    loop = client.loop.asyncio_loop  # type: ignore[attr-defined]  # as loops have that run in a thread
+    fetched: Future[Part] = asyncio.run_coroutine_threadsafe(client.gather(work, asynchronous=True), loop)
     try:
-        while True:
-            try:
-                return work.result(timeout=_LOOK_S)
-            except TimeoutError:
-                if work.done():
-                    raise
-                _require_workers(client, scheduler)
+        while not wait([fetched], timeout=_LOOK_S).done:
+            _require_workers(client, scheduler)
+        return fetched.result()
     except distributed.KilledWorker as e:
         raise SettingsError(
             "a piece of work was given up, because several workers died of it",
@@ -122,7 +122,8 @@ def _connected(scheduler: str | None) -> Iterator[distributed.Client]:
             yield client
         return
     _require_scheduler(scheduler)
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters, we say ourselves
+    for name in ("distributed", "distributed.client"):  # each has a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters, we say ourselves
     with warnings.catch_warnings():
         # Other versions of Dask are worth a warning, but not those of what it would use as well.
         warnings.filterwarnings("ignore", r"(?s)(?!.*\b(?:dask|distributed)\b)", VersionMismatchWarning)
