@@ -65,6 +65,7 @@ class _WithCommand(click.Command):
 @click.command(cls=_WithCommand)
 @click.argument("names", metavar="[SCENARIO...]", nargs=-1)
 @click.option("--list", "listing", is_flag=True, help="List the scenarios; with SCENARIO, all that is in it.")
+@click.option("--all", "every", is_flag=True, help="Play all scenarios, in the order of the list.")
 @click.option(
     "--scenarios",
     "folder",
@@ -124,6 +125,7 @@ def certify(
     *,
     names: tuple[str, ...],
     listing: bool,
+    every: bool,
     folder: Path | None,
     upstream: ServerUrl | None,
     listen: tuple[str, int] | None,
@@ -149,7 +151,7 @@ def certify(
     Exit code: 0 if all scenarios passed; 1 if not; that of COMMAND if it failed; 2 if nothing was recorded.
     """
     command: tuple[str, ...] = ctx.meta[_AFTER_DASHES]
-    _check(names, command, listing=listing, chosen=chosen, upstream=upstream, page=page)
+    _check(names, command, listing=listing, every=every, chosen=chosen, upstream=upstream, page=page)
     # Imported here because --help must not wait for the rules.
     from proxy_addon.files import scenarios as files  # noqa: PLC0415
     from proxy_addon.reporting import evidence as told  # noqa: PLC0415
@@ -166,7 +168,7 @@ def certify(
         else:
             told.print_scenarios(console(), found)
         return
-    wanted = files.named(known, names)
+    wanted = [*known.values()] if every else files.named(known, names)
     judging = _Judging(fail_on, config, key_file, raw=raw, with_page=page is not None)
     if chosen:
         judging.of_recorded(wanted[0], chosen, store_url or DEFAULT_STORE)
@@ -195,21 +197,22 @@ def _check(
     command: Sequence[str],
     *,
     listing: bool,
+    every: bool,
     chosen: Sequence[str],
     upstream: ServerUrl | None,
     page: Path | None,
 ) -> None:
     if listing:
         return
-    if not names:
-        raise click.UsageError("name a scenario; --list lists them")
+    if every == bool(names):
+        raise click.UsageError("name scenarios, which --list lists, or give --all")
     if len(set(names)) < len(names):
         raise click.UsageError("a scenario is named twice")
     if chosen and (command or upstream is not None):
         raise click.UsageError(
             "--session judges what was recorded, so nothing is played: leave out --upstream and COMMAND"
         )
-    if chosen and len(names) > 1:
+    if chosen and len(names) != 1:
         raise click.UsageError("--session judges by one scenario: name one")
     if page is not None and page.suffix.lower() not in (".html", ".htm"):
         raise click.UsageError(f"the evidence is an HTML page: end the name {visible(str(page))} with .html")

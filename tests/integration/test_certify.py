@@ -186,17 +186,17 @@ def test_scenarios_are_listed_and_one_is_told_in_full(own):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["certify"], "name a scenario; --list lists them"),
+        (["certify"], "name scenarios, which --list lists, or give --all"),
         (["certify", "seke"], "unknown scenario seke; did you mean seek?"),
         (["certify", "seek", "--"], "the command is missing"),
-        (["certify", "seek", "live", "--session", "last"], "--session judges by one scenario: name one"),
+        (["certify", "--all", "--session", "last"], "--session judges by one scenario: name one"),
         (["certify", "seek", "--session", "last", "--", "true"], "nothing is played"),
         (["certify", "seek", "--report", "a.json"], "end the name a.json with .html"),
         (["certify", "seek", "--report", "no/e.html", "--", "true"], "cannot write no/e.html: there is no folder no"),
         (["certify", "--list", "--scenarios", "own"], "own/broken.yaml:1:1: unknown key 'titel'; did you mean title?"),
         (
-            ["certify", "abandoned-start", "--", "sh", "-c", "exit 2"],
-            "with exit code 2\nsessiontape: nothing was recorded",
+            ["certify", "--all", "--", "sh", "-c", "exit 2"],
+            "with exit code 2\nsessiontape: 23 scenarios not played\nsessiontape: nothing was recorded",
         ),
     ],
 )
