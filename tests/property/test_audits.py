@@ -194,7 +194,7 @@ def test_values_count_once_a_session_however_many_there_are(data, distinct):
         sample = KeySample()
         for values in part:
             for value in values:
-                sample.add_here(value)
+                sample.add_here(value, 1)
             sample.end_session(len(values) if values != [True] else 2)
         whole.merge_sessions(sample)
     assert (whole.sessions, whole.throughout) == (5, 4)
@@ -231,6 +231,8 @@ def test_no_device_fills_the_memory_with_keys_or_types_that_it_makes_up():
     for number in range(3 * MOST_KEYS):
         event = event_dict(f"made up {number}", params={f"key {number}": number})
         (coverage if number % 2 else other).add(read_body(body(event)))
+    for each in (coverage, other):
+        each.end_session()
     coverage.merge(other)
     assert len(coverage.keys) <= 2 * MOST_KEYS
     assert not coverage.has_all

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from proxy_addon.core.events import Event, integer
 from proxy_addon.core.exchange import Exchange, Outcome
@@ -103,36 +104,42 @@ def microseconds(at: datetime) -> int:
 
 def arrival(event: Event, *, seq: int, pointer: str = "", arrived_us: int) -> Arrival:
     """Return the values of an event that metrics need."""
-    params, quality = event.params, event.quality
-    name: object = None
-    start = None
-    match event.type:
-        case "sessionStart":
-            start = _start(event)
-        case "adStart":
-            name = params.get("media.ad.id")
-        case "chapterStart":
-            name = params.get("media.chapter.index")
-    started, ended = states_in(event)
-    error_id = quality.get("media.qoe.errorID")
-    bitrate = _number(quality.get("media.qoe.bitrate"))
-    return Arrival(
+    arrived = Arrival(
         seq=seq,
         pointer=pointer,
         type=event.type,
         arrived_us=arrived_us,
         ts_ms=event.ts_ms,
         playhead_s=playhead_of(event),
-        started_states=started,
-        ended_states=ended,
-        name=name if isinstance(name, str) else integer(name),
-        bitrate=bitrate if bitrate is not None and bitrate >= 0 else None,
-        dropped_frames=integer(quality.get("media.qoe.droppedFrames")),
-        time_to_start_ms=integer(quality.get("media.qoe.timeToStart")),
-        error_id=error_id if isinstance(error_id, str) else None,
-        error_is_external=quality.get("media.qoe.errorSource") == "external",
-        start=start,
     )
+    if event.type != "ping":
+        _add_params(arrived, event)
+    if event.quality:
+        _add_quality(arrived, event.quality)
+    return arrived
+
+
+def _add_params(arrived: Arrival, event: Event) -> None:
+    name: object = None
+    match event.type:
+        case "sessionStart":
+            arrived.start = _start(event)
+        case "adStart":
+            name = event.params.get("media.ad.id")
+        case "chapterStart":
+            name = event.params.get("media.chapter.index")
+    arrived.name = name if isinstance(name, str) else integer(name)
+    arrived.started_states, arrived.ended_states = states_in(event)
+
+
+def _add_quality(arrived: Arrival, quality: Mapping[str, Any]) -> None:
+    error_id = quality.get("media.qoe.errorID")
+    bitrate = _number(quality.get("media.qoe.bitrate"))
+    arrived.bitrate = bitrate if bitrate is not None and bitrate >= 0 else None
+    arrived.dropped_frames = integer(quality.get("media.qoe.droppedFrames"))
+    arrived.time_to_start_ms = integer(quality.get("media.qoe.timeToStart"))
+    arrived.error_id = error_id if isinstance(error_id, str) else None
+    arrived.error_is_external = quality.get("media.qoe.errorSource") == "external"
 
 
 def playhead_of(event: Event) -> float | None:

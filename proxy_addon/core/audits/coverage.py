@@ -15,6 +15,8 @@ from proxy_addon.core.protocol import EVENTS
 
 MOST_KEYS = 1_000
 """How many keys are kept; only a broken device, or a hostile one, sends more."""
+_MOST_SHAPES = 100
+"""How many shapes of bodies of a session wait to be added, which is a bound on memory."""
 UNKNOWN_TYPE = "(unknown)"
 """Stands for all types of events that the protocol does not know, so that a hostile device cannot fill the memory."""
 
@@ -57,12 +59,12 @@ class KeySample(Sample):
     _here: dict[Told, int] = field(default_factory=dict)
     _beyond: dict[str, int] = field(default_factory=dict)
 
-    def add_here(self, value: Any) -> bool:
+    def add_here(self, value: Any, times: int) -> bool:
         """Count a value of a session, and return whether it is the first one in this session."""
         here = self._here
         is_first = not here
-        told = self.add(value)
-        here[told] = here.get(told, 0) + 1
+        told = self.add(value, times)
+        here[told] = here.get(told, 0) + times
         if len(here) > 2 * MOST_KEPT:
             self._trim_here()
         return is_first
@@ -147,37 +149,58 @@ class Coverage:
     _known: dict[str, dict[Section, dict[str, KeySample]]] = field(default_factory=dict)
     _events_here: dict[str, int] = field(default_factory=dict)
     _keys_here: list[tuple[str, KeySample]] = field(default_factory=list)
+    _alike: dict[bytes, tuple[int, Body]] = field(default_factory=dict)
 
     def add(self, body: Body) -> None:
         """Count the events of a body."""
+        shape = body.shape
+        if shape is None:
+            self._add_body(body, 1)
+            return
+        # Bodies of one shape have the same keys and values, so they are counted first and added together.
+        known = self._alike.get(shape)
+        if known is None:
+            if len(self._alike) >= _MOST_SHAPES:
+                self._add_alike()
+            self._alike[shape] = 1, body
+        else:
+            self._alike[shape] = known[0] + 1, body
+
+    def _add_alike(self) -> None:
+        for number, body in self._alike.values():
+            self._add_body(body, number)
+        self._alike = {}
+
+    def _add_body(self, body: Body, times: int) -> None:
         values = body.value if body.is_batch else (body.value,)
         for event, value in zip(body.events, values, strict=True):
             type_ = event.type
             if type_ is None or type_ not in EVENTS:
-                self.unknown.add(type_)
+                self.unknown.add(type_, times)
                 type_ = UNKNOWN_TYPE
-            self.events[type_] = self.events.get(type_, 0) + 1
-            self._events_here[type_] = self._events_here.get(type_, 0) + 1
+            self.events[type_] = self.events.get(type_, 0) + times
+            self._events_here[type_] = self._events_here.get(type_, 0) + times
             if isinstance(value, dict):
                 for section, name in _SECTIONS:
                     members = value.get(name)
                     if isinstance(members, dict) and members:
-                        self._add(type_, section, members)
+                        self._add(type_, section, members, times)
 
-    def _add(self, type_: str, section: Section, members: Mapping[str, Any]) -> None:
+    def _add(self, type_: str, section: Section, members: Mapping[str, Any], times: int) -> None:
         # Looked up by name in a dict of its own, which is faster than by a key made for each member.
         known = self._known.setdefault(type_, {}).setdefault(section, {})
         for name, value in members.items():
             sample = known.get(name)
             if sample is None:
                 sample = known[name] = self.keys[Key(type_, section, name)] = KeySample()
-            if sample.add_here(value):
+            if sample.add_here(value, times):
                 self._keys_here.append((type_, sample))
         if len(self.keys) > 2 * MOST_KEYS:
             self._trim()
 
     def end_session(self) -> None:
         """Count the session whose events were added since the last one ended."""
+        self._add_alike()
         events = self._events_here
         for type_, number in events.items():
             self.numbers.setdefault(type_, Histogram()).add(number)

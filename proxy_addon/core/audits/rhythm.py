@@ -75,8 +75,7 @@ class Rhythm:
     def add_answers(self, durations_us: Iterable[int]) -> None:
         """Count the answers of a session."""
         found = [duration_us // 1_000 for duration_us in durations_us]
-        for duration_ms in found:
-            self.latency.add(duration_ms)
+        self.latency.add_all(found)
         slow = sum(duration_ms > SLOW_MS for duration_ms in found)
         self.slow += slow
         self.slow_sessions += slow > 0
@@ -85,8 +84,7 @@ class Rhythm:
     def add_arrivals(self, arrivals: Sequence[Arrival]) -> None:
         """Compare the device's clock with the times of arrival, in a session."""
         found = [event.arrived_us // 1_000 - event.ts_ms for event in arrivals if event.ts_ms is not None]
-        for skew_ms in found:
-            self.skew.add(skew_ms)
+        self.skew.add_all(found)
         self._add_median("clock_skew_ms", found)
 
     def add_course(self, taken: Sequence[Taken], stretches: Sequence[Stretch]) -> None:
@@ -98,9 +96,9 @@ class Rhythm:
         """
         gaps: dict[str, list[int]] = {}
         for gap in ping_gaps(taken, stretches):
-            self._gaps(gap.state).add(gap.ms)
             gaps.setdefault(gap.state.value, []).append(gap.ms)
         for name, gaps_ms in gaps.items():
+            self.gaps.setdefault(name, Histogram()).add_all(gaps_ms)
             self._add_median(f"ping_gaps_ms.{name}", gaps_ms)
         speeds: list[int] = []
         state: State | None = None
@@ -119,20 +117,13 @@ class Rhythm:
                     if 0 <= moved_s * 1_000 <= _FASTEST * since_playhead_ms:
                         speeds.append(round(moved_s * 1_000_000 / since_playhead_ms))
                 playhead_s, since_playhead_ms = event.playhead_s, 0
-        for speed in speeds:
-            self.speed.add(speed)
+        self.speed.add_all(speeds)
         self._add_median("playhead_speed", speeds)
 
     def _add_median(self, name: str, numbers: list[int]) -> None:
         if numbers:
             middle = sorted(numbers)[(len(numbers) - 1) // 2]
             self.medians.setdefault(name, Histogram()).add(middle)
-
-    def _gaps(self, state: State) -> Histogram:
-        found = self.gaps.get(state.value)
-        if found is None:
-            found = self.gaps[state.value] = Histogram()
-        return found
 
     def merge(self, more: Rhythm) -> None:
         """Add what another one has measured, of other sessions."""

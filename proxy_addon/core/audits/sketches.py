@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -48,6 +48,17 @@ class Histogram:
             self.lowest = number
         if self.highest is None or number > self.highest:
             self.highest = number
+
+    def add_all(self, numbers: Collection[int]) -> None:
+        """Count numbers."""
+        if not numbers:
+            return
+        counts = self.counts
+        for number in numbers:
+            bucket = _bucket(number)
+            counts[bucket] = counts.get(bucket, 0) + 1
+        self.total += sum(numbers)
+        self.lowest, self.highest = least(self.lowest, min(numbers)), greatest(self.highest, max(numbers))
 
     def merge(self, more: Histogram) -> None:
         """Add what another one has counted."""
@@ -117,13 +128,13 @@ class Sample:
     lowest: float | None = None
     highest: float | None = None
 
-    def add(self, value: Any) -> Told:
+    def add(self, value: Any, times: int = 1) -> Told:
         """Count a decoded JSON value, and return it as it is kept."""
         told_ = told(value)
         kind, text, hash_ = told_
-        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+        self.kinds[kind] = self.kinds.get(kind, 0) + times
         known = self.kept.get(hash_)
-        self.kept[hash_] = (kind, text, 1 if known is None else known[2] + 1)
+        self.kept[hash_] = (kind, text, times if known is None else known[2] + times)
         if known is None and len(self.kept) > 2 * MOST_KEPT:
             self._trim(MOST_KEPT + 1)  # one more, to know that there are more
         if kind in NUMBERS:

@@ -89,6 +89,8 @@ def viewed(taken: Sequence[Taken], stretches: Sequence[Stretch], *, length_s: fl
 def _steps(taken: Sequence[Taken], stretches: Sequence[Stretch]) -> Iterator[_Step]:
     known = [place for place, each in enumerate(taken) if each.event.playhead_s is not None and not each.is_late]
     for before, after in pairwise(known):
+        if after == before + 1 and not stretches[after].is_content:
+            continue
         between = stretches[before + 1 : after + 1]
         if all(stretch.is_content for stretch in between):
             a, b = taken[before].event.playhead_s, taken[after].event.playhead_s

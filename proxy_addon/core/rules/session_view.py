@@ -76,41 +76,36 @@ def session_event(
         body_sha256: Hash of the body that contained it, by which retries of a start are recognised.
     """
     params, quality = event.params, event.quality
-    started, ended = states_in(event)
-    start = None
-    pod_position = pod_index = None
-    ad_length_s = pod_second_s = None
-    match event.type:
-        case "adStart":
-            pod_position = integer(params.get("media.ad.podPosition"))
-            ad_length_s = _seconds(params.get("media.ad.length"))
-        case "adBreakStart":
-            pod_index = integer(params.get("media.ad.podIndex"))
-            pod_second_s = _seconds(params.get("media.ad.podSecond"))
-        case "sessionStart":
-            start = StartFacts(
-                content_type=event.text("media.contentType"),
-                length_s=_seconds(params.get("media.length")),
-                resumes=params.get("media.resume") is True,
-                body_sha256=body_sha256,
-            )
-    return SessionEvent(
+    viewed = SessionEvent(
         seq=seq,
         pointer=pointer,
         type=event.type,
         ts_ms=event.ts_ms,
         playhead_s=_seconds(event.playhead_s),
         arrived_s=arrived_s,
-        pod_position=pod_position,
-        ad_length_s=ad_length_s,
-        pod_index=pod_index,
-        pod_second_s=pod_second_s,
-        started_states=started,
-        ended_states=ended,
-        dropped_frames=integer(quality.get("media.qoe.droppedFrames")),
-        time_to_start_ms=integer(quality.get("media.qoe.timeToStart")),
-        start=start,
     )
+    match event.type:
+        case "ping":
+            pass
+        case "adStart":
+            viewed.pod_position = integer(params.get("media.ad.podPosition"))
+            viewed.ad_length_s = _seconds(params.get("media.ad.length"))
+        case "adBreakStart":
+            viewed.pod_index = integer(params.get("media.ad.podIndex"))
+            viewed.pod_second_s = _seconds(params.get("media.ad.podSecond"))
+        case "sessionStart":
+            viewed.start = StartFacts(
+                content_type=event.text("media.contentType"),
+                length_s=_seconds(params.get("media.length")),
+                resumes=params.get("media.resume") is True,
+                body_sha256=body_sha256,
+            )
+        case _:
+            viewed.started_states, viewed.ended_states = states_in(event)
+    if quality:
+        viewed.dropped_frames = integer(quality.get("media.qoe.droppedFrames"))
+        viewed.time_to_start_ms = integer(quality.get("media.qoe.timeToStart"))
+    return viewed
 
 
 def states_in(event: Event) -> tuple[tuple[str, ...], tuple[str, ...]]:
