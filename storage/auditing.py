@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import cast
 
 from sqlalchemy import Connection, func, select
 
@@ -17,6 +18,7 @@ from storage.filters import Filters, conditions
 from storage.judging import Judging
 from storage.models import SessionRow
 from storage.opening import reading
+from storage.streaming import rows_of
 
 _SESSIONS_IN_A_PIECE = 2_000
 _EXCHANGES_IN_A_PIECE = 50_000
@@ -96,8 +98,9 @@ def pieces(db: Connection, filters: Filters, now: datetime) -> Iterator[Piece]:
     query = select(*columns).where(*wanted).order_by(*columns[:2]).execution_options(yield_per=1_000)
     first: tuple[datetime, str] | None = None
     number = of_exchanges = 0
-    with db.execute(query) as rows:
-        for at, id, exchanges in rows:
+    with rows_of(db, query) as rows:
+        for row in rows:
+            at, id, exchanges = cast("tuple[datetime, str, int]", row)
             last = at, id
             first = first or last
             number += 1

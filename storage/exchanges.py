@@ -16,6 +16,7 @@ from storage import bulk
 from storage.filters import Filters
 from storage.matching import holding
 from storage.models import ExchangeRow, FindingRow, Recording
+from storage.streaming import rows_of
 
 _TABLE: Table = ExchangeRow.__table__  # type: ignore[assignment]
 _READ_AT_ONCE = 200
@@ -145,7 +146,7 @@ def of_session(db: Connection, id: str) -> Generator[Exchange]:
     Args:
         id: Our id of the session.
     """
-    with db.execute(_OF_SESSION, {"session": id}) as rows:  # closed even if the caller stops early
+    with rows_of(db, _OF_SESSION, {"session": id}) as rows:
         for row in rows:
             yield from_row(row)
 

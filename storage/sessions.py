@@ -20,6 +20,7 @@ from storage import bulk
 from storage.filters import Filters, conditions, unclosed_at
 from storage.matching import LAST, begins_with, holding, searchable, values_like
 from storage.models import PREFIX_LENGTH, ExchangeRow, FindingRow, ServerRow, SessionRow
+from storage.streaming import rows_of
 
 _SAME = [field.name for field in fields(Session) if field.name != "findings"]
 """Fields with a column of the same name."""
@@ -102,7 +103,7 @@ def newest(
         .limit(limit)
         .execution_options(yield_per=_READ_AT_ONCE)
     )
-    with db.execute(query) as rows:  # closed even if the caller stops early
+    with rows_of(db, query) as rows:
         for row in rows.mappings():
             yield from_row(row)
 

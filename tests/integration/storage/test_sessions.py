@@ -18,6 +18,7 @@ from storage import exchanges, findings, saving, sessions
 from storage.engine import Store
 from storage.filters import Filters
 from storage.models import ExchangeRow, FindingRow, Recording, SessionRow
+from storage.opening import reading
 from storage.saving import Judged, RecordingRun, Touched
 from tests.builders import BEGIN, SESSION_ID, UPSTREAM, at, event, exchange, preflight, start, unjudged
 from tests.builders import session as a_session
@@ -53,6 +54,19 @@ def ids(values: Sequence[Session]) -> list[str]:
 
 
 # List
+
+
+def test_a_list_that_outlives_its_transaction_is_closed_without_a_word(store, caplog):
+    save(store, *(start(id=f"e{number}", session_id=f"{number:064x}") for number in range(300)))
+    with reading(store.url) as db:
+        found, recorded = (
+            sessions.newest(db, Filters(), now=NOW),
+            exchanges.of_session(db, next(iter(listed(store))).id),
+        )
+        next(found)
+        next(recorded)
+    del found, recorded
+    assert not caplog.records
 
 
 def test_a_session_is_listed_as_it_was_stored(store):
