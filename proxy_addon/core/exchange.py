@@ -47,13 +47,12 @@ class Outcome(StrEnum):
     UPSTREAM_UNREACHABLE = "upstream-unreachable"
     """No connection to upstream; the device got 502."""
     UPSTREAM_CLOSED = "upstream-closed"
-    """Upstream took the request but closed the connection, or did not answer with HTTP; the device got 502."""
+    """Upstream took the request but closed the connection, or did not answer with HTTP; the device got 502. In files of
+    other tools, also what has no answer for any other reason, or for none that the tool tells."""
     REJECTED = "rejected"
     """The proxy refused the request itself; in files of browsers, the browser did, and never sent it."""
     INTERRUPTED = "interrupted"
     """The recorder was told to stop while the exchange was in flight; the device got 503."""
-    UNKNOWN = "unknown"
-    """There is no answer in the file that it was read from, and the file does not say what became of it."""
 
 
 class BodyState(StrEnum):

@@ -231,7 +231,7 @@ def _outcome(flow: HTTPFlow) -> tuple[Outcome, str | None]:
     if flow.response is not None and flow.response.timestamp_end is not None:
         return Outcome.ANSWERED, None
     if flow.error is None:
-        return Outcome.UNKNOWN, "the flow was saved before it was answered"
+        return Outcome.UPSTREAM_CLOSED, "the flow was saved before it was answered"
     told = flow.error.msg.lower()
     if any(each in told for each in _CLIENT):
         return Outcome.CLIENT_GONE, flow.error.msg

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from proxy_addon.core.exchange import Outcome
 from proxy_addon.core.fixtures.held import fold
 from proxy_addon.reporting.pages import joining
 from proxy_addon.reporting.pages.session import session_page, traffic
@@ -267,7 +269,8 @@ def test_the_text_of_values_is_kept(open_page, written):
     sent = b'{"eventType": "ping", "playerTime": {"ts": 1.0e3, "playhead": 5.0}, "n": 12345678901234567890123, "e": [], "o": {"a~/b": [1, {"x": "\\u0041"}]}}'
     exchanges = [*held.exchanges]
     place = len(exchanges) - 4
-    exchanges[place] = event(id="odd", after_s=467.2, body=sent, session_id=held.session.session_id or "")
+    odd = event(id="odd", after_s=467.2, body=sent, session_id=held.session.session_id or "", response=None)
+    exchanges[place] = replace(odd, outcome=Outcome.UPSTREAM_CLOSED, reason="the file does not say why")
     page = open_page(written(fold(exchanges)[0]))
     page.locator(".rows .row", has_text=re.compile(rf"^{place + 1}\D")).first.click()
     lines = page.locator(".body > div:not(.note)").all_text_contents()
@@ -290,6 +293,8 @@ def test_the_text_of_values_is_kept(open_page, written):
         "}",
         "}",
     ]
+    expect(page.locator(".ev dl")).to_contain_text("the file does not say why")
+    expect(page.locator(".ev")).to_contain_text("No answer is in the recording.")  # a file may not say why
 
 
 def test_an_event_of_a_batch_shows_its_part_of_the_body(open_page, written):

@@ -110,15 +110,15 @@ def compare(
 ) -> tuple[Difference, ...]:
     """Return where two answers differ.
 
-    If upstream failed to answer while recording, any answer is different. If the device left before the answer, or
-    nobody knows whether one came, there is nothing to compare with, and no difference.
+    If upstream failed to answer while recording, any answer is different. If the device left before the answer, there
+    is nothing to compare with, and no difference.
 
     Args:
         ids: The recorded and the new back-end ID of the session.
         asked: Headers of the request; allowing its origin by name counts as the same as allowing any origin.
     """
     if recorded is None:
-        if recorded_outcome in (Outcome.CLIENT_GONE, Outcome.UNKNOWN):
+        if recorded_outcome is Outcome.CLIENT_GONE:
             return ()
         return (Difference(where="status", a=recorded_outcome.value, b=replayed.status),)
     found = [each for each in _differences(recorded, replayed, ids, asked) if not noise.covers(each.where)]

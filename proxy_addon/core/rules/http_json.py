@@ -298,7 +298,8 @@ def upstream_failed(exchange: Exchange) -> Iterable[Problem]:
     """The upstream failed or could not be reached.
 
     What it checks: Reports each request that the upstream answered with a status of 500 or more, did not answer
-    completely in time, or ended by closing the connection. It also reports failed attempts to connect to the upstream.
+    completely in time, or ended by closing the connection. It also reports failed attempts to connect to the upstream,
+    and requests without an answer in a file that does not say why.
 
     Why it matters: The request may be lost, since SDKs repeat only session starts and batches. If the upstream accepted
     the failed attempt after all, an orphan session remains.
@@ -312,8 +313,8 @@ def upstream_failed(exchange: Exchange) -> Iterable[Problem]:
     upstream, and that it answers within 5 seconds; after that SDKs give up.
 
     Known limits: For a 502 or 504, it is not known whether the upstream or a proxy in front of it failed. If the device
-    disconnected before the answer, or a file has no answer and does not say why, nothing is reported. Statuses below 500,
-    such as 429, are not checked.
+    disconnected before the answer, nothing is reported, unless a file does not say so. Statuses below 500, such as 429,
+    are not checked.
     """
     said = _FAILED.get(exchange.outcome)
     if said is not None:
@@ -351,7 +352,7 @@ def accepted_by_upstream(_: Exchange) -> Iterable[Problem]:
 _FAILED = {
     Outcome.UPSTREAM_TIMEOUT: "upstream gave no answer in time",
     Outcome.UPSTREAM_UNREACHABLE: "no connection to upstream could be made",
-    Outcome.UPSTREAM_CLOSED: "upstream took the request and closed the connection without a complete answer",
+    Outcome.UPSTREAM_CLOSED: "no complete answer from upstream was recorded",
 }
 
 

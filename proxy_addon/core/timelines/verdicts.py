@@ -102,8 +102,8 @@ def _no_session(marks: Sequence[Mark], metrics: Metrics) -> str:
     if start is not None and start.status is not None:
         answer = f"was answered {start.status}{' without a session ID' if start.is_taken else ''}"
     else:
-        is_unknown = start is not None and start.outcome == Outcome.UNKNOWN
-        no_answer = "has no answer in the recording" if is_unknown else "got no answer"
+        is_closed = start is not None and start.outcome == Outcome.UPSTREAM_CLOSED  # or a file does not say why
+        no_answer = "has no answer in the recording" if is_closed else "got no answer"
         answer = "was refused by the recorder" if start is not None and _is_refused(start) else no_answer
     return f"The start {answer}{', so nothing counts' if metrics.is_empty else ''}"
 

@@ -46,7 +46,6 @@ def test_outcomes_have_the_names_of_the_contract():
         "upstream-closed",
         "rejected",
         "interrupted",
-        "unknown",
     }
 
 

@@ -63,7 +63,7 @@ function exchangeMarkup(facts, i, traffic, found) {
   const { E } = facts, row = traffic.rows[E.q[i]];
   if (!row) return '<p class="dim">This page does not have the request.</p>';
   const [method, path, , headers, body, , , answer] = row;
-  const noAnswer = E.o[i] === "unknown" ? "No answer is in the recording." : `No answer: ${esc(E.o[i])}.`;
+  const noAnswer = E.o[i] === "upstream-closed" ? "No answer is in the recording." : `No answer: ${esc(E.o[i])}.`;
   const notes = found.map((finding) => ({ ...finding, pointer: pointerAt(finding, E.n[i]) })).filter(({ pointer }) => pointer != null);
   return `<div class="dim mono path">${esc(method)} ${esc(shortPath(path))}</div>` +
     bodyMarkup(body, { label: "Body of the request", element: E.e[i] ? E.e[i] - 1 : null, notes }) +

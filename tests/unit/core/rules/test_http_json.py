@@ -209,7 +209,7 @@ FIRES = [
     fires("upstream-failed", sends("GET", "/api/v1/schemas/play", status=599), None, "upstream answered 599"),
     fires("upstream-failed", unanswered(Outcome.UPSTREAM_TIMEOUT), None, "upstream gave no answer in time"),
     fires("upstream-failed", unanswered(Outcome.UPSTREAM_UNREACHABLE), None, "no connection to upstream could be made"),
-    fires("upstream-failed", unanswered(Outcome.UPSTREAM_CLOSED), None, "closed the connection without a complete"),
+    fires("upstream-failed", unanswered(Outcome.UPSTREAM_CLOSED), None, "no complete answer from upstream was"),
 ]
 
 NEAR = [
@@ -284,7 +284,6 @@ NEAR = [
     silent("upstream-failed", answers(429)),
     silent("upstream-failed", unanswered(Outcome.CLIENT_GONE)),
     silent("upstream-failed", unanswered(Outcome.REJECTED)),
-    silent("upstream-failed", unanswered(Outcome.UNKNOWN)),
 ]
 
 

@@ -263,7 +263,7 @@ def test_a_start_that_was_refused_fails_and_a_call_that_was_refused_warns():
         ({"session_id": None}, "The start was answered 201 without a session ID.", (0, 0)),
         ({"outcome": Outcome.UPSTREAM_TIMEOUT}, "The start got no answer.", (0, 1)),
         ({"outcome": Outcome.UPSTREAM_UNREACHABLE}, "The start got no answer, so nothing counts.", (0, 1)),
-        ({"outcome": Outcome.UNKNOWN}, "The start has no answer in the recording.", (0, 1)),
+        ({"outcome": Outcome.UPSTREAM_CLOSED}, "The start has no answer in the recording.", (0, 1)),
         ({"outcome": Outcome.REJECTED}, "The start was refused by the recorder, so nothing counts.", (1, 0)),
     ],
 )
