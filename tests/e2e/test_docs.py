@@ -4,6 +4,9 @@
 and ids may differ, and ``…`` stands for anything. A ``json`` block after one is the document that its last command
 prints: the members must be the same, but not their values. ``sh`` blocks need servers or rights that tests lack, so
 their commands are only parsed.
+
+The README's commands start as a user's do. Those of the other documents are forked, which needs a tenth of the time, but
+where a shell has to connect them to something.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ import click
 import pytest
 
 from proxy_addon.cli import cli
+from tests import forking
+from tests.processes import COMMAND
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -104,14 +109,21 @@ def skeleton(text: str) -> list[str]:
 
 
 _DIFFERS = re.compile(r"\b[1-9][0-9]* changed|^not the same tracking|^FAIL ")
+_PLAIN = re.compile(r"sessiontape ((?:'[^']*'|[^'`|&;<>$*?~(){}\n])*)")
+"""A command of ours in which a shell has nothing to do."""
 _PORT = re.compile(r"(?:(?<=127\.0\.0\.1:)|(?<=--listen ))[0-9]+\b(?![.:])")
 
 
 class Place:
-    """A folder in which a document's commands are run."""
+    """A folder in which a document's commands are run.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        forks: Whether to fork commands of ours.
+    """
+
+    def __init__(self, folder: Path, *, forks: bool) -> None:
         self.folder = folder
+        self.forks = forks
         self._ports: dict[str, str] = {}
         # The documents show what a terminal of 100 columns does.
         self._environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
@@ -121,16 +133,7 @@ class Place:
         return _PORT.sub(lambda port: self._port(port[0]), line)
 
     def run(self, command: Command) -> None:
-        done = subprocess.run(
-            self.line(command.line),
-            shell=True,
-            cwd=self.folder,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+        done = self._done(self.line(command.line))
         refused = any(shown.startswith("sessiontape: refused") for shown in command.shown)
         differs = any(_DIFFERS.search(shown) for shown in command.shown)
         differs = differs and "--run" not in command.line  # what a run was told to change is no difference
@@ -141,6 +144,12 @@ class Place:
         printed = skeleton(done.stderr if refused else done.stdout)
         for shown in skeleton("\n".join(command.shown)):
             assert shown == "…" or shown in printed, f"{command.line} does not print: {shown}"
+
+    def _done(self, line: str) -> subprocess.CompletedProcess[str]:
+        how: dict[str, Any] = {"cwd": self.folder, "env": self._environment, "text": True, "timeout": TIMEOUT_S}
+        if self.forks and (plain := _PLAIN.fullmatch(line)):
+            return forking.run([COMMAND, *shlex.split(plain[1], comments=True)], **how)
+        return subprocess.run(line, shell=True, capture_output=True, check=False, **how)
 
     @contextmanager
     def serve(self, command: Command) -> Iterator[None]:
@@ -178,12 +187,12 @@ class Place:
 def visited(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a user who has followed the README step by step."""
     folder = tmp_path_factory.mktemp("visit")
-    follow(ROOT / "README.md", folder)
+    follow(ROOT / "README.md", folder, forks=False)
     return folder
 
 
-def follow(document: Path, folder: Path) -> None:
-    place = Place(folder)
+def follow(document: Path, folder: Path, *, forks: bool) -> None:
+    place = Place(folder, forks=forks)
     with ExitStack() as servers:
         for command in commands(document):
             if command.serves:
@@ -200,7 +209,7 @@ def test_the_visit_of_the_readme_works_when_followed(visited):
 def test_the_commands_of_a_document_work(document, visited, tmp_path):
     if document.name != "store.md":  # which begins with nothing
         shutil.copy(visited / "sessiontape.db", tmp_path)
-    follow(document, tmp_path)
+    follow(document, tmp_path, forks=True)
 
 
 def parsed(line: str) -> None:
