@@ -106,10 +106,13 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (folder / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
 
 
-def serious(page: Page, axe: str) -> list[str]:
-    """Return what the accessibility checker finds serious on a page."""
+def serious(page: Page, axe: str, *rules: str) -> list[str]:
+    """Return what the accessibility checker finds serious on a page, by these of its rules or by all."""
     page.evaluate(axe)
-    found: list[dict[str, Any]] = page.evaluate("axe.run().then(({ violations }) => violations)")
+    options = {"runOnly": rules} if rules else {}
+    found: list[dict[str, Any]] = page.evaluate(
+        "options => axe.run(options).then(({ violations }) => violations)", options
+    )
     return [
         f"{each['id']}: {node['target']} {node['any'][0]['message'] if node['any'] else node['html'][:80]}"
         for each in found
