@@ -15,7 +15,7 @@ from storage.engine import Store
 from tests import postgres as postgresql
 
 # Deadlines measure the machine: a busy one is no bug.
-hypothesis.settings.register_profile("sessiontape", deadline=None, max_examples=40)
+hypothesis.settings.register_profile("sessiontape", deadline=None, max_examples=25)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
 hypothesis.settings.load_profile("sessiontape")
 
@@ -24,22 +24,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-version",
         action="store_true",
-        help="only what runs on every Python and with the lowest versions: unit tests, and those marked",
+        help="only what runs on every Python and with the lowest versions: unit tests but those marked, and others marked",
     )
     parser.addoption("--all-rounds", action="store_true", help="tests/faults: as many rounds as 'make faults'")
     parser.addoption("--fault-seed", type=int, help="tests/faults: the seed that a failed test has printed")
 
 
+_UNIT = Path(__file__).parent / "unit"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import a file without any test that is wanted."""
+    if (
+        not config.getoption("--every-version")
+        or collection_path.suffix != ".py"
+        or collection_path.is_relative_to(_UNIT)
+    ):
+        return None
+    return True if "mark.every_version" not in collection_path.read_text(encoding="utf-8") else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--every-version"):
         return
-    always = str(Path(__file__).parent / "unit")
-    others = [item for item in items if not str(item.path).startswith(always) and not _is_marked(item)]
+    others = [item for item in items if not _is_for_every_version(item)]
     items[:] = [item for item in items if item not in set(others)]
     config.hook.pytest_deselected(items=others)
 
 
-def _is_marked(item: pytest.Item) -> bool:
+def _is_for_every_version(item: pytest.Item) -> bool:
+    if item.path.is_relative_to(_UNIT):
+        return item.get_closest_marker("one_version") is None
     return item.get_closest_marker("every_version") is not None
 
 

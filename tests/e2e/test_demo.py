@@ -32,7 +32,6 @@ def still_running(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.every_version
 def test_the_demo_tells_its_story(tmp_path):
     done = subprocess.run(
         [COMMAND, "demo"],

@@ -6,8 +6,6 @@ import signal
 import time
 from typing import Any
 
-import pytest
-
 from tests import processes
 from tests.builders import BEGIN_MS, body, event_dict
 from tests.processes import printed
@@ -45,7 +43,6 @@ def open_chapters(shown: dict[str, Any]) -> int:
     return sum(finding["count"] for finding in shown["findings"] if finding["rule"] == "chapter-not-closed")
 
 
-@pytest.mark.every_version
 def test_what_a_killed_recorder_has_left_is_judged_and_what_comes_then_too(store_url, tmp_path):
     with processes.collector(tmp_path) as upstream:
         with processes.recorder(tmp_path, upstream.url, store_url, ends_with=-signal.SIGKILL) as proxy:

@@ -195,8 +195,11 @@ def test_record_keeps_the_sdks_traffic_byte_for_byte(store_url, tmp_path):
     recorded_by(processes.recorder, store_url, tmp_path)
 
 
-@pytest.mark.parametrize("program", [processes.mitmdump, mitmweb, mitmproxy], ids=lambda program: program.__name__)
-@pytest.mark.every_version
+@pytest.mark.parametrize(
+    "program",
+    [pytest.param(processes.mitmdump, marks=pytest.mark.every_version), mitmweb, mitmproxy],
+    ids=lambda program: program.__name__,
+)
 def test_mitmproxys_own_programs_record_the_same(program, sqlite_url, tmp_path):
     recorded_by(program, sqlite_url, tmp_path)
 

@@ -637,7 +637,6 @@ class TestFailing:
         assert len({request for _, request in target.requests}) == 30
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    @pytest.mark.every_version
     def test_an_interruption_leaves_a_ledger_that_balances(self, store_url, tmp_path, number):
         fill(store_url, sdk_exchanges())
         with (
@@ -989,7 +988,6 @@ def crowd(number: int, events: int = 4) -> list[Exchange]:
 
 
 class TestResuming:
-    @pytest.mark.every_version
     def test_after_a_kill_each_session_is_sent_once_in_full_or_listed_as_incomplete(self, store_url, server):
         tape = fill(store_url, crowd(60))
         target = server()
@@ -1272,7 +1270,6 @@ def is_running(pid: int) -> bool:
 class TestLongRuns:
     """From 200 sessions on, plans are made and results written in processes of their own."""
 
-    @pytest.mark.every_version
     def test_they_have_the_same_results_as_short_ones(self, store_url, server):
         tape = fill(store_url, crowd(210, events=1))
         target = server()

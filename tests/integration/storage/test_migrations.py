@@ -184,7 +184,6 @@ store.close()
 """
 
 
-@pytest.mark.every_version
 def test_processes_that_upgrade_a_fresh_store_at_the_same_time_migrate_it_once(new_store):
     processes = [
         subprocess.Popen(

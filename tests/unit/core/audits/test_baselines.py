@@ -109,6 +109,7 @@ def defective(number: int, defect: audited.Defect) -> HeldSession:
     return replace(found, session=replace(found.session, id=f"{number:016x}"))
 
 
+@pytest.mark.one_version
 def test_two_halves_of_the_same_sessions_have_no_changes():
     sessions = [
         *audited.sessions(),

@@ -31,6 +31,7 @@ def messages(actual: HeldSession, expected: HeldSession = EXPECTED, **compare: A
     return [each.message for each in compare_tracking(actual, expected, options).differences]
 
 
+@pytest.mark.one_version
 @pytest.mark.parametrize(
     "how",
     [
@@ -49,6 +50,7 @@ def test_a_film_that_is_played_50_times_is_tracked_the_same(how: dict[str, Any])
         assert messages(again(seed, film(), **how), expected) == [], f"seed {seed}"
 
 
+@pytest.mark.one_version
 @pytest.mark.parametrize("how", [{}, {"cumulative": True}, {"restarts": False}], ids=str)
 def test_so_it_is_if_the_expectation_was_recorded_with_a_jitter_of_its_own(how: dict[str, Any]):
     for base in range(100, 103):
@@ -662,6 +664,7 @@ def test_text_of_all_scripts_is_shown_as_it_is():
     assert "Stra\\u" not in text(compare_tracking(other, EXPECTED))
 
 
+@pytest.mark.one_version
 def test_four_times_as_many_events_take_little_more_than_four_times_as_many_steps():
     """Also if hardly anything in them agrees."""
     few, many = (_steps_of_comparing(number) for number in (300, 1_200))

@@ -26,6 +26,9 @@ class Steps:
         return taken
 
 
+pytestmark = pytest.mark.one_version
+
+
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     counter = Steps()

@@ -314,6 +314,7 @@ def test_a_counted_body_ends_where_it_should():
     assert (until_close.feed(b"abc"), until_close.is_done) == (3, False)
 
 
+@pytest.mark.one_version
 def test_a_body_in_tiny_chunks_takes_hardly_more_memory_than_its_bytes():
     body, chunks = body_of(CHUNKED, Kept(2**20)), b"2\r\nab\r\n" * 10_000
     tracemalloc.start()
