@@ -56,7 +56,7 @@ def test_two_folders(folders, tmp_path):
     same = printed("audit", old, "--baseline", old, "--fail-on-change")
     assert (same["baseline"]["all"]["changes"], same["all"]["verdict"]["level"]) == ([], "pass")
     # what was wrong before fails nothing, though the audit alone would
-    assert printed("audit", new, "--baseline", new)["baseline"]["all"]["undecided"] == 0
+    assert printed("audit", new, "--baseline", new, code=1)["baseline"]["all"]["undecided"] == 0
     assert run("audit", new).returncode == 1
 
     junit = run("audit", new, "--baseline", old, "--by", "player", "--format", "junit")
@@ -67,7 +67,12 @@ def test_two_folders(folders, tmp_path):
         (failure,) = case.findall("failure")
         assert failure.attrib["type"] == "ad-outside-break"
         assert failure.attrib["message"].endswith(f"before, 0 of {SESSIONS} sessions (0 %)")
-    quiet = run("audit", new, "--baseline", new, "--format", "junit")
+    known = run("audit", new, "--baseline", new, "--format", "junit")
+    assert known.returncode == 1
+    assert "<failure" in known.stdout
+    quiet = run(
+        *("audit", new, "--baseline", new, "--fail-on", "never", "--fail-on-change", "--format", "junit"),
+    )
     assert quiet.returncode == 0
     assert "<failure" not in quiet.stdout
     assert "error ad-outside-break" in quiet.stdout

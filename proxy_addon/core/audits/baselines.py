@@ -232,11 +232,6 @@ class Comparison:
             *((of, each) for of in self.groups for each in of.changes if each.same() not in known),
         ]
 
-    def worst(self) -> Severity | None:
-        """Return the highest severity among findings that got worse in any group; None if none did."""
-        found = {each.severity for changes in (self.all, *self.groups) for each in changes.worse()}
-        return next((severity for severity in Severity if severity.value in found), None)
-
 
 def compared(
     old: ByGroup,

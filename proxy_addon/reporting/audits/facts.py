@@ -135,8 +135,7 @@ def _distributions(group: Group) -> Iterator[tuple[str, Distribution]]:
 def suite(audit: Audit, fail_on: str, *, changes_fail: bool = False) -> Iterator[str]:
     """Yield an audit as JUnit XML: a test case for each group, with a failure for each rule that is broken in it.
 
-    Beside a baseline, there is also a test case for all sessions, and only a rule fails that no session of the baseline
-    breaks, or that significantly more sessions break now. Each case says its verdict.
+    Beside a baseline, there is also a test case for all sessions. Each case says its verdict.
 
     Args:
         fail_on: The severity from which a broken rule is a failure, or ``never``; the others are the output of the case.
@@ -153,18 +152,17 @@ def suite(audit: Audit, fail_on: str, *, changes_fail: bool = False) -> Iterator
     for group in groups:
         is_all = group is audit.all
         changes = None if baseline is None else baseline.all if is_all else compared.get(group.name)
-        worse = {} if changes is None else {each.name: each for each in changes.worse()}
+        compared_findings = {} if changes is None else {each.name: each for each in changes.findings}
         problems, others = [], [f"{group.verdict.level.capitalize()}: {group.verdict.text}"]
         for rule in group.findings:
             text = (
                 f"{rule.severity} {rule.rule}: {counted(rule.sessions, 'session')} ({share(rule.share)}), "
                 f"{counted(rule.places, 'place')}; look at {named(rule.look_at)}"
             )
-            if rule.rule in worse:
-                before = worse[rule.rule].before
+            if rule.rule in compared_findings:
+                before = compared_findings[rule.rule].before
                 text += f"; before, {before.sessions:,} of {counted(before.of, 'session')} ({share(before.share)})"
-            fails = threshold is not None and Severity(rule.severity).weight >= threshold
-            if fails and (baseline is None or rule.rule in worse):
+            if threshold is not None and Severity(rule.severity).weight >= threshold:
                 problems.append(Problem(element="failure", kind=rule.rule, message=text))
             else:
                 others.append(text)

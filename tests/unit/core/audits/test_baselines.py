@@ -172,7 +172,6 @@ def test_groups_are_compared_with_those_of_their_name():
     assert [said(changes) for changes in found.groups] == [set(CHANGES[1].said), set()]
     assert said(found.all) == {line.replace("vanished", "less") for line in CHANGES[1].said}
     assert (found.only_before, found.only_after) == ((), ("Three",))
-    assert found.worst() == "info"
     document = audit.document()["baseline"]
     assert document["groups"][0]["changes"][0] == {
         "what": "finding",
@@ -192,10 +191,10 @@ def test_groups_are_compared_with_those_of_their_name():
 def test_a_finding_that_was_there_before_is_not_worse():
     bad = CHANGES[1]
     both = [groups_of(played(number, bad) for number in range(first, first + 8)) for first in (0, 50)]
-    assert compared(*both, baseline="old", grouped=False).worst() is None
+    assert [*compared(*both, baseline="old", grouped=False).all.worse()] == []
     fewer = compared(version(first=0, sessions=8), both[1], baseline="old", grouped=False)
-    assert fewer.worst() == "info"
-    assert compared(both[0], version(first=0, sessions=8), baseline="old", grouped=False).worst() is None
+    assert [each.name for each in fewer.all.worse()] == ["param-missing"]
+    assert [*compared(both[0], version(first=0, sessions=8), baseline="old", grouped=False).all.worse()] == []
 
 
 def with_values(key: str, values: Iterable[object]) -> ByGroup:
