@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from storage.filters import Filters
 
 FORMATS = ("text", "html", "json", "csv", "junit")
+_OF_NAMES = {".html": "html", ".htm": "html", ".json": "json", ".csv": "csv", ".xml": "junit"}
+"""Formats by the endings of names."""
 FAIL_ON = ("error", "warning", "info", "never")
 _STDOUT = "-"
 
@@ -62,9 +65,8 @@ _STDOUT = "-"
     "--format",
     "format_name",
     type=click.Choice(FORMATS),
-    default="text",
-    show_default=True,
-    help="Format of the output. html: a page that any browser opens offline; csv: one fact per line, for spreadsheets.",
+    help="Format of the output. html: a page that any browser opens offline; csv: one fact per line, for spreadsheets. By "
+    "default, that of --output, if its name ends in .html, .json, .csv or .xml, else text.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
@@ -107,7 +109,7 @@ def audit(
     files: tuple[str, ...],
     by: str | None,
     baseline: str | None,
-    format_name: str,
+    format_name: str | None,
     as_json: bool,
     output: str,
     fail_on: str,
@@ -147,7 +149,7 @@ def audit(
         raise click.UsageError(
             f"{given(filters.asked[0])} is a filter for the store: leave out the files, or the filters"
         )
-    if make_plan and (plan is not None or baseline is not None or as_json or format_name != "text"):
+    if make_plan and (plan is not None or baseline is not None or as_json or format_name not in (None, "text")):
         raise click.UsageError("--make-plan writes a plan as YAML: leave out --plan, --baseline, --format and --json")
     if force and not make_plan:
         raise click.UsageError(f"{given('force')} is for --make-plan: leave it out, or add --make-plan")
@@ -167,7 +169,7 @@ def audit(
         closed=closed,
         allow_empty=allow_empty,
     )
-    format_name = "json" if as_json else format_name
+    format_name = "json" if as_json else format_name or _OF_NAMES.get(Path(output).suffix.lower(), "text")
     if format_name == "html":
         from proxy_addon.cli import audit_page  # noqa: PLC0415  # as above
 
@@ -176,14 +178,12 @@ def audit(
     hide = _hide(change)
     old: ByGroup | None = None
     if baseline is not None:
-        try:
+        with _naming(baseline):
             old = (
                 _of_files(HeldFiles([baseline]), how)
                 if files
-                else _of_store(store_url, written(baseline, config), how, jobs, engine)
+                else _of_store(store_url, written(baseline, config), how, jobs, engine, is_written=True)
             )
-        except (NotFound, SettingsError) as e:
-            raise type(e)(f"--baseline {visible(baseline)}: {e}", hint=e.hint) from e
     held = HeldFiles(files)
     groups = _of_files(held, how) if files else _of_store(store_url, filters, how, jobs, engine)
     if make_plan:
@@ -223,6 +223,27 @@ class _How:
     allow_empty: bool
 
 
+@contextmanager
+def _naming(baseline: str) -> Iterator[None]:
+    """Let errors about the baseline name it, and say so if files and a store cannot be compared."""
+    said = f"--baseline {visible(baseline)}"
+    try:
+        yield
+    except click.UsageError:
+        raise SettingsError(
+            f"{said} is no file or folder, and files can only be compared with files",
+            hint="to compare with sessions of a store, import the files",
+        ) from None
+    except NotFound as e:
+        is_there = os.path.lexists(baseline)
+        why = "files can only be compared with files: name those of the audit, too"
+        raise NotFound(
+            f"{said}: {e}", hint=f"{visible(baseline)} is there as a path, but {why}" if is_there else e.hint
+        ) from e
+    except SettingsError as e:
+        raise SettingsError(f"{said}: {e}", hint=e.hint) from e
+
+
 def _change(of: str, key_file: Path | None, config: Path | None) -> Pseudonymiser:
     from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser  # noqa: PLC0415  # as above
     from proxy_addon.files import keys, settings  # noqa: PLC0415
@@ -245,15 +266,21 @@ def _told(filters: Filters) -> Iterator[tuple[str, str]]:
             yield name, iso(each) if isinstance(each, datetime) else str(each)
 
 
-def _of_store(store_url: str, filters: Filters, how: _How, jobs: int | None, engine: Engine | None) -> ByGroup:
-    """Audit the sessions of a store, in several processes if it has many."""
+def _of_store(
+    store_url: str, filters: Filters, how: _How, jobs: int | None, engine: Engine | None, *, is_written: bool = False
+) -> ByGroup:
+    """Audit the sessions of a store, in several processes if it has many.
+
+    Args:
+        is_written: Whether the filters were written in one text.
+    """
     from proxy_addon.core.audits.totals import merged  # noqa: PLC0415  # as above
     from proxy_addon.reporting.progress import ReadingProgress  # noqa: PLC0415
     from storage.auditing import StoreAudit, grouping, pieces  # noqa: PLC0415
 
     with reading(store_url) as db:
         if not how.allow_empty:
-            require_any(db, filters)
+            require_any(db, filters, is_written=is_written)
         work = StoreAudit(
             store_url=store_url if engine is None else engine.store_url(store_url),
             filters=filters,

@@ -176,8 +176,11 @@ def all_options[F: Callable[..., Any]](command: F) -> F:
     return click.option("--all", "everything", is_flag=True, help="All sessions that match the filters.")(command)
 
 
-def require_any(db: Connection, filters: Filters) -> None:
+def require_any(db: Connection, filters: Filters, *, is_written: bool = False) -> None:
     """Check that a session passes the filters.
+
+    Args:
+        is_written: Whether they are those of a text such as ``player=HTML5,since=7d``.
 
     Raises:
         NotFound: None does; the message names the filter that leaves none.
@@ -192,14 +195,15 @@ def require_any(db: Connection, filters: Filters) -> None:
         raise NotFound("the store has no sessions", hint=hint)
     left = counted(why.left, "session")
     if why.before:
-        left = f"the {left} with {' '.join(_typed(name, filters) for name in why.before)}"
-    raise NotFound(f"no session matches the filters: {_typed(why.by, filters)} matches none of {left}", hint=hint)
+        left = f"the {left} with {' '.join(_typed(name, filters, is_written=is_written) for name in why.before)}"
+    by = _typed(why.by, filters, is_written=is_written)
+    raise NotFound(f"no session matches the filters: {by} matches none of {left}", hint=hint)
 
 
-def _typed(name: str, filters: Filters) -> str:
-    """Return a filter as it was typed or set in the environment."""
+def _typed(name: str, filters: Filters, *, is_written: bool = False) -> str:
+    """Return a filter as it was typed, written in one text, or set in the environment."""
     value = getattr(filters, name)
-    option = given(name)
+    option = ("state" if name == "states" else name.replace("_", "-")) if is_written else given(name)
     said = [each.value for each in sorted(value)] if isinstance(value, frozenset) else [value]
     texts = [iso(each) if isinstance(each, datetime) else str(each) for each in said]
     if not option.startswith("-"):

@@ -67,9 +67,9 @@ def test_two_folders(folders, tmp_path):
         (failure,) = case.findall("failure")
         assert failure.attrib["type"] == "ad-outside-break"
         assert failure.attrib["message"].endswith(f"before, 0 of {SESSIONS} sessions (0 %)")
-    known = run("audit", new, "--baseline", new, "--format", "junit")
-    assert known.returncode == 1
-    assert "<failure" in known.stdout
+    path = tmp_path / "known.XML"
+    assert run("audit", new, "--baseline", new, "-o", str(path)).returncode == 1
+    assert "<failure" in path.read_text()
     quiet = run(
         *("audit", new, "--baseline", new, "--fail-on", "never", "--fail-on-change", "--format", "junit"),
     )
@@ -132,7 +132,8 @@ def test_two_recordings_and_baselines_that_mean_nothing(folders, tmp_path):
     assert " ".join(row[4:12]) == "10 of 10 (100 %) 0 of 10"
 
     for baseline, why in (
-        ("4.0", "no session matches the filters"),
+        ("4.0", "no session matches the filters: name=4.0 matches none of 20 sessions"),
+        (old, f"{old} is there as a path, but files can only be compared with files"),
         ("plyer=Good", "plyer is no filter"),
         ("player=", "player= lacks a value"),
         ("since=yesterday-ish", "yesterday-ish"),
@@ -143,7 +144,12 @@ def test_two_recordings_and_baselines_that_mean_nothing(folders, tmp_path):
         assert refused.returncode == 2
         assert refused.stderr.startswith(f"sessiontape: --baseline {baseline}: ")
         assert why in refused.stderr
-    missing = run("audit", new, "--baseline", "nowhere.json")
-    assert missing.returncode == 2
-    assert "nowhere.json" in missing.stderr
-    assert "Traceback" not in missing.stderr
+    for baseline, why in (
+        ("nowhere.json", "cannot read nowhere.json"),
+        ("name=4.1", "files can only be compared with"),
+    ):
+        missing = run("audit", new, "--baseline", baseline)
+        assert missing.returncode == 2
+        assert missing.stderr.startswith(f"sessiontape: --baseline {baseline}")
+        assert why in missing.stderr
+        assert "Traceback" not in missing.stderr

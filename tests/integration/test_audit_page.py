@@ -43,7 +43,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def page_of(path: Path, *options: str) -> dict[str, Any]:
-    done = run("audit", "--format", "html", "-o", str(path), "--fail-on", "never", *options)
+    done = run("audit", "-o", str(path), "--fail-on", "never", *options)
     assert done.returncode == 0, done.stderr
     assert f"written to {path}" in done.stderr
     return parts_of(path.read_text(encoding="utf-8"))
