@@ -113,7 +113,7 @@ def verdict_of(
     else:
         level = Level.PASS
     if sessions:
-        told = [*_told(grave, lost, has_notes=len(findings) > len(grave))]
+        told = [*_told(grave, lost, notes=len(findings) - len(grave))]
         of_change = [] if since is None else [*since.sentences()]
         sentences = [*told, *of_change] if level in {Level.FAIL, Level.WARN} else [*of_change, *told]
     else:
@@ -126,21 +126,23 @@ def verdict_of(
     )
 
 
-def _told(grave: Sequence[Found], lost: dict[str, int], *, has_notes: bool) -> Iterator[Sentence]:
-    """Yield what was found."""
+def _told(grave: Sequence[Found], lost: dict[str, int], *, notes: int) -> Iterator[Sentence]:
+    """Yield what was found; of notes, how many rules have them."""
     for found in grave[:_TOLD]:
         sessions = counted(found.sessions, "session")
         text = f"{KNOWN[found.name].summary.removesuffix('.')} (`{found.name}`, {sessions})."
         yield Sentence(about=_FINDINGS, text=text, rule=found.name)
-    if len(grave) > _TOLD:
-        yield Sentence(
-            about=_FINDINGS, text=f"{counted(len(grave) - _TOLD, 'other rule is', 'other rules are')} broken."
-        )
-    elif not grave:
-        yield Sentence(about=_FINDINGS, text=_without(lost, has_notes=has_notes))
+    of_notes = f"notes of {counted(notes, 'rule')}" if notes else ""
+    if not grave:
+        yield Sentence(about=_FINDINGS, text=_without(lost, of_notes))
+    elif len(grave) > _TOLD:
+        text = f"There are errors or warnings of {counted(len(grave) - _TOLD, 'other rule')}"
+        yield Sentence(about=_FINDINGS, text=f"{text}{of_notes and f', and {of_notes}'}.")
+    elif notes:
+        yield Sentence(about=_FINDINGS, text=f"There are also {of_notes}.")
 
 
-def _without(lost: dict[str, int], *, has_notes: bool) -> str:
+def _without(lost: dict[str, int], of_notes: str) -> str:
     """Return what is said if no finding is grave."""
     if lost.keys() & _GRAVE_LOSSES:
         return " ".join(
@@ -148,7 +150,7 @@ def _without(lost: dict[str, int], *, has_notes: bool) -> str:
         )
     if Loss.REFUSED in lost or Loss.UNANSWERED in lost:
         return "Some of what was sent was not taken."
-    return "No findings that would change a report." if has_notes else "No findings."
+    return f"No errors or warnings, but {of_notes}." if of_notes else "No findings."
 
 
 class _Since:
@@ -237,15 +239,20 @@ _FALLEN = Turn.LESS, Turn.VANISHED
 _GRAVEST = (
     ("Events no longer sent", _pairs([What.EVENT], [Turn.VANISHED])),
     ("Keys no longer sent", _pairs([What.KEY], [Turn.VANISHED])),
-    ("Broken more often", _pairs([What.FINDING], _RISEN)),
-    ("Not as planned more often", _pairs([What.PLAN], _RISEN)),
-    ("Lost more often", _pairs([What.LOSS, What.SLOW], _RISEN)),
+    ("Broken for the first time", _pairs([What.FINDING], [Turn.APPEARED])),
+    ("Broken more often", _pairs([What.FINDING], [Turn.MORE])),
+    ("Not as planned for the first time", _pairs([What.PLAN], [Turn.APPEARED])),
+    ("Not as planned more often", _pairs([What.PLAN], [Turn.MORE])),
+    ("Lost for the first time", _pairs([What.LOSS, What.SLOW], [Turn.APPEARED])),
+    ("Lost more often", _pairs([What.LOSS, What.SLOW], [Turn.MORE])),
     ("Events sent by fewer sessions", _pairs([What.EVENT], [Turn.LESS])),
     ("Keys sent less often", _pairs([What.KEY], [Turn.LESS]) | _pairs([What.THROUGHOUT], _FALLEN)),
     ("Keys with other types", _pairs([What.TYPE], Turn)),
     ("Keys with other values", _pairs([What.VALUE], Turn)),
-    ("Events sent by more sessions", _pairs([What.EVENT], _RISEN)),
-    ("Keys sent more often", _pairs([What.KEY, What.THROUGHOUT], _RISEN)),
+    ("New events", _pairs([What.EVENT], [Turn.APPEARED])),
+    ("Events sent by more sessions", _pairs([What.EVENT], [Turn.MORE])),
+    ("New keys", _pairs([What.KEY], [Turn.APPEARED])),
+    ("Keys sent more often", _pairs([What.KEY], [Turn.MORE]) | _pairs([What.THROUGHOUT], _RISEN)),
     ("Numbers that differ", _pairs([What.NUMBER, What.METRIC, What.RHYTHM], Turn)),
     ("Less often than before", _pairs([What.FINDING, What.PLAN, What.LOSS, What.SLOW], _FALLEN)),
 )

@@ -73,7 +73,7 @@ def test_the_gravest_changes_are_told_first_in_words():
         "8 changes since `4.1`.",
         "Events no longer sent: `adStart`, `adComplete`, `pauseStart` and 1 more.",
         "Keys no longer sent: `genre` on `sessionStart`.",
-        "Broken more often: `ts-equal`.",
+        "Broken for the first time: `ts-equal`.",
         "And 2 other changes.",
         "No findings.",
     ]
@@ -100,21 +100,21 @@ def test_findings_come_before_changes_if_they_are_errors_and_warnings_do_not_hid
 @pytest.mark.parametrize(
     ("changes", "level", "says"),
     [
-        (CALM, Level.PASS, "No certain change since 4.1. No findings that would change a report."),
+        (CALM, Level.PASS, "No certain change since 4.1. No errors or warnings, but notes of 1 rule."),
         (
             replace(CALM, undecided=2),
             Level.UNDECIDED,
-            "No certain change since 4.1; 2 differences may be chance. No findings that would change a report.",
+            "No certain change since 4.1; 2 differences may be chance. No errors or warnings, but notes of 1 rule.",
         ),
         (
             replace(CALM, before=3, is_enough=False),
             Level.UNDECIDED,
-            "There are not enough sessions to compare with 4.1: 3 before, 20 after. No findings that would change a report.",
+            "There are not enough sessions to compare with 4.1: 3 before, 20 after. No errors or warnings, but notes of 1 rule.",
         ),
         (
             None,
             Level.UNDECIDED,
-            "4.1 has no sessions of this group to compare with. No findings that would change a report.",
+            "4.1 has no sessions of this group to compare with. No errors or warnings, but notes of 1 rule.",
         ),
     ],
 )
@@ -160,5 +160,16 @@ def test_without_a_baseline_it_is_about_findings_and_losses(lost, level, says):
     assert (found.level, found.text, found.changes) == (level, says, None)
     nothing = verdict_of(0, [], [])
     assert (nothing.level, nothing.text) == (Level.UNDECIDED, "There are no sessions to audit.")
-    many = verdict_of(9, [ERROR, WARNING, ERROR, WARNING, WARNING], [])
-    assert many.sentences[-1].text == "2 other rules are broken."
+
+
+@pytest.mark.parametrize(
+    ("findings", "says"),
+    [
+        ([ERROR, WARNING] * 2, "There are errors or warnings of 1 other rule."),
+        ([ERROR, WARNING] * 3 + [NOTE] * 8, "There are errors or warnings of 3 other rules, and notes of 8 rules."),
+        ([WARNING, NOTE], "There are also notes of 1 rule."),
+        ([WARNING], "An event arrives after one that happened more than 5 seconds later (`ts-backwards`, 2 sessions)."),
+    ],
+)
+def test_rules_that_are_not_named_are_counted_with_their_notes(findings, says):
+    assert verdict_of(9, findings, []).sentences[-1].text == says
