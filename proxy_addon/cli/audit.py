@@ -206,9 +206,6 @@ def audit(
         pieces = look.in_files(result, held) if files else look.in_store(result, store_url, closed=closed)
         audit_page.write(result, output, pieces, is_private=raw)
     else:
-        if result.plan_unused and format_name in ("csv", "junit"):  # which have no place for it
-            unused = "; ".join(result.plan_unused)
-            click.echo(visible(f"sessiontape: {result.plan}: no session is in these groups: {unused}"), err=True)
         _write(result, format_name, output, fail_on, changes_fail=fail_on_change, local=local)
     has_changed = result.baseline is not None and bool(result.baseline.named())
     sys.exit(1 if _failed(result, fail_on) or (fail_on_change and has_changed) else 0)

@@ -20,7 +20,7 @@ from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import config_option, given, local_option, plan_option, policy_of, store_option
 from proxy_addon.cli.output import while_read
 from proxy_addon.cli.reports import Reading
-from proxy_addon.core.wording import counted
+from proxy_addon.core.wording import counted, visible
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -153,6 +153,7 @@ def check(
         for _ in judged:
             pass  # those that nobody reads count too
         written.write()
+    _tell_of_unused_groups(policy, written)
     if everything:
         _tell_of_those_outside(store_url, filters, policy)
     sys.exit(1 if written.failed else 0)
@@ -228,6 +229,15 @@ class StoredCheck:
 def _with_named_moments(subject: Subject) -> Subject:
     named = {place.seq for finding in subject.judgement.findings for place in finding.places}
     return replace(subject, moments={seq: moment for seq, moment in subject.moments.items() if seq in named})
+
+
+def _tell_of_unused_groups(policy: Policy, written: Reports) -> None:
+    """Name the groups of the plan that no session is in, unless that is so because only one was judged."""
+    groups = () if policy.plan is None else policy.plan.groups
+    unused = dict.fromkeys(str(group) for place, group in enumerate(groups) if place not in written.plan_groups)
+    if unused and (written.sessions > 1 or (written.sessions and not written.plan_groups)):
+        which = "this group" if len(unused) == 1 else "these groups"
+        click.echo(visible(f"sessiontape: no session is in {which} of the plan: {'; '.join(unused)}"), err=True)
 
 
 def _tell_of_those_outside(store_url: str, filters: Filters, policy: Policy) -> None:

@@ -21,6 +21,8 @@ class Reports:
 
     Attributes:
         failed: Whether a finding so far is as severe as the threshold.
+        sessions: How many of the subjects so far are sessions.
+        plan_groups: The places of the groups of the plan that any of them is in.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class Reports:
         for path in paths:
             check_files.check_path(path)
         self.failed = False
+        self.sessions = 0
+        self.plan_groups: set[int] = set()
         self._threshold = threshold
         self._how = how
         self._config = config
@@ -65,6 +69,8 @@ class Reports:
             weights = (finding.severity.weight for finding in subject.judgement.findings)
             if self._threshold is not None and max(weights, default=0) >= self._threshold:
                 self.failed = True
+            self.sessions += subject.session is not None or subject.held is not None
+            self.plan_groups.update(subject.judgement.plan_groups)
             for file in self._files:
                 file.add(subject)
             if self._pages:

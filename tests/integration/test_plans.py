@@ -75,9 +75,9 @@ def test_an_audit_names_what_is_not_as_planned_by_group(store, plan):
     )
     done = run("audit", "--plan", str(more), "--format", "csv", "--store", store, "--fail-on", "never")
     assert "plan-missing" in done.stdout
-    assert done.stderr.splitlines()[:2] == [
-        f"sessiontape: {more}:4:41: the protocol has no 'media.lenght' in params; did you mean media.length?",
-        "sessiontape: more.yaml: no session is in these groups: player Radio*",
+    assert "No session is in this group of the plan: player Radio*." in done.stdout
+    assert done.stderr.splitlines()[:1] == [
+        f"sessiontape: {more}:4:41: the protocol has no 'media.lenght' in params; did you mean media.length?"
     ]
 
 
@@ -89,7 +89,11 @@ def test_a_check_reports_it_like_any_finding(store, plan, tmp_path):
     assert [(each["rule"], each["severity"], each["seq"], each["pointer"]) for each in found] == [
         ("plan-missing", "error", 1, "/params")
     ] * 3
-    assert run("check", "--all", *options, "--player", GOOD).returncode == 0
+    more = tmp_path / "more.yaml"
+    more.write_text(f"extends: {plan}\ngroups: [{{where: {{player: Radio*}}}}, {{where: {{player: Good*}}}}]")
+    done = run("check", "--all", "--plan", str(more), "--store", store, "--player", GOOD)
+    assert done.returncode == 0
+    assert done.stderr == "sessiontape: no session is in this group of the plan: player Radio*\n"
     page = json.dumps(parts_of(report.read_text(encoding="utf-8")))
     assert "plan-missing" in page
     assert "Reports that break down by this key have no value" in page

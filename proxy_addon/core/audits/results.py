@@ -441,19 +441,23 @@ def audit_of(
         )
         both = [name for name, _ in in_order if by is not None and name in baseline[1] and name != OTHERS]
         changes = dict(zip(both, comparison.groups, strict=True))
+    there = whole.plan_groups if whole.sessions else range(len(plan_groups))
+    unused = tuple(dict.fromkeys(told for place, told in enumerate(plan_groups) if place not in there))
     return Audit(
         made_at=iso(now),
         source=source,
         filters=filters,
         by=None if by is None else by.value,
         plan=plan,
-        plan_unused=tuple(
-            dict.fromkeys(
-                told for place, told in enumerate(plan_groups) if whole.sessions and place not in whole.plan_groups
-            )
-        ),
+        plan_unused=unused,
         counts=_severities(whole.findings.values()),
-        all=_group(whole, hide, comparison=comparison, changes=None if comparison is None else comparison.all),
+        all=_group(
+            whole,
+            hide,
+            comparison=comparison,
+            changes=None if comparison is None else comparison.all,
+            unused=unused,
+        ),
         groups=()
         if by is None
         else tuple(
@@ -481,6 +485,7 @@ def _group(
     *,
     comparison: Comparison | None,
     changes: Changes | None,
+    unused: Sequence[str] = (),
 ) -> Group:
     coverage, findings, losses = totals.coverage, _findings(totals), tuple(_losses(totals))
     return Group(
@@ -513,6 +518,7 @@ def _group(
             [Found(loss.loss, loss.sessions) for loss in losses],
             comparison=comparison,
             changes=changes,
+            unused=unused,
         ),
     )
 

@@ -91,6 +91,7 @@ def verdict_of(
     *,
     comparison: Comparison | None = None,
     changes: Changes | None = None,
+    unused: Sequence[str] = (),
 ) -> Verdict:
     """Return the verdict of all sessions, or of a group of them.
 
@@ -98,6 +99,7 @@ def verdict_of(
         sessions: How many there are.
         comparison: With the baseline; None without one.
         changes: What changed in these sessions; None if the baseline has no such group.
+        unused: The groups of the plan that none of the sessions is in.
     """
     since = None if comparison is None else _Since(comparison, changes)
     lost = {loss.name: loss.sessions for loss in losses if loss.sessions}
@@ -114,6 +116,8 @@ def verdict_of(
         level = Level.PASS
     if sessions:
         told = [*_told(grave, lost, notes=len(findings) - len(grave))]
+        if unused:
+            told.append(Sentence(about=_FINDINGS, text=_without_sessions(unused)))
         of_change = [] if since is None else [*since.sentences()]
         sentences = [*told, *of_change] if level in {Level.FAIL, Level.WARN} else [*of_change, *told]
     else:
@@ -151,6 +155,13 @@ def _without(lost: dict[str, int], of_notes: str) -> str:
     if Loss.REFUSED in lost or Loss.UNANSWERED in lost:
         return "Some of what was sent was not taken."
     return f"No errors or warnings, but {of_notes}." if of_notes else "No findings."
+
+
+def _without_sessions(groups: Sequence[str]) -> str:
+    """Return what is said of groups of the plan that no session is in: perhaps it misspells a name."""
+    named = ", ".join(f"`{_plain(group)}`" for group in groups[:_TOLD])
+    more = f" and {len(groups) - _TOLD} more" if len(groups) > _TOLD else ""
+    return f"No session is in {'this group' if len(groups) == 1 else 'these groups'} of the plan: {named}{more}."
 
 
 class _Since:

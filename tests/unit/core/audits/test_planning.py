@@ -171,5 +171,6 @@ def test_by_group_each_part_passes_its_group_and_no_personal_value_is_written(tm
     result, _ = audit((GOOD,), plan.applied_to(DEFAULT), By.PLAYER)
     assert result.plan_unused == tuple(f"player {name}" for name in sorted(PLAYERS) if name != GOOD)
     assert f"nothing\nno session is in the group of the plan: {result.plan_unused[0]}\n" in "".join(as_text(result))
+    assert f"No session is in these groups of the plan: {', '.join(result.plan_unused[:3])}" in result.all.verdict.text
     result, _ = audit((), plan.applied_to(DEFAULT), By.PLAYER)
     assert result.plan_unused == ()
