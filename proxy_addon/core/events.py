@@ -98,13 +98,13 @@ def read_body(body: bytes) -> Body:
     """Read the events of a body. Never fails: a body that is not JSON has no events.
 
     Most bodies of a device differ in their times alone, so what was decoded of one of them serves for all: bodies share
-    objects, which nobody may change.
+    objects, which nobody may change; `read_afresh` is for those who may.
     """
     if len(body) > _LONGEST_SHAPE or body.count(b"playerTime") != 1 or b"\\u" in body:
-        return _decoded(body)
+        return read_afresh(body)
     times = _TIMES.search(body)
     if times is None:
-        return _decoded(body)
+        return read_afresh(body)
     shape = body[: times.start()] + body[times.end() :]
     known = _of_shapes.get(shape)
     return _shaped(body, shape) if known is None else _at(known, times)
@@ -112,7 +112,7 @@ def read_body(body: bytes) -> Body:
 
 def _shaped(body: bytes, shape: bytes) -> Body:
     """Read the first body of a shape."""
-    found = _decoded(body)
+    found = read_afresh(body)
     if isinstance(found.value, dict) and isinstance(found.value.get("playerTime"), dict):
         found.shape = shape
         if len(_of_shapes) >= _MOST_SHAPES:
@@ -143,7 +143,8 @@ def _at(known: Body, times: re.Match[bytes]) -> Body:
     )
 
 
-def _decoded(body: bytes) -> Body:
+def read_afresh(body: bytes) -> Body:
+    """Do what `read_body` does, but share no objects with other bodies, so that the caller may change them."""
     try:
         value = jsontext.loads(body)
     except ProtocolError as e:

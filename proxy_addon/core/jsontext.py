@@ -99,7 +99,7 @@ def _number(text: str) -> Number:
 
 
 def number(text: str) -> int | Number:
-    """Return the number that a JSON text of at most ten digits, perhaps with a fraction, stands for."""
+    """Return the number that a short JSON text, perhaps with a fraction, stands for."""
     return _number(text) if "." in text else int(text)
 
 

@@ -315,10 +315,12 @@ def test_no_rule_finds_anything_at_moments_at_which_it_is_not_asked(events: list
         return judge.findings(is_over=True)
 
     found = findings()
-    with patch.object(Rule, "is_due", lambda *_: True):
-        assert findings() == found
-    rules_of.cache_clear()
-    walks._rules_for.cache_clear()
+    try:
+        with patch.object(Rule, "is_due", lambda *_: True):
+            assert findings() == found
+    finally:
+        rules_of.cache_clear()
+        walks._rules_for.cache_clear()
 
 
 @given(disturbed(), FACTS, FACTS, st.data())
