@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from proxy_addon.core.audits.auditing import Auditor, By, grouping_of
-from proxy_addon.core.audits.results import Audit, audit_of
+from proxy_addon.core.audits.results import Audit, PlanBroken, audit_of
 from proxy_addon.core.audits.totals import ByGroup
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.policy import DEFAULT
@@ -25,6 +25,19 @@ from tests.builders import at
 AS_OF = as_of(at(10**6), DEFAULT)
 EVIL = '</script><img src=x onerror="alert(1)">\u202e&s=' + "y" * 300
 _COPIES = 20
+LONG_NAMED = PlanBroken(
+    rule="plan-missing",
+    event="sessionStart",
+    section="params",
+    key="media.season",
+    expected="required",
+    sessions=3,
+    share=0.3,
+    times=3,
+    first=None,
+    last=None,
+    look_at=tuple(f"exports/{'of one folder in another/' * 5}tv.har#{number:016}" for number in range(3)),
+)
 QUIET = versions.Change(
     what="no pauses", said=frozenset(), cues=lambda cues: [cue for cue in cues if cue.type != "pauseStart"]
 )
@@ -33,7 +46,7 @@ QUIET = versions.Change(
 def written(path: Path, audit: Audit, held: Iterable[HeldSession]) -> Path:
     """Write the page of an audit of sessions."""
     known = {each.session.id: each for each in held}
-    found = (of_held(known[id], AS_OF, DEFAULT) for id in pages.to_look_at(audit))
+    found = (of_held(known[id], AS_OF, DEFAULT) for id in pages.to_look_at(audit) if id in known)
     path.write_text("".join(pages.html(audit, found, pseudonymised=False)), encoding="utf-8")
     return path
 
@@ -169,6 +182,13 @@ def test_an_audit_is_clicked_through_and_asks_nobody(audit, path, open_page: Ope
         expect(astray).to_have_text(told)
     expect(page.locator(".verdict h1")).to_have_text("TV Player")
 
+    # Nothing is cut where there is little room.
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.evaluate("location.hash = '#all'")
+    losses = page.get_by_role("region", name="Table of losses")
+    expect(losses).to_contain_text("never-played")
+    assert losses.evaluate(_IS_CUT) is False
+
 
 def shown(name: str) -> str:
     return f"{name[:119]}…".replace("\u202e", "\\u202e")
@@ -218,6 +238,8 @@ def test_a_plan_and_a_baseline_have_their_parts_and_changes_are_in_the_verdict(t
         plan="plan.yaml",
         plan_groups=("player Radio*",),
     )
+    groups = [replace(each, plan=(LONG_NAMED,)) if each.name == "New Player" else each for each in audit.groups]
+    audit = replace(audit, groups=tuple(groups))
     page = open_page(written(tmp_path / "audit.html", audit, bad), offline=True)
     changes = page.get_by_role("region", name="Changes", exact=True)
     row = changes.locator("tr", has=page.get_by_text("param-unknown", exact=True)).inner_text().split("\t")
@@ -241,10 +263,13 @@ def test_a_plan_and_a_baseline_have_their_parts_and_changes_are_in_the_verdict(t
     group.select_option(label="New Player (10)")
     expect(verdict.locator(".word")).to_have_text("Undecided")
     assert "4.1 has no sessions of this group" in verdict.inner_text()
+    plan = page.get_by_role("region", name="Deviations from the plan")
+    assert plan.get_by_text("sessionStart").evaluate(_LINES) == 1
 
     # Nothing is cut where there is little room.
-    group.select_option(index=0)
     page.set_viewport_size({"width": 390, "height": 844})
+    assert plan.evaluate(_IS_CUT) is False
+    group.select_option(index=0)
     assert changes.evaluate(_IS_CUT) is False
     assert [name for name in matrix.locator("th.head bdi").all() if name.evaluate(_IS_CUT)] == []
 
@@ -275,6 +300,11 @@ def test_paper_has_charts_of_its_own_in_light_colours(path, open_page: Open):
 
 
 _IS_CUT = "box => box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight"
+_LINES = """text => {
+  const range = document.createRange();
+  range.selectNodeContents(text);
+  return new Set([...range.getClientRects()].map(({ top }) => top)).size;
+}"""
 _LEFT = "cell => cell.getBoundingClientRect().left"
 _DARKEST = """canvas => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);

@@ -8,7 +8,7 @@ import { count, cut, esc, lasted, plural, prose } from "./words.js";
 const LONGEST = 160;
 const COLUMNS = [["What"], ["Before", "n before"], ["After", "n after"], ["Change"], ["p", "n chance"]];
 const WITHIN_COLUMNS = [COLUMNS[0], ["Group", "group"], ...COLUMNS.slice(1)];
-const IN_ALL = { kind: "changes" }, IN_GROUPS = { ...IN_ALL, caption: "In groups alone" };
+const IN_ALL = { kind: "stacked changes" }, IN_GROUPS = { ...IN_ALL, caption: "In groups alone" };
 const TESTS = { fisher: "Fisher's exact test", "mann-whitney": "Mann-Whitney U test" };
 const TURNS = { appeared: "▲", more: "▲", higher: "▲", vanished: "▼", less: "▼", lower: "▼" };
 const RHYTHM = {

@@ -18,7 +18,7 @@ export function mountLosses(root, context) {
   function draw() {
     const { group } = context.chosen, rows = group.losses.filter((each) => each.sessions).map((each) => rowOf(each, group));
     funnel.innerHTML = funnelMarkup(group.funnel);
-    box.innerHTML = rows.length ? plainTable("Table of losses", COLUMNS, rows) : '<p class="none">Nothing is lost.</p>';
+    box.innerHTML = rows.length ? plainTable("Table of losses", COLUMNS, rows, { kind: "stacked" }) : '<p class="none">Nothing is lost.</p>';
   }
 
   function rowOf({ loss, sessions, times, time_s: seconds, time_share: share, look_at: ids }, group) {

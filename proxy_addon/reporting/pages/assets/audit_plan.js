@@ -16,7 +16,7 @@ export function mountPlan(root, context) {
   function draw() {
     const { group } = context.chosen, severities = new Map(group.findings.map((each) => [each.rule, each.severity]));
     box.innerHTML = group.plan.length
-      ? plainTable("Deviations from the plan", COLUMNS, group.plan.map((each) => rowOf(each, severities.get(each.rule), group)))
+      ? plainTable("Deviations from the plan", COLUMNS, group.plan.map((each) => rowOf(each, severities.get(each.rule), group)), { kind: "stacked" })
       : '<p class="none">All is as planned.</p>';
     const { audit } = context.page, unused = context.chosen.k === null ? audit.plan_unused : [];
     if (unused.length) {
@@ -32,7 +32,7 @@ export function mountPlan(root, context) {
     const name = key && `<bdi>${esc(cut(key, LONGEST))}</bdi>${section ? ` <code>${esc(section)}</code>` : ""}`;
     const said = `<bdi>${esc(cut(expected, LONGEST))}</bdi>`, links = sessionLinks(ids, context);
     const head = `${severity ? icon(severity) : ""} <code>${esc(rule)}</code>`;
-    return { cells: [head, esc(event), name, said, partOf(sessions, group.sessions), count(times), links] };
+    return { cells: [head, event && `<code>${esc(event)}</code>`, name, said, partOf(sessions, group.sessions), count(times), links] };
   }
 
   return { show: draw };
