@@ -96,26 +96,28 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     return Installed(environment, tmp_path_factory.mktemp("elsewhere"))
 
 
-def test_record_show_and_replay_work_from_the_wheel(installed, store_url):
+def test_record_show_and_replay_work_from_the_wheel(installed, sqlite_url, postgres_url):
     upstream, upstream_url = installed.serve("collector")
-    proxy, proxy_url = installed.serve("record", "--upstream", upstream_url, "--store", store_url)
+    proxy, proxy_url = installed.serve("record", "--upstream", upstream_url, "--store", sqlite_url)
     try:
         installed.play(proxy_url)
     finally:
         assert proxy.stop() == 0
-    session = installed.json("sessions", "--store", store_url)[0]
+    session = installed.json("sessions", "--store", sqlite_url)[0]
     assert (session["state"], session["events"]) == ("ended", 15)
-    shown = installed.json("show", session["session_id"], "--store", store_url)
+    shown = installed.json("show", session["session_id"], "--store", sqlite_url)
     assert [exchange["seq"] for exchange in shown["exchanges"]] == list(range(1, 16))
     target, target_url = installed.serve("collector")
     try:
-        replay = ("replay", session["id"], "--store", store_url, "--speed", "max", "--target")
-        page = installed.folder / f"run-{store_url.partition(':')[0]}.html"
+        replay = ("replay", session["id"], "--store", sqlite_url, "--speed", "max", "--target")
+        page = installed.folder / "run.html"
         assert installed.json(*replay, target_url, "--report", str(page))["totals"]["same"] == 15
         assert "15 steps recorded: 15 sent, 0 skipped" in page.read_text(encoding="utf-8")
         installed.run(*replay, upstream_url, code=2)
     finally:
         assert target.stop() == upstream.stop() == 0
-    assert "clean" in installed.run("db", "check", "--store", store_url)
+    installed.run("db", "upgrade", "--store", postgres_url)
+    for url in (sqlite_url, postgres_url):
+        assert "clean" in installed.run("db", "check", "--store", url)
     addon = installed.run("addon-path").strip()
     assert Path(addon).is_relative_to(installed.bin.parent)
