@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import io
 import json
+import logging
 import os
 import select
 import selectors
@@ -28,11 +29,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from proxy_addon.testing import recorders
+from tests import leftovers
+
 _IMPORTED = (
     "proxy_addon.ui.server",
     "proxy_addon.collector.server",
     "proxy_addon.recording.serving",
     "proxy_addon.testing.ahead",
+    "proxy_addon.testing.forks",
     "proxy_addon.replay.fetching",
     "proxy_addon.replay.noise",
     "proxy_addon.replay.run",
@@ -304,6 +309,46 @@ def _reap(running: dict[int, int]) -> None:
         os.close(file)
 
 
+class _Forks(recorders._Forks):
+    """The process that recorders are forked from, itself forked from a command of ours."""
+
+    def __init__(self) -> None:
+        self._orders, theirs = socket.socketpair()
+        self._process = _Forked(os.fork())  # type: ignore[assignment]  # ends and is waited for like a Popen
+        if self._process.pid == 0:
+            try:
+                _become_forks(theirs)
+            finally:
+                os._exit(1)
+        theirs.close()
+
+
+class _Forked:
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def terminate(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)  # it is there until it is waited for
+
+    def wait(self) -> None:
+        os.waitpid(self.pid, 0)
+
+
+def _become_forks(orders: socket.socket) -> None:
+    from proxy_addon.testing import forks
+
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with Path(os.devnull).open("r+b", buffering=0) as nothing:
+        for place in (0, 1):
+            os.dup2(nothing.fileno(), place)
+    os.dup2(orders.fileno(), 3)
+    os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+    logging.getLogger().handlers.clear()
+    sys.argv = ["forks", "3"]
+    forks.main()
+
+
 def _become(order: dict[str, Any], files: list[int]) -> None:
     """Become the process that was asked for; never return."""
     code = 1
@@ -342,6 +387,8 @@ def _become(order: dict[str, Any], files: list[int]) -> None:
 
         if "record" in sys.argv[1:2]:
             ingesting.spawn = Spare().spawn
+        leftovers.take_mark()
+        recorders._Forks = _Forks  # type: ignore[misc]
         try:
             if sys.argv[0] == _INGEST:
                 sys.exit(process.main(sys.argv[1:]))
