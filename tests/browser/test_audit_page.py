@@ -227,7 +227,8 @@ def test_the_keys_are_a_matrix_that_tells_what_was_sent(path, open_page: Open):
 def test_a_plan_and_a_baseline_have_their_parts_and_changes_are_in_the_verdict(tmp_path, open_page: Open):
     good, bad = list(audited.sessions([GOOD])), list(audited.sessions(["Web Player"]))
     before = [named(each, "Web Player") for each in good] * _COPIES
-    calm = [versions.played(number, player="Phone Player") for number in range(10)]
+    calm = [versions.played(number, player="Phone Player") for number in range(1, 10)]
+    calm.append(versions.played(0, versions.CHANGES[1], "Phone Player"))
     quiet = [versions.played(number, QUIET, "Phone Player") for number in range(10, 20)]
     audit = audit_of(
         totals([*bad * _COPIES, *quiet, *(named(each, "New Player") for each in good)]),
@@ -259,7 +260,12 @@ def test_a_plan_and_a_baseline_have_their_parts_and_changes_are_in_the_verdict(t
     group = page.get_by_role("combobox", name="Group")
     group.select_option(label="Phone Player (10)")
     expect(verdict.locator(".word")).to_have_text("Changed")
-    expect(verdict).to_contain_text("4 changes since 4.1. Events no longer sent: pauseStart.")
+    expect(verdict).to_contain_text(
+        "4 changes since 4.1, and 2 differences may be chance. Events no longer sent: pauseStart."
+    )
+    page.get_by_text("Differs, but may be chance").click()
+    doubtful = page.get_by_role("region", name="Differs, but may be chance").locator("tbody tr")
+    assert doubtful.first.inner_text().split("\t")[1:4] == ["1 of 10 (10 %)", "0 of 10 (0 %)", ""]
     group.select_option(label="New Player (10)")
     expect(verdict.locator(".word")).to_have_text("Undecided")
     assert "4.1 has no sessions of this group" in verdict.inner_text()

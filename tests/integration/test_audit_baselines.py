@@ -103,7 +103,8 @@ def test_two_folders(folders, tmp_path):
     assert "none that is certain" in text
     assert "There are not enough sessions to compare with" in " ".join(text.split())
     assert "new, in few sessions: ad-outside-break (2 of 2), param-missing (2 of 2)" in text
-    assert "not enough sessions to say that it is not chance" in text
+    assert "not enough sessions to say that it is not chance, such as" in text
+    assert f"  event adBreakStart: before {SESSIONS} of {SESSIONS} (100 %), after 0 of 2 (0 %)" in text
 
 
 def test_two_recordings_and_baselines_that_mean_nothing(folders, tmp_path):

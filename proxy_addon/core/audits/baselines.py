@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import count
 from typing import NamedTuple
 
 from proxy_addon.core.audits.auditing import OTHERS
@@ -27,6 +28,8 @@ CHANCE = 0.01
 """The part of all that is called a change which may be chance (Benjamini and Hochberg)."""
 FEWEST = 5
 """Both sides need so many sessions for anything to be called a change."""
+MOST_DOUBTFUL = 20
+"""How many differences that may be chance are kept of a group, or of all sessions."""
 LEAST_SHARE = 0.01
 """Shares of sessions that differ less are no change, however certain it is."""
 CLEAR_SHARE = 0.05
@@ -176,11 +179,13 @@ class Changes:
         name: The name of the group, which both sides have; None if sessions do not say it, and for all of them.
         before: How many sessions the baseline has.
         after: How many sessions the audit has.
-        changes: All that changed: findings first, the worst first, then in the order of `What`.
+        changes: All that changed: errors, warnings, then in the order of `What`, and notes last.
         compared: How many comparisons were made.
         undecided: How many of them differ by enough to matter, and have not enough sessions to say that it is not chance.
+        may_be_chance: The largest of these differences, `MOST_DOUBTFUL` at most.
         is_enough: Whether there are enough sessions to say that something changed which all sessions before have, and none
             after.
+        enough: How many sessions on both sides are enough for that.
         findings: Each rule that a side breaks, changed or not.
         losses: Each loss that a side has, and slow answers.
         rhythm: What both sides have of the rhythm.
@@ -193,11 +198,18 @@ class Changes:
     changes: tuple[Compared, ...]
     compared: int
     undecided: int
+    may_be_chance: tuple[Compared, ...]
     is_enough: bool
+    enough: int
     findings: tuple[Compared, ...]
     losses: tuple[Compared, ...]
     rhythm: tuple[Compared, ...]
     metrics: tuple[Compared, ...]
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether something differs, and there are too few sessions for anything to be called a change."""
+        return self.undecided > 0 and not self.is_enough
 
     def worse(self) -> Iterator[Compared]:
         """Yield the rules that no session of the baseline breaks, or that significantly more sessions break now."""
@@ -226,10 +238,17 @@ class Comparison:
 
     def named(self) -> list[tuple[Changes, Compared]]:
         """Return all changes, each with where it is: in all sessions together, or in a group if not there, too."""
-        known = {each.same() for each in self.all.changes}
+        return self._once(lambda of: of.changes)
+
+    def doubtful(self) -> list[tuple[Changes, Compared]]:
+        """Return the differences that may be chance, in the same way."""
+        return self._once(lambda of: of.may_be_chance)
+
+    def _once(self, listed: Callable[[Changes], tuple[Compared, ...]]) -> list[tuple[Changes, Compared]]:
+        known = {each.same() for each in listed(self.all)}
         return [
-            *((self.all, each) for each in self.all.changes),
-            *((of, each) for of in self.groups for each in of.changes if each.same() not in known),
+            *((self.all, each) for each in listed(self.all)),
+            *((of, each) for of in self.groups for each in listed(of) if each.same() not in known),
         ]
 
 
@@ -299,10 +318,12 @@ class _Tested:
 
     Attributes:
         turn: None if it is too little to matter.
+        size: How far shares of sessions are apart; or how much more often a value is higher on one side than lower.
     """
 
     compared: Compared
     turn: Turn | None
+    size: float
 
     @property
     def can_differ(self) -> bool:
@@ -314,16 +335,16 @@ class _Tested:
 def _changes(name: str | None, before: Totals, after: Totals, tested: Iterable[_Tested], limit: float) -> Changes:
     enough = min(before.sessions, after.sessions) >= FEWEST
     found: list[Compared] = []
-    undecided = number = 0
+    doubtful: list[_Tested] = []
+    number = 0
     for each in tested:
         turn = each.turn if enough and each.compared.p <= limit else None
         number += each.can_differ
-        undecided += each.turn is not turn
+        if each.turn is not turn:
+            doubtful.append(each)
         found.append(each.compared if turn is None else replace(each.compared, change=turn.value))
-    changed = [each for each in found if each.change is not None]
-    order = [What.FINDING.value, *(what.value for what in What if what is not What.FINDING)]
-    severities = [severity.value for severity in Severity]
-    changed.sort(key=lambda each: (order.index(each.what), severities.index(each.severity) if each.severity else 0))
+    changed = sorted((each for each in found if each.change is not None), key=_gravity)
+    doubtful.sort(key=lambda each: (-each.size, _gravity(each.compared)))
 
     def of(*kinds: What) -> tuple[Compared, ...]:
         return tuple(each for each in found if each.what in kinds)
@@ -334,13 +355,26 @@ def _changes(name: str | None, before: Totals, after: Totals, tested: Iterable[_
         after=after.sessions,
         changes=tuple(changed),
         compared=number,
-        undecided=undecided,
+        undecided=len(doubtful),
+        may_be_chance=tuple(each.compared for each in doubtful[:MOST_DOUBTFUL]),
         is_enough=enough and fisher(before.sessions, before.sessions, 0, after.sessions) <= limit,
+        enough=next(each for each in count(FEWEST) if fisher(each, each, 0, each) <= limit),
         findings=of(What.FINDING),
         losses=of(What.LOSS, What.SLOW),
         rhythm=of(What.RHYTHM),
         metrics=of(What.METRIC),
     )
+
+
+_ORDER = (
+    *((What.FINDING.value, severity.value) for severity in Severity if severity is not Severity.INFO),
+    *((what.value, None) for what in What if what is not What.FINDING),
+    (What.FINDING.value, Severity.INFO.value),
+)
+
+
+def _gravity(compared: Compared) -> int:
+    return _ORDER.index((compared.what, compared.severity))
 
 
 @dataclass(frozen=True, slots=True)
@@ -562,7 +596,7 @@ def _counted(
         test=FISHER,
         p=_rounded(fisher(before.sessions, before.of, after.sessions, after.of)),
     )
-    return _Tested(found, turn)
+    return _Tested(found, turn, abs(by))
 
 
 def _odds_differ(one: Side, other: Side) -> bool:
@@ -590,7 +624,7 @@ def _spread(what: What, place: _Place, old: _Values, new: _Values, differs: Call
         test=MANN_WHITNEY,
         p=_rounded(p),
     )
-    return _Tested(found, turn)
+    return _Tested(found, turn, abs(above))
 
 
 def _differs_in_mean(one: Side, other: Side) -> bool:

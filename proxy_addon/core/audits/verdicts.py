@@ -203,9 +203,17 @@ class _Since:
         elif self._own.is_enough:
             yield Sentence(about=_CHANGES, text=f"No certain change since {self._baseline}{may_be and f'; {may_be}'}.")
         else:
-            numbers = f"{self._own.before} before, {self._own.after} after"
-            text = f"There are not enough sessions to compare with {self._baseline}: {numbers}"
-            yield Sentence(about=_CHANGES, text=f"{text}{may_be and f'; {may_be}'}.")
+            yield Sentence(about=_CHANGES, text=f"{self._too_few(self._own)}{may_be and f'; {may_be}'}.")
+
+    def _too_few(self, own: Changes) -> str:
+        short, baseline = [own.before < own.enough, own.after < own.enough], self._baseline
+        if all(short):
+            text = f"There are not enough sessions on either side to compare with {baseline}"
+        elif short[0]:
+            text = f"{baseline} has not enough sessions to compare with"
+        else:
+            text = f"There are not enough sessions to compare with {baseline}"
+        return f"{text}: {own.before:,} before, {own.after:,} after, where {own.enough} each are enough"
 
     def _kinds(self) -> Iterator[Sentence]:
         """Yield the gravest kinds of changes, each with the first of its kind, and how many others there are."""

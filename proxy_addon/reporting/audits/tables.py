@@ -30,6 +30,7 @@ _SECOND_MS = 1_000
 _PRECISE_S = 10
 _MINUTE_S = 60
 _ABSENT_TOLD = 12
+_DOUBTFUL_TOLD = 5
 LOSSES = {
     "refused": "events refused by upstream, which SDKs do not send again",
     "unanswered": "events of which no answer was seen; if none came, SDKs drop them",
@@ -178,8 +179,12 @@ def _print_changes(comparison: Comparison, screen: Screen) -> None:
     undecided = sum(of.undecided for of in sets)
     if undecided:
         of_all = counted(sum(of.compared for of in sets), "comparison")
-        told = f"{counted(undecided, 'difference')} more in {of_all}: not enough sessions to say that it is not chance"
+        told = f"{counted(undecided, 'difference')} more in {of_all}: not enough sessions to say that it is not chance, such as"
         screen.print_wrapped(Text(told, style="dim"))
+        for of, each in comparison.doubtful()[:_DOUBTFUL_TOLD]:
+            within = "" if of is whole else f"in {_named(of.name).plain}, "
+            sides = f"before {side_words(each, each.before)}, after {side_words(each, each.after)}"
+            screen.print_wrapped(Text(visible(f"  {within}{what_words(each)}: {sides}"), style="dim"))
     for names, where in ((comparison.only_before, "before"), (comparison.only_after, "after")):
         if names:
             shown = ", ".join(_named(name).plain for name in names[:_ABSENT_TOLD])

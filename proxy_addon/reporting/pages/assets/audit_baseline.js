@@ -14,7 +14,10 @@ const TURNS = { appeared: "▲", more: "▲", higher: "▲", vanished: "▼", le
 const RHYTHM = {
   playhead_speed: "speed of the playhead", clock_skew_ms: "arrival after the device's clock", latency_ms: "time to the answer",
 };
-const OTHERS = [["findings", "Findings"], ["losses", "Losses"], ["rhythm", "Rhythm"], ["metrics", "Metrics"]];
+const FOLDED = [
+  ["may_be_chance", "Differs, but may be chance"],
+  ...["Findings", "Losses", "Rhythm", "Metrics"].map((title) => [title.toLowerCase(), `${title} before and after`]),
+];
 
 /** The sign of a change as markup, with its word for whom it is not enough. */
 export function turnMarkup(turn) {
@@ -43,8 +46,8 @@ export function mountBaseline(root, context) {
       `${told} more than chance and large enough to matter${few}.</p>` +
       `${found.length ? plainTable("Changes", COLUMNS, found.map(rowOf), IN_ALL) : ""}` +
       (isAll && within.length ? plainTable("Changes in groups", WITHIN_COLUMNS, within.map(groupRowOf), IN_GROUPS) : "") +
-      OTHERS.filter(([part]) => changes[part].length).map(([part, title]) =>
-        `<details><summary>${title} before and after</summary>${plainTable(title, COLUMNS, changes[part].map(rowOf), IN_ALL)}</details>`).join("") +
+      FOLDED.filter(([part]) => changes[part].length).map(([part, title]) =>
+        `<details><summary>${title}</summary>${plainTable(title, COLUMNS, changes[part].map(rowOf), IN_ALL)}</details>`).join("") +
       (isAll ? onlyMarkup("only before", baseline.only_before) + onlyMarkup("only after", baseline.only_after) : "");
   }
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from proxy_addon.core.audits.auditing import Auditor, By, Grouping
-from proxy_addon.core.audits.baselines import FEWEST, Changes, compared
+from proxy_addon.core.audits.baselines import FEWEST, MOST_DOUBTFUL, Changes, Compared, compared
 from proxy_addon.core.audits.hiding import Hiding
 from proxy_addon.core.audits.losses import Loss
 from proxy_addon.core.audits.results import audit_of
@@ -50,6 +50,15 @@ def said(changes: Changes) -> set[str]:
     }
 
 
+def told(each: Compared) -> str:
+    """Return how something would be called if it were a change."""
+    if each.before.p50 is not None and each.after.p50 is not None:
+        return "higher" if (each.after.mean or 0) > (each.before.mean or 0) else "lower"
+    if not each.before.sessions or not each.after.sessions:
+        return "vanished" if each.before.sessions else "appeared"
+    return "more" if each.after.share > each.before.share else "less"
+
+
 @pytest.fixture(scope="module")
 def old() -> ByGroup:
     return version(first=0)
@@ -71,7 +80,9 @@ def test_of_three_sessions_nothing_is_claimed(change):
     before, after = version(first=0, sessions=3), version(change, first=99, sessions=3)
     found = compared(before, after, baseline="old", grouped=False).all
     assert said(found) == set()
-    assert not found.is_enough
+    assert (found.is_enough, found.is_undecided) == (False, found.undecided > 0)
+    shown = replace(found, changes=tuple(replace(each, change=told(each)) for each in found.may_be_chance))
+    assert said(shown) >= change.said or change.part > 1
     assert (found.undecided >= len(change.said)) or change.part > 1
     assert all(each.change is None for each in (*found.findings, *found.losses, *found.rhythm, *found.metrics))
 
@@ -173,7 +184,7 @@ def test_groups_are_compared_with_those_of_their_name():
     assert said(found.all) == {line.replace("vanished", "less") for line in CHANGES[1].said}
     assert (found.only_before, found.only_after) == ((), ("Three",))
     document = audit.document()["baseline"]
-    assert document["groups"][0]["changes"][0] == {
+    assert document["groups"][0]["changes"][-1] == {  # notes come last
         "what": "finding",
         "event": "",
         "section": "",
@@ -195,6 +206,25 @@ def test_a_finding_that_was_there_before_is_not_worse():
     fewer = compared(version(first=0, sessions=8), both[1], baseline="old", grouped=False)
     assert [each.name for each in fewer.all.worse()] == ["param-missing"]
     assert [*compared(both[0], version(first=0, sessions=8), baseline="old", grouped=False).all.worse()] == []
+
+
+def test_what_may_be_chance_is_listed_the_largest_differences_first():
+    def deviating(sessions: int) -> Changes:
+        """Compare sessions of which all but one deviate in 25 ways where all did, and none in one of these ways."""
+        before, after = Totals(sessions=sessions), Totals(sessions=sessions)
+        for number in range(25):
+            for totals, of in ((before, sessions), (after, 0 if number == 9 else sessions - 1)):
+                key = Deviation("plan-missing", "ping", "params", f"{number:02}", "required")
+                totals.plan.each[key] = Concerned(sessions=of)
+        return compared({None: before}, {None: after}, baseline="old", grouped=False).all
+
+    few = deviating(5)
+    assert (few.changes, few.is_enough, few.is_undecided, few.undecided) == ((), False, True, 25)
+    assert [each.name for each in few.may_be_chance] == ["09", *(f"{n:02}" for n in range(MOST_DOUBTFUL) if n != 9)]
+    assert not deviating(few.enough - 1).is_enough
+    enough = deviating(few.enough)
+    assert [each.name for each in enough.changes] == ["09"]
+    assert (enough.is_enough, enough.is_undecided, enough.undecided) == (True, False, 24)
 
 
 def with_values(key: str, values: Iterable[object]) -> ByGroup:

@@ -17,7 +17,9 @@ CALM = Changes(
     changes=(),
     compared=40,
     undecided=0,
+    may_be_chance=(),
     is_enough=True,
+    enough=10,
     findings=(),
     losses=(),
     rhythm=(),
@@ -28,6 +30,7 @@ ERROR, WARNING, NOTE = (
     Found("ts-backwards", 2, "warning"),
     Found("ts-equal", 1, "info"),
 )
+NOTES = "No errors or warnings, but notes of 1 rule."
 
 
 def changed(what: What, turn: Turn, *, event: str = "", name: str = "", section: str = "") -> Compared:
@@ -100,21 +103,34 @@ def test_findings_come_before_changes_if_they_are_errors_and_warnings_do_not_hid
 @pytest.mark.parametrize(
     ("changes", "level", "says"),
     [
-        (CALM, Level.PASS, "No certain change since 4.1. No errors or warnings, but notes of 1 rule."),
+        (CALM, Level.PASS, f"No certain change since 4.1. {NOTES}"),
         (
             replace(CALM, undecided=2),
             Level.UNDECIDED,
-            "No certain change since 4.1; 2 differences may be chance. No errors or warnings, but notes of 1 rule.",
+            f"No certain change since 4.1; 2 differences may be chance. {NOTES}",
         ),
         (
             replace(CALM, before=3, is_enough=False),
             Level.UNDECIDED,
-            "There are not enough sessions to compare with 4.1: 3 before, 20 after. No errors or warnings, but notes of 1 rule.",
+            f"4.1 has not enough sessions to compare with: 3 before, 20 after, where 10 each are enough. {NOTES}",
+        ),
+        (
+            replace(CALM, after=9, is_enough=False),
+            Level.UNDECIDED,
+            f"There are not enough sessions to compare with 4.1: 20 before, 9 after, where 10 each are enough. {NOTES}",
+        ),
+        (
+            replace(CALM, before=9, after=9, is_enough=False, undecided=1),
+            Level.UNDECIDED,
+            (
+                "There are not enough sessions on either side to compare with 4.1: 9 before, 9 after, where 10 each are enough; "
+                f"1 difference may be chance. {NOTES}"
+            ),
         ),
         (
             None,
             Level.UNDECIDED,
-            "4.1 has no sessions of this group to compare with. No errors or warnings, but notes of 1 rule.",
+            f"4.1 has no sessions of this group to compare with. {NOTES}",
         ),
     ],
 )
