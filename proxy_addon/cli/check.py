@@ -295,7 +295,7 @@ def _of_file(path: str, kind: str | None, how: Reading) -> Iterator[Subject]:
                 kind, why = guess(raw, is_list=form is Form.LISTED)
             click.echo(f"sessiontape: checking {file.name} with --as {kind}: {why}", err=True)
         if form is not None and raw is None:
-            yield from _held(sources.sessions_in_file(file, form), file.name, how)
+            yield from _held(sources.sessions_in_file(file, form), None if path == "-" else path, how)
             return
     raw = read(path) if raw is None else raw
     judgement = judge_file(raw, FileKind(kind), how.policy)
@@ -316,9 +316,10 @@ def _listed(raw: bytes) -> HeldSession | None:
         return None
 
 
-def _held(found: Iterable[HeldSession], path: str, how: Reading) -> Iterator[Subject]:
-    """Judge sessions of a file; each counts as over. The pointers into a list of bodies are into the whole list."""
+def _held(found: Iterable[HeldSession], path: str | None, how: Reading) -> Iterator[Subject]:
+    """Judge sessions of a file, or of stdin; each counts as over. The pointers into a list of bodies are into all of it."""
     from proxy_addon.core.judging.files import FileKind, judge_file, judge_held  # noqa: PLC0415
+    from proxy_addon.files.sessions import in_file  # noqa: PLC0415
     from proxy_addon.reporting.judged import Subject  # noqa: PLC0415
 
     for held in found:
@@ -326,4 +327,5 @@ def _held(found: Iterable[HeldSession], path: str, how: Reading) -> Iterator[Sub
             yield Subject(judgement=judge_file(held.written, FileKind.SESSION, how.policy), file=path, held=held)
         else:
             moments = _moments(held.session, held.exchanges)
-            yield replace(_subject(held.session, judge_held(held, how.policy), moments, how, path), held=held)
+            session = held.session if path is None else in_file(held, path).session
+            yield replace(_subject(session, judge_held(held, how.policy), moments, how, path), held=held)

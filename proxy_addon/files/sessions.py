@@ -122,8 +122,7 @@ def _ids(held: HeldSession) -> list[str]:
 
 def _listed(path: str, held: Sequence[HeldSession]) -> str:
     lines = [
-        f"    {path}#{each.session.session_id or each.session.id}"
-        f"  {each.session.media_name or each.session.media_id or ''}".rstrip()
+        f"    {name_in(path, each.session.id)}  {each.session.media_name or each.session.media_id or ''}".rstrip()
         for each in held[:_MOST]
     ]
     more = [f"    and {len(held) - _MOST} more"] if len(held) > _MOST else []

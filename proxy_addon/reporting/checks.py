@@ -102,7 +102,9 @@ class JsonReport:
         findings = in_order(subject.judgement.findings)
         self._counts.update(finding.severity.value for finding in findings)
         document = {
-            "id": subject.session.id if subject.session is not None and subject.file is None else None,
+            "id": subject.session.id if subject.session is not None and subject.held is None else None,
+            "name": subject.name,
+            "file": subject.file,
             "session_id": None if subject.session is None else subject.session.session_id,
             "findings": [finding_document(finding) for finding in findings],
             "holes": holes_document(subject.judgement.holes),

@@ -24,15 +24,16 @@ class GitHubReport:
 
     def add(self, subject: Subject) -> None:
         """Write one line for each finding of a subject, however many places it has, and one for what was not applied."""
-        name = f"{subject.name} {subject.about}," if subject.about else subject.name
+        name = f"{subject.name} {subject.about}".rstrip()
         told = fold(subject.findings)
         for each in (one for cause in told for one in (cause, *cause.consequences)):
             finding, pointer = each.finding, each.told.pointer
-            place = " ".join(filter(None, (name, subject.place(finding), pointer)))
-            text = f"{finding.message} ({'; '.join(filter(None, (place, each.elsewhere)))})"
+            place = " ".join(filter(None, (subject.place(finding), pointer)))
+            where = (", " if subject.about else " ").join(filter(None, (name, place)))
+            text = f"{finding.message} ({'; '.join(filter(None, (where, each.elsewhere)))})"
             self._write(annotation(_LEVELS[finding.severity], text, title=finding.rule, file=subject.file))
         if (holes := subject.judgement.holes) is not None:
-            text = f"{name.removesuffix(',')}: {not_applied(holes)}"
+            text = f"{name}: {not_applied(holes)}"
             self._write(annotation("notice", text, title="not applied", file=subject.file))
 
     def end(self, *, ok: bool) -> None:

@@ -62,7 +62,8 @@ class Subject:
     """What was judged.
 
     Attributes:
-        session: The session; None for a file that holds no session, or none whose requests are known.
+        session: The session; that of a file has the name by which commands find it as its id. None for a file that holds no
+            session, or none whose requests are known.
         state: The state of the session; None without a session.
         file: The path of the file; None for a stored session or stdin.
         moments: The moments of the session's exchanges, by ``seq``.
@@ -79,11 +80,7 @@ class Subject:
     @property
     def name(self) -> str:
         """Its name in reports: the session's id, the file with the session, or ``stdin``."""
-        if self.session is None:
-            return self.file or "stdin"
-        if self.file is None:
-            return self.session.id
-        return f"{self.file}#{self.session.session_id or self.session.id}"
+        return (self.file or "stdin") if self.session is None else self.session.id
 
     @property
     def about(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from proxy_addon.cli.held_files import HeldFiles
 from tests import builders
 from tests.builders import BEGIN_MS, OTHER_SESSION_ID, SESSION_ID, event_dict
 from tests.integration.test_replay import fill
@@ -116,7 +117,12 @@ def test_files_are_laid_beside_stored_sessions_and_each_other(folder, tape):
 
 
 def test_one_of_several_sessions_in_a_file_is_named_after_a_hash_sign(folder):
-    first, second = (each["session_id"] for each in printed("check", "log.jsonl", code=1)["sessions"])
+    judged = printed("check", "log.jsonl", code=1)["sessions"]
+    assert [(each["id"], each["file"]) for each in judged] == [(None, "log.jsonl")] * 2
+    names = [each["name"] for each in judged]
+    assert names == [held.session.id for held in HeldFiles(["log.jsonl"])]  # as an audit calls them
+    assert printed("show", names[0])["session"]["session_id"] == judged[0]["session_id"]
+    first, second = (each["session_id"] for each in judged)
     assert printed("show", f"log.jsonl#{first[:8]}")["session"]["session_id"] == first
     assert printed("show", "log.jsonl#last")["session"]["session_id"] == second
     (only,) = printed("check", f"log.jsonl#{second}", code=1)["sessions"]
@@ -124,8 +130,8 @@ def test_one_of_several_sessions_in_a_file_is_named_after_a_hash_sign(folder):
     said = run("show", "log.jsonl")
     assert (said.returncode, said.stdout) == (2, "")
     assert "log.jsonl holds 2 sessions" in said.stderr
-    assert f"    log.jsonl#{first}  A film\n    log.jsonl#{second}  A film\n" in said.stderr
-    assert f"log.jsonl#{first}  ended" in run("check", "log.jsonl").stdout
+    assert f"    {names[0]}  A film\n    {names[1]}  A film\n" in said.stderr
+    assert f"{names[0]}  ended" in run("check", "log.jsonl").stdout
 
 
 def test_the_collector_gives_the_answers_in_a_file(folder):
@@ -211,6 +217,8 @@ def test_a_replay_of_a_file_does_not_go_to_its_upstream_or_to_those_of_the_store
 def test_files_and_stored_sessions_may_be_judged_together(folder, tape):
     document = printed("check", "list.json", SESSION_ID, "./shown.json", "--store", tape, code=1)
     assert sorted(each["session_id"] or "" for each in document["sessions"]) == ["", SESSION_ID, SESSION_ID]
+    (of_list,) = (each for each in document["sessions"] if each["session_id"] is None)
+    assert (of_list["name"], of_list["file"]) == ("list.json", "list.json")
 
 
 def test_what_cannot_be_read_in_a_file_is_said_and_the_rest_is_judged(folder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from proxy_addon.core.findings import Finding, Holes, Judgement, Severity
 from proxy_addon.reporting.github import GitHubReport
 from proxy_addon.reporting.judged import Subject
+from tests.builders import session
 
 
 def lines_of(*findings: Finding, file: str | None = None, holes: Holes | None = None) -> list[str]:
@@ -26,6 +27,15 @@ def test_a_finding_is_one_line_with_its_level_rule_and_place():
 def test_severities_are_levels():
     findings = [Finding(rule="r", severity=severity, message="m") for severity in Severity]
     assert [line.partition(" ")[0] for line in lines_of(*findings)] == ["::error", "::warning", "::notice"]
+
+
+def test_media_and_player_stand_before_the_place_if_there_is_one():
+    written: list[str] = []
+    findings = tuple(Finding(rule="r", severity=Severity.ERROR, message="m", seq=seq) for seq in (None, 3))
+    subject = Subject(judgement=Judgement(of_exchanges=findings), session=session(media_name="Sea", player_name="TV"))
+    GitHubReport(written.append).add(subject)
+    id = session().id
+    assert written == [f"::error title=r::m ({id} Sea · TV, #3)\n", f"::error title=r::m ({id} Sea · TV)\n"]
 
 
 def test_what_a_device_sent_acts_on_no_terminal_and_makes_no_line():
