@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -47,6 +47,8 @@ FORMATS = ("text", "html", "json", "csv", "junit")
 _OF_NAMES = {".html": "html", ".htm": "html", ".json": "json", ".csv": "csv", ".xml": "junit"}
 """Formats by the endings of names."""
 FAIL_ON = ("error", "warning", "info", "never")
+_READ_AGAIN = frozenset({"text", "html"})
+"""Formats that show sessions to look at."""
 _STDOUT = "-"
 
 
@@ -170,9 +172,10 @@ def audit(
         allow_empty=allow_empty,
     )
     format_name = "json" if as_json else format_name or _OF_NAMES.get(Path(output).suffix.lower(), "text")
-    if format_name == "html":
+    if format_name in _READ_AGAIN:
         from proxy_addon.cli import audit_page  # noqa: PLC0415  # as above
 
+    if format_name == "html":
         audit_page.check_name(output)
     change = None if raw else _change(store_url if not files else " ".join(files), key_file, config)
     hide = _hide(change)
@@ -201,12 +204,19 @@ def audit(
         hide=hide,
         notes=held.notes,
     )
-    if format_name == "html":
+    examples: dict[str, str] = {}
+    if format_name in _READ_AGAIN:
         look = audit_page.Looking(policy=how.policy, now=how.now, change=change)
+    if format_name == "text" and result.all.findings:
+        if files:
+            examples = look.examples_in_files(result, held)
+        else:
+            examples = look.examples_in_store(result, store_url, closed=closed)
+    if format_name == "html":
         pieces = look.in_files(result, held) if files else look.in_store(result, store_url, closed=closed)
         audit_page.write(result, output, pieces, is_private=raw)
     else:
-        _write(result, format_name, output, fail_on, changes_fail=fail_on_change, local=local)
+        _write(result, format_name, output, fail_on, examples=examples, changes_fail=fail_on_change, local=local)
     has_changed = result.baseline is not None and bool(result.baseline.named())
     sys.exit(1 if _failed(result, fail_on) or (fail_on_change and has_changed) else 0)
 
@@ -348,14 +358,23 @@ def _failed(result: Audit, fail_on: str) -> bool:
     return fail_on != "never" and worst is not None and worst.weight >= Severity(fail_on).weight
 
 
-def _write(result: Audit, format_name: str, output: str, fail_on: str, *, changes_fail: bool, local: bool) -> None:
+def _write(
+    result: Audit,
+    format_name: str,
+    output: str,
+    fail_on: str,
+    *,
+    examples: Mapping[str, str],
+    changes_fail: bool,
+    local: bool,
+) -> None:
     from proxy_addon.files import whole  # noqa: PLC0415  # as above
     from proxy_addon.reporting.audits import facts, tables  # noqa: PLC0415
     from proxy_addon.reporting.terminal import console  # noqa: PLC0415
 
     if format_name == "text" and output == _STDOUT:
         with while_read():
-            tables.print_audit(result, console(), changes_fail=changes_fail, local=local)
+            tables.print_audit(result, console(), examples=examples, changes_fail=changes_fail, local=local)
         return
     pieces: Iterable[str]
     match format_name:
@@ -366,7 +385,7 @@ def _write(result: Audit, format_name: str, output: str, fail_on: str, *, change
         case "junit":
             pieces = facts.suite(result, fail_on, changes_fail=changes_fail)
         case _:
-            pieces = tables.as_text(result, changes_fail=changes_fail, local=local)
+            pieces = tables.as_text(result, examples=examples, changes_fail=changes_fail, local=local)
     if output == _STDOUT:
         with while_read():
             for piece in pieces:

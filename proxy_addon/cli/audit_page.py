@@ -1,9 +1,9 @@
-"""The page of an audit, with the sessions in it that it says to look at."""
+"""The page of an audit, with the sessions in it that it says to look at, and examples out of them for the terminal."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,9 +60,7 @@ class Looking:
 
     def in_files(self, result: Audit, files: HeldFiles) -> Generator[str]:
         """Yield the page of an audit of these files, of which those are read again that have sessions to look at."""
-        wanted, at = audit.to_look_at(result)[: audit.MOST_IN_FULL], as_of(self.now, self.policy)
-        known = files.named(wanted)
-        found = (of_held(known[id], at, self.policy, self.change) for id in wanted if id in known)
+        found = self._held(files, audit.to_look_at(result)[: audit.MOST_IN_FULL])
         yield from audit.html(result, found, pseudonymised=self.change is not None, are_over=True)
 
     def in_store(self, result: Audit, store_url: str, *, closed: bool) -> Generator[str]:
@@ -75,17 +73,47 @@ class Looking:
             StorageError: The store cannot be read.
         """
         with reading(store_url) as db:
-            pictures = Pictures(db, self.policy, self.now, self.change, closed=closed)
-            found = _stored(result, db, pictures)
+            found = self._stored(db, audit.to_look_at(result), closed=closed)
             yield from audit.html(result, found, pseudonymised=self.change is not None, are_over=closed)
 
+    def examples_in_files(self, result: Audit, files: HeldFiles) -> dict[str, str]:
+        """Return a message of each rule that is broken, out of the first of its sessions to look at."""
+        return _examples(result, self._held(files, _first(result)))
 
-def _stored(result: Audit, db: Connection, pictures: Pictures) -> Iterator[Reported]:
-    for id in audit.to_look_at(result):
-        try:
-            yield pictures.reported(sessions.find(db, id))
-        except NotFound:  # it was deleted meanwhile
-            continue
+    def examples_in_store(self, result: Audit, store_url: str, *, closed: bool) -> dict[str, str]:
+        """Return the same of an audit of a store.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        with reading(store_url) as db:
+            return _examples(result, self._stored(db, _first(result), closed=closed))
+
+    def _held(self, files: HeldFiles, wanted: Sequence[str]) -> Iterator[Reported]:
+        known, at = files.named(wanted), as_of(self.now, self.policy)
+        return (of_held(known[id], at, self.policy, self.change) for id in wanted if id in known)
+
+    def _stored(self, db: Connection, wanted: Sequence[str], *, closed: bool) -> Iterator[Reported]:
+        pictures = Pictures(db, self.policy, self.now, self.change, closed=closed)
+        for id in wanted:
+            try:
+                yield pictures.reported(sessions.find(db, id))
+            except NotFound:  # it was deleted meanwhile
+                continue
+
+
+def _first(result: Audit) -> list[str]:
+    return list(dict.fromkeys(broken.look_at[0] for broken in result.all.findings))
+
+
+def _examples(result: Audit, found: Iterable[Reported]) -> dict[str, str]:
+    messages = {
+        (each.session.id, told.finding.rule): told.finding.message
+        for each in found
+        for told in reversed(each.picture().findings)
+    }
+    firsts = {broken.rule: (broken.look_at[0], broken.rule) for broken in result.all.findings}
+    return {rule: messages[first] for rule, first in firsts.items() if first in messages}
 
 
 def write(result: Audit, output: str, pieces: Generator[str], *, is_private: bool) -> None:

@@ -13,6 +13,7 @@ from proxy_addon.core.fixtures import fixture
 from tests.processes import on_terminal, printed, run
 from tests.versions import NOTHING, Change, played
 
+EXAMPLE = "for example:\n  ad-outside-break: adStart with no ad break open"
 SESSIONS = 10
 OUTSIDE = Change(
     what="ads outside of breaks, and no channel",
@@ -100,6 +101,7 @@ def test_two_folders(folders, tmp_path):
     lines = on_terminal("audit", str(few), "--baseline", old, columns=120, code=1)
     text = "\n".join(lines)
     assert f"{SESSIONS} sessions before, 2 after" in text
+    assert EXAMPLE in text
     assert "none that is certain" in text
     assert "There are not enough sessions to compare with" in " ".join(text.split())
     assert "new, in few sessions: ad-outside-break (2 of 2), param-missing (2 of 2)" in text
@@ -126,6 +128,7 @@ def test_two_recordings_and_baselines_that_mean_nothing(folders, tmp_path):
     assert "Fail: An ad event is sent outside of an ad break" in text
     assert "Events no longer sent: adBreakStart, adBreakComplete." in " ".join(text.split())
     assert "changes do not fail the audit without --fail-on-change" in text
+    assert EXAMPLE in text
     for words in ("50 % progress marker", "accepted with 2xx", "ping to ping, content"):
         assert words in text
     assert "progress_" not in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rich.cells import cell_len
@@ -25,6 +25,7 @@ _MOST_GROUPS = 40
 _WIDEST_LABEL = 36
 _LONGEST = 60
 """How many cells the name of a key or a group takes at most; JSON and CSV have all of it."""
+_LONGEST_EXAMPLE = 160
 _RARE = 0.005
 _SECOND_MS = 1_000
 _PRECISE_S = 10
@@ -56,10 +57,18 @@ _LEVEL_STYLES = {
 }
 
 
-def print_audit(audit: Audit, screen: Screen, *, changes_fail: bool = False, local: bool = False) -> None:
+def print_audit(
+    audit: Audit,
+    screen: Screen,
+    *,
+    examples: Mapping[str, str] | None = None,
+    changes_fail: bool = False,
+    local: bool = False,
+) -> None:
     """Print an audit.
 
     Args:
+        examples: What a rule found in one session, by rule.
         changes_fail: Whether changes from the baseline fail the audit; otherwise, it is said that they do not.
         local: Whether times are local rather than UTC.
     """
@@ -84,6 +93,7 @@ def print_audit(audit: Audit, screen: Screen, *, changes_fail: bool = False, loc
     _section(screen, "findings")
     if whole.findings:
         screen.print_table(_findings(whole, audit.groups, local=local))
+        _print_examples(screen, examples or {})
         _print_look_at(screen, ((rule.rule, rule.look_at) for rule in whole.findings))
     else:
         screen.print("none", style="green")
@@ -115,6 +125,13 @@ def print_audit(audit: Audit, screen: Screen, *, changes_fail: bool = False, loc
     screen.print_table(_metrics(whole))
 
 
+def _print_examples(screen: Screen, examples: Mapping[str, str]) -> None:
+    if examples:
+        screen.print_wrapped(Text("for example:", style="dim"))
+    for rule, message in examples.items():
+        screen.print_wrapped(Text(f"  {rule}: ").append_text(cut(printable(message), _LONGEST_EXAMPLE)))
+
+
 def _print_look_at(screen: Screen, named: Iterable[tuple[str, Sequence[str]]]) -> None:
     """Print sessions in files, one a line, as a shell takes them: they are too long for a table, and of no use if cut."""
     lines = [(what if not at else "", id) for what, ids in named for at, id in enumerate(ids) if _is_in_file(id)]
@@ -136,11 +153,17 @@ def _are_in_files(named: Iterable[Sequence[str]]) -> bool:
     return any(_is_in_file(id) for ids in named for id in ids)
 
 
-def as_text(audit: Audit, *, changes_fail: bool = False, local: bool = False) -> Iterator[str]:
+def as_text(
+    audit: Audit,
+    *,
+    examples: Mapping[str, str] | None = None,
+    changes_fail: bool = False,
+    local: bool = False,
+) -> Iterator[str]:
     """Yield what `print_audit` prints, without colours and without a limit to the width."""
     file = io.StringIO()
     screen = Screen(None, file=file, no_color=True, force_terminal=False)
-    print_audit(audit, screen, changes_fail=changes_fail, local=local)
+    print_audit(audit, screen, examples=examples, changes_fail=changes_fail, local=local)
     yield file.getvalue()
 
 
