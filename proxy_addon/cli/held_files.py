@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,10 +114,11 @@ class HeldFiles:
             self._is_read = True
             self._leave_out(remarks)
             self.is_to_be_read_again = bool(self._left_out)
-            self._tell(remarks)
+            self._tell(remarks, {source.name for source in self._sources} - remarks.attached)
 
     def _leave_out(self, remarks: _Remarks) -> None:
-        """Find sessions that are the beginning of one in another file, which was exported later."""
+        """Find sessions that are the beginning of one in another file, which was exported later, or that are a body of one."""
+        self._left_out |= {content for content, file in remarks.known.items() if file in remarks.attached}
         longest: dict[str, list[_Copy]] = {}
         for copies in remarks.begun.values():
             if len({_file_in(copy.id) for copy in copies}) > 1:
@@ -201,19 +203,24 @@ class HeldFiles:
     def _refused(self, error: OSError) -> None:
         self._closed.append(str(error.filename))
 
-    def _tell(self, remarks: _Remarks) -> None:
-        """Say a line for each kind of thing that is to be said, with the files below it."""
-        of = counted(len(self._sources), "file")
+    def _tell(self, remarks: _Remarks, files: Collection[str]) -> None:
+        """Say a line for each kind of thing that is to be said, with the files below it.
+
+        Args:
+            files: Those that are more than a part of another one.
+        """
+        of = counted(len(files), "file")
         told: list[tuple[str, list[str], str]] = []
         if self._closed:
             told.append((f"{counted(len(self._closed), 'folder')} cannot be read", [_listed(self._closed)], ""))
         if self._links:
             links, they = ("links to folders", "they lead") if self._links > 1 else ("a link to a folder", "it leads")
             told.append((f"{links} not followed: name what {they} to", [], ""))
-        if remarks.others:
-            number = sum(files.number for files in remarks.others.values())
+        others = {name: reason for name, reason in remarks.others.items() if name in files}
+        if others:
+            number = len(others)
             how = "'sessiontape show FILE' says what to do"
-            reasons = [f"{reason}: {files}" for reason, files in _most_first(remarks.others)]
+            reasons = [f"{reason}: {those}" for reason, those in _most_first(others)]
             more = len(reasons) - _REASONS
             if more > 0:
                 reasons[_REASONS:] = [f"and {counted(more, 'reason')} more"]
@@ -221,14 +228,17 @@ class HeldFiles:
         if remarks.odd.number and len(self._sources) > 1:
             gaps = []
             if remarks.bodies.number:
-                gaps.append(
-                    f"{remarks.bodies.of} requests without their bodies, which are not judged: {remarks.bodies}"
-                )
+                lacking = counted(remarks.bodies.of, "request without its body", "requests without their bodies")
+                gaps.append(f"{lacking}, not judged: {remarks.bodies}")
+            if remarks.cut.number:
+                gaps.append(f"{counted(remarks.cut.number, 'file')} cut off, so that the end is missing: {remarks.cut}")
             if remarks.broken.number:
-                gaps.append(f"{remarks.broken.of} entries that cannot be read: {remarks.broken}")
-            if remarks.odd.number > max(remarks.bodies.number, remarks.broken.number):
+                unread = counted(remarks.broken.of, "entry that cannot be read", "entries that cannot be read")
+                gaps.append(f"{unread}: {remarks.broken}")
+            if remarks.odd.number > max(remarks.bodies.number, remarks.cut.number, remarks.broken.number):
                 gaps.append(f"remarks on what the tools that wrote them leave out: {remarks.odd}")
-            told.append((f"{remarks.odd.number} of {of} lack something", gaps, "'sessiontape check FILE' says what"))
+            lack = "lacks" if remarks.odd.number == 1 else "lack"
+            told.append((f"{remarks.odd.number} of {of} {lack} something", gaps, "'sessiontape check FILE' says what"))
         if remarks.repeated.number:
             number = remarks.repeated.number
             said = f"{counted(number, 'session')} found in several files, counted once"
@@ -266,10 +276,12 @@ class _Remarks:
     """What is to be said of files.
 
     Attributes:
-        others: Files without sessions, by the reason.
+        attached: Files that hold bodies of requests or answers in another one.
+        others: Why files have no sessions, by their names.
         odd: Files of which there is something to say.
         bodies: Those that lack bodies of requests.
-        broken: Those with entries that cannot be read.
+        cut: Those that end in the middle of an entry.
+        broken: Those with other entries that cannot be read.
         repeated: Sessions that an earlier file has, too.
         shorter: Sessions that another file has with more requests.
         similar: Sessions that another file has with other requests.
@@ -277,9 +289,11 @@ class _Remarks:
         begun: Sessions by their starts.
     """
 
-    others: dict[str, _Files] = field(default_factory=dict)
+    attached: set[str] = field(default_factory=set)
+    others: dict[str, str] = field(default_factory=dict)
     odd: _Files = field(default_factory=_Files)
     bodies: _Files = field(default_factory=_Files)
+    cut: _Files = field(default_factory=_Files)
     broken: _Files = field(default_factory=_Files)
     repeated: _Files = field(default_factory=_Files)
     shorter: _Files = field(default_factory=_Files)
@@ -304,7 +318,7 @@ class _Remarks:
     def passed_over(self, name: str, error: SettingsError) -> None:
         """Note a file without sessions."""
         reason = str(error).replace(f"cannot read {name}", "cannot be read").removeprefix(name).strip(": ")
-        self.others.setdefault(reason, _Files()).add(name)
+        self.others[name] = sys.intern(reason)
 
     def missing(self, name: str, tally: Tally) -> None:
         """Note what a file lacks."""
@@ -312,8 +326,11 @@ class _Remarks:
             self.odd.add(name)
         if tally.incomplete:
             self.bodies.add(name, tally.incomplete)
-        if tally.broken_count:
-            self.broken.add(name, tally.broken_count)
+        if tally.is_cut_off:
+            self.cut.add(name)
+        if broken := tally.broken_count - tally.is_cut_off:
+            self.broken.add(name, broken)
+        self.attached.update(str(Path(path_in(name)).parent / each) for each in tally.attached)
 
 
 def _prefix(source: Source) -> str:
@@ -328,8 +345,12 @@ def _length(copy: _Copy) -> int:
     return copy.requests
 
 
-def _most_first(kinds: dict[str, _Files]) -> list[tuple[str, _Files]]:
-    return sorted(kinds.items(), key=lambda item: -item[1].number)
+def _most_first(reasons: dict[str, str]) -> list[tuple[str, _Files]]:
+    """Return the reasons with the files that have them, the most frequent first."""
+    found: dict[str, _Files] = {}
+    for name, reason in reasons.items():
+        found.setdefault(reason, _Files()).add(name)
+    return sorted(found.items(), key=lambda item: -item[1].number)
 
 
 def _listed(names: Sequence[str], number: int | None = None) -> str:

@@ -275,7 +275,7 @@ def _entries(file: Unpacked, raws: Iterator[Raw], stream: JsonStream, tally: Tal
             except ProtocolError as e:
                 tally.refuse(f"{where}, at byte {raw.offset}", e)
     except CutOff as e:
-        tally.refuse(f"entry {number}", f"{e}; the file is cut off")
+        tally.refuse(f"entry {number}", CutOff(f"{e}; the file is cut off"))
     except ProtocolError as e:
         tally.refuse(f"entry {number}", f"{e}; the rest of the file is not read")
 

@@ -80,7 +80,8 @@ def sessions(file: Unpacked, form: Form) -> tuple[list[HeldSession], Tally]:
     except ProtocolError as e:
         raise SettingsError(f"{file.name}: {e}") from e
     if not found:
-        raise SettingsError(f"{file.name}: no request in it belongs to a session", hint=_why_none(tally))
+        cut = "the file is cut off, and " if tally.is_cut_off else ""
+        raise SettingsError(f"{file.name}: {cut}no request in it belongs to a session", hint=_why_none(tally))
     return found, tally
 
 

@@ -30,6 +30,7 @@ from proxy_addon.core.exchange import BodyState, Exchange, Headers, Outcome, Req
 from proxy_addon.core.fixtures.captures import Capture, Tally
 from proxy_addon.core.fixtures.members import Members
 from proxy_addon.core.jsonforms import whole_members
+from proxy_addon.core.jsonstream import CutOff
 from proxy_addon.core.routes import parse_route
 from proxy_addon.core.sessions import Session
 from proxy_addon.core.urls import ServerUrl, parse_server_url
@@ -55,7 +56,7 @@ class _Frame:
     number: int
     offset: int
     state: dict[Any, Any] | None = None
-    problem: str = ""
+    problem: str | CutOff = ""
 
     @property
     def where(self) -> str:
@@ -143,7 +144,7 @@ def _frames(file: BinaryIO) -> Iterator[_Frame]:
                 return
             data = _read(file, size[0])
         except ProtocolError as e:
-            yield _Frame(number=number, offset=offset, problem=str(e))
+            yield _Frame(number=number, offset=offset, problem=e if isinstance(e, CutOff) else str(e))
             return
         begin, offset = offset, offset + size[1] + size[0]
         if data is None:
@@ -174,9 +175,9 @@ def _size(file: BinaryIO) -> tuple[int, int] | None:
     if not digits and not byte:
         return None
     if byte != b":" or not digits:
-        raise ProtocolError(
-            "the file is cut off" if not byte else "no flow begins here; the rest of the file is not read"
-        )
+        if not byte:
+            raise CutOff("the file is cut off")
+        raise ProtocolError("no flow begins here; the rest of the file is not read")
     return int(digits) + 1, len(digits) + 1
 
 
@@ -187,7 +188,7 @@ def _read(file: BinaryIO, size: int) -> bytearray | None:
     while left:
         piece = file.read(min(left, _CHUNK))
         if not piece:
-            raise ProtocolError(f"the file is cut off: {left} bytes of this flow are missing")
+            raise CutOff(f"the file is cut off: {left} bytes of this flow are missing")
         left -= len(piece)
         if size <= LARGEST_FLOW:
             found += piece

@@ -24,11 +24,13 @@ from proxy_addon.cli.held_files import HeldFiles
 from proxy_addon.core.audits.auditing import By
 from proxy_addon.core.fixtures import fixture, har_own, har_writing
 from proxy_addon.core.fixtures.held import HeldSession, content_of
+from proxy_addon.errors import SettingsError
 from proxy_addon.reporting.audits import facts, tables
 from tests import audited
 from tests.processes import run
 from tests.reports import parts_of
 
+SAMPLES = Path(__file__).parent.parent / "samples" / "captures"
 WEB = "Web Player"
 ODD = ("it's.json", "-dash.json", "new\nline.json", "plain")
 
@@ -150,6 +152,33 @@ def test_a_file_of_another_form_has_the_same_session(tmp_path):
     files = HeldFiles([str(tmp_path)])
     assert [Path(each.session.recording or "").name for each in files] == ["a.har", "c.json"]
     assert len(files.notes) == 1
+
+
+def test_files_that_hold_bodies_of_a_har_are_a_part_of_it_and_a_file_that_is_cut_off_is_told(tmp_path):
+    shutil.copytree(SAMPLES / "playwright-1.65-chromium-attach", tmp_path / "attach")
+    text = "".join(har_writing.document(audited.played(WEB, 0).exchanges, version="1.0"))
+    (tmp_path / "cut.har").write_text(text[: text.rindex('"startedDateTime"')])
+    har = json.loads(text)
+    for entry in har["log"]["entries"]:
+        del entry[har_own.MEMBER]
+    post = har["log"]["entries"][-1]["request"]["postData"]
+    (tmp_path / "body.json").write_text(f"[{post.pop('text')}]")  # a list, which might be a session
+    post["_file"] = "body.json"
+    har["log"]["entries"].append({})
+    (tmp_path / "z.har").write_text(json.dumps(har))
+    files = HeldFiles([str(tmp_path)])
+    list(files)
+    assert files.is_to_be_read_again
+    assert {Path(each.session.id.rpartition("#")[0]).name for each in files} == {"session.har", "z.har"}
+    lacking, longer = files.notes
+    assert lacking.startswith(
+        f"3 of 3 files lack something: 1 file cut off, so that the end is missing: {tmp_path}/cut.har; "
+        f"1 entry that cannot be read: {tmp_path}/z.har; "
+    )
+    assert longer.startswith("1 session found longer in another file")
+    (tmp_path / "z.har").write_text('{"log": {"entries": [{"request": {"url"')
+    with pytest.raises(SettingsError, match="the file is cut off, and no request in it belongs to a session"):
+        list(HeldFiles([str(tmp_path / "z.har")]))
 
 
 def test_memory_does_not_grow_with_the_number_of_files(tmp_path):
