@@ -61,7 +61,7 @@ class Looking:
     def in_files(self, result: Audit, files: HeldFiles) -> Generator[str]:
         """Yield the page of an audit of these files, of which those are read again that have sessions to look at."""
         found = self._held(files, audit.to_look_at(result)[: audit.MOST_IN_FULL])
-        yield from audit.html(result, found, pseudonymised=self.change is not None, are_over=True)
+        yield from audit.html(audit.without_folder(result), found, pseudonymised=self.change is not None, are_over=True)
 
     def in_store(self, result: Audit, store_url: str, *, closed: bool) -> Generator[str]:
         """Yield the page of an audit of a store.

@@ -28,6 +28,8 @@ FORM = 1
 OTHERS_SHOWN = "(other groups)"
 UNSEEN_SHOWN = "(start not recorded)"
 UNNAMED_SHOWN = "(without a name)"
+OURS = frozenset({OTHERS_SHOWN, UNSEEN_SHOWN, UNNAMED_SHOWN})
+"""Names of groups that are ours."""
 """Sessions of recordings that have no name."""
 _LIKE_OURS = re.compile(r'"*(?:\(.*\)|all|all sessions|)"*', re.DOTALL)
 """Names that groups have from us, such as ``(not sent)``: a device that sends one stands in quotation marks."""

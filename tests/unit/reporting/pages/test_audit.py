@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from proxy_addon.core.audits.results import Audit, LossSeen, RuleBroken
+from proxy_addon.core.audits.verdicts import Sentence
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.timelines.reported import Reported, of_held
-from proxy_addon.reporting.pages.audit import MOST_IN_FULL, html, to_look_at
+from proxy_addon.reporting.pages.audit import MOST_IN_FULL, html, to_look_at, without_folder
 from tests import audited
 from tests.audited import GOOD
 from tests.builders import at
@@ -45,6 +46,24 @@ def test_the_worst_session_of_each_rule_comes_first_and_groups_come_after_the_wh
     whole = replace(audit.all, findings=(looking(one, "a", "b", "c"), looking(other, "b", "e")), losses=(loss,))
     group = replace(whole, findings=(looking(one, "g", "a"),), losses=())
     assert to_look_at(replace(audit, all=whole, groups=(group,))) == ["a", "b", "d", "e", "c", "g"]
+
+
+def test_groups_of_files_are_named_without_the_folder_that_they_share(audit: Audit):
+    def named(*names: str) -> Audit:
+        groups = [replace(group, name=name) for group, name in zip(audit.groups, names, strict=True)]
+        return replace(audit, groups=tuple(groups), by="recording")
+
+    for names, short in (
+        (("/t/tapes/a.har", "/t/tapes/of tv/a.har"), ["a.har", "of tv/a.har"]),
+        (("tapes/a.har", "(other groups)"), ["a.har", "(other groups)"]),
+        (("tapes/a.har", "tape/a.har"), ["tapes/a.har", "tape/a.har"]),
+        (("/tapes/a.har", "/b.har"), ["/tapes/a.har", "/b.har"]),
+    ):
+        assert [group.name for group in without_folder(named(*names)).groups] == short
+    said = replace(audit.all.verdict, sentences=(Sentence(about="changes", text="`ping` in `tapes/a.har`"),))
+    changed = replace(named("tapes/a.har", "tapes/b.har"), all=replace(audit.all, verdict=said))
+    assert without_folder(changed).all.verdict.text == "ping in a.har"
+    assert without_folder(replace(changed, by="player")) == replace(changed, by="player")
 
 
 def test_the_page_opens_with_the_rows_of_its_groups_and_has_each_group_as_a_part(audit, held):
