@@ -1020,12 +1020,13 @@ class TestResuming:
         assert "nothing left to send" in again.stderr
         assert processes.printed("runs", run, "--store", tape)["totals"] == document["totals"]
 
-    @pytest.mark.parametrize(("speed", "at_most"), [("max", 60), ("0.2", 4)])
-    def test_after_a_kill_no_sent_request_counts_as_unsent(self, store_url, server, speed, at_most):
-        tape = fill(store_url, crowd(12, events=60))
+    # One step in 200 ms: more are announced ahead where the store needs longer than that, as on a busy machine.
+    @pytest.mark.parametrize(("speed", "events", "at_most"), [("max", 60, 60), ("0.05", 30, 4)])
+    def test_after_a_kill_no_sent_request_counts_as_unsent(self, store_url, server, speed, events, at_most):
+        tape = fill(store_url, crowd(6, events))
         target = server()
         how = ("--speed", speed, "--timestamps", "keep", "--concurrency", "4")
-        run = killed_in_the_middle(tape, target.url, *how, when=lambda: len(target.requests) >= 130)
+        run = killed_in_the_middle(tape, target.url, *how, when=lambda: len(target.requests) >= 2 * events)
         under_way = [
             session for session in processes.printed("runs", run, "--store", tape)["sessions"]
             if session["reason"] == "it began but has not ended: the run is still going on, or was killed"
@@ -1036,7 +1037,7 @@ class TestResuming:
         document = json.loads(processes.run("replay", "--resume", run, "--store", tape, "--json").stdout)
         assert_balanced(document)
         (recorded,) = {len(session["steps"]) for session in document["sessions"]}
-        assert recorded == 61
+        assert recorded == events + 1
         cut_short = [session["source"] for session in under_way]
         unknown = 0
         for n, session in enumerate(document["sessions"]):
