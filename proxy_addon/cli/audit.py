@@ -82,7 +82,9 @@ _STDOUT = "-"
     help="Exit with 1 if a finding has this severity or a higher one.",
 )
 @click.option(
-    "--fail-on-change", is_flag=True, help="Exit with 1 if anything changed since the baseline. Only with --baseline."
+    "--fail-on-change",
+    is_flag=True,
+    help="Exit with 1 if anything changed since the baseline, or differs with too few sessions to say. Only with --baseline.",
 )
 @click.option("--closed", is_flag=True, help="Take sessions that are not finished as over.")
 @click.option(
@@ -141,8 +143,9 @@ def audit(
     sessions to tell that from chance. The filters of the command do not apply to the baseline, which has its own: name,
     since, until, state, player, media, user-agent.
 
-    Exit code: 1 if a finding is at least as severe as --fail-on, or if anything changed and --fail-on-change is given; else 0.
-    With both --fail-on never and --fail-on-change, nothing fails that was the same before.
+    Exit code: 1 if a finding is at least as severe as --fail-on, or with --fail-on-change, if anything changed since the
+    baseline, or if something differs and there are too few sessions to say whether that is chance; else 0. With both
+    --fail-on never and --fail-on-change, nothing fails that was the same before.
     """
     from proxy_addon.core.audits.results import audit_of  # noqa: PLC0415  # --help does without the rules
     from storage.engine import hide_password  # noqa: PLC0415
@@ -217,8 +220,8 @@ def audit(
         audit_page.write(result, output, pieces, is_private=raw)
     else:
         _write(result, format_name, output, fail_on, examples=examples, changes_fail=fail_on_change, local=local)
-    has_changed = result.baseline is not None and bool(result.baseline.named())
-    sys.exit(1 if _failed(result, fail_on) or (fail_on_change and has_changed) else 0)
+    has_changed = fail_on_change and _has_changed(result)
+    sys.exit(1 if has_changed or _failed(result, fail_on) else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -356,6 +359,18 @@ def _failed(result: Audit, fail_on: str) -> bool:
 
     worst = result.worst()
     return fail_on != "never" and worst is not None and worst.weight >= Severity(fail_on).weight
+
+
+def _has_changed(result: Audit) -> bool:
+    """Return whether something changed since the baseline; or differs, and there are too few sessions to say, which is told."""
+    from proxy_addon.reporting.audits.facts import undecided_words  # noqa: PLC0415  # as above
+
+    baseline = result.baseline
+    if baseline is None or baseline.named():
+        return baseline is not None
+    if baseline.all.is_undecided:
+        click.echo(f"sessiontape: {undecided_words(baseline.all)}", err=True)
+    return baseline.all.is_undecided
 
 
 def _write(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from xml.sax.saxutils import escape, quoteattr
@@ -49,6 +49,15 @@ def case(class_name: str, name: str, problems: Iterable[Problem], *, took_s: flo
     return "\n".join([*parts, "</testcase>\n"])
 
 
+def as_one(problems: Sequence[Problem]) -> Sequence[Problem]:
+    """Return problems as one that says all: build servers show only the first one of a case."""
+    if len(problems) <= 1:
+        return problems
+    first = problems[0]
+    text = "\n".join(problem.text or problem.message for problem in problems)
+    return [replace(first, message=f"{first.message} (and {len(problems) - 1} more)", text=text)]
+
+
 def suite_begin(
     name: str, *, tests: int, failures: int, errors: int = 0, skipped: int = 0, at: datetime | None = None
 ) -> str:
@@ -81,7 +90,7 @@ def subject_case(subject: Subject, threshold: int | None) -> tuple[str, bool]:
     if subject.judgement.holes is not None:
         others.append(f"not applied: {not_applied(subject.judgement.holes)}")
     name = " ".join(filter(None, (subject.name, visible(subject.about))))
-    return case("sessiontape", name, failures, out="\n".join(others)), bool(failures)
+    return case("sessiontape", name, as_one(failures), out="\n".join(others)), bool(failures)
 
 
 class JUnitReport:

@@ -84,9 +84,16 @@ def test_two_folders(folders, tmp_path):
         *("--format", "junit"),
     )
     assert changed.returncode == 1
-    kinds = [failure.attrib["type"] for failure in ET.fromstring(changed.stdout).iter("failure")]
-    assert {"vanished-event", "vanished-key", "appeared-finding"} <= set(kinds)
-    assert len(kinds) == 2 * len(all_["changes"])
+    for failure in ET.fromstring(changed.stdout).iter("failure"):
+        assert failure.attrib["type"] == "appeared-finding"
+        assert failure.attrib["message"].endswith(f" (and {len(all_['changes']) - 1} more)")
+        lines = (failure.text or "").splitlines()
+        assert len(lines) == len(all_["changes"])
+        assert (
+            f"vanished: event adBreakStart, before {SESSIONS} of {SESSIONS} (100 %), after 0 of {SESSIONS} (0 %)"
+            in lines
+        )
+        assert lines[-1].startswith("appeared: info param-missing")
     assert "--fail-on-change needs --baseline" in run("audit", new, "--fail-on-change").stderr
 
     facts = list(csv.DictReader(io.StringIO(run("audit", new, "--baseline", old, "--format", "csv").stdout)))
@@ -98,8 +105,10 @@ def test_two_folders(folders, tmp_path):
     assert [fact["name"] for fact in facts if fact["kind"] == "verdict"] == ["fail"]
 
     few = write(tmp_path / "few", OUTSIDE, 200, sessions=2)
-    lines = on_terminal("audit", str(few), "--baseline", old, columns=120, code=1)
+    options = ("--fail-on", "never", "--fail-on-change")
+    lines = on_terminal("audit", str(few), "--baseline", old, *options, columns=120, code=1)
     text = "\n".join(lines)
+    assert "may be chance; 10 sessions before and 2 after are not enough to say, but " in " ".join(text.split())
     assert f"{SESSIONS} sessions before, 2 after" in text
     assert EXAMPLE in text
     assert "none that is certain" in text

@@ -208,8 +208,8 @@ class Changes:
 
     @property
     def is_undecided(self) -> bool:
-        """Whether something differs, and there are too few sessions for anything to be called a change."""
-        return self.undecided > 0 and not self.is_enough
+        """Whether something differs, and there are some sessions on each side, but too few to call anything a change."""
+        return self.undecided > 0 and not self.is_enough and min(self.before, self.after) > 0
 
     def worse(self) -> Iterator[Compared]:
         """Yield the rules that no session of the baseline breaks, or that significantly more sessions break now."""

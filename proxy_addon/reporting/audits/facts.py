@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from proxy_addon.core.audits.baselines import FISHER, Changes, What
@@ -11,7 +12,7 @@ from proxy_addon.core.findings import Severity
 from proxy_addon.core.fixtures.events_csv import line
 from proxy_addon.core.wording import counted, pasted, visible
 from proxy_addon.reporting.audits.tables import middle, share, side_words, what_words
-from proxy_addon.reporting.junit import SUITE_END, Problem, case, suite_begin
+from proxy_addon.reporting.junit import SUITE_END, Problem, as_one, case, suite_begin
 
 COLUMNS = ("group", "kind", "event", "section", "name", "detail", "value", "of", "share", "sessions", "look_at")
 """The columns of the CSV file, in order. docs/audits.md says what each kind of fact has in them."""
@@ -133,13 +134,13 @@ def _distributions(group: Group) -> Iterator[tuple[str, Distribution]]:
 
 
 def suite(audit: Audit, fail_on: str, *, changes_fail: bool = False) -> Iterator[str]:
-    """Yield an audit as JUnit XML: a test case for each group, with a failure for each rule that is broken in it.
+    """Yield an audit as JUnit XML: a test case for each group, which fails if rules are broken in it.
 
     Beside a baseline, there is also a test case for all sessions. Each case says its verdict.
 
     Args:
         fail_on: The severity from which a broken rule is a failure, or ``never``; the others are the output of the case.
-        changes_fail: Whether each change from the baseline is a failure, too.
+        changes_fail: Whether changes from the baseline are a failure, too, and too few sessions to tell them from chance.
     """
     threshold = None if fail_on == "never" else Severity(fail_on).weight
     baseline = audit.baseline
@@ -152,32 +153,67 @@ def suite(audit: Audit, fail_on: str, *, changes_fail: bool = False) -> Iterator
     for group in groups:
         is_all = group is audit.all
         changes = None if baseline is None else baseline.all if is_all else compared.get(group.name)
-        compared_findings = {} if changes is None else {each.name: each for each in changes.findings}
-        problems, others = [], [f"{group.verdict.level.capitalize()}: {group.verdict.text}"]
-        for rule in group.findings:
-            text = (
-                f"{rule.severity} {rule.rule}: {counted(rule.sessions, 'session')} ({share(rule.share)}), "
-                f"{counted(rule.places, 'place')}; look at {named(rule.look_at)}"
-            )
-            if rule.rule in compared_findings:
-                before = compared_findings[rule.rule].before
-                text += f"; before, {before.sessions:,} of {counted(before.of, 'session')} ({share(before.share)})"
-            if threshold is not None and Severity(rule.severity).weight >= threshold:
-                problems.append(Problem(element="failure", kind=rule.rule, message=text))
-            else:
-                others.append(text)
-        for each in () if changes is None else changes.changes:
-            if each.what == What.FINDING and any(problem.kind == each.name for problem in problems):
-                continue
-            sides = f"before {side_words(each, each.before)}, after {side_words(each, each.after)}"
-            text = f"{each.change}: {what_words(each)}, {sides}"
-            if changes_fail:
-                problems.append(Problem(element="failure", kind=f"{each.change}-{each.what}", message=visible(text)))
-            else:
-                others.append(visible(text))
+        told = [*_findings(group, changes, threshold)]
+        if changes is not None:
+            failed = {each.kind for each in told if each.fails}
+            told += _changed(changes, failed, fails=changes_fail)
+            if is_all and changes_fail and changes.is_undecided:
+                told.append(_Told("undecided", undecided_words(changes), fails=True))
+        told.sort(key=lambda each: each.is_note)
+        problems = [Problem(element="failure", kind=each.kind, message=each.text) for each in told if each.fails]
+        others = [each.text for each in told if not each.fails]
         failures += bool(problems)
         name = "all sessions" if is_all else visible("(not sent)" if group.name is None else group.name)
-        cases.append(case("sessiontape audit", name, problems, out="\n".join(others)))
+        out = "\n".join([f"{group.verdict.level.capitalize()}: {group.verdict.text}", *others])
+        cases.append(case("sessiontape audit", name, as_one(problems), out=out))
     yield suite_begin("sessiontape audit", tests=len(groups), failures=failures)
     yield from cases
     yield SUITE_END
+
+
+def undecided_words(changes: Changes) -> str:
+    """Return why nobody can say whether something changed, and what it takes."""
+    return (
+        f"undecided: {counted(changes.undecided, 'difference')} may be chance; {counted(changes.before, 'session')} before "
+        f"and {changes.after:,} after are not enough to say, but {changes.enough} each are"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What is told of a group in a test case.
+
+    Attributes:
+        kind: The rule, or how something changed.
+        fails: Whether it is a failure, and not just output.
+        is_note: Whether it comes last.
+    """
+
+    kind: str
+    text: str
+    fails: bool
+    is_note: bool = False
+
+
+def _findings(group: Group, changes: Changes | None, threshold: int | None) -> Iterator[_Told]:
+    compared = {} if changes is None else {each.name: each for each in changes.findings}
+    for rule in group.findings:
+        text = (
+            f"{rule.severity} {rule.rule}: {counted(rule.sessions, 'session')} ({share(rule.share)}), "
+            f"{counted(rule.places, 'place')}; look at {named(rule.look_at)}"
+        )
+        if rule.rule in compared:
+            before = compared[rule.rule].before
+            text += f"; before, {before.sessions:,} of {counted(before.of, 'session')} ({share(before.share)})"
+        severity = Severity(rule.severity)
+        fails = threshold is not None and severity.weight >= threshold
+        yield _Told(rule.rule, text, fails=fails, is_note=severity is Severity.INFO)
+
+
+def _changed(changes: Changes, failed: set[str], *, fails: bool) -> Iterator[_Told]:
+    """Yield all changes but those of rules that have failed, which say so themselves."""
+    for each in changes.changes:
+        if each.what != What.FINDING or each.name not in failed:
+            sides = f"before {side_words(each, each.before)}, after {side_words(each, each.after)}"
+            text = visible(f"{each.change}: {what_words(each)}, {sides}")
+            yield _Told(f"{each.change}-{each.what}", text, fails=fails, is_note=each.severity == Severity.INFO)

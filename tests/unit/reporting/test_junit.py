@@ -32,6 +32,15 @@ def test_findings_from_the_threshold_on_are_failures_and_the_others_output():
     assert output.text == "info param-empty: empty (and 2 more)"
 
 
+def test_a_case_has_one_failure_that_says_all():
+    findings = [Finding(rule=rule, severity=Severity.ERROR, message=f"no {rule}") for rule in ("first", "second")]
+    found = suite(*findings)
+    assert found.get("failures") == "1"
+    (failure,) = found[0]
+    assert (failure.get("type"), failure.get("message")) == ("first", "no first (and 1 more)")
+    assert failure.text == "error first: no first\nerror second: no second"
+
+
 def test_without_a_threshold_nothing_fails():
     found = suite(Finding(rule="r", severity=Severity.ERROR, message="m"), threshold=None)
     assert found.get("failures") == "0"

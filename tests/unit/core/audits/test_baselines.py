@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import replace
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -22,6 +23,7 @@ from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.pseudonyms.personal import PERSONAL
+from proxy_addon.reporting.audits import facts
 from tests import audited
 from tests.audited import DEFECTS
 from tests.builders import BEGIN_MS, at, body
@@ -225,6 +227,17 @@ def test_what_may_be_chance_is_listed_the_largest_differences_first():
     enough = deviating(few.enough)
     assert [each.name for each in enough.changes] == ["09"]
     assert (enough.is_enough, enough.is_undecided, enough.undecided) == (True, False, 24)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "change", "expected"), [(3, CHANGES[1], ["undecided"]), (3, NOTHING, []), (0, CHANGES[1], [])]
+)
+def test_too_few_sessions_are_a_failure_if_changes_are_and_something_differs(sessions, change, expected):
+    old, new = version(first=0, sessions=3), version(change, first=99, sessions=sessions)
+    audit = audit_of(new, by=None, now=at(0), source="new", baseline=("old", old))
+    failures = ET.fromstring("".join(facts.suite(audit, "never", changes_fail=True))).iter("failure")
+    assert [failure.get("type") for failure in failures] == expected
+    assert "<failure" not in "".join(facts.suite(audit, "never"))
 
 
 def with_values(key: str, values: Iterable[object]) -> ByGroup:
