@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proxy_addon.core.audits.baselines import FISHER, Changes, What
+from proxy_addon.core.audits.baselines import FISHER, Changes, Compared, What
 from proxy_addon.core.audits.results import Audit, Distribution, Group
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.fixtures.events_csv import line
@@ -158,9 +158,10 @@ def suite(audit: Audit, fail_on: str, *, changes_fail: bool = False) -> Iterator
             failed = {each.kind for each in told if each.fails}
             told += _changed(changes, failed, fails=changes_fail)
             if is_all and changes_fail and changes.is_undecided:
-                told.append(_Told("undecided", undecided_words(changes), fails=True))
+                text = "\n".join([undecided_words(changes), *(_compared_words(each) for each in changes.may_be_chance)])
+                told.append(_Told("undecided", text, fails=True))
         told.sort(key=lambda each: each.is_note)
-        problems = [Problem(element="failure", kind=each.kind, message=each.text) for each in told if each.fails]
+        problems = [_failure(each) for each in told if each.fails]
         others = [each.text for each in told if not each.fails]
         failures += bool(problems)
         name = "all sessions" if is_all else visible("(not sent)" if group.name is None else group.name)
@@ -214,6 +215,15 @@ def _changed(changes: Changes, failed: set[str], *, fails: bool) -> Iterator[_To
     """Yield all changes but those of rules that have failed, which say so themselves."""
     for each in changes.changes:
         if each.what != What.FINDING or each.name not in failed:
-            sides = f"before {side_words(each, each.before)}, after {side_words(each, each.after)}"
-            text = visible(f"{each.change}: {what_words(each)}, {sides}")
+            text = f"{each.change}: {_compared_words(each)}"
             yield _Told(f"{each.change}-{each.what}", text, fails=fails, is_note=each.severity == Severity.INFO)
+
+
+def _compared_words(each: Compared) -> str:
+    sides = f"before {side_words(each, each.before)}, after {side_words(each, each.after)}"
+    return visible(f"{what_words(each)}, {sides}")
+
+
+def _failure(told: _Told) -> Problem:
+    message, _, more = told.text.partition("\n")
+    return Problem(element="failure", kind=told.kind, message=message, text=told.text if more else "")

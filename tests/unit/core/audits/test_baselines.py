@@ -235,8 +235,12 @@ def test_what_may_be_chance_is_listed_the_largest_differences_first():
 def test_too_few_sessions_are_a_failure_if_changes_are_and_something_differs(sessions, change, expected):
     old, new = version(first=0, sessions=3), version(change, first=99, sessions=sessions)
     audit = audit_of(new, by=None, now=at(0), source="new", baseline=("old", old))
-    failures = ET.fromstring("".join(facts.suite(audit, "never", changes_fail=True))).iter("failure")
+    failures = [*ET.fromstring("".join(facts.suite(audit, "never", changes_fail=True))).iter("failure")]
     assert [failure.get("type") for failure in failures] == expected
+    for failure in failures:
+        first, *lines = (failure.text or "").splitlines()
+        assert first == failure.get("message")
+        assert lines[0] == "media.channel on sessionStart, before 3 of 3 (100 %), after 0 of 3 (0 %)"
     assert "<failure" not in "".join(facts.suite(audit, "never"))
 
 
