@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import functools
 import json
+import tracemalloc
+import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy_addon.core.audits import coverage as coverage_module
 from proxy_addon.core.audits.auditing import OTHERS, UNSEEN, Auditor, By, Grouping
 from proxy_addon.core.audits.baselines import compared
-from proxy_addon.core.audits.coverage import MOST_KEYS, Coverage, KeySample
+from proxy_addon.core.audits.coverage import LONGEST_NAME, MOST_KEYS, Coverage, KeySample, Section
 from proxy_addon.core.audits.results import OTHERS_SHOWN, UNSEEN_SHOWN, audit_of
 from proxy_addon.core.audits.sketches import LONGEST, MOST_KEPT, Histogram, Sample
 from proxy_addon.core.audits.sketches import told as told_as_kept
@@ -22,6 +27,7 @@ from proxy_addon.core.events import read_body
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
+from proxy_addon.core.protocol import PARAMS
 from proxy_addon.core.sessions import SessionState
 from tests.builders import at, body, event_dict
 from tests.property.exchanges import exchanges_of_a_session
@@ -226,7 +232,63 @@ def test_a_histogram_knows_quantiles_within_a_thirty_second(data, numbers, share
     assert abs(found - exact) <= abs(exact) / 32
 
 
+_NAMES = st.sampled_from([*PARAMS][:3]) | st.integers(0, 30).map(str)
+_MEMBERS = st.dictionaries(_NAMES | st.integers(0, 3).map(lambda number: "k" * LONGEST_NAME + f"{number}"), st.just(1))
+
+
+@settings(max_examples=50)
+@given(st.data())
+def test_the_same_keys_are_kept_however_sessions_are_cut(data):
+    of_events = st.lists(st.tuples(_MEMBERS, _MEMBERS), min_size=1, max_size=3)
+    sessions = data.draw(st.lists(of_events, max_size=5))
+    parts = data.draw(parts_of(sessions))
+    with mock.patch.object(coverage_module, "MOST_KEYS", 5):
+        whole, merged_ = covered(sessions), Coverage()
+        for part in parts:
+            merged_.merge(covered(part))
+        whole_kept = whole.kept()
+        assert merged_.kept() == whole_kept
+        assert merged_.has_all == whole.has_all
+        assert len(whole.keys) <= 3 + 2 * 5
+    sent = Counter(
+        (section, name) for each in sessions for event in each for section in (0, 1) for name in event[section]
+    )
+    kept = {(key.section, key.name): sample for key, sample in whole_kept.items()}
+    for (section, name), number in sent.items():
+        if name in PARAMS and section == 0:
+            assert kept.pop((Section.PARAMS, name)).number == number
+    assert len(kept) == min(5, len(sent.keys() - {(0, name) for name in PARAMS}))
+    for (in_section, name), sample in kept.items():
+        place = [Section.PARAMS, Section.METADATA].index(in_section)
+        if len(name) <= LONGEST_NAME:  # else it was cut
+            assert sample.number == sent[place, name]
+            assert sample.sessions == sum(any(name in event[place] for event in each) for each in sessions)
+
+
+def covered(sessions: Sequence[Sequence[tuple[Any, Any]]]) -> Coverage:
+    coverage = Coverage()
+    for each in sessions:
+        for params, metadata in each:
+            coverage.add(read_body(body(event_dict("play", params=params, customMetadata=metadata))))
+        coverage.end_session()
+    return coverage
+
+
 def test_no_device_fills_the_memory_with_keys_or_types_that_it_makes_up():
+    names = sorted(map(str, range(20_000)), key=lambda name: zlib.crc32(f"play customMetadata {name}".encode()))
+    many = read_body(
+        body(event_dict("play", customMetadata=dict.fromkeys(reversed(names), 1)))
+    )  # each comes before the last
+    flooded = Coverage()
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            flooded.add(read_body(body(event_dict(params={f"{'k' * 100_000}{number}": 1}))))
+        flooded.add(many)
+        flooded.end_session()
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
     coverage, other = Coverage(), Coverage()
     for number in range(3 * MOST_KEYS):
         event = event_dict(f"made up {number}", params={f"key {number}": number})

@@ -418,8 +418,8 @@ def _keys(before: Totals, after: Totals, show: _Showing) -> Iterator[_Tested]:
         if key.event in old.numbers
         and key.event in new.numbers  # else the events say it
         # Of devices that make up keys, only some are kept: one that a side lacks may just not be kept there.
-        and (key in old_keys or old.has_all)
-        and (key in new_keys or new.has_all)
+        and (key in old_keys or old.has_all or not key.is_made_up)
+        and (key in new_keys or new.has_all or not key.is_made_up)
     ]
     places = {key: _Place(key.event, key.section.value, show.name(key.name)) for key, _, _ in pairs}
     for key, one, other in pairs:

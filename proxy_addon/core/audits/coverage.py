@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +12,12 @@ from typing import Any, NamedTuple
 
 from proxy_addon.core.audits.sketches import MOST_KEPT, NUMBERS, Histogram, Sample, Told, add_counts, as_number
 from proxy_addon.core.events import Body
-from proxy_addon.core.protocol import EVENTS
+from proxy_addon.core.protocol import EVENTS, PARAMS, QUALITY
 
 MOST_KEYS = 1_000
-"""How many keys are kept; only a broken device, or a hostile one, sends more."""
+"""How many keys that the protocol does not know are kept; only a broken device, or a hostile one, sends more."""
+LONGEST_NAME = 1_000
+"""How many characters of the name of a key are kept; longer ones that begin alike are told apart all the same."""
 _MOST_SHAPES = 100
 """How many shapes of bodies of a session wait to be added, which is a bound on memory."""
 UNKNOWN_TYPE = "(unknown)"
@@ -38,6 +41,22 @@ class Key(NamedTuple):
     event: str
     section: Section
     name: str
+
+    @property
+    def is_made_up(self) -> bool:
+        """Whether the protocol does not know it; of these, devices may make up any number."""
+        match self.section:
+            case Section.PARAMS:
+                return self.name not in PARAMS
+            case Section.QUALITY:
+                return self.name not in QUALITY
+            case Section.METADATA:
+                return True
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether its name is cut off, and ends with what tells it from others that begin alike."""
+        return len(self.name) > LONGEST_NAME
 
 
 @dataclass(slots=True)
@@ -130,6 +149,9 @@ def _lowest(values: dict[Told, int]) -> dict[Told, int]:
 
 _hash_of = attrgetter("hash")
 
+type _Place = tuple[int, Key]
+"""Where a key is among those that devices make up: its hash, and the key itself."""
+
 
 @dataclass(slots=True)
 class Coverage:
@@ -139,7 +161,8 @@ class Coverage:
         events: How many events there are, by type.
         numbers: How many events of a type a session has, of the sessions that have any.
         unknown: The types of events that the protocol does not know; null for one that has none.
-        keys: What was seen of each key.
+        keys: What was seen of each key: of all that the protocol knows, and of those that devices make up, of the `MOST_KEYS`
+            with the lowest hashes, wherever they were seen. There may be others; `kept` is without them.
     """
 
     events: dict[str, int] = field(default_factory=dict)
@@ -150,6 +173,8 @@ class Coverage:
     _events_here: dict[str, int] = field(default_factory=dict)
     _keys_here: list[tuple[str, KeySample]] = field(default_factory=list)
     _alike: dict[bytes, tuple[int, Body]] = field(default_factory=dict)
+    _made_up: int = 0
+    _highest: _Place | None = None
 
     def add(self, body: Body) -> None:
         """Count the events of a body."""
@@ -192,11 +217,21 @@ class Coverage:
         for name, value in members.items():
             sample = known.get(name)
             if sample is None:
-                sample = known[name] = self.keys[Key(type_, section, name)] = KeySample()
+                sample = self._find(Key(type_, section, _cut(name)))
+                if sample is None:
+                    continue
             if sample.add_here(value, times):
                 self._keys_here.append((type_, sample))
-        if len(self.keys) > 2 * MOST_KEYS:
-            self._trim()
+
+    def _find(self, key: Key) -> KeySample | None:
+        """Return what is seen of a key; None if it will not be kept, because there are enough that come before it."""
+        sample = self.keys.get(key)
+        if sample is None and not (self._highest is not None and key.is_made_up and _place(key) > self._highest):
+            sample = self._keep(key)
+            if self._made_up > 2 * MOST_KEYS:
+                self._trim()
+                sample = self.keys.get(key)
+        return sample
 
     def end_session(self) -> None:
         """Count the session whose events were added since the last one ended."""
@@ -217,36 +252,41 @@ class Coverage:
         for key, sample in more.keys.items():
             known = self.keys.get(key)
             if known is None:
-                known = self._keep(key, KeySample())
+                known = self._keep(key)
             known.merge_sessions(sample)
         self._trim()
-
-    def share(self, key: Key) -> float:
-        """Return in which part of the events of its type a key is, from 0 to 1."""
-        sample = self.keys.get(key)
-        return 0.0 if sample is None else sample.number / self.events[key.event]
 
     @property
     def has_all(self) -> bool:
         """Whether all keys were kept."""
-        return len(self.keys) <= MOST_KEYS
+        return self._made_up <= MOST_KEYS
 
     def kept(self) -> dict[Key, KeySample]:
         """Return the keys that were kept, by event as the protocol lists them, then by section and name."""
-        keys = self.keys if self.has_all else sorted(self.keys, key=_hash)[:MOST_KEYS]
-        return {key: self.keys[key] for key in sorted(keys, key=place_of)}
+        beyond = set() if self.has_all else {*self._made_up_keys()[MOST_KEYS:]}
+        return {key: self.keys[key] for key in sorted(self.keys.keys() - beyond, key=place_of)}
+
+    def _keep(self, key: Key) -> KeySample:
+        sample = self.keys[key] = self._known.setdefault(key.event, {}).setdefault(key.section, {})[key.name] = (
+            KeySample()
+        )
+        self._made_up += key.is_made_up
+        return sample
 
     def _trim(self) -> None:
-        # As in a Sample, those with the lowest hashes stay, wherever they were seen.
-        if len(self.keys) > MOST_KEYS + 1:
-            self.keys = {key: self.keys[key] for key in sorted(self.keys, key=_hash)[: MOST_KEYS + 1]}
-            self._known = {}
-            for key, sample in self.keys.items():
-                self._keep(key, sample)
+        most = MOST_KEYS + 1  # one more, to know that there are more
+        if self._made_up <= most:
+            return
+        in_order = self._made_up_keys()
+        for key in in_order[most:]:
+            del self.keys[key], self._known[key.event][key.section][key.name]
+        self._made_up, self._highest = most, _place(in_order[most - 1])
+        kept = set(map(id, self.keys.values()))
+        self._keys_here = [(type_, sample) for type_, sample in self._keys_here if id(sample) in kept]
 
-    def _keep(self, key: Key, sample: KeySample) -> KeySample:
-        self.keys[key] = self._known.setdefault(key.event, {}).setdefault(key.section, {})[key.name] = sample
-        return sample
+    def _made_up_keys(self) -> list[Key]:
+        """Return the keys that devices made up, those first that stay; their places do not depend on where they were seen."""
+        return sorted((key for key in self.keys if key.is_made_up), key=_place)
 
 
 def place_of(key: Key) -> tuple[int, str, str]:
@@ -257,5 +297,12 @@ def place_of(key: Key) -> tuple[int, str, str]:
 _PLACES = {event: place for place, event in enumerate(EVENTS)}
 
 
-def _hash(key: Key) -> tuple[int, Key]:
+def _place(key: Key) -> _Place:
     return zlib.crc32(" ".join(key).encode(errors="surrogatepass")), key
+
+
+def _cut(name: str) -> str:
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+    return f"{name[:LONGEST_NAME]}…{digest}"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from proxy_addon.core import jsontext
 from proxy_addon.core.audits.auditing import By
-from proxy_addon.core.audits.coverage import Key, Section
+from proxy_addon.core.audits.coverage import LONGEST_NAME, Key, Section
 from proxy_addon.core.audits.sketches import LONGEST
 from proxy_addon.core.exchange import Headers, Request
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
@@ -28,6 +28,8 @@ _PARAMS = {
 }
 """Where names of groups come from."""
 _PROBE = "4915112345678"
+_CUT = frozenset({LONGEST, LONGEST_NAME})
+"""The lengths of texts that may be cut off."""
 
 
 class Hiding:
@@ -51,7 +53,7 @@ class Hiding:
 
     def name(self, text: str) -> str:
         """Return what is shown of the name of a key or of a type of event, perhaps cut off."""
-        return self._whole(text, self._change.text)
+        return self._whole(text[:LONGEST_NAME], self._change.text)
 
     def group(self, by: By, text: str) -> str:
         """Return what is shown of the name of a group; settings may say that it is personal."""
@@ -67,13 +69,15 @@ class Hiding:
         return self(key, "integer", _PROBE) != _PROBE
 
     def _shown(self, key: Key, kind: str, text: str) -> str:
+        if key.is_cut:  # nobody can tell by the beginning of its name that it is personal
+            return _HIDDEN
         if kind == "string":
             return self._whole(text, lambda whole: self._masked(key, kind, whole))
         return self._masked(key, kind, text) if len(text) < LONGEST else _TOO_LONG
 
     def _whole(self, text: str, mask: Callable[[str], str]) -> str:
         """Return what is shown of a text; if it may be cut off, without its last value, which tells no more what it is."""
-        if len(text) != LONGEST:
+        if len(text) not in _CUT:
             return mask(text)
         if _PACKED.search(text):
             return _TOO_LONG

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from proxy_addon.core.audits.auditing import OTHERS, UNSEEN, By
-from proxy_addon.core.audits.coverage import MOST_KEYS, UNKNOWN_TYPE, Coverage, Key, Section
+from proxy_addon.core.audits.coverage import LONGEST_NAME, MOST_KEYS, UNKNOWN_TYPE, Coverage, Key, Section
 from proxy_addon.core.audits.plans import TYPES, Presence
 from proxy_addon.core.audits.results import Hide
 from proxy_addon.core.audits.sketches import LONGEST, Histogram, Sample
@@ -34,7 +34,6 @@ LEAST_NUMBERS = 5
 """With fewer numbers, they are given no range."""
 _EXAMPLES = 3
 _LONGEST_EXAMPLE = 40
-_LONGEST_NAME = 1_000
 """YAML takes no longer keys than 1,024 characters on a line."""
 _RANGE = 10
 """A number may be ten times as large as the largest that was seen; wrong units are a thousand times as large."""
@@ -116,7 +115,7 @@ def _part(totals: Totals, hide: Hide) -> Iterator[str]:
     if coverage.has_all:
         yield "further_keys: false"
     else:
-        yield f"further_keys: true  # more than {MOST_KEYS} keys were sent, of which some are missing below"
+        yield f"further_keys: true  # more than {MOST_KEYS:,} keys that the protocol does not know were sent, of which some are missing below"
     kept = coverage.kept()
     events = [type for type in EVENTS if type in coverage.events]
     if totals.sessions < LEAST_SESSIONS:
@@ -146,12 +145,12 @@ def _part(totals: Totals, hide: Hide) -> Iterator[str]:
 
 def _section(keys: Sequence[Key], totals: Totals, hide: Hide) -> Iterator[str]:
     coverage = totals.coverage
-    public = [key for key in keys if hide.name(key.name) == key.name]
-    told = [key for key in public if len(_scalar(key.name)) <= _LONGEST_NAME]
+    short = [key for key in keys if len(_scalar(key.name)) <= LONGEST_NAME]
+    told = [key for key in short if hide.name(key.name) == key.name]
     if len(told) < len(keys):
         why = [
             f"{counted(number, 'key')} with {what} name"
-            for number, what in ((len(keys) - len(public), "a personal"), (len(public) - len(told), "too long a"))
+            for number, what in ((len(short) - len(told), "a personal"), (len(keys) - len(short), "too long a"))
             if number
         ]
         yield f"further_keys: true  # {' and '.join(why)}: not planned"

@@ -10,17 +10,20 @@ import tracemalloc
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from proxy_addon.core.audits import coverage
 from proxy_addon.core.audits.auditing import Auditor, By, Grouping
+from proxy_addon.core.audits.coverage import LONGEST_NAME
 from proxy_addon.core.audits.hiding import Hiding
 from proxy_addon.core.audits.planning import plan_of
 from proxy_addon.core.audits.plans import ALL, Part, Plan
 from proxy_addon.core.audits.results import audit_of
-from proxy_addon.core.audits.sketches import Sample, told
-from proxy_addon.core.audits.totals import ByGroup
+from proxy_addon.core.audits.sketches import LONGEST, Sample, told
+from proxy_addon.core.audits.totals import ByGroup, merged
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
@@ -98,10 +101,23 @@ def test_a_personal_value_is_not_shown_where_a_long_text_is_cut_off_in_it(value,
         assert [example.text for example in key.examples] == [shown]
 
 
-def test_a_personal_value_is_not_shown_in_a_key_that_is_not_in_the_plan():
+@pytest.mark.parametrize("length", [100, LONGEST_NAME - 9])
+def test_a_personal_value_is_not_shown_in_a_key_that_is_not_in_the_plan(length):
     closed = Plan(name="PLAN.yaml", part=Part(events={ALL: {}}, further_keys=False)).applied_to(DEFAULT)
-    for text in written(groups({"x" * 100 + " jane.roe@example.com": 1}, policy=closed)).values():
+    key = "x" * length + " jane.roe@example.com" + ".phone" * (length // 100)
+    for text in written(groups({key: "Jane" if length > LONGEST else 1}, policy=closed)).values():
         assert "jane.roe" not in text
+        assert "Jane" not in text  # the name does not tell what it is if its end is missing
+
+
+def test_a_key_of_the_protocol_appears_beside_more_keys_than_are_kept():
+    made_up = {f"own.{number}": 1 for number in range(10)}
+    with mock.patch.object(coverage, "MOST_KEYS", 3):
+        before, after = groups(made_up), groups({**made_up, "media.show": "One"})
+        before, after = merged([before] * 8), merged([after] * 8)
+        changes = audit_of(after, by=None, now=at(0), source="", baseline=("before", before)).baseline
+        assert changes is not None
+        assert [each.name for each in changes.all.changes] == ["media.show"]
 
 
 @pytest.mark.parametrize(
