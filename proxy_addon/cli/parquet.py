@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +53,7 @@ def files_of(sessions: Iterable[tuple[Session, Iterable[Exchange]]], policy: Pol
     with EventTable() as table:
         for session, exchanges in sessions:
             table.add(session_row(session), event_rows(_judged(exchanges, policy)))
-        return list(table.files())
+        return table.files()
 
 
 def _judged(exchanges: Iterable[Exchange], policy: Policy) -> Iterator[tuple[Exchange, list[Finding]]]:
@@ -170,12 +172,13 @@ def write(folder: Path, parts: Iterable[Files], *, raw: bool) -> list[str]:
 
     names: list[str] = []
     with whole.folder(folder, is_private=raw) as made:
-        for number, files in enumerate(parts):
-            for day, content in files:
-                name = f"day={day}/part-{number:05}.parquet"
-                (made / name).parent.mkdir(exist_ok=True)
-                whole.write(made / f"{name}{_UNFINISHED}", [content], is_private=raw)
-                names.append(name)
+        of_day = Counter[str]()
+        for day, content in chain.from_iterable(parts):
+            name = f"day={day}/part-{of_day[day]:05}.parquet"
+            of_day[day] += 1
+            (made / name).parent.mkdir(exist_ok=True)
+            whole.write(made / f"{name}{_UNFINISHED}", [content], is_private=raw)
+            names.append(name)
         for name in names:
             (made / f"{name}{_UNFINISHED}").rename(made / name)
     return sorted(str(folder / name) for name in names)

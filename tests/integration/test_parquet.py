@@ -108,18 +108,37 @@ def test_the_folder_is_whole_or_not_there(folder, monkeypatch):
     assert "not empty" in str(export(folder).exception)
     (folder / "mine").unlink()
 
-    from proxy_addon.files.parquet import EventTable
+    from proxy_addon.files import parquet
 
-    def full(self: EventTable) -> Any:
+    def full(self: parquet.EventTable) -> Any:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(EventTable, "files", full)
+        broken.setattr(parquet.EventTable, "files", full)
         assert export(folder).exception is not None
+    with monkeypatch.context() as little:
+        little.setitem(parquet._SETTINGS, "memory_limit", "100kB")
+        assert "Out of Memory" in str(export(folder).exception)
     assert [path.name for path in folder.parent.iterdir() if "part" in path.name] == []
     assert list(folder.iterdir()) == []
     assert export(folder).exception is None
     assert len(rows(folder)) == 6
+
+
+def test_large_events_become_several_files_of_a_day(folder, monkeypatch):
+    from proxy_addon.files import parquet
+
+    whole = folder.with_name("whole")
+    assert export(whole, "--raw").exception is None
+    monkeypatch.setattr(parquet, "_BYTES_AT_ONCE", 500)
+    monkeypatch.setattr(parquet, "_BYTES_IN_ALL", 1_000)
+    assert export(folder, "--raw").exception is None
+
+    assert rows(folder) == rows(whole)
+    assert sorted(path.name for path in (folder / "day=2026-03-01").iterdir()) == [
+        "part-00000.parquet",
+        "part-00001.parquet",
+    ]
 
 
 def test_while_files_are_written_nobody_takes_them_for_events(tmp_path):
