@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from proxy_addon.core.audits.auditing import Auditor, By, grouping_of
-from proxy_addon.core.audits.results import Audit, PlanBroken, audit_of
+from proxy_addon.core.audits.results import Audit, MetricSum, PlanBroken, audit_of
 from proxy_addon.core.audits.totals import ByGroup
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.policy import DEFAULT
@@ -38,6 +38,7 @@ LONG_NAMED = PlanBroken(
     last=None,
     look_at=tuple(f"exports/{'of one folder in another/' * 5}tv.har#{number:016}" for number in range(3)),
 )
+INEXACT = MetricSum(metric="dropped_frames", total=2**53 + 1, sessions=3, per_session=None)
 QUIET = versions.Change(
     what="no pauses", said=frozenset(), cues=lambda cues: [cue for cue in cues if cue.type != "pauseStart"]
 )
@@ -239,8 +240,10 @@ def test_a_plan_and_a_baseline_have_their_parts_and_changes_are_in_the_verdict(t
         plan="plan.yaml",
         plan_groups=("player Radio*",),
     )
-    groups = [replace(each, plan=(LONG_NAMED,)) if each.name == "New Player" else each for each in audit.groups]
-    audit = replace(audit, groups=tuple(groups))
+    groups = {each.name: each for each in audit.groups}
+    new = groups["New Player"]
+    groups[new.name] = replace(new, plan=(LONG_NAMED,), metrics=(*new.metrics, INEXACT))
+    audit = replace(audit, groups=tuple(groups.values()))
     page = open_page(written(tmp_path / "audit.html", audit, bad), offline=True)
     changes = page.get_by_role("region", name="Changes", exact=True)
     row = changes.locator("tr", has=page.get_by_text("param-unknown", exact=True)).inner_text().split("\t")
@@ -271,6 +274,7 @@ def test_a_plan_and_a_baseline_have_their_parts_and_changes_are_in_the_verdict(t
     assert "4.1 has no sessions of this group" in verdict.inner_text()
     plan = page.get_by_role("region", name="Deviations from the plan")
     assert plan.get_by_text("sessionStart").evaluate(_LINES) == 1
+    assert page.get_by_role("row", name="Dropped frames").locator("td").first.inner_text() == "9.01e+15"
 
     # Nothing is cut where there is little room.
     page.set_viewport_size({"width": 390, "height": 844})

@@ -284,6 +284,8 @@ def _rate(gaps: Histogram) -> tuple[str, str | None]:
         return f"{seen}; no rate: they are too short", None
     furthest_s = max(highest / 1_000 - every_s, every_s - lowest / 1_000)
     plus_minus_s = math.ceil(max(_SLACK * every_s, furthest_s * (1 + _SLACK)) * 10) / 10
+    if plus_minus_s >= every_s:
+        return f"{seen}; no rate: they are too different", None
     if plus_minus_s > every_s / 2:
         seen += "; a few gaps make it this wide: look at them, and narrow it"
     return seen, f"{{every_s: {number(every_s)}, plus_minus_s: {number(plus_minus_s)}}}"

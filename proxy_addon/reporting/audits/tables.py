@@ -305,10 +305,16 @@ def measured(name: str, value: float | None) -> str:
 
 
 def _number(metric: str, value: float | None) -> str:
-    """Return a value of a metric, or a number of events."""
+    """Return a value of a metric, or a number of events; a whole one has all its digits.
+
+    >>> _number("dropped_frames", 45_035_996_273_704_965), _number("bitrate_changes", 2.50)
+    ('45,035,996,273,704,965', '2.5')
+    """
     if value is None:
         return ""
-    return _time_span(value) if metric.endswith("_s") else f"{value:,.10g}"
+    if metric.endswith("_s"):
+        return _time_span(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.10g}"
 
 
 def _time_span(seconds: float) -> str:

@@ -1,7 +1,7 @@
 // What changed since the baseline: of all sessions, or of the group that was chosen.
 import { LENGTHS, SPEEDS } from "./audit_scale.js";
 import { plainTable } from "./audit_table.js";
-import { groupName, partOf } from "./audit_words.js";
+import { figure, groupName, partOf } from "./audit_words.js";
 import { icon } from "./icons.js";
 import { count, cut, esc, lasted, plural, prose } from "./words.js";
 
@@ -94,7 +94,7 @@ function sideMarkup({ what, name }, { sessions, of, p5, p50, p95, mean }) {
 }
 
 function metricWords(name, value) {
-  return name.endsWith("_s") ? lasted(value) : value.toLocaleString("en", { maximumFractionDigits: 2 });
+  return name.endsWith("_s") ? lasted(value) : figure(value, 2);
 }
 
 function changeMarkup(change) {

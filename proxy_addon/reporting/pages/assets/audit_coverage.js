@@ -1,7 +1,7 @@
 // Which keys are sent on which events, as a matrix: the share of the events that have a key. The card beside a cell says which
 // values were seen.
 import { walkable } from "./audit_grid.js";
-import { partOf, percents, strength } from "./audit_words.js";
+import { figure, partOf, percents, strength } from "./audit_words.js";
 import { onPrint } from "./family.js";
 import { count, cut, esc, plural } from "./words.js";
 
@@ -127,7 +127,7 @@ function cardMarkup({ section, key }, event, { kind, seen }, group) {
   }
   const types = Object.entries(seen.types).map(([type, times]) => `${type} ${count(times)}`).join(", ");
   const facts = [["types", esc(types)], ["distinct", `${seen.distinct_is_exact ? "" : "about "}${count(seen.distinct)}`]];
-  if (seen.lowest !== null) facts.push(["range", esc(`${number(seen.lowest)} to ${number(seen.highest)}`)]);
+  if (seen.lowest !== null) facts.push(["range", esc(`${figure(seen.lowest, 3)} to ${figure(seen.highest, 3)}`)]);
   facts.push(["examples", seen.examples.map(exampleMarkup).join("<br>")]);
   return `${head}<p>${partOf(seen.sent, seen.of)} events</p>${NOTES[kind] ?? ""}` +
     `<dl>${facts.map(([name, markup]) => `<dt>${name}</dt><dd>${markup}</dd>`).join("")}</dl>`;
@@ -141,10 +141,6 @@ const NOTES = {
 function exampleMarkup({ type, text, count: times }) {
   const shown = cut(type === "string" ? `"${text}"` : text, LONGEST_EXAMPLE);
   return `<code><bdi>${esc(shown)}</bdi></code> <span class="dim">${count(times)}×</span>`;
-}
-
-function number(value) {
-  return Math.abs(value) < 1e15 ? value.toLocaleString("en", { maximumFractionDigits: 3 }) : value.toExponential(2);
 }
 
 function restMarkup(rows, { unknown_types: types, keys_are_complete: isComplete }) {

@@ -1,6 +1,6 @@
 // What reports will count, summed, and per session.
 import { plainTable } from "./audit_table.js";
-import { percent } from "./audit_words.js";
+import { figure, percent } from "./audit_words.js";
 import { count, esc, lasted, plural } from "./words.js";
 
 const COLUMNS = [["Metric"], ["Sum", "n"], ["per session", "n"], ["Sessions", "n"]];
@@ -32,7 +32,6 @@ function gapMarkup({ loss, time_s: seconds, time_share: share, sessions }) {
 }
 
 function rowOf(name, { metric, total, sessions, per_session: each }) {
-  const number = (value) => value.toLocaleString("en", { maximumFractionDigits: 2 });
-  const said = (value) => (value === null ? "" : metric.endsWith("_s") ? lasted(value) : number(value));
+  const said = (value) => (value === null ? "" : metric.endsWith("_s") ? lasted(value) : figure(value, 2));
   return { kind: total ? "" : "zero", cells: [esc(name), sessions ? said(total) : "", said(each), count(sessions)] };
 }

@@ -17,6 +17,11 @@ export function percent(share) {
   return `${percents(share) || "0"} %`;
 }
 
+/** A number with at most so many decimals; one of so many digits that a script does not know the last ones as a power of ten. */
+export function figure(value, decimals) {
+  return Math.abs(value) <= Number.MAX_SAFE_INTEGER ? value.toLocaleString("en", { maximumFractionDigits: decimals }) : value.toExponential(2);
+}
+
 /** A part of a whole, with its share. */
 export function partOf(part, whole) {
   return `${count(part)} of ${count(whole)} (${percent(whole ? part / whole : 0)})`;

@@ -13,6 +13,7 @@ from proxy_addon.core.audits.hiding import Hiding
 from proxy_addon.core.audits.planning import plan_of
 from proxy_addon.core.audits.plans import Plan
 from proxy_addon.core.audits.results import Audit, audit_of
+from proxy_addon.core.audits.sketches import Histogram
 from proxy_addon.core.audits.totals import Totals
 from proxy_addon.core.audits.walking import State
 from proxy_addon.core.events import read_body
@@ -123,6 +124,22 @@ def test_a_range_does_not_begin_at_zero_only_because_it_was_rounded(values, rule
         totals.coverage.add(read_body(body({"eventType": "play", "customMetadata": {"a": value}})))
     totals.coverage.end_session()
     assert f"        a: {rule}" in plan_of({None: totals}, None, HIDE).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("gaps_ms", "line"),
+    [
+        ([10_000] * 10 + [17_000], "  content: {every_s: 10, plus_minus_s: 8.4}"),
+        ([490] * 10 + [4_000], "  content: null"),
+    ],
+)
+def test_a_rate_allows_no_gap_of_zero(gaps_ms, line):
+    totals = Totals(sessions=1)
+    totals.rhythm.gaps["content"] = Histogram()
+    totals.rhythm.gaps["content"].add_all(gaps_ms)
+    *_, comment, rate = plan_of({None: totals}, None, HIDE).splitlines()
+    assert rate == line
+    assert comment.endswith("they are too different" if line.endswith("null") else "look at them, and narrow it")
 
 
 def test_it_passes_the_good_player(plan):
