@@ -11,6 +11,7 @@ from enum import StrEnum
 from proxy_addon.core.audits.losses import Course, Sent
 from proxy_addon.core.audits.ordering import Lost
 from proxy_addon.core.audits.totals import ByGroup, Totals
+from proxy_addon.core.audits.walking import State
 from proxy_addon.core.audits.watching import MetricsWatch
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.findings import Judgement
@@ -23,6 +24,8 @@ from proxy_addon.core.sessions import AsOf, Session
 OPENED_TWICE = "session-opened-twice"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _GONE = frozenset({404, 410})
+_NOT_PLAYING = frozenset({State.AD, State.PAUSED, State.BUFFERING})
+"""While these last, no content is lost."""
 
 
 class By(StrEnum):
@@ -210,6 +213,6 @@ class SessionAudit:
             timed_out=len(order.dropped) - after_end,
             after_end=after_end,
             stalled_ms=round(values["stall_time_s"] * 1_000),
-            played_ms=sum(each.passed_ms for each in order.taken),
+            played_ms=sum(stretch.ms for stretch in count.walk.stretches if stretch.state not in _NOT_PLAYING),
         )
         totals.losses.add(session, began_us, sent, course)

@@ -91,7 +91,7 @@ class Course:
         timed_out: How many events came after a time-out.
         after_end: How many events came after ``sessionEnd``.
         stalled_ms: How long the playhead stood still while content played.
-        played_ms: How long playback went on, by the device's clock.
+        played_ms: How long something else than an ad may have played, by the device's clock: without pauses and buffering.
     """
 
     state: SessionState
@@ -128,12 +128,8 @@ class Losses:
                 if concerned is None:
                     concerned = self.sessions[loss] = Concerned()
                 concerned.add(session.id, began_us, int(times))
-        for loss, lost_ms in (
-            (Loss.NEVER_PLAYED, 0 if course.content_started else course.played_ms),
-            (Loss.STALLED, course.stalled_ms),
-        ):
-            if lost_ms:
-                self.time_ms[loss] = self.time_ms.get(loss, 0) + lost_ms
+                if lost_ms := _lost_ms(loss, course):
+                    self.time_ms[loss] = self.time_ms.get(loss, 0) + lost_ms
 
     def merge(self, more: Losses) -> None:
         """Add the losses of other sessions."""
@@ -141,6 +137,15 @@ class Losses:
         for loss, concerned in more.sessions.items():
             self.sessions.setdefault(loss, Concerned()).merge(concerned)
         add_counts(self.time_ms, more.time_ms)
+
+
+def _lost_ms(loss: Loss, course: Course) -> int:
+    match loss:
+        case Loss.NEVER_PLAYED:
+            return course.played_ms
+        case Loss.STALLED:
+            return course.stalled_ms
+    return 0
 
 
 def _losses(session: Session, sent: Sent, course: Course) -> Iterator[tuple[Loss, int]]:

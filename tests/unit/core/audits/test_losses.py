@@ -1,0 +1,49 @@
+"""What counts as lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.fixtures.held import fold
+from tests.audited import audited, good_cues
+from tests.builders import BEGIN_MS, response
+from tests.played import Cue, recorded
+
+PRE_ROLL = good_cues()[:3]  # its ad starts 0.1 s after the first event that follows the start
+
+
+def exchanges(cues: Sequence[Cue]) -> Sequence[Exchange]:
+    return recorded(cues, begin_ms=BEGIN_MS, session_id="1" * 64).exchanges
+
+
+def pings(*at_s: int) -> list[Cue]:
+    return [Cue(at_s=each, type="ping") for each in at_s]
+
+
+def lost(found: Sequence[Exchange]) -> dict[str, float | None]:
+    """Return the losses of one session, and how much playing time reports lack because of each."""
+    return {loss.loss: loss.time_s for loss in audited(fold(found)).all.losses if loss.sessions or loss.time_s}
+
+
+@pytest.mark.parametrize(
+    ("cues", "lost_s"),
+    [
+        ([good_cues()[0], *pings(10, 20), Cue(at_s=21, type="sessionEnd")], 11),
+        ([good_cues()[0], *pings(1), Cue(at_s=3, type="pauseStart"), Cue(at_s=600, type="sessionEnd")], 2),
+        ([good_cues()[0], *pings(1), Cue(at_s=3, type="bufferStart"), Cue(at_s=600, type="sessionEnd")], 2),
+        ([*PRE_ROLL, *pings(10, 14), Cue(at_s=15, type="sessionEnd")], 0.1),
+    ],
+    ids=["no play", "paused", "buffering", "left in the ad"],
+)
+def test_only_what_may_have_been_content_is_lost_if_it_never_played(cues, lost_s):
+    assert lost(exchanges(cues))["never-played"] == lost_s
+
+
+def test_no_playing_time_is_lost_where_nobody_knows_whether_there_was_a_play():
+    start, *others = exchanges([good_cues()[0], *pings(10, 20), Cue(at_s=21, type="sessionEnd")])
+    assert "never-played" not in lost(others)
+    assert "never-played" not in lost([replace(start, response=response(400)), *others])
