@@ -206,6 +206,7 @@ class SessionAudit:
         after_end = sum(why is Lost.AFTER_SESSION_END for _, why in order.dropped)
         course = Course(
             state=state,
+            is_over=self._is_over,
             start_answered=self._start_answered,
             opened_twice=any(finding.rule == OPENED_TWICE for finding in judgement.of_session),
             content_started=bool(values["content_starts"]),

@@ -27,9 +27,9 @@ class Loss(StrEnum):
     OPENED_TWICE = "opened-twice"
     """Sessions beside another one of the same playback, which stay empty."""
     UNUSED = "unused"
-    """Sessions in which nothing followed the start."""
+    """Sessions that are over, and in which nothing followed the start."""
     NEVER_PLAYED = "never-played"
-    """Sessions with events of which none is a ``play`` that starts the content and was taken: no content time counts."""
+    """Sessions that are over, and have events of which none is a ``play`` that starts the content and was taken: no content time counts."""
     NO_END = "no-end"
     """Sessions that expired because the player did not end them."""
     TIMED_OUT = "timed-out"
@@ -84,6 +84,7 @@ class Course:
 
     Attributes:
         state: Its state at the time of the audit.
+        is_over: Whether no event will follow.
         start_answered: Whether its start has an answer of the back end.
         opened_twice: Whether another session is open beside it.
         content_started: Whether reports count a content start.
@@ -95,6 +96,7 @@ class Course:
     """
 
     state: SessionState
+    is_over: bool
     start_answered: bool
     opened_twice: bool
     content_started: bool
@@ -156,8 +158,9 @@ def _losses(session: Session, sent: Sent, course: Course) -> Iterator[tuple[Loss
     yield Loss.START_UNANSWERED, failed and not course.start_answered
     yield Loss.RETRIED, session.retry_of is not None
     yield Loss.OPENED_TWICE, course.opened_twice
-    yield Loss.UNUSED, not failed and session.start_seen and sent.number == 1 and not course.opened_twice
-    yield Loss.NEVER_PLAYED, not failed and session.start_seen and sent.number > 1 and not course.content_started
+    is_whole = not failed and session.start_seen and course.is_over
+    yield Loss.UNUSED, is_whole and sent.number == 1 and not course.opened_twice
+    yield Loss.NEVER_PLAYED, is_whole and sent.number > 1 and not course.content_started
     yield Loss.NO_END, course.state is SessionState.EXPIRED
     yield Loss.TIMED_OUT, course.timed_out
     yield Loss.AFTER_END, course.after_end

@@ -7,10 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from proxy_addon.core.audits.auditing import Auditor, Grouping
 from proxy_addon.core.exchange import Exchange
+from proxy_addon.core.findings import Judgement
 from proxy_addon.core.fixtures.held import fold
+from proxy_addon.core.judging.policy import DEFAULT
+from proxy_addon.core.judging.sessions import as_of
 from tests.audited import audited, good_cues
-from tests.builders import BEGIN_MS, response
+from tests.builders import BEGIN_MS, at, response
 from tests.played import Cue, recorded
 
 PRE_ROLL = good_cues()[:3]  # its ad starts 0.1 s after the first event that follows the start
@@ -41,6 +45,18 @@ def lost(found: Sequence[Exchange]) -> dict[str, float | None]:
 )
 def test_only_what_may_have_been_content_is_lost_if_it_never_played(cues, lost_s):
     assert lost(exchanges(cues))["never-played"] == lost_s
+
+
+@pytest.mark.parametrize(("cues", "loss"), [(good_cues()[:1], "unused"), (PRE_ROLL, "never-played")])
+def test_a_session_that_has_just_begun_is_not_lost(cues, loss):
+    held = recorded(cues, begin_ms=BEGIN_MS, session_id="1" * 64)
+    for seconds, expected in ((5, set()), (10**6, {loss})):
+        auditor = Auditor(Grouping(), as_of(at(seconds), DEFAULT))
+        audit = auditor.session(held.session)
+        assert list(audit.watching(held.exchanges)) == [*held.exchanges]
+        audit.add(Judgement())
+        (totals,) = auditor.groups.values()
+        assert {*totals.losses.sessions} - {"no-end"} == expected
 
 
 def test_no_playing_time_is_lost_where_nobody_knows_whether_there_was_a_play():
