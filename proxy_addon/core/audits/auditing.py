@@ -120,18 +120,19 @@ class Auditor:
         self._grouping = grouping
         self._as_of = as_of
 
-    def session(self, session: Session, *, closed: bool = False) -> SessionAudit:
+    def session(self, session: Session, *, closed: bool = False, has_answers: bool = True) -> SessionAudit:
         """Return what watches a session, and adds it in the end.
 
         Args:
             closed: Whether an unfinished session counts as over.
+            has_answers: Whether answers were recorded; if not, nobody knows which events have none.
         """
         totals = self.groups.setdefault(self._grouping.name(session), Totals())
-        return SessionAudit(totals, session, self._as_of, closed=closed)
+        return SessionAudit(totals, session, self._as_of, closed=closed, has_answers=has_answers)
 
     def add_held(self, held: HeldSession, policy: Policy) -> None:
         """Add a session that a file holds; it counts as over."""
-        audit = self.session(held.session, closed=True)
+        audit = self.session(held.session, closed=True, has_answers=held.has_answers)
         for _ in audit.watching(held.exchanges):
             pass
         audit.add(judge_held(held, policy))
@@ -140,11 +141,12 @@ class Auditor:
 class SessionAudit:
     """Watches one session."""
 
-    def __init__(self, totals: Totals, session: Session, as_of: AsOf, *, closed: bool) -> None:
+    def __init__(self, totals: Totals, session: Session, as_of: AsOf, *, closed: bool, has_answers: bool) -> None:
         self._tally = totals
         self._session = session
         self._as_of = as_of
         self._is_over = closed or session.is_over(as_of)
+        self._has_answers = has_answers
         self._metrics = MetricsWatch()
         self._sent = Sent()
         self._exchanges = 0
@@ -207,6 +209,7 @@ class SessionAudit:
         course = Course(
             state=state,
             is_over=self._is_over,
+            has_answers=self._has_answers,
             start_answered=self._start_answered,
             opened_twice=any(finding.rule == OPENED_TWICE for finding in judgement.of_session),
             content_started=bool(values["content_starts"]),

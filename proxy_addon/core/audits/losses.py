@@ -85,6 +85,7 @@ class Course:
     Attributes:
         state: Its state at the time of the audit.
         is_over: Whether no event will follow.
+        has_answers: Whether answers were recorded.
         start_answered: Whether its start has an answer of the back end.
         opened_twice: Whether another session is open beside it.
         content_started: Whether reports count a content start.
@@ -97,6 +98,7 @@ class Course:
 
     state: SessionState
     is_over: bool
+    has_answers: bool
     start_answered: bool
     opened_twice: bool
     content_started: bool
@@ -153,7 +155,7 @@ def _lost_ms(loss: Loss, course: Course) -> int:
 def _losses(session: Session, sent: Sent, course: Course) -> Iterator[tuple[Loss, int]]:
     failed = session.failed
     yield Loss.REFUSED, sent.answered - sent.accepted
-    yield Loss.UNANSWERED, sent.number - sent.answered
+    yield Loss.UNANSWERED, course.has_answers and sent.number - sent.answered
     yield Loss.NOT_OPENED, failed and course.start_answered
     yield Loss.START_UNANSWERED, failed and not course.start_answered
     yield Loss.RETRIED, session.retry_of is not None
