@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from proxy_addon.core.audits.auditing import Auditor, By, grouping_of
+from proxy_addon.core.audits.auditing import Auditor, By, Grouping
 from proxy_addon.core.audits.results import Audit, Group, audit_of
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.fixtures.held import HeldSession, fold
@@ -413,9 +413,8 @@ def sessions(players: Iterable[str] = PLAYERS) -> Iterator[HeldSession]:
 
 def audited(held: Iterable[HeldSession], by: By | None = By.PLAYER) -> Audit:
     """Return the audit of sessions."""
-    sessions_ = list(held)
-    auditor = Auditor(grouping_of(by, (each.session for each in sessions_)), as_of(at(10**6), DEFAULT))
-    for each in sessions_:
+    auditor = Auditor(Grouping(by=by), as_of(at(10**6), DEFAULT))
+    for each in held:
         auditor.add_held(each, DEFAULT)
     return audit_of(auditor.groups, by=by, now=at(0), source="files")
 

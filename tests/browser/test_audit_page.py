@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, expect
 
-from proxy_addon.core.audits.auditing import Auditor, By, grouping_of
+from proxy_addon.core.audits.auditing import Auditor, By, Grouping
 from proxy_addon.core.audits.results import Audit, MetricSum, PlanBroken, audit_of
 from proxy_addon.core.audits.totals import ByGroup
 from proxy_addon.core.fixtures.held import HeldSession
@@ -53,7 +53,7 @@ def written(path: Path, audit: Audit, held: Iterable[HeldSession]) -> Path:
 
 
 def totals(held: list[HeldSession]) -> ByGroup:
-    auditor = Auditor(grouping_of(By.PLAYER, (each.session for each in held)), AS_OF)
+    auditor = Auditor(Grouping(by=By.PLAYER), AS_OF)
     for each in held:
         auditor.add_held(each, DEFAULT)
     return auditor.groups

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -88,13 +87,6 @@ def _start_is_known(session: Session) -> bool:
     """Whether the start was seen with its body; only of a body that is missing, nothing at all is known."""
     said = (session.player_name, session.media_id, session.media_name, session.content_type, session.start_sha256)
     return session.start_seen and (not session.has_holes or any(each is not None for each in said))
-
-
-def grouping_of(by: By | None, sessions: Iterable[Session]) -> Grouping:
-    """Return how sessions are put into groups, of which the `MOST_GROUPS` with the most sessions are told apart."""
-    grouping = Grouping(by=by)
-    sizes = Counter(grouping.name(session) for session in sessions)
-    return grouping if len(sizes) <= MOST_GROUPS else replace(grouping, names=largest(sizes))
 
 
 def largest(sizes: Mapping[str | None, int]) -> frozenset[str | None]:

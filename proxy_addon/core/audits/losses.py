@@ -42,15 +42,6 @@ class Loss(StrEnum):
     """Sessions in which the playhead stood still while content played, which is taken out of content time."""
 
 
-_PER_SESSION = frozenset(
-    {
-        *(Loss.NOT_OPENED, Loss.START_UNANSWERED, Loss.RETRIED, Loss.OPENED_TWICE),
-        *(Loss.UNUSED, Loss.NEVER_PLAYED, Loss.NO_END, Loss.STALLED),
-    }
-)
-"""Losses that a session has once; of the others, events are counted."""
-
-
 @dataclass(slots=True)
 class Sent:
     """What became of the events of a session.
