@@ -9,9 +9,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import resource_tracker
+
+from proxy_addon.errors import SettingsError
 
 _AHEAD = 2
 """How many pieces of work wait for each process, so that none is idle and few results are kept."""
@@ -33,6 +36,9 @@ def in_processes[Piece, Part](work: Callable[[Piece], Part], pieces: Iterable[Pi
     Args:
         work: Is sent to the processes, like the pieces and what becomes of them.
         number: How many processes.
+
+    Raises:
+        SettingsError: A process died.
     """
     others = {each.pid for each in multiprocessing.active_children()}
     # Spawned, because a fork of a process with threads or connections of a database may hang.
@@ -50,6 +56,11 @@ def in_processes[Piece, Part](work: Callable[[Piece], Part], pieces: Iterable[Pi
             while running:
                 yield running.popleft().result()
                 submit(1)
+        except BrokenProcessPool as e:
+            raise SettingsError(
+                "a process that read the store died",
+                hint="most often, there was too little memory",
+            ) from e
         except BaseException:  # nobody wants what is still worked on, which may take long
             for process in multiprocessing.active_children():
                 if process.pid not in others:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,10 @@ import time
 from contextlib import closing
 from functools import partial
 
+import pytest
+
 from proxy_addon.engines.here import in_processes
+from proxy_addon.errors import SettingsError
 
 
 def test_work_that_is_given_up_ends_at_once_and_leaves_no_process():
@@ -19,6 +23,13 @@ def test_work_that_is_given_up_ends_at_once_and_leaves_no_process():
         assert next(parts) is None
         began = time.monotonic()
     assert time.monotonic() - began < 60
+    assert multiprocessing.active_children() == before
+
+
+def test_a_process_that_dies_is_told_in_a_sentence_and_leaves_no_process():
+    before = multiprocessing.active_children()
+    with pytest.raises(SettingsError, match="a process that read the store died"):
+        list(in_processes(os._exit, [1, 1], 2))
     assert multiprocessing.active_children() == before
 
 
