@@ -89,7 +89,7 @@ def test_a_session_is_drawn(open_page, written, held, word, events, says):  # no
 
 
 def test_what_reports_will_count_is_told_of_a_session_without_its_start_and_of_one_without_a_length(open_page, written):
-    (begun_before,) = fold([event("play", id="a"), event("ping", id="b", after_s=11, playhead=10)])
+    (begun_before,) = fold([event("play", id="a"), event("ping", id="b", after_s=11, playhead=0.5)])
     (pinged_only,) = fold([event("ping", id=f"p{k}", after_s=99 * k) for k in range(3)])
     told = {text for text, _, _ in _told(open_page(written(pinged_only)))}
     assert {"Pings", "99 s of silence"} <= told
@@ -98,6 +98,8 @@ def test_what_reports_will_count_is_told_of_a_session_without_its_start_and_of_o
     expect(page.locator(".reports")).to_contain_text(
         "Nothing closed the session: these are the values up to its last event."
     )
+    texts = [text for text, _, _ in _told(page)]
+    assert [text for text in texts if text.startswith("0:00.")] == ["0:00.0", "0:00.2", "0:00.4"]
     refused = fold([start(response=response(500))])[0]
     page = open_page(written(refused))
     expect(page.locator(".reports")).to_contain_text("Nothing, because the server took no event.")

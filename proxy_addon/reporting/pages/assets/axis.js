@@ -11,8 +11,12 @@ export function stepFor(perSecond, room) {
 
 /** Round times between two, each with its label. */
 export function* ticks(a, b, step) {
-  const decimals = step < 0.1 ? 2 : step < 1 ? 1 : 0;
-  for (let k = Math.ceil(a / step); k * step <= b; k++) yield [k * step, clock(k * step, decimals)];
+  for (let k = Math.ceil(a / step); k * step <= b; k++) yield [k * step, tickLabel(k * step, step)];
+}
+
+/** A round time with as many decimals as its step needs. */
+export function tickLabel(time, step) {
+  return clock(time, step < 0.1 ? 2 : step < 1 ? 1 : 0);
 }
 
 export class Axis {

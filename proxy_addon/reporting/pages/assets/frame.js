@@ -11,9 +11,8 @@ const LABEL_PX = 62, LONG_SILENCE_S = 60, TWO_LINES = 30, NARROW = 560;
 
 /** Leave room for names before the axis and for scales behind it. */
 export function fitAxis(axis, width) {
-  const isNarrow = width < NARROW;
-  axis.left = isNarrow ? 74 : 138;
-  axis.right = Math.max(axis.left + 10, width - (isNarrow ? 34 : 46));
+  axis.left = width < NARROW ? 74 : 138;
+  axis.right = Math.max(axis.left + 10, width - 46);
 }
 
 /** The lanes in which there is something, each with its place, and the height of all. */

@@ -11,7 +11,7 @@ const MOST_TOLD = 60, LABEL_PX = 14, BESIDE = 6;
 /**
  * Draw the line and its scale; returns where a value is.
  *
- * `valueOf(i)` is the value, `range` its ends over the whole session, `label(value)` a label of the scale, `jump(i, j)` a
+ * `valueOf(i)` is the value, `range` its ends over the whole session, `label(value, step)` a label of the scale, `jump(i, j)` a
  * word if the value jumps from one event to the next.
  */
 export function drawCurve(g, box, scene, { valueOf, range, label, jump }) {
@@ -23,7 +23,7 @@ export function drawCurve(g, box, scene, { valueOf, range, label, jump }) {
   for (let k = Math.ceil(low / step); k * step <= high; k++) {
     const at = Math.round(heightOf(k * step)) + 0.5;
     stroke(g, colours.grid, 1, axis.left, at, axis.right, at);
-    box.scale.push([at, label(k * step)]);
+    box.scale.push([at, label(k * step, step)]);
   }
   const jumps = drawLine(g, scene, seen, (i) => heightOf(valueOf(i)), valueOf, jump);
   if (seen.length < WITH_DOTS) drawDots(g, scene, seen, (i) => heightOf(valueOf(i)));

@@ -1,4 +1,5 @@
 // The playhead against time: a seek is a jump, an ad a plateau, a stall a thick red line.
+import { tickLabel } from "../axis.js";
 import { drawCurve } from "./curve.js";
 import { stroke } from "../painting.js";
 import { clock } from "../words.js";
@@ -16,7 +17,7 @@ export const playheadLane = {
     const { axis, facts, colours } = scene, { E } = facts, length = facts.value.media_length_s;
     const range = playheads(facts);
     const heightOf = drawCurve(g, box, scene, {
-      valueOf: (i) => E.p[i], range, label: (value) => clock(value), jump: (i, j) => jumped(facts, i, j),
+      valueOf: (i) => E.p[i], range, label: tickLabel, jump: (i, j) => jumped(facts, i, j),
     });
     if (!length || length > range[1] || heightOf(length) < box.y - 2) return;
     const at = Math.round(heightOf(length)) + 0.5;
