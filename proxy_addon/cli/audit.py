@@ -193,7 +193,7 @@ def audit(
     held = HeldFiles(files)
     groups = _of_files(held, how) if files else _of_store(store_url, filters, how, jobs, engine)
     if make_plan:
-        _write_plan(groups, how.by, hide, output, force=force)
+        _write_plan(groups, how.by, hide, output, force=force, is_private=raw)
         return
     result = audit_of(
         groups,
@@ -219,7 +219,16 @@ def audit(
         pieces = look.in_files(result, held) if files else look.in_store(result, store_url, closed=closed)
         audit_page.write(result, output, pieces, is_private=raw)
     else:
-        _write(result, format_name, output, fail_on, examples=examples, changes_fail=fail_on_change, local=local)
+        _write(
+            result,
+            format_name,
+            output,
+            fail_on,
+            examples=examples,
+            changes_fail=fail_on_change,
+            local=local,
+            is_private=raw,
+        )
     has_changed = fail_on_change and _has_changed(result)
     sys.exit(1 if has_changed or _failed(result, fail_on) else 0)
 
@@ -334,7 +343,7 @@ def _of_files(files: HeldFiles, how: _How) -> ByGroup:
     return auditor.groups
 
 
-def _write_plan(groups: ByGroup, by: By | None, hide: Hide, output: str, *, force: bool) -> None:
+def _write_plan(groups: ByGroup, by: By | None, hide: Hide, output: str, *, force: bool, is_private: bool) -> None:
     from proxy_addon.core.audits.planning import plan_of  # noqa: PLC0415  # as above
     from proxy_addon.files import whole  # noqa: PLC0415
 
@@ -349,7 +358,7 @@ def _write_plan(groups: ByGroup, by: By | None, hide: Hide, output: str, *, forc
             f"{visible(output)} exists and says something else",
             hint="--force replaces it; or name another file, and compare the two",
         )
-    whole.write(path, [text.encode()])
+    whole.write(path, [text.encode()], is_private=is_private)
     number = sum(totals.sessions for totals in groups.values())
     click.echo(f"plan of {counted(number, 'session')} written to {visible(output)}: read it line by line", err=True)
 
@@ -382,6 +391,7 @@ def _write(
     examples: Mapping[str, str],
     changes_fail: bool,
     local: bool,
+    is_private: bool,
 ) -> None:
     from proxy_addon.files import whole  # noqa: PLC0415  # as above
     from proxy_addon.reporting.audits import facts, tables  # noqa: PLC0415
@@ -406,7 +416,7 @@ def _write(
             for piece in pieces:
                 sys.stdout.write(piece)
         return
-    size = whole.write(Path(output), (piece.encode("utf-8", "replace") for piece in pieces))
+    size = whole.write(Path(output), (piece.encode("utf-8", "replace") for piece in pieces), is_private=is_private)
     click.echo(
         f"audit of {counted(result.all.sessions, 'session')} written to {visible(output)}, {size:,} bytes", err=True
     )

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from proxy_addon.cli import cli
 from proxy_addon.core.exchange import Exchange
 from tests import audited
 from tests.audited import GOOD
@@ -69,7 +71,11 @@ def test_raw_pages_are_for_their_owner_and_say_so(store, tmp_path):
     assert VIEWER in json.dumps(parts["traffic-0"])
     assert not parts["value"]["pseudonymised"]
     assert parts["value"]["groups"] == []
-    assert stat.S_IMODE((tmp_path / "audit.html").stat().st_mode) == 0o600
+    for name, more in {"audit.txt": [], "audit.csv": [], "plan.yaml": ["--make-plan"]}.items():
+        command = ["audit", "--raw", "--fail-on", "never", *more, "-o", str(tmp_path / name), str(CHARLES)]
+        assert CliRunner().invoke(cli, command).exit_code == 0
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("audit.html", "audit.txt", "audit.csv", "plan.yaml"), 0o600)
 
 
 def test_files_have_a_page_and_a_slip_of_the_hand_replaces_nothing(tmp_path):
