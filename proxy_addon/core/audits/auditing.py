@@ -51,7 +51,7 @@ _FIELDS = {
     By.RECORDING: "recording",
     By.CONTENT_TYPE: "content_type",
 }
-_OF_START = frozenset({By.PLAYER, By.MEDIA, By.APP_VERSION, By.CONTENT_TYPE})
+OF_START = frozenset({By.PLAYER, By.MEDIA, By.APP_VERSION, By.CONTENT_TYPE})
 """What only the start of a session says."""
 MOST_GROUPS = 1_000
 """How many groups are told apart; further ones are put together."""
@@ -78,12 +78,12 @@ class Grouping:
         if self.by is None:
             return None
         name: str | None = getattr(session, self.by.field)
-        if name is None and self.by in _OF_START and not _start_is_known(session):
+        if name is None and self.by in OF_START and not start_is_known(session):
             name = UNSEEN
         return name if self.names is None or name in self.names else OTHERS
 
 
-def _start_is_known(session: Session) -> bool:
+def start_is_known(session: Session) -> bool:
     """Whether the start was seen with its body; only of a body that is missing, nothing at all is known."""
     said = (session.player_name, session.media_id, session.media_name, session.content_type, session.start_sha256)
     return session.start_seen and (not session.has_holes or any(each is not None for each in said))

@@ -16,7 +16,7 @@ from typing import Any
 
 from proxy_addon.core import jsontext
 from proxy_addon.core.audits.arrivals import Arrival, arrivals_of
-from proxy_addon.core.audits.auditing import By
+from proxy_addon.core.audits.auditing import OF_START, By, start_is_known
 from proxy_addon.core.audits.coverage import Section
 from proxy_addon.core.audits.ordering import ordered
 from proxy_addon.core.audits.patterns import Pattern
@@ -301,7 +301,9 @@ class PlanGroup:
     part: Part
 
     def takes(self, session: Session) -> bool:
-        """Whether it holds for a session."""
+        """Whether it holds for a session: not if it asks what a start says, and that of the session was not recorded."""
+        if not start_is_known(session) and not OF_START.isdisjoint(self.where):
+            return False
         return all(wanted.takes(getattr(session, by.field)) for by, wanted in self.where.items())
 
     def __str__(self) -> str:

@@ -352,6 +352,13 @@ def test_groups_hold_for_the_sessions_that_they_name(tmp_path):
     assert "x is missing" in missing.message
 
 
+def test_a_group_of_sessions_that_do_not_say_it_takes_none_whose_start_was_not_recorded(tmp_path):
+    plan = planned(tmp_path, "groups: [{where: {player: null}, events: {play: {params: {required: [y]}}}}]")
+    nameless = {key: value for key, value in START_PARAMS.items() if key != "media.playerName"}
+    assert told(judged(plan, start(params=nameless), sent(params={}))) == [("plan-missing", 2, "/params")]
+    assert found(judged(plan, sent(params={}))) == []
+
+
 def test_rules_are_on_or_off_with_the_severity_of_the_plan_and_of_the_command(tmp_path):
     text = "rules: {plan-missing: info, plan-type: off, session-not-closed: error}\nevents: {play: {params: {required: %s}}}"
     plan = planned(tmp_path, text % "{x: string, y: string}")
