@@ -7,6 +7,7 @@ import itertools
 import json
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 
 from proxy_addon.core import protocol
 from proxy_addon.core.events import Body, read_body
+from proxy_addon.core.exchange import Outcome
 from proxy_addon.core.findings import Finding
 from proxy_addon.core.jsontext import repeated_members
 from proxy_addon.core.judging import walks
-from proxy_addon.core.judging.exchanges import judge_body
+from proxy_addon.core.judging.exchanges import judge_body, judge_exchange
 from proxy_addon.core.judging.sessions import SessionFacts, SessionJudge
 from proxy_addon.core.routes import Operation
 from proxy_addon.core.rules import Rule, rules_of
@@ -304,23 +306,49 @@ def test_findings_of_any_events_are_the_same_after_each_event_as_at_the_end(
     assert_judged(events_of(events), **facts)
 
 
+@contextmanager
+def asked_at_all_moments() -> Iterator[None]:
+    try:
+        with patch.object(Rule, "is_due", lambda *_: True):
+            rules_of.cache_clear()
+            walks._rules_for.cache_clear()
+            yield
+    finally:
+        rules_of.cache_clear()
+        walks._rules_for.cache_clear()
+
+
 @given(disturbed(), FACTS)
 def test_no_rule_finds_anything_at_moments_at_which_it_is_not_asked(events: list[Played], facts: dict[str, Any]):
     def findings() -> list[Finding]:
-        rules_of.cache_clear()
-        walks._rules_for.cache_clear()
         judge = SessionJudge(SessionFacts(**facts))
         for event in events_of(events):
             judge.add(event)
         return judge.findings(is_over=True)
 
     found = findings()
-    try:
-        with patch.object(Rule, "is_due", lambda *_: True):
-            assert findings() == found
-    finally:
-        rules_of.cache_clear()
-        walks._rules_for.cache_clear()
+    with asked_at_all_moments():
+        assert findings() == found
+
+
+def test_no_rule_finds_anything_in_exchanges_of_which_it_is_not_asked():
+    answers = [
+        (builders.response(status), Outcome.ANSWERED) for status in (200, 201, 204, 302, 400, 404, 410, 415, 500)
+    ]
+    exchanges = [
+        builders.exchange(method, path, headers=headers, body=sent, response=response, outcome=outcome)
+        for method, path, headers, sent, (response, outcome) in itertools.product(
+            ["POST", "GET", "OPTIONS", "DELETE"],
+            ["/api/v1/sessions", "/api/v1/sessions/1/events", "/api/v1/downloaded", "/api/v1/other", "/"],
+            [builders.JSON_HEADERS, ()],
+            [b"", builders.body(valid("sessionStart")), builders.body(valid("ping")), b"[1"],
+            [*answers, *((None, outcome) for outcome in Outcome if outcome is not Outcome.ANSWERED)],
+        )
+    ]
+    found = list(map(judge_exchange, exchanges))
+    assert any(found)
+    with asked_at_all_moments():
+        assert list(map(judge_exchange, exchanges)) == found
 
 
 @given(disturbed(), FACTS, FACTS, st.data())

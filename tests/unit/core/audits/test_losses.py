@@ -1,4 +1,4 @@
-"""What counts as lost."""
+"""What counts as lost, and as slow."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from proxy_addon.core.audits.auditing import Auditor, Grouping
+from proxy_addon.core.audits.rhythm import Rhythm
 from proxy_addon.core.exchange import Exchange
-from proxy_addon.core.findings import Judgement
+from proxy_addon.core.findings import Finding, Judgement, Severity
 from proxy_addon.core.fixtures.held import fold
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
@@ -47,19 +48,36 @@ def test_only_what_may_have_been_content_is_lost_if_it_never_played(cues, lost_s
     assert lost(exchanges(cues))["never-played"] == lost_s
 
 
+def lost_of_recorded(cues: Sequence[Cue], *, seconds: int, judgement: Judgement) -> set[str]:
+    held = recorded(cues, begin_ms=BEGIN_MS, session_id="1" * 64)
+    auditor = Auditor(Grouping(), as_of(at(seconds), DEFAULT))
+    audit = auditor.session(held.session)
+    assert list(audit.watching(held.exchanges)) == [*held.exchanges]
+    audit.add(judgement)
+    (totals,) = auditor.groups.values()
+    return {loss.value for loss in totals.losses.sessions} - {"no-end"}
+
+
 @pytest.mark.parametrize(("cues", "loss"), [(good_cues()[:1], "unused"), (PRE_ROLL, "never-played")])
 def test_a_session_that_has_just_begun_is_not_lost(cues, loss):
-    held = recorded(cues, begin_ms=BEGIN_MS, session_id="1" * 64)
-    for seconds, expected in ((5, set()), (10**6, {loss})):
-        auditor = Auditor(Grouping(), as_of(at(seconds), DEFAULT))
-        audit = auditor.session(held.session)
-        assert list(audit.watching(held.exchanges)) == [*held.exchanges]
-        audit.add(Judgement())
-        (totals,) = auditor.groups.values()
-        assert {*totals.losses.sessions} - {"no-end"} == expected
+    assert lost_of_recorded(cues, seconds=5, judgement=Judgement()) == set()
+    assert lost_of_recorded(cues, seconds=10**6, judgement=Judgement()) == {loss}
+
+
+def test_a_session_beside_another_one_of_its_playback_is_lost_in_one_way():
+    twice = Finding(rule="session-opened-twice", severity=Severity.WARNING, pointer="", message="")
+    found = lost_of_recorded(good_cues()[:1], seconds=10**6, judgement=Judgement(of_session=(twice,)))
+    assert found == {"opened-twice"}
+
+
+def test_an_answer_is_slow_after_more_than_five_seconds():
+    rhythm = Rhythm()
+    rhythm.add_answers([4_001_000, 5_000_999, 5_001_000])
+    rhythm.add_answers([5_000_000])
+    assert (rhythm.slow, rhythm.slow_sessions) == (1, 1)
 
 
 def test_no_playing_time_is_lost_where_nobody_knows_whether_there_was_a_play():
-    start, *others = exchanges([good_cues()[0], *pings(10, 20), Cue(at_s=21, type="sessionEnd")])
+    first, *others = exchanges([good_cues()[0], *pings(10, 20), Cue(at_s=21, type="sessionEnd")])
     assert "never-played" not in lost(others)
-    assert "never-played" not in lost([replace(start, response=response(400)), *others])
+    assert "never-played" not in lost([replace(first, response=response(400)), *others])
