@@ -119,19 +119,29 @@ class HeldFiles:
     def _leave_out(self, remarks: _Remarks) -> None:
         """Find sessions that are the beginning of one in another file, which was exported later, or that are a body of one."""
         self._left_out |= {content for content, file in remarks.known.items() if file in remarks.attached}
-        longest: dict[str, list[_Copy]] = {}
-        for copies in remarks.begun.values():
-            if len({_file_in(copy.id) for copy in copies}) > 1:
-                longest[max(copies, key=_length).id] = copies
-        for whole in self._again(longest):
-            for copy in longest[whole.session.id]:
-                if copy.id == whole.session.id:
-                    continue
-                if content_of(whole, copy.requests) == copy.content:
+        several = [
+            sorted(copies, key=_length, reverse=True)
+            for copies in remarks.begun.values()
+            if len({_file_in(copy.id) for copy in copies}) > 1
+        ]
+        longer = {copy.id: copies for copies in several for copy in copies if copy.requests > copies[-1].requests}
+        beginnings: dict[str, _Copy] = {}
+        for whole in self._again(longer):
+            copies = longer[whole.session.id]
+            of_whole = next(copy for copy in copies if copy.id == whole.session.id)
+            lengths = {copy.requests for copy in copies if copy.requests < of_whole.requests}
+            contents = {content_of(whole, length) for length in lengths}
+            for copy in copies:
+                known = beginnings.get(copy.id)
+                if copy.content in contents and (known is None or known.requests < of_whole.requests):
+                    beginnings[copy.id] = of_whole
+        for longest, *others in several:
+            for copy in others:
+                if copy.id in beginnings:
                     self._left_out.add(copy.content)
-                    remarks.shorter.add(f"{pasted(copy.id)} is the beginning of {pasted(whole.session.id)}")
+                    remarks.shorter.add(f"{pasted(copy.id)} is the beginning of {pasted(beginnings[copy.id].id)}")
                 else:
-                    remarks.similar.add(f"{pasted(copy.id)} and {pasted(whole.session.id)}")
+                    remarks.similar.add(f"{pasted(copy.id)} and {pasted(longest.id)}")
 
     def _sought(self, source: Source, remarks: _Remarks) -> Sequence[HeldSession]:
         try:

@@ -154,6 +154,25 @@ def test_a_file_of_another_form_has_the_same_session(tmp_path):
     assert len(files.notes) == 1
 
 
+def test_an_edited_copy_that_is_longest_hides_no_beginning_of_another(tmp_path):
+    held = audited.played(WEB, 0)
+    last = held.exchanges[-1]
+    more = replace(last, id="f" * 32, received_at=last.received_at + timedelta(seconds=1))
+    copies = {
+        "beginning": held.exchanges[:-3],
+        "edited": (*held.exchanges[:3], *held.exchanges[4:], more, replace(more, id="e" * 32)),
+        "whole": held.exchanges,
+    }
+    for name, exchanges in copies.items():
+        (tmp_path / name).write_text(text_of(replace(held, exchanges=tuple(exchanges))), encoding="utf-8")
+    files = HeldFiles([str(tmp_path)])
+    assert len(list(files)) == 3
+    assert [Path(each.session.recording or "").name for each in files] == ["edited", "whole"]
+    shorter, similar = files.notes
+    assert re.search(r"beginning#\w+ is the beginning of \S+/whole#\w+$", shorter)
+    assert re.search(r"whole#\w+ and \S+/edited#\w+$", similar)
+
+
 def test_files_that_hold_bodies_of_a_har_are_a_part_of_it_and_a_file_that_is_cut_off_is_told(tmp_path):
     shutil.copytree(SAMPLES / "playwright-1.65-chromium-attach", tmp_path / "attach")
     text = "".join(har_writing.document(audited.played(WEB, 0).exchanges, version="1.0"))
