@@ -176,6 +176,7 @@ def test_an_audit_is_clicked_through_and_asks_nobody(audit, path, open_page: Ope
             "#g=TV%20Player&s=tapes%2Fa.har%234a0f",
             "The address names a session that is not on this page: tapes/a.har#4a0f",
         ),
+        ("#s=toString", "The address names a session that is not on this page: toString"),
         ("#g=100%", "The address names a group that is not in this audit: 100%"),
         ("#g=TV%20Player", ""),
     ):

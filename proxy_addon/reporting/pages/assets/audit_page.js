@@ -26,6 +26,7 @@ function mountAudit(root, page) {
     root.innerHTML = '<p class="none">Another version of sessiontape wrote this value; its own page shows it.</p>';
     return;
   }
+  Object.setPrototypeOf(page.sessions, null); // no session is called toString
   const { audit, groups } = page, keys = keysOf(groups), wholes = new Map(), title = document.title;
   const context = { page, keys, group, chosen: null };
   const parts = [
