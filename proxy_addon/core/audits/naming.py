@@ -57,13 +57,14 @@ FURTHER: Mapping[str, str] = {
 }
 """The names of further metrics, which are shown of many sessions alone."""
 _NAMES = {id: name for names in (*METRICS.values(), FURTHER) for id, name in names.items()}
-_MEASURES = {
+MEASURES = {
     "ping_gaps_ms": "ping to ping",
     "playhead_speed": "speed of the playhead",
     "clock_skew_ms": "arrival after the device's clock",
     "latency_ms": "time to the answer",
     "batch_events": "events of a batch",
 }
+"""The names of what is measured of the rhythm, by id."""
 
 
 def metric_name(id: str) -> str:
@@ -82,4 +83,4 @@ def measure_name(id: str) -> str:
     ('ping to ping, content', 'time to the answer')
     """
     measure, _, state = id.partition(".")
-    return f"{_MEASURES.get(measure, measure)}{state and f', {state}'}"
+    return f"{MEASURES.get(measure, measure)}{state and f', {state}'}"

@@ -17,7 +17,7 @@ from typing import Any
 from proxy_addon import __version__
 from proxy_addon.core.audits.auditing import By
 from proxy_addon.core.audits.coverage import Section
-from proxy_addon.core.audits.naming import FURTHER, METRICS
+from proxy_addon.core.audits.naming import FURTHER, MEASURES, METRICS
 from proxy_addon.core.audits.results import OURS, Audit, Group, as_json
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.protocol import EVENTS, PARAMS
@@ -56,6 +56,7 @@ class AuditPage:
         required: The keys that the protocol requires, by event.
         losses: What each loss is.
         metrics: The names of metrics, by heading and id.
+        measures: The names of what is measured of the rhythm, by id.
         pseudonymised: Whether tokens stand for the personal values in it.
         version: Of sessiontape.
     """
@@ -72,6 +73,7 @@ class AuditPage:
     required: dict[str, list[str]]
     losses: Mapping[str, str]
     metrics: Mapping[str, Mapping[str, str]]
+    measures: Mapping[str, str]
     pseudonymised: bool
     version: str = __version__
 
@@ -178,6 +180,7 @@ def _parts(
         required=_required(),
         losses=LOSSES,
         metrics={**METRICS, "Further": FURTHER},
+        measures=MEASURES,
         pseudonymised=pseudonymised,
     )
     yield "value", value.document()

@@ -11,9 +11,6 @@ const WITHIN_COLUMNS = [COLUMNS[0], ["Group", "group"], ...COLUMNS.slice(1)];
 const IN_ALL = { kind: "stacked changes" }, IN_GROUPS = { ...IN_ALL, caption: "In groups alone" };
 const TESTS = { fisher: "Fisher's exact test", "mann-whitney": "Mann-Whitney U test" };
 const TURNS = { appeared: "▲", more: "▲", higher: "▲", vanished: "▼", less: "▼", lower: "▼" };
-const RHYTHM = {
-  playhead_speed: "speed of the playhead", clock_skew_ms: "arrival after the device's clock", latency_ms: "time to the answer",
-};
 const FOLDED = [
   ["may_be_chance", "Differs, but may be chance"],
   ...["Findings", "Losses", "Rhythm", "Metrics"].map((title) => [title.toLowerCase(), `${title} before and after`]),
@@ -26,11 +23,16 @@ export function turnMarkup(turn) {
 
 /** Show what changed in an empty element; `show()` draws that of the group that is chosen. */
 export function mountBaseline(root, context) {
-  const { audit, rules, losses, metrics } = context.page, { baseline } = audit;
+  const { audit, rules, losses, metrics, measures } = context.page, { baseline } = audit;
   const names = new Map(Object.values(metrics).flatMap((each) => Object.entries(each)));
   root.innerHTML =
     `<div class="sech"><h2>Baseline</h2><p>What changed since <bdi>${esc(cut(baseline.baseline, LONGEST))}</bdi>.</p></div><div class="box"></div>`;
   const box = root.lastElementChild;
+
+  function measureName(id) {
+    const [measure, state] = id.split(".");
+    return `${measures[measure] ?? measure}${state ? `, ${state}` : ""}`;
+  }
 
   function draw() {
     const { k, group: { changes, name, verdict } } = context.chosen;
@@ -76,7 +78,7 @@ export function mountBaseline(root, context) {
       case "plan": return `${name && `${key} on `}<code>${esc(event)}</code> <span class="dim">${esc(cut(detail, LONGEST))}</span>`;
       case "loss": return `${esc(losses[name] ?? "")} <code>${esc(name)}</code>`;
       case "slow-answers": return "answers after more than 5 s";
-      case "rhythm": return esc(RHYTHM[name] ?? name.replace("ping_gaps_ms.", "ping to ping, "));
+      case "rhythm": return esc(measureName(name));
       default: return esc(names.get(name) ?? name.replaceAll("_", " "));
     }
   }
