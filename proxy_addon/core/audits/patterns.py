@@ -26,6 +26,8 @@ LONGEST = 500
 """The most characters of a pattern."""
 MOST_STEPS = 2_000
 """The most steps of a pattern after repetitions such as ``{2,5}`` were written out."""
+_FEW, _MOST_WORK = 16, 500_000
+"""How many places of a pattern at a time are few, and how many others, added up over a text, are looked at: for about a second."""
 _DEEPEST = 30
 _MOST_KNOWN = 4_096
 
@@ -78,11 +80,18 @@ class Pattern:
         _ = self._program
 
     def matches(self, text: str) -> bool:
-        """Whether it matches a whole text."""
-        known, states = self._known, self._start
+        """Whether it matches a whole text; one that would take seconds, because there are very many ways, counts as another.
+
+        What is known of earlier texts makes no difference to that, so that the result does not depend on their order.
+        """
+        known, states, work = self._known, self._start, 0
         for character in text:
             if not states:
                 return False
+            if len(states) > _FEW:
+                work += len(states)
+                if work > _MOST_WORK:
+                    return False
             after = known.get((states, character))
             if after is None:
                 if len(known) >= _MOST_KNOWN:

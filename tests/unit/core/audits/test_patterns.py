@@ -54,6 +54,14 @@ def test_no_pattern_takes_long(written):
     assert not Pattern(written).matches("a" * 20_000 + "!")
 
 
+def test_a_text_with_too_many_ways_counts_as_another_whatever_was_matched_before():
+    pattern = Pattern("[ab]*a[ab]{200}")
+    short, long = "ba" * 300, "ba" * 10_000
+    assert re.fullmatch(pattern.text, long)
+    assert [pattern.matches(text) for text in (long, short, long)] == [False, True, False]
+    assert Pattern("(a|b)*").matches(long)
+
+
 @pytest.mark.parametrize(
     ("written", "problem"),
     [
