@@ -236,6 +236,7 @@ class Filer:
             self._survive(e, "judging what was stored")
             return False
         if late is not None:
+            self.failures.of_rules(late.findings, f"{late.exchange.request.method} {late.exchange.request.path}")
             self._count([late.findings])
             self.telling.news(self._watcher.of_late(late.exchange, late.findings))
         return self._judge.has_more

@@ -42,6 +42,7 @@ from storage.engine import Store
 from storage.filters import Filters
 from storage.patience import Waits
 from tests import journals
+from tests.breaking import failing
 from tests.builders import BEGIN_MS, SESSION_ID, body, event, event_dict, exchange, response, start
 
 CHAPTER = {"media.chapter.index": 1, "media.chapter.offset": 0, "media.chapter.length": 5}
@@ -319,6 +320,17 @@ def test_large_bodies_are_judged_after_they_are_stored(files, store):
     with store.read() as db:
         assert findings.unjudged(db) == []
         assert findings.of_exchanges(db, only_session(store).id)["large"] == judge_exchange(posted)
+
+
+def test_a_rule_that_fails_on_a_large_body_is_counted(files):
+    large = body(event_dict("ping", params={"x" * 40 + str(n): n for n in range(3000)}))
+    journals.write(files.path, entries([*played(), event("ping", id="large", after_s=100, body=large)]))
+    files.all()
+    files.again()
+    with failing("content-type-not-json"):
+        while files.filer.work_off_one():
+            pass
+    assert files.filer.failures.count == 1
 
 
 def test_a_schema_that_upstream_gave_applies_to_what_comes_after_it(files, store):

@@ -90,7 +90,7 @@ def test_what_is_recorded_without_judging_is_never_taken_for_faultless(tmp_path,
 
 
 def test_rules_that_fail_are_told_once_and_counted_and_the_others_go_on(tmp_path, sqlite_url):
-    command, _ = breaking.command("param-type", "session-start-duplicate", "http-path-unknown")
+    command, _ = breaking.command("param-type", "session-start-duplicate", "content-type-not-json")
     with processes.collector(tmp_path) as upstream:
         options = ["record", "--upstream", upstream.url, *processes.ANY_PORT, "--store", sqlite_url]
         with processes.serving([*command, *options], Path(breaking.ROOT)) as proxy:
@@ -102,7 +102,7 @@ def test_rules_that_fail_are_told_once_and_counted_and_the_others_go_on(tmp_path
     (first,) = [line for line in proxy.process.lines if "rule param-type failed" in line]
     assert "because of a bug in sessiontape: ZeroDivisionError('on purpose')" in first
     assert first.endswith("; first on POST /api/v1/sessions")
-    assert said.count("rule session-start-duplicate failed") == said.count("rule http-path-unknown failed") == 1
+    assert said.count("rule session-start-duplicate failed") == said.count("rule content-type-not-json failed") == 1
     assert re.search("4 exchanges stored, 0 lost; judging failed [0-9]+ times", said)
     rules = {
         finding["rule"]

@@ -1368,8 +1368,8 @@ class TestPace:
         (session,) = document["sessions"]
         for arrived_s, offset_s, step in zip(arrivals, (0.0, *offsets_s), session["steps"], strict=True):
             late_s = arrived_s - arrivals[0] - offset_s
-            # What a machine under load needs from sending to noting is not drift.
-            assert -0.05 < late_s - step["drift_ms"] / 1000 < 0.25
+            # What a machine under load needs from sending to noting is not drift, of the first request neither.
+            assert -0.25 < late_s - step["drift_ms"] / 1000 < 0.25
 
     def test_a_slow_answer_delays_nobody_where_requests_overlapped(self, sqlite_url, server):
         slow = [builders.event("ping", id=f"e{n}", after_s=0.1 * n, duration_us=600_000) for n in range(1, 4)]
