@@ -25,7 +25,7 @@ def reading(url: str) -> Iterator[Connection]:
     from storage import revision  # noqa: PLC0415
     from storage.engine import Store  # noqa: PLC0415
 
-    store = Store(url)
+    store = Store(url, read_only=True)
     try:
         with store.read() as db:
             revision.require(db, store)

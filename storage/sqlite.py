@@ -265,7 +265,8 @@ def _open(path: Path, durable: bool, busy_s: float, read_only: bool) -> sqlite3.
     try:
         db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         db.execute("PRAGMA foreign_keys = ON")
-        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        if not read_only:
+            db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         db.execute(f"PRAGMA wal_autocheckpoint = {PAGES_BETWEEN_CHECKPOINTS}")
         if read_only:  # not mode=ro, which cannot open a file in WAL that nobody else has open
             db.execute("PRAGMA query_only = ON")
