@@ -247,8 +247,7 @@ class GapWalk(Walk):
 
     @override
     def take(self, event: SessionEvent) -> None:
-        if self.silence.moments(event):  # no rule for gaps is asked at others
-            self.tally.ask(rules_of(Scope.GAP), event, self.silence, event)
+        self.tally.ask(rules_of(Scope.GAP, self.silence.moments(event)), event, self.silence, event)
         self.silence.advance(event)
 
     @override

@@ -7,13 +7,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.sessions import IDLE_TIMEOUT, PLAYHEAD_TIMEOUT, AsOf, Session, SessionState
-from proxy_addon.errors import NotFound
+from proxy_addon.errors import NotFound, StorageUnavailable
 from storage import exchanges, findings, saving, sessions
 from storage.engine import Store
 from storage.filters import Filters
@@ -54,6 +54,13 @@ def ids(values: Sequence[Session]) -> list[str]:
 
 
 # List
+
+
+def test_a_store_that_is_read_cannot_be_changed(store):
+    save(store, start())
+    with pytest.raises(StorageUnavailable), reading(store.url) as db:
+        db.execute(delete(SessionRow))
+    assert len(listed(store)) == 1
 
 
 def test_a_list_that_outlives_its_transaction_is_closed_without_a_word(store, caplog):
