@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -174,6 +175,27 @@ def mitmdump(cwd: Path, upstream: str, store_url: str, *options: str) -> Iterato
     command = [str(BIN / "mitmdump"), "-s", path, "--mode", mode, "--set", f"tape_store={store_url}", *options]
     with serving([*command, "--set", f"confdir={cwd}"], cwd, ready="listening at") as server:
         yield server
+
+
+def hang(pid: int) -> None:
+    """Stop a process as a machine does that has no memory left; return when none of its threads runs any more.
+
+    Raises:
+        ProcessLookupError: There is no such process.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    until_s = time.monotonic() + STOPS_WITHIN_S
+    # The signal reaches a thread when that next leaves the kernel, which on a busy machine takes its time.
+    while not all(_state(stat) in "TXZ" for stat in Path(f"/proc/{pid}").glob("task/*/stat")):
+        assert time.monotonic() < until_s, f"process {pid} goes on"
+        time.sleep(0.001)
+
+
+def _state(stat: Path) -> str:
+    try:
+        return stat.read_text(encoding="utf-8").rpartition(") ")[2][0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
 
 
 def run(*arguments: str, cwd: Path | None = None, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:

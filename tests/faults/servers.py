@@ -138,7 +138,7 @@ class Cluster:
     def pause(self) -> None:
         """Hang it: it takes connections and says nothing any more."""
         for pid in self._family():
-            os.kill(pid, signal.SIGSTOP)
+            processes.hang(pid)
 
     def resume(self) -> None:
         for pid in self._family():

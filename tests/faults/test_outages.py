@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -114,7 +112,7 @@ def test_an_ingest_that_hangs_is_told_of(stage: Stage, sqlite_url: str) -> None:
         until(lambda: last_run(sqlite_url)["filed"] >= len(notes.answered))
         ingest = proxy.ingest()
         assert ingest is not None
-        os.kill(ingest, signal.SIGSTOP)
+        processes.hang(ingest)
         with stage.playing(proxy) as more:
             time.sleep(CALM_S)
         until(lambda: not health(metrics)["ok"])

@@ -29,7 +29,7 @@ from storage.engine import Store
 from storage.filters import Filters
 from tests import journals
 from tests.builders import BEGIN_MS, event, start
-from tests.processes import run
+from tests.processes import hang, run
 
 SOON_S = 30
 ENDS_WITHIN_S = 2.0
@@ -250,9 +250,9 @@ def test_a_server_that_hangs_or_refuses_is_waited_for_and_hinders_no_end(store, 
             backends = [pid for (pid,) in db.execute(find, (database,)) if pid]
             assert backends
             server = int(Path(f"/proc/{backends[0]}/stat").read_text().rpartition(") ")[2].split()[1])
-            hanging = [pid for pid in (server, *backends) if _is_stopped(pid)]
+            hanging = [pid for pid in (server, *backends) if _hangs(pid)]
             try:
-                process.popen.send_signal(signal.SIGSTOP)  # it would clear away a segment that no recorder is making
+                hang(process.popen.pid)  # it would clear away a segment that no recorder is making
                 journals.write(journal, [journals.entry(each) for each in played(6)[3:]], number=2)
                 process.popen.send_signal(signal.SIGCONT)
                 assert not isinstance(client.flush(2), messages.Flushed)
@@ -281,10 +281,10 @@ def test_a_server_that_hangs_or_refuses_is_waited_for_and_hinders_no_end(store, 
     assert path.exists() is False
 
 
-def _is_stopped(pid: int) -> bool:
-    """Stop a process of the server, as a machine does that has no memory left."""
+def _hangs(pid: int) -> bool:
+    """Hang a process of the server, if it is still there."""
     try:
-        os.kill(pid, signal.SIGSTOP)
+        hang(pid)
     except ProcessLookupError:
         return False
     return True

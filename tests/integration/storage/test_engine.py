@@ -22,6 +22,7 @@ from storage import migrate
 from storage.engine import Store, check_url, hide_password, sqlite_path
 from storage.patience import Waits
 from storage.postgres import CONNECT_TIMEOUT_S
+from tests.processes import hang
 
 
 @pytest.fixture
@@ -456,15 +457,15 @@ def test_a_server_that_hangs_is_given_up_and_used_again_when_it_works(postgres_u
             assert db.exec_driver_sql("SELECT 1 FROM pg_sleep(0.1)").scalar() == 1
         stopped: list[int] = []
 
-        def hang() -> None:
+        def hanging() -> None:
             with store.write() as db:
                 stopped.append(db.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
-                os.kill(stopped[0], signal.SIGSTOP)
+                hang(stopped[0])
                 db.exec_driver_sql("SELECT 1")
 
         try:
             with pytest.raises(StorageUnavailable, match=r"did not answer for 0\.3 s"):
-                hang()
+                hanging()
             with store.read() as db:  # over another connection
                 assert db.exec_driver_sql("SELECT 1").scalar() == 1
         finally:
