@@ -11,7 +11,8 @@ from enum import Enum
 from typing import Any, Protocol
 
 from proxy_addon.core.audits.auditing import OTHERS, UNSEEN, By
-from proxy_addon.core.audits.baselines import Changes, Comparison, compared
+from proxy_addon.core.audits.baselines import compared
+from proxy_addon.core.audits.changes import Changes, Comparison
 from proxy_addon.core.audits.coverage import UNKNOWN_TYPE, Coverage, Key, Section
 from proxy_addon.core.audits.losses import Loss, Losses
 from proxy_addon.core.audits.rhythm import Rhythm

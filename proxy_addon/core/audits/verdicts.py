@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from proxy_addon.core.audits.baselines import Changes, Compared, Comparison, Turn, What
+from proxy_addon.core.audits.changes import Changes, Compared, Comparison, Turn, What
 from proxy_addon.core.audits.losses import Loss
 from proxy_addon.core.audits.naming import measure_name, metric_name
 from proxy_addon.core.findings import Severity

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proxy_addon.core.audits.baselines import FISHER, Changes, Compared, What
+from proxy_addon.core.audits.changes import FISHER, Changes, Compared, What
 from proxy_addon.core.audits.results import Audit, Distribution, Group
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.fixtures.events_csv import line

@@ -10,7 +10,7 @@ from datetime import datetime
 from rich.cells import cell_len
 from rich.text import Text
 
-from proxy_addon.core.audits.baselines import FISHER, Compared, Comparison, Side, What
+from proxy_addon.core.audits.changes import FISHER, Compared, Comparison, Side, What
 from proxy_addon.core.audits.naming import measure_name, metric_name
 from proxy_addon.core.audits.results import Audit, Distribution, Group, KeyAbsent, KeySeen, Value
 from proxy_addon.core.audits.verdicts import Level

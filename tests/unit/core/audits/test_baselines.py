@@ -10,7 +10,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from proxy_addon.core.audits.auditing import Auditor, By, Grouping
-from proxy_addon.core.audits.baselines import FEWEST, MOST_DOUBTFUL, Changes, Compared, compared
+from proxy_addon.core.audits.baselines import FEWEST, MOST_DOUBTFUL, compared
+from proxy_addon.core.audits.changes import Changes, Compared
 from proxy_addon.core.audits.hiding import Hiding
 from proxy_addon.core.audits.losses import Loss
 from proxy_addon.core.audits.results import audit_of

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from proxy_addon.core.audits.baselines import Changes, Compared, Comparison, Side, Turn, What
+from proxy_addon.core.audits.changes import Changes, Compared, Comparison, Side, Turn, What
 from proxy_addon.core.audits.verdicts import Found, Level, Verdict, verdict_of
 
 NONE, ALL = Side(sessions=0, of=20, share=0.0), Side(sessions=20, of=20, share=1.0)
