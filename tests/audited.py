@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 from proxy_addon.core.audits.auditing import Auditor, By, Grouping
-from proxy_addon.core.audits.results import Audit, Group, audit_of
+from proxy_addon.core.audits.concluding import audit_of
+from proxy_addon.core.audits.results import Audit, Group
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.policy import DEFAULT

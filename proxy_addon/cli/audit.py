@@ -35,7 +35,8 @@ from proxy_addon.core.wording import counted, visible
 from proxy_addon.errors import NotFound, SettingsError
 
 if TYPE_CHECKING:
-    from proxy_addon.core.audits.results import Audit, Hide
+    from proxy_addon.core.audits.hiding import Hide
+    from proxy_addon.core.audits.results import Audit
     from proxy_addon.core.audits.totals import ByGroup
     from proxy_addon.core.judging.policy import Policy
     from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
@@ -147,7 +148,7 @@ def audit(
     baseline, or if something differs and there are too few sessions to say whether that is chance; else 0. With both
     --fail-on never and --fail-on-change, nothing fails that was the same before.
     """
-    from proxy_addon.core.audits.results import audit_of  # noqa: PLC0415  # --help does without the rules
+    from proxy_addon.core.audits.concluding import audit_of  # noqa: PLC0415  # --help does without the rules
     from storage.engine import hide_password  # noqa: PLC0415
 
     if files and filters.asked:
@@ -272,8 +273,7 @@ def _change(of: str, key_file: Path | None, config: Path | None) -> Pseudonymise
 
 
 def _hide(change: Pseudonymiser | None) -> Hide:
-    from proxy_addon.core.audits.hiding import Hiding  # noqa: PLC0415  # as above
-    from proxy_addon.core.audits.results import RAW  # noqa: PLC0415
+    from proxy_addon.core.audits.hiding import RAW, Hiding  # noqa: PLC0415  # as above
 
     return RAW if change is None else Hiding(change)
 

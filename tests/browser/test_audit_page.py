@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from proxy_addon.core.audits.auditing import Auditor, By, Grouping
-from proxy_addon.core.audits.results import Audit, MetricSum, PlanBroken, audit_of
+from proxy_addon.core.audits.concluding import audit_of
+from proxy_addon.core.audits.results import Audit, MetricSum, PlanBroken
 from proxy_addon.core.audits.totals import ByGroup
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.policy import DEFAULT

@@ -25,7 +25,8 @@ from click.testing import CliRunner
 from proxy_addon.cli import cli
 from proxy_addon.cli.engines import Engine, worked
 from proxy_addon.core.audits.auditing import By
-from proxy_addon.core.audits.results import RAW, audit_of
+from proxy_addon.core.audits.concluding import audit_of
+from proxy_addon.core.audits.hiding import RAW
 from proxy_addon.core.audits.totals import merged
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.errors import SettingsError, StorageUnavailable

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from proxy_addon.core.audits import coverage as coverage_module
 from proxy_addon.core.audits.auditing import OTHERS, UNSEEN, Auditor, By, Grouping
 from proxy_addon.core.audits.baselines import compared
+from proxy_addon.core.audits.concluding import audit_of
 from proxy_addon.core.audits.coverage import LONGEST_NAME, MOST_KEYS, Coverage, KeySample, Section
-from proxy_addon.core.audits.results import OTHERS_SHOWN, UNSEEN_SHOWN, audit_of
+from proxy_addon.core.audits.results import OTHERS_SHOWN, UNSEEN_SHOWN
 from proxy_addon.core.audits.sketches import LONGEST, MOST_KEPT, Histogram, Sample
 from proxy_addon.core.audits.sketches import told as told_as_kept
 from proxy_addon.core.audits.totals import ByGroup, merged

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from proxy_addon.core.audits.auditing import Auditor, By, Grouping, start_is_known
 from proxy_addon.core.audits.coverage import Key, Section
+from proxy_addon.core.audits.hiding import RAW, Hide, Raw
 from proxy_addon.core.audits.planning import plan_of
 from proxy_addon.core.audits.plans import (
     ALL,
@@ -28,7 +29,6 @@ from proxy_addon.core.audits.plans import (
     SectionPlan,
     Wanted,
 )
-from proxy_addon.core.audits.results import RAW, Hide, Raw
 from proxy_addon.core.audits.totals import MOST_UNPLANNED, Deviations, Totals, merged
 from proxy_addon.core.audits.walking import State
 from proxy_addon.core.findings import Deviation

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from typing import Protocol
 
 from proxy_addon.core import jsontext
 from proxy_addon.core.audits.auditing import By
@@ -30,6 +31,50 @@ _PARAMS = {
 _PROBE = "4915112345678"
 _CUT = frozenset({LONGEST, LONGEST_NAME})
 """The lengths of texts that may be cut off."""
+
+
+class Hide(Protocol):
+    """Returns what is shown of what devices sent."""
+
+    def __call__(self, key: Key, kind: str, text: str, /) -> str:
+        """Return what is shown of a value.
+
+        Args:
+            kind: Its JSON type.
+            text: A string itself, anything else as JSON.
+        """
+
+    def name(self, text: str) -> str:
+        """Return what is shown of the name of a key or of a type of event, perhaps cut off."""
+
+    def group(self, by: By, text: str) -> str:
+        """Return what is shown of the name of a group."""
+
+    def is_personal(self, key: Key) -> bool:
+        """Whether all numbers of a key are personal, because of its name."""
+
+
+class Raw:
+    """Shows everything as it was sent."""
+
+    def __call__(self, _key: Key, _kind: str, text: str) -> str:
+        """Return the text."""
+        return text
+
+    def name(self, text: str) -> str:
+        """Return the text."""
+        return text
+
+    def group(self, _by: By, text: str) -> str:
+        """Return the text."""
+        return text
+
+    def is_personal(self, _key: Key) -> bool:
+        """Return that none is."""
+        return False
+
+
+RAW = Raw()
 
 
 class Hiding:

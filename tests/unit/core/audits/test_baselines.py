@@ -12,9 +12,9 @@ import pytest
 from proxy_addon.core.audits.auditing import Auditor, By, Grouping
 from proxy_addon.core.audits.baselines import FEWEST, MOST_DOUBTFUL, compared
 from proxy_addon.core.audits.changes import Changes, Compared
+from proxy_addon.core.audits.concluding import audit_of
 from proxy_addon.core.audits.hiding import Hiding
 from proxy_addon.core.audits.losses import Loss
-from proxy_addon.core.audits.results import audit_of
 from proxy_addon.core.audits.sketches import Concerned, Histogram
 from proxy_addon.core.audits.totals import Broken, ByGroup, Totals, merged
 from proxy_addon.core.events import read_body

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from proxy_addon.core.audits.auditing import Auditor, By, Grouping
+from proxy_addon.core.audits.concluding import audit_of
 from proxy_addon.core.audits.hiding import Hiding
 from proxy_addon.core.audits.planning import plan_of
 from proxy_addon.core.audits.plans import Plan
-from proxy_addon.core.audits.results import Audit, audit_of
+from proxy_addon.core.audits.results import Audit
 from proxy_addon.core.audits.sketches import Histogram
 from proxy_addon.core.audits.totals import Totals
 from proxy_addon.core.audits.walking import State
