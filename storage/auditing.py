@@ -9,8 +9,8 @@ from typing import cast
 
 from sqlalchemy import Connection, func, select
 
-from proxy_addon.core.audits.auditing import MOST_GROUPS, UNSEEN, Auditor, By, Grouping
-from proxy_addon.core.audits.totals import ByGroup
+from proxy_addon.core.audits.auditing import MOST_GROUPS, Auditor, By, Grouping
+from proxy_addon.core.audits.totals import Apart, ByGroup
 from proxy_addon.core.judging.policy import Policy
 from proxy_addon.core.judging.sessions import as_of
 from storage import sessions
@@ -86,7 +86,7 @@ def grouping(db: Connection, by: By | None, filters: Filters, now: datetime) -> 
     if len(names) <= MOST_GROUPS:
         return Grouping(by=by)
     told_apart = frozenset(names[:MOST_GROUPS])
-    return Grouping(by=by, names=told_apart | {UNSEEN} if None in told_apart else told_apart)
+    return Grouping(by=by, names=told_apart | {Apart.UNSEEN} if None in told_apart else told_apart)
 
 
 def pieces(db: Connection, filters: Filters, now: datetime) -> Iterator[Piece]:

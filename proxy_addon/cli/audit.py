@@ -37,7 +37,7 @@ from proxy_addon.errors import NotFound, SettingsError
 if TYPE_CHECKING:
     from proxy_addon.core.audits.hiding import Hide
     from proxy_addon.core.audits.results import Audit
-    from proxy_addon.core.audits.totals import ByGroup
+    from proxy_addon.core.audits.totals import ByGroup, GroupName
     from proxy_addon.core.judging.policy import Policy
     from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
     from proxy_addon.reporting.progress import ReadingProgress
@@ -326,7 +326,8 @@ def _of_files(files: HeldFiles, how: _How) -> ByGroup:
     from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
 
     grouping, at = Grouping(by=how.by), as_of(how.now, how.policy)
-    auditor, sizes = Auditor(grouping, at), Counter[str | None]()
+    auditor = Auditor(grouping, at)
+    sizes: Counter[GroupName] = Counter()
     for held in files:
         sizes[grouping.name(held.session)] += 1
         if len(sizes) <= MOST_GROUPS:

@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy_addon.core.audits import coverage as coverage_module
-from proxy_addon.core.audits.auditing import OTHERS, UNSEEN, Auditor, By, Grouping
+from proxy_addon.core.audits.auditing import Auditor, By, Grouping
 from proxy_addon.core.audits.baselines import compared
 from proxy_addon.core.audits.concluding import audit_of
 from proxy_addon.core.audits.coverage import LONGEST_NAME, MOST_KEYS, Coverage, KeySample, Section
 from proxy_addon.core.audits.results import OTHERS_SHOWN, UNSEEN_SHOWN
 from proxy_addon.core.audits.sketches import LONGEST, MOST_KEPT, Histogram, Sample
 from proxy_addon.core.audits.sketches import told as told_as_kept
-from proxy_addon.core.audits.totals import ByGroup, merged
+from proxy_addon.core.audits.totals import Apart, ByGroup, GroupName, merged
 from proxy_addon.core.events import read_body
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.policy import DEFAULT
@@ -52,7 +52,7 @@ def held_sessions(draw: st.DrawFn) -> list[HeldSession]:
     several = [held for _ in range(draw(st.integers(1, 3))) for held in fold(draw(exchanges_of_a_session()))]
     several += map(_version, draw(st.lists(st.sampled_from(CHANGES), max_size=2)))  # whose events have keys
     for number, held in enumerate(several):
-        name = draw(st.sampled_from(["One", "Two", "Three", None]))
+        name = draw(st.sampled_from(["One", "Two", "\0", "\1", "Apart.UNSEEN", None]))
         session = replace(
             held.session, id=f"{number:016x}", player_name=name, retry_of=draw(st.sampled_from([None, "a"]))
         )
@@ -122,8 +122,8 @@ def test_what_is_counted_once_a_session_is_at_most_all_sessions(sessions):
             assert everywhere == (seen.throughout == numbers[key.event].number)
 
 
-def _shown(name: str | None) -> str | None:
-    return UNSEEN_SHOWN if name == UNSEEN else name
+def _shown(name: GroupName) -> str | None:
+    return UNSEEN_SHOWN if isinstance(name, Apart) else name
 
 
 @given(held_sessions(), st.integers(0, 5))
@@ -148,7 +148,7 @@ def test_groups_add_up_to_all_sessions(sessions):
     assert result.all == whole.all
     names = {Grouping(by=By.PLAYER).name(held.session) for held in sessions}
     assert {group.name for group in result.groups} == {*map(_shown, names)}
-    assert names - {UNSEEN} <= {held.session.player_name for held in sessions}
+    assert names - {Apart.UNSEEN} <= {held.session.player_name for held in sessions}
     for count in ("sessions", "exchanges", "events", "clean"):
         assert sum(getattr(group, count) for group in result.groups) == getattr(result.all, count)
     assert result.all.sessions == len(sessions)
@@ -163,7 +163,7 @@ def test_groups_add_up_to_all_sessions(sessions):
 @given(held_sessions())
 def test_groups_beyond_those_that_are_told_apart_are_one(sessions):
     groups = audited(sessions, Grouping(by=By.PLAYER, names=frozenset({"One"})))
-    assert groups.keys() <= {"One", OTHERS}  # those of which it is not known, too
+    assert groups.keys() <= {"One", Apart.OTHERS}  # those of which it is not known, too
     result = audit_of(groups, by=By.PLAYER, now=at(0), source="here")
     assert {group.name for group in result.groups} <= {"One", OTHERS_SHOWN}
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from proxy_addon.core.audits.losses import Course, Sent
 from proxy_addon.core.audits.ordering import Lost
-from proxy_addon.core.audits.totals import ByGroup, Totals
+from proxy_addon.core.audits.totals import Apart, ByGroup, GroupName, Totals, by_size
 from proxy_addon.core.audits.walking import State
 from proxy_addon.core.audits.watching import MetricsWatch
 from proxy_addon.core.exchange import Exchange, Outcome
@@ -55,10 +55,6 @@ OF_START = frozenset({By.PLAYER, By.MEDIA, By.APP_VERSION, By.CONTENT_TYPE})
 """What only the start of a session says."""
 MOST_GROUPS = 1_000
 """How many groups are told apart; further ones are put together."""
-OTHERS = "\0"
-"""The name of the group of those; databases take no such character, so no device has this name."""
-UNSEEN = "\1"
-"""The name of the group of sessions whose start was not recorded, so that nobody knows what they have in common."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +67,16 @@ class Grouping:
     """
 
     by: By | None = None
-    names: frozenset[str | None] | None = None
+    names: frozenset[GroupName] | None = None
 
-    def name(self, session: Session) -> str | None:
+    def name(self, session: Session) -> GroupName:
         """Return the name of the group of a session; None if it does not say, or if there are no groups."""
         if self.by is None:
             return None
-        name: str | None = getattr(session, self.by.field)
+        name: GroupName = getattr(session, self.by.field)
         if name is None and self.by in OF_START and not start_is_known(session):
-            name = UNSEEN
-        return name if self.names is None or name in self.names else OTHERS
+            name = Apart.UNSEEN
+        return name if self.names is None or name in self.names else Apart.OTHERS
 
 
 def start_is_known(session: Session) -> bool:
@@ -89,10 +85,9 @@ def start_is_known(session: Session) -> bool:
     return session.start_seen and (not session.has_holes or any(each is not None for each in said))
 
 
-def largest(sizes: Mapping[str | None, int]) -> frozenset[str | None]:
+def largest(sizes: Mapping[GroupName, int]) -> frozenset[GroupName]:
     """Return the names of the `MOST_GROUPS` groups that have the most sessions."""
-    in_order = sorted(sizes, key=lambda name: (-sizes[name], name is None, name or ""))
-    return frozenset(in_order[:MOST_GROUPS])
+    return frozenset(by_size(sizes)[:MOST_GROUPS])
 
 
 class Auditor:

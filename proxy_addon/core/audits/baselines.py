@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import count
 
-from proxy_addon.core.audits.auditing import OTHERS
 from proxy_addon.core.audits.changes import Changes, Compared, Comparison, What
 from proxy_addon.core.audits.coverage import Key
 from proxy_addon.core.audits.differences import Difference, Showing, differences
 from proxy_addon.core.audits.significance import discoveries, fisher
-from proxy_addon.core.audits.totals import ByGroup, Totals
+from proxy_addon.core.audits.totals import Apart, ByGroup, GroupName, Totals, all_of, in_order
 from proxy_addon.core.findings import Severity
 
 CHANCE = 0.01
@@ -34,7 +33,7 @@ def compared(
     baseline: str,
     grouped: bool,
     shown: Callable[[str], str] = str,
-    named: Callable[[str | None], str | None] = lambda name: name,
+    named: Callable[[GroupName], str | None] = lambda name: None if name is None else str(name),
     is_public: Callable[[Key, str, str], bool] = lambda _key, _kind, _text: True,
 ) -> Comparison:
     """Return what changed from one set of sessions to another.
@@ -47,8 +46,8 @@ def compared(
         named: The same of a group.
         is_public: Returns whether a value of a key may be shown, by its JSON type and text; others are not compared.
     """
-    both = [name for name in _in_order(new) if name in old and name != OTHERS] if grouped else []
-    pairs = [(None, _whole(old), _whole(new)), *((name, old[name], new[name]) for name in both)]
+    both = [name for name in in_order(new) if name in old and name is not Apart.OTHERS] if grouped else []
+    pairs = [(None, all_of(old), all_of(new)), *((name, old[name], new[name]) for name in both)]
     show = Showing(shown, is_public)
     found = [(name, before, after, list(differences(before, after, show))) for name, before, after in pairs]
     p_values = [each.compared.p for *_, tested in found for each in tested if each.can_differ]
@@ -56,7 +55,8 @@ def compared(
     limit = max(discoveries(p_values, CHANCE), CHANCE / max(1, len(p_values)))
 
     def only(some: ByGroup, others: ByGroup) -> tuple[str | None, ...]:
-        return tuple(named(name) for name in _in_order(some) if grouped and name not in others and name != OTHERS)
+        names = in_order(some) if grouped else []
+        return tuple(named(name) for name in names if name not in others and name is not Apart.OTHERS)
 
     whole, *groups = (_changes(named(name), before, after, tested, limit) for name, before, after, tested in found)
     return Comparison(
@@ -66,17 +66,6 @@ def compared(
         only_before=only(old, new),
         only_after=only(new, old),
     )
-
-
-def _whole(groups: ByGroup) -> Totals:
-    whole = Totals()
-    for totals in groups.values():
-        whole.merge(totals)
-    return whole
-
-
-def _in_order(groups: ByGroup) -> list[str | None]:
-    return sorted(groups, key=lambda name: (-groups[name].sessions, name is None, name or ""))
 
 
 def _changes(name: str | None, before: Totals, after: Totals, tested: Iterable[Difference], limit: float) -> Changes:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from proxy_addon.core.audits.auditing import OTHERS, UNSEEN, By
+from proxy_addon.core.audits.auditing import By
 from proxy_addon.core.audits.baselines import compared
 from proxy_addon.core.audits.changes import Changes, Comparison
 from proxy_addon.core.audits.coverage import UNKNOWN_TYPE, Coverage, Key, Section
@@ -32,7 +32,18 @@ from proxy_addon.core.audits.results import (
 )
 from proxy_addon.core.audits.rhythm import Rhythm
 from proxy_addon.core.audits.sketches import Concerned, Histogram, Sample
-from proxy_addon.core.audits.totals import SCALE, SUMMED, Broken, ByGroup, Sums, Totals
+from proxy_addon.core.audits.totals import (
+    SCALE,
+    SUMMED,
+    Apart,
+    Broken,
+    ByGroup,
+    GroupName,
+    Sums,
+    Totals,
+    all_of,
+    in_order,
+)
 from proxy_addon.core.audits.verdicts import Found, verdict_of
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.jsonforms import iso
@@ -70,12 +81,9 @@ def audit_of(
         hide: Replaces personal values.
         notes: What is to be said of the files that were read.
     """
-    whole = Totals()
-    for totals in groups.values():
-        whole.merge(totals)
-    in_order = sorted(groups.items(), key=lambda item: (-item[1].sessions, item[0] is None, item[0] or ""))
+    whole, names = all_of(groups), [] if by is None else in_order(groups)
     comparison = None
-    changes: dict[str | None, Changes] = {}
+    changes: dict[GroupName, Changes] = {}
     if baseline is not None:
         comparison = compared(
             baseline[1],
@@ -86,7 +94,7 @@ def audit_of(
             named=lambda name: _name(by, name, hide),
             is_public=lambda key, kind, text: not hide.is_personal(key) and hide(key, kind, text) == text,
         )
-        both = [name for name, _ in in_order if by is not None and name in baseline[1] and name != OTHERS]
+        both = [name for name in names if name in baseline[1] and name is not Apart.OTHERS]
         changes = dict(zip(both, comparison.groups, strict=True))
     there = whole.plan_groups if whole.sessions else range(len(plan_groups))
     unused = tuple(dict.fromkeys(told for place, told in enumerate(plan_groups) if place not in there))
@@ -105,11 +113,8 @@ def audit_of(
             changes=None if comparison is None else comparison.all,
             unused=unused,
         ),
-        groups=()
-        if by is None
-        else tuple(
-            _group(totals, hide, by, name, comparison=comparison, changes=changes.get(name))
-            for name, totals in in_order
+        groups=tuple(
+            _group(groups[name], hide, by, name, comparison=comparison, changes=changes.get(name)) for name in names
         ),
         baseline=comparison,
         notes=notes,
@@ -128,7 +133,7 @@ def _group(
     totals: Totals,
     hide: Hide,
     by: By | None = None,
-    name: str | None = None,
+    name: GroupName = None,
     *,
     comparison: Comparison | None,
     changes: Changes | None,
@@ -191,15 +196,16 @@ def _plan(totals: Totals, hide: Hide) -> tuple[PlanBroken, ...]:
     return tuple(sorted(found, key=lambda each: (order.index(each.rule), -each.sessions)))
 
 
-def _name(by: By | None, name: str | None, hide: Hide) -> str | None:
+def _name(by: By | None, name: GroupName, hide: Hide) -> str | None:
     if by is None:
         return None
-    if name is None:
-        return UNNAMED_SHOWN if by is By.RECORDING else None
-    if name == UNSEEN:
-        return UNSEEN_SHOWN
-    if name == OTHERS:
-        return OTHERS_SHOWN
+    match name:
+        case None:
+            return UNNAMED_SHOWN if by is By.RECORDING else None
+        case Apart.UNSEEN:
+            return UNSEEN_SHOWN
+        case Apart.OTHERS:
+            return OTHERS_SHOWN
     shown = hide.group(by, name)
     return f'"{shown}"' if _LIKE_OURS.fullmatch(shown) else shown
 

@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from proxy_addon.core.audits.auditing import OTHERS, UNSEEN, By
+from proxy_addon.core.audits.auditing import By
 from proxy_addon.core.audits.coverage import LONGEST_NAME, MOST_KEYS, UNKNOWN_TYPE, Coverage, Key, Section
 from proxy_addon.core.audits.hiding import Hide
 from proxy_addon.core.audits.plans import TYPES, Presence
 from proxy_addon.core.audits.sketches import LONGEST, Histogram, Sample
-from proxy_addon.core.audits.totals import ByGroup, Totals
+from proxy_addon.core.audits.totals import Apart, ByGroup, Totals, all_of, in_order
 from proxy_addon.core.audits.walking import State
 from proxy_addon.core.jsonforms import iso
 from proxy_addon.core.protocol import EVENTS, PARAMS, QUALITY
@@ -66,18 +66,17 @@ def plan_of(groups: ByGroup, by: By | None, hide: Hide) -> str:
 
 
 def _lines(groups: ByGroup, by: By | None, hide: Hide) -> Iterator[str]:
-    whole = Totals()
-    for totals in groups.values():
-        whole.merge(totals)
+    whole = all_of(groups)
     yield from _head(whole)
     if by is None:
         yield from _part(whole, hide)
         return
     parts: list[str] = []
-    for name, totals in sorted(groups.items(), key=lambda item: (-item[1].sessions, item[0] is None, item[0] or "")):
-        if name == OTHERS:
+    for name in in_order(groups):
+        totals = groups[name]
+        if name is Apart.OTHERS:
             parts.append(f"  # {counted(totals.sessions, 'session')} of further groups: not planned.")
-        elif name == UNSEEN:
+        elif name is Apart.UNSEEN:
             parts.append(f"  # {counted(totals.sessions, 'session')} whose start was not recorded: not planned.")
         elif name is not None and hide.group(by, name) != name:
             parts.append(f"  # {counted(totals.sessions, 'session')} of a group with a personal name: not planned.")

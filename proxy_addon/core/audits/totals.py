@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from proxy_addon.core.audits.coverage import Coverage
@@ -235,8 +236,46 @@ class Totals:
         self.first_us, self.last_us = least(self.first_us, more.first_us), greatest(self.last_us, more.last_us)
 
 
-type ByGroup = dict[str | None, Totals]
-"""What is known of each group of sessions, by its name; None for sessions that do not say their group."""
+class Apart(Enum):
+    """Groups whose sessions have no name in common; no name that a device sends is equal to one of these."""
+
+    OTHERS = 0
+    """Those with the fewest sessions, if there are too many to tell apart."""
+    UNSEEN = 1
+    """Sessions whose start was not recorded, so that nobody knows what they have in common."""
+
+
+type GroupName = str | Apart | None
+"""What the sessions of a group have in common; None if they do not say it."""
+type ByGroup = dict[GroupName, Totals]
+"""What is known of each group of sessions, by its name; without groups, of all of them under None."""
+
+
+def by_size(sizes: Mapping[GroupName, int]) -> list[GroupName]:
+    """Return the names of groups in the order in which they are shown: by the number of sessions, then by name, None last."""
+    return sorted(sizes, key=lambda name: (-sizes[name], *_place(name)))
+
+
+def _place(name: GroupName) -> tuple[int, str]:
+    match name:
+        case Apart():
+            return name.value, ""
+        case str():
+            return len(Apart), name
+    return len(Apart) + 1, ""
+
+
+def in_order(groups: ByGroup) -> list[GroupName]:
+    """Return the names of groups in the same order."""
+    return by_size({name: totals.sessions for name, totals in groups.items()})
+
+
+def all_of(groups: ByGroup) -> Totals:
+    """Return what is known of all groups together."""
+    whole = Totals()
+    for totals in groups.values():
+        whole.merge(totals)
+    return whole
 
 
 def merged(parts: Iterable[ByGroup]) -> ByGroup:

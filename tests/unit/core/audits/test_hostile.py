@@ -23,7 +23,7 @@ from proxy_addon.core.audits.hiding import Hiding
 from proxy_addon.core.audits.planning import plan_of
 from proxy_addon.core.audits.plans import ALL, Part, Plan
 from proxy_addon.core.audits.sketches import LONGEST, Sample, told
-from proxy_addon.core.audits.totals import ByGroup, merged
+from proxy_addon.core.audits.totals import Apart, ByGroup, GroupName, merged
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
@@ -138,7 +138,8 @@ def test_the_name_of_a_group_is_hidden_if_its_param_is_personal_in_the_settings(
 
 def test_a_group_that_is_named_like_one_of_ours_stays_apart():
     (one,) = groups({}).values()
-    names = [
+    names: list[GroupName] = [
+        *Apart,
         "\0",
         "\1",
         None,
@@ -156,7 +157,18 @@ def test_a_group_that_is_named_like_one_of_ours_stays_apart():
     audit = audit_of(found, by=By.PLAYER, now=at(0), source="here", baseline=("before", found), hide=HIDE)
     shown = {group["name"] for group in audit.document()["groups"]}
     assert len(shown) == len(names)
-    assert {None, "(other groups)", '"(other groups)"', '"(not sent)"', '""(not sent)""', '""', "x"} <= shown
+    assert {
+        None,
+        "\0",
+        "\1",
+        "(other groups)",
+        "(start not recorded)",
+        '"(other groups)"',
+        '"(not sent)"',
+        '""(not sent)""',
+        '""',
+        "x",
+    } <= shown
     rows = csv.DictReader(io.StringIO("".join(facts.lines(audit))))
     assert len({row["group"] for row in rows}) == len(names) + 1
     suite = ET.fromstring("".join(facts.suite(audit, "info")))
