@@ -13,42 +13,54 @@ False
 Traceback (most recent call last):
     ...
 proxy_addon.core.audits.patterns.PatternError: a ( is not closed
+
+A pattern becomes an automaton of Glushkov: its places are the characters in it, and each knows which may follow. Between two
+characters of a text some of the places are open, and the next character leads to others. Sets of places are bits of a number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, override
 
 LONGEST = 500
 """The most characters of a pattern."""
-MOST_STEPS = 2_000
-"""The most steps of a pattern after repetitions such as ``{2,5}`` were written out."""
-_FEW, _MOST_WORK = 16, 500_000
-"""How many places of a pattern at a time are few, and how many others, added up over a text, are looked at: for about a second."""
-_DEEPEST = 30
+MOST_REPEATED = 2_000
+"""The highest number in a repetition such as ``{2,5}``."""
+MOST_STEPS = 4_000
+"""The most characters, groups and choices of a pattern after repetitions were written out."""
+MOST_WORK = 500_000
+"""How much work the patterns of a plan may make in one body; a second or two where every step is the slowest possible."""
+FEW = 16
+"""With so many open places or fewer, a character counts as 1 of work; with more, as their number."""
 _MOST_KNOWN = 4_096
+_DEEPEST = 30
+_END = 1
+"""The bit of the place behind the last character."""
 
-type _Test = Callable[[str], bool]
+type _Test = Callable[[str], object]
 
 
 class PatternError(ValueError):
     """A pattern is not one, or uses what is not supported; the message says what, and what to write."""
 
 
+class Work:
+    """How much work may still be done to match the texts of one body.
+
+    Attributes:
+        left: Below 0 once a text was left that would have taken more.
+    """
+
+    def __init__(self) -> None:
+        self.left = MOST_WORK
+
+
 class _Char(NamedTuple):
     test: _Test
-
-
-class _Either(NamedTuple):
-    one: int
-    other: int
-
-
-type _Step = _Char | _Either | None
-"""A step of a program: a character to read, two ways to go on, or (None) the end."""
 
 
 class _All(NamedTuple):
@@ -77,137 +89,143 @@ class Pattern:
 
     def __post_init__(self) -> None:
         """Raise `PatternError` if it is none."""
-        _ = self._program
+        _ = self._automaton
 
-    def matches(self, text: str) -> bool:
-        """Whether it matches a whole text; one that would take seconds, because there are very many ways, counts as another.
+    def matches(self, text: str, work: Work | None = None) -> bool:
+        """Whether it matches a whole text; one for which too little work is left counts as another.
 
-        What is known of earlier texts makes no difference to that, so that the result does not depend on their order.
+        What is known of earlier texts makes no difference to the work, so that the result does not depend on it.
         """
-        known, states, work = self._known, self._start, 0
-        for character in text:
-            if not states:
-                return False
-            if len(states) > _FEW:
-                work += len(states)
-                if work > _MOST_WORK:
-                    return False
-            after = known.get((states, character))
-            if after is None:
-                if len(known) >= _MOST_KNOWN:
-                    known.clear()
-                after = known[states, character] = self._after(states, character)
-            states = after
-        return len(self._program) - 1 in states
+        return self._automaton.takes(text, Work() if work is None else work)
 
     @cached_property
-    def _program(self) -> tuple[_Step, ...]:
-        program: list[_Step] = []
-        _write(_Parser(self.text).tree(), program)
-        return (*program, None)
-
-    @cached_property
-    def _start(self) -> frozenset[int]:
-        return self._reached((0,))
-
-    @cached_property
-    def _known(self) -> dict[tuple[frozenset[int], str], frozenset[int]]:
-        return {}
-
-    def _after(self, states: frozenset[int], character: str) -> frozenset[int]:
-        program = self._program
-        steps = ((place, program[place]) for place in states)
-        return self._reached(
-            tuple(place + 1 for place, step in steps if isinstance(step, _Char) and step.test(character))
-        )
-
-    def _reached(self, places: tuple[int, ...]) -> frozenset[int]:
-        """Return the places where a character is read, or the text ends, that some places lead to."""
-        seen: set[int] = set()
-        waiting = list(places)
-        while waiting:
-            place = waiting.pop()
-            if place not in seen:
-                seen.add(place)
-                step = self._program[place]
-                if isinstance(step, _Either):
-                    waiting += step
-        return frozenset(place for place in seen if not isinstance(self._program[place], _Either))
+    def _automaton(self) -> _Automaton:
+        return _Automaton(_Parser(self.text).tree())
 
     @override
     def __reduce__(self) -> tuple[type[Pattern], tuple[str]]:
         return Pattern, (self.text,)
 
 
-def _write(tree: Any, program: list[_Step]) -> None:
-    """Append the steps that match a tree."""
-    if len(program) > MOST_STEPS:
-        raise PatternError(f"it is too long when its repetitions are written out: at most {MOST_STEPS:,} steps")
-    match tree:
-        case _All(parts):
-            for part in parts:
-                _write(part, program)
-        case _Any((first, *others)):
-            if not others:
-                _write(first, program)
-                return
-            fork = _hold(program)
-            _write(first, program)
-            leave = _hold(program)
-            program[fork] = _Either(fork + 1, len(program))
-            _write(_Any(tuple(others)), program)
-            program[leave] = _Either(len(program), len(program))
-        case _Times(part, least, most):
-            for _ in range(least):
-                before = len(program)
-                _write(part, program)
-                if len(program) == before:
-                    break  # it matches nothing at all, however often
-            if most is None:
-                fork = _hold(program)
-                _write(part, program)
-                program.append(_Either(fork, fork))
-                program[fork] = _Either(fork + 1, len(program))
-            else:
-                forks = []
-                for _ in range(most - least):
-                    forks.append(_hold(program))
-                    _write(part, program)
-                for fork in forks:
-                    program[fork] = _Either(fork + 1, len(program))
-        case _:
-            program.append(tree)
+class _Open:
+    """Places that are open at a time, and what is known of those that are open after a character."""
+
+    __slots__ = ("after", "places", "work")
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+        number = places.bit_count()
+        self.work = number if number > FEW else 1
+        self.after: dict[str, _Open] = {}
 
 
-def _hold(program: list[_Step]) -> int:
-    program.append(None)
-    return len(program) - 1
+class _Part(NamedTuple):
+    """The places of a part of a pattern: those it begins and ends with, and whether it matches nothing, too."""
+
+    first: int = 0
+    last: int = 0
+    is_empty: bool = True
 
 
-def _is_word(character: str) -> bool:
-    return character.isalnum() or character == "_"
+class _Automaton:
+    def __init__(self, tree: Any) -> None:
+        self._tests: list[_Test] = [lambda _: False]
+        self._following = [0]
+        self._steps = 0
+        whole = self._joined(self._placed(tree), _Part(first=_END, last=_END, is_empty=False))
+        self._start = _Open(whole.first)
+        self._forget()
+
+    def takes(self, text: str, work: Work) -> bool:
+        """Whether the pattern matches a whole text."""
+        now, left = self._start, work.left
+        for character in text:
+            left -= now.work
+            if left < 0 or not now.places:
+                break
+            now = now.after.get(character) or self._after(now, character)
+        work.left = left
+        return left >= 0 and bool(now.places & _END)
+
+    def _after(self, now: _Open, character: str) -> _Open:
+        places = 0
+        for place in _bits(now.places):
+            if self._tests[place](character):
+                places |= self._following[place]
+        if self._moves == _MOST_KNOWN:
+            self._forget()
+        after = self._known.setdefault(places, _Open(places))
+        now.after[character] = after
+        self._moves += 1
+        return after
+
+    def _forget(self) -> None:
+        self._moves = 0
+        self._start = _Open(self._start.places)
+        self._known = {self._start.places: self._start}
+
+    def _placed(self, tree: Any) -> _Part:
+        self._steps += 1
+        if self._steps > MOST_STEPS:
+            raise PatternError(f"it is too long when its repetitions are written out: at most {MOST_STEPS:,} steps")
+        match tree:
+            case _All(parts):
+                whole = _Part()
+                for part in parts:
+                    whole = self._joined(whole, self._placed(part))
+                return whole
+            case _Any(choices):
+                first, last, is_empty = 0, 0, False
+                for choice in map(self._placed, choices):
+                    first, last, is_empty = first | choice.first, last | choice.last, is_empty or choice.is_empty
+                return _Part(first, last, is_empty)
+            case _Times(part, least, most):
+                return self._repeated(part, least, most)
+            case _:
+                place = 1 << len(self._tests)
+                self._tests.append(tree.test)
+                self._following.append(0)
+                return _Part(place, place, is_empty=False)
+
+    def _joined(self, one: _Part, other: _Part) -> _Part:
+        self._follow(one.last, other.first)
+        return _Part(
+            one.first | (other.first if one.is_empty else 0),
+            other.last | (one.last if other.is_empty else 0),
+            one.is_empty and other.is_empty,
+        )
+
+    def _repeated(self, tree: Any, least: int, most: int | None) -> _Part:
+        """Return the places of a part that is there once for each repetition, or on and on the last time."""
+        if most == 0:
+            return _Part()
+        one = each = self._placed(tree)
+        if one.is_empty:
+            least = 0  # what is left out comes to the same as what is there and matches nothing
+        last = one.last if least <= 1 else 0
+        for number in range(2, (least if most is None else most) + 1 if one.first else 0):
+            before, each = each, self._placed(tree)
+            self._follow(before.last, each.first)
+            if number >= least:
+                last |= each.last
+        if most is None:
+            self._follow(each.last, each.first)
+        return _Part(one.first, last, is_empty=least == 0)
+
+    def _follow(self, places: int, following: int) -> None:
+        for place in _bits(places):
+            self._following[place] |= following
 
 
-def _not(test: _Test) -> _Test:
-    return lambda character: not test(character)
+def _bits(number: int) -> Iterator[int]:
+    """Return the places of the bits that are 1."""
+    while number:
+        lowest = number & -number
+        yield lowest.bit_length() - 1
+        number ^= lowest
 
 
-def _is(wanted: str) -> _Test:
-    return lambda character: character == wanted
-
-
-def _between(first: str, last: str) -> _Test:
-    return lambda character: first <= character <= last
-
-
-_CLASSES: dict[str, _Test] = {
-    "d": str.isdecimal,
-    "D": _not(str.isdecimal),
-    "w": _is_word,
-    "W": _not(_is_word),
-    "s": str.isspace,
-    "S": _not(str.isspace),
-}
+_CLASSES = frozenset("dDwWsS")
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
 
 
@@ -240,7 +258,7 @@ class _Parser:
         choices = [self._sequence()]
         while self._takes("|"):
             choices.append(self._sequence())
-        return _Any(tuple(choices))
+        return choices[0] if len(choices) == 1 else _Any(tuple(choices))
 
     def _sequence(self) -> Any:
         parts: list[Any] = []
@@ -250,7 +268,7 @@ class _Parser:
             parts.append(repeated)
             if repeated is not part and self._peek() and self._peek() in "*+?{":
                 raise PatternError(f"{self._peek()} follows a repetition; put what is repeated in ( )")
-        return _All(tuple(parts))
+        return parts[0] if len(parts) == 1 else _All(tuple(parts))
 
     def _repeated(self, part: Any) -> Any:
         if self._takes("*"):
@@ -275,8 +293,8 @@ class _Parser:
         return _Times(part, low, self._number(high))
 
     def _number(self, number: int) -> int:
-        if number > MOST_STEPS:
-            raise PatternError(f"{number:,} repetitions are too many; at most {MOST_STEPS:,} are allowed")
+        if number > MOST_REPEATED:
+            raise PatternError(f"{number:,} repetitions are too many; at most {MOST_REPEATED:,} are allowed")
         return number
 
     def _atom(self) -> Any:
@@ -289,14 +307,14 @@ class _Parser:
         character = self._peek()
         self._at += 1
         if character == ".":
-            return _Char(lambda each: each != "\n")
+            return _Char(_like("."))
         if character in "*+?{":
             raise PatternError(f"{character} has nothing to repeat; write \\{character} for the character")
         if character in "^$":
             raise PatternError(
                 f"{character} stands in the middle; a pattern matches the whole value, write \\{character} for the character"
             )
-        return _Char(_is(character))
+        return _Char(character.__eq__)
 
     def _group(self) -> Any:
         self._depth += 1
@@ -313,9 +331,9 @@ class _Parser:
     def _escape(self) -> _Test:
         character = self._peek()
         self._at += 1
-        if character in _CLASSES and character:
-            return _CLASSES[character]
-        return _is(self._literal(character))
+        if character in _CLASSES:
+            return _like(f"\\{character}")
+        return self._literal(character).__eq__
 
     def _literal(self, character: str) -> str:
         if not character:
@@ -327,37 +345,38 @@ class _Parser:
         return character
 
     def _set(self) -> _Test:
-        is_not = self._takes("^")
-        tests: list[_Test] = []
+        written = "[^" if self._takes("^") else "["
         is_first = True
         while is_first or not self._takes("]"):
             is_first = False
-            first = self._member()
+            first, is_class = self._member()
+            written += first if is_class else re.escape(first)
             if self._peek() == "-" and self._text[self._at + 1 : self._at + 2] not in ("]", ""):
                 self._at += 1
-                last = self._member()
-                if not isinstance(first, str) or not isinstance(last, str):
+                last, is_also_class = self._member()
+                if is_class or is_also_class:
                     raise PatternError("a class such as \\d is no end of a range in [ ]")
                 if last < first:
                     raise PatternError(f"the range {first}-{last} in [ ] runs backwards")
-                tests.append(_between(first, last))
-            else:
-                tests.append(_is(first) if isinstance(first, str) else first)
-        all_ = tuple(tests)
-        if is_not:
-            return lambda character: not any(test(character) for test in all_)
-        return lambda character: any(test(character) for test in all_)
+                written += f"-{re.escape(last)}"
+        return _like(f"{written}]")
 
-    def _member(self) -> str | _Test:
+    def _member(self) -> tuple[str, bool]:
+        """Return a character of a set, or a class as ``re`` has it, and which of these it is."""
         character = self._peek()
         if not character:
             raise PatternError("a [ is not closed")
         self._at += 1
         if character != "\\":
-            return character
+            return character, False
         character = self._peek()
         self._at += 1
-        return _CLASSES[character] if character and character in _CLASSES else self._literal(character)
+        return (f"\\{character}", True) if character in _CLASSES else (self._literal(character), False)
+
+
+def _like(atom: str) -> _Test:
+    """Return whether a character is like one in ``re``."""
+    return re.compile(atom).match
 
 
 def _is_escaped(text: str, place: int) -> bool:

@@ -19,7 +19,7 @@ from proxy_addon.core.audits.arrivals import Arrival, arrivals_of
 from proxy_addon.core.audits.auditing import OF_START, By, start_is_known
 from proxy_addon.core.audits.coverage import Section
 from proxy_addon.core.audits.ordering import ordered
-from proxy_addon.core.audits.patterns import Pattern
+from proxy_addon.core.audits.patterns import Pattern, Work
 from proxy_addon.core.audits.rhythm import Gap, ping_gaps
 from proxy_addon.core.audits.sketches import LONGEST, kind_of
 from proxy_addon.core.audits.walking import State, walked
@@ -89,12 +89,16 @@ class KeyPlan:
         kind = kind_of(value)
         return kind in self.types or (kind == "integer" and "number" in self.types)
 
-    def unlike(self, value: Any) -> str | None:
-        """Return what the plan says of values, if a decoded value of an allowed type is not so."""
+    def unlike(self, value: Any, work: Work) -> str | None:
+        """Return what the plan says of values, if a decoded value of an allowed type is not so.
+
+        Args:
+            work: What may still be done for patterns in the body that it is in.
+        """
         if self.values and _comparable(value) not in self._allowed:
             shown = [quoted(each) if isinstance(each, str) else _as_json(each) for each in self.values]
             return "one of " + ", ".join(shown[:_VALUES_TOLD]) + (", …" if len(shown) > _VALUES_TOLD else "")
-        if self.pattern is not None and isinstance(value, str) and not self.pattern.matches(value):
+        if self.pattern is not None and isinstance(value, str) and not self.pattern.matches(value, work):
             return f"a text like {self.pattern.text}"
         if isinstance(value, int | float) and not isinstance(value, bool):
             if self.lowest is not None and value < self.lowest:
@@ -446,11 +450,11 @@ class PlanJudge:
         Args:
             seq: The position of its exchange in the session, from 1; None if it has none.
         """
-        found = _Findings(self._on, seq)
+        found, work = _Findings(self._on, seq), Work()
         values = body.value if body.is_batch else (body.value,)
         for index, (event, value) in enumerate(zip(body.events, values, strict=False)):
             if isinstance(value, dict):
-                self._take(event.type, value, f"/{index}" if body.is_batch else "", found)
+                self._take(event.type, value, f"/{index}" if body.is_batch else "", found, work)
         for deviation, each in found.each.items():
             if deviation not in self._times and deviation.is_unplanned:
                 if self._unplanned == MOST_UNPLANNED:
@@ -459,7 +463,7 @@ class PlanJudge:
             self._times[deviation] = self._times.get(deviation, 0) + each.count
         return found.told(self._policy)
 
-    def _take(self, type: str | None, value: dict[str, Any], at: str, found: _Findings) -> None:
+    def _take(self, type: str | None, value: dict[str, Any], at: str, found: _Findings, work: Work) -> None:
         checks = self._checks
         if type in self._numbers:
             self._numbers[type] += 1
@@ -485,7 +489,7 @@ class PlanJudge:
                 key = keys.get(name)
                 if key is None and check.further_keys:
                     continue
-                wrong = _wrong(key, member)
+                wrong = _wrong(key, member, work)
                 if wrong is not None:
                     _add_wrong(found, Deviation(wrong[0], type, section, name, wrong[1]), member, at)
 
@@ -526,7 +530,7 @@ def _add_wrong(found: _Findings, deviation: Deviation, value: Any, at: str) -> N
     found.add(deviation._replace(key=name[:LONGEST]), pointer, lambda: _message(deviation, name, value))
 
 
-def _wrong(key: KeyPlan | None, value: Any) -> tuple[str, str] | None:
+def _wrong(key: KeyPlan | None, value: Any, work: Work) -> tuple[str, str] | None:
     """Return the rule that a member breaks, and what the plan says; None if it is as planned."""
     if key is None:
         return "plan-unexpected", UNPLANNED
@@ -534,7 +538,7 @@ def _wrong(key: KeyPlan | None, value: Any) -> tuple[str, str] | None:
         return "plan-unexpected", FORBIDDEN
     if not key.is_type(value):
         return "plan-type", key.types_told
-    expected = key.unlike(value)
+    expected = key.unlike(value, work)
     return None if expected is None else ("plan-value", expected)
 
 

@@ -106,7 +106,9 @@ def wrong_value(key: str, value: Any, expected: str) -> str:
 
     How to fix: Send an allowed value, or add this one to the plan.
 
-    Known limits: Patterns match whole values, and know no look-around and no references.
+    Known limits: Patterns match whole values, and know no look-around and no references. In one request, 500,000
+    characters are matched at most, and fewer with patterns that can go on in many ways at once; what is left counts as not
+    matching.
     """
     return f"{key} is {shown(value)}; the plan says {expected}"
 

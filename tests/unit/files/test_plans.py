@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from proxy_addon.core.audits import patterns
 from proxy_addon.core.audits.plans import Plan, Wanted
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Judgement, Severity
@@ -378,6 +379,16 @@ def test_a_device_cannot_fill_a_judgement_with_keys_that_it_makes_up(tmp_path):
     assert len(found(judgement)) == 20
     assert sum(finding.count for finding in found(judgement)) == 3_000
     assert len(judgement.deviations) == 1_000
+
+
+def test_the_patterns_of_a_plan_share_the_work_for_one_body(tmp_path, monkeypatch):
+    monkeypatch.setattr(patterns, "MOST_WORK", 10)
+    plan = planned(tmp_path, TIER % "optional: {a: {pattern: x*}, b: {pattern: y*}, c: {pattern: z*}}")
+    sessions = [start(), sent({"a": "xxxxx", "b": "yyyyy"}), sent({"a": "xxxxx", "b": "yyyyyy", "c": "z"}, at_s=2)]
+    assert told(judged(plan, *sessions)) == [
+        ("plan-value", 3, "/customMetadata/b"),
+        ("plan-value", 3, "/customMetadata/c"),
+    ]
 
 
 def test_a_plan_goes_to_other_processes_with_the_policy_and_judges_there_the_same(tmp_path):

@@ -1,16 +1,19 @@
-"""Patterns match as the standard library's do, in time that grows with the text alone."""
+"""Patterns match as the standard library's do, with limited work."""
 
 from __future__ import annotations
 
 import pickle
 import re
+import sys
 import warnings
+from typing import Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy_addon.core.audits.patterns import LONGEST, Pattern, PatternError
+from proxy_addon.core.audits import patterns
+from proxy_addon.core.audits.patterns import FEW, LONGEST, MOST_STEPS, Pattern, PatternError, Work
 
 _TEXTS = st.text(alphabet="ab-1._ \n^${},", max_size=8)
 
@@ -36,6 +39,7 @@ def test_what_is_a_pattern_matches_as_in_the_standard_library(written, texts):
         (r"^\d{1,3}(\.\d{1,3}){3}$", "10.0.255.1", "10.0.255"),
         ("vod|live|(?:long|short) form", "short form", "form"),
         (r"[^\s,]{2,}", "ä€", "a b"),
+        ("a{3}b?", "aaab", "ab"),
         (r"\$\{\w+\}", "${tier}", "$tier"),
         ("(a|b){0,2}c?", "ab", "abb"),
         (r"[]\-a]+", "]-a", "b"),
@@ -49,17 +53,65 @@ def test_patterns_match_whole_texts(written, matching, other):
     assert not pattern.matches(other)
 
 
-@pytest.mark.parametrize("written", ["(a*)*b", "(a|a)*b", "(a|aa)+$", "(.*)*(.*)*x", "(a?){30}a{30}", "(\\w+\\s?)*:"])
-def test_no_pattern_takes_long(written):
-    assert not Pattern(written).matches("a" * 20_000 + "!")
+class Counted:
+    """Counts what is called by Python code, and what returns; that takes the same number however busy the machine is."""
+
+    calls = 0
+
+    def __enter__(self) -> Self:
+        sys.setprofile(self._count)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _count(self, *_: object) -> None:
+        self.calls += 1
 
 
-def test_a_text_with_too_many_ways_counts_as_another_whatever_was_matched_before():
+@pytest.mark.parametrize(
+    "written",
+    [
+        ".*",
+        "(a*)*b",
+        "(a|a)*b",
+        "(a|aa)+$",
+        "(.*)*(.*)*x",
+        "(a?){1000}a{1000}",
+        "(\\w+\\s?)*:",
+        ".*-.{0,15}",
+        "[ab]*a[ab]{900}",
+        ".{0,999}-.{0,999}a?x",
+        "(" + "(a?|b?|-?)?" * 20 + "){0,12}x",
+        "(((((((((((a?)*)+)*)+)*)+)*)+)*)+){0,99}x",
+        "[" + "".join(map(chr, range(0x4E00, 0x4E00 + 480))) + "a-]*b",
+        ".*(" + "|".join(f"[ab{chr(0x4E00 + number)}]" for number in range(60)) + "){0,20}",
+    ],
+)
+def test_the_work_for_the_texts_of_a_body_is_limited_whatever_pattern_and_texts_are(written, monkeypatch):
+    monkeypatch.setattr(patterns, "MOST_WORK", most := 5_000)
+    mixed = "".join("ab-"[number * number % 7 % 3] for number in range(most))
+    texts = ["a" * most, mixed, mixed[::-1], "a-" * 40, "".join(map(chr, range(0x5000, 0x5000 + most))), "b", ""] * 3
+    with Counted() as of_pattern:
+        pattern = Pattern(written)
+    assert of_pattern.calls < 200 * MOST_STEPS
+    work = Work()
+    with Counted() as of_texts:
+        for text in texts:
+            pattern.matches(text, work)
+    assert work.left < 0
+    # of few places, each makes up to three calls and returns for a character that counts as 1 of work
+    assert of_texts.calls < (most + MOST_STEPS) * (6 * FEW + 20)
+
+
+def test_a_text_for_which_too_little_work_is_left_counts_as_another_whatever_was_matched_before():
     pattern = Pattern("[ab]*a[ab]{200}")
     short, long = "ba" * 300, "ba" * 10_000
     assert re.fullmatch(pattern.text, long)
     assert [pattern.matches(text) for text in (long, short, long)] == [False, True, False]
-    assert Pattern("(a|b)*").matches(long)
+    work = Work()
+    assert [pattern.matches(text, work) for text in (short, "a", long, short, "")] == [True, False, False, False, False]
+    assert Pattern("(a|b)*").matches(long * 20)
 
 
 @pytest.mark.parametrize(
