@@ -21,6 +21,7 @@ from proxy_addon.cli.held_files import HeldFiles
 from proxy_addon.cli.opening import reading
 from proxy_addon.cli.options import (
     config_option,
+    fail_on_option,
     given,
     local_option,
     plan_option,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 FORMATS = ("text", "html", "json", "csv", "junit")
 _OF_NAMES = {".html": "html", ".htm": "html", ".json": "json", ".csv": "csv", ".xml": "junit"}
 """Formats by the endings of names."""
-FAIL_ON = ("error", "warning", "info", "never")
 _READ_AGAIN = frozenset({"text", "html"})
 """Formats that show sessions to look at."""
 _STDOUT = "-"
@@ -75,13 +75,7 @@ _STDOUT = "-"
 @click.option(
     "-o", "--output", metavar="PATH", default=_STDOUT, help="Where to write the result: a file, or - for stdout."
 )
-@click.option(
-    "--fail-on",
-    type=click.Choice(FAIL_ON),
-    default="error",
-    show_default=True,
-    help="Exit with 1 if a finding has this severity or a higher one.",
-)
+@fail_on_option
 @click.option(
     "--fail-on-change",
     is_flag=True,

@@ -17,7 +17,15 @@ from proxy_addon.cli.check_reports import Reports
 from proxy_addon.cli.engines import Engine, engine_option, worked
 from proxy_addon.cli.filters import all_options, filter_options, require_any, require_selection
 from proxy_addon.cli.opening import reading
-from proxy_addon.cli.options import config_option, given, local_option, plan_option, policy_of, store_option
+from proxy_addon.cli.options import (
+    config_option,
+    fail_on_option,
+    given,
+    local_option,
+    plan_option,
+    policy_of,
+    store_option,
+)
 from proxy_addon.cli.output import while_read
 from proxy_addon.cli.reports import Reading
 from proxy_addon.core.wording import counted, visible
@@ -35,7 +43,6 @@ if TYPE_CHECKING:
     from storage.filters import Filters
 
 FORMATS = ("text", "json", "junit", "sarif", "github")
-FAIL_ON = ("error", "warning", "info", "never")
 _KINDS = ("sessions", "events", "downloaded", "session")
 
 
@@ -69,13 +76,7 @@ _KINDS = ("sessions", "events", "downloaded", "session")
     help="Write a report as well: the sessions as an HTML page, as 'sessiontape report' does, or the findings as JSON, JUnit "
     "XML or SARIF. May be repeated.",
 )
-@click.option(
-    "--fail-on",
-    type=click.Choice(FAIL_ON),
-    default="error",
-    show_default=True,
-    help="Exit with 1 if a finding has this severity or a higher one.",
-)
+@fail_on_option
 @click.option("--select", multiple=True, metavar="RULE", help="Report only findings of this rule. May be repeated.")
 @click.option("--ignore", multiple=True, metavar="RULE", help="Leave out findings of this rule. May be repeated.")
 @engine_option

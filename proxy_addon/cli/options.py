@@ -166,6 +166,17 @@ def policy_of(plan: Path | None, config: Path | None) -> Policy:
     return policy
 
 
+def fail_on_option[F: Callable[..., Any]](command: F) -> F:
+    """Add ``--fail-on`` to a command, which gets ``fail_on``: a severity, or ``never``."""
+    return click.option(
+        "--fail-on",
+        type=click.Choice(("error", "warning", "info", "never")),
+        default="error",
+        show_default=True,
+        help="Exit with 1 if a finding has this severity or a higher one.",
+    )(command)
+
+
 def json_option[F: Callable[..., Any]](command: F) -> F:
     """Add ``--json`` to a command, which gets ``as_json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")(command)

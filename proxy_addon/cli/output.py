@@ -1,11 +1,21 @@
-"""What becomes of output whose reader, such as ``head``, has left."""
+"""Messages on stderr, and what becomes of output whose reader, such as ``head``, has left."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+import click
+
+from proxy_addon.core.wording import visible
+
+
+def say(line: str) -> None:
+    """Print a line on stderr if somebody reads it, with control characters made visible."""
+    with suppress(BrokenPipeError):
+        click.echo(f"sessiontape: {visible(line)}", err=True)
 
 
 @contextmanager

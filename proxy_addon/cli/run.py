@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,11 +13,12 @@ from typing import TYPE_CHECKING
 import click
 
 from proxy_addon.cli import sources
-from proxy_addon.cli.check import FAIL_ON
-from proxy_addon.cli.options import SERVER_URL, config_option, plan_option, policy_of
+from proxy_addon.cli.options import config_option, fail_on_option, plan_option, policy_of
+from proxy_addon.cli.output import say
 from proxy_addon.cli.playbacks import attempts
+from proxy_addon.cli.rig_options import keeping_option, listing_of, upstream_option
 from proxy_addon.core.urls import ServerUrl
-from proxy_addon.core.wording import counted, visible
+from proxy_addon.core.wording import counted
 from proxy_addon.errors import SettingsError
 from proxy_addon.process import children
 from storage import DEFAULT_STORE
@@ -30,12 +30,7 @@ if TYPE_CHECKING:
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.argument("command", metavar="-- COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option(
-    "--upstream",
-    type=SERVER_URL,
-    metavar="URL",
-    help="Forward what the player sends to this server; by default, a collector answers.",
-)
+@upstream_option
 @click.option(
     "--from",
     "session",
@@ -49,13 +44,7 @@ if TYPE_CHECKING:
     help="Compare what is recorded with the session in this file, as 'diff --as-test' does. May be repeated.",
 )
 @click.option("--check/--no-check", default=True, show_default=True, help="Check what is recorded against the rules.")
-@click.option(
-    "--fail-on",
-    type=click.Choice(FAIL_ON),
-    default="error",
-    show_default=True,
-    help="Exit with 1 if a finding has this severity or a higher one.",
-)
+@fail_on_option
 @click.option(
     "--fault",
     "faults",
@@ -88,14 +77,7 @@ if TYPE_CHECKING:
 )
 @plan_option
 @config_option
-@click.option(
-    "--store",
-    "store_url",
-    metavar="URL",
-    envvar="SESSIONTAPE_STORE",
-    show_envvar=True,
-    help="Keep the recording in this store; by default it is dropped at the end. --from also finds its SESSION here.",
-)
+@keeping_option
 def run(
     *,
     command: tuple[str, ...],
@@ -159,10 +141,10 @@ def run(
         ending = children.run([program, *command[1:]], env)
         stage.stop()
         if ending.interrupted_by is not None:
-            _say("interrupted, so there is no verdict")
+            say("interrupted, so there is no verdict")
             sys.exit(ending.code or 128 + ending.interrupted_by)
         for line in stage.rig.remarks:
-            _say(line)
+            say(line)
         judged = stage.sessions()
         recorded = [Recorded(held=each.held, case=stage.case_of(each)) for each in judged]
         problem: SettingsError | None = None
@@ -189,38 +171,25 @@ def run(
             problem=None if problem is None else str(problem),
         )
         for path in filter(trials.is_page, reports):  # while what was recorded is still there
-            _say(stage.report(path, judged, settings.load_personal(config), compared, trial.verdict))
+            say(stage.report(path, judged, settings.load_personal(config), compared, trial.verdict))
     with suppress(BrokenPipeError):  # the exit code counts even if nobody reads the rest
         trials.print_trial(console(stderr=True), trial)
     if not judged:
-        _say("nothing was recorded: let the player report to the address in SESSIONTAPE_URL")
+        say("nothing was recorded: let the player report to the address in SESSIONTAPE_URL")
     elif store_url is not None:
-        _say(f"{counted(len(judged), 'session')} kept; to list: {_listing(stage.rig.name, store_url)}")
+        say(f"{counted(len(judged), 'session')} kept; to list: {listing_of(stage.rig.name, store_url)}")
     if expected and pairing.aside:
-        _say(
+        say(
             f"{counted(len(pairing.aside), 'session')} of other cases not compared: --expect names no file for these cases"
         )
     if update and not updated:
-        _say("nothing was updated, because the command failed" if ending.code else "nothing was updated")
+        say("nothing was updated, because the command failed" if ending.code else "nothing was updated")
     for path in reports:
         if not trials.is_page(path):
             whole.write(path, trials.pieces(path, trial))
     if problem is not None:
         raise problem
     sys.exit(trial.exit_code)
-
-
-def _listing(name: str, store_url: str) -> str:
-    """Return the command that lists the sessions of a recording, as one types it in a shell.
-
-    >>> _listing("run-1", "postgresql://me:secret@db/tape?sslmode=require")
-    "sessiontape sessions --name run-1 --store 'postgresql://me@db/tape?sslmode=require' (add the password to the URL)"
-    """
-    from storage.engine import hide_password  # noqa: PLC0415  # as above
-
-    label = hide_password(store_url)
-    remark = "" if label == store_url else " (add the password to the URL)"
-    return f"sessiontape sessions --name {name} --store {shlex.quote(label)}{remark}"
 
 
 def _check_update(expect: Sequence[str], key_file: Path | None, *, update: bool) -> None:
@@ -297,9 +266,4 @@ def _update(
     found |= dict(zip(new, left, strict=True))
     for name, held in found.items():
         whole.write(Path(name), [as_fixture(held, expected.get(name), key_file=key_file, config=config).encode()])
-        _say(f"{name} written")
-
-
-def _say(line: str) -> None:
-    with suppress(BrokenPipeError):
-        click.echo(f"sessiontape: {visible(line)}", err=True)
+        say(f"{name} written")
