@@ -96,14 +96,9 @@ def judge(
     sessions = [played(picture) for picture in kept[:MOST_SESSIONS]]
     lines = [*_of_command(exit_code), _as_many(scenario, kept)]
     for number, wanted in enumerate(scenario.sessions, 1):
-        if number > len(sessions):
-            missing = Failure(message="this session was not recorded")
-            lines += [
-                Line(that=each.that, session=number, kind=_kind_of(each), failures=(missing,)) for each in wanted.expect
-            ]
-            continue
-        before = sessions[number - 2] if number > 1 else None
-        lines += _Judging(wanted, number, sessions[number - 1], before, fail_on).lines()
+        if number <= len(sessions):
+            before = sessions[number - 2] if number > 1 else None
+            lines += _Judging(wanted, number, sessions[number - 1], before, fail_on).lines()
     return Evidence(scenario=scenario, pictures=kept, lines=lines)
 
 
@@ -143,8 +138,11 @@ def _of_command(exit_code: int | None) -> Iterator[Line]:
 def _as_many(scenario: Scenario, pictures: Sequence[Picture]) -> Line:
     wanted, seen = len(scenario.sessions), len(pictures)
     that = f"The player opens {counted(wanted, 'session')}."
-    failures = () if wanted == seen else (Failure(message=f"{counted(seen, 'session')} recorded, expected {wanted}"),)
-    return Line(that=that, session=None, kind="sessions", failures=failures)
+    told = f"{counted(seen, 'session')} recorded, expected {wanted}" if seen else "no session was recorded"
+    missing = [f"“{each.name}”" for each in scenario.sessions[seen:]]
+    if seen and missing:
+        told += f"; not recorded, so not judged: {', '.join(missing)}"
+    return Line(that=that, session=None, kind="sessions", failures=() if wanted == seen else (Failure(message=told),))
 
 
 def _kind_of(expectation: Expectation) -> str:

@@ -25,7 +25,7 @@ Told = list[tuple[str, list[str]]]
 def scenario(*expect: dict[str, Any], allows: list[str] | None = None, sessions: int = 1) -> Scenario:
     """Return a scenario with these expectations of its last session."""
     played = {"that": "It is played.", "count": {"event": "play", "number": {"at_least": 0}}}
-    playbacks: list[dict[str, Any]] = [{"name": "One", "expect": [played]} for _ in range(sessions)]
+    playbacks: list[dict[str, Any]] = [{"name": name, "expect": [played]} for name in ("One", "Two")[:sessions]]
     playbacks[-1]["expect"] = [{"that": f"{number}.", **each} for number, each in enumerate(expect or [played], 1)]
     if allows:
         playbacks[-1]["allows"] = allows
@@ -176,9 +176,9 @@ def test_what_is_missing_in_the_recording_is_told():
         ("No request is missing in the recording.", ["2 requests could not be stored"])
     ]
     assert wrong(judge(scenario(sessions=2), [picture(held)])) == [
-        ("The player opens 2 sessions.", ["1 session recorded, expected 2"]),
-        ("It is played.", ["this session was not recorded"]),
-    ]
+        ("The player opens 2 sessions.", ["1 session recorded, expected 2; not recorded, so not judged: “Two”"])
+    ], "a session that is not there has no lines"
+    assert wrong(judge(scenario(sessions=2), [])) == [("The player opens 2 sessions.", ["no session was recorded"])]
 
 
 def test_the_second_session_is_held_against_the_first():
