@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from proxy_addon.core.audits.naming import metric_name
+from proxy_addon.core.devices import device_of
 from proxy_addon.core.findings import Finding, Severity, element_of
 from proxy_addon.core.scenarios.played import Played, played
 from proxy_addon.core.scenarios.scenario import After, Count, End, Expectation, Playback, Scenario
@@ -142,6 +143,11 @@ def _as_many(scenario: Scenario, pictures: Sequence[Picture]) -> Line:
     missing = [f"“{each.name}”" for each in scenario.sessions[seen:]]
     if seen and missing:
         told += f"; not recorded, so not judged: {', '.join(missing)}"
+    devices = {
+        device_of(each.session.user_agent) or "one without User-Agent": None for each in pictures[:MOST_SESSIONS]
+    }
+    if seen > wanted and len(devices) > 1:
+        told += f"; they come from several devices: {', '.join(devices)}"
     return Line(that=that, session=None, kind="sessions", failures=() if wanted == seen else (Failure(message=told),))
 
 
@@ -264,9 +270,9 @@ class _Judging:
         if end in wanted:
             return
         last = self._session.events[-1] if self._session.events else None
-        told = f", {_HOW_ENDED[end]}; the last event is {last}" if last is not None else ""
+        told = "" if last is None else f"; the last event is {last}"
         yield Failure(
-            message=f"the session is {end.value}{told}, expected {' or '.join(each.value for each in wanted)}",
+            message=f"{_HOW_ENDED[end]}{told}, expected {' or '.join(_ENDS[each] for each in wanted)}",
             number=None if last is None else last.number,
         )
 
@@ -295,9 +301,14 @@ class _Judging:
 
 
 _HOW_ENDED: Mapping[End, str] = {
-    End.COMPLETED: "with sessionComplete",
-    End.ENDED: "with sessionEnd alone",
-    End.UNCLOSED: "with neither sessionComplete nor sessionEnd",
+    End.COMPLETED: "sessionComplete came",
+    End.ENDED: "sessionEnd alone came",
+    End.UNCLOSED: "neither sessionComplete nor sessionEnd came",
+}
+_ENDS: Mapping[End, str] = {
+    End.COMPLETED: "sessionComplete",
+    End.ENDED: "sessionEnd alone",
+    End.UNCLOSED: "neither",
 }
 
 
