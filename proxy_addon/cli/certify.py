@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, override
 
@@ -17,15 +16,18 @@ from proxy_addon.cli.evidence import Gathered
 from proxy_addon.cli.options import LISTEN, config_option, fail_on_option, json_option, token_options
 from proxy_addon.cli.output import say, while_read
 from proxy_addon.cli.rig_options import keeping_option, listing_of, upstream_option
+from proxy_addon.core.devices import device_of
 from proxy_addon.core.urls import ServerUrl
-from proxy_addon.core.wording import counted, visible
+from proxy_addon.core.wording import visible
 from proxy_addon.errors import SettingsError
 from proxy_addon.process import children
-from proxy_addon.process.signals import Ended
+from proxy_addon.process.signals import noting_signals
 from storage import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from proxy_addon.core.scenarios.scenario import Scenario
+    from proxy_addon.core.sessions import Session
+    from proxy_addon.testing.rigs import Rig
     from proxy_addon.testing.stands import Stand
 
 _NO_EVIDENCE = 2
@@ -122,7 +124,8 @@ def certify(
     With -- COMMAND, the command plays the scenario: it finds the address in SESSIONTAPE_URL and the name of the scenario in
     SESSIONTAPE_SCENARIO. With --session, sessions that were recorded before are judged.
 
-    Exit code: 0 if all scenarios passed; 1 if not; that of COMMAND if it failed; 2 if nothing was recorded.
+    Exit code: that of the first COMMAND that failed, and 128 + N if signal N came before all scenarios were played; else 2 if
+    nothing was recorded or not all could be stored, 1 if a scenario failed, else 0.
     """
     command: tuple[str, ...] = ctx.meta[_AFTER_DASHES]
     _check(names, command, listing=listing, every=every, chosen=chosen, upstream=upstream, page=page)
@@ -151,18 +154,18 @@ def certify(
         playing = _Playing(gathered, command, reads_input=not no_input, as_json=as_json)
         where = listen or (_BY_COMMAND if command else _BY_HAND)
         code = playing.play(wanted, upstream, where, store_url)
-    if chosen or gathered.has_sessions:
+    if code is None:
+        code = int(not all(each.is_passed for each in gathered.found))
+    if gathered.found:
         with while_read():
             if as_json:
-                print_json(told.evidence_document(gathered.found))
+                print_json(told.evidence_document(gathered.found, ok=code == 0))
             else:
                 gathered.print()
                 if len(wanted) > 1:
                     click.echo(told.summary(gathered.found, len(wanted)))
-        if page is not None:
-            gathered.write(page)
-    if code is None:
-        code = int(not all(each.is_passed for each in gathered.found))
+    if page is not None and gathered.has_sessions:  # else it would take the place of one from another day
+        gathered.write(page)
     sys.exit(code)
 
 
@@ -206,6 +209,7 @@ class _Playing:
         self._command = command
         self._reads_input = reads_input
         self._as_json = as_json
+        self._code: int | None = None
 
     def play(
         self, wanted: Sequence[Scenario], upstream: ServerUrl | None, listen: tuple[str, int], store_url: str | None
@@ -220,34 +224,41 @@ class _Playing:
         recorders.prepare()  # what takes longest comes first, because it happens in another process
         from proxy_addon.testing.stands import Stand  # noqa: PLC0415
 
-        code = None
-        with Stand(upstream=upstream, listen=listen, store_url=store_url, policy=self._gathered.policy) as stand:
+        with (
+            Stand(upstream=upstream, listen=listen, store_url=store_url, policy=self._gathered.policy) as stand,
+            noting_signals(stand.end) as received,
+        ):
             if not self._command:
                 say(f"listening on {stand.rig.url} -> {upstream or 'a collector'}: let the player report there")
-            for number, scenario in enumerate(wanted, 1):
-                code, interrupted = self._one(stand, scenario)
-                if code:
-                    say(f"the command ended with exit code {code}")
-                left = len(wanted) - number
-                if left and (code or interrupted):
-                    say(f"{'interrupted; ' if interrupted else ''}{counted(left, 'scenario')} not played")
-                    code = code or 128 + (interrupted or 0)
+            news = _News(stand.rig)
+            for scenario in wanted:
+                interrupted = self._one(stand, scenario, news, received)
+                left = [each.id for each in wanted[len(self._gathered.found) :]]
+                if interrupted is not None and left:
+                    say(f"interrupted; not played: {', '.join(left)}")
+                    self._code = self._code or 128 + interrupted
                     break
             stand.rig.stop()
-            for line in stand.rig.remarks:
-                say(line)
+            news.tell()
+        if not self._gathered.found:
+            return self._code
         if not self._gathered.has_sessions:
-            say("nothing was recorded: let the player report to the address that is printed, or in SESSIONTAPE_URL")
-            return code or _NO_EVIDENCE
+            where = "the address in SESSIONTAPE_URL" if self._command else stand.rig.url
+            say(f"nothing was recorded: let the player report to {where}")
+            return self._code or _NO_EVIDENCE
         if not stand.rig.is_complete:
             say("not everything was recorded, so the evidence cannot be relied on")
-            return code or _NO_EVIDENCE
+            return self._code or _NO_EVIDENCE
         if store_url is not None:
             say(f"kept; to list: {listing_of(stand.rig.name, store_url)}")
-        return code or None
+        return self._code
 
-    def _one(self, stand: Stand, scenario: Scenario) -> tuple[int | None, int | None]:
-        """Have a scenario played and judge it; return the exit code of the command, and the signal that ended it."""
+    def _one(self, stand: Stand, scenario: Scenario, news: _News, received: Sequence[int]) -> int | None:
+        """Have a scenario played and judge it; return the signal that ended that, perhaps before anything was played.
+
+        Args:
+            received: Gets the number of a signal.
+        """
         since = datetime.now(UTC)
         code = interrupted = None
         if self._command:
@@ -260,24 +271,28 @@ class _Playing:
             program = children.find(self._command[0])
             ending = children.run([program, *self._command[1:]], env, to_stderr=self._as_json)
             code, interrupted = ending.code, ending.interrupted_by
+            if code:
+                say(f"the command that plays {scenario.id} ended with exit code {code}")
+                self._code = self._code or code
         else:
-            try:
-                self._ask(scenario)
-                many = len(scenario.sessions)
-                stand.wait(since, many, partial(_say_begun, many), reads_input=self._reads_input)
-            except Ended as e:
-                interrupted = e.number
+            self._ask(scenario)
+            news.begin(scenario)
+            stand.wait(since, len(scenario.sessions), news.tell, reads_input=self._reads_input)
         with stand.recorded(since) as (db, sessions):
-            self._gathered.judge(scenario, sessions, db, code)
-        if self._gathered.has_sessions and not self._as_json:
+            interrupted = interrupted or next(iter(received), None)
+            if sessions or interrupted is None:
+                self._gathered.judge(scenario, sessions, db, code)
+        if not self._as_json:
             with while_read():
                 self._gathered.print()
-        return code, interrupted
+        return interrupted
 
     def _ask(self, scenario: Scenario) -> None:
         from proxy_addon.reporting import evidence  # noqa: PLC0415  # as above
         from proxy_addon.reporting.terminal import console  # noqa: PLC0415
+        from proxy_addon.testing.stands import drop_typed  # noqa: PLC0415
 
+        drop_typed()
         with suppress(BrokenPipeError):
             evidence.print_steps(console(stderr=True), scenario)
         by_itself = "five seconds after the player has closed its last session."
@@ -287,6 +302,41 @@ class _Playing:
         click.echo(how, err=True)
 
 
-def _say_begun(wanted: int, number: int) -> None:
-    more = f"of {wanted} has begun" if number <= wanted else f"has begun, but the scenario has only {wanted}"
-    say(f"session {number} {more}")
+class _News:
+    """Says on stderr, each thing once, which devices reach a recorder, and what it remarks."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._remarks: list[str] = []
+        self._wanted = self._told = 0
+
+    def begin(self, scenario: Scenario) -> None:
+        """Begin with a scenario."""
+        self._wanted, self._told = len(scenario.sessions), 0
+
+    def tell(self, found: Sequence[Session] = ()) -> None:
+        """Say what is new.
+
+        Args:
+            found: The sessions of the scenario, the oldest first.
+        """
+        for line in self._rig.remarks:
+            if line not in self._remarks:
+                self._remarks.append(line)
+                say(line)
+        begun = 0
+        for place, session in enumerate(found):
+            begun += not session.failed
+            if place >= self._told:
+                say(self._of(session, begun))
+        self._told = max(self._told, len(found))
+
+    def _of(self, session: Session, number: int) -> str:
+        device = device_of(session.user_agent) or "a device without User-Agent"
+        if session.failed:
+            return f"the start of a session was not accepted: {device}"
+        if session.start_sha256 is None:
+            return f"a playback goes on that began before: {device}; stop it, and begin the scenario again"
+        if number > self._wanted:
+            return f"session {number} has begun, but the scenario has only {self._wanted}: {device}"
+        return f"session {number} of {self._wanted} has begun: {device}"

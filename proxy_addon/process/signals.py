@@ -120,6 +120,32 @@ def calling_on_signals(stop: Callable[[], object], cut_off: Callable[[], object]
                 signal.signal(number, handler)
 
 
+@contextmanager
+def noting_signals(wake: Callable[[], object]) -> Iterator[list[int]]:
+    """Let the work of a block go on when the first signal comes, which is noted, instead of raising `Ended`.
+
+    Args:
+        wake: Called at the first signal: it ends what the work waits for.
+
+    Yields:
+        A list that gets the number of the signal. If no signal arrives, the previous handlers are restored at the end.
+    """
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        _next_one_ends_at_once()
+        wake()
+
+    before = {number: signal.signal(number, note) for number in _wanted()}
+    try:
+        yield received
+    finally:
+        if not received:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
 def _next_one_ends_at_once(cut_off: Callable[[], object] = lambda: None) -> None:
     first_s = time.monotonic()
 

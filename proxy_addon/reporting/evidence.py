@@ -32,10 +32,14 @@ def scenarios_document(found: Collection[Scenario]) -> list[dict[str, Any]]:
     ]
 
 
-def evidence_document(found: Sequence[Evidence]) -> dict[str, Any]:
-    """Return the evidence for scenarios as JSON, as ``certify --json`` prints it."""
+def evidence_document(found: Sequence[Evidence], *, ok: bool) -> dict[str, Any]:
+    """Return the evidence for scenarios as JSON, as ``certify --json`` prints it.
+
+    Args:
+        ok: Whether all that was wanted was played, recorded and passed.
+    """
     return {
-        "ok": all(each.is_passed for each in found),
+        "ok": ok,
         "scenarios": [
             {
                 "scenario": each.scenario.id,
@@ -122,6 +126,9 @@ def _print_line(screen: Screen, line: Line) -> None:
 
 
 def summary(found: Sequence[Evidence], wanted: int) -> str:
-    """Return how many scenarios were passed, and how many of those that were wanted were not played, as a sentence."""
-    passed, left = sum(each.is_passed for each in found), wanted - len(found)
-    return f"{passed} of {counted(len(found), 'scenario')} passed{f', {left} not played' if left else ''}"
+    """Return how many scenarios were passed, how many were not played, and which failed, as a sentence."""
+    failed = [visible(each.scenario.id) for each in found if not each.is_passed]
+    told = f"{len(found) - len(failed)} of {counted(len(found), 'scenario')} passed"
+    if len(found) < wanted:
+        told += f", {wanted - len(found)} not played"
+    return f"{told}; failed: {', '.join(failed)}" if failed else told

@@ -108,7 +108,7 @@ class RunningRecorder:
             name: Name of the recording.
             policy: How strictly to judge while recording.
             check: Whether to judge while recording, so that findings are in the store.
-            stored: Called each time something was stored, from a thread of ours; it must not block.
+            stored: Called each time something was stored or warned of, from a thread of ours; it must not block.
             legacy: What the recorder clears away if the caller is killed before it has ended the recorder.
 
         Raises:
@@ -214,6 +214,7 @@ class RunningRecorder:
                     self._stored()
                 case Warned(line):
                     self.warnings.append(line)
+                    self._stored()
                 case Over(is_complete):
                     is_over, self.is_complete = True, is_complete
                 case SessiontapeError():

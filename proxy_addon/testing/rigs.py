@@ -52,7 +52,7 @@ class Rig:
             listen: Where the recorder listens; port 0 takes a free one.
             store_url: Where the recording is kept; None if it is dropped when the context ends.
             policy: How strictly to judge.
-            stored: Called each time something was stored, from a thread of ours; it must not block.
+            stored: Called each time something was stored or warned of, from a thread of ours; it must not block.
         """
         self.url = ""
         self.host = ""

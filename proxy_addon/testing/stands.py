@@ -6,7 +6,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
@@ -17,6 +17,7 @@ from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.sessions import Session, SessionState
 from proxy_addon.core.urls import ServerUrl
 from proxy_addon.journal.awaiting import await_filed
+from proxy_addon.testing.recorders import FILED_S
 from proxy_addon.testing.rigs import Rig
 from storage import sessions
 from storage.engine import hide_password, sqlite_path
@@ -32,6 +33,14 @@ LINGER_S, LONGEST_LINGER_S = 1.0, 5.0
 """How long nothing must come after somebody said that they are done, and how long to wait for that."""
 _LOOK_S = 30.0
 """How often to look at sessions that run into a time-out, of which no message tells."""
+
+
+def drop_typed() -> None:
+    """Forget what was typed before a question, so that Enter pressed twice does not answer the next one."""
+    if sys.stdin.isatty():
+        import termios  # noqa: PLC0415  # not everywhere; nor is a terminal that can be waited for
+
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 class Stand:
@@ -51,6 +60,7 @@ class Stand:
         self._policy = policy
         self._all = ExitStack()
         self._news, self._told = -1, -1
+        self._is_over = False
 
     def __enter__(self) -> Self:
         """Start everything.
@@ -71,17 +81,24 @@ class Stand:
         """Stop everything, and drop the recording unless it is kept."""
         self._all.close()
 
-    def wait(self, since: datetime, wanted: int, begun: Callable[[int], None], *, reads_input: bool) -> None:
-        """Wait until a scenario has been played: somebody pressed Enter, or all of its sessions are there and over.
+    def end(self) -> None:
+        """Let nobody wait any more; may be called in a handler of signals."""
+        self._is_over = True
+        self._tell()
+
+    def wait(
+        self, since: datetime, wanted: int, told: Callable[[Sequence[Session]], None], *, reads_input: bool
+    ) -> None:
+        """Wait until a scenario has been played: somebody pressed Enter, or all of its sessions are there and over; or `end`.
 
         Args:
             since: When it began.
             wanted: How many sessions it leads to.
-            begun: Is told how many have begun, whenever one has.
+            told: Is told of all that were opened, refused ones among them, whenever there is news.
             reads_input: Whether Enter ends it; without a terminal, the end of the input leaves the wait to the sessions.
         """
-        quiet_since, are_over, number = time.monotonic(), False, 0
-        while True:
+        quiet_since, are_over = time.monotonic(), False
+        while not self._is_over:
             left = QUIET_S - (time.monotonic() - quiet_since) if are_over else _LOOK_S
             if left <= 0:
                 return
@@ -96,17 +113,16 @@ class Stand:
                 self._take_news()
                 quiet_since = time.monotonic()
             if not are_over or self._news in ready:
-                found = self._begun(since)
+                with self.recorded(since) as (_, found):
+                    begun = [each for each in found if not each.failed]
                 at = as_of(datetime.now(UTC), self._policy)
-                are_over = len(found) >= wanted and found[-1].state(at) is not SessionState.OPEN
-                if len(found) != number:
-                    number = len(found)
-                    begun(number)
+                are_over = len(begun) >= wanted and begun[-1].state(at) is not SessionState.OPEN
+                told(found)
 
     def _linger(self) -> None:
         """Wait until the player has sent what it still had."""
         until = time.monotonic() + LONGEST_LINGER_S
-        while time.monotonic() < until and select.select([self._news], [], [], LINGER_S)[0]:
+        while not self._is_over and time.monotonic() < until and select.select([self._news], [], [], LINGER_S)[0]:
             self._take_news()
 
     @contextmanager
@@ -117,14 +133,10 @@ class Stand:
             StorageError: The store cannot be read.
         """
         store_url = self.rig.store_url
-        await_filed(sqlite_path(store_url), hide_password(store_url))
+        await_filed(sqlite_path(store_url), hide_password(store_url), FILED_S)
         filters = Filters(name=self.rig.name, since=since)
         with reading(store_url) as db:
             yield db, [*sessions.newest(db, filters, now=datetime.now(UTC), oldest_first=True)]
-
-    def _begun(self, since: datetime) -> list[Session]:
-        with self.recorded(since) as (_, found):
-            return [each for each in found if not each.failed]
 
     def _tell(self) -> None:
         """Wake whoever waits."""

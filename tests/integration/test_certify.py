@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import pty
@@ -122,32 +123,56 @@ def test_a_person_plays_until_enter_or_ctrl_c_is_pressed(own, tmp_path):
             b"Press Enter when you are done. It also ends five seconds after the player has closed its last session.\n",
         ]
         subprocess.run([sys.executable, "-c", HASTY, url[1]], check=True)
-        assert certify.stderr.readline() == b"sessiontape: session 1 of 1 has begun\n"
-        os.write(master, b"\n")
+        assert certify.stderr.readline().startswith(b"sessiontape: session 1 of 1 has begun: Python-urllib/")
+        os.write(master, b"\n\n")
         assert certify.stdout is not None
         first = b"".join(takewhile(b"\n".__ne__, certify.stdout)).decode()  # before the next scenario is asked for
-        assert any(b"Press Enter" in line for line in certify.stderr)
+        assert any(b"Press Enter" in line for line in certify.stderr), "what was typed before does not answer"
+        lost = http.client.HTTPConnection(url[1].removeprefix("http://"))
+        lost.request("POST", "/api/v1/sessions/gone/events", builders.body(builders.event_dict("ping")))
+        assert lost.getresponse().status == 404
+        lost.close()
+        goes_on = (
+            b"a playback goes on that began before: a device without User-Agent; stop it, and begin the scenario again"
+        )
+        assert certify.stderr.readline() == b"sessiontape: " + goes_on + b"\n"
         certify.send_signal(signal.SIGINT)
         out, err = certify.communicate()
         watchdog.cancel()
     os.close(master)
     assert certify.returncode == 128 + signal.SIGINT
     assert "✗ The ad comes first.\n      no adComplete comes after #1 sessionStart (0:00.0)\n" in first
-    assert out.decode().startswith("FAIL  Live content (live)\n  ✗ The player opens 1 session.\n")
-    assert out.decode().endswith("\n0 of 2 scenarios passed, 1 not played\n")
-    assert err == b"sessiontape: interrupted; 1 scenario not played\n"
+    assert "      its start was not recorded\n" in out.decode()
+    assert out.decode().endswith("\n0 of 2 scenarios passed, 1 not played; failed: clip, live\n")
+    assert err == b"sessiontape: interrupted; not played: seek\n"
 
 
-def test_a_command_that_fails_leaves_its_exit_code_and_the_evidence(tmp_path):
+def test_a_command_that_fails_leaves_its_exit_code_and_the_evidence_and_others_are_played(tmp_path):
     (tmp_path / "hasty.py").write_text(HASTY)
-    shell = f'{sys.executable} hasty.py "$SESSIONTAPE_URL"; exit 2'
-    done = processes.run("certify", "live", "seek", "--", "sh", "-c", shell, cwd=tmp_path)
-    assert done.returncode == 2
+    shell = f"""
+        case $SESSIONTAPE_SCENARIO in
+            live) {sys.executable} hasty.py "$SESSIONTAPE_URL"; exit 2;;
+            resume) exit 3;;
+            pre-roll) kill -INT $PPID; exec sleep 60;;
+        esac
+    """
+    names = ("live", "resume", "seek", "pre-roll", "mid-roll")
+    done = processes.run("certify", *names, "--", "sh", "-c", shell, cwd=tmp_path)
+    assert done.returncode == 2, "that of the first one"
     assert done.stdout.startswith(
         "FAIL  Live content (live)\n  ✗ The command that plays it succeeds.\n      it ended with exit code 2\n"
     )
-    assert done.stdout.endswith("\n0 of 1 scenario passed, 1 not played\n")
-    assert done.stderr == "sessiontape: the command ended with exit code 2\nsessiontape: 1 scenario not played\n"
+    assert done.stdout.endswith(
+        "FAIL  Seeking forward and backward (seek)\n  ✓ The command that plays it succeeds.\n"
+        "  ✗ The player opens 1 session.\n      no session was recorded\n\n"
+        "0 of 3 scenarios passed, 2 not played; failed: live, resume, seek\n"
+    )
+    assert done.stderr == (
+        "sessiontape: the command that plays live ended with exit code 2\n"
+        "sessiontape: the command that plays resume ended with exit code 3\n"
+        "sessiontape: the command that plays pre-roll ended with exit code 130\n"
+        "sessiontape: interrupted; not played: pre-roll, mid-roll\n"
+    )
 
 
 def test_sessions_in_files_are_judged_the_oldest_first(tmp_path):
@@ -196,7 +221,7 @@ def test_scenarios_are_listed_and_one_is_told_in_full(own):
         (["certify", "--list", "--scenarios", "own"], "own/broken.yaml:1:1: unknown key 'titel'; did you mean title?"),
         (
             ["certify", "--all", "--", "sh", "-c", "exit 2"],
-            "with exit code 2\nsessiontape: 23 scenarios not played\nsessiontape: nothing was recorded",
+            "the command that plays downloaded ended with exit code 2\nsessiontape: nothing was recorded",
         ),
     ],
 )
