@@ -293,7 +293,7 @@ def media_session(_tape_files: Expectations) -> Callable[[str], HeldSession]:
 
 
 @pytest.fixture
-def assert_conforms(request: pytest.FixtureRequest) -> Callable[..., None]:
+def assert_conforms(request: pytest.FixtureRequest, _tape_files: Expectations) -> Callable[..., None]:
     """A function that fails the test if the rules find an error in a session."""
 
     @_plain
@@ -316,7 +316,13 @@ def assert_conforms(request: pytest.FixtureRequest) -> Callable[..., None]:
         policy = _policy(request)
         for note in () if policy.plan is None else policy.plan.notes:
             warnings.warn(pytest.PytestWarning(note), stacklevel=2)
-        told = complaint(session, policy, select=_several(select), ignore=_several(ignore), fail_on=fail_on)
+        told = complaint(
+            _tape_files.in_recording(session),
+            policy,
+            select=_several(select),
+            ignore=_several(ignore),
+            fail_on=fail_on,
+        )
         if told:
             raise AssertionError(told)
 

@@ -299,9 +299,10 @@ def _of_file(path: str, kind: str | None, how: Reading) -> Iterator[Subject]:
             yield from _held(sources.sessions_in_file(file, form), None if path == "-" else path, how)
             return
     raw = read(path) if raw is None else raw
-    judgement = judge_file(raw, FileKind(kind), how.policy)
+    name = None if path == "-" else path
+    judgement = judge_file(raw, FileKind(kind), how.policy, recording=name)
     held = _listed(raw) if kind == FileKind.SESSION else None
-    yield Subject(judgement=judgement, file=None if path == "-" else path, held=held)
+    yield Subject(judgement=judgement, file=name, held=held)
 
 
 def _listed(raw: bytes) -> HeldSession | None:
@@ -325,8 +326,9 @@ def _held(found: Iterable[HeldSession], path: str | None, how: Reading) -> Itera
 
     for held in found:
         if held.written is not None:
-            yield Subject(judgement=judge_file(held.written, FileKind.SESSION, how.policy), file=path, held=held)
+            judgement = judge_file(held.written, FileKind.SESSION, how.policy, recording=path)
+            yield Subject(judgement=judgement, file=path, held=held)
         else:
-            moments = _moments(held.session, held.exchanges)
-            session = held.session if path is None else in_file(held, path).session
-            yield replace(_subject(session, judge_held(held, how.policy), moments, how, path), held=held)
+            told = held if path is None else in_file(held, path)
+            moments = _moments(told.session, told.exchanges)
+            yield replace(_subject(told.session, judge_held(told, how.policy), moments, how, path), held=held)

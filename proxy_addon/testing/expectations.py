@@ -108,6 +108,14 @@ class Expectations:
         self._paths[id(held)] = (held, found)
         return held  # type: ignore[no-any-return]
 
+    def in_recording(self, held: HeldSession) -> HeldSession:
+        """Return a session as `sessiontape check` would judge it: a file that does not name its recording is one itself."""
+        path = self._paths.get(id(held), (None, None))[1]
+        if path is None:
+            return held
+        session = held.session
+        return replace(held, session=replace(session, recording=session.recording or _shortened(path)))
+
     def _places(self, name: str) -> Iterator[Path]:
         for folder in (self._beside, *self._beside.parents):
             yield from (folder / each / name for each in FOLDERS)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy_addon.core.audits.auditing import By
+from proxy_addon.core.fixtures import har_own
 from tests import audited
 from tests.audited import GOOD
 from tests.integration.test_check import write
@@ -17,6 +19,8 @@ from tests.processes import printed, run
 from tests.reports import parts_of
 
 WEB = "Web Player"
+UNSENT = dict(zip(By, ("error", "adSkip", "chapterSkip", "stateStart", "stateEnd", "statesUpdate"), strict=True))
+"""A type of event for each kind of group; the good player sends none of them."""
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +85,38 @@ def test_an_audit_names_what_is_not_as_planned_by_group(store, plan):
     ]
 
 
+def test_groups_hold_for_the_same_sessions_in_audits_and_checks_of_a_store_and_of_files(store, tmp_path):
+    path = tmp_path / "PLAN.yaml"
+    groups = [
+        f"  - {{where: {{{by}: {name}}}, events: {{{type}: {{occurs: {{min: {least}}}}}}}}}"
+        for by, type in UNSENT.items()
+        for least, name in ((1, '"*"'), (2, '"*.json"'), (3, "null"))
+    ]
+    path.write_text("\n".join(["groups:", *groups]), encoding="utf-8")
+    bodies = [exchange.request.reading.value for exchange in audited.played(GOOD, 0).exchanges]
+    (tmp_path / "list.json").write_text(json.dumps(bodies), encoding="utf-8")
+    done = run("export", "last", "--format", "har", "-o", "tape.json", "--raw", "--store", store, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    har = json.loads((tmp_path / "tape.json").read_text(encoding="utf-8"))
+    del har["log"][har_own.MEMBER]  # it names the recording
+    (tmp_path / "tape.json").write_text(json.dumps(har), encoding="utf-8")
+    audits, checks = {}, {}
+    for sources in (["list.json", "tape.json"], ["--all", "--player", GOOD, "--store", store]):
+        audit = ("audit", *sources[sources[0] == "--all" :], "--by", "recording")
+        for group in printed(*audit, "--plan", str(path), code=1, cwd=tmp_path)["groups"]:
+            audits[group["name"]] = {each["event"]: each["expected"] for each in group["plan"]}
+        check = ("check", *sources, "--select", "plan-occurs")
+        for session in printed(*check, "--plan", str(path), code=1, cwd=tmp_path)["sessions"]:
+            told = [finding["message"].split(" is never sent in this session; ") for finding in session["findings"]]
+            checks[session["file"] or "monday"] = {type: says.removeprefix("the plan says ") for type, says in told}
+    least = {number: f"at least {number} in a session" for number in (1, 2, 3)}
+    of_store = dict.fromkeys(UNSENT.values(), least[1])
+    of_file = of_store | {UNSENT[By.RECORDING]: least[2]}
+    of_list = of_file | {UNSENT[By.USER_AGENT]: least[3]}
+    assert audits == {"monday": of_store, "tape.json": of_file, "list.json": of_list}
+    assert checks == audits
+
+
 def test_a_check_reports_it_like_any_finding(store, plan, tmp_path):
     report = tmp_path / "report.html"
     options = ("--select", "plan-missing", "--plan", str(plan), "--store", store)
@@ -104,13 +140,15 @@ def test_a_run_is_held_against_it_and_a_bad_plan_ends_it_at_once(tmp_path):
     path = tmp_path / "PLAN.yaml"
     path.write_text(
         "rules: {plan-missing: warning, plan-occurs: warning}\n"
-        "events: {play: {params: {required: [tier]}}, error: {occurs: always}}",
+        "events: {play: {params: {required: [tier]}}, error: {occurs: always}}\n"
+        f"groups: [{{where: {{{', '.join(f'{by}: "*"' for by in By)}}}, events: {{adSkip: {{occurs: {{min: 2}}}}}}}}]",
         encoding="utf-8",
     )
     command = ("--", sys.executable, "-c", PLAYER + WHOLE)
     done = run("run", "--plan", str(path), "--fail-on", "warning", *command)
     assert (done.returncode, "plan-missing" in done.stderr) == (1, True), done.stderr
-    assert "plan-occurs: error is never sent in this session; the plan says at least 1 in a session" in done.stderr
+    for type, least in (("error", 1), ("adSkip", 2)):
+        assert f"{type} is never sent in this session; the plan says at least {least} in a session" in done.stderr
     path.write_text("events:\n  play: {params: {required: {tier: {pattern: '(a'}}}}", encoding="utf-8")
     done = run("run", "--plan", str(path), *command)
     assert done.returncode == 2

@@ -15,6 +15,7 @@ from proxy_addon.files import plans  # noqa: F401
 from proxy_addon.testing import conforming, expectations, recorders, replaying, tapes  # noqa: F401
 from storage import exchanges, sessions  # noqa: F401
 from tests import processes
+from tests.builders import body, event_dict
 from tests.reports import parts_of
 
 pytest_plugins = ["pytester"]
@@ -494,15 +495,27 @@ def test_sessions_conform_to_a_tracking_plan(project):
         @pytest.mark.tape(plan="none.yaml")
         def test_by_the_marker(session, assert_conforms):
             assert_conforms(session)
+
+        def test_a_file(media_session, assert_conforms):
+            assert_conforms(media_session("visit.json"), select="plan-occurs")
         """
     )
     (project.path / "PLAN.yaml").write_text(
-        "events: {play: {customMetadata: {required: [tier]}, params: {optional: [media.lenght]}}}", encoding="utf-8"
+        "events: {play: {customMetadata: {required: [tier]}, params: {optional: [media.lenght]}}}\n"
+        "groups:\n"
+        "  - where: {player: sample*, user-agent: '*', media: demo*, app-version: '1.0', content-type: vod, recording: '*option'}\n"
+        "    events: {error: {occurs: {min: 2}}, play: {occurs: {max: 1}}}\n"
+        "  - {where: {recording: visit.json}, events: {error: {occurs: {min: 3}}}}\n",
+        encoding="utf-8",
     )
+    (project.path / "visit.json").write_text(body([event_dict("sessionStart")]).decode(), encoding="utf-8")
     noted = ("-W", "default::pytest.PytestWarning")
-    told = run(project, "--tape-plan", "PLAN.yaml", *noted, failed=2, warnings=2)
+    told = run(project, "--tape-plan", "PLAN.yaml", *noted, failed=3, warnings=3)
     assert "does not conform to the protocol and PLAN.yaml" in told
     assert told.count("tier is missing in customMetadata; the plan requires it on play") == 2
+    for error in (2, 3):
+        assert told.count(f"error is never sent in this session; the plan says at least {error} in a session") == 1
+    assert told.count("times in this session; the plan says at most 1 in a session") == 1
     assert "PLAN.yaml:1:73: the protocol has no 'media.lenght' in params" in told
-    told = run(project, passed=1, errors=1)
+    told = run(project, passed=2, errors=1)
     assert "none.yaml: No such file or directory" in told
