@@ -167,7 +167,7 @@ def _group(
         verdict=verdict_of(
             totals.sessions,
             [Found(broken.rule, broken.sessions, broken.severity) for broken in findings],
-            [Found(loss.loss, loss.sessions) for loss in losses],
+            [Found(loss.loss, loss.sessions, time_share=loss.time_share or 0) for loss in losses],
             comparison=comparison,
             changes=changes,
             unused=unused,
@@ -321,8 +321,8 @@ def _rhythm(rhythm: Rhythm) -> RhythmSeen:
 
 def _losses(totals: Totals) -> Iterator[LossSeen]:
     losses = totals.losses
-    counted_ms = totals.metrics.totals.get("media_time_spent_s", 0) * 1_000 // SCALE
-    playing_ms = counted_ms + sum(losses.time_ms.values())
+    counted_ms = totals.metrics.totals.get("content_time_spent_s", 0) * 1_000 // SCALE
+    content_ms = counted_ms + sum(losses.time_ms.values())
     for loss in Loss:
         concerned = losses.sessions.get(loss, Concerned())
         lost_ms = losses.time_ms.get(loss)
@@ -332,7 +332,7 @@ def _losses(totals: Totals) -> Iterator[LossSeen]:
             share=_share(concerned.sessions, totals.sessions),
             times=concerned.times,
             time_s=None if lost_ms is None else lost_ms / 1_000,
-            time_share=None if lost_ms is None else _share(lost_ms, playing_ms),
+            time_share=None if lost_ms is None else _share(lost_ms, content_ms),
             look_at=tuple(concerned.named),
         )
 

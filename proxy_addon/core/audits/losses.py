@@ -107,7 +107,7 @@ class Losses:
     Attributes:
         sent: What became of all events.
         sessions: The sessions that each loss concerns, and how many events, or times, that is.
-        time_ms: Playing time that reports lack, by its loss.
+        time_ms: Content time that reports lack, by its loss.
     """
 
     sent: Sent = field(default_factory=Sent)

@@ -194,8 +194,8 @@ class LossSeen:
         sessions: How many sessions it concerns.
         share: Their share of all sessions, from 0 to 1.
         times: How many events are lost so; for losses of whole sessions, how many sessions.
-        time_s: Playing time that reports lack because of it; None for losses without a time.
-        time_share: Its share of all playing time: of what reports count, and of what they lack.
+        time_s: Content time that reports lack because of it; None for losses without a time.
+        time_share: Its share of all content time: of what reports count, and of what they lack.
         look_at: Our ids of the sessions to look at.
     """
 

@@ -18,11 +18,21 @@ _TOLD = 3
 """How many rules, kinds of changes, and changes of a kind are named."""
 _LONGEST = 80
 """Longer names are cut."""
-_GRAVE_LOSSES = {
+_LARGE = 0.05
+"""Of content time, a loss of this share or a larger one is told; docs/audits.md says so, too."""
+_NOT_OPENED = {
     Loss.NOT_OPENED: "Upstream answered the start of {} without opening one.",
     Loss.START_UNANSWERED: "The start of {} has no answer.",
 }
-_FINDINGS, _CHANGES = "findings", "changes"
+_NOT_TAKEN = {
+    Loss.REFUSED: "Upstream refused events of {}.",
+    Loss.UNANSWERED: "Events of {} have no answer.",
+}
+_LACKING = {
+    Loss.NEVER_PLAYED: "in {} without a `play` that counts",
+    Loss.STALLED: "in {} whose playhead stood still",
+}
+_FINDINGS, _LOSSES, _CHANGES = "findings", "losses", "changes"
 
 
 class Level(StrEnum):
@@ -33,7 +43,7 @@ class Level(StrEnum):
     CHANGED = "changed"
     """Something changed from the baseline."""
     WARN = "warn"
-    """There are warnings, or events were refused or not answered."""
+    """There are warnings, or events were refused or not answered, or much content time is lost."""
     UNDECIDED = "undecided"
     """There are no sessions, or not enough to say whether something changed from the baseline."""
     PASS = "pass"  # noqa: S105  # a verdict
@@ -44,7 +54,7 @@ class Sentence:
     """A sentence of a verdict.
 
     Attributes:
-        about: ``findings`` or ``changes``.
+        about: ``findings``, ``losses`` or ``changes``.
         text: Names of events, keys and rules are in backticks.
         rule: The rule whose findings it is about; None if it is about something else.
     """
@@ -77,11 +87,17 @@ class Verdict:
 
 
 class Found(NamedTuple):
-    """The findings of a rule, the worst rule first, or a loss: in how many sessions."""
+    """The findings of a rule, the worst rule first, or a loss: in how many sessions.
+
+    Attributes:
+        severity: Of findings.
+        time_share: Which part of content time is lost, from 0 to 1.
+    """
 
     name: str
     sessions: int
     severity: str = ""
+    time_share: float = 0.0
 
 
 def verdict_of(
@@ -102,13 +118,15 @@ def verdict_of(
         unused: The groups of the plan that none of the sessions is in.
     """
     since = None if comparison is None else _Since(comparison, changes)
-    lost = {loss.name: loss.sessions for loss in losses if loss.sessions}
+    found_lost = [loss for loss in losses if loss.sessions]
+    lost = {loss.name: loss.sessions for loss in found_lost}
+    lacking = [*_lacking(found_lost)]
     grave = [found for found in findings if found.severity != Severity.INFO]
-    if lost.keys() & _GRAVE_LOSSES or any(found.severity == Severity.ERROR for found in grave):
+    if lost.keys() & _NOT_OPENED or any(found.severity == Severity.ERROR for found in grave):
         level = Level.FAIL
     elif since is not None and since.changed:
         level = Level.CHANGED
-    elif grave or Loss.REFUSED in lost or Loss.UNANSWERED in lost:
+    elif grave or lacking or lost.keys() & _NOT_TAKEN:
         level = Level.WARN
     elif not sessions or (since is not None and not since.is_certain):
         level = Level.UNDECIDED
@@ -118,6 +136,7 @@ def verdict_of(
         told = [*_told(grave, lost, notes=len(findings) - len(grave))]
         if unused:
             told.append(Sentence(about=_FINDINGS, text=_without_sessions(unused)))
+        told = [*told, *lacking] if level is Level.FAIL else [*lacking, *told]
         of_change = [] if since is None else [*since.sentences()]
         sentences = [*told, *of_change] if level in {Level.FAIL, Level.WARN} else [*of_change, *told]
     else:
@@ -148,13 +167,22 @@ def _told(grave: Sequence[Found], lost: dict[str, int], *, notes: int) -> Iterat
 
 def _without(lost: dict[str, int], of_notes: str) -> str:
     """Return what is said if no finding is grave."""
-    if lost.keys() & _GRAVE_LOSSES:
-        return " ".join(
-            says.format(counted(lost[loss], "session")) for loss, says in _GRAVE_LOSSES.items() if loss in lost
-        )
-    if Loss.REFUSED in lost or Loss.UNANSWERED in lost:
-        return "Some of what was sent was not taken."
+    for grave in (_NOT_OPENED, _NOT_TAKEN):
+        if lost.keys() & grave:
+            return " ".join(says.format(counted(lost[loss], "session")) for loss, says in grave.items() if loss in lost)
     return f"No errors or warnings, but {of_notes}." if of_notes else "No findings."
+
+
+def _lacking(losses: Iterable[Found]) -> Iterator[Sentence]:
+    """Yield how much content time reports lack, if it is much."""
+    large = sorted((loss for loss in losses if loss.time_share >= _LARGE), key=lambda loss: -loss.time_share)
+    parts = [
+        f"{loss.time_share * 100:.0f} %{'' if number else ' of content time'} "
+        + _LACKING[Loss(loss.name)].format(counted(loss.sessions, "session"))
+        for number, loss in enumerate(large)
+    ]
+    if parts:
+        yield Sentence(about=_LOSSES, text=f"Reports lack {', and '.join(parts)}.")
 
 
 def _without_sessions(groups: Sequence[str]) -> str:

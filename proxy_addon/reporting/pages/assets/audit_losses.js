@@ -4,7 +4,7 @@ import { partOf, percent, sessionLinks } from "./audit_words.js";
 import { count, esc, lasted, plural } from "./words.js";
 
 const STEPS = [["sent", "by devices"], ["answered", "by upstream"], ["accepted", "with 2xx"], ["counted", "by reports"]];
-const COLUMNS = [["Loss"], ["what is lost", "what"], ["Sessions", "n"], ["Times", "n"], ["Playing time lost", "n"], ["Look at", "look-at"]];
+const COLUMNS = [["Loss"], ["what is lost", "what"], ["Sessions", "n"], ["Times", "n"], ["Content time lost", "n"], ["Look at", "look-at"]];
 const WIDTH = 1000, HEIGHT = 26;
 const TINY = 1e-9; // a share that was rounded to nothing
 

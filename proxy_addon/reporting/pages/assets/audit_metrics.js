@@ -17,7 +17,7 @@ export function mountMetrics(root, context) {
   function draw() {
     const { group } = context.chosen, values = new Map(group.metrics.map((each) => [each.metric, each]));
     const named = Object.entries(headings).map(([heading, names]) => [heading, Object.entries(names).filter(([id]) => values.has(id))]);
-    gap.innerHTML = group.losses.filter((each) => each.time_s).map(gapMarkup).join("");
+    gap.innerHTML = group.losses.filter((each) => each.time_s).map((each) => gapMarkup(each, context.page.losses[each.loss])).join("");
     sums.innerHTML = named.filter(([, names]) => names.length).map(([heading, names]) =>
       plainTable(heading, COLUMNS, names.map(([id, name]) => rowOf(name, values.get(id))), { caption: heading })).join("");
   }
@@ -26,9 +26,9 @@ export function mountMetrics(root, context) {
 }
 
 // Why reports show less than was played.
-function gapMarkup({ loss, time_s: seconds, time_share: share, sessions }) {
-  return `<p><b>${percent(share || TINY)}</b> of all playing time, ${lasted(seconds)}, is missing in reports ` +
-    `because of <code>${esc(loss)}</code> in ${plural(sessions, "session")}.</p>`;
+function gapMarkup({ loss, time_s: seconds, time_share: share, sessions }, words) {
+  return `<p><b>${percent(share || TINY)}</b> of content time, ${lasted(seconds)}, is missing in reports because of ` +
+    `${plural(sessions, "session")}: <code>${esc(loss)}</code>, ${esc(words)}.</p>`;
 }
 
 function rowOf(name, { metric, total, sessions, per_session: each }) {

@@ -71,4 +71,4 @@ def test_a_gap_in_reports_is_explained_by_the_sessions_without_play(audit):
     content = {metric.metric: metric for metric in tv.metrics}
     assert content["media_time_spent_s"].sessions == SESSIONS
     stalled = sum(loss.time_s or 0 for loss in tv.losses)
-    assert lost.time_share == pytest.approx(lost.time_s / (content["media_time_spent_s"].total + stalled), abs=1e-4)
+    assert lost.time_share == pytest.approx(lost.time_s / (content["content_time_spent_s"].total + stalled), abs=1e-4)

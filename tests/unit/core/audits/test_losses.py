@@ -30,7 +30,7 @@ def pings(*at_s: int) -> list[Cue]:
 
 
 def lost(found: Sequence[Exchange]) -> dict[str, float | None]:
-    """Return the losses of one session, and how much playing time reports lack because of each."""
+    """Return the losses of one session, and how much content time reports lack because of each."""
     return {loss.loss: loss.time_s for loss in audited(fold(found)).all.losses if loss.sessions or loss.time_s}
 
 

@@ -65,7 +65,7 @@ def test_events_in_a_list_were_neither_refused_nor_left_without_an_answer():
         "unanswered": 0,
     }
     assert (audit.all.funnel.sent, audit.all.funnel.answered, audit.all.funnel.counted) == (2, 0, 2)
-    assert audit.all.verdict.text != "Some of what was sent was not taken."
+    assert "have no answer" not in audit.all.verdict.text
 
 
 @pytest.fixture(scope="module")

@@ -167,12 +167,13 @@ def test_what_changed_in_groups_alone_is_said_with_the_group():
     [
         ("not-opened", Level.FAIL, "Upstream answered the start of 1 session without opening one."),
         ("start-unanswered", Level.FAIL, "The start of 1 session has no answer."),
-        ("refused", Level.WARN, "Some of what was sent was not taken."),
+        ("refused", Level.WARN, "Upstream refused events of 1 session."),
+        ("unanswered", Level.WARN, "Events of 1 session have no answer."),
         ("stalled", Level.PASS, "No findings."),
     ],
 )
 def test_without_a_baseline_it_is_about_findings_and_losses(lost, level, says):
-    found = verdict_of(20, [], [Found(lost, 1), Found("unanswered", 0)])
+    found = verdict_of(20, [], [Found(lost, 1, time_share=0.0499), Found("timed-out", 0)])
     assert (found.level, found.text, found.changes) == (level, says, None)
     nothing = verdict_of(0, [], [])
     assert (nothing.level, nothing.text) == (Level.UNDECIDED, "There are no sessions to audit.")
@@ -189,3 +190,16 @@ def test_without_a_baseline_it_is_about_findings_and_losses(lost, level, says):
 )
 def test_rules_that_are_not_named_are_counted_with_their_notes(findings, says):
     assert verdict_of(9, findings, []).sentences[-1].text == says
+
+
+def test_large_losses_of_content_time_come_first_unless_there_are_errors():
+    losses = [Found("never-played", 1, time_share=0.05), Found("stalled", 2, time_share=0.123)]
+    lack = "Reports lack 12 % of content time in 2 sessions whose playhead stood still, and 5 % in 1 session without a play that counts."
+    found = verdict_of(20, [], losses)
+    assert (found.level, found.text) == (Level.WARN, f"{lack} No findings.")
+    assert [sentence.about for sentence in found.sentences] == ["losses", "findings"]
+    red = verdict_of(20, [ERROR], losses)
+    assert (red.level, red.sentences[1].about) == (Level.FAIL, "losses")
+    changes = replace(CALM, changes=(vanished("adStart"),))
+    changed_ = verdict_of(20, [], losses, comparison=Comparison(baseline="4.1", all=changes), changes=changes)
+    assert [sentence.about for sentence in changed_.sentences] == ["changes", "changes", "losses", "findings"]
