@@ -271,9 +271,10 @@ class _Since:
         """Return in which groups something changed; nothing if it did in all sessions together, or in the group itself."""
         if sets[0] is self._own:
             return ""
-        if len(sets) > 1:
-            return f" in {counted(len(sets), 'group')}"
-        name = sets[0].name
+        names = {of.name for of in sets}
+        if len(names) > 1:
+            return f" in {counted(len(names), 'group')}"
+        (name,) = names
         return " in sessions that do not say their group" if name is None else f" in `{_plain(name)}`"
 
 

@@ -160,6 +160,12 @@ def test_what_changed_in_groups_alone_is_said_with_the_group():
     assert of_web.text.startswith(
         "2 changes since 4.1. Events no longer sent: adStart. Events sent by fewer sessions: play."
     )
+    values = (
+        changed(What.VALUE, Turn.APPEARED, name="media.channel"),
+        changed(What.VALUE, Turn.VANISHED, name="media.channel"),
+    )
+    text = judged(CALM, groups=(replace(CALM, name="Box", changes=values),)).text
+    assert text.startswith("2 changes since 4.1. Keys with other values: media.channel in Box. ")
 
 
 @pytest.mark.parametrize(
