@@ -339,7 +339,8 @@ def _span(group: Group, *, local: bool) -> str:
         return ""
     times = [datetime.fromisoformat(group.first), datetime.fromisoformat(group.last)]
     first, last = (moment(each, local=local) for each in times)
-    return f", begun from {first} to {last} {zone(times, local=local)}"
+    span = f"at {first}" if first == last else f"from {first} to {last}"
+    return f", begun {span} {zone(times, local=local)}"
 
 
 def _named(name: str | None) -> Text:

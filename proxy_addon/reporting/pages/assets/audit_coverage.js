@@ -25,7 +25,7 @@ export function mountCoverage(root, context) {
     '<input type="search" aria-label="Search the keys" placeholder="Search keys"></div>' +
     `<p class="legend">${LEGEND.map(([kind, sign, words]) => `<span><i class="cell ${kind}">${sign}</i> ${words}</span>`).join("")}</p>` +
     '<div class="box"></div><div class="rest"></div><div class="tell" role="status" hidden></div>';
-  const [, , box, rest, card] = root.children;
+  const [, legend, box, rest, card] = root.children;
 
   root.querySelector(".sech").addEventListener("input", ({ target }) => {
     if (target.type === "checkbox") draw({ isOdd: target.checked, most: FIRST_ROWS });
@@ -39,6 +39,7 @@ export function mountCoverage(root, context) {
     Object.assign(wanted, change);
     card.hidden = true;
     const { group } = context.chosen, events = Object.keys(group.event_types);
+    legend.hidden = !events.length;
     if (!events.length) {
       box.innerHTML = '<p class="none">No events were sent.</p>';
       rest.innerHTML = "";
@@ -95,7 +96,7 @@ export function mountCoverage(root, context) {
     });
     const where = section === SECTIONS[0] ? "" : ` <code>${section}</code>`;
     return `<tr><th scope="row" tabindex="-1" class="head" title="${esc(cut(name, LONGEST_EXAMPLE))}">` +
-      `<span><bdi>${esc(cut(key, LONGEST_KEY))}</bdi>${where}</span></th>${found.join("")}</tr>`;
+      `<span><bdi>${esc(cut(key, LONGEST_KEY)).replaceAll(".", ".<wbr>")}</bdi>${where}</span></th>${found.join("")}</tr>`;
   }
 
   function look(cell) {

@@ -2,7 +2,7 @@
 import { turnMarkup } from "./audit_baseline.js";
 import { walkable } from "./audit_grid.js";
 import { exampleOf } from "./audit_head.js";
-import { groupName, moment, partOf, percents, sessionList, shortNames, strength } from "./audit_words.js";
+import { began, groupName, partOf, percents, sessionList, shortNames, strength } from "./audit_words.js";
 import { icon } from "./icons.js";
 import { count, esc, plural, prose } from "./words.js";
 
@@ -104,9 +104,8 @@ export function mountFindings(root, context) {
     const where = at !== ALL ? groupName(group.name) : groups.length ? "All groups" : "All sessions";
     if (!found) return `<p><b><bdi>${esc(where)}</bdi></b>: no session has this finding.</p>`;
     const { severity, sessions, exchanges, places, first, last, look_at: ids } = found;
-    const began = sessions === 1 ? `it began ${moment(first)}` : `they began from ${moment(first)} to ${moment(last)}`;
     const numbers = `${partOf(sessions, group.sessions)} sessions, ${plural(exchanges, "exchange")}, ${plural(places, "place")}`;
-    return `<p><b><bdi>${esc(where)}</bdi></b>: ${numbers}; ${esc(began)} UTC.</p>` +
+    return `<p><b><bdi>${esc(where)}</bdi></b>: ${numbers}; ${sessions === 1 ? "it" : "they"} ${esc(began(first, last))}.</p>` +
       `<p class="dim">${esc(severity)}: ${prose(context.page.rules[rule] ?? "")} <code>sessiontape rules ${esc(rule)}</code> explains it.</p>` +
       `${sessionList(ids, context, rule)}`;
   }

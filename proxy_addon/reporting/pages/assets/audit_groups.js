@@ -12,8 +12,8 @@ const COLUMNS = [
   ["Warnings", "n", (row) => found(row, "warning"), (row) => row.found.warning],
   ["Notes", "n wide-only", (row) => found(row, "info"), (row) => row.found.info],
   ["Without findings", "n", (row) => percent(row.clean / (row.sessions || 1)), (row) => row.clean / (row.sessions || 1)],
-  ["Counted", "n wide-only", (row) => (row.sent ? percent(row.counted / row.sent) : ""), (row) => (row.sent ? row.counted / row.sent : -1)],
-  ["Content per session", "n wide-only", (row) => (row.content_s === null ? "" : lasted(row.content_s)), (row) => row.content_s ?? -1],
+  ["Events counted", "n wide-only", (row) => (row.sent ? percent(row.counted / row.sent) : ""), (row) => (row.sent ? row.counted / row.sent : -1)],
+  ["Content time per session", "n wide-only", (row) => (row.content_s === null ? "" : lasted(row.content_s)), (row) => row.content_s ?? -1],
   ["Last session (UTC)", "wide-only", (row) => esc(moment(row.last)), (row) => row.last ?? ""],
 ];
 

@@ -1,5 +1,5 @@
 // The verdict: a word, the sentences of the audit, and numbers; and what was audited.
-import { groupName, moment, partOf } from "./audit_words.js";
+import { began, groupName } from "./audit_words.js";
 import { VERDICTS, icon } from "./icons.js";
 import { count, cut, esc, plural, prose } from "./words.js";
 
@@ -16,17 +16,17 @@ export function auditHead(bar, list, context) {
     ["sessions", group.sessions, ""], ["without findings", group.clean, ""], ["errors", found("error"), "bad"],
     ["warnings", found("warning"), "odd"], ["events", sent, ""], ["not counted", sent - counted, "bad"],
   ];
-  const began = group.first ? ` · began from ${moment(group.first)} to ${moment(group.last)} UTC` : "";
+  const clean = `${count(group.clean)} of ${plural(group.sessions, "session")} without findings`;
   bar.className = `verdict v-${level}`;
   bar.innerHTML =
     `<div class="word">${icon(sign, word)}<span>${word}</span></div>` +
     `<div><h1 dir="auto">${esc(title)}</h1>${headlineMarkup(sentences, context)}` +
-    `<p class="ended">${partOf(group.clean, group.sessions)} without findings${esc(began)}</p></div>` +
+    `<p class="ended">${group.sessions ? `${clean} · ${esc(began(group.first, group.last))}` : ""}</p></div>` +
     `<div class="nums">${numbers.map(([what, number, tone]) =>
       `<div class="${number ? tone : "zero"}"><b>${count(number)}</b><span>${what}</span></div>`).join("")}</div>`;
   list.innerHTML = [
     ["Source", audit.source], ...audit.filters.map(([name, value]) => [name, value]), ["Groups by", audit.by], ["Plan", audit.plan],
-    ["Events", plural(group.events, "event")], ["Exchanges", plural(group.exchanges, "exchange")],
+    ["Exchanges", count(group.exchanges)],
     ["States", Object.entries(group.states).map(([state, number]) => `${count(number)} ${state}`).join(", ")],
   ].filter(([, value]) => value).map(([label, value]) => {
     const whole = esc(cut(value, LONGEST_VALUE));

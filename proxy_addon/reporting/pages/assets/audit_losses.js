@@ -4,25 +4,28 @@ import { partOf, percent, sessionLinks } from "./audit_words.js";
 import { count, esc, lasted, plural } from "./words.js";
 
 const STEPS = [["sent", "by devices"], ["answered", "by upstream"], ["accepted", "with 2xx"], ["counted", "by reports"]];
-const COLUMNS = [["Loss"], ["what is lost", "what"], ["Sessions", "n"], ["Times", "n"], ["Content time lost", "n"], ["Look at", "look-at"]];
+const COLUMNS = [
+  ["Loss"], ["What is lost", "what"], ["Sessions", "n"], ["Times", "n"], ["Content time lost", "n"], ["Sessions to look at", "look-at"],
+];
 const WIDTH = 1000, HEIGHT = 26;
 const TINY = 1e-9; // a share that was rounded to nothing
 
 /** Show the losses in an empty element; `show()` draws those of the group that is chosen. */
 export function mountLosses(root, context) {
   root.innerHTML =
-    '<div class="sech"><h2>Losses</h2><p>Events that were sent and reports do not count, and sessions that count for nothing.</p></div>' +
+    '<div class="sech"><h2>Losses</h2><p>What devices sent and reports do not count. Percentages of the bars are of the events sent; ' +
+    'upstream is the server that they were sent to.</p></div>' +
     '<div class="funnel"></div><div class="box"></div>';
   const [, funnel, box] = root.children;
 
   function draw() {
     const { group } = context.chosen, rows = group.losses.filter((each) => each.sessions).map((each) => rowOf(each, group));
-    funnel.innerHTML = funnelMarkup(group.funnel);
+    funnel.innerHTML = group.funnel.sent ? funnelMarkup(group.funnel) : "";
     box.innerHTML = rows.length ? plainTable("Table of losses", COLUMNS, rows, { kind: "stacked" }) : '<p class="none">Nothing is lost.</p>';
   }
 
   function rowOf({ loss, sessions, times, time_s: seconds, time_share: share, look_at: ids }, group) {
-    const time = seconds === null ? "" : `${lasted(seconds)} <span class="dim">(${percent(share || TINY)})</span>`;
+    const time = seconds === null ? "" : `${lasted(seconds)} <span class="dim">(${percent(share || TINY)} of all)</span>`;
     const links = sessionLinks(ids, context);
     const what = esc(context.page.losses[loss] ?? "");
     return { cells: [`<code>${esc(loss)}</code>`, what, partOf(sessions, group.sessions), count(times), time, links] };

@@ -3,22 +3,23 @@ import { plainTable } from "./audit_table.js";
 import { figure, percent } from "./audit_words.js";
 import { count, esc, lasted, plural } from "./words.js";
 
-const COLUMNS = [["Metric"], ["Sum", "n"], ["per session", "n"], ["Sessions", "n"]];
+const COLUMNS = [["Metric"], ["Sum", "n"], ["Mean", "n"], ["Sessions", "n"]];
 const TINY = 1e-9; // a share that was rounded to nothing
 
 /** Show the metrics in an empty element; `show()` draws those of the group that is chosen. */
 export function mountMetrics(root, context) {
-  const { metrics: headings } = context.page;
+  const { metrics: headings, losses } = context.page;
   root.innerHTML =
-    '<div class="sech"><h2>Metrics</h2><p>What reports will count of these sessions, an estimate.</p></div>' +
+    '<div class="sech"><h2>Metrics</h2><p>An estimate of what reports will count: the sum, the mean, and how many sessions have a value.</p></div>' +
     '<div class="gap"></div><div class="sums"></div>';
   const [, gap, sums] = root.children;
 
   function draw() {
     const { group } = context.chosen, values = new Map(group.metrics.map((each) => [each.metric, each]));
     const named = Object.entries(headings).map(([heading, names]) => [heading, Object.entries(names).filter(([id]) => values.has(id))]);
-    gap.innerHTML = group.losses.filter((each) => each.time_s).map((each) => gapMarkup(each, context.page.losses[each.loss])).join("");
-    sums.innerHTML = named.filter(([, names]) => names.length).map(([heading, names]) =>
+    gap.innerHTML = group.losses.filter((each) => each.time_s).map((each) => gapMarkup(each, losses[each.loss])).join("");
+    if (!group.sessions) sums.innerHTML = '<p class="none">Nothing was counted.</p>';
+    else sums.innerHTML = named.filter(([, names]) => names.length).map(([heading, names]) =>
       plainTable(heading, COLUMNS, names.map(([id, name]) => rowOf(name, values.get(id))), { caption: heading })).join("");
   }
 

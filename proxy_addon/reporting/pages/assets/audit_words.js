@@ -37,18 +37,30 @@ export function moment(iso) {
   return iso ? iso.slice(0, 16).replace("T", " ") : "–";
 }
 
+/** When the first and the last of some sessions began, once if that is the same minute. */
+export function began(first, last) {
+  const [from, to] = [moment(first), moment(last)];
+  return from === to ? `began at ${from} UTC` : `began from ${from} to ${to} UTC`;
+}
+
 /** The name of a group; sessions that do not say theirs are one, too. */
 export function groupName(name) {
   return name === null ? NOT_SENT : cut(name, LONGEST_NAME);
 }
 
-/** Short names of groups for narrow columns: without the beginning that all have in common, and cut in the middle. */
+// How a long name is cut: in the middle, or where others with the same ends differ from it.
+const CUTS = [
+  (name) => [...name.slice(0, SHORT_NAME / 2), "…", ...name.slice(1 - SHORT_NAME / 2)],
+  (name) => ["…", ...name.slice(1 - SHORT_NAME)],
+  (name) => [...name.slice(0, SHORT_NAME - 1), "…"],
+];
+
+/** Short names of groups for narrow columns: without the beginning that all have in common, and cut so that they differ if they can. */
 export function shortNames(names) {
   const all = names.map(groupName), shared = all.length > 1 ? sharedBeginning(all) : 0, from = shared < LEAST_SHARED ? 0 : shared;
-  return all.map((name) => {
-    const characters = [...(from ? `…${name.slice(from)}` : name)], over = characters.length > SHORT_NAME;
-    return over ? `${characters.slice(0, SHORT_NAME / 2).join("")}…${characters.slice(1 - SHORT_NAME / 2).join("")}` : characters.join("");
-  });
+  const spelt = all.map((name) => [...(from ? `…${name.slice(from)}` : name)]);
+  const ways = CUTS.map((way) => spelt.map((name) => (name.length > SHORT_NAME ? way(name) : name).join("")));
+  return spelt.map((_, k) => (ways.find((some) => some.indexOf(some[k]) === some.lastIndexOf(some[k])) ?? ways[0])[k]);
 }
 
 function sharedBeginning([first, ...others]) {
