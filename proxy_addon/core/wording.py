@@ -2,8 +2,8 @@ r"""Values in messages: short, with their JSON type, and without line breaks.
 
 >>> shown("12.5"), shown(None), shown([1]), shown(True)
 ("the string '12.5'", 'null', 'an array', 'true')
->>> counted(1, "session"), counted(2, "session")
-('1 session', '2 sessions')
+>>> counted(1, "session"), counted(1_126, "session")
+('1 session', '1,126 sessions')
 >>> close_to("media.chanel", ["media.channel", "media.name"])
 'media.channel'
 >>> print(visible("red \x1b[31m, a new\nline, and \u202esdrawkcab"))
@@ -46,7 +46,7 @@ def shown(value: object) -> str:
 
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun, in the plural unless the number is 1; by default the plural ends in s."""
-    return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
+    return f"{number} {noun}" if number == 1 else f"{number:,} {plural or f'{noun}s'}"
 
 
 def number(value: float) -> str:
