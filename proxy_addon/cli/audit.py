@@ -143,6 +143,7 @@ def audit(
     --fail-on never and --fail-on-change, nothing fails that was the same before.
     """
     from proxy_addon.core.audits.concluding import audit_of  # noqa: PLC0415  # --help does without the rules
+    from proxy_addon.reporting.audits.folders import without_folder  # noqa: PLC0415
     from storage.engine import hide_password  # noqa: PLC0415
 
     if files and filters.asked:
@@ -215,7 +216,7 @@ def audit(
         audit_page.write(result, output, pieces, is_private=raw)
     else:
         _write(
-            result,
+            without_folder(result) if files and format_name == "text" else result,
             format_name,
             output,
             fail_on,

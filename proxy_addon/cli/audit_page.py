@@ -19,6 +19,7 @@ from proxy_addon.core.timelines.reported import Reported, of_held
 from proxy_addon.core.wording import counted, visible
 from proxy_addon.errors import NotFound
 from proxy_addon.files import whole
+from proxy_addon.reporting.audits.folders import without_folder
 from proxy_addon.reporting.pages import audit
 from storage import sessions
 from storage.pictures import Pictures
@@ -61,7 +62,7 @@ class Looking:
     def in_files(self, result: Audit, files: HeldFiles) -> Generator[str]:
         """Yield the page of an audit of these files, of which those are read again that have sessions to look at."""
         found = self._held(files, audit.to_look_at(result)[: audit.MOST_IN_FULL])
-        yield from audit.html(audit.without_folder(result), found, pseudonymised=self.change is not None, are_over=True)
+        yield from audit.html(without_folder(result), found, pseudonymised=self.change is not None, are_over=True)
 
     def in_store(self, result: Audit, store_url: str, *, closed: bool) -> Generator[str]:
         """Yield the page of an audit of a store.

@@ -27,8 +27,10 @@ _LONGEST = 60
 """How many cells the name of a key or a group takes at most; JSON and CSV have all of it."""
 _LONGEST_EXAMPLE = 160
 _RARE = 0.005
+_TINY = 1e-9
+"""A share that was rounded to nothing."""
 _SECOND_MS = 1_000
-_PRECISE_S = 10
+_PRECISE_S, _PRECISE_SPEED = 10, 100
 _MINUTE_S = 60
 _ABSENT_TOLD = 12
 _DOUBTFUL_TOLD = 5
@@ -88,6 +90,9 @@ def print_audit(
         screen.print_table(_groups(audit.groups[:_MOST_GROUPS], audit.by))
         if len(audit.groups) > _MOST_GROUPS:
             screen.print_wrapped(f"and {counted(len(audit.groups) - _MOST_GROUPS, 'group')} more; --json has all")
+        screen.print_wrapped(
+            Text("counted: share of events that reports count; content: content time per session", style="dim")
+        )
     if audit.baseline is not None:
         _print_changes(audit.baseline, screen)
     _section(screen, "findings")
@@ -294,11 +299,18 @@ def measured(name: str, value: float | None) -> str:
 
     >>> measured("latency_ms", 12), measured("ping_gaps_ms.ad", 10_240), measured("clock_skew_ms", -90_000)
     ('12 ms', '10.2 s', '-1:30')
+    >>> measured("playhead_speed", 992)[:-1], measured("playhead_speed", 1_000_000)[:-1]
+    ('0.992', '1,000')
     """
     if value is None:
         return ""
     if name == "playhead_speed":
-        return f"{value / 1_000:,.3g}\N{MULTIPLICATION SIGN}"
+        speed = value / 1_000
+        return (
+            f"{speed:,.3g}\N{MULTIPLICATION SIGN}"
+            if abs(speed) < _PRECISE_SPEED
+            else f"{speed:,.0f}\N{MULTIPLICATION SIGN}"
+        )
     if name == "batch_events":
         return f"{value:,g}"
     return f"{value:,g} ms" if abs(value) < _SECOND_MS else _time_span(value / _SECOND_MS)
@@ -354,7 +366,7 @@ def _groups(groups: Sequence[Group], by: str) -> Table:
         Column("sessions", is_right=True),
         Column("events", is_right=True, dropped=3),
         *(Column(severity.value, is_right=True) for severity in Severity),
-        Column("clean", is_right=True, dropped=2),
+        Column("no findings", is_right=True, dropped=2),
         Column("counted", is_right=True, dropped=1),
         Column("content", is_right=True, dropped=4),
     )
@@ -385,7 +397,7 @@ def _findings(whole: Group, groups: Sequence[Group], *, local: bool) -> Table:
         Column("severity"),
         Column("rule"),
         Column("sessions", is_right=True),
-        Column("", is_right=True),
+        Column("of all", is_right=True),
         Column("places", is_right=True, dropped=3),
         *([Column("groups", is_right=True)] if groups else []),
         Column("last seen", dropped=1),
@@ -414,7 +426,7 @@ def _plan(whole: Group, groups: Sequence[Group]) -> Table:
         Column("key"),
         Column("planned", dropped=3),
         Column("sessions", is_right=True),
-        Column("", is_right=True),
+        Column("of all", is_right=True),
         Column("times", is_right=True, dropped=4),
         *([Column("groups", is_right=True, dropped=1)] if groups else []),
         *([] if in_files else [Column("look at", dropped=2)]),
@@ -440,15 +452,15 @@ def _losses(whole: Group) -> Table:
     in_files = _are_in_files(loss.look_at for loss in whole.losses)
     table = Table(
         Column("sessions", is_right=True),
-        Column("", is_right=True),
+        Column("of all", is_right=True),
         Column("times", is_right=True),
-        Column("time lost", is_right=True, dropped=2),
+        Column("content lost", is_right=True, dropped=2),
         *([] if in_files else [Column("look at", dropped=1)]),
         Column("what", is_prose=True),
     )
     for loss in whole.losses:
         if loss.sessions:
-            lost = "" if loss.time_s is None else f"{duration(loss.time_s)} ({share(loss.time_share or 0)})"
+            lost = "" if loss.time_s is None else f"{_time_span(loss.time_s)} ({share(loss.time_share or _TINY)})"
             table.add(
                 f"{loss.sessions:,}",
                 share(loss.share),
@@ -465,7 +477,7 @@ def _rhythm(whole: Group) -> Table:
     table = Table(
         Column("measured"),
         Column("number", is_right=True),
-        *(Column(name, is_right=True) for name in ("lowest", "p5", "p50", "p95", "highest")),
+        *(Column(name, is_right=True) for name in ("lowest", "5 %", "median", "95 %", "highest")),
     )
     rows: list[tuple[str, Distribution]] = [
         *((f"ping_gaps_ms.{state}", gaps) for state, gaps in rhythm.ping_gaps_ms.items()),

@@ -7,18 +7,16 @@ of them is kept.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
 from proxy_addon import __version__
-from proxy_addon.core.audits.auditing import By
 from proxy_addon.core.audits.coverage import Section
 from proxy_addon.core.audits.naming import FURTHER, MEASURES, METRICS
-from proxy_addon.core.audits.results import OURS, Audit, Group, as_json
+from proxy_addon.core.audits.results import Audit, Group, as_json
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.protocol import EVENTS, PARAMS
 from proxy_addon.core.rules.planned import KNOWN
@@ -98,38 +96,6 @@ def to_look_at(audit: Audit) -> list[str]:
         for turn in zip_longest(*named):
             found.update((id, None) for id in turn if id is not None)
     return [*found]
-
-
-def without_folder(audit: Audit) -> Audit:
-    """Return an audit of files, which may be groups, without the folder that the names of all of these begin with."""
-    compared = audit.baseline
-    only = () if compared is None else (*compared.only_before, *compared.only_after)
-    names = [name for name in (*(group.name for group in audit.groups), *only) if name is not None and name not in OURS]
-    shared, _, _ = os.path.commonprefix(names).rpartition("/")  # noqa: RUF071  # cut after a folder
-    if audit.by != By.RECORDING or not shared:
-        return audit
-    folder = f"{shared}/"
-
-    def short(group: Group) -> Group:
-        told = tuple(replace(each, text=each.text.replace(f"`{folder}", "`")) for each in group.verdict.sentences)
-        return replace(group, name=_after(folder, group.name), verdict=replace(group.verdict, sentences=told))
-
-    return replace(
-        audit,
-        all=short(audit.all),
-        groups=tuple(map(short, audit.groups)),
-        baseline=compared
-        and replace(
-            compared,
-            groups=tuple(replace(each, name=_after(folder, each.name)) for each in compared.groups),
-            only_before=tuple(_after(folder, name) for name in compared.only_before),
-            only_after=tuple(_after(folder, name) for name in compared.only_after),
-        ),
-    )
-
-
-def _after(folder: str, name: str | None) -> str | None:
-    return None if name is None else name.removeprefix(folder)
 
 
 def html(audit: Audit, sessions: Iterable[Reported], *, pseudonymised: bool, are_over: bool = False) -> Iterator[str]:

@@ -12,7 +12,8 @@ from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.policy import DEFAULT
 from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.timelines.reported import Reported, of_held
-from proxy_addon.reporting.pages.audit import MOST_IN_FULL, html, to_look_at, without_folder
+from proxy_addon.reporting.audits.folders import without_folder
+from proxy_addon.reporting.pages.audit import MOST_IN_FULL, html, to_look_at
 from tests import audited
 from tests.audited import GOOD
 from tests.builders import at
