@@ -6,6 +6,7 @@ which keys are on which events, with how many distinct values and which; finding
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -115,14 +116,24 @@ def _audit(url: str, *how: str) -> list[str]:
     return [str(BIN / "sessiontape"), "audit", "--store", url, "--fail-on", "never", "--json", *how]
 
 
+_METER = """
+import json, resource, subprocess, sys, time
+began_s = time.perf_counter()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+wall_s, used = time.perf_counter() - began_s, resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps({"wall_s": wall_s, "cpu_s": used.ru_utime + used.ru_stime, "peak_mib": used.ru_maxrss / 1024}))
+"""
+"""A small process of its own, because the memory of the one that starts a command counts as that command's until it runs."""
+
+
 def _took(command: Sequence[str], **environment: str) -> _Took:
-    began_s = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | environment) as process:
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return _Took(time.perf_counter() - began_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1_024)
+    metered = subprocess.run(
+        [sys.executable, "-S", "-c", _METER, *command],
+        stdout=subprocess.PIPE,
+        env=os.environ | environment,
+        check=True,
+    )
+    return _Took(**json.loads(metered.stdout))
 
 
 def _server_s(server: postgres.Server) -> float:
