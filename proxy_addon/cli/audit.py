@@ -179,10 +179,12 @@ def audit(
     change = None if raw else _change(store_url if not files else " ".join(files), key_file, config)
     hide = _hide(change)
     old: ByGroup | None = None
+    held_before = HeldFiles(())
     if baseline is not None:
         with _naming(baseline):
+            held_before = HeldFiles([baseline] if files else ())
             old = (
-                _of_files(HeldFiles([baseline]), how)
+                _of_files(held_before, how)
                 if files
                 else _of_store(store_url, written(baseline, config), how, jobs, engine, is_written=True)
             )
@@ -212,7 +214,7 @@ def audit(
         else:
             examples = look.examples_in_store(result, store_url, closed=closed)
     if format_name == "html":
-        pieces = look.in_files(result, held) if files else look.in_store(result, store_url, closed=closed)
+        pieces = look.in_files(result, held, held_before) if files else look.in_store(result, store_url, closed=closed)
         audit_page.write(result, output, pieces, is_private=raw)
     else:
         _write(

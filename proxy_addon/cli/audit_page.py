@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from proxy_addon.cli.held_files import HeldFiles
     from proxy_addon.core.audits.results import Audit
+    from proxy_addon.core.fixtures.held import HeldSession
     from proxy_addon.core.judging.policy import Policy
     from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 
@@ -59,8 +60,12 @@ class Looking:
     now: datetime
     change: Pseudonymiser | None
 
-    def in_files(self, result: Audit, files: HeldFiles) -> Generator[str]:
-        """Yield the page of an audit of these files, of which those are read again that have sessions to look at."""
+    def in_files(self, result: Audit, *files: HeldFiles) -> Generator[str]:
+        """Yield the page of an audit of files, of which those are read again that have sessions to look at.
+
+        Args:
+            files: Those of the audit, and those of its baseline.
+        """
         found = self._held(files, audit.to_look_at(result)[: audit.MOST_IN_FULL])
         yield from audit.html(without_folder(result), found, pseudonymised=self.change is not None, are_over=True)
 
@@ -79,7 +84,7 @@ class Looking:
 
     def examples_in_files(self, result: Audit, files: HeldFiles) -> dict[str, str]:
         """Return a message of each rule that is broken, out of the first of its sessions to look at."""
-        return _examples(result, self._held(files, _first(result)))
+        return _examples(result, self._held([files], _first(result)))
 
     def examples_in_store(self, result: Audit, store_url: str, *, closed: bool) -> dict[str, str]:
         """Return the same of an audit of a store.
@@ -90,8 +95,11 @@ class Looking:
         with reading(store_url) as db:
             return _examples(result, self._stored(db, _first(result), closed=closed))
 
-    def _held(self, files: HeldFiles, wanted: Sequence[str]) -> Iterator[Reported]:
-        known, at = files.named(wanted), as_of(self.now, self.policy)
+    def _held(self, files: Iterable[HeldFiles], wanted: Sequence[str]) -> Iterator[Reported]:
+        known: dict[str, HeldSession] = {}
+        for each in files:
+            known |= each.named([id for id in wanted if id not in known])
+        at = as_of(self.now, self.policy)
         return (of_held(known[id], at, self.policy, self.change) for id in wanted if id in known)
 
     def _stored(self, db: Connection, wanted: Sequence[str], *, closed: bool) -> Iterator[Reported]:

@@ -246,12 +246,18 @@ def test_a_plan_and_a_baseline_have_their_parts_and_changes_are_in_the_verdict(t
     new = groups["New Player"]
     groups[new.name] = replace(new, plan=(LONG_NAMED,), metrics=(*new.metrics, INEXACT))
     audit = replace(audit, groups=tuple(groups.values()))
-    page = open_page(written(tmp_path / "audit.html", audit, bad), offline=True)
+    page = open_page(written(tmp_path / "audit.html", audit, [*bad, *before]), offline=True)
     changes = page.get_by_role("region", name="Changes", exact=True)
     row = changes.locator("tr", has=page.get_by_text("param-unknown", exact=True)).inner_text().split("\t")
     assert row[1:4] == ["0 of 210 (0 %)", "40 of 220 (18 %)", "▲ appeared"]
+    assert audit.baseline is not None
+    (rarer,) = [each for each in audit.baseline.all.changes if each.name == "media.channel"]
+    links = changes.get_by_role("row", name="media.channel").get_by_role("link")
+    assert set(links.all_inner_texts()) == {*rarer.look_at}
     within = page.get_by_role("region", name="Changes in groups").locator("tbody tr").all_inner_texts()
-    assert within == ["Total pause duration\tPhone Player\tmean 10 s\tmean 0 s\t▼ lower\t< 0.001"]
+    assert [line.rpartition("\t")[0] for line in within] == [
+        "Total pause duration\tPhone Player\tmean 10 s\tmean 0 s\t▼ lower\t< 0.001"
+    ]
     matrix = page.get_by_role("grid", name="Findings")
     assert matrix.locator("tr[data-rule=param-unknown] td").all_inner_texts() == ["40", "18▲", "20▲", "", ""]
     said = page.locator(".verdict .headline").all_inner_texts()

@@ -6,11 +6,13 @@ import csv
 import io
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from proxy_addon.core.fixtures import fixture
 from tests.processes import on_terminal, printed, run
+from tests.reports import parts_of
 from tests.versions import NOTHING, Change, played
 
 EXAMPLE = "for example:\n  ad-outside-break: adStart with no ad break open"
@@ -52,6 +54,9 @@ def test_two_folders(folders, tmp_path):
         ("vanished", "event", "adBreakStart", ""),
         ("vanished", "key", "sessionStart", "media.channel"),
     } <= said
+    breaks = next(each for each in all_["changes"] if each["event"] == "adBreakStart")
+    assert len(breaks["look_at"]) == 3
+    assert all(id.startswith(f"{old}/") for id in breaks["look_at"])
     assert (verdict["level"], verdict["changes"]) == ("fail", len(all_["changes"]))
     assert verdict["sentences"][0]["rule"] == "ad-outside-break"
     same = printed("audit", old, "--baseline", old, "--fail-on-change")
@@ -91,7 +96,7 @@ def test_two_folders(folders, tmp_path):
         assert len(lines) == len(all_["changes"])
         assert (
             f"vanished: event adBreakStart, before {SESSIONS} of {SESSIONS} (100 %), after 0 of {SESSIONS} (0 %)"
-            in lines
+            f"; look at {' '.join(breaks['look_at'])}" in lines
         )
         assert lines[-1].startswith("appeared: info param-missing")
     assert "--fail-on-change needs --baseline" in run("audit", new, "--fail-on-change").stderr
@@ -101,6 +106,8 @@ def test_two_folders(folders, tmp_path):
     assert (of_key["before"]["value"], of_key["before"]["of"]) == (str(SESSIONS), str(SESSIONS))
     assert (of_key["change"]["value"], of_key["change"]["of"]) == ("0", str(SESSIONS))
     assert of_key["change"]["detail"].startswith("vanished key, fisher p=")
+    assert of_key["change"]["look_at"] == ""
+    assert of_key["before"]["look_at"].startswith(f"{old}/")
 
     assert [fact["name"] for fact in facts if fact["kind"] == "verdict"] == ["fail"]
 
@@ -118,17 +125,32 @@ def test_two_folders(folders, tmp_path):
     assert f"  event adBreakStart: before {SESSIONS} of {SESSIONS} (100 %), after 0 of 2 (0 %)" in text
 
 
+def same_but_for_sessions(one: Any, other: Any) -> bool:
+    """Whether two comparisons say the same, though not of the same sessions to look at, whose ids differ."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(
+            key == "look_at" or same_but_for_sessions(one[key], other[key]) for key in one
+        )
+    return all(map(same_but_for_sessions, one, other)) if isinstance(one, list) else one == other
+
+
 def test_two_recordings_and_baselines_that_mean_nothing(folders, tmp_path):
     old, new = folders
+    page = tmp_path / "changed.html"
+    assert run("audit", new, "--baseline", old, "-o", str(page)).returncode == 1
+    value = parts_of(page.read_text(encoding="utf-8"))["value"]
+    changes = value["audit"]["all"]["changes"]["changes"]
+    assert {id for each in changes for id in each["look_at"]} <= value["sessions"].keys()
+    assert {id.rpartition("/")[0] for id in value["sessions"]} == {old, new}
     store = f"sqlite:///{tmp_path / 'store.db'}"
     for name, folder in (("4.1", old), ("4.2", new)):
         files = [str(path) for path in sorted(Path(folder).iterdir())]
         assert run("import", *files, "--name", name, "--store", store).returncode == 0
     of_files = printed("audit", new, "--baseline", old, code=1)["baseline"]["all"]
     by_name = printed("audit", "--store", store, "--name", "4.2", "--baseline", "4.1", code=1)["baseline"]
-    assert by_name["all"] == of_files
+    assert same_but_for_sessions(by_name["all"], of_files)
     filters = ("--baseline", "player=Good,name=4.1,since=2020-01-01")
-    assert printed("audit", "--store", store, "--name", "4.2", *filters, code=1)["baseline"]["all"] == of_files
+    assert printed("audit", "--store", store, "--name", "4.2", *filters, code=1)["baseline"]["all"] == by_name["all"]
     grouped = printed("audit", "--store", store, "--by", "recording", "--baseline", "4.1", code=1)["baseline"]
     assert [changes["name"] for changes in grouped["groups"]] == ["4.1"]
     assert (grouped["only_before"], grouped["only_after"]) == ([], ["4.2"])

@@ -15,14 +15,24 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy_addon.core import jsontext
 from proxy_addon.core.audits import coverage as coverage_module
 from proxy_addon.core.audits.auditing import Auditor, By, Grouping
 from proxy_addon.core.audits.baselines import compared
 from proxy_addon.core.audits.concluding import audit_of
 from proxy_addon.core.audits.coverage import LONGEST_NAME, MOST_KEYS, Coverage, KeySample, Section
 from proxy_addon.core.audits.results import OTHERS_SHOWN, UNSEEN_SHOWN
-from proxy_addon.core.audits.sketches import LONGEST, MOST_KEPT, Histogram, Sample
-from proxy_addon.core.audits.sketches import told as told_as_kept
+from proxy_addon.core.audits.sketches import (
+    LONGEST,
+    MOST_KEPT,
+    MOST_MEASURED,
+    MOST_NAMED,
+    Drawn,
+    Histogram,
+    PerSession,
+    Sample,
+    lot_of,
+)
 from proxy_addon.core.audits.totals import Apart, ByGroup, GroupName, merged
 from proxy_addon.core.events import read_body
 from proxy_addon.core.fixtures.held import HeldSession, fold
@@ -95,13 +105,14 @@ def by_session(groups: ByGroup) -> Any:
     return {
         name: (
             {
-                key: (seen.sessions, seen.throughout, seen.by_kind, seen.by_value)
+                key: (seen.sessions, [*seen.named], seen.throughout, seen.partly, seen.by_kind, seen.by_value)
                 for key, seen in totals.coverage.kept().items()
             },
             totals.coverage.numbers,
             totals.rhythm.medians,
             totals.rhythm.slow_sessions,
             totals.metrics.per_session,
+            totals.metrics.zeros,
         )
         for name, totals in groups.items()
     }
@@ -111,15 +122,16 @@ def by_session(groups: ByGroup) -> Any:
 def test_what_is_counted_once_a_session_is_at_most_all_sessions(sessions):
     for totals in audited(sessions, Grouping(by=By.PLAYER)).values():
         numbers = totals.coverage.numbers
-        assert {type_: of.total for type_, of in numbers.items()} == totals.coverage.events
+        assert {type_: of.numbers.total for type_, of in numbers.items()} == totals.coverage.events
         for key, seen in totals.coverage.kept().items():
-            assert 1 <= seen.sessions <= numbers[key.event].number <= totals.sessions
-            assert seen.throughout <= seen.sessions <= sum(seen.by_kind.values())
+            assert 1 <= seen.sessions <= numbers[key.event].sessions <= totals.sessions
+            assert seen.sessions <= sum(each.sessions for each in seen.by_kind.values())
             assert seen.by_kind.keys() == {"number" if kind == "integer" else kind for kind in seen.kinds}
+            assert seen.by_value is not None
             assert seen.by_kind.keys() == {told.kind for told in seen.by_value}
-            assert 1 <= min(seen.by_value.values()) <= max(seen.by_value.values()) <= seen.sessions
+            assert all(1 <= each.sessions <= seen.sessions for each in seen.by_value.values())
             everywhere = seen.number == totals.coverage.events[key.event]
-            assert everywhere == (seen.throughout == numbers[key.event].number)
+            assert everywhere == (seen.throughout.sessions == numbers[key.event].sessions)
 
 
 def _shown(name: GroupName) -> str | None:
@@ -188,29 +200,62 @@ def test_a_sample_of_very_many_values_says_the_same_in_any_order(data, distinct)
 @settings(max_examples=20)
 @given(st.data(), st.integers(MOST_KEPT + 1, 4 * MOST_KEPT))
 def test_values_count_once_a_session_however_many_there_are(data, distinct):
-    unlikely = max(map(str, range(2_000, 3_000)), key=lambda text: told_as_kept(text).hash)  # to be kept
+    spelt = jsontext.loads(f"[{', '.join(f'{n}, {n}.0, {n}.00' for n in range(MOST_KEPT - 1))}]".encode())
     sessions: list[list[Any]] = [
-        [*range(distinct), unlikely, *map(float, range(distinct))],
+        [*range(distinct), *map(float, range(distinct))],
         [f"{number}" for number in range(distinct)],
         [*range(0, distinct, 2), *range(distinct)],
         [1, 1.0, "1"],
         [True],
+        spelt,
     ]
-    whole = KeySample()
-    for part in data.draw(parts_of(sessions)):
-        sample = KeySample()
-        for values in part:
-            for value in values:
-                sample.add_here(value, 1)
-            sample.end_session(len(values) if values != [True] else 2)
-        whole.merge_sessions(sample)
-    assert (whole.sessions, whole.throughout) == (5, 4)
-    assert whole.by_kind == {"number": 3, "string": 3, "boolean": 1}
-    assert len(whole.by_value) == MOST_KEPT + 1
-    assert not whole.has_all_values
-    *kept, _ = sorted((told.hash, told, count) for told, count in whole.by_value.items())
-    for _, (kind, text, _), count in kept:
-        assert count == {"number": 2, "string": 1, "boolean": 1}[kind] + (text == "1")
+    lots = [lot_of(f"{number}") for number in range(len(sessions))]
+
+    def kept(numbers: Sequence[int]) -> KeySample:
+        whole = KeySample()
+        for part in data.draw(parts_of(numbers)):
+            sample = KeySample()
+            for number in part:
+                for value in sessions[number]:
+                    sample.add_here(value, 1)
+                sample.end_session(len(sessions[number]) if sessions[number] != [True] else 2, lots[number])
+            whole.merge_sessions(sample)
+        return whole
+
+    def drawn(*numbers: int) -> Drawn:
+        return Drawn(len(numbers), tuple(sorted(lots[number] for number in numbers)[:MOST_NAMED]))
+
+    whole = kept(range(6))
+    assert (whole.throughout, whole.partly, whole.sessions) == (drawn(0, 1, 2, 3, 5), drawn(4), 6)
+    assert [*whole.named] == [lot.id for lot in drawn(*range(6)).lots]
+    assert whole.by_kind == {"number": drawn(0, 2, 3, 5), "string": drawn(1, 3), "boolean": drawn(4)}
+    assert whole.by_value is None
+    few = kept([4, 5])
+    assert few.by_value is not None
+    assert len(few.by_value) == MOST_KEPT
+    assert {told.text: sessions for told, sessions in few.by_value.items()} == {
+        **{f"{number}": drawn(5) for number in range(MOST_KEPT - 1)},
+        "true": drawn(4),
+    }
+
+
+@given(st.data(), st.lists(st.integers(-5, 5), max_size=30))
+def test_sessions_to_look_at_are_the_same_however_parts_are_cut(data, numbers):
+    of_sessions = [(number, lot_of(f"{place}")) for place, number in enumerate(numbers)]
+    whole = PerSession()
+    for part in data.draw(parts_of(of_sessions)):
+        some = PerSession()
+        for number, lot in part:
+            some.add(number, lot)
+        whole.merge(some)
+    in_order = sorted((lot, number) for number, lot in of_sessions)
+    assert whole.numbers == summary(Histogram, numbers)
+    assert whole.drawn == tuple(in_order[:MOST_MEASURED])
+    assert [*whole.named] == [lot.id for lot, _ in in_order[:MOST_NAMED]]
+    of_ids = {lot.id: number for lot, number in in_order[:MOST_MEASURED]}
+    for highest in (True, False):
+        found = [of_ids[id] for id in whole.furthest(highest=highest)]
+        assert found == sorted(of_ids.values(), reverse=highest)[:MOST_NAMED]
 
 
 @given(_JSON, _JSON)
@@ -271,7 +316,7 @@ def covered(sessions: Sequence[Sequence[tuple[Any, Any]]]) -> Coverage:
     for each in sessions:
         for params, metadata in each:
             coverage.add(read_body(body(event_dict("play", params=params, customMetadata=metadata))))
-        coverage.end_session()
+        coverage.end_session(lot_of("1"))
     return coverage
 
 
@@ -286,7 +331,7 @@ def test_no_device_fills_the_memory_with_keys_or_types_that_it_makes_up():
         for number in range(200):
             flooded.add(read_body(body(event_dict(params={f"{'k' * 100_000}{number}": 1}))))
         flooded.add(many)
-        flooded.end_session()
+        flooded.end_session(lot_of("1"))
         assert tracemalloc.get_traced_memory()[1] < 8_000_000
     finally:
         tracemalloc.stop()
@@ -295,7 +340,7 @@ def test_no_device_fills_the_memory_with_keys_or_types_that_it_makes_up():
         event = event_dict(f"made up {number}", params={f"key {number}": number})
         (coverage if number % 2 else other).add(read_body(body(event)))
     for each in (coverage, other):
-        each.end_session()
+        each.end_session(lot_of("1"))
     coverage.merge(other)
     assert len(coverage.keys) <= 2 * MOST_KEYS
     assert not coverage.has_all

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from proxy_addon.core.audits.losses import Course, Sent
 from proxy_addon.core.audits.ordering import Lost
+from proxy_addon.core.audits.sketches import lot_of
 from proxy_addon.core.audits.totals import Apart, ByGroup, GroupName, Totals, by_size
 from proxy_addon.core.audits.walking import State
 from proxy_addon.core.audits.watching import MetricsWatch
@@ -186,12 +187,13 @@ class SessionAudit:
         state = session.state(self._as_of)
         totals.add_session(session, state, began_us, self._exchanges, sent.number)
         totals.add_findings(session.id, began_us, judgement)
-        totals.coverage.end_session()
-        totals.metrics.add(values)
-        totals.rhythm.add_answers(self._durations_us)
-        totals.rhythm.add_course(order.taken, count.walk.stretches)
+        lot = lot_of(session.id)
+        totals.coverage.end_session(lot)
+        totals.metrics.add(values, lot)
+        totals.rhythm.add_answers(self._durations_us, lot)
+        totals.rhythm.add_course(order.taken, count.walk.stretches, lot)
         if not metrics.is_batch:
-            totals.rhythm.add_arrivals(metrics.arrivals)
+            totals.rhythm.add_arrivals(metrics.arrivals, lot)
         after_end = sum(why is Lost.AFTER_SESSION_END for _, why in order.dropped)
         course = Course(
             state=state,

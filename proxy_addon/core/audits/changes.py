@@ -90,6 +90,8 @@ class Compared:
         test: How the two were told from chance: ``fisher`` (exact test of two shares of sessions) or ``mann-whitney``
             (U test of values, one per session).
         p: How likely they are to differ so much by chance alone.
+        look_at: Our ids of sessions in which one sees it: of the audit; or of the baseline, if the sessions of the audit lack
+            what it is about. Empty if it is too little to matter.
         change: How it changed; None if it is too little, too uncertain, or none at all.
     """
 
@@ -103,7 +105,13 @@ class Compared:
     after: Side
     test: str
     p: float
+    look_at: tuple[str, ...] = ()
     change: str | None = None
+
+    @property
+    def is_of_baseline(self) -> bool:
+        """Whether the sessions to look at are of the baseline, because those of the audit lack what it is about."""
+        return self.change in {Turn.VANISHED, Turn.LESS} and self.what != What.THROUGHOUT
 
     def same(self) -> tuple[str | None, ...]:
         """Return what the same change has in common in a group and in all together, where a key that vanished is rarer."""

@@ -344,7 +344,7 @@ def _funnel(losses: Losses) -> Funnel:
 
 def _metrics(sums: Sums) -> Iterator[MetricSum]:
     for name in SUMMED:
-        total, sessions = sums.totals.get(name, 0), sums.sessions.get(name, 0)
+        total, sessions = sums.totals.get(name, 0), sums.sessions(name)
         per_session = round(total / SCALE / sessions, 4) if sessions else None
         yield MetricSum(metric=name, total=_number(total), sessions=sessions, per_session=per_session)
 

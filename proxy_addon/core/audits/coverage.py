@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from operator import attrgetter
 from typing import Any, NamedTuple
 
-from proxy_addon.core.audits.sketches import MOST_KEPT, NUMBERS, Histogram, Sample, Told, add_counts, as_number
+from proxy_addon.core.audits.sketches import (
+    MOST_KEPT,
+    MOST_NAMED,
+    NUMBERS,
+    Drawn,
+    Lot,
+    PerSession,
+    Sample,
+    Told,
+    add_counts,
+    as_number,
+    drawn_by,
+    merge_drawn,
+)
 from proxy_addon.core.events import Body
 from proxy_addon.core.protocol import EVENTS, PARAMS, QUALITY
 
@@ -64,90 +77,94 @@ class KeySample(Sample):
     """The values of a key on events of a type, and the sessions that have them.
 
     Attributes:
-        sessions: How many sessions have the key on such an event.
-        throughout: How many of these have it on all such events.
-        by_kind: How many sessions have a value of a type; ``number`` is the type of integers, too.
-        by_value: How many sessions have a value; a number counts as the same however it is written. As in a `Sample`, those
-            with the lowest hashes are kept, and their counts are exact.
+        throughout: The sessions that have the key on all such events.
+        partly: Those that have it on some of them.
+        by_kind: The sessions that have a value of a type; ``number`` is the type of integers, too.
+        by_value: The sessions that have a value; a number counts as the same however it is written. None if there are more
+            than `MOST_KEPT` values.
     """
 
-    sessions: int = 0
-    throughout: int = 0
-    by_kind: dict[str, int] = field(default_factory=dict)
-    by_value: dict[Told, int] = field(default_factory=dict)
+    throughout: Drawn = field(default_factory=Drawn)
+    partly: Drawn = field(default_factory=Drawn)
+    by_kind: defaultdict[str, Drawn] = field(default_factory=drawn_by)
+    by_value: defaultdict[Told, Drawn] | None = field(default_factory=drawn_by)
     _here: dict[Told, int] = field(default_factory=dict)
     _beyond: dict[str, int] = field(default_factory=dict)
 
     def add_here(self, value: Any, times: int) -> bool:
         """Count a value of a session, and return whether it is the first one in this session."""
         here = self._here
-        is_first = not here
+        is_first = not here and not self._beyond
         told = self.add(value, times)
         here[told] = here.get(told, 0) + times
         if len(here) > 2 * MOST_KEPT:
-            self._trim_here()
+            self._fold_here()
         return is_first
 
-    def end_session(self, events: int) -> None:
+    def end_session(self, events: int, lot: Lot) -> None:
         """Count the session.
 
         Args:
             events: How many events of the type it has.
         """
-        here, by_kind, by_value = self._here, self.by_kind, self.by_value
+        here, beyond, by_value = self._here, self._beyond, self.by_value
         self._here = {}
-        self.sessions += 1
-        if len(here) == 1:  # as most keys have in most sessions
+        if len(here) == 1 and not beyond:  # as most keys have in most sessions
             ((told, sent),) = here.items()
             if told.kind in NUMBERS:
                 told = as_number(told)
-            by_kind[told.kind] = by_kind.get(told.kind, 0) + 1
-            by_value[told] = by_value.get(told, 0) + 1
+            self.by_kind[told.kind].add(lot)
+            if by_value is not None:
+                by_value[told].add(lot)
         else:
-            sent = sum(here.values()) + sum(self._beyond.values())
+            sent = sum(here.values()) + sum(beyond.values())
             values = {as_number(told) for told in here}
-            for kind in {told.kind for told in values} | self._beyond.keys():
-                by_kind[kind] = by_kind.get(kind, 0) + 1
-            for told in values:
-                by_value[told] = by_value.get(told, 0) + 1
+            for kind in {told.kind for told in values} | beyond.keys():
+                self.by_kind[kind].add(lot)
+            if by_value is not None:
+                for told in values:
+                    by_value[told].add(lot)
             self._beyond = {}
-        self.throughout += sent == events
-        if len(by_value) > 2 * MOST_KEPT:
-            self.by_value = _lowest(by_value)
+        if by_value is not None and len(by_value) > MOST_KEPT:
+            self.by_value = None
+        (self.throughout if sent == events else self.partly).add(lot)
 
     def merge_sessions(self, more: KeySample) -> None:
         """Add what another one has counted, of other sessions."""
         self.merge(more)
-        self.sessions += more.sessions
-        self.throughout += more.throughout
-        add_counts(self.by_kind, more.by_kind)
-        add_counts(self.by_value, more.by_value)
-        if len(self.by_value) > MOST_KEPT + 1:
-            self.by_value = _lowest(self.by_value)
+        self.throughout.merge(more.throughout)
+        self.partly.merge(more.partly)
+        merge_drawn(self.by_kind, more.by_kind)
+        if self.by_value is None or more.by_value is None:
+            self.by_value = None
+            return
+        merge_drawn(self.by_value, more.by_value)
+        if len(self.by_value) > MOST_KEPT:
+            self.by_value = None
 
     @property
-    def has_all_values(self) -> bool:
-        """Whether ``by_value`` has all values."""
-        return len(self.by_value) <= MOST_KEPT
+    def sessions(self) -> int:
+        """How many sessions have the key on such an event."""
+        return self.throughout.sessions + self.partly.sessions
 
-    def _trim_here(self) -> None:
-        """Keep of a session with very many values what may be kept of it in the end, and of the others how many there are."""
+    @property
+    def named(self) -> Iterator[str]:
+        """Our ids of the sessions to look at."""
+        return (lot.id for lot in sorted({*self.throughout.lots, *self.partly.lots})[:MOST_NAMED])
+
+    def _fold_here(self) -> None:
+        """Keep of a session with very many values how many there are of each type."""
         here: dict[Told, int] = {}
         for told, number in self._here.items():
             value = as_number(told)
             here[value] = here.get(value, 0) + number
-        self._here = _lowest(here)
-        for told, number in here.items():
-            if told not in self._here:
+        if len(here) > MOST_KEPT:
+            self.by_value = None
+            for told, number in here.items():
                 self._beyond[told.kind] = self._beyond.get(told.kind, 0) + number
+            here = {}
+        self._here = here
 
-
-def _lowest(values: dict[Told, int]) -> dict[Told, int]:
-    """Return those with the lowest hashes; one more than `MOST_KEPT`, to know that there are more."""
-    return {told: values[told] for told in sorted(values, key=_hash_of)[: MOST_KEPT + 1]}
-
-
-_hash_of = attrgetter("hash")
 
 type _Place = tuple[int, Key]
 """Where a key is among those that devices make up: its hash, and the key itself."""
@@ -168,7 +185,7 @@ class Coverage:
     events: dict[str, int] = field(default_factory=dict)
     unknown: Sample = field(default_factory=Sample)
     keys: dict[Key, KeySample] = field(default_factory=dict)
-    numbers: dict[str, Histogram] = field(default_factory=dict)
+    numbers: dict[str, PerSession] = field(default_factory=dict)
     _known: dict[str, dict[Section, dict[str, KeySample]]] = field(default_factory=dict)
     _events_here: dict[str, int] = field(default_factory=dict)
     _keys_here: list[tuple[str, KeySample]] = field(default_factory=list)
@@ -233,21 +250,21 @@ class Coverage:
                 sample = self.keys.get(key)
         return sample
 
-    def end_session(self) -> None:
+    def end_session(self, lot: Lot) -> None:
         """Count the session whose events were added since the last one ended."""
         self._add_alike()
         events = self._events_here
         for type_, number in events.items():
-            self.numbers.setdefault(type_, Histogram()).add(number)
+            self.numbers.setdefault(type_, PerSession()).add(number, lot)
         for type_, sample in self._keys_here:
-            sample.end_session(events[type_])
+            sample.end_session(events[type_], lot)
         self._events_here, self._keys_here = {}, []
 
     def merge(self, more: Coverage) -> None:
         """Add what another one has counted, of other sessions."""
         add_counts(self.events, more.events)
         for type_, numbers in more.numbers.items():
-            self.numbers.setdefault(type_, Histogram()).merge(numbers)
+            self.numbers.setdefault(type_, PerSession()).merge(numbers)
         self.unknown.merge(more.unknown)
         for key, sample in more.keys.items():
             known = self.keys.get(key)

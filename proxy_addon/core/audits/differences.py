@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import NamedTuple, Protocol
 
 from proxy_addon.core.audits.changes import FISHER, MANN_WHITNEY, Compared, Side, Turn, What
 from proxy_addon.core.audits.coverage import UNKNOWN_TYPE, Key, KeySample, place_of
 from proxy_addon.core.audits.losses import Loss
 from proxy_addon.core.audits.significance import fisher, superiority
-from proxy_addon.core.audits.sketches import Histogram
+from proxy_addon.core.audits.sketches import MOST_NAMED, Drawn, Histogram, PerSession, Told
 from proxy_addon.core.audits.totals import SUMMED, Totals
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.protocol import EVENTS, PARAMS, QUALITY
@@ -102,16 +103,41 @@ def differences(before: Totals, after: Totals, show: Showing) -> Iterator[Differ
     yield from _metrics(before, after)
 
 
+class _Having(Protocol):
+    """The sessions that have something."""
+
+    @property
+    def sessions(self) -> int:
+        """How many."""
+
+    @property
+    def named(self) -> Iterator[str]:
+        """Our ids of those to look at."""
+
+
+class _Part(NamedTuple):
+    """Sessions of one side that have something, and how many may have it."""
+
+    having: _Having
+    of: int
+
+    def side(self) -> Side:
+        return _side(self.having.sessions, self.of)
+
+
+_NONE = Drawn()
+
+
 def _events(before: Totals, after: Totals) -> Iterator[Difference]:
     old, new = before.coverage.numbers, after.coverage.numbers
     types = [type_ for type_ in (*EVENTS, UNKNOWN_TYPE) if type_ in old or type_ in new]
     for type_ in types:
-        numbers = [each[type_].number if type_ in each else 0 for each in (old, new)]
-        yield _counted(What.EVENT, _Place(type_), _side(numbers[0], before.sessions), _side(numbers[1], after.sessions))
+        one, other = _Part(old.get(type_, _NONE), before.sessions), _Part(new.get(type_, _NONE), after.sessions)
+        yield _counted(What.EVENT, _Place(type_), one, other)
     for type_ in types:
         if type_ in old and type_ in new:
-            one, other = _Values(old[type_], before.sessions), _Values(new[type_], after.sessions)
-            yield _spread(What.NUMBER, _Place(type_), one, other, _differs_in_mean)
+            values = _Values.of_all(old[type_], before.sessions), _Values.of_all(new[type_], after.sessions)
+            yield _spread(What.NUMBER, _Place(type_), *values, _differs_in_mean)
 
 
 def _keys(before: Totals, after: Totals, show: Showing) -> Iterator[Difference]:
@@ -129,18 +155,18 @@ def _keys(before: Totals, after: Totals, show: Showing) -> Iterator[Difference]:
     ]
     places = {key: _Place(key.event, key.section.value, show.name(key.name)) for key, _, _ in pairs}
     for key, one, other in pairs:
-        sides = _side(one.sessions, old.numbers[key.event].number), _side(other.sessions, new.numbers[key.event].number)
-        yield _counted(What.KEY, places[key], *sides)
+        parts = _Part(one, old.numbers[key.event].sessions), _Part(other, new.numbers[key.event].sessions)
+        yield _counted(What.KEY, places[key], *parts)
     pairs = [(key, one, other) for key, one, other in pairs if one.sessions and other.sessions]
     for key, one, other in pairs:
-        sides = _side(one.throughout, one.sessions), _side(other.throughout, other.sessions)
-        yield _counted(What.THROUGHOUT, places[key], *sides)
+        parts = _Part(one.throughout, one.sessions), _Part(other.throughout, other.sessions)
+        yield _counted(What.THROUGHOUT, places[key], *parts, fallen=other.partly)
     for key, one, other in pairs:
         for kind in sorted({*one.by_kind, *other.by_kind}):
-            sides = _side(one.by_kind.get(kind, 0), one.sessions), _side(other.by_kind.get(kind, 0), other.sessions)
-            yield _counted(What.TYPE, places[key], *sides, detail=kind)
+            of_kind = (_Part(each.by_kind.get(kind, _NONE), each.sessions) for each in (one, other))
+            yield _counted(What.TYPE, places[key], *of_kind, detail=kind)
     for key, one, other in pairs:
-        if not _is_naming(key.name) and _repeats(one) and _repeats(other):
+        if not _is_naming(key.name):
             yield from _values_of(key, places[key], one, other, show)
 
 
@@ -149,20 +175,25 @@ def _is_naming(name: str) -> bool:
     return name in _NAMING if name in PARAMS or name in QUALITY else _NAMING_TOO.fullmatch(name) is not None
 
 
-def _repeats(sample: KeySample) -> bool:
-    """Whether a key has few values, which sessions share."""
-    return sample.has_all_values and sum(sample.by_value.values()) >= LEAST_PER_VALUE * len(sample.by_value)
-
-
 def _values_of(key: Key, place: _Place, one: KeySample, other: KeySample, show: Showing) -> Iterator[Difference]:
+    if one.by_value is None or other.by_value is None or not (_repeats(one.by_value) and _repeats(other.by_value)):
+        return
     kinds = one.by_kind.keys() & other.by_kind.keys()  # else the type says it
     for told in sorted({*one.by_value, *other.by_value}):
         kind, text, _ = told
         if kind in kinds and show.is_public(key, kind, text):
-            sides = _side(one.by_value.get(told, 0), one.sessions), _side(other.by_value.get(told, 0), other.sessions)
-            yield _counted(
-                What.VALUE, place, *sides, detail=json.dumps(text, ensure_ascii=False) if kind == "string" else text
+            parts = (
+                _Part(one.by_value.get(told, _NONE), one.sessions),
+                _Part(other.by_value.get(told, _NONE), other.sessions),
             )
+            yield _counted(
+                What.VALUE, place, *parts, detail=json.dumps(text, ensure_ascii=False) if kind == "string" else text
+            )
+
+
+def _repeats(by_value: Mapping[Told, Drawn]) -> bool:
+    """Whether sessions share the values of a key."""
+    return sum(each.sessions for each in by_value.values()) >= LEAST_PER_VALUE * len(by_value)
 
 
 def _findings(before: Totals, after: Totals) -> Iterator[Difference]:
@@ -170,13 +201,13 @@ def _findings(before: Totals, after: Totals) -> Iterator[Difference]:
     for rule in {*before.findings, *after.findings}:
         known = after.findings.get(rule) or before.findings[rule]
         severity = next(severity for severity in Severity if known.severities.get(severity.value))
-        numbers = [
-            totals.findings[rule].concerned.sessions if rule in totals.findings else 0 for totals in (before, after)
-        ]
-        found.append((-severity.weight, rule, severity, numbers))
-    for _, rule, severity, (old, new) in sorted(found):
-        sides = _side(old, before.sessions), _side(new, after.sessions)
-        yield _counted(What.FINDING, _Place(name=rule), *sides, severity=severity.value)
+        found.append((-severity.weight, rule, severity))
+    for _, rule, severity in sorted(found):
+        one, other = (
+            _Part(totals.findings[rule].concerned if rule in totals.findings else _NONE, totals.sessions)
+            for totals in (before, after)
+        )
+        yield _counted(What.FINDING, _Place(name=rule), one, other, severity=severity.value)
 
 
 def _deviations(before: Totals, after: Totals, show: Showing) -> Iterator[Difference]:
@@ -184,38 +215,32 @@ def _deviations(before: Totals, after: Totals, show: Showing) -> Iterator[Differ
         return  # one that a side lacks may just not be kept there
     old, new = before.plan.each, after.plan.each
     for deviation in sorted({*old, *new}):
-        numbers = [each[deviation].sessions if deviation in each else 0 for each in (old, new)]
         yield _counted(
             What.PLAN,
             _Place(deviation.event, deviation.section, show.name(deviation.key)),
-            _side(numbers[0], before.sessions),
-            _side(numbers[1], after.sessions),
+            _Part(old.get(deviation, _NONE), before.sessions),
+            _Part(new.get(deviation, _NONE), after.sessions),
             detail=f"{deviation.rule}: {deviation.expected}",
         )
 
 
 def _losses(before: Totals, after: Totals) -> Iterator[Difference]:
+    old, new = before.losses.sessions, after.losses.sessions
     for loss in Loss:
-        numbers = [
-            totals.losses.sessions[loss].sessions if loss in totals.losses.sessions else 0 for totals in (before, after)
-        ]
-        if any(numbers):
-            sides = _side(numbers[0], before.sessions), _side(numbers[1], after.sessions)
-            yield _counted(What.LOSS, _Place(name=loss.value), *sides)
-    if before.rhythm.slow_sessions or after.rhythm.slow_sessions:
-        yield _counted(
-            What.SLOW,
-            _Place(),
-            _side(before.rhythm.slow_sessions, before.sessions),
-            _side(after.rhythm.slow_sessions, after.sessions),
-        )
+        if loss in old or loss in new:
+            one, other = _Part(old.get(loss, _NONE), before.sessions), _Part(new.get(loss, _NONE), after.sessions)
+            yield _counted(What.LOSS, _Place(name=loss.value), one, other)
+    one, other = (_Part(totals.rhythm.slow_sessions, totals.sessions) for totals in (before, after))
+    if one.having.sessions or other.having.sessions:
+        yield _counted(What.SLOW, _Place(), one, other)
 
 
 def _rhythm(before: Totals, after: Totals) -> Iterator[Difference]:
     old, new = before.rhythm.medians, after.rhythm.medians
     for name in sorted(old.keys() & new.keys()):
-        one, other = _Values(old[name], before.sessions), _Values(new[name], after.sessions)
-        yield _spread(What.RHYTHM, _Place(name=name), one, other, _differing(*LEAST_RHYTHM[name.partition(".")[0]]))
+        values = _Values.of_all(old[name], before.sessions), _Values.of_all(new[name], after.sessions)
+        differs = _differing(*LEAST_RHYTHM[name.partition(".")[0]])
+        yield _spread(What.RHYTHM, _Place(name=name), *values, differs)
 
 
 def _differing(part: float, least: int) -> Callable[[Side, Side], bool]:
@@ -231,11 +256,12 @@ def _metrics(before: Totals, after: Totals) -> Iterator[Difference]:
         old, new = before.metrics.distribution(name), after.metrics.distribution(name)
         if not (old.number and new.number and (old.total or new.total)):
             continue
+        some = [sums.per_session.get(name, PerSession()) for sums in (before.metrics, after.metrics)]
         if _is_flag(old) and _is_flag(new):
-            sides = _side(old.total // _UNIT, old.number), _side(new.total // _UNIT, new.number)
-            yield _counted(What.METRIC, _Place(name=name), *sides)
+            yield _counted(What.METRIC, _Place(name=name), _Part(some[0], old.number), _Part(some[1], new.number))
         else:
-            one, other = _Values(old, before.sessions, _UNIT), _Values(new, after.sessions, _UNIT)
+            one = _Values(old, some[0], before.sessions, _UNIT)
+            other = _Values(new, some[1], after.sessions, _UNIT, zeros=after.metrics.zeros.get(name, _NONE))
             yield _spread(What.METRIC, _Place(name=name), one, other, _differs_in_mean)
 
 
@@ -249,13 +275,28 @@ class _Values:
     """Values of sessions.
 
     Attributes:
+        numbers: All of them.
+        some: Those of which sessions are known.
         of: How many sessions there are, with and without a value.
         unit: What 1 is in these numbers.
+        zeros: Sessions with a value that is 0.
     """
 
     numbers: Histogram
+    some: PerSession
     of: int
     unit: int = 1
+    zeros: Drawn = field(default_factory=Drawn)
+
+    @classmethod
+    def of_all(cls, values: PerSession, of: int) -> _Values:
+        return cls(values.numbers, values, of)
+
+    def furthest(self, turn: Turn) -> Iterator[str]:
+        """Yield sessions in which one sees that values became higher or lower."""
+        if turn is Turn.LOWER:
+            yield from self.zeros.named
+        yield from self.some.furthest(highest=turn is Turn.HIGHER)
 
     def side(self) -> Side:
         mean = self.numbers.mean
@@ -275,21 +316,29 @@ class _Values:
 def _counted(
     what: What,
     place: _Place,
-    before: Side,
-    after: Side,
+    one: _Part,
+    other: _Part,
     *,
     detail: str = "",
     severity: str | None = None,
+    fallen: _Having | None = None,
 ) -> Difference:
-    """Test whether a share of sessions has changed."""
+    """Test whether a share of sessions has changed.
+
+    Args:
+        fallen: The sessions now in which one sees that it became smaller; by default, those of the baseline are shown.
+    """
+    before, after = one.side(), other.side()
     by = after.share - before.share
     turn: Turn | None = None
+    look_at: Iterable[str] = ()
     if abs(by) >= CLEAR_SHARE or (abs(by) >= LEAST_SHARE and _odds_differ(before, after)):
         turn = Turn.MORE if by > 0 else Turn.LESS
         if not before.sessions:
             turn = Turn.APPEARED
         elif not after.sessions:
             turn = Turn.VANISHED
+        look_at = other.having.named if by > 0 else (fallen or one.having).named
     found = Compared(
         what=what.value,
         event=place.event,
@@ -301,6 +350,7 @@ def _counted(
         after=after,
         test=FISHER,
         p=_rounded(fisher(before.sessions, before.of, after.sessions, after.of)),
+        look_at=tuple(look_at),
     )
     return Difference(found, turn, abs(by))
 
@@ -319,8 +369,10 @@ def _spread(what: What, place: _Place, old: _Values, new: _Values, differs: Call
     before, after = old.side(), new.side()
     above, p = superiority(old.numbers.counts, new.numbers.counts)
     turn: Turn | None = None
+    look_at: Iterable[str] = ()
     if abs(above) >= LEAST_SUPERIORITY and differs(before, after):
         turn = Turn.HIGHER if above > 0 else Turn.LOWER
+        look_at = islice(new.furthest(turn), MOST_NAMED)
     found = Compared(
         what=what.value,
         event=place.event,
@@ -329,6 +381,7 @@ def _spread(what: What, place: _Place, old: _Values, new: _Values, differs: Call
         after=after,
         test=MANN_WHITNEY,
         p=_rounded(p),
+        look_at=tuple(look_at),
     )
     return Difference(found, turn, abs(above))
 

@@ -127,7 +127,7 @@ def _part(totals: Totals, hide: Hide) -> Iterator[str]:
             for section in Section
             if (keys := [key for key in kept if key.event == type and key.section is section])
         ]
-        numbers = coverage.numbers[type]
+        numbers = coverage.numbers[type].numbers
         is_always = numbers.number == totals.sessions >= LEAST_SESSIONS
         seen = f"{counted(coverage.events[type], 'event')} in {counted(numbers.number, 'session')}"
         yield f"  {type}:{'' if sections or is_always else ' {}'}  # {seen}"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from proxy_addon.core.audits.arrivals import Arrival
 from proxy_addon.core.audits.ordering import Taken
-from proxy_addon.core.audits.sketches import Histogram
+from proxy_addon.core.audits.sketches import Drawn, Histogram, Lot, PerSession
 from proxy_addon.core.audits.walking import State, Stretch
 
 SLOW_MS = 5_000
@@ -57,7 +57,7 @@ class Rhythm:
         skew: Milliseconds from the ``ts`` of an event to its arrival; negative if the device's clock is fast.
         latency: Milliseconds from the arrival of a request's first byte to the last byte of the answer.
         slow: How many answers took longer than `SLOW_MS`.
-        slow_sessions: How many sessions have such an answer.
+        slow_sessions: The sessions that have such an answer.
         medians: The median of each session that has any, by what was measured: ``ping_gaps_ms.`` and a state,
             ``playhead_speed``, ``clock_skew_ms``, ``latency_ms``. Numbers of one session depend on each other; these do not.
         batches: How many events a batch has.
@@ -68,26 +68,27 @@ class Rhythm:
     skew: Histogram = field(default_factory=Histogram)
     latency: Histogram = field(default_factory=Histogram)
     slow: int = 0
-    slow_sessions: int = 0
+    slow_sessions: Drawn = field(default_factory=Drawn)
     batches: Histogram = field(default_factory=Histogram)
-    medians: dict[str, Histogram] = field(default_factory=dict)
+    medians: dict[str, PerSession] = field(default_factory=dict)
 
-    def add_answers(self, durations_us: Iterable[int]) -> None:
+    def add_answers(self, durations_us: Iterable[int], lot: Lot) -> None:
         """Count the answers of a session."""
         found = [duration_us // 1_000 for duration_us in durations_us]
         self.latency.add_all(found)
         slow = sum(duration_ms > SLOW_MS for duration_ms in found)
         self.slow += slow
-        self.slow_sessions += slow > 0
-        self._add_median("latency_ms", found)
+        if slow:
+            self.slow_sessions.add(lot)
+        self._add_median("latency_ms", found, lot)
 
-    def add_arrivals(self, arrivals: Sequence[Arrival]) -> None:
+    def add_arrivals(self, arrivals: Sequence[Arrival], lot: Lot) -> None:
         """Compare the device's clock with the times of arrival, in a session."""
         found = [event.arrived_us // 1_000 - event.ts_ms for event in arrivals if event.ts_ms is not None]
         self.skew.add_all(found)
-        self._add_median("clock_skew_ms", found)
+        self._add_median("clock_skew_ms", found, lot)
 
-    def add_course(self, taken: Sequence[Taken], stretches: Sequence[Stretch]) -> None:
+    def add_course(self, taken: Sequence[Taken], stretches: Sequence[Stretch], lot: Lot) -> None:
         """Measure pings and playheads of a session.
 
         Args:
@@ -99,7 +100,7 @@ class Rhythm:
             gaps.setdefault(gap.state.value, []).append(gap.ms)
         for name, gaps_ms in gaps.items():
             self.gaps.setdefault(name, Histogram()).add_all(gaps_ms)
-            self._add_median(f"ping_gaps_ms.{name}", gaps_ms)
+            self._add_median(f"ping_gaps_ms.{name}", gaps_ms, lot)
         speeds: list[int] = []
         state: State | None = None
         playhead_s: float | None = None
@@ -118,12 +119,12 @@ class Rhythm:
                         speeds.append(round(moved_s * 1_000_000 / since_playhead_ms))
                 playhead_s, since_playhead_ms = event.playhead_s, 0
         self.speed.add_all(speeds)
-        self._add_median("playhead_speed", speeds)
+        self._add_median("playhead_speed", speeds, lot)
 
-    def _add_median(self, name: str, numbers: list[int]) -> None:
+    def _add_median(self, name: str, numbers: list[int], lot: Lot) -> None:
         if numbers:
             middle = sorted(numbers)[(len(numbers) - 1) // 2]
-            self.medians.setdefault(name, Histogram()).add(middle)
+            self.medians.setdefault(name, PerSession()).add(middle, lot)
 
     def merge(self, more: Rhythm) -> None:
         """Add what another one has measured, of other sessions."""
@@ -134,6 +135,6 @@ class Rhythm:
         self.latency.merge(more.latency)
         self.batches.merge(more.batches)
         self.slow += more.slow
-        self.slow_sessions += more.slow_sessions
+        self.slow_sessions.merge(more.slow_sessions)
         for name, medians in more.medians.items():
-            self.medians.setdefault(name, Histogram()).merge(medians)
+            self.medians.setdefault(name, PerSession()).merge(medians)

@@ -11,7 +11,9 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Collection, Iterable, Iterator
+import zlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -319,3 +321,118 @@ class Concerned:
 
     def _name(self, more: Iterable[tuple[int, int, str]]) -> None:
         self.worst = sorted([*self.worst, *more], reverse=True)[:MOST_NAMED]
+
+
+class Lot(NamedTuple):
+    """What is drawn for a session: of those that have something in common, the ones with the lowest numbers are named.
+
+    The number is made of the id, so the same sessions are drawn wherever they are audited, and a session that is named for
+    one thing is likely to be named for others.
+    """
+
+    number: int
+    id: str
+
+
+def lot_of(id: str) -> Lot:
+    """Return the lot of a session.
+
+    Args:
+        id: Our id of it.
+    """
+    return Lot(zlib.crc32(id.encode(errors="surrogatepass")), id)
+
+
+@dataclass(slots=True)
+class Drawn:
+    """The sessions that have something in common.
+
+    Attributes:
+        sessions: How many.
+        lots: The lowest `MOST_NAMED` of their lots, sorted.
+    """
+
+    sessions: int = 0
+    lots: tuple[Lot, ...] = ()
+
+    def add(self, lot: Lot) -> None:
+        """Count a session; each may be counted once."""
+        self.sessions += 1
+        lots = self.lots
+        if len(lots) < MOST_NAMED or lot < lots[-1]:
+            self.lots = _lowest(lots, (lot,), MOST_NAMED)
+
+    def merge(self, more: Drawn) -> None:
+        """Add other sessions."""
+        self.sessions += more.sessions
+        self.lots = _lowest(self.lots, more.lots, MOST_NAMED)
+
+    @property
+    def named(self) -> Iterator[str]:
+        """Our ids of the sessions to look at."""
+        return (lot.id for lot in self.lots)
+
+
+def _lowest[Item: tuple[Any, ...]](one: tuple[Item, ...], other: tuple[Item, ...], most: int) -> tuple[Item, ...]:
+    """Return the lowest of two sorted tuples, each once."""
+    if not one or one == other:
+        return other
+    if not other or (len(one) == most and one[-1] < other[0]):
+        return one
+    return tuple(sorted({*one, *other})[:most])
+
+
+def drawn_by() -> defaultdict[Any, Drawn]:
+    """Return an empty dict of sessions by what they have in common, to which they are added by ``drawn[key].add(lot)``."""
+    return defaultdict(Drawn)
+
+
+def merge_drawn[Key](drawn: defaultdict[Key, Drawn], more: Mapping[Key, Drawn]) -> None:
+    """Add other sessions."""
+    for key, sessions in more.items():
+        drawn[key].merge(sessions)
+
+
+MOST_MEASURED = 10
+"""Of how many sessions a `PerSession` knows the number."""
+
+
+@dataclass(slots=True)
+class PerSession:
+    """Whole numbers, one for each session that has any.
+
+    Attributes:
+        numbers: How they are distributed.
+        drawn: The `MOST_MEASURED` sessions with the lowest lots, sorted by these, and the number of each. The highest of these
+            are high, but not what no other session has, as the highest of all would be.
+    """
+
+    numbers: Histogram = field(default_factory=Histogram)
+    drawn: tuple[tuple[Lot, int], ...] = ()
+
+    def add(self, number: int, lot: Lot) -> None:
+        """Count the number of a session."""
+        self.numbers.add(number)
+        if len(self.drawn) < MOST_MEASURED or lot < self.drawn[-1][0]:
+            self.drawn = _lowest(self.drawn, ((lot, number),), MOST_MEASURED)
+
+    def merge(self, more: PerSession) -> None:
+        """Add those of other sessions."""
+        self.numbers.merge(more.numbers)
+        self.drawn = _lowest(self.drawn, more.drawn, MOST_MEASURED)
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions there are."""
+        return self.numbers.number
+
+    @property
+    def named(self) -> Iterator[str]:
+        """Our ids of the sessions to look at, whatever their numbers."""
+        return (lot.id for lot, _ in self.drawn[:MOST_NAMED])
+
+    def furthest(self, *, highest: bool) -> Iterator[str]:
+        """Return our ids of the sessions with the highest numbers of those drawn, or with the lowest ones."""
+        sign = -1 if highest else 1
+        in_order = sorted(self.drawn, key=lambda each: (sign * each[1], each[0]))
+        return (lot.id for lot, _ in in_order[:MOST_NAMED])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -11,7 +12,18 @@ from typing import Any
 from proxy_addon.core.audits.coverage import Coverage
 from proxy_addon.core.audits.losses import Losses
 from proxy_addon.core.audits.rhythm import Rhythm
-from proxy_addon.core.audits.sketches import Concerned, Histogram, add_counts, greatest, least
+from proxy_addon.core.audits.sketches import (
+    Concerned,
+    Drawn,
+    Histogram,
+    Lot,
+    PerSession,
+    add_counts,
+    drawn_by,
+    greatest,
+    least,
+    merge_drawn,
+)
 from proxy_addon.core.findings import Deviation, Judgement
 from proxy_addon.core.sessions import Session, SessionState
 
@@ -64,42 +76,45 @@ class Sums:
 
     Attributes:
         totals: The sum of each metric in units of 1 / `SCALE`.
-        sessions: How many sessions have a value for it.
+        zeros: The sessions whose value is 0.
         per_session: How the values of each metric that are not 0 are distributed, in thousandths: seconds become milliseconds.
     """
 
     totals: dict[str, int] = field(default_factory=dict)
-    sessions: dict[str, int] = field(default_factory=dict)
-    per_session: dict[str, Histogram] = field(default_factory=dict)
+    zeros: defaultdict[str, Drawn] = field(default_factory=drawn_by)
+    per_session: dict[str, PerSession] = field(default_factory=dict)
 
-    def add(self, values: Mapping[str, Any]) -> None:
+    def add(self, values: Mapping[str, Any], lot: Lot) -> None:
         """Add the metrics of a session."""
         for name in SUMMED:
             value = values[name]
-            if value is not None:
+            if value:
                 self.totals[name] = self.totals.get(name, 0) + (
                     value * SCALE if value.__class__ is int else round(value * SCALE)
                 )
-                self.sessions[name] = self.sessions.get(name, 0) + 1
-                if value:
-                    self.per_session.setdefault(name, Histogram()).add(round(value * 1_000))
+                self.per_session.setdefault(name, PerSession()).add(round(value * 1_000), lot)
+            elif value is not None:
+                self.zeros[name].add(lot)
+
+    def sessions(self, name: str) -> int:
+        """Return how many sessions have a value for a metric."""
+        return sum(each[name].sessions for each in (self.zeros, self.per_session) if name in each)
 
     def distribution(self, name: str) -> Histogram:
         """Return how all values of a metric are distributed, those that are 0 too."""
         whole = Histogram()
         if name in self.per_session:
-            whole.merge(self.per_session[name])
-        zeros = self.sessions.get(name, 0) - whole.number
-        if zeros:
-            whole.merge(Histogram(counts={0: zeros}, lowest=0, highest=0))
+            whole.merge(self.per_session[name].numbers)
+        if name in self.zeros:
+            whole.merge(Histogram(counts={0: self.zeros[name].sessions}, lowest=0, highest=0))
         return whole
 
     def merge(self, more: Sums) -> None:
         """Add the metrics of other sessions."""
         add_counts(self.totals, more.totals)
-        add_counts(self.sessions, more.sessions)
+        merge_drawn(self.zeros, more.zeros)
         for name, values in more.per_session.items():
-            self.per_session.setdefault(name, Histogram()).merge(values)
+            self.per_session.setdefault(name, PerSession()).merge(values)
 
 
 @dataclass(slots=True)

@@ -36,9 +36,10 @@ def _changes(name: str | None, changes: Changes) -> Iterator[str]:
     """Yield two facts for each change: what is now, and what was before."""
     for each in changes.changes:
         what = " ".join(filter(None, (each.change, each.what, each.detail)))
-        for kind, side, detail in (
-            ("change", each.after, f"{what}, {each.test} p={each.p}"),
-            ("before", each.before, what),
+        look_at = named(each.look_at)
+        for kind, side, detail, sessions in (
+            ("change", each.after, f"{what}, {each.test} p={each.p}", "" if each.is_of_baseline else look_at),
+            ("before", each.before, what, look_at if each.is_of_baseline else ""),
         ):
             values: dict[str, Any] = {
                 "group": name,
@@ -51,6 +52,7 @@ def _changes(name: str | None, changes: Changes) -> Iterator[str]:
                 "of": side.of,
                 "share": side.share,
                 "sessions": side.sessions,
+                "look_at": sessions,
             }
             yield line([values.get(column) for column in COLUMNS])
 
@@ -215,7 +217,7 @@ def _changed(changes: Changes, failed: set[str], *, fails: bool) -> Iterator[_To
     """Yield all changes but those of rules that have failed, which say so themselves."""
     for each in changes.changes:
         if each.what != What.FINDING or each.name not in failed:
-            text = f"{each.change}: {_compared_words(each)}"
+            text = f"{each.change}: {_compared_words(each)}; look at {named(each.look_at)}"
             yield _Told(f"{each.change}-{each.what}", text, fails=fails, is_note=each.severity == Severity.INFO)
 
 

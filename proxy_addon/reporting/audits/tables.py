@@ -193,6 +193,7 @@ def _print_changes(comparison: Comparison, screen: Screen) -> None:
     sets = (whole, *comparison.groups)
     if any(of.changes for of in sets):
         screen.print_table(_changes(comparison))
+        _print_look_at(screen, ((what_words(each), each.look_at[:1]) for _, each in comparison.named()))
         how = "p: Fisher's exact test of sessions, or Mann-Whitney U test of their values; at most 1 % of this may be chance"
         screen.print_wrapped(Text(how, style="dim"))
     else:
@@ -231,6 +232,7 @@ def _changes(comparison: Comparison) -> Table:
     """Return the changes of all sessions, and those of groups that all together do not have."""
     whole, groups = comparison.all, comparison.groups
     within = Counter(each.same() for of in groups for each in of.changes)
+    in_files = _are_in_files(each.look_at for _, each in comparison.named())
     table = Table(
         *([Column("group", least=10), Column("groups", is_right=True, dropped=2)] if groups else []),
         Column("change"),
@@ -238,6 +240,7 @@ def _changes(comparison: Comparison) -> Table:
         Column("before", is_right=True),
         Column("after", is_right=True),
         Column("p", is_right=True, dropped=1),
+        *([] if in_files else [Column("look at", dropped=3)]),
     )
     for of, each in comparison.named():
         where = [Text("all", style="dim") if of is whole else _named(of.name)]
@@ -249,6 +252,7 @@ def _changes(comparison: Comparison) -> Table:
             side_words(each, each.before),
             side_words(each, each.after),
             f"{each.p:.1g}",
+            *([] if in_files else [" ".join(each.look_at[:1])]),
         )
     return table
 

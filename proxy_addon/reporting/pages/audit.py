@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Protocol
 
 from proxy_addon import __version__
 from proxy_addon.core.audits.coverage import Section
@@ -83,19 +83,35 @@ class AuditPage:
 def to_look_at(audit: Audit) -> list[str]:
     """Return our ids of the sessions that an audit names, each once, in the order in which a file takes them.
 
-    Of what concerns all sessions, the worst session of each rule, plan and loss comes first, then the second worst, and so
-    on; then it is the turn of the groups.
+    Of what concerns all sessions, the worst session of each rule, plan and loss comes first, and the first of each change,
+    then the second worst, and so on; then it is the turn of the groups, and of what may be chance.
     """
     found: dict[str, None] = {}
-    for group in (audit.all, *audit.groups):
-        named = (
-            *(broken.look_at for broken in group.findings),
-            *(broken.look_at for broken in group.plan),
-            *(loss.look_at for loss in group.losses),
-        )
-        for turn in zip_longest(*named):
+    for things in _in_turn(audit):
+        for turn in zip_longest(*(each.look_at for each in things)):
             found.update((id, None) for id in turn if id is not None)
     return [*found]
+
+
+class _Thing(Protocol):
+    """What an audit names sessions for."""
+
+    @property
+    def look_at(self) -> tuple[str, ...]:
+        """Our ids of these."""
+
+
+def _in_turn(audit: Audit) -> Iterator[Iterable[_Thing]]:
+    compared = audit.baseline
+    of_groups = {} if compared is None else {changes.name: changes for changes in compared.groups}
+    pairs = [
+        (audit.all, None if compared is None else compared.all),
+        *((group, of_groups.get(group.name)) for group in audit.groups),
+    ]
+    for group, changes in pairs:
+        yield (*group.findings, *group.plan, *group.losses, *(() if changes is None else changes.changes))
+    for _, changes in pairs:
+        yield () if changes is None else changes.may_be_chance
 
 
 def html(audit: Audit, sessions: Iterable[Reported], *, pseudonymised: bool, are_over: bool = False) -> Iterator[str]:

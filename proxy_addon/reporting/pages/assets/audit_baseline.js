@@ -1,12 +1,12 @@
 // What changed since the baseline: of all sessions, or of the group that was chosen.
 import { LENGTHS, SPEEDS } from "./audit_scale.js";
 import { plainTable } from "./audit_table.js";
-import { figure, groupName, partOf } from "./audit_words.js";
+import { figure, groupName, partOf, sessionLinks } from "./audit_words.js";
 import { icon } from "./icons.js";
 import { count, cut, esc, lasted, plural, prose } from "./words.js";
 
 const LONGEST = 160;
-const COLUMNS = [["What"], ["Before", "n before"], ["After", "n after"], ["Change"], ["p", "n chance"]];
+const COLUMNS = [["What"], ["Before", "n before"], ["After", "n after"], ["Change"], ["p", "n chance"], ["Look at", "look-at"]];
 const WITHIN_COLUMNS = [COLUMNS[0], ["Group", "group"], ...COLUMNS.slice(1)];
 const IN_ALL = { kind: "stacked changes" }, IN_GROUPS = { ...IN_ALL, caption: "In groups alone" };
 const TESTS = { fisher: "Fisher's exact test", "mann-whitney": "Mann-Whitney U test" };
@@ -54,9 +54,9 @@ export function mountBaseline(root, context) {
   }
 
   function rowOf(each) {
-    const { before, after, change, p, test, severity } = each;
+    const { before, after, change, p, test, severity, look_at: ids } = each;
     const head = `${severity ? icon(severity) : ""} ${nameOf(each)}`;
-    const cells = [head, sideMarkup(each, before), sideMarkup(each, after), changeMarkup(change), chanceMarkup(p, test)];
+    const cells = [head, sideMarkup(each, before), sideMarkup(each, after), changeMarkup(change), chanceMarkup(p, test), sessionLinks(ids, context)];
     return { kind: change ? "" : "zero", cells };
   }
 

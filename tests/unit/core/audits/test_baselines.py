@@ -15,8 +15,8 @@ from proxy_addon.core.audits.changes import Changes, Compared
 from proxy_addon.core.audits.concluding import audit_of
 from proxy_addon.core.audits.hiding import Hiding
 from proxy_addon.core.audits.losses import Loss
-from proxy_addon.core.audits.sketches import Concerned, Histogram
-from proxy_addon.core.audits.totals import Broken, ByGroup, Totals, merged
+from proxy_addon.core.audits.sketches import MOST_NAMED, Concerned, Histogram, PerSession, lot_of
+from proxy_addon.core.audits.totals import SUMMED, Broken, ByGroup, Totals, merged
 from proxy_addon.core.events import read_body
 from proxy_addon.core.findings import Deviation
 from proxy_addon.core.fixtures.held import HeldSession, fold
@@ -76,6 +76,23 @@ def test_exactly_what_changed_is_named_if_there_are_enough_sessions(old, change)
         assert each.p < 0.001
         if each.test == "fisher":
             assert each.before.sessions != each.after.sessions
+        of_baseline = each.change in {"vanished", "less"} and each.what != "key-throughout"
+        numbers = [int(id, 16) for id in each.look_at]
+        first = 0 if of_baseline else 100
+        assert len({*numbers} & {*range(first, first + SESSIONS)}) == MOST_NAMED
+        assert of_baseline or not any(number % change.part for number in numbers)
+    assert len({id for each in found.changes for id in each.look_at}) <= 10 or change.part > 1
+
+
+def test_sessions_to_look_at_of_lower_numbers_are_those_that_have_the_least():
+    before, after = Totals(), Totals()
+    for number in range(40):
+        for totals, value in ((before, 7), (after, number % 4 or 9)):
+            totals.sessions += 1
+            totals.metrics.add(dict.fromkeys(SUMMED, 0) | {"pause_events": value % 9}, lot_of(f"{number}"))
+    (found,) = compared({None: before}, {None: after}, baseline="old", grouped=False).all.changes
+    assert (found.name, found.change) == ("pause_events", "lower")
+    assert {int(id) % 4 for id in found.look_at} == {0}
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.what)
@@ -198,6 +215,7 @@ def test_groups_are_compared_with_those_of_their_name():
         "after": {"sessions": 20, "of": 20, "share": 1.0, "mean": None, "p5": None, "p50": None, "p95": None},
         "test": "fisher",
         "p": 1.45e-11,
+        "look_at": [f"{number:016x}" for number in (59, 58, 57)],
         "change": "appeared",
     }
 
@@ -248,10 +266,10 @@ def test_too_few_sessions_are_a_failure_if_changes_are_and_something_differs(ses
 def with_values(key: str, values: Iterable[object]) -> ByGroup:
     """Return sessions each of which sends one of the values in its metadata."""
     totals = Totals()
-    for value in values:
+    for number, value in enumerate(values):
         totals.sessions += 1
         totals.coverage.add(read_body(body({"eventType": "play", "customMetadata": {key: value}})))
-        totals.coverage.end_session()
+        totals.coverage.end_session(lot_of(f"{number}"))
     return {None: totals}
 
 
@@ -332,7 +350,7 @@ def test_a_rhythm_changes_if_many_sessions_differ_by_enough(medians, change):
     def rhythm(counts: dict[int, int]) -> ByGroup:
         totals = Totals(sessions=sum(counts.values()))
         measured = Histogram(counts=counts, lowest=min(counts), highest=max(counts))
-        totals.rhythm.medians["ping_gaps_ms.content"] = measured
+        totals.rhythm.medians["ping_gaps_ms.content"] = PerSession(measured)
         return {None: totals}
 
     before = {10_000: 95_500, 20_000: 4_500} if change != "lower" else {10_496: 100_000}

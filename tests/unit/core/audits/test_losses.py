@@ -9,6 +9,7 @@ import pytest
 
 from proxy_addon.core.audits.auditing import Auditor, Grouping
 from proxy_addon.core.audits.rhythm import Rhythm
+from proxy_addon.core.audits.sketches import lot_of
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Judgement, Severity
 from proxy_addon.core.fixtures.held import fold
@@ -72,9 +73,9 @@ def test_a_session_beside_another_one_of_its_playback_is_lost_in_one_way():
 
 def test_an_answer_is_slow_after_more_than_five_seconds():
     rhythm = Rhythm()
-    rhythm.add_answers([4_001_000, 5_000_999, 5_001_000])
-    rhythm.add_answers([5_000_000])
-    assert (rhythm.slow, rhythm.slow_sessions) == (1, 1)
+    rhythm.add_answers([4_001_000, 5_000_999, 5_001_000], lot_of("slow"))
+    rhythm.add_answers([5_000_000], lot_of("quick"))
+    assert (rhythm.slow, rhythm.slow_sessions.sessions, [*rhythm.slow_sessions.named]) == (1, 1, ["slow"])
 
 
 def test_no_playing_time_is_lost_where_nobody_knows_whether_there_was_a_play():

@@ -14,7 +14,7 @@ from proxy_addon.core.audits.hiding import Hiding
 from proxy_addon.core.audits.planning import plan_of
 from proxy_addon.core.audits.plans import Plan
 from proxy_addon.core.audits.results import Audit
-from proxy_addon.core.audits.sketches import Histogram
+from proxy_addon.core.audits.sketches import Histogram, lot_of
 from proxy_addon.core.audits.totals import Totals
 from proxy_addon.core.audits.walking import State
 from proxy_addon.core.events import read_body
@@ -123,7 +123,7 @@ def test_a_range_does_not_begin_at_zero_only_because_it_was_rounded(values, rule
     totals = Totals(sessions=5)
     for value in values:
         totals.coverage.add(read_body(body({"eventType": "play", "customMetadata": {"a": value}})))
-    totals.coverage.end_session()
+    totals.coverage.end_session(lot_of("1"))
     assert f"        a: {rule}" in plan_of({None: totals}, None, HIDE).splitlines()
 
 

@@ -6,7 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from proxy_addon.core.audits.baselines import compared
+from proxy_addon.core.audits.changes import Changes, Compared, Comparison, Side
 from proxy_addon.core.audits.results import Audit, LossSeen, RuleBroken
+from proxy_addon.core.audits.totals import Totals
 from proxy_addon.core.audits.verdicts import Sentence
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.policy import DEFAULT
@@ -46,7 +49,29 @@ def test_the_worst_session_of_each_rule_comes_first_and_groups_come_after_the_wh
     loss = LossSeen(loss="refused", sessions=1, share=0.1, times=1, time_s=None, time_share=None, look_at=("d", "a"))
     whole = replace(audit.all, findings=(looking(one, "a", "b", "c"), looking(other, "b", "e")), losses=(loss,))
     group = replace(whole, findings=(looking(one, "g", "a"),), losses=())
-    assert to_look_at(replace(audit, all=whole, groups=(group,))) == ["a", "b", "d", "e", "c", "g"]
+    changed = changed_like("x", "a")
+    of_group = replace(changed, name=group.name, changes=changed_like("y").changes)
+    without = replace(audit, all=whole, groups=(group,))
+    assert to_look_at(without) == ["a", "b", "d", "e", "c", "g"]
+    assert to_look_at(replace(without, baseline=Comparison(baseline="old", all=changed, groups=(of_group,)))) == [
+        "a",
+        "b",
+        "d",
+        "x",
+        "e",
+        "c",
+        "g",
+        "y",
+        "chance",
+    ]
+
+
+def changed_like(*ids: str) -> Changes:
+    """Return changes of which one names these sessions, and a difference that may be chance another one."""
+    side = Side(sessions=0, of=0, share=0.0)
+    change = Compared(what="event", before=side, after=side, test="fisher", p=0.0, look_at=ids, change="appeared")
+    same = compared({None: Totals()}, {None: Totals()}, baseline="old", grouped=False).all
+    return replace(same, changes=(change,), may_be_chance=(replace(change, look_at=("chance",)),))
 
 
 def test_groups_of_files_are_named_without_the_folder_that_they_share(audit: Audit):
