@@ -295,7 +295,7 @@ def upstream_session_lost(exchange: Exchange) -> Iterable[Problem]:
 
 @exchange_rule("upstream-failed", INFO, when=When.NOT_ACCEPTED)
 def upstream_failed(exchange: Exchange) -> Iterable[Problem]:
-    """The upstream failed or could not be reached.
+    """The upstream answered with a server error, or no complete answer was seen.
 
     What it checks: Reports each request that the upstream answered with a status of 500 or more, did not answer
     completely in time, or ended by closing the connection. It also reports failed attempts to connect to the upstream,
