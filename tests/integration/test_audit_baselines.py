@@ -102,10 +102,12 @@ def test_two_folders(folders, tmp_path):
     assert "--fail-on-change needs --baseline" in run("audit", new, "--fail-on-change").stderr
 
     facts = list(csv.DictReader(io.StringIO(run("audit", new, "--baseline", old, "--format", "csv").stdout)))
-    of_key = {fact["kind"]: fact for fact in facts if fact["detail"].startswith("vanished key")}
+    of_key = {fact["kind"]: fact for fact in facts if (fact["change"], fact["what"]) == ("vanished", "key")}
     assert (of_key["before"]["value"], of_key["before"]["of"]) == (str(SESSIONS), str(SESSIONS))
     assert (of_key["change"]["value"], of_key["change"]["of"]) == ("0", str(SESSIONS))
-    assert of_key["change"]["detail"].startswith("vanished key, fisher p=")
+    assert (of_key["change"]["measure"], of_key["change"]["share"]) == ("sessions", "0.0")
+    assert of_key["change"]["test"] == "fisher"
+    assert float(of_key["change"]["p"]) < 0.001
     assert of_key["change"]["look_at"] == ""
     assert of_key["before"]["look_at"].startswith(f"{old}/")
 

@@ -75,7 +75,10 @@ def test_sessions_of_a_folder_have_names_by_which_they_are_found(folder, monkeyp
     for name in names:
         assert name.endswith(f"#{sources.held(name).session.id}")
 
-    facts_ = csv.DictReader(io.StringIO("".join(facts.lines(audit))))
+    facts_ = list(csv.DictReader(io.StringIO("".join(facts.lines(audit)))))
+    for fact in facts_:
+        assert (fact["measure"] == "") == (fact["kind"] in ("verdict", "absent"))
+        assert not fact["of"] or float(fact["share"]) == round(int(fact["value"]) / int(fact["of"]), 6)
     assert {word for fact in facts_ for word in words(fact["look_at"])} == names
     worst = {name for rule in audit.all.findings for name in rule.look_at}
     listed = re.findall(r"(?m)^  [a-z-]* +(\S.*#[0-9a-f]{16}'?)$", "".join(tables.as_text(audit)))

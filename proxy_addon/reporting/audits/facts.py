@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy_addon.core.audits.changes import FISHER, Changes, Compared, What
-from proxy_addon.core.audits.results import Audit, Distribution, Group
+from proxy_addon.core.audits.results import Audit, Distribution, Group, LossSeen, PlanBroken, RuleBroken
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.fixtures.events_csv import line
 from proxy_addon.core.wording import counted, pasted, visible
 from proxy_addon.reporting.audits.tables import middle, share, side_words, what_words
 from proxy_addon.reporting.junit import SUITE_END, Problem, as_one, case, suite_begin
 
-COLUMNS = ("group", "kind", "event", "section", "name", "detail", "value", "of", "share", "sessions", "look_at")
+COLUMNS = (
+    *("group", "kind", "event", "section", "name", "severity", "types", "expected", "text"),
+    *("measure", "value", "of", "share", "what", "change", "test", "p", "look_at"),
+)
 """The columns of the CSV file, in order. docs/audits.md says what each kind of fact has in them."""
 ALL = "(all)"
 """The group of all sessions; an empty group is that of sessions which do not say theirs."""
@@ -23,103 +26,101 @@ ALL = "(all)"
 def lines(audit: Audit) -> Iterator[str]:
     """Yield the lines of a CSV file: the names of the columns, and then a fact per line, all sessions first."""
     yield line(COLUMNS)
-    yield from _facts(ALL, audit.all)
-    for group in audit.groups:
-        yield from _facts(group.name, group)
+    groups = [(ALL, audit.all), *((group.name, group) for group in audit.groups)]
+    for name, group in groups:
+        for fact in _facts(group):
+            yield _line(name, fact)
     if audit.baseline is not None:
-        yield from _changes(ALL, audit.baseline.all)
-        for changes in audit.baseline.groups:
-            yield from _changes(changes.name, changes)
+        compared = [(ALL, audit.baseline.all), *((changes.name, changes) for changes in audit.baseline.groups)]
+        for name, changes in compared:
+            for fact in _changes(changes):
+                yield _line(name, fact)
 
 
-def _changes(name: str | None, changes: Changes) -> Iterator[str]:
+type _Fact = dict[str, Any]
+"""What a line has in its columns."""
+
+
+def _line(group: str | None, fact: _Fact) -> str:
+    return line([group, *(fact.get(column) for column in COLUMNS[1:])])
+
+
+def _number(measure: str, value: float | None, of: int | None = None) -> _Fact:
+    share = round(value / of, 6) if of and value is not None else None
+    return {"measure": measure, "value": value, "of": of, "share": share}
+
+
+def _changes(changes: Changes) -> Iterator[_Fact]:
     """Yield two facts for each change: what is now, and what was before."""
     for each in changes.changes:
-        what = " ".join(filter(None, (each.change, each.what, each.detail)))
-        look_at = named(each.look_at)
-        for kind, side, detail, sessions in (
-            ("change", each.after, f"{what}, {each.test} p={each.p}", "" if each.is_of_baseline else look_at),
-            ("before", each.before, what, look_at if each.is_of_baseline else ""),
-        ):
-            values: dict[str, Any] = {
-                "group": name,
-                "kind": kind,
-                "event": each.event,
-                "section": each.section,
-                "name": each.name,
-                "detail": detail,
-                "value": side.sessions if each.test == FISHER else middle(each, side),
-                "of": side.of,
-                "share": side.share,
-                "sessions": side.sessions,
-                "look_at": sessions,
-            }
-            yield line([values.get(column) for column in COLUMNS])
+        about = {
+            "event": each.event,
+            "section": each.section,
+            "name": each.name,
+            "severity": each.severity,
+            "text": each.detail,
+            "what": each.what,
+            "change": each.change,
+            "test": each.test,
+            "p": each.p,
+        }
+        for kind, side in (("change", each.after), ("before", each.before)):
+            if each.test == FISHER:
+                number = _number("sessions", side.sessions, side.of)
+            else:
+                number = _number("p50" if each.what == What.RHYTHM else "mean", middle(each, side))
+            look_at = each.look_at if each.is_of_baseline == (kind == "before") else ()
+            yield {"kind": kind, **about, **number, "look_at": named(look_at)}
 
 
-def _facts(name: str | None, group: Group) -> Iterator[str]:
-    def fact(kind: str, **values: Any) -> str:
-        return line([name, kind, *(values.get(column) for column in COLUMNS[2:])])
-
-    yield fact("verdict", name=group.verdict.level, detail=group.verdict.text)
-    for what in ("sessions", "exchanges", "events", "clean"):
-        yield fact("total", name=what, value=getattr(group, what))
+def _facts(group: Group) -> Iterator[_Fact]:
+    yield {"kind": "verdict", "name": group.verdict.level, "text": group.verdict.text}
+    for what in ("sessions", "exchanges", "events"):
+        yield {"kind": "total", "name": what, **_number(what, getattr(group, what))}
+    yield {"kind": "total", "name": "clean", **_number("sessions", group.clean, group.sessions)}
     for state, number in group.states.items():
-        yield fact("state", name=state, value=number, of=group.sessions)
+        yield {"kind": "state", "name": state, **_number("sessions", number, group.sessions)}
     for event, number in group.event_types.items():
-        yield fact("event", event=event, value=number, of=group.events)
+        yield {"kind": "event", "event": event, **_number("events", number, group.events)}
     for key in group.keys:
         of_key = {"event": key.event, "section": key.section, "name": key.key}
-        yield fact("key", **of_key, detail=" ".join(key.types), value=key.sent, of=key.of, share=key.share)
-        for value in key.examples:
-            yield fact("value", **of_key, detail=value.text, value=value.count, of=key.sent)
+        yield {"kind": "key", **of_key, "types": " ".join(key.types), **_number("events", key.sent, key.of)}
+        for seen in key.examples:
+            times = _number("times", seen.count, key.sent)
+            yield {"kind": "value", **of_key, "types": seen.type, "text": seen.text, **times}
     for absent in group.absent:
-        detail = "required" if absent.is_required else "optional"
-        yield fact("absent", event=absent.event, section=absent.section, name=absent.key, detail=detail)
-    for rule in group.findings:
-        yield fact(
-            "finding",
-            name=rule.rule,
-            detail=rule.severity,
-            value=rule.places,
-            share=rule.share,
-            sessions=rule.sessions,
-            of=group.sessions,
-            look_at=named(rule.look_at),
-        )
-    for broken in group.plan:
-        yield fact(
-            broken.rule,
-            event=broken.event,
-            section=broken.section,
-            name=broken.key,
-            detail=broken.expected,
-            value=broken.times,
-            share=broken.share,
-            sessions=broken.sessions,
-            of=group.sessions,
-            look_at=named(broken.look_at),
-        )
-    for loss in group.losses:
-        yield fact(
-            "loss",
-            name=loss.loss,
-            detail=loss.time_s,
-            value=loss.times,
-            share=loss.share,
-            sessions=loss.sessions,
-            of=group.sessions,
-            look_at=named(loss.look_at),
-        )
+        expected = "required" if absent.is_required else "optional"
+        place = {"event": absent.event, "section": absent.section, "name": absent.key}
+        yield {"kind": "absent", **place, "expected": expected}
+    for about, concerned, *further in _concerned(group):
+        look_at = named(concerned.look_at)
+        yield {**about, **_number("sessions", concerned.sessions, group.sessions), "look_at": look_at}
+        for number_of in further:
+            yield {**about, **number_of}
     for what in ("sent", "answered", "accepted", "counted"):
-        yield fact("funnel", name=what, value=getattr(group.funnel, what), of=group.funnel.sent)
-    for of_rhythm, distribution in _distributions(group):
-        for detail in ("number", "mean", "lowest", "p5", "p50", "p95", "highest"):
-            yield fact("rhythm", name=of_rhythm, detail=detail, value=getattr(distribution, detail))
+        yield {"kind": "funnel", "name": what, **_number("events", getattr(group.funnel, what), group.funnel.sent)}
+    for name, distribution in _distributions(group):
+        for measure in ("number", "mean", "lowest", "p5", "p50", "p95", "highest"):
+            yield {"kind": "rhythm", "name": name, **_number(measure, getattr(distribution, measure))}
     for metric in group.metrics:
-        yield fact(
-            "metric", name=metric.metric, detail=metric.per_session, value=metric.total, sessions=metric.sessions
-        )
+        for measure, value in (("sum", metric.total), ("mean", metric.per_session), ("sessions", metric.sessions)):
+            yield {"kind": "metric", "name": metric.metric, **_number(measure, value)}
+
+
+def _concerned(group: Group) -> Iterator[tuple[_Fact, RuleBroken | PlanBroken | LossSeen, *tuple[_Fact, ...]]]:
+    """Yield what concerns sessions: what it is, the sessions, and what else was counted of it."""
+    for rule in group.findings:
+        about = {"kind": "finding", "name": rule.rule, "severity": rule.severity}
+        yield about, rule, _number("exchanges", rule.exchanges), _number("places", rule.places)
+    for broken in group.plan:
+        place = {"event": broken.event, "section": broken.section, "name": broken.key}
+        yield {"kind": broken.rule, **place, "expected": broken.expected}, broken, _number("times", broken.times)
+    for loss in group.losses:
+        about, times = {"kind": "loss", "name": loss.loss}, _number("times", loss.times)
+        if loss.time_s is None:
+            yield about, loss, times
+        else:
+            yield about, loss, times, {**_number("content_s", loss.time_s), "share": loss.time_share}
 
 
 def named(ids: Sequence[str]) -> str:
