@@ -66,7 +66,8 @@ class _Files:
 
 
 class HeldFiles:
-    """Sessions in files and folders, each once, and each with an id by which ``sessiontape show`` finds it: ``FILE#ID``.
+    """Sessions in files and folders, each once, and each with an id by which ``sessiontape show`` finds it: ``FILE#ID``, of a list of bodies
+    ``FILE``.
 
     Of a folder, it reads all files in it and in the folders below, except hidden ones. No more than the sessions of one file
     are in memory, beside two short hashes and the name of each session, by which it is known in another file.
@@ -158,7 +159,7 @@ class HeldFiles:
 
     def _again(self, ids: Collection[str]) -> Iterator[HeldSession]:
         """Yield sessions with these ids, file by file."""
-        files = {_file_in(id) for id in ids}
+        files = {_file_in(id) for id in ids}.union(ids)
         for source in self._sources:
             if _prefix(source) not in files:
                 continue
@@ -344,7 +345,7 @@ class _Remarks:
 
 
 def _prefix(source: Source) -> str:
-    return "" if source.name == STDIN else name_in(path_in(source.name), "").removesuffix("#")
+    return "" if source.name == STDIN else name_in(path_in(source.name), None)
 
 
 def _file_in(id: str) -> str:

@@ -40,25 +40,27 @@ def path_in(name: str) -> str:
     return _split(name)[0]
 
 
-def name_in(path: str, id: str) -> str:
+def name_in(path: str, id: str | None) -> str:
     """Return what names a session of a file on a command line.
 
     Args:
         path: Of the file.
-        id: Our id of the session, or the back end's.
+        id: Our id of the session, or the back end's; None for the file as a whole.
     """
-    name = f"{path}#{id}"
+    name = path if id is None else f"{path}#{id}"
     return name if is_file_name(name) and not path.startswith("-") else f"./{name}"
 
 
 def in_file(held: HeldSession, path: str) -> HeldSession:
     """Return a session of a file with the name by which other commands find it as its id, and the file as its recording.
 
-    The file's own name of the recording stays.
+    A list of bodies is one session, so the name is that of the file: an id would change with the list. The file's own name of
+    the recording stays.
     """
     session = held.session
+    id = session.id if held.has_answers else None
     retry_of = session.retry_of and name_in(path, session.retry_of)
-    told = replace(session, id=name_in(path, session.id), retry_of=retry_of, recording=session.recording or path)
+    told = replace(session, id=name_in(path, id), retry_of=retry_of, recording=session.recording or path)
     return replace(held, session=told)
 
 

@@ -27,6 +27,7 @@ from proxy_addon.core.fixtures.held import HeldSession, content_of
 from proxy_addon.errors import SettingsError
 from proxy_addon.reporting.audits import facts, tables
 from tests import audited
+from tests.builders import event_dict
 from tests.processes import run
 from tests.reports import parts_of
 
@@ -86,6 +87,16 @@ def test_sessions_of_a_folder_have_names_by_which_they_are_found(folder, monkeyp
     suite = "".join(facts.suite(audit, "never"))
     out = "\n".join(each.text or "" for each in ET.fromstring(suite).iter("system-out"))
     assert {word for each in re.findall("look at (.*)", out) for word in words(each)} == names
+
+
+def test_a_list_of_bodies_is_called_as_its_file(tmp_path):
+    path = str(tmp_path / "list.json")
+    Path(path).write_text(json.dumps([event_dict("sessionStart"), event_dict("play", ts=1)]))
+    files = HeldFiles([path])
+    audit = audited.audited(files, None)
+    assert {name for rule in audit.all.findings for name in rule.look_at} == {path}
+    assert files.named([path])[path].session.id == path
+    assert f"  {path}\n" in "".join(tables.as_text(audit))
 
 
 def test_the_page_of_a_folder_names_files_and_says_what_is_odd_about_them(folder, monkeypatch):

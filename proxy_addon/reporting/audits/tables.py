@@ -151,7 +151,8 @@ def _print_look_at(screen: Screen, named: Iterable[tuple[str, Sequence[str]]]) -
 
 
 def _is_in_file(id: str) -> bool:
-    return "#" in id
+    """Whether an id is the name of a session in a file, which has a folder or an ending."""
+    return "/" in id or "." in id
 
 
 def _are_in_files(named: Iterable[Sequence[str]]) -> bool:
