@@ -66,8 +66,9 @@ class _Files:
 
 
 class HeldFiles:
-    """Sessions in files and folders, each once, and each with an id by which ``sessiontape show`` finds it: ``FILE#ID``, of a list of bodies
-    ``FILE``.
+    """Sessions in files and folders, each once, and each with an id by which ``sessiontape show`` finds it.
+
+    That is ``FILE#ID``, and of a list of bodies ``FILE``.
 
     Of a folder, it reads all files in it and in the folders below, except hidden ones. No more than the sessions of one file
     are in memory, beside two short hashes and the name of each session, by which it is known in another file.
