@@ -52,8 +52,10 @@ def played(number: int, change: Change = NOTHING, player: str = GOOD) -> HeldSes
     def changed(value: dict[str, Any]) -> None:
         if value["eventType"] == "sessionStart":
             value["params"] |= {"media.playerName": player, "media.name": f"Film {number // 90}"}
+            value["params"] |= {"media.sdkVersion": f"4.{number // 90}", "media.libraryVersion": f"3.{number // 90}"}
             # Told from session to session, and from one set of sessions to the other: none of it is a change.
             value["customMetadata"] |= {"visit": f"v{number}", "deviceId": f"box-{number // 90}"}
+            value["customMetadata"]["appVersion"] = f"4.{number // 90}"
         if value["eventType"] == "ping":
             value["qoeData"] = {FRAMES: 25 + next(pings) % 3}
         change.event(value)

@@ -45,11 +45,13 @@ _NAMING = frozenset(
         *("media.firstAirDate", "media.firstDigitalDate", "media.artist", "media.album", "media.author"),
         *("media.ad.id", "media.ad.name", "media.ad.campaignId", "media.ad.creativeId", "media.ad.creativeURL"),
         *("media.ad.siteId", "media.ad.placementId", "media.chapter.friendlyName"),
+        *("media.sdkVersion", "media.libraryVersion"),
     }
 )
-"""Keys of the protocol whose values name a viewer, a content or an ad, and say nothing about the player."""
+"""Keys of the protocol whose values name a viewer, a content, an ad or a version, and say nothing about what a player does."""
 _NAMING_TOO = re.compile(
-    r"(?:.*[._ -])?(?:id|uid|uuid|guid|hash|token)|.*[a-z0-9](?:I[dD]|U?UID|U?uid|GUID|Guid|Hash|Token)"
+    r"(?:.*[._ -])?(?:id|uid|uuid|guid|hash|token|version)"
+    r"|.*[a-z0-9](?:I[dD]|U?UID|U?uid|GUID|Guid|Hash|Token|Version)"
 )
 """Names of other keys of which the same is to be expected."""
 _UNIT = 1_000
