@@ -26,7 +26,9 @@ export function mountBaseline(root, context) {
   const { audit, rules, losses, metrics, measures } = context.page, { baseline } = audit;
   const names = new Map(Object.values(metrics).flatMap((each) => Object.entries(each)));
   root.innerHTML =
-    `<div class="sech"><h2>Baseline</h2><p>What changed since <bdi>${esc(cut(baseline.baseline, LONGEST))}</bdi>.</p></div><div class="box"></div>`;
+    `<div class="sech"><h2>Baseline</h2><p>What changed since <bdi>${esc(cut(baseline.baseline, LONGEST))}</bdi>. ` +
+    "p says how likely such a difference is by chance; behind a mean or median is the range from 5 % to 95 % of the sessions.</p></div>" +
+    '<div class="box"></div>';
   const box = root.lastElementChild;
 
   function measureName(id) {

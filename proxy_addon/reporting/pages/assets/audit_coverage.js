@@ -127,7 +127,7 @@ function cardMarkup({ section, key }, event, { kind, seen }, group) {
     return `${head}<p class="${kind === "miss" ? "bad" : "dim"}">${words}</p><p class="dim">${plural(group.event_types[event], "event")}</p>`;
   }
   const types = Object.entries(seen.types).map(([type, times]) => `${type} ${count(times)}`).join(", ");
-  const facts = [["types", esc(types)], ["distinct", `${seen.distinct_is_exact ? "" : "about "}${count(seen.distinct)}`]];
+  const facts = [["types", esc(types)], ["distinct values", `${seen.distinct_is_exact ? "" : "about "}${count(seen.distinct)}`]];
   if (seen.lowest !== null) facts.push(["range", esc(`${figure(seen.lowest, 3)} to ${figure(seen.highest, 3)}`)]);
   facts.push(["examples", seen.examples.map(exampleMarkup).join("<br>")]);
   return `${head}<p>${partOf(seen.sent, seen.of)} events</p>${NOTES[kind] ?? ""}` +

@@ -9,6 +9,8 @@ import { count, esc, plural } from "./words.js";
 const COLOURED = new Set(["content", "ad", "paused", "buffering", "starting"]);
 const PAPER = { width: 350, scale: 3 };
 const NUMBERS = { lowest: "lowest", p5: "5 %", p50: "median", p95: "95 %", highest: "highest" };
+const LEGEND = "Bars: how often a value occurred. The line below: from 5 % to 95 % of them, with the median, which also stands at the left. " +
+  "Dashed: a value to compare with.";
 const COLUMNS = [['<span class="sr">of</span>'], ["number", "n"], ...Object.values(NUMBERS).map((name) => [name, "n"])];
 
 // What is drawn together: a title, what it says, its unit, values that matter, and its distributions by name.
@@ -32,7 +34,7 @@ export function mountRhythm(root, context) {
       const behind = new Map(k === null ? [] : of(whole)), measured = of(rhythm).filter(([, found]) => found.number);
       return { title, says, unit, lines, rows: measured.map(([name, found]) => rowOf(name, found, behind.get(name))) };
     }).filter(({ rows }) => rows.length);
-    about.textContent = k === null || !charts.length ? "" : "The thin line is that of all groups.";
+    about.textContent = charts.length ? LEGEND + (k === null ? "" : " The thin line is that of all groups.") : "";
     box.innerHTML = charts.map(chartMarkup).join("") || '<p class="none">Nothing was measured.</p>';
     drawn = charts.map((chart, at) => ({ ...chart, canvas: box.children[at].querySelector("canvas") }));
     if (rhythm.answers_over_5_s) {
