@@ -295,12 +295,16 @@ def test_a_plan_and_a_baseline_have_their_parts_and_changes_are_in_the_verdict(t
 def test_an_audit_of_200_groups_scrolls_sideways_below_its_heads(audit, held, tmp_path, open_page: Open):
     many = audited.with_groups(audit, 200)
     alike = [f"Mozilla/5.0 (X11; Linux x86_64) Player of {version} in a Smart TV" for version in ("10.4", "12.2")]
-    groups = (*many.groups[:-2], *(replace(many.groups[0], name=name) for name in alike))
+    alike += [
+        f"Mozilla/5.0 (X11; Linux x86_64) Player in a room of {1000 + k} people, of a hotel by the sea" for k in (1, 2)
+    ]
+    groups = (*many.groups[:-4], *(replace(many.groups[0], name=name) for name in alike))
     page = open_page(written(tmp_path / "audit.html", replace(many, groups=groups), held), offline=True)
     matrix = page.get_by_role("grid", name="Findings")
     head, last = matrix.locator("tbody th").first, matrix.locator("tbody tr").first.locator("td").last
     heads = matrix.locator("thead th").all_inner_texts()
-    assert [heads[10], *heads[-2:]] == ["…Player/7", "…of 10.4 in a Smart TV", "…of 12.2 in a Smart TV"]
+    assert [heads[10], *heads[-4:-2]] == ["…Player/7", "…of 10.4 in a Smart TV", "…of 12.2 in a Smart TV"]
+    assert heads[-2:] == ["…room of 1001 people,…", "…room of 1002 people,…"], "which differ in their middle"
     left = head.evaluate(_LEFT)
     last.scroll_into_view_if_needed()
     assert head.evaluate(_LEFT) == left

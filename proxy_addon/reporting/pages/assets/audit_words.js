@@ -48,19 +48,36 @@ export function groupName(name) {
   return name === null ? NOT_SENT : cut(name, LONGEST_NAME);
 }
 
-// How a long name is cut: in the middle, or where others with the same ends differ from it.
+// How a long name is cut: in the middle, before its end, behind its beginning, or around where the most similar one differs.
 const CUTS = [
   (name) => [...name.slice(0, SHORT_NAME / 2), "…", ...name.slice(1 - SHORT_NAME / 2)],
   (name) => ["…", ...name.slice(1 - SHORT_NAME)],
   (name) => [...name.slice(0, SHORT_NAME - 1), "…"],
+  (name, differs) => ["…", ...name.slice(Math.max(0, differs - SHORT_NAME / 2)).slice(0, SHORT_NAME - 2), "…"],
 ];
 
-/** Short names of groups for narrow columns: without the beginning that all have in common, and cut so that they differ if they can. */
+/** Short names of groups for narrow columns, no two the same: without the beginning that all share, and cut where they do not differ. */
 export function shortNames(names) {
-  const all = names.map(groupName), shared = all.length > 1 ? sharedBeginning(all) : 0, from = shared < LEAST_SHARED ? 0 : shared;
-  const spelt = all.map((name) => [...(from ? `…${name.slice(from)}` : name)]);
-  const ways = CUTS.map((way) => spelt.map((name) => (name.length > SHORT_NAME ? way(name) : name).join("")));
-  return spelt.map((_, k) => (ways.find((some) => some.indexOf(some[k]) === some.lastIndexOf(some[k])) ?? ways[0])[k]);
+  const all = names.map((name) => name ?? NOT_SENT), shared = all.length > 1 ? sharedBeginning(all) : 0, from = shared < LEAST_SHARED ? 0 : shared;
+  const spelt = all.map((name) => [...(from ? `…${name.slice(from)}` : name)]), differs = differences(spelt), taken = new Set();
+  const ways = CUTS.map((way) => spelt.map((name, k) => (name.length > SHORT_NAME ? way(name, differs[k]) : name).join("")));
+  const numbers = ways.map((some) => some.reduce((found, name) => found.set(name, (found.get(name) ?? 0) + 1), new Map()));
+  return spelt.map((_, k) => {
+    const name = ways.find((some, way) => numbers[way].get(some[k]) === 1)?.[k] ?? ways[0][k];
+    const short = taken.has(name) ? `${name} ${k + 1}` : name;
+    taken.add(short);
+    return short;
+  });
+}
+
+// How many characters each name has in common with the most similar one, which is beside it if they are sorted.
+function differences(spelt) {
+  const order = spelt.map((name, k) => [name.join(""), k]).sort(([a], [b]) => (a < b ? -1 : 1)).map(([, k]) => k), found = spelt.map(() => 0);
+  for (let at = 1; at < order.length; at += 1) {
+    const [a, b] = [spelt[order[at - 1]], spelt[order[at]]], end = a.findIndex((character, k) => character !== b[k]), same = end < 0 ? a.length : end;
+    for (const k of [order[at - 1], order[at]]) found[k] = Math.max(found[k], same);
+  }
+  return found;
 }
 
 function sharedBeginning([first, ...others]) {
