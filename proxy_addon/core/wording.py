@@ -112,7 +112,7 @@ def json_text(value: object) -> str:
 
 def ascii_safe(text: str) -> str:
     """Return a text in which lone surrogates are escaped, because UTF-8 cannot encode them."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def close_to(name: str, names: Iterable[str], *, least: float = 0.75) -> str | None:

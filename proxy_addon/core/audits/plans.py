@@ -422,8 +422,7 @@ class PlanJudge:
         self._has_holes = session is not None and session.has_holes
         self._has_start = session is not None and session.start_seen
         self._on = frozenset(rule.id for rule in PLANNED.values() if policy.severity(rule) and policy.asks_for(rule))
-        self._times: dict[Deviation, int] = {}
-        self._unplanned = 0
+        self._deviations = _Deviations()
         self._arrivals: list[Arrival] = []
         self._is_batch = False
         self._numbers = dict.fromkeys(checks.occurs, 0)
@@ -450,17 +449,11 @@ class PlanJudge:
         Args:
             seq: The position of its exchange in the session, from 1; None if it has none.
         """
-        found, work = _Findings(self._on, seq), Work()
+        found, work = _Findings(self._on, seq, self._deviations), Work()
         values = body.value if body.is_batch else (body.value,)
         for index, (event, value) in enumerate(zip(body.events, values, strict=False)):
             if isinstance(value, dict):
                 self._take(event.type, value, f"/{index}" if body.is_batch else "", found, work)
-        for deviation, each in found.each.items():
-            if deviation not in self._times and deviation.is_unplanned:
-                if self._unplanned == MOST_UNPLANNED:
-                    continue
-                self._unplanned += 1
-            self._times[deviation] = self._times.get(deviation, 0) + each.count
         return found.told(self._policy)
 
     def _take(self, type: str | None, value: dict[str, Any], at: str, found: _Findings, work: Work) -> None:
@@ -471,11 +464,11 @@ class PlanJudge:
             type = ALL
         elif type in checks.forbidden:
             deviation = Deviation("plan-unexpected", type, "", "", FORBIDDEN)
-            found.add(deviation, f"{at}/eventType", lambda: unexpected(type, "", "", is_forbidden=True))
+            found.add(deviation, lambda: f"{at}/eventType", lambda: unexpected(type, "", "", is_forbidden=True))
             return
         elif not checks.further_events and type not in checks.planned:
             deviation = Deviation("plan-unexpected", type, "", "", "an event of the plan")
-            found.add(deviation, f"{at}/eventType", lambda: unexpected(type, "", ""))
+            found.add(deviation, lambda: f"{at}/eventType", lambda: unexpected(type, "", ""))
             return
         for check in checks.of(type):
             section, keys = check.section, check.keys
@@ -491,7 +484,7 @@ class PlanJudge:
                     continue
                 wrong = _wrong(key, member, work)
                 if wrong is not None:
-                    _add_wrong(found, Deviation(wrong[0], type, section, name, wrong[1]), member, at)
+                    _add_wrong(found, Deviation(wrong[0], type, section, name[:LONGEST], wrong[1]), name, member, at)
 
     def judgement(self, *, is_over: bool) -> tuple[list[Finding], dict[Deviation, int]]:
         """Return the findings of the session as a whole, and how often each deviation occurs in it.
@@ -501,7 +494,8 @@ class PlanJudge:
         Args:
             is_over: Whether no event will follow, so that one that is missing will not come.
         """
-        found = _Findings(self._on, None)
+        deviations = _Deviations()
+        found = _Findings(self._on, None, deviations)
         is_whole = self._is_batch or not self._has_holes
         if is_whole:
             for type, number in self._numbers.items():
@@ -515,19 +509,20 @@ class PlanJudge:
                 rate = self._checks.pings.get(gap.state)
                 if rate is not None and not rate.allows(gap.ms):
                     _add_rate(found, gap, rate)
-        of_session = {deviation: each.count for deviation, each in found.each.items()}
-        return found.told(self._policy), {**self._times, **of_session}
+        return found.told(self._policy), {**self._deviations.times, **deviations.times}
 
 
 def _add_missing(found: _Findings, type: str, section: str, name: str, pointer: str) -> None:
     deviation = Deviation("plan-missing", type, section, name, "required")
-    found.add(deviation, pointer, lambda: missing(type, section, name))
+    found.add(deviation, lambda: pointer, lambda: missing(type, section, name))
 
 
-def _add_wrong(found: _Findings, deviation: Deviation, value: Any, at: str) -> None:
-    _, _, section, name, _ = deviation
-    pointer = f"{at}/{section}/{jsontext.escaped(name)}"
-    found.add(deviation._replace(key=name[:LONGEST]), pointer, lambda: _message(deviation, name, value))
+def _add_wrong(found: _Findings, deviation: Deviation, name: str, value: Any, at: str) -> None:
+    found.add(
+        deviation,
+        lambda: f"{at}/{deviation.section}/{jsontext.escaped(name)}",
+        lambda: _message(deviation, name, value),
+    )
 
 
 def _wrong(key: KeyPlan | None, value: Any, work: Work) -> tuple[str, str] | None:
@@ -555,12 +550,29 @@ def _message(deviation: Deviation, name: str, value: Any) -> str:
 
 def _add_rate(found: _Findings, gap: Gap, rate: Rate) -> None:
     deviation = Deviation("plan-rate", "ping", "", gap.state.value, str(rate))
-    found.add(deviation, gap.ping.pointer, lambda: wrong_rate(gap.ms, gap.state.value, str(rate)), seq=gap.ping.seq)
+    ping = gap.ping
+    found.add(deviation, lambda: ping.pointer, lambda: wrong_rate(gap.ms, gap.state.value, str(rate)), seq=ping.seq)
 
 
 def _add_number(found: _Findings, type: str, number: int, occurs: Occurs) -> None:
     deviation = Deviation("plan-occurs", type, "", "", str(occurs))
-    found.add(deviation, "", lambda: wrong_number(type, number, str(occurs)))
+    found.add(deviation, str, lambda: wrong_number(type, number, str(occurs)))
+
+
+class _Deviations:
+    """How often a session does something otherwise than planned; of the keys that are not in the plan, some are left out."""
+
+    def __init__(self) -> None:
+        self.times: dict[Deviation, int] = {}
+        self._unplanned = 0
+
+    def add(self, deviation: Deviation) -> None:
+        times = self.times.get(deviation, 0)
+        if not times and deviation.is_unplanned:
+            if self._unplanned == MOST_UNPLANNED:
+                return
+            self._unplanned += 1
+        self.times[deviation] = times + 1
 
 
 @dataclass(slots=True)
@@ -573,35 +585,52 @@ class _Found:
 
 
 class _Findings:
-    """What is found in one body, or in a session as a whole: a finding for each deviation."""
+    """What is found in one body, or in a session as a whole: a finding for each deviation, at most `TOLD` of a rule."""
 
-    def __init__(self, on: frozenset[str], seq: int | None) -> None:
-        self.each: dict[Deviation, _Found] = {}
+    def __init__(self, on: frozenset[str], seq: int | None, deviations: _Deviations) -> None:
+        """Begin with nothing.
+
+        Args:
+            on: The rules that count.
+            seq: The position of the exchange in the session; None if it has none.
+            deviations: What was found is added to these.
+        """
         self._on = on
         self._seq = seq
+        self._deviations = deviations
+        self._told: dict[str, dict[Deviation, _Found]] = {}
+        self._rest: dict[str, int] = {}
 
-    def add(self, deviation: Deviation, pointer: str, tell: Callable[[], str], *, seq: int | None = None) -> None:
-        """Add a place."""
-        if deviation.rule not in self._on:
+    def add(
+        self, deviation: Deviation, pointer: Callable[[], str], message: Callable[[], str], *, seq: int | None = None
+    ) -> None:
+        """Add a place; its pointer and message are only asked for if they are told."""
+        rule = deviation.rule
+        if rule not in self._on:
             return
-        known = self.each.get(deviation)
+        self._deviations.add(deviation)
+        told = self._told.setdefault(rule, {})
+        known = told.get(deviation)
         if known is None:
-            known = self.each[deviation] = _Found(tell())
+            if len(told) == TOLD:
+                self._rest[rule] = self._rest.get(rule, 0) + 1
+                return
+            known = told[deviation] = _Found(message())
         known.count += 1
         if len(known.places) < MOST_PLACES:
-            known.places.append(Place(seq or self._seq or 0, ascii_safe(pointer) or None))
+            known.places.append(Place(seq or self._seq or 0, ascii_safe(pointer()) or None))
 
     def told(self, policy: Policy) -> list[Finding]:
-        """Return findings in the order of the rules, at most `TOLD` of a rule; the count of the last covers the rest."""
+        """Return findings in the order of the rules; the count of the last of a rule covers the rest."""
+        if not self._told:
+            return []
         findings: list[Finding] = []
         for rule in PLANNED.values():
-            severity = policy.severity(rule)
-            mine = [each for deviation, each in self.each.items() if deviation.rule == rule.id]
-            if severity is None or not mine:
+            severity, mine = policy.severity(rule), self._told.get(rule.id)
+            if severity is None or mine is None:
                 continue
-            findings += [_finding(rule.id, severity, each) for each in mine[:TOLD]]
-            rest = sum(each.count for each in mine[TOLD:])
-            if rest:
+            findings += [_finding(rule.id, severity, each) for each in mine.values()]
+            if rest := self._rest.get(rule.id):
                 findings[-1] = replace(findings[-1], count=findings[-1].count + rest)
         return policy.kept(findings)
 

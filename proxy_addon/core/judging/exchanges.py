@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from proxy_addon.core.events import Body, read_body
 from proxy_addon.core.exchange import COLLECTOR, Exchange, header
@@ -96,8 +96,7 @@ def judge_event(
     return policy.kept(as_findings(found, policy))
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A problem and the rule that found it. If ``has_failed``, the problem is that the check itself failed."""
 
     rule: Rule
@@ -171,8 +170,8 @@ def as_findings(found: Iterable[Found], policy: Policy) -> list[Finding]:
     counts: dict[tuple[int, bool], int] = {}
     for each in found:
         key = (ORDER[each.rule.id], each.has_failed)
-        counts[key] = counts.get(key, 0) + 1
-        if counts[key] <= TOLD:
+        counts[key] = count = counts.get(key, 0) + 1
+        if count <= TOLD:
             told.setdefault(key, []).append(each)
     findings: list[Finding] = []
     for key in sorted(told):

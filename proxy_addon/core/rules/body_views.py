@@ -66,7 +66,7 @@ _LONGEST_MATCHED = 100
 
 
 def _matches(patterns: tuple[re.Pattern[str], ...], name: str) -> bool:
-    return len(name) <= _LONGEST_MATCHED and any(pattern.search(name) for pattern in patterns)
+    return bool(patterns) and len(name) <= _LONGEST_MATCHED and any(pattern.search(name) for pattern in patterns)
 
 
 _MOST_SHAPES = 2_000
@@ -191,7 +191,7 @@ class EventView:
 
     def at(self, *names: str) -> str:
         """Return the JSON Pointer to a member of the event."""
-        return "/".join([self.pointer, *(escaped(name) for name in names)])
+        return "/".join([self.pointer, *map(escaped, names)])
 
     @cached_property
     def odd_params(self) -> list[tuple[str, Any, Key | None]]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -20,6 +21,7 @@ from proxy_addon.core.fixtures.listed import session_in
 from proxy_addon.core.judging.files import FileKind, judge_file, judge_held
 from proxy_addon.core.judging.policy import DEFAULT, Policy
 from proxy_addon.core.judging.recorded import SessionWatch
+from proxy_addon.core.rules.planned import unexpected
 from proxy_addon.errors import SettingsError
 from proxy_addon.files.plans import load
 from tests.builders import START_PARAMS, at, batch, body, event, event_dict, start
@@ -373,10 +375,12 @@ def test_rules_are_on_or_off_with_the_severity_of_the_plan_and_of_the_command(tm
     assert len(judged(plan, start(), sent(params={}), policy=Policy(select=frozenset({"plan-missing"}))).findings) == 2
 
 
-def test_a_device_cannot_fill_a_judgement_with_keys_that_it_makes_up(tmp_path):
+def test_a_device_cannot_fill_a_judgement_with_keys_that_it_makes_up(tmp_path, monkeypatch):
+    told = mock.Mock(wraps=unexpected)
+    monkeypatch.setattr("proxy_addon.core.audits.plans.unexpected", told)
     plan = planned(tmp_path, "events: {play: {params: {further_keys: false}}}")
     judgement = judged(plan, start(), sent(params={f"key {number}": number for number in range(3_000)}))
-    assert len(found(judgement)) == 20
+    assert len(found(judgement)) == told.call_count == 20
     assert sum(finding.count for finding in found(judgement)) == 3_000
     assert len(judgement.deviations) == 1_000
 
