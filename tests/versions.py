@@ -24,6 +24,7 @@ class Change:
     Attributes:
         part: One of so many sessions does it.
         said: All that must be said of it.
+        things: How many things to look at that is, without what follows from another one.
         cues: Changes what is played, before pings come between.
         every_s: Seconds from ping to ping.
         event: Changes each event in place.
@@ -32,6 +33,7 @@ class Change:
 
     what: str
     said: frozenset[str]
+    things: int = 1
     part: int = 1
     cues: Callable[[list[Cue]], list[Cue]] = list
     every_s: float = 10
@@ -39,7 +41,7 @@ class Change:
     exchange: Callable[[Exchange], Exchange | None] = lambda exchange: exchange
 
 
-NOTHING = Change(what="nothing", said=frozenset())
+NOTHING = Change(what="nothing", said=frozenset(), things=0)
 
 
 def played(number: int, change: Change = NOTHING, player: str = GOOD) -> HeldSession:
@@ -127,6 +129,7 @@ CHANGES = (
     ),
     Change(
         what="a text in capitals, a number in another unit, and whole numbers with a fraction",
+        things=3,
         event=_rewritten,
         said=_said(
             'vanished value sessionStart params media.channel "Sports"',
@@ -147,6 +150,7 @@ CHANGES = (
     ),
     Change(
         what="an event more, and more of another",
+        things=3,
         cues=lambda cues: [
             *(cue for cue in cues if cue.at_s < 90),
             Cue(at_s=90, type="bitrateChange", playhead_s=64.6, quality={BITRATE: 1_000_000}),
@@ -179,6 +183,7 @@ CHANGES = (
     ),
     Change(
         what="no end",
+        things=2,
         cues=lambda cues: [cue for cue in cues if cue.type not in {"sessionComplete", "sessionEnd"}],
         said=_said(
             "vanished event sessionComplete",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import count
 
+from proxy_addon.core.audits.causes import with_causes
 from proxy_addon.core.audits.changes import Changes, Compared, Comparison, What
 from proxy_addon.core.audits.coverage import Key
 from proxy_addon.core.audits.differences import Difference, Showing, differences
@@ -89,7 +90,7 @@ def _changes(name: str | None, before: Totals, after: Totals, tested: Iterable[D
         name=name,
         before=before.sessions,
         after=after.sessions,
-        changes=tuple(changed),
+        changes=with_causes(changed),
         compared=number,
         undecided=len(doubtful),
         may_be_chance=tuple(each.compared for each in doubtful[:MOST_DOUBTFUL]),

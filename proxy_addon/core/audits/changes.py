@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -90,9 +90,10 @@ class Compared:
         test: How the two were told from chance: ``fisher`` (exact test of two shares of sessions) or ``mann-whitney``
             (U test of values, one per session).
         p: How likely they are to differ so much by chance alone.
-        look_at: Our ids of sessions in which one sees it: of the audit; or of the baseline, if the sessions of the audit lack
-            what it is about. Empty if it is too little to matter.
+        look_at: Our ids of sessions in which one sees it, of the audit or of the baseline: see `is_of_baseline`. Empty if it
+            is too little to matter.
         change: How it changed; None if it is too little, too uncertain, or none at all.
+        beneath: Of a change, others that are about the same, or follow from it; see `causes`.
     """
 
     what: str
@@ -107,11 +108,13 @@ class Compared:
     p: float
     look_at: tuple[str, ...] = ()
     change: str | None = None
+    beneath: tuple[Compared, ...] = ()
 
     @property
     def is_of_baseline(self) -> bool:
-        """Whether the sessions to look at are of the baseline, because those of the audit lack what it is about."""
-        return self.change in {Turn.VANISHED, Turn.LESS} and self.what != What.THROUGHOUT
+        """Whether the sessions to look at are of the baseline, because one does not see it in those of the audit."""
+        has_fallen = self.change in {Turn.VANISHED, Turn.LESS}
+        return self.change in {Turn.APPEARED, Turn.MORE} if self.what == What.THROUGHOUT else has_fallen
 
     def same(self) -> tuple[str | None, ...]:
         """Return what the same change has in common in a group and in all together, where a key that vanished is rarer."""
@@ -127,7 +130,8 @@ class Changes:
         name: The name of the group, which both sides have; None if sessions do not say it, and for all of them.
         before: How many sessions the baseline has.
         after: How many sessions the audit has.
-        changes: All that changed: errors, warnings, then in the order of `What`, and notes last.
+        changes: What changed, each with what is about the same, or follows from it, beneath: errors, warnings, then in the
+            order of `What`, and notes last.
         compared: How many comparisons were made.
         undecided: How many of them differ by enough to matter, and have not enough sessions to say that it is not chance.
         may_be_chance: The largest of these differences, `MOST_DOUBTFUL` at most.
@@ -159,6 +163,12 @@ class Changes:
         """Whether something differs, and there are some sessions on each side, but too few to call anything a change."""
         return self.undecided > 0 and not self.is_enough and min(self.before, self.after) > 0
 
+    def every(self) -> Iterator[Compared]:
+        """Yield all changes, those beneath others right after these."""
+        for each in self.changes:
+            yield each
+            yield from each.beneath
+
     def worse(self) -> Iterator[Compared]:
         """Yield the rules that no session of the baseline breaks, or that significantly more sessions break now."""
         for each in self.findings:
@@ -186,14 +196,16 @@ class Comparison:
 
     def named(self) -> list[tuple[Changes, Compared]]:
         """Return all changes, each with where it is: in all sessions together, or in a group if not there, too."""
-        return self._once(lambda of: of.changes)
+        return self._once(lambda of: of.changes, lambda of: of.every())
 
     def doubtful(self) -> list[tuple[Changes, Compared]]:
         """Return the differences that may be chance, in the same way."""
-        return self._once(lambda of: of.may_be_chance)
+        return self._once(lambda of: of.may_be_chance, lambda of: of.may_be_chance)
 
-    def _once(self, listed: Callable[[Changes], tuple[Compared, ...]]) -> list[tuple[Changes, Compared]]:
-        known = {each.same() for each in listed(self.all)}
+    def _once(
+        self, listed: Callable[[Changes], tuple[Compared, ...]], told: Callable[[Changes], Iterable[Compared]]
+    ) -> list[tuple[Changes, Compared]]:
+        known = {each.same() for each in told(self.all)}
         return [
             *((self.all, each) for each in listed(self.all)),
             *((of, each) for of in self.groups for each in listed(of) if each.same() not in known),

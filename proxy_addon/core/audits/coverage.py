@@ -77,14 +77,14 @@ class KeySample(Sample):
     """The values of a key on events of a type, and the sessions that have them.
 
     Attributes:
-        throughout: The sessions that have the key on all such events.
-        partly: Those that have it on some of them.
+        throughout: How many sessions have the key on all such events.
+        partly: The sessions that have it on some of them.
         by_kind: The sessions that have a value of a type; ``number`` is the type of integers, too.
         by_value: The sessions that have a value; a number counts as the same however it is written. None if there are more
             than `MOST_KEPT` values.
     """
 
-    throughout: Drawn = field(default_factory=Drawn)
+    throughout: int = 0
     partly: Drawn = field(default_factory=Drawn)
     by_kind: defaultdict[str, Drawn] = field(default_factory=drawn_by)
     by_value: defaultdict[Told, Drawn] | None = field(default_factory=drawn_by)
@@ -127,12 +127,15 @@ class KeySample(Sample):
             self._beyond = {}
         if by_value is not None and len(by_value) > MOST_KEPT:
             self.by_value = None
-        (self.throughout if sent == events else self.partly).add(lot)
+        if sent == events:
+            self.throughout += 1
+        else:
+            self.partly.add(lot)
 
     def merge_sessions(self, more: KeySample) -> None:
         """Add what another one has counted, of other sessions."""
         self.merge(more)
-        self.throughout.merge(more.throughout)
+        self.throughout += more.throughout
         self.partly.merge(more.partly)
         merge_drawn(self.by_kind, more.by_kind)
         if self.by_value is None or more.by_value is None:
@@ -145,12 +148,13 @@ class KeySample(Sample):
     @property
     def sessions(self) -> int:
         """How many sessions have the key on such an event."""
-        return self.throughout.sessions + self.partly.sessions
+        return self.throughout + self.partly.sessions
 
     @property
     def named(self) -> Iterator[str]:
         """Our ids of the sessions to look at."""
-        return (lot.id for lot in sorted({*self.throughout.lots, *self.partly.lots})[:MOST_NAMED])
+        lots = {lot for of_kind in self.by_kind.values() for lot in of_kind.lots}
+        return (lot.id for lot in sorted(lots)[:MOST_NAMED])
 
     def _fold_here(self) -> None:
         """Keep of a session with very many values how many there are of each type."""

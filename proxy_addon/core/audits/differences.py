@@ -161,8 +161,8 @@ def _keys(before: Totals, after: Totals, show: Showing) -> Iterator[Difference]:
         yield _counted(What.KEY, places[key], *parts)
     pairs = [(key, one, other) for key, one, other in pairs if one.sessions and other.sessions]
     for key, one, other in pairs:
-        parts = _Part(one.throughout, one.sessions), _Part(other.throughout, other.sessions)
-        yield _counted(What.THROUGHOUT, places[key], *parts, fallen=other.partly)
+        parts = _Part(Drawn(one.throughout), one.sessions), _Part(Drawn(other.throughout), other.sessions)
+        yield _counted(What.THROUGHOUT, places[key], *parts, shown=(other.partly, one.partly))
     for key, one, other in pairs:
         for kind in sorted({*one.by_kind, *other.by_kind}):
             of_kind = (_Part(each.by_kind.get(kind, _NONE), each.sessions) for each in (one, other))
@@ -323,12 +323,13 @@ def _counted(
     *,
     detail: str = "",
     severity: str | None = None,
-    fallen: _Having | None = None,
+    shown: tuple[_Having, _Having] | None = None,
 ) -> Difference:
     """Test whether a share of sessions has changed.
 
     Args:
-        fallen: The sessions now in which one sees that it became smaller; by default, those of the baseline are shown.
+        shown: The sessions in which one sees it: if the share became smaller, and if it became larger. By default, those that
+            have it, before and now.
     """
     before, after = one.side(), other.side()
     by = after.share - before.share
@@ -340,7 +341,8 @@ def _counted(
             turn = Turn.APPEARED
         elif not after.sessions:
             turn = Turn.VANISHED
-        look_at = other.having.named if by > 0 else (fallen or one.having).named
+        fallen, risen = shown or (one.having, other.having)
+        look_at = (risen if by > 0 else fallen).named
     found = Compared(
         what=what.value,
         event=place.event,

@@ -1,8 +1,10 @@
-"""What metrics are called in reports, and what was measured in words."""
+"""What metrics are called in reports, and what was measured and compared in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+from proxy_addon.core.audits.changes import Compared, What
 
 METRICS: Mapping[str, Mapping[str, str]] = {
     "Session": {
@@ -84,3 +86,43 @@ def measure_name(id: str) -> str:
     """
     measure, _, state = id.partition(".")
     return f"{MEASURES.get(measure, measure)}{state and f', {state}'}"
+
+
+def subject_words(compared: Compared, quoted: Callable[[str], str] = str) -> str:
+    """Return what a comparison is about: the event, the key, the rule or what else.
+
+    Args:
+        quoted: Returns what stands for a name.
+    """
+    event, name = (quoted(each) if each else "" for each in (compared.event, compared.name))
+    match compared.what:
+        case What.NUMBER:
+            return f"{event} per session"
+        case What.SLOW:
+            return "answers after more than 5 s"
+        case What.RHYTHM:
+            return measure_name(compared.name)
+        case What.METRIC:
+            return metric_name(compared.name)
+    return " on ".join(filter(None, (name, event)))
+
+
+def what_words(compared: Compared) -> str:
+    """Return what was compared, in a few words."""
+    subject = subject_words(compared)
+    match compared.what:
+        case What.FINDING:
+            return f"{compared.severity} {subject}"
+        case What.EVENT:
+            return f"event {subject}"
+        case What.THROUGHOUT:
+            return f"{compared.name} on all {compared.event}"
+        case What.TYPE:
+            return f"{compared.detail} as {subject}"
+        case What.VALUE:
+            return f"{compared.detail} as value of {subject}"
+        case What.PLAN:
+            return f"{subject}: {compared.detail}"
+        case What.LOSS:
+            return f"loss: {subject}"
+    return subject

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from proxy_addon.core.audits.changes import Changes, Compared, Comparison, Turn, What
 from proxy_addon.core.audits.losses import Loss
-from proxy_addon.core.audits.naming import measure_name, metric_name
+from proxy_addon.core.audits.naming import subject_words
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.rules.planned import KNOWN
 from proxy_addon.core.wording import counted, visible
@@ -71,7 +71,7 @@ class Verdict:
     Attributes:
         level: See `Level`.
         sentences: The gravest first.
-        changes: How many changes the baseline names; None if there is nothing to compare with.
+        changes: How many changes the baseline names, without those beneath others; None if there is nothing to compare with.
         undecided: How many further differences may be chance; None in the same case.
     """
 
@@ -209,7 +209,7 @@ class _Since:
         self.undecided = sum(of.undecided for of in sets)
         self._gone: dict[tuple[str | None, ...], list[tuple[Changes, Compared]]] = {}
         for group in sets[1:]:
-            for each in group.changes:
+            for each in group.every():
                 if each.change == Turn.VANISHED:
                     self._gone.setdefault(each.same(), []).append((group, each))
 
@@ -308,17 +308,10 @@ _GRAVEST = (
 
 
 def _name(each: Compared) -> str:
-    event, name = each.event and f"`{each.event}`", each.name and f"`{_plain(each.name)}`"
-    match each.what:
-        case What.NUMBER:
-            return f"{event} per session"
-        case What.SLOW:
-            return "answers after more than 5 s"
-        case What.RHYTHM:
-            return measure_name(each.name)
-        case What.METRIC:
-            return metric_name(each.name)
-    return " on ".join(filter(None, (name, event)))
+    key = each.what, each.section, each.name
+    events = {other.event for other in each.beneath if (other.what, other.section, other.name) == key} - {each.event}
+    more = f" and {counted(len(events), 'other event')}" if each.section and events else ""
+    return subject_words(each, lambda name: f"`{_plain(name)}`") + more
 
 
 def _plain(text: str) -> str:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy_addon.core.audits.changes import FISHER, Changes, Compared, What
+from proxy_addon.core.audits.naming import what_words
 from proxy_addon.core.audits.results import Audit, Distribution, Group, LossSeen, PlanBroken, RuleBroken
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.fixtures.events_csv import line
 from proxy_addon.core.wording import counted, pasted, visible
-from proxy_addon.reporting.audits.tables import middle, share, side_words, what_words
+from proxy_addon.reporting.audits.tables import middle, share, side_words
 from proxy_addon.reporting.junit import SUITE_END, Problem, as_one, case, suite_begin
 
 COLUMNS = (
@@ -52,7 +53,7 @@ def _number(measure: str, value: float | None, of: int | None = None) -> _Fact:
 
 def _changes(changes: Changes) -> Iterator[_Fact]:
     """Yield two facts for each change: what is now, and what was before."""
-    for each in changes.changes:
+    for each in changes.every():
         about = {
             "event": each.event,
             "section": each.section,
@@ -219,6 +220,10 @@ def _changed(changes: Changes, failed: set[str], *, fails: bool) -> Iterator[_To
     for each in changes.changes:
         if each.what != What.FINDING or each.name not in failed:
             text = f"{each.change}: {_compared_words(each)}; look at {named(each.look_at)}"
+            if each.beneath:
+                text += (
+                    f"; with it: {', '.join(f'{visible(what_words(other))} {other.change}' for other in each.beneath)}"
+                )
             yield _Told(f"{each.change}-{each.what}", text, fails=fails, is_note=each.severity == Severity.INFO)
 
 

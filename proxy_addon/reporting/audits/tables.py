@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from proxy_addon.core.audits.changes import FISHER, Compared, Comparison, Side, What
-from proxy_addon.core.audits.naming import measure_name, metric_name
+from proxy_addon.core.audits.naming import measure_name, metric_name, what_words
 from proxy_addon.core.audits.results import Audit, Distribution, Group, KeyAbsent, KeySeen, Value
 from proxy_addon.core.audits.verdicts import Level
 from proxy_addon.core.findings import Severity
@@ -194,9 +194,9 @@ def _print_changes(comparison: Comparison, screen: Screen) -> None:
     sets = (whole, *comparison.groups)
     if any(of.changes for of in sets):
         screen.print_table(_changes(comparison))
-        _print_look_at(screen, ((what_words(each), each.look_at[:1]) for _, each in comparison.named()))
         how = "p: Fisher's exact test of sessions, or Mann-Whitney U test of their values; at most 1 % of this may be chance"
         screen.print_wrapped(Text(how, style="dim"))
+        _print_look_at(screen, ((what_words(each), each.look_at[:1]) for _, each in comparison.named()))
     else:
         screen.print("none that is certain", style="green")
     for of in sets:
@@ -230,9 +230,9 @@ def _print_changes(comparison: Comparison, screen: Screen) -> None:
 
 
 def _changes(comparison: Comparison) -> Table:
-    """Return the changes of all sessions, and those of groups that all together do not have."""
+    """Return the changes of all sessions, and those of groups that all together do not have; what is beneath one is indented."""
     whole, groups = comparison.all, comparison.groups
-    within = Counter(each.same() for of in groups for each in of.changes)
+    within = Counter(each.same() for of in groups for each in of.every())
     in_files = _are_in_files(each.look_at for _, each in comparison.named())
     table = Table(
         *([Column("group", least=10), Column("groups", is_right=True, dropped=2)] if groups else []),
@@ -246,45 +246,17 @@ def _changes(comparison: Comparison) -> Table:
     for of, each in comparison.named():
         where = [Text("all", style="dim") if of is whole else _named(of.name)]
         where.append(Text(f"{within[each.same()]} of {len(groups)}" if of is whole else ""))
-        table.add(
-            *(where if groups else []),
-            Text(each.change or "", style=SEVERITY_STYLES[Severity(each.severity)] if each.severity else ""),
-            cut(printable(what_words(each)), 2 * _LONGEST),
-            side_words(each, each.before),
-            side_words(each, each.after),
-            f"{each.p:.1g}",
-            *([] if in_files else [" ".join(each.look_at[:1])]),
-        )
+        for place, told in enumerate((each, *each.beneath)):
+            table.add(
+                *((where if place == 0 else ["", ""]) if groups else []),
+                Text(told.change or "", style=SEVERITY_STYLES[Severity(told.severity)] if told.severity else ""),
+                Text("  " if place else "").append_text(cut(printable(what_words(told)), 2 * _LONGEST)),
+                side_words(told, told.before),
+                side_words(told, told.after),
+                f"{told.p:.1g}",
+                *([] if in_files else [" ".join(told.look_at[:1])]),
+            )
     return table
-
-
-def what_words(compared: Compared) -> str:
-    """Return what was compared, in a few words."""
-    event, name = compared.event, compared.name
-    match compared.what:
-        case What.FINDING:
-            return f"{compared.severity} {name}"
-        case What.EVENT:
-            return f"event {event}"
-        case What.NUMBER:
-            return f"{event} per session"
-        case What.KEY:
-            return f"{name} on {event}"
-        case What.THROUGHOUT:
-            return f"{name} on all {event}"
-        case What.TYPE:
-            return f"{compared.detail} as {name} on {event}"
-        case What.VALUE:
-            return f"{compared.detail} as value of {name} on {event}"
-        case What.PLAN:
-            return " on ".join(filter(None, (name, event))) + f": {compared.detail}"
-        case What.LOSS:
-            return f"loss: {name}"
-        case What.SLOW:
-            return "answers after more than 5 s"
-        case What.RHYTHM:
-            return measure_name(name)
-    return metric_name(name)
 
 
 def side_words(compared: Compared, side: Side) -> str:

@@ -111,7 +111,8 @@ def _in_turn(audit: Audit) -> Iterator[Iterable[_Thing]]:
     for group, changes in pairs:
         yield (*group.findings, *group.plan, *group.losses, *(() if changes is None else changes.changes))
     for _, changes in pairs:
-        yield () if changes is None else changes.may_be_chance
+        if changes is not None:
+            yield (*changes.every(), *changes.may_be_chance)
 
 
 def html(audit: Audit, sessions: Iterable[Reported], *, pseudonymised: bool, are_over: bool = False) -> Iterator[str]:

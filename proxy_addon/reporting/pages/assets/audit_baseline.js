@@ -45,11 +45,13 @@ export function mountBaseline(root, context) {
     const { before, after, changes: found, compared } = changes, { undecided } = verdict, isAll = k === null, { within } = context.page;
     const where = isAll && audit.by !== null ? " in all sessions and in groups" : "";
     const few = undecided ? `; ${plural(undecided, "difference")}${where} may be chance, as there are not enough sessions to say` : "";
-    const told = `${found.length ? count(found.length) : "none"} of ${plural(compared, "comparison")} ${found.length > 1 ? "are" : "is"}`;
+    const number = found.flatMap(withBeneath).length, beneath = number - found.length;
+    const told = `${number ? count(number) : "none"} of ${plural(compared, "comparison")} ${number > 1 ? "are" : "is"}`;
+    const follow = beneath ? `; ${count(beneath)} of them beneath another one with the same cause` : "";
     box.innerHTML = `<p class="dim">${plural(before, "session")} before, ${count(after)} after: ` +
-      `${told} more than chance and large enough to matter${few}.</p>` +
-      `${found.length ? plainTable("Changes", COLUMNS, found.map(rowOf), IN_ALL) : ""}` +
-      (isAll && within.length ? plainTable("Changes in groups", WITHIN_COLUMNS, within.map(groupRowOf), IN_GROUPS) : "") +
+      `${told} more than chance and large enough to matter${follow}${few}.</p>` +
+      `${found.length ? plainTable("Changes", COLUMNS, found.flatMap(withBeneath).map(rowOf), IN_ALL) : ""}` +
+      (isAll && within.length ? plainTable("Changes in groups", WITHIN_COLUMNS, within.flatMap(withBeneath).map(groupRowOf), IN_GROUPS) : "") +
       FOLDED.filter(([part]) => changes[part].length).map(([part, title]) =>
         `<details><summary>${title}</summary>${plainTable(title, COLUMNS, changes[part].map(rowOf), IN_ALL)}</details>`).join("") +
       (isAll ? onlyMarkup("only before", baseline.only_before) + onlyMarkup("only after", baseline.only_after) : "");
@@ -59,12 +61,12 @@ export function mountBaseline(root, context) {
     const { before, after, change, p, test, severity, look_at: ids } = each;
     const head = `${severity ? icon(severity) : ""} ${nameOf(each)}`;
     const cells = [head, sideMarkup(each, before), sideMarkup(each, after), changeMarkup(change), chanceMarkup(p, test), sessionLinks(ids, context)];
-    return { kind: change ? "" : "zero", cells };
+    return { kind: change ? (each.isBeneath ? "beneath" : "") : "zero", cells };
   }
 
   function groupRowOf({ group, ...each }) {
-    const { cells: [head, ...others] } = rowOf(each);
-    return { cells: [head, `<bdi>${esc(groupName(group))}</bdi>`, ...others] };
+    const { kind, cells: [head, ...others] } = rowOf(each);
+    return { kind, cells: [head, `<bdi>${esc(groupName(group))}</bdi>`, ...others] };
   }
 
   function nameOf({ what, event, section, name, detail }) {
@@ -86,6 +88,10 @@ export function mountBaseline(root, context) {
   }
 
   return { show: draw };
+}
+
+function withBeneath({ beneath, ...each }) {
+  return [each, ...beneath.map((other) => ({ ...other, group: each.group, isBeneath: true }))];
 }
 
 function sideMarkup({ what, name }, { sessions, of, p5, p50, p95, mean }) {

@@ -49,7 +49,7 @@ def version(change: Change = NOTHING, *, first: int, sessions: int = SESSIONS) -
 def said(changes: Changes) -> set[str]:
     return {
         " ".join(filter(None, (each.change, each.what, each.event, each.section, each.name, each.detail)))
-        for each in changes.changes
+        for each in changes.every()
     }
 
 
@@ -71,17 +71,19 @@ def old() -> ByGroup:
 def test_exactly_what_changed_is_named_if_there_are_enough_sessions(old, change):
     found = compared(old, version(change, first=100), baseline="old", grouped=False).all
     assert said(found) == change.said
+    assert len(found.changes) == change.things
     assert (found.before, found.after, found.is_enough) == (SESSIONS, SESSIONS, True)
-    for each in found.changes:
+    for each in found.every():
         assert each.p < 0.001
         if each.test == "fisher":
             assert each.before.sessions != each.after.sessions
         of_baseline = each.change in {"vanished", "less"} and each.what != "key-throughout"
+        assert each.is_of_baseline == of_baseline
         numbers = [int(id, 16) for id in each.look_at]
         first = 0 if of_baseline else 100
         assert len({*numbers} & {*range(first, first + SESSIONS)}) == MOST_NAMED
         assert of_baseline or not any(number % change.part for number in numbers)
-    assert len({id for each in found.changes for id in each.look_at}) <= 10 or change.part > 1
+    assert len({id for each in found.every() for id in each.look_at}) <= 10 or change.part > 1
 
 
 def test_sessions_to_look_at_of_lower_numbers_are_those_that_have_the_least():
@@ -204,20 +206,25 @@ def test_groups_are_compared_with_those_of_their_name():
     assert said(found.all) == {line.replace("vanished", "less") for line in CHANGES[1].said}
     assert (found.only_before, found.only_after) == ((), ("Three",))
     document = audit.document()["baseline"]
-    assert document["groups"][0]["changes"][-1] == {  # notes come last
-        "what": "finding",
-        "event": "",
-        "section": "",
-        "name": "param-missing",
-        "detail": "",
-        "severity": "info",
-        "before": {"sessions": 0, "of": 20, "share": 0.0, "mean": None, "p5": None, "p50": None, "p95": None},
-        "after": {"sessions": 20, "of": 20, "share": 1.0, "mean": None, "p5": None, "p50": None, "p95": None},
-        "test": "fisher",
-        "p": 1.45e-11,
-        "look_at": [f"{number:016x}" for number in (59, 58, 57)],
-        "change": "appeared",
-    }
+    (gone,) = document["groups"][0]["changes"]
+    assert (gone["change"], gone["name"]) == ("vanished", "media.channel")
+    assert gone["beneath"] == [
+        {
+            "what": "finding",
+            "event": "",
+            "section": "",
+            "name": "param-missing",
+            "detail": "",
+            "severity": "info",
+            "before": {"sessions": 0, "of": 20, "share": 0.0, "mean": None, "p5": None, "p50": None, "p95": None},
+            "after": {"sessions": 20, "of": 20, "share": 1.0, "mean": None, "p5": None, "p50": None, "p95": None},
+            "test": "fisher",
+            "p": 1.45e-11,
+            "look_at": [f"{number:016x}" for number in (59, 58, 57)],
+            "change": "appeared",
+            "beneath": [],
+        }
+    ]
 
 
 def test_a_finding_that_was_there_before_is_not_worse():

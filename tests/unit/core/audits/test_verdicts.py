@@ -66,7 +66,9 @@ def test_the_gravest_changes_are_told_first_in_words():
     changes = (
         changed(What.FINDING, Turn.APPEARED, name="ts-equal"),
         changed(What.METRIC, Turn.VANISHED, name="ad_starts"),
-        key("genre"),
+        replace(
+            key("genre"), beneath=(replace(key("genre"), event="play"), replace(key("genre", Turn.LESS), event="ping"))
+        ),
         key("tier", Turn.APPEARED),
         *map(vanished, ("adStart", "adComplete", "pauseStart", "chapterStart")),
     )
@@ -75,7 +77,7 @@ def test_the_gravest_changes_are_told_first_in_words():
     assert [sentence.text for sentence in found.sentences] == [
         "8 changes since `4.1`.",
         "Events no longer sent: `adStart`, `adComplete`, `pauseStart` and 1 more.",
-        "Keys no longer sent: `genre` on `sessionStart`.",
+        "Keys no longer sent: `genre` on `sessionStart` and 2 other events.",
         "Broken for the first time: `ts-equal`.",
         "And 2 other changes.",
         "No findings.",
