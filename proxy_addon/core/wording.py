@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from unicodedata import category
 
@@ -47,6 +47,16 @@ def shown(value: object) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun, in the plural unless the number is 1; by default the plural ends in s."""
     return f"{number} {noun}" if number == 1 else f"{number:,} {plural or f'{noun}s'}"
+
+
+def alternatives(words: Collection[str]) -> str:
+    """Return words of which one is meant.
+
+    >>> alternatives(["play"]), alternatives(["play", "ping", "error"])
+    ('play', 'play, ping or error')
+    """
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def number(value: float) -> str:

@@ -72,9 +72,13 @@ MEASURES = {
 def metric_name(id: str) -> str:
     """Return what a metric is called.
 
-    >>> metric_name("progress_50"), metric_name("pause_time_s")
-    ('50 % progress marker', 'Total pause duration')
+    >>> metric_name("progress_50"), metric_name("pause_time_s"), metric_name("player_states.mute.time_s")
+    ('50 % progress marker', 'Total pause duration', 'Player state mute, time')
     """
+    kind, _, rest = id.partition(".")
+    state, _, member = rest.rpartition(".")
+    if kind == "player_states":
+        return f"Player state {state}, {member.removesuffix('_s')}"
     return _NAMES.get(id, id)
 
 

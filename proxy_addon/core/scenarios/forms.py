@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, override
 
-from proxy_addon.core.wording import shown, suggestion
+from proxy_addon.core.wording import alternatives, shown, suggestion
 
 Path = tuple[str | int, ...]
 """The keys and indexes that lead to a value."""
@@ -243,7 +243,7 @@ class Object[T](Form[T]):
     @override
     def read(self, value: Any, path: Path) -> T:
         if not isinstance(value, dict):
-            raise expected(value, path, f"an object with {_or(self.fields)}")
+            raise expected(value, path, f"an object with {alternatives(self.fields)}")
         for key in value:
             check_name(Name("key", self.fields), key, (*path, key), of_key=True)
         for key, field in self.fields.items():
@@ -253,9 +253,9 @@ class Object[T](Form[T]):
         if self.one_of and len(kinds) != 1:
             if kinds:
                 raise Misfit((*path, kinds[1]), f"{kinds[1]} cannot stand beside {kinds[0]}", of_key=True)
-            raise Misfit(path, f"one of {_or(self.one_of)} is missing")
+            raise Misfit(path, f"one of {alternatives(self.one_of)} is missing")
         if self.any_of and not any(key in value for key in self.any_of):
-            raise Misfit(path, f"{_or(self.any_of)} is missing")
+            raise Misfit(path, f"{alternatives(self.any_of)} is missing")
         return self.make(**{key: self.fields[key].form.read(each, (*path, key)) for key, each in value.items()})
 
     @override
@@ -307,11 +307,6 @@ class Shared[T](Form[T]):
     @override
     def schema(self) -> dict[str, Any]:
         return {"$ref": f"#/$defs/{self.name}"}
-
-
-def _or(names: Collection[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _with_article(noun: str) -> str:

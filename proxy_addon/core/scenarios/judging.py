@@ -14,7 +14,7 @@ from proxy_addon.core.scenarios.sequences import broken
 from proxy_addon.core.scenarios.wanted import ABSENT
 from proxy_addon.core.sessions import Session
 from proxy_addon.core.timelines.pictures import Picture
-from proxy_addon.core.wording import counted, shown
+from proxy_addon.core.wording import alternatives, counted, shown
 from proxy_addon.core.wording import number as written
 
 MOST_TOLD = 5
@@ -240,7 +240,7 @@ class _Judging:
                 if not wanted.holds(value):
                     unit = "s" if name.endswith("_s") else ""
                     counts = "nothing" if value is ABSENT else f"{_value(value)} {unit}".rstrip()
-                    yield Failure(message=f"{metric_name(name)} is {counts}, expected {wanted.said(unit)}")
+                    yield Failure(message=f"{metric_name(name)}: {counts}, expected {wanted.said(unit)}")
         elif expectation.rules:
             for finding in self._findings:
                 if finding.rule in expectation.rules:
@@ -253,13 +253,14 @@ class _Judging:
         if count.number.holds(len(found)):
             return
         wanted = f"expected {count.number}"
-        what = " or ".join(count.event)
+        what = alternatives(count.event)
         if found:
             last = found[-1]
             there = f"there {'is' if len(found) == 1 else 'are'} {counted(len(found), f'{what} event')}"
             yield Failure(message=f"{there}, the last is {last}, {wanted}", number=last.number)
             return
-        near = next((event for event in self._session.events if event.type in count.event), None)
+        of_type = [event for event in self._session.events if event.type in count.event]
+        near = min(of_type, key=lambda event: event.distance(count), default=None)
         if near is None:
             yield Failure(message=f"there is no {what}, {wanted}")
         else:
@@ -272,7 +273,7 @@ class _Judging:
         last = self._session.events[-1] if self._session.events else None
         told = "" if last is None else f"; the last event is {last}"
         yield Failure(
-            message=f"{_HOW_ENDED[end]}{told}, expected {' or '.join(_ENDS[each] for each in wanted)}",
+            message=f"{_HOW_ENDED[end]}{told}, expected {alternatives([_ENDS[each] for each in wanted])}",
             number=None if last is None else last.number,
         )
 
@@ -293,9 +294,10 @@ class _Judging:
         if after.gap_s is not None and self._before.ended_at_ms is not None:
             gap_s = (self._session.begin_ms - self._before.ended_at_ms) / 1000
             if not after.gap_s.holds(gap_s):
+                side = "after" if gap_s >= 0 else "before"
                 yield Failure(
-                    message=f"{start} comes {written(gap_s)} s after the last event of the session before, expected "
-                    f"{after.gap_s.said('s')}",
+                    message=f"{start} comes {written(abs(gap_s))} s {side} the last event of the session before, expected "
+                    f"{after.gap_s.said('s')} after it",
                     number=start.number,
                 )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy_addon.core.events import Event
@@ -52,6 +53,14 @@ class Seen:
             at = "no playhead" if self.playhead_s is None else f"playhead {written(self.playhead_s)}"
             return f"it has {at}, expected {choice.playhead_s}"
         return None
+
+    def distance(self, choice: Choice) -> float:
+        """Return how many seconds of content its playhead is from a choice; infinite if other values are wrong."""
+        if choice.playhead_s is None or self.playhead_s is None:
+            return math.inf
+        if self.lacks(replace(choice, playhead_s=None)) is not None:
+            return math.inf
+        return choice.playhead_s.distance(self.playhead_s)
 
     def __str__(self) -> str:
         return f"#{self.number} {self.type} ({clock(self.at_s)})"

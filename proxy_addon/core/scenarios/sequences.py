@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from proxy_addon.core.scenarios.played import Seen
 from proxy_addon.core.scenarios.scenario import Step
 from proxy_addon.core.scenarios.wanted import Bounds
+from proxy_addon.core.wording import alternatives
 from proxy_addon.core.wording import number as written
 
 
@@ -173,7 +174,7 @@ class _Latest:
 
 def _break(step: Step, events: Sequence[Seen], reached: Sequence[int] | None, windows: Sequence[_Window]) -> Break:
     """Return what is wrong with the event that comes closest to being the step."""
-    wanted = " or ".join(step.event)
+    wanted = alternatives(step.event)
     rest = range(len(events)) if reached is None else range(reached[0] + 1, len(events))
     of_type = [events[place] for place in rest if events[place].type in step.event]
     if not of_type:
@@ -182,7 +183,8 @@ def _break(step: Step, events: Sequence[Seen], reached: Sequence[int] | None, wi
         return Break(f"no {wanted} comes after {events[reached[0]]}", events[reached[0]].number)
     following = [each for each in windows if each.last]
     if not following:
-        return Break(f"{of_type[0]}: {of_type[0].lacks(step)}", of_type[0].number)
+        near = min(of_type, key=lambda event: event.distance(step))
+        return Break(f"{near}: {near.lacks(step)}", near.number)
     apart = [each for each in following if each.first < each.last]
     if not apart:
         first = min(following, key=lambda each: each.end)
@@ -215,7 +217,31 @@ def _ill_placed(step: Step, events: Sequence[Seen], window: _Window) -> tuple[fl
         return math.inf, Break(f"{event} or {before} has no playhead", event.number)
     moved_s = _beyond(event.playhead_s, before.playhead_s)
     told = (
-        f"{event} is at playhead {written(event.playhead_s)}, {written(moved_s)} s from that of {before}, "
-        f"expected {step.moved_s.said('s')}"
+        f"{event} is at playhead {written(event.playhead_s)}, {_ahead(moved_s)} of {before}, expected "
+        f"{_ways(step.moved_s)} of it"
     )
     return step.moved_s.distance(moved_s), Break(told, event.number)
+
+
+def _ahead(seconds: float) -> str:
+    """Return where a playhead is, seen from another.
+
+    >>> _ahead(30), _ahead(-2.5)
+    ('30 s ahead', '2.5 s behind')
+    """
+    return f"{written(abs(seconds))} s {'ahead' if seconds >= 0 else 'behind'}"
+
+
+def _ways(bounds: Bounds) -> str:
+    """Return where a playhead should be, seen from another.
+
+    >>> _ways(Bounds(at_most=-60)), _ways(Bounds(at_least=-1)), _ways(Bounds(at_least=-2, at_most=2))
+    ('at least 60 s behind', 'at most 1 s behind', 'between 2 s behind and 2 s ahead')
+    """
+    low, high = bounds.at_least, bounds.at_most
+    if low is not None and high is not None:
+        return f"between {_ahead(low)} and {_ahead(high)}"
+    if low is not None:
+        return f"at {'least' if low >= 0 else 'most'} {_ahead(low)}"
+    assert high is not None
+    return f"at {'most' if high >= 0 else 'least'} {_ahead(high)}"

@@ -29,7 +29,7 @@ from proxy_addon.core.scenarios.forms import (
     Truth,
     expected,
 )
-from proxy_addon.core.wording import json_text
+from proxy_addon.core.wording import alternatives, json_text
 from proxy_addon.core.wording import number as written
 
 ABSENT: Any = object()
@@ -110,9 +110,9 @@ class Wanted:
             return "any value" if self.present else "none"
         told = [] if self.bounds is None else [self.bounds.said(unit)]
         if self.matches is not None:
-            told.append(f"a text that matches {self.matches.pattern}")
+            told.append("a text" if self.matches.pattern == r"\S" else f"a text that matches {self.matches.pattern}")
         if self.values:
-            told.append(" or ".join(json_text(each) for each in self.values))
+            told.append(alternatives([json_text(each) for each in self.values]))
         return " and ".join(told)
 
     @override

@@ -66,7 +66,7 @@ def test_what_a_sequence_lacks_is_told_with_its_event():
         ),
         (
             [{"event": "pauseStart"}, {"event": "play", "moved_s": {"at_least": 5}}],
-            "#4 play (0:15.5) is at playhead 10, 0 s from that of #3 pauseStart (0:10.5), expected at least 5 s",
+            "#4 play (0:15.5) is at playhead 10, 0 s ahead of #3 pauseStart (0:10.5), expected at least 5 s ahead of it",
         ),
         (
             [{"event": "sessionStart"}, {"event": "sessionEnd", "without": ["error", "pauseStart"]}],
@@ -77,8 +77,16 @@ def test_what_a_sequence_lacks_is_told_with_its_event():
             "#1 sessionStart (0:00.0): media.length is the number 3600, expected at most 60",
         ),
         (
-            [{"event": "sessionStart", "params": {"media.show": ["A", "B"]}}],
-            '#1 sessionStart (0:00.0): media.show was not sent, expected "A" or "B"',
+            [{"event": "sessionStart", "params": {"media.show": ["A", "B", "C"]}}],
+            '#1 sessionStart (0:00.0): media.show was not sent, expected "A", "B" or "C"',
+        ),
+        (
+            [{"event": "play", "playhead_s": {"at_least": 5, "at_most": 8}}],
+            "#4 play (0:15.5): it has playhead 10, expected between 5 and 8",  # the one that is nearest
+        ),
+        (
+            [{"event": "play", "params": {"media.show": {"matches": r"\S"}}}],
+            "#2 play (0:00.5): media.show was not sent, expected a text",
         ),
     ]
     for sequence, message in steps:
@@ -100,7 +108,7 @@ def test_counts_and_ends_tell_what_was_seen():
         ("1.", ["there are 2 play events, the last is #4 play (0:15.5), expected 1"])
     ]
     assert of(cues, {"count": {"event": "play", "playhead_s": {"at_least": 50}, "number": {"at_least": 1}}}) == [
-        ("1.", ["no such play, expected at least 1; #2 play (0:00.5): it has playhead 0, expected at least 50"])
+        ("1.", ["no such play, expected at least 1; #4 play (0:15.5): it has playhead 10, expected at least 50"])
     ]
     ended = "neither sessionComplete nor sessionEnd came; the last event is #4 play (0:15.5)"
     assert of(cues, {"end": ["completed", "ended"]}) == [
@@ -193,7 +201,16 @@ def test_the_second_session_is_held_against_the_first():
             [
                 "the values of media.id differ: 'video-123' and 'other'",
                 "the values of media.name are the same: 'A film'",
-                "#1 sessionStart (0:00.0) comes 49.5 s after the last event of the session before, expected at most 30 s",
+                "#1 sessionStart (0:00.0) comes 49.5 s after the last event of the session before, expected at most 30 s after it",
+            ],
+        )
+    ]
+    overlapping = [picture(held) for held in sessions_of([first, Staged(8).start().play(5).end()])]
+    assert wrong(judge(scenario({"after": {"gap_s": {"at_least": 0}}}, sessions=2), overlapping)) == [
+        (
+            "1.",
+            [
+                "#1 sessionStart (0:00.0) comes 2.5 s before the last event of the session before, expected at least 0 s after it"
             ],
         )
     ]
@@ -221,7 +238,7 @@ def test_real_traffic_of_an_sdk_fails_for_its_length_alone():
     assert wrong(judge(known["ad-pod"], sessions[1:])) == []
     for name in ("pre-roll", "skip-ad"):
         ((_, told),) = wrong(judge(known[name], sessions[1:]))
-        assert told == ["Content time spent is 9.009 s, expected between 15 and 90 s"]
+        assert told == ["Content time spent: 9.009 s, expected between 15 and 90 s"]
 
 
 def _sdk_sessions() -> list[HeldSession]:
