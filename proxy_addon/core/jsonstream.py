@@ -1,7 +1,7 @@
 r"""Walk through a JSON text of any length that comes in chunks, one value at a time.
 
-Nothing is decoded here but the names of members, and no more of the text is kept than the value that was asked for. In
-it, strings that are longer than a limit are left out, so that a HAR full of pictures needs little memory.
+No more of the text is kept than the value that was asked for. In it, strings that are longer than a limit are left out, so
+that a HAR full of pictures needs little memory.
 
 >>> stream = JsonStream([b'{"log": {"version": "1.2", "entr', b'ies": [{"a": [1, "]"]}, 7]}}'])
 >>> for name in stream.members():
@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from proxy_addon.core import jsontext
 from proxy_addon.core.wording import shown
@@ -44,19 +45,29 @@ class CutOff(ProtocolError):
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """One value, not decoded.
+    """One value.
 
     Attributes:
         text: Its bytes; strings that were left out are empty in it. Empty if the value is too large.
         offset: Where it begins in the whole text, in bytes.
         is_shortened: Whether strings were left out.
         is_too_large: Whether it is larger than `LARGEST_VALUE` even without them.
+        known: The decoded value in a tuple; empty if it was not decoded to find its end.
     """
 
     text: bytes
     offset: int
     is_shortened: bool = False
     is_too_large: bool = False
+    known: tuple[Any, ...] = ()
+
+    def decoded(self) -> Any:
+        """Return the value, decoded as `jsontext.document` does.
+
+        Raises:
+            ProtocolError: It is not JSON.
+        """
+        return self.known[0] if self.known else jsontext.document(self.text)
 
 
 class JsonStream:
@@ -71,6 +82,7 @@ class JsonStream:
         """
         self._chunks = iter(chunks)
         self._buffer = b""
+        self._latin1 = ""  # the buffer with a character for each byte, so that positions are the same
         self._at = 0
         self._begin = offset
         self._longest_string = longest_string
@@ -122,11 +134,28 @@ class JsonStream:
 
     def value(self) -> Raw:
         """Take the next value, whatever it is."""
-        return self._take(keeps=True)
+        return (self.peek() == b"{" and self._take_whole()) or self._take(keeps=True)
 
     def skip(self) -> None:
         """Pass over the next value."""
         self._take(keeps=False)
+
+    def _take_whole(self) -> Raw | None:
+        """Take a value that ends within the buffer, by decoding it, which is the fastest way to find its end.
+
+        Returns:
+            None if it goes on in the next chunk, or may have long strings, or is not JSON.
+        """
+        begin = self._at
+        if len(self._buffer) > self._longest_string:
+            return None
+        try:
+            value, end = jsontext.document_at(self._latin1, begin)
+        except (ValueError, RecursionError):
+            return None
+        text, offset = self._buffer[begin:end], self.offset
+        self._at = end
+        return Raw(text, offset, known=(value,) if text.isascii() else ())
 
     def _take(self, *, keeps: bool) -> Raw:
         first = self.peek()
@@ -210,6 +239,7 @@ class JsonStream:
         chunk = next(self._chunks, b"")
         self._begin += self._at
         self._buffer = self._buffer[self._at :] + chunk
+        self._latin1 = self._buffer.decode("latin-1")
         self._at = 0
         return bool(chunk)
 

@@ -113,6 +113,8 @@ _decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_int, parse_flo
 _quick_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number, parse_constant=_constant)
 """The same for texts that are too short to hold an integer that is too long, so that none need be looked at in Python."""
 
+_plain_decoder = json.JSONDecoder(parse_float=_number, parse_constant=_constant)
+
 
 def _decoded(text: str) -> Any:
     if len(text) <= _PYTHON_INT_DIGITS:
@@ -144,6 +146,31 @@ def loads(text: bytes) -> Any:
         raise ProtocolError("not JSON: nested too deep") from e
     except ValueError as e:
         raise ProtocolError(f"not JSON: {e}") from e
+
+
+def document(text: bytes) -> Any:
+    """Do what `loads` does in two thirds of the time, for documents around bodies: their objects are plain dictionaries.
+
+    Raises:
+        ProtocolError: As `loads` does.
+    """
+    try:
+        whole = text.decode()
+        value, end = document_at(whole, 0)
+    except (ValueError, RecursionError):
+        return loads(text)
+    return value if end == len(whole) else loads(text)
+
+
+def document_at(text: str, begin: int) -> tuple[Any, int]:
+    """Return the value that begins at a position, as `document` does, and where it ends.
+
+    Raises:
+        ValueError: No JSON value that Python can read begins and ends in the text.
+        RecursionError: It is nested too deeply for Python.
+    """
+    value, end = _plain_decoder.raw_decode(text, begin)
+    return value, end
 
 
 def text_of(value: object) -> bytes:

@@ -286,7 +286,7 @@ def _decoded(file: Unpacked, raw: Raw) -> Any:
         raw = _stream(file, begin=raw.offset, longest_string=LARGEST_VALUE).value()
     if raw.is_too_large or (raw.is_shortened and _MAY_BE_API.search(raw.text)):
         raise ProtocolError(f"larger than {LARGEST_VALUE // 1024**2} MiB")
-    return jsontext.loads(raw.text)
+    return raw.decoded()
 
 
 def _entries_of_lines(file: Unpacked, tally: Tally) -> Iterator[Entry]:
@@ -307,7 +307,7 @@ def _entries_of_lines(file: Unpacked, tally: Tally) -> Iterator[Entry]:
         try:
             if len(line) > LARGEST_VALUE:
                 raise ProtocolError(f"larger than {LARGEST_VALUE // 1024**2} MiB")  # noqa: TRY301  # told in one place
-            value = jsontext.loads(line)
+            value = jsontext.document(line)
         except ProtocolError as e:
             tally.refuse(f"{where}, at byte {offset}", e)
         else:

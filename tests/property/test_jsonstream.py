@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy_addon.core import jsontext
 from proxy_addon.core.jsonstream import CutOff, JsonStream
 
 TEXTS = st.text(max_size=20) | st.sampled_from(['"', "\\", '\\"', "{[", "]}", "\\\\\\", "x" * 700, '\\"' * 60])
@@ -41,6 +42,7 @@ def test_elements_are_found_in_any_chunks(data, values, other, indent, ascii_onl
                 continue
             for raw in stream.elements():
                 assert text[raw.offset :].startswith(raw.text)
+                assert raw.decoded() == jsontext.loads(raw.text)
                 found.append(json.loads(raw.text))
     assert found == values
     assert stream.peek() == b""
