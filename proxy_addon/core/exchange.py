@@ -91,6 +91,12 @@ def header(headers: Headers, name: str) -> str | None:
     return next((value for key, value in headers if key.lower() == wanted), None)
 
 
+@lru_cache(maxsize=4096)
+def shared(headers: Headers) -> Headers:
+    """Return equal headers as one object, so that the exchanges of a file, which have few different ones, need less memory."""
+    return headers
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What the device sent.
