@@ -14,7 +14,7 @@ from itertools import count
 from proxy_addon.core.audits.causes import with_causes
 from proxy_addon.core.audits.changes import Changes, Compared, Comparison, What
 from proxy_addon.core.audits.coverage import Key
-from proxy_addon.core.audits.differences import Difference, Showing, differences
+from proxy_addon.core.audits.differences import Difference, Showing, differences, keys_of_many_values
 from proxy_addon.core.audits.significance import discoveries, fisher
 from proxy_addon.core.audits.totals import Apart, ByGroup, GroupName, Totals, all_of, in_order
 from proxy_addon.core.findings import Severity
@@ -59,7 +59,12 @@ def compared(
         names = in_order(some) if grouped else []
         return tuple(named(name) for name in names if name not in others and name is not Apart.OTHERS)
 
-    whole, *groups = (_changes(named(name), before, after, tested, limit) for name, before, after, tested in found)
+    whole, *groups = (
+        replace(
+            _changes(named(name), before, after, tested, limit), many_values=keys_of_many_values(before, after, show)
+        )
+        for name, before, after, tested in found
+    )
     return Comparison(
         baseline=baseline,
         all=whole,

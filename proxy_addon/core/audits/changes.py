@@ -138,6 +138,8 @@ class Changes:
         is_enough: Whether there are enough sessions to say that something changed which all sessions before have, and none
             after.
         enough: How many sessions on both sides are enough for that.
+        many_values: The keys whose values are not compared, because a side has more than 64: section and name. Values of keys
+            that name a viewer, a content or an ad are never compared.
         findings: Each rule that a side breaks, changed or not.
         losses: Each loss that a side has, and slow answers.
         rhythm: What both sides have of the rhythm.
@@ -153,6 +155,7 @@ class Changes:
     may_be_chance: tuple[Compared, ...]
     is_enough: bool
     enough: int
+    many_values: tuple[str, ...] = ()
     findings: tuple[Compared, ...]
     losses: tuple[Compared, ...]
     rhythm: tuple[Compared, ...]

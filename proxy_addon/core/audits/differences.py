@@ -172,6 +172,14 @@ def _keys(before: Totals, after: Totals, show: Showing) -> Iterator[Difference]:
             yield from _values_of(key, places[key], one, other, show)
 
 
+def keys_of_many_values(before: Totals, after: Totals, show: Showing) -> tuple[str, ...]:
+    """Return keys whose values are not compared because a side has too many: section and name, each once."""
+    old, new = before.coverage.kept(), after.coverage.kept()
+    keys = (key for key in old if key in new and not _is_naming(key.name))
+    many = (key for key in keys if old[key].by_value is None or new[key].by_value is None)
+    return tuple(dict.fromkeys(f"{key.section.value}/{show.name(key.name)}" for key in many))
+
+
 def _is_naming(name: str) -> bool:
     """Whether values of a key are told from session to session, or from one content to the other, by its name."""
     return name in _NAMING if name in PARAMS or name in QUALITY else _NAMING_TOO.fullmatch(name) is not None

@@ -13,6 +13,7 @@ from rich.text import Text
 from proxy_addon.core.audits.changes import FISHER, Compared, Comparison, Side, What
 from proxy_addon.core.audits.naming import measure_name, metric_name, what_words
 from proxy_addon.core.audits.results import Audit, Distribution, Group, KeyAbsent, KeySeen, Value
+from proxy_addon.core.audits.sketches import MOST_KEPT
 from proxy_addon.core.audits.verdicts import Level
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.wording import counted, pasted, visible
@@ -32,7 +33,7 @@ _TINY = 1e-9
 _SECOND_MS = 1_000
 _PRECISE_S, _PRECISE_SPEED = 10, 100
 _MINUTE_S = 60
-_ABSENT_TOLD = 12
+_NAMES_TOLD = 12
 _DOUBTFUL_TOLD = 5
 LOSSES = {
     "refused": "events refused by upstream, which SDKs do not send again",
@@ -215,11 +216,13 @@ def _print_changes(comparison: Comparison, screen: Screen) -> None:
             within = "" if of is whole else f"in {_named(of.name).plain}, "
             sides = f"before {side_words(each, each.before)}, after {side_words(each, each.after)}"
             screen.print_wrapped(Text(visible(f"  {within}{what_words(each)}: {sides}"), style="dim"))
+    if whole.many_values:
+        keys = counted(len(whole.many_values), "key")
+        told = f"not compared: values of {keys} with more than {MOST_KEPT}: {_listed(whole.many_values)}"
+        screen.print_wrapped(Text(visible(told), style="dim"))
     for names, where in ((comparison.only_before, "before"), (comparison.only_after, "after")):
         if names:
-            shown = ", ".join(_named(name).plain for name in names[:_ABSENT_TOLD])
-            more = f" and {len(names) - _ABSENT_TOLD} more" if len(names) > _ABSENT_TOLD else ""
-            screen.print_wrapped(f"only {where}: {shown}{more}")
+            screen.print_wrapped(f"only {where}: {_listed([_named(name).plain for name in names])}")
     table = Table(
         Column("before and after", least=20), *(Column(name, is_right=True) for name in ("before", "after", "change"))
     )
@@ -505,8 +508,13 @@ def _absent(absent: Sequence[KeyAbsent]) -> Iterator[Text]:
         yield Text(f"required and never sent: {', '.join(required)}", style="bold red")
     optional = list(dict.fromkeys(key.key for key in absent if not key.is_required))
     if optional:
-        more = f" and {len(optional) - _ABSENT_TOLD} more" if len(optional) > _ABSENT_TOLD else ""
-        yield Text(f"known to the protocol and never sent: {', '.join(optional[:_ABSENT_TOLD])}{more}", style="dim")
+        yield Text(f"known to the protocol and never sent: {_listed(optional)}", style="dim")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - _NAMES_TOLD} more" if len(names) > _NAMES_TOLD else ""
+    return f"{', '.join(names[:_NAMES_TOLD])}{more}"
 
 
 def _metrics(whole: Group) -> Table:

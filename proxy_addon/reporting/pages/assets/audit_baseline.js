@@ -5,7 +5,7 @@ import { figure, groupName, partOf, sessionLinks } from "./audit_words.js";
 import { icon } from "./icons.js";
 import { count, cut, esc, lasted, plural, prose } from "./words.js";
 
-const LONGEST = 160;
+const LONGEST = 160, MOST_NAMED = 24;
 const COLUMNS = [["What"], ["Before", "n before"], ["After", "n after"], ["Change"], ["p", "n chance"], ["Look at", "look-at"]];
 const WITHIN_COLUMNS = [COLUMNS[0], ["Group", "group"], ...COLUMNS.slice(1)];
 const IN_ALL = { kind: "stacked changes" }, IN_GROUPS = { ...IN_ALL, caption: "In groups alone" };
@@ -52,6 +52,7 @@ export function mountBaseline(root, context) {
       `${told} more than chance and large enough to matter${follow}${few}.</p>` +
       `${found.length ? plainTable("Changes", COLUMNS, found.flatMap(withBeneath).map(rowOf), IN_ALL) : ""}` +
       (isAll && within.length ? plainTable("Changes in groups", WITHIN_COLUMNS, within.flatMap(withBeneath).map(groupRowOf), IN_GROUPS) : "") +
+      manyMarkup(changes.many_values) +
       FOLDED.filter(([part]) => changes[part].length).map(([part, title]) =>
         `<details><summary>${title}</summary>${plainTable(title, COLUMNS, changes[part].map(rowOf), IN_ALL)}</details>`).join("") +
       (isAll ? onlyMarkup("only before", baseline.only_before) + onlyMarkup("only after", baseline.only_after) : "");
@@ -113,6 +114,13 @@ function changeMarkup(change) {
 
 function chanceMarkup(p, test) {
   return `<span title="${esc(TESTS[test] ?? test)}">${p < 0.001 ? "< 0.001" : p.toFixed(3)}</span>`;
+}
+
+function manyMarkup(keys) {
+  if (!keys.length) return "";
+  const names = keys.slice(0, MOST_NAMED).map((key) => `<code><bdi>${esc(cut(key, LONGEST))}</bdi></code>`).join(", ");
+  const more = keys.length > MOST_NAMED ? ` and ${count(keys.length - MOST_NAMED)} more` : "";
+  return `<p class="dim">Not compared: values of ${plural(keys.length, "key")} with more than 64: ${names}${more}.</p>`;
 }
 
 function onlyMarkup(when, names) {

@@ -15,7 +15,7 @@ from proxy_addon.core.audits.changes import Changes, Compared
 from proxy_addon.core.audits.concluding import audit_of
 from proxy_addon.core.audits.hiding import Hiding
 from proxy_addon.core.audits.losses import Loss
-from proxy_addon.core.audits.sketches import MOST_NAMED, Concerned, Histogram, PerSession, lot_of
+from proxy_addon.core.audits.sketches import MOST_KEPT, MOST_NAMED, Concerned, Histogram, PerSession, lot_of
 from proxy_addon.core.audits.totals import SUMMED, Broken, ByGroup, Totals, merged
 from proxy_addon.core.events import read_body
 from proxy_addon.core.findings import Deviation
@@ -25,6 +25,7 @@ from proxy_addon.core.judging.sessions import as_of
 from proxy_addon.core.pseudonyms.exchanges import Pseudonymiser
 from proxy_addon.core.pseudonyms.personal import PERSONAL
 from proxy_addon.reporting.audits import facts
+from proxy_addon.reporting.audits.tables import as_text
 from tests import audited
 from tests.audited import DEFECTS
 from tests.builders import BEGIN_MS, at, body
@@ -305,6 +306,10 @@ def test_values_are_compared_where_sessions_share_them_and_they_name_nobody(key,
     assert audit.baseline is not None
     found = said(audit.baseline.all)
     assert sorted(line.replace(f" play customMetadata {key}", "") for line in found) == sorted(expected)
+    is_told = len({*map(str, before)}) > MOST_KEPT
+    assert audit.baseline.all.many_values == ((f"customMetadata/{key}",) if is_told else ())
+    text = " ".join("".join(as_text(audit)).split())
+    assert (f"not compared: values of 1 key with more than 64: customMetadata/{key}" in text) == is_told
 
 
 def broken(sessions: int, of: int) -> ByGroup:
