@@ -33,6 +33,13 @@ DEEPEST = 50
 MOST_VALUES = 100_000
 """How many values a file may have, aliases resolved, so that a small file cannot fill the memory."""
 _LONGEST_TOLD = 60
+_HINTS = {
+    "mapping values are not allowed": "a text with a colon in it needs quotation marks; or is the indentation wrong?",
+    "expected <block end>": "is the indentation right? What belongs together begins in one column",
+    "found character '\\t'": "indent with spaces: YAML does not allow tabs",
+    "found character": "a text that begins with this character needs quotation marks",
+}
+"""What to do about what the parser says, by its beginning."""
 
 
 class NotYaml(SettingsError):
@@ -119,7 +126,9 @@ def parse_yaml(text: str, name: str) -> Yaml:
         raise NotYaml(f"{name}:{line}:{column}: not YAML: the character {text[e.position]!r}") from e
     except MarkedYAMLError as e:
         mark = e.problem_mark or e.context_mark
-        raise NotYaml(f"{name}{_where(mark)}: not YAML: {e.problem or e.context}") from e
+        problem = str(e.problem or e.context)
+        hint = next((hint for begin, hint in _HINTS.items() if problem.startswith(begin)), "")
+        raise NotYaml(f"{name}{_where(mark)}: not YAML: {problem}", hint=hint) from e
     except (YAMLError, ValueError) as e:
         raise NotYaml(f"{name}: not YAML: {str(e).splitlines()[0] if str(e) else type(e).__name__}") from e
     reading = _Reading(name)
@@ -175,6 +184,8 @@ class _Reading:
                 raise self._problem(key, f"{key.value} is here for the second time")
             self.keys[*path, key.value] = _position(key)
             made[key.value] = self.value(value, (*path, key.value))
+            if made[key.value] is None:  # it may stand nowhere
+                self.values[*path, key.value] = _position(key)
         return made
 
     def _list(self, node: Node, path: Steps) -> list[Any]:

@@ -17,6 +17,9 @@ from typing import Any, override
 
 from proxy_addon.core.wording import alternatives, shown, suggestion
 
+_VERY_FEW, _FEW = 3, 12
+"""Of how many names all are told rather than the one that is most like a wrong one; and if none is like it."""
+
 Path = tuple[str | int, ...]
 """The keys and indexes that lead to a value."""
 
@@ -54,7 +57,8 @@ class Form[T](ABC):
 def expected(value: object, path: Path, what: str) -> Misfit:
     """Return the misfit of a value in whose place something else is expected."""
     name = path[-1] if path and isinstance(path[-1], str) else f"item {path[-1] + 1}" if path else "the file"  # type: ignore[operator]
-    return Misfit(path, f"{name} is {shown(value)}; expected {what}")
+    seen = "has no value" if value is None else f"is {shown(value)}"
+    return Misfit(path, f"{name} {seen}; expected {what}")
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ class Text(Form[str]):
     @override
     def read(self, value: Any, path: Path) -> str:
         if not isinstance(value, str) or not value.strip():
-            raise expected(value, path, "a text")
+            quoted = "; put one with a colon in it in quotation marks" if isinstance(value, dict) else ""
+            raise expected(value, path, f"a text{quoted}")
         return value.strip()
 
     @override
@@ -155,7 +160,9 @@ def check_name(form: Name, value: Any, path: Path, *, of_key: bool = False) -> N
     if not isinstance(value, str):
         raise expected(value, path, f"the name of {_with_article(form.what)}")
     if value not in form.names and not (form.like and re.fullmatch(form.like, value)):
-        raise Misfit(path, f"unknown {form.what} {value!r}{suggestion(value, form.names)}", of_key=of_key)
+        known = "" if len(form.names) > _FEW else f"; expected {alternatives(form.names)}"
+        meant = "" if len(form.names) <= _VERY_FEW else suggestion(value, form.names)
+        raise Misfit(path, f"unknown {form.what} {value!r}{meant or known}", of_key=of_key)
 
 
 @dataclass(frozen=True)
@@ -174,7 +181,7 @@ class Many[T](Form[tuple[T, ...]]):
         if not isinstance(value, list):
             if self.or_one:
                 return (self.item.read(value, path),)
-            raise expected(value, path, "a list")
+            raise expected(value, path, "a list, as in [a, b]")
         if not value:
             raise Misfit(path, "the list is empty")
         return tuple(self.item.read(each, (*path, index)) for index, each in enumerate(value))
@@ -252,7 +259,11 @@ class Object[T](Form[T]):
         kinds = [key for key in value if key in self.one_of]
         if self.one_of and len(kinds) != 1:
             if kinds:
-                raise Misfit((*path, kinds[1]), f"{kinds[1]} cannot stand beside {kinds[0]}", of_key=True)
+                raise Misfit(
+                    (*path, kinds[1]),
+                    f"{kinds[1]} cannot stand beside {kinds[0]}: give it a sentence of its own",
+                    of_key=True,
+                )
             raise Misfit(path, f"one of {alternatives(self.one_of)} is missing")
         if self.any_of and not any(key in value for key in self.any_of):
             raise Misfit(path, f"{alternatives(self.any_of)} is missing")

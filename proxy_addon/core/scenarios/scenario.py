@@ -20,15 +20,15 @@ docs/certify.md describes each member.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, override
 
 from proxy_addon.core.audits.metrics import metrics_of
 from proxy_addon.core.protocol import EVENTS
 from proxy_addon.core.rules import RULES
-from proxy_addon.core.scenarios.forms import Field, Many, Name, Object, Shared, Table, Text
+from proxy_addon.core.scenarios.forms import Field, Form, Many, Misfit, Name, Object, Path, Shared, Table, Text
 from proxy_addon.core.scenarios.wanted import BOUNDS, COUNT, WANTED, Bounds, Wanted
 
 
@@ -202,8 +202,46 @@ _AFTER = Object(
     },
     any_of=("same", "different", "gap_s"),
 )
+
+
+class _Following[T](Form[tuple[T, ...]]):
+    """A list in whose first item nothing may refer to the one before.
+
+    Args:
+        referring: Returns the path in an item to what refers to the one before; None if nothing does.
+    """
+
+    def __init__(self, item: Form[T], what: str, referring: Callable[[T], Path | None]) -> None:
+        self._items = Many(item)
+        self._what = what
+        self._referring = referring
+
+    @override
+    def read(self, value: Any, path: Path) -> tuple[T, ...]:
+        items = self._items.read(value, path)
+        found = self._referring(items[0])
+        if found is not None:
+            problem = f"{found[-1]} refers to the {self._what} before, and this is the first one"
+            raise Misfit((*path, 0, *found), problem, of_key=True)
+        return items
+
+    @override
+    def schema(self) -> dict[str, Any]:
+        return self._items.schema()
+
+
+def _of_step_before(step: Step) -> Path | None:
+    return next(((key,) for key in ("after_s", "moved_s", "without") if getattr(step, key)), None)
+
+
+def _of_session_before(playback: Playback) -> Path | None:
+    return next((("expect", at, "after") for at, each in enumerate(playback.expect) if each.after is not None), None)
+
+
 _KINDS = {
-    "sequence": Field(Many(_STEP), "These events come in this order, perhaps with others between them."),
+    "sequence": Field(
+        _Following(_STEP, "step", _of_step_before), "These events come in this order, perhaps with others between them."
+    ),
     "count": Field(
         Object(Count, {**_CHOICE, "number": Field(COUNT, "How many.", needed=True)}), "How many such events there are."
     ),
@@ -247,7 +285,11 @@ _SCENARIO: Object[dict[str, Any]] = Object(
         "about": Field(Text(), "What it is for.", needed=True),
         "sources": Field(Many(Text()), "What the expectations rest on.", needed=True),
         "steps": Field(Many(Text()), "What a person does, in order.", needed=True),
-        "sessions": Field(Many(_PLAYBACK), "The sessions that it leads to, in order.", needed=True),
+        "sessions": Field(
+            _Following(_PLAYBACK, "session", _of_session_before),
+            "The sessions that it leads to, in order.",
+            needed=True,
+        ),
     },
 )
 

@@ -133,6 +133,8 @@ class _Exact(Form[Bounds]):
 
     @override
     def read(self, value: Any, path: Path) -> Bounds:
+        if not isinstance(value, int | float | dict):
+            raise expected(value, path, "a number, or {at_least: …, at_most: …}")
         number = self._number.read(value, path)
         return Bounds(at_least=number, at_most=number)
 
@@ -182,6 +184,8 @@ def _wanted(
     present: bool | None = None,
 ) -> Wanted:
     is_bound = at_least is not None or at_most is not None
+    if present is not None and (is_bound or matches is not None):
+        raise Misfit((), "present stands alone: any other demand needs a value anyway")
     return Wanted(bounds=_bounds(at_least, at_most) if is_bound else None, matches=matches, present=present)
 
 

@@ -36,6 +36,8 @@ def test_each_value_and_key_has_its_place():
     assert document.position(("twice", 1)) == Position(8, 5)
     assert document.position(("twice", 7, "missing")) == Position(7, 3)  # the list that lacks it
     assert str(document.error(("twice", 1), "no")) == "plan.yaml:8:5: no"
+    nothing = parse_yaml("a:\n  b:\n\nc: 1", "plan.yaml")
+    assert nothing.position(("a", "b")) == Position(2, 3), "what has no value stands where its key does"
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,21 @@ def test_what_is_no_plain_value_is_told_with_its_place(text, problem):
         parse_yaml(text, "p.yaml")
     assert str(told.value).startswith(problem)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "hint"),
+    [
+        ("title: Rewind: ten seconds", "1:14", "a text with a colon in it needs quotation marks"),
+        ("a:\n  - b: 1\n    c: 2\n   - d", "4:4", "is the indentation right?"),
+        ("a:\n\tb: 1", "2:1", "indent with spaces"),
+        ("a: @home", "1:4", "a text that begins with this character needs quotation marks"),
+    ],
+)
+def test_what_to_do_about_a_common_mistake_is_told(text, place, hint):
+    with pytest.raises(NotYaml, match=f"p.yaml:{place}: not YAML: ") as told:
+        parse_yaml(text, "p.yaml")
+    assert hint in told.value.hint
 
 
 def test_aliases_do_not_fill_the_memory():
