@@ -203,7 +203,7 @@ def audit(
         plan_groups=() if how.policy.plan is None else tuple(map(str, how.policy.plan.groups)),
         baseline=None if baseline is None or old is None else (visible(baseline), old),
         hide=hide,
-        notes=held.notes,
+        notes=(*held.notes, *(replace(note, text=f"baseline: {note.text}") for note in held_before.notes)),
     )
     examples: dict[str, str] = {}
     if format_name in _READ_AGAIN:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,14 +17,15 @@ from proxy_addon.errors import SettingsError
 from proxy_addon.files.sessions import in_file, is_file_name, name_in, path_in
 
 if TYPE_CHECKING:
+    from proxy_addon.core.audits.results import FileNote
     from proxy_addon.core.fixtures.captures import Tally
     from proxy_addon.core.fixtures.held import HeldSession
 
 STDIN = "-"
-_REASONS = 5
-"""How many reasons why files are passed over are told."""
+_KINDS = 5
+"""How many reasons why files are passed over are told on stderr."""
 _TOLD = 2
-"""How many files or sessions of a kind are named."""
+"""How many files or sessions are named on stderr; the notes name all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,29 +42,6 @@ class Source:
     is_pipe: bool = False
 
 
-@dataclass(slots=True)
-class _Files:
-    """Files of which the same is to be said."""
-
-    names: list[str] = field(default_factory=list)
-    number: int = 0
-    of: int = 0
-
-    def add(self, name: str, of: int = 1) -> None:
-        self.number += 1
-        self.of += of
-        if len(self.names) < _TOLD:
-            self.names.append(name)
-
-    def __str__(self) -> str:
-        return _listed(self.names, self.number)
-
-    def lines(self) -> list[str]:
-        """Return what was added, one a line."""
-        more = self.number - len(self.names)
-        return [*self.names, *([f"and {more} more"] if more else [])]
-
-
 class HeldFiles:
     """Sessions in files and folders, each once, and each with an id by which ``sessiontape show`` finds it.
 
@@ -76,8 +53,8 @@ class HeldFiles:
     Attributes:
         is_to_be_read_again: Whether sessions were yielded, the first time, of which another file turned out to have more;
             they are left out from then on.
-        notes: What is to be said of all of them, complete when all sessions were read once: what could not be read, and which
-            sessions are in several files.
+        notes: What is to be said of all of them, complete when all sessions were read once: what could not be read, what files
+            lack, and which sessions are in several files.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -86,11 +63,11 @@ class HeldFiles:
         Raises:
             click.UsageError: A name is that of no file.
         """
-        self.notes: tuple[str, ...] = ()
+        self.notes: tuple[FileNote, ...] = ()
         self.is_to_be_read_again = False
         self._left_out: set[bytes] = set()
         self._names = [*names]
-        self._links = 0
+        self._links: list[str] = []
         self._closed: list[str] = []
         self._sources = [*self._found(names)]
         self._kept: dict[str, Sequence[HeldSession]] = {}
@@ -141,9 +118,9 @@ class HeldFiles:
             for copy in others:
                 if copy.id in beginnings:
                     self._left_out.add(copy.content)
-                    remarks.shorter.add(f"{pasted(copy.id)} is the beginning of {pasted(beginnings[copy.id].id)}")
+                    remarks.shorter.append(f"{pasted(copy.id)} is the beginning of {pasted(beginnings[copy.id].id)}")
                 else:
-                    remarks.similar.add(f"{pasted(copy.id)} and {pasted(longest.id)}")
+                    remarks.similar.append(f"{pasted(copy.id)} and {pasted(longest.id)}")
 
     def _sought(self, source: Source, remarks: _Remarks) -> Sequence[HeldSession]:
         try:
@@ -205,7 +182,7 @@ class HeldFiles:
         """Yield the files below a folder; links to folders are not followed, because they may lead back."""
         for parent, folders, files in os.walk(folder, onerror=self._refused):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            self._links += sum(Path(parent, name).is_symlink() for name in folders)
+            self._links += (str(path) for path in (Path(parent, name) for name in folders) if path.is_symlink())
             for name in files:
                 path = Path(parent, name)
                 # A link that leads nowhere is told like a file that cannot be read; pipes and devices would never end.
@@ -216,58 +193,38 @@ class HeldFiles:
         self._closed.append(str(error.filename))
 
     def _tell(self, remarks: _Remarks, files: Collection[str]) -> None:
-        """Say a line for each kind of thing that is to be said, with the files below it.
+        """Note what is to be said, and say it on stderr in a few lines.
 
         Args:
             files: Those that are more than a part of another one.
         """
         of = counted(len(files), "file")
-        told: list[tuple[str, list[str], str]] = []
+        unread, unused = [*self._unread()], [*remarks.without_sessions(files, of)]
+        lacking, remarked = [*remarks.lacking(of)], [*remarks.remarked(of)]
+        several = [*remarks.of_sessions()]
+        self.notes = (*unread, *unused, *lacking, *remarked, *several)
+        _say(unread)
+        _say(unused, "'sessiontape show FILE' says what to do")
+        if len(self._sources) > 1:  # of one file, it was said when it was read
+            _say(lacking)
+            if remarked:
+                names = dict.fromkeys(name for note in remarked for name in note.files)
+                _say(
+                    [_of_files(names, of, "with remarks on what their tools leave out")],
+                    "'sessiontape check FILE' says which",
+                )
+        _say(several)
+
+    def _unread(self) -> Iterator[FileNote]:
+        from proxy_addon.core.audits.results import FileNote  # noqa: PLC0415  # --help does without the rules
+
         if self._closed:
-            told.append((f"{counted(len(self._closed), 'folder')} cannot be read", [_listed(self._closed)], ""))
+            yield FileNote(text=f"{counted(len(self._closed), 'folder')} cannot be read", files=tuple(self._closed))
         if self._links:
-            links, they = ("links to folders", "they lead") if self._links > 1 else ("a link to a folder", "it leads")
-            told.append((f"{links} not followed: name what {they} to", [], ""))
-        others = {name: reason for name, reason in remarks.others.items() if name in files}
-        if others:
-            number = len(others)
-            how = "'sessiontape show FILE' says what to do"
-            reasons = [f"{reason}: {those}" for reason, those in _most_first(others)]
-            more = len(reasons) - _REASONS
-            if more > 0:
-                reasons[_REASONS:] = [f"and {counted(more, 'reason')} more"]
-            told.append((f"{number} of {of} passed over", reasons, how))
-        if remarks.odd.number and len(self._sources) > 1:
-            gaps = []
-            if remarks.bodies.number:
-                lacking = counted(remarks.bodies.of, "request without its body", "requests without their bodies")
-                gaps.append(f"{lacking}, not judged: {remarks.bodies}")
-            if remarks.cut.number:
-                gaps.append(f"{counted(remarks.cut.number, 'file')} cut off, so that the end is missing: {remarks.cut}")
-            if remarks.broken.number:
-                unread = counted(remarks.broken.of, "entry that cannot be read", "entries that cannot be read")
-                gaps.append(f"{unread}: {remarks.broken}")
-            if remarks.odd.number > max(remarks.bodies.number, remarks.cut.number, remarks.broken.number):
-                gaps.append(f"remarks on what the tools that wrote them leave out: {remarks.odd}")
-            lack = "lacks" if remarks.odd.number == 1 else "lack"
-            told.append((f"{remarks.odd.number} of {of} {lack} something", gaps, "'sessiontape check FILE' says what"))
-        if remarks.repeated.number:
-            number = remarks.repeated.number
-            said = f"{counted(number, 'session')} found in several files, counted once"
-            told.append((said, remarks.repeated.lines(), ""))
-        if remarks.shorter.number:
-            number = remarks.shorter.number
-            said = f"{counted(number, 'session')} found longer in another file, which counts"
-            told.append((said, remarks.shorter.lines(), ""))
-        if remarks.similar.number:
-            number = remarks.similar.number
-            said = f"{counted(number, 'session')} with the ID and start of one in another file, but other requests: both count"
-            told.append((said, remarks.similar.lines(), ""))
-        self.notes = tuple(f"{said}: {'; '.join(details)}" if details else said for said, details, _ in told)
-        for said, details, how in told:
-            click.echo(visible(f"sessiontape: {said}{f'; {how}' if how else ''}"), err=True)
-            for detail in details:
-                click.echo(visible(f"  {detail}"), err=True)
+            links, they = (
+                ("links to folders", "they lead") if len(self._links) > 1 else ("a link to a folder", "it leads")
+            )
+            yield FileNote(text=f"{links} not followed: name what {they} to", files=tuple(self._links))
 
 
 class _Copy(NamedTuple):
@@ -289,11 +246,11 @@ class _Remarks:
 
     Attributes:
         attached: Files that hold bodies of requests or answers in another one.
-        others: Why files have no sessions, by their names.
-        odd: Files of which there is something to say.
-        bodies: Those that lack bodies of requests.
-        cut: Those that end in the middle of an entry.
-        broken: Those with other entries that cannot be read.
+        others: Files without sessions, by the reason.
+        bodies: How many bodies of requests files lack.
+        cut: Files that end in the middle of an entry.
+        broken: How many other entries of files cannot be read.
+        remarks: Files by what else is to be said of them.
         repeated: Sessions that an earlier file has, too.
         shorter: Sessions that another file has with more requests.
         similar: Sessions that another file has with other requests.
@@ -302,14 +259,14 @@ class _Remarks:
     """
 
     attached: set[str] = field(default_factory=set)
-    others: dict[str, str] = field(default_factory=dict)
-    odd: _Files = field(default_factory=_Files)
-    bodies: _Files = field(default_factory=_Files)
-    cut: _Files = field(default_factory=_Files)
-    broken: _Files = field(default_factory=_Files)
-    repeated: _Files = field(default_factory=_Files)
-    shorter: _Files = field(default_factory=_Files)
-    similar: _Files = field(default_factory=_Files)
+    others: dict[str, list[str]] = field(default_factory=dict)
+    bodies: dict[str, int] = field(default_factory=dict)
+    cut: list[str] = field(default_factory=list)
+    broken: dict[str, int] = field(default_factory=dict)
+    remarks: dict[str, list[str]] = field(default_factory=dict)
+    repeated: list[str] = field(default_factory=list)
+    shorter: list[str] = field(default_factory=list)
+    similar: list[str] = field(default_factory=list)
     known: dict[bytes, str] = field(default_factory=dict)
     begun: dict[bytes, list[_Copy]] = field(default_factory=dict)
 
@@ -320,7 +277,7 @@ class _Remarks:
             return False
         before = self.known.setdefault(content, file)
         if before != file:
-            self.repeated.add(f"{pasted(held.session.id)} is in {pasted(before)}, too")
+            self.repeated.append(f"{pasted(held.session.id)} is in {pasted(before)}, too")
             return False
         start = start_of(held.session)
         if start is not None:
@@ -330,19 +287,86 @@ class _Remarks:
     def passed_over(self, name: str, error: SettingsError) -> None:
         """Note a file without sessions."""
         reason = str(error).replace(f"cannot read {name}", "cannot be read").removeprefix(name).strip(": ")
-        self.others[name] = sys.intern(reason)
+        self.others.setdefault(reason, []).append(name)
 
     def missing(self, name: str, tally: Tally) -> None:
         """Note what a file lacks."""
-        if tally.remarks or tally.incomplete or tally.broken_count:
-            self.odd.add(name)
+        for remark in tally.remarks:
+            self.remarks.setdefault(remark, []).append(name)
         if tally.incomplete:
-            self.bodies.add(name, tally.incomplete)
+            self.bodies[name] = tally.incomplete
         if tally.is_cut_off:
-            self.cut.add(name)
+            self.cut.append(name)
         if broken := tally.broken_count - tally.is_cut_off:
-            self.broken.add(name, broken)
+            self.broken[name] = broken
         self.attached.update(str(Path(path_in(name)).parent / each) for each in tally.attached)
+
+    def without_sessions(self, files: Collection[str], of: str) -> Iterator[FileNote]:
+        """Say why some of these files were passed over, the most frequent reason first."""
+        others = {reason: [name for name in names if name in files] for reason, names in self.others.items()}
+        for reason, names in _most_first(others):
+            yield _of_files(names, of, f"passed over: {reason}")
+
+    def lacking(self, of: str) -> Iterator[FileNote]:
+        """Say what files lack, and which: the gravest first."""
+        if self.bodies:
+            requests = counted(sum(self.bodies.values()), "request")
+            yield _of_files(self.bodies, of, f"without the bodies of {requests}, not judged")
+        if self.cut:
+            yield _of_files(self.cut, of, "cut off, so that the end is missing")
+        if self.broken:
+            number = sum(self.broken.values())
+            yield _of_files(self.broken, of, f"with {counted(number, 'entry that', 'entries that')} cannot be read")
+
+    def remarked(self, of: str) -> Iterator[FileNote]:
+        """Say what else is to be said of files, such as what the tools that wrote them leave out."""
+        for remark, names in _most_first(self.remarks):
+            yield _of_files(names, of, remark, ": ")
+
+    def of_sessions(self) -> Iterator[FileNote]:
+        """Say which sessions are in several files, and what counts."""
+        from proxy_addon.core.audits.results import FileNote  # noqa: PLC0415  # as above
+
+        for sessions, text in (
+            (self.repeated, "found in several files, counted once"),
+            (self.shorter, "found longer in another file, which counts"),
+            (self.similar, "with the ID and start of one in another file, but other requests: both count"),
+        ):
+            if sessions:
+                yield FileNote(text=f"{counted(len(sessions), 'session')} {text}", sessions=tuple(sessions))
+
+
+def _of_files(names: Collection[str], of: str, text: str, between: str = " ") -> FileNote:
+    from proxy_addon.core.audits.results import FileNote  # noqa: PLC0415  # as above
+
+    return FileNote(text=f"{len(names):,} of {of}{between}{text}", files=tuple(names))
+
+
+def _most_first(names: Mapping[str, Sequence[str]]) -> list[tuple[str, Sequence[str]]]:
+    found = [(reason, those) for reason, those in names.items() if those]
+    return sorted(found, key=lambda item: -len(item[1]))
+
+
+def _say(notes: Iterable[FileNote], how: str = "") -> None:
+    """Say notes of a kind on stderr, each with the first files or sessions.
+
+    Args:
+        how: How one learns more.
+    """
+    said = [*notes]
+    for note in said[:_KINDS]:
+        click.echo(visible(f"sessiontape: {note.text}{how and f'; {how}'}"), err=True)
+        how = ""
+        more = len(note.files) + len(note.sessions) - _TOLD
+        lines = [", ".join(map(pasted, note.files[:_TOLD]))] if note.files else [*note.sessions[:_TOLD]]
+        if more > 0 and note.files:
+            lines = [f"{lines[0]} and {more:,} more"]
+        elif more > 0:
+            lines.append(f"and {more:,} more")
+        for line in lines:
+            click.echo(visible(f"  {line}"), err=True)
+    if len(said) > _KINDS:
+        click.echo(f"  and {counted(len(said) - _KINDS, 'reason')} more", err=True)
 
 
 def _prefix(source: Source) -> str:
@@ -355,20 +379,6 @@ def _file_in(id: str) -> str:
 
 def _length(copy: _Copy) -> int:
     return copy.requests
-
-
-def _most_first(reasons: dict[str, str]) -> list[tuple[str, _Files]]:
-    """Return the reasons with the files that have them, the most frequent first."""
-    found: dict[str, _Files] = {}
-    for name, reason in reasons.items():
-        found.setdefault(reason, _Files()).add(name)
-    return sorted(found.items(), key=lambda item: -item[1].number)
-
-
-def _listed(names: Sequence[str], number: int | None = None) -> str:
-    number = len(names) if number is None else number
-    more = number - min(_TOLD, len(names))
-    return f"{', '.join(map(pasted, names[:_TOLD]))}{f' and {more} more' if more else ''}"
 
 
 def _is_regular(path: str) -> bool:

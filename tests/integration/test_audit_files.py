@@ -56,7 +56,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "edited.json").write_text(text_of(edited), encoding="utf-8")
     (root / "empty.har").touch()
     (root / "cut.har").write_text('{"log": {"entries": [{"request": {"url"')
-    (root / "notes.txt").write_text("notes")
+    for name in ("notes.txt", "todo.txt"):
+        (root / name).write_text("notes")
     (root / ".hidden.json").write_text("hidden")
     (root / "loop").symlink_to(".")
     (root / "nowhere.har").symlink_to("gone.har")
@@ -110,20 +111,28 @@ def test_the_page_of_a_folder_names_files_and_says_what_is_odd_about_them(folder
     for name, told in value["sessions"].items():
         assert parts[f"session-{told['part']}"]["session"]["id"] == name
         assert "#" in name
-    link, passed_over, *twice = value["audit"]["notes"]
-    assert link == "a link to a folder not followed: name what it leads to"
-    assert passed_over.startswith("4 of 14 files passed over: does not hold sessions in a known format: ")
-    assert [note.split(":")[0] for note in twice] == [
+    notes = {note["text"]: note["files"] + note["sessions"] for note in value["audit"]["notes"]}
+    passed_over = "of 15 files passed over"
+    assert {text: names for text, names in notes.items() if "session" not in text.split(": ")[0]} == {
+        "a link to a folder not followed: name what it leads to": ["loop"],
+        f"1 {passed_over}: cannot be read: No such file or directory": ["nowhere.har"],
+        f"3 {passed_over}: does not hold sessions in a known format": ["empty.har", "notes.txt", "todo.txt"],
+        f"1 {passed_over}: the file is cut off, and no request in it belongs to a session": ["cut.har"],
+    }
+    twice, (shorter,), (similar,) = list(notes.values())[-3:]
+    assert list(notes)[-3:] == [
         "3 sessions found in several files, counted once",
         "1 session found longer in another file, which counts",
-        "1 session with the ID and start of one in another file, but other requests",
+        "1 session with the ID and start of one in another file, but other requests: both count",
     ]
     assert re.search(
-        r"sub/earlier\.json#\w+ is in '0 earlier\.json', too; sub/y\.json#\w+ is in plain, too; and 1 more", twice[0]
+        r"^sub/earlier\.json#\w+ is in '0 earlier\.json', too\nsub/y\.json#\w+ is in plain, too\n", "\n".join(twice)
     )
-    assert re.search(r"'0 earlier\.json#\w+' is the beginning of a\.json#\w+$", twice[1])
-    assert re.search(r": both count: edited\.json#\w+ and a\.json#\w+$", twice[2])
-    assert len(done.stderr.splitlines()) == 13
+    assert re.search(r"^'0 earlier\.json#\w+' is the beginning of a\.json#\w+$", shorter)
+    assert re.search(r"^edited\.json#\w+ and a\.json#\w+$", similar)
+    assert len(done.stderr.splitlines()) == 16
+    assert "\n  empty.har, notes.txt and 1 more\n" in done.stderr
+    assert "\n  and 1 more\n" in done.stderr
 
 
 def words(text: str) -> list[str]:
@@ -140,7 +149,8 @@ def test_what_is_named_must_hold_sessions_and_counts_once(folder, tmp_path, monk
     twice = HeldFiles(["a.json", "sub/z.json.gz"])
     assert [held.session.id.partition("#")[0] for held in twice] == ["a.json"]
     (note,) = twice.notes
-    assert re.fullmatch(r"1 session found .* once: sub/z\.json\.gz#[0-9a-f]{16} is in a\.json, too", note)
+    assert note.text == "1 session found in several files, counted once"
+    assert re.fullmatch(r"sub/z\.json\.gz#[0-9a-f]{16} is in a\.json, too", note.sessions[0])
     names = ["a.json", "0 earlier.json", "edited.json", "sub/earlier.json", "sub/y.json"]
     contents = []
     for order in (names, names[::-1]):
@@ -185,8 +195,8 @@ def test_an_edited_copy_that_is_longest_hides_no_beginning_of_another(tmp_path):
     assert len(list(files)) == 3
     assert [Path(each.session.recording or "").name for each in files] == ["edited", "whole"]
     shorter, similar = files.notes
-    assert re.search(r"beginning#\w+ is the beginning of \S+/whole#\w+$", shorter)
-    assert re.search(r"whole#\w+ and \S+/edited#\w+$", similar)
+    assert re.search(r"beginning#\w+ is the beginning of \S+/whole#\w+$", shorter.sessions[0])
+    assert re.search(r"whole#\w+ and \S+/edited#\w+$", similar.sessions[0])
 
 
 def test_files_that_hold_bodies_of_a_har_are_a_part_of_it_and_a_file_that_is_cut_off_is_told(tmp_path):
@@ -205,12 +215,14 @@ def test_files_that_hold_bodies_of_a_har_are_a_part_of_it_and_a_file_that_is_cut
     list(files)
     assert files.is_to_be_read_again
     assert {Path(each.session.id.rpartition("#")[0]).name for each in files} == {"session.har", "z.har"}
-    lacking, longer = files.notes
-    assert lacking.startswith(
-        f"3 of 3 files lack something: 1 file cut off, so that the end is missing: {tmp_path}/cut.har; "
-        f"1 entry that cannot be read: {tmp_path}/z.har; "
-    )
-    assert longer.startswith("1 session found longer in another file")
+    cut, broken, *remarks, longer = files.notes
+    assert (cut.text, *cut.files) == ("1 of 3 files cut off, so that the end is missing", f"{tmp_path}/cut.har")
+    assert (broken.text, *broken.files) == ("1 of 3 files with 1 entry that cannot be read", f"{tmp_path}/z.har")
+    assert "1 of 3 files: Playwright leaves out preflights" in remarks[0].text
+    assert longer.text.startswith("1 session found longer in another file")
+    alone = HeldFiles([f"{tmp_path}/cut.har"])
+    list(alone)
+    assert "1 of 1 file cut off, so that the end is missing" in [note.text for note in alone.notes]
     (tmp_path / "z.har").write_text('{"log": {"entries": [{"request": {"url"')
     with pytest.raises(SettingsError, match="the file is cut off, and no request in it belongs to a session"):
         list(HeldFiles([str(tmp_path / "z.har")]))

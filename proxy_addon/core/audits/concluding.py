@@ -19,6 +19,7 @@ from proxy_addon.core.audits.results import (
     UNSEEN_SHOWN,
     Audit,
     Distribution,
+    FileNote,
     Funnel,
     Group,
     KeyAbsent,
@@ -69,7 +70,7 @@ def audit_of(
     plan_groups: Sequence[str] = (),
     baseline: tuple[str, ByGroup] | None = None,
     hide: Hide = RAW,
-    notes: tuple[str, ...] = (),
+    notes: tuple[FileNote, ...] = (),
 ) -> Audit:
     """Return the result of an audit.
 

@@ -289,6 +289,21 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileNote:
+    """What is to be said of some of the files that were read.
+
+    Attributes:
+        text: What, and of how many.
+        files: All of these.
+        sessions: A few words for each session that it is said of, if it is not said of files.
+    """
+
+    text: str
+    files: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Audit:
     """What devices have sent.
 
@@ -304,7 +319,7 @@ class Audit:
         all: All sessions together.
         groups: Those with the most sessions first, then by name.
         baseline: What changed from a baseline; None without one.
-        notes: What was not read of the files, and what was found in several of them; empty for a store.
+        notes: What was not read of the files, what they lack, and what was found in several of them; empty for a store.
     """
 
     form: int = FORM
@@ -318,7 +333,7 @@ class Audit:
     all: Group
     groups: tuple[Group, ...]
     baseline: Comparison | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[FileNote, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON."""

@@ -169,11 +169,15 @@ function keysOf(groups) {
   });
 }
 
-// What was not read of the files, and what was found in several of them.
+// What was not read of the files, what they lack, and what was found in several of them.
 function notesMarkup(notes) {
   if (!notes.length) return "";
   return `<details class="notes"><summary>${plural(notes.length, "note")} on the files</summary>` +
-    `<ul>${notes.map((note) => `<li><bdi>${esc(note)}</bdi></li>`).join("")}</ul></details>`;
+    `<ul>${notes.map(({ text, files, sessions }) => `<li>${esc(text)}${listMarkup([...files, ...sessions])}</li>`).join("")}</ul></details>`;
+}
+
+function listMarkup(names) {
+  return names.length ? `<ul>${names.map((name) => `<li><bdi>${esc(name)}</bdi></li>`).join("")}</ul>` : "";
 }
 
 function choiceMarkup(groups, keys) {
