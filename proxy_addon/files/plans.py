@@ -27,13 +27,14 @@ Every key may be left out::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from proxy_addon.core.audits.auditing import By
 from proxy_addon.core.audits.coverage import Section
-from proxy_addon.core.audits.patterns import Pattern, PatternError
+from proxy_addon.core.audits.patterns import Pattern, PatternError, Work
 from proxy_addon.core.audits.plans import (
     ALL,
     TYPES,
@@ -64,8 +65,22 @@ OF_GROUP = ("where", *OF_PART)
 OF_SECTION = (*Presence, "further_keys")
 OF_KEY = ("type", "values", "pattern", "min", "max")
 OF_RATE = ("every_s", "plus_minus_s")
+_RATE = "{every_s: 10, plus_minus_s: 2}"
 OF_EVENT = ("extends", "occurs", *Section)
 OF_OCCURS = ("min", "max")
+_MISPLACED: Sequence[tuple[Sequence[str], Container[str], str]] = (
+    (OF_EVENT, OF_SECTION, "write it below params, qoeData or customMetadata"),
+    (OF_EVENT, OF_RATE, "write it below pings: at the top of the plan, by state of playback"),
+    (
+        OF_SECTION,
+        {**PARAMS, **QUALITY},
+        "write it below required, optional or forbidden, and indent it by two more spaces",
+    ),
+    (OF_KEY, tuple(Presence), "the key stands below required, optional or forbidden already: leave it out"),
+    (OF_GROUP, tuple(By), "write it below where"),
+    (OF_GROUP, OF_PLAN, "it is said of all sessions: write it at the top of the plan"),
+)
+"""Where people write what belongs elsewhere: what is known there, what they write, and what to do."""
 OCCURS: Mapping[str, Occurs] = {"always": Occurs(least=1), "never": Occurs(most=0)}
 STATES = tuple(state for state in State if state is not State.OVER)
 """The states of playback in which pings have a rate."""
@@ -73,6 +88,8 @@ _PROTOCOL: Mapping[str | int, Iterable[str]] = {Section.PARAMS.value: PARAMS, Se
 """The keys of sections that the protocol knows; it allows others."""
 _LIKE = 0.9
 """How similar a key must be to one of the protocol for that one to have been meant."""
+_SHORTEST = 3
+"""So many letters of a name tell which one was meant."""
 SEVERITIES: Mapping[str, Severity | None] = {**{each.value: each for each in Severity}, "off": None}
 
 
@@ -154,11 +171,19 @@ class _File:
             part=part,
             groups=tuple(
                 self._group(("groups", index), group, events)
-                for index, group in enumerate(self._list(("groups",), document.get("groups", []), "groups"))
+                for index, group in enumerate(
+                    self._list(("groups",), document.get("groups", []), "groups", "a - before each group")
+                )
             ),
             severities={
                 rule: self._severity(("rules", rule), severity)
-                for rule, severity in self._mapping(("rules",), document.get("rules", {}), "rules", KNOWN).items()
+                for rule, severity in self._mapping(
+                    ("rules",),
+                    document.get("rules", {}),
+                    "rules",
+                    KNOWN,
+                    "ping-gap: off, each rule in a line of its own",
+                ).items()
             },
             notes=tuple(self._notes),
         )
@@ -167,8 +192,8 @@ class _File:
         return SEVERITIES[self._one_of(at, value, SEVERITIES, "the severity")]
 
     def _group(self, at: Steps, value: Any, events: Mapping[str, EventPlan]) -> PlanGroup:
-        group = self._mapping(at, value, "a group", OF_GROUP)
-        where = self._mapping((*at, "where"), group.get("where", {}), "where", tuple(By))
+        group = self._mapping(at, value, "a group", OF_GROUP, "where: {player: NAME}, and below it what is said")
+        where = self._mapping((*at, "where"), group.get("where", {}), "where", tuple(By), "{player: NAME}")
         if not where:
             raise self.error(
                 (*at, "where"),
@@ -183,13 +208,13 @@ class _File:
         for index, name in enumerate(names):
             if name is not None and not isinstance(name, str):
                 steps = (*at, index) if isinstance(value, list) else at
-                raise self.error(steps, f"{shown(name)} is no name", hint=f'write it in quotes: "{_plain(name)}"')
+                raise self.error(steps, f"{_kind(name)} is no name", hint=_in_quotes(name))
         if not names:
             raise self.error(at, "the list is empty", hint="name what the sessions have, with * for anything; or null")
         return Wanted(names=tuple(names))
 
     def _part(self, at: Steps, part: Mapping[str, Any], known: Mapping[str, EventPlan]) -> Part:
-        pings = self._mapping((*at, "pings"), part.get("pings", {}), "pings", STATES)
+        pings = self._mapping((*at, "pings"), part.get("pings", {}), "pings", STATES, f"content: {_RATE}")
         steps, events = (*at, "events"), part.get("events", {})
         return Part(
             events=self._events(steps, events, known),
@@ -215,7 +240,7 @@ class _File:
         bounds = self._mapping(at, value, "occurs", OF_OCCURS)
         for name, bound in bounds.items():
             if isinstance(bound, bool) or not isinstance(bound, int) or bound < 0:
-                raise self.error((*at, name), f"{name} is {shown(bound)}; expected a whole number of events")
+                raise self.error((*at, name), f"{name} is {shown(bound)}; expected a whole number of events, from 0 on")
         occurs = Occurs(least=bounds.get("min", 0), most=bounds.get("max"))
         if not bounds:
             raise self.error(at, "occurs has neither min nor max", hint="leave it out for any number of events")
@@ -226,22 +251,23 @@ class _File:
     def _rate(self, at: Steps, value: Any) -> Rate | None:
         if value is None:
             return None
-        rate = self._mapping(at, value, "a rate", OF_RATE)
+        rate = self._mapping(at, value, "a rate", OF_RATE, _RATE)
         for name in OF_RATE:
             if name not in rate:
-                raise self.error(at, f"the rate has no {name}", hint="write {every_s: 10, plus_minus_s: 2}")
+                raise self.error(at, f"the rate has no {name}", hint=f"write {_RATE}")
         every_s, plus_minus_s = (self._number((*at, name), rate[name], name) for name in OF_RATE)
         if every_s <= 0 or plus_minus_s < 0:
-            name = "every_s" if every_s <= 0 else "plus_minus_s"
-            raise self.error((*at, name), f"{name} is {_plain(rate[name])}; expected a number of seconds above 0")
+            name, least = ("every_s", "above 0") if every_s <= 0 else ("plus_minus_s", "from 0 on")
+            raise self.error((*at, name), f"{name} is {_plain(rate[name])}; expected a number of seconds {least}")
         return Rate(every_s=every_s, plus_minus_s=plus_minus_s)
 
     def _events(self, at: Steps, value: Any, known: Mapping[str, EventPlan]) -> Mapping[str, EventPlan]:
-        events = self._mapping(at, value, "events", (ALL, *EVENTS))
+        events = self._mapping(at, value, "events", (ALL, *EVENTS), "sessionStart: and what is said of it below")
         own: dict[str, EventPlan] = {}
         extended: dict[str, list[tuple[Steps, str]]] = {}
         for type, each in events.items():
-            sections = self._mapping((*at, type), {} if each is None else each, "an event", OF_EVENT)
+            said = {} if each is None else each
+            sections = self._mapping((*at, type), said, type, OF_EVENT, "params: {required: [media.id]}")
             names = sections.get("extends", [])
             extended[type] = list(self._names((*at, type, "extends"), names, "an event type"))
             own[type] = {
@@ -277,12 +303,19 @@ class _File:
             chain = " → ".join((*within, name))
             raise self.error(at, f"the event extends itself: {chain}", hint="leave out one extends of this circle")
         if name not in own and name not in known:
-            hint = _likely(name, {**known, **own}) if known or own else "expected an event type of this plan"
+            types = (ALL, *EVENTS)
+            hint = f"write {name}: below events, with what is said of it" if name in types else _likely(name, types)
             raise self.error(at, f"the plan says nothing of {quoted(name)}", hint=hint)
         return known.get(name, {})
 
     def _section(self, at: Steps, value: Any) -> SectionPlan:
-        section = self._mapping(at, {} if value is None else value, "a section", OF_SECTION)
+        section = self._mapping(
+            at,
+            {} if value is None else value,
+            str(at[-1]),
+            OF_SECTION,
+            "required: [media.id], or optional or forbidden",
+        )
         keys: dict[str, KeyPlan] = {}
         for presence in Presence:
             steps = (*at, presence.value)
@@ -300,10 +333,15 @@ class _File:
         return SectionPlan(keys=keys, further_keys=self._flag((*at, "further_keys"), section, "further_keys"))
 
     def _note_unknown(self, at: Steps, name: str, section: str | int, *, of_key: bool) -> None:
-        known = _PROTOCOL.get(section, ())
-        meant = None if name in known else close_to(name, known, least=_LIKE)
-        if meant is not None:
-            problem = f"the protocol has no {quoted(name)} in {section}; did you mean {meant}?"
+        known = _PROTOCOL.get(section)
+        if known is None or name in known:
+            return
+        elsewhere = next((other for other, names in _PROTOCOL.items() if name in names), None)
+        ends_so = (each for each in known if each.endswith(f".{name}"))
+        meant = close_to(name, known, least=_LIKE) or min(ends_so, key=len, default=None)
+        if elsewhere is not None or meant is not None:
+            hint = f"it belongs in {elsewhere}" if elsewhere is not None else f"did you mean {meant}?"
+            problem = f"the protocol has no {quoted(name)} in {section}; {hint}"
             self._notes.append(str(self.error(at, problem, of_key=of_key)))
 
     def _keys(self, at: Steps, value: Any, presence: Presence) -> Iterable[tuple[Steps, str, Any]]:
@@ -313,6 +351,12 @@ class _File:
             return [(steps, name, None) for steps, name in self._names(at, value, "the name of a key")]
         if presence is Presence.FORBIDDEN:
             raise self.error(at, f"{presence} is {_kind(value)}; expected a list of names", hint="write [ONE, TWO]")
+        if not isinstance(value, dict):
+            raise self.error(
+                at,
+                f"{presence} is {_kind(value)}; expected names",
+                hint="write [ONE, TWO], or ONE: string, each in a line of its own",
+            )
         members = self._mapping(at, value, presence.value)
         return [((*at, name), name, about) for name, about in members.items()]
 
@@ -321,7 +365,7 @@ class _File:
             return KeyPlan(presence=presence)
         if isinstance(value, str | list):
             return KeyPlan(presence=presence, types=self._types(at, value))
-        about = self._mapping(at, value, "a key", OF_KEY)
+        about = self._mapping(at, value, quoted(str(at[-1])), OF_KEY, f"{{values: [{_plain(value)}]}} for a value")
         types = self._types((*at, "type"), about["type"]) if "type" in about else frozenset[str]()
         pattern = self._pattern((*at, "pattern"), about["pattern"]) if "pattern" in about else None
         lowest, highest = (
@@ -344,17 +388,26 @@ class _File:
             lowest=lowest,
             highest=highest,
         )
+        rest = replace(key, values=())
         for index, each in enumerate(key.values):
             if not key.is_type(each):
                 raise self.error(
                     (*at, "values", index), f"{shown(each)} is not {key.types_told}", hint="change the type"
+                )
+            if (wanted := rest.unlike(each, Work())) is not None:
+                raise self.error(
+                    (*at, "values", index), f"{shown(each)} is not {wanted}", hint="leave out the value, or the other"
                 )
         return key
 
     def _types(self, at: Steps, value: Any) -> frozenset[str]:
         names = list(self._names(at, value, "a JSON type"))
         for steps, name in names:
-            self._one_of(steps, name, dict.fromkeys(TYPES), "the type")
+            if name not in TYPES:
+                hint = _likely(name, TYPES)
+                if "type" not in steps:
+                    hint += f"; for values, write {{values: [{name}]}}"
+                raise self.error(steps, f"the type is {shown(name)}", hint=hint)
         if not names:
             raise self.error(at, "the list of types is empty", hint="leave out type for any")
         return frozenset(name for _, name in names)
@@ -376,23 +429,36 @@ class _File:
                 raise self.error((*at, index), f"{shown(each)} is no value to compare with", hint="write type: object")
         return tuple(values)
 
-    def _mapping(self, at: Steps, value: Any, what: str, known: Iterable[str] | None = None) -> dict[str, Any]:
+    def _mapping(
+        self,
+        at: Steps,
+        value: Any,
+        what: str,
+        known: Iterable[str] | None = None,
+        like: str = "NAME: VALUE, each in a line of its own",
+    ) -> dict[str, Any]:
+        """Return a mapping.
+
+        Args:
+            what: What it is, for messages.
+            known: The keys that it may have; None for any.
+            like: How it is written, for messages.
+        """
         if not isinstance(value, dict):
             is_empty = value is None and not at
             told = "the file is empty" if is_empty else f"{what} is {_kind(value)}; expected a mapping"
-            raise self.error(at, told, hint="write NAME: VALUE, each in a line of its own")
-        if known is not None:
-            names = tuple(known)
-            for name in value:
-                if name not in names:
-                    raise self.error(
-                        (*at, name), f"{what} has an unknown key {quoted(name)}", hint=_likely(name, names), of_key=True
-                    )
+            raise self.error(at, told, hint=f"write {like}")
+        names = tuple(value if known is None else known)
+        for name in value:
+            if name not in names:
+                elsewhere = (hint for here, others, hint in _MISPLACED if here == names and name in others)
+                hint = next(elsewhere, None) or _likely(name, names)
+                raise self.error((*at, name), f"{what} has an unknown key {quoted(name)}", hint=hint, of_key=True)
         return value
 
-    def _list(self, at: Steps, value: Any, what: str) -> list[Any]:
+    def _list(self, at: Steps, value: Any, what: str, like: str = "[ONE, TWO]") -> list[Any]:
         if not isinstance(value, list):
-            raise self.error(at, f"{what} is {_kind(value)}; expected a list", hint="write [ONE, TWO]")
+            raise self.error(at, f"{what} is {_kind(value)}; expected a list", hint=f"write {like}")
         return value
 
     def _names(self, at: Steps, value: Any, what: str) -> Iterable[tuple[Steps, str]]:
@@ -400,11 +466,11 @@ class _File:
         if isinstance(value, str):
             return [(at, value)]
         if not isinstance(value, list):
-            raise self.error(at, f"{_kind(value)} is not {what}", hint='write it in quotes: "…"')
+            raise self.error(at, f"{_kind(value)} is not {what}", hint=_in_quotes(value))
         seen: set[str] = set()
         for index, name in enumerate(value):
             if not isinstance(name, str):
-                raise self.error((*at, index), f"{_kind(name)} is not {what}", hint='write it in quotes: "…"')
+                raise self.error((*at, index), f"{_kind(name)} is not {what}", hint=_in_quotes(name))
             if name in seen:
                 raise self.error((*at, index), f"{quoted(name)} stands here twice", hint="leave out one of them")
             seen.add(name)
@@ -418,7 +484,9 @@ class _File:
 
     def _number(self, at: Steps, value: Any, what: str) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.error(at, f"{what} is {_kind(value)}; expected a number")
+            raise self.error(
+                at, f"{what} is {_kind(value)}; expected a number", hint="write it without quotes and unit: 10"
+            )
         return value
 
     def _flag(self, at: Steps, members: Mapping[str, Any], name: str) -> bool | None:
@@ -433,12 +501,24 @@ def _kind(value: Any) -> str:
 
 
 def _plain(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _in_quotes(value: Any) -> str:
+    """Return what to do with a value that stands for a name."""
+    if isinstance(value, dict):
+        return "write the name alone; where more can be said of it, write NAME: … without the -"
+    return "write the name alone" if isinstance(value, list) else f'write it in quotes: "{_plain(value)}"'
 
 
 def _likely(name: str, names: Iterable[str]) -> str:
     names = tuple(names)
-    close = close_to(name, names)
+    close = close_to(name, names) or next((each for each in names if _begins_as(name, each)), None)
     if close:
         return f"did you mean {close}?"
     return f"expected one of {', '.join(names)}" if len(names) <= 40 else "'sessiontape rules' lists them"
+
+
+def _begins_as(one: str, other: str) -> bool:
+    """Whether one name is short for the other, as ``int`` is for ``integer``."""
+    return min(len(one), len(other)) >= _SHORTEST and (one.startswith(other) or other.startswith(one))

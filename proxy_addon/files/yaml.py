@@ -37,6 +37,8 @@ _HINTS = {
     "mapping values are not allowed": "a text with a colon in it needs quotation marks; or is the indentation wrong?",
     "expected <block end>": "is the indentation right? What belongs together begins in one column",
     "found character '\\t'": "indent with spaces: YAML does not allow tabs",
+    "found unknown escape": r"put the text in single quotes, in which \ stands for itself",
+    "expected ',' or": "is a bracket open? A text with brackets, commas or colons in it needs quotation marks",
     "found character": "a text that begins with this character needs quotation marks",
 }
 """What to do about what the parser says, by its beginning."""
@@ -181,7 +183,8 @@ class _Reading:
             if key.value == "<<" and key.style is None:
                 raise self._problem(key, "merge keys are not supported")
             if key.value in made:
-                raise self._problem(key, f"{key.value} is here for the second time")
+                hint = "leave out one of them, or put together what they say"
+                raise self._problem(key, f"{key.value} is here for the second time", hint)
             self.keys[*path, key.value] = _position(key)
             made[key.value] = self.value(value, (*path, key.value))
             if made[key.value] is None:  # it may stand nowhere
@@ -222,9 +225,9 @@ class _Reading:
         if str(node.tag) != usual:
             raise self._problem(node, f"the tag {node.tag} is not supported")
 
-    def _problem(self, node: Node, problem: str) -> NotYaml:
+    def _problem(self, node: Node, problem: str, hint: str = "") -> NotYaml:
         at = _position(node)
-        return NotYaml(f"{self._name}:{at.line}:{at.column}: {problem}")
+        return NotYaml(f"{self._name}:{at.line}:{at.column}: {problem}", hint=hint)
 
 
 def _position(node: Node) -> Position:

@@ -20,7 +20,7 @@ _VALID = jsonschema_rs.validator_for(SCHEMA)
 
 BEYOND = (
     *("bad pattern", "which is less than min", "which the type excludes", "; change the type", "extends itself"),
-    *("the plan says nothing of", "there is no ", "is required and ", "is optional and "),
+    *("the plan says nothing of", "there is no ", "is required and ", "is optional and ", "leave out the value, or"),
 )
 """What the reader sees and a schema cannot say."""
 
@@ -112,6 +112,7 @@ def refusal(document: Any) -> str | None:
 @example({"events": {"play": {"extends": ["all", "all"]}, "all": None}})
 @example({"extends": ["a", "a"]})
 @example({"extends": 5})
+@example({"events": {"play": {"params": {"required": {"a": {"values": [1], "min": 2.5}}}}}})
 @example([])
 def test_the_reader_refuses_what_the_schema_does_and_what_no_schema_can(document):
     refused = refusal(document)
