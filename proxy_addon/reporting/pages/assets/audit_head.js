@@ -4,6 +4,8 @@ import { VERDICTS, icon } from "./icons.js";
 import { count, cut, esc, plural, prose } from "./words.js";
 
 const LONGEST_MESSAGE = 160, LONGEST_VALUE = 200;
+/** What states mean that do not say it themselves. */
+const STATES_EXPLAINED = { expired: "timed out", failed: "not opened", partial: "start not seen" };
 
 /** Fill the verdict bar, and the list of what was audited. */
 export function auditHead(bar, list, context) {
@@ -27,7 +29,7 @@ export function auditHead(bar, list, context) {
   list.innerHTML = [
     ["Source", audit.source], ...audit.filters.map(([name, value]) => [name, value]), ["Groups by", audit.by], ["Plan", audit.plan],
     ["Exchanges", count(group.exchanges)],
-    ["States", Object.entries(group.states).map(([state, number]) => `${count(number)} ${state}`).join(", ")],
+    ["States", Object.entries(group.states).map(numberOfState).join(", ")],
   ].filter(([, value]) => value).map(([label, value]) => {
     const whole = esc(cut(value, LONGEST_VALUE));
     return `<div><dt>${esc(label)}</dt> <dd title="${whole}"><bdi>${whole}</bdi></dd></div>`;
@@ -37,6 +39,10 @@ export function auditHead(bar, list, context) {
 /** One of the findings of a rule in its own words, for an example; nothing if the file has no session that breaks it. */
 export function exampleOf({ rule, look_at: ids }, { page }) {
   return cut(ids.map((id) => page.sessions[id]?.messages[rule]).find(Boolean) ?? "", LONGEST_MESSAGE);
+}
+
+function numberOfState([state, number]) {
+  return `${count(number)} ${state}${STATES_EXPLAINED[state] ? ` (${STATES_EXPLAINED[state]})` : ""}`;
 }
 
 // What was found and what changed, each in a paragraph, and an example of the worst that was found.
