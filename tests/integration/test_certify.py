@@ -192,8 +192,8 @@ def test_sessions_in_files_are_judged_the_oldest_first(tmp_path):
     copy.write_bytes(Path(names[0]).read_bytes())
     done = processes.run("certify", "resume", "--session", names[1], "--session", names[0], "--session", str(copy))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f": session {names[0]}#" in done.stdout
-    assert re.search(rf"a copy\.json#\w+ counts once: it is the same as {names[0]}#", done.stderr)
+    assert f": session {names[0]}\n" in done.stdout
+    assert f"a copy.json counts once: it is the same as {names[0]}\n" in done.stderr
 
 
 def test_scenarios_are_listed_and_one_is_told_in_full(own):
