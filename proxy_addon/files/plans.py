@@ -35,21 +35,19 @@ from typing import Any
 from proxy_addon.core.audits.auditing import By
 from proxy_addon.core.audits.coverage import Section
 from proxy_addon.core.audits.patterns import Pattern, PatternError, Work
-from proxy_addon.core.audits.plans import (
+from proxy_addon.core.audits.plan_parts import (
     ALL,
     TYPES,
     EventPlan,
     KeyPlan,
     Occurs,
     Part,
-    Plan,
-    PlanGroup,
     Presence,
     Rate,
     SectionPlan,
-    Wanted,
     sections_with_more,
 )
+from proxy_addon.core.audits.plans import Plan, PlanGroup, Wanted
 from proxy_addon.core.audits.walking import State
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.judging.policy import Policy

@@ -14,21 +14,19 @@ from hypothesis import strategies as st
 from proxy_addon.core.audits.auditing import Auditor, By, Grouping, start_is_known
 from proxy_addon.core.audits.coverage import Key, Section
 from proxy_addon.core.audits.hiding import RAW, Hide, Raw
-from proxy_addon.core.audits.planning import plan_of
-from proxy_addon.core.audits.plans import (
+from proxy_addon.core.audits.plan_parts import (
     ALL,
     TYPES,
     EventPlan,
     KeyPlan,
     Occurs,
     Part,
-    Plan,
-    PlanGroup,
     Presence,
     Rate,
     SectionPlan,
-    Wanted,
 )
+from proxy_addon.core.audits.planning import plan_of
+from proxy_addon.core.audits.plans import Plan, PlanGroup, Wanted
 from proxy_addon.core.audits.totals import MOST_UNPLANNED, Deviations, Totals, merged
 from proxy_addon.core.audits.walking import State
 from proxy_addon.core.findings import Deviation

@@ -7,7 +7,7 @@ from typing import Any
 from proxy_addon.core.audits.auditing import By
 from proxy_addon.core.audits.coverage import Section
 from proxy_addon.core.audits.patterns import LONGEST
-from proxy_addon.core.audits.plans import ALL, TYPES
+from proxy_addon.core.audits.plan_parts import ALL, TYPES
 from proxy_addon.core.audits.walking import State
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.fixtures.pretty import pretty

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from proxy_addon.core.audits.auditing import By
 from proxy_addon.core.audits.coverage import LONGEST_NAME, MOST_KEYS, UNKNOWN_TYPE, Coverage, Key, Section
 from proxy_addon.core.audits.hiding import Hide
-from proxy_addon.core.audits.plans import TYPES, Presence
+from proxy_addon.core.audits.plan_parts import TYPES, Presence
 from proxy_addon.core.audits.sketches import LONGEST, Histogram, Sample
 from proxy_addon.core.audits.totals import Apart, ByGroup, Totals, all_of, in_order
 from proxy_addon.core.audits.walking import State

@@ -377,7 +377,7 @@ def test_rules_are_on_or_off_with_the_severity_of_the_plan_and_of_the_command(tm
 
 def test_a_device_cannot_fill_a_judgement_with_keys_that_it_makes_up(tmp_path, monkeypatch):
     told = mock.Mock(wraps=unexpected)
-    monkeypatch.setattr("proxy_addon.core.audits.plans.unexpected", told)
+    monkeypatch.setattr("proxy_addon.core.audits.deviations.unexpected", told)
     plan = planned(tmp_path, "events: {play: {params: {further_keys: false}}}")
     judgement = judged(plan, start(), sent(params={f"key {number}": number for number in range(3_000)}))
     assert len(found(judgement)) == told.call_count == 20

@@ -20,8 +20,9 @@ from proxy_addon.core.audits.auditing import Auditor, By, Grouping
 from proxy_addon.core.audits.concluding import audit_of
 from proxy_addon.core.audits.coverage import LONGEST_NAME
 from proxy_addon.core.audits.hiding import Hiding
+from proxy_addon.core.audits.plan_parts import ALL, Part
 from proxy_addon.core.audits.planning import plan_of
-from proxy_addon.core.audits.plans import ALL, Part, Plan
+from proxy_addon.core.audits.plans import Plan
 from proxy_addon.core.audits.sketches import LONGEST, Sample, told
 from proxy_addon.core.audits.totals import Apart, ByGroup, GroupName, merged
 from proxy_addon.core.judging.policy import DEFAULT, Policy
