@@ -17,10 +17,10 @@ from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.judging.exchanges import judge_exchange
 from proxy_addon.core.rules import RULES
 from proxy_addon.core.rules.planned import KNOWN
-from storage import migrate, saving
+from storage import saving
 from storage.engine import Store
 from storage.saving import Judged, RecordingRun
-from tests import breaking, processes, sdk_traffic
+from tests import breaking, processes, sdk_traffic, stores
 from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, body, event, event_dict, exchange, response, start, unjudged
 from tests.processes import printed, run
 
@@ -62,7 +62,7 @@ def tape(sqlite_url: str) -> str:
 def write(url: str, exchanges: list[Exchange]) -> None:
     """Make a store with exchanges in it."""
     with closing(Store(url)) as store:
-        migrate.upgrade(store)
+        stores.upgrade(store)
         with store.write() as db:
             saving.save(db, RecordingRun(id="r", name="monday", started_at=BEGIN, version="0"), unjudged(exchanges))
 

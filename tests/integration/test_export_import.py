@@ -17,10 +17,9 @@ import pytest
 
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.judging.exchanges import judge_exchange
-from storage import migrate
 from storage.engine import Store
 from storage.saving import Judged, RecordingRun, save_batch
-from tests import personal
+from tests import personal, stores
 from tests.builders import BEGIN, batch, event, event_dict, preflight, response, start
 from tests.processes import COMMAND, collector, printed, recorder, run
 from tests.sdk_traffic import SdkRequest, load
@@ -47,7 +46,7 @@ OTHERS = [
 
 def seeded(url: str, exchanges: list[Exchange], name: str | None = "tape", *, pseudonymised: bool = False) -> None:
     with closing(Store(url)) as store:
-        migrate.upgrade(store)
+        stores.upgrade(store)
         id = f"{name} {pseudonymised}"
         recording = RecordingRun(id=id, name=name, started_at=BEGIN, version="1.0", pseudonymised=pseudonymised)
         # Tokens of addresses look like the one that tests use elsewhere.

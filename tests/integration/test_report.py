@@ -18,10 +18,10 @@ import pytest
 from proxy_addon.core.books import Loss
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.judging.exchanges import judge_exchange
-from storage import losses, migrate
+from storage import losses
 from storage.engine import Store
 from storage.saving import Judged, RecordingRun, save_batch
-from tests import personal
+from tests import personal, stores
 from tests.builders import BEGIN, SESSION_ID, START_PARAMS, UPSTREAM, event, response, start
 from tests.processes import COMMAND, run
 from tests.reports import parts_of, without_parts
@@ -32,7 +32,7 @@ MANY = 200
 
 def stored(url: str, exchanges: list[Exchange], lost: list[Loss] | None = None) -> str:
     with closing(Store(url)) as store:
-        migrate.upgrade(store)
+        stores.upgrade(store)
         recording = RecordingRun(id="r", name="tape", started_at=BEGIN, version="1.0")
         save_batch(store, recording, [Judged(each, judge_exchange(each)) for each in exchanges])
         if lost:

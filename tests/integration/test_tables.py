@@ -13,10 +13,10 @@ from rich.cells import cell_len
 from proxy_addon.core.exchange import Outcome
 from proxy_addon.core.judging.exchanges import judge_exchange
 from proxy_addon.core.rules import RULES
-from storage import migrate, saving
+from storage import saving
 from storage.engine import Store
 from storage.saving import Judged, RecordingRun
-from tests import builders, forking
+from tests import builders, forking, stores
 from tests.builders import BEGIN, BEGIN_MS, OTHER_SESSION_ID, SESSION_ID, START_PARAMS, event_dict, response
 from tests.integration.test_replay import MAX, arguments
 from tests.processes import COMMAND, collector, on_terminal, printed, run
@@ -71,7 +71,7 @@ def tape(tmp_path_factory: pytest.TempPathFactory) -> str:
         builders.exchange("POST", f"/api/v1/{'x' * 300}", id="o2", after_s=86442, response=response(404)),
     ]
     store = Store(url)
-    migrate.upgrade(store)
+    stores.upgrade(store)
     recording = RecordingRun(id="r", name="a recording with a long name", started_at=BEGIN, version="0")
     with store.write() as db:
         saving.save(db, recording, [Judged(exchange, judge_exchange(exchange)) for exchange in exchanges])

@@ -35,12 +35,12 @@ from storage.engine import Store
 from storage.filters import Filters
 from storage.models import SessionRow
 from storage.saving import RecordingRun
-from tests import processes
+from tests import processes, stores
 from tests.builders import BEGIN, at, event, start, unjudged
 from tests.processes import ANY_PORT, COMMAND, Server
 
 RUN = RecordingRun(id="r1", name="smoke", started_at=BEGIN, version="1")
-WITHIN_S = 20
+WITHIN_S = 60
 
 
 def save(store: Store, *values: Exchange) -> None:
@@ -146,7 +146,7 @@ def test_what_is_no_visit_to_our_own_address_is_refused(store, tmp_path):
 
 def test_each_answer_forbids_browsers_what_it_can(sqlite_url, tmp_path):
     with closing(Store(sqlite_url)) as store:
-        migrate.upgrade(store)
+        stores.upgrade(store)
         save(store, a_session(1))
         (id,) = ids(store).values()
     with serving(sqlite_url, tmp_path) as server:
@@ -175,7 +175,7 @@ def test_each_answer_forbids_browsers_what_it_can(sqlite_url, tmp_path):
 
 def test_where_others_reach_the_pages_the_token_is_needed_once(sqlite_url, tmp_path):
     with closing(Store(sqlite_url)) as store:
-        migrate.upgrade(store)
+        stores.upgrade(store)
     command = [COMMAND, "ui", "--listen", "0.0.0.0:0", "--store", sqlite_url]
     process = processes.Process(command, tmp_path, "listening on")
     try:
@@ -328,7 +328,7 @@ def test_a_finding_that_comes_later_is_told(sqlite_url, tmp_path):
     from proxy_addon.core.findings import Finding, Severity
 
     with closing(Store(sqlite_url)) as store:
-        migrate.upgrade(store)
+        stores.upgrade(store)
         save(store, a_session(1))
         id = ids(store)["sid-00001"]
         found = Finding(rule="ping-gap", severity=Severity.ERROR, message="no ping", seq=1)
@@ -462,7 +462,7 @@ def test_a_store_that_is_not_there_or_is_older_is_left_alone_and_the_message_say
         assert "'sessiontape record'" in missing.stderr
         assert not Path(store_url.removeprefix("sqlite:///")).exists()
     with closing(Store(store_url)) as store:
-        migrate.upgrade(store)
+        stores.upgrade(store)
         migrate.downgrade(store, "0010")
         refused = processes.run("ui", *ANY_PORT, "--store", store_url, cwd=tmp_path)
         assert refused.returncode == 2
@@ -487,7 +487,7 @@ def test_a_store_that_is_only_read_takes_no_change(store):
 
 def test_a_port_that_is_taken_is_told(sqlite_url, tmp_path):
     with closing(Store(sqlite_url)) as store:
-        migrate.upgrade(store)
+        stores.upgrade(store)
     with serving(sqlite_url, tmp_path) as server:
         refused = processes.run("ui", "--listen", str(server.port), "--store", sqlite_url, cwd=tmp_path)
         assert (refused.returncode, "Address already in use" in refused.stderr) == (2, True)
@@ -507,7 +507,7 @@ def test_a_port_that_is_taken_is_told(sqlite_url, tmp_path):
 
 def test_a_browser_may_watch_for_long_and_go_at_any_time(sqlite_url, tmp_path):
     with closing(Store(sqlite_url)) as store:
-        migrate.upgrade(store)
+        stores.upgrade(store)
         save(store, a_session(1))
         with serving(sqlite_url, tmp_path) as server:
             streams = [Stream(server, f"/live?rows={200 + number}") for number in range(48)]
@@ -533,7 +533,7 @@ async def test_a_browser_that_takes_nothing_is_let_go(sqlite_url, monkeypatch):
     from proxy_addon.ui.watching import Watching
 
     with closing(Store(sqlite_url)) as store:
-        migrate.upgrade(store)
+        stores.upgrade(store)
     monkeypatch.setattr(pages, "SEND_S", 0.1)
     asked = asyncio.Queue[dict[str, Any]]()
     asked.put_nowait({"type": "http.request", "body": b"", "more_body": False})
@@ -557,8 +557,8 @@ def test_who_connects_and_asks_for_nothing_is_let_go(sqlite_url, monkeypatch):
     from proxy_addon.ui import server
 
     with closing(Store(sqlite_url)) as store:
-        migrate.upgrade(store)
-    monkeypatch.setattr(server, "HEAD_S", 0.2)
+        stores.upgrade(store)
+    monkeypatch.setattr(server, "HEAD_S", 1.0)
     alive, end = os.pipe()
     said: list[bytes] = []
     asking: list[threading.Thread] = []
