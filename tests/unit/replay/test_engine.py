@@ -378,6 +378,37 @@ class FailingLedger(ListLedger):
         return failed
 
 
+class SlowLedger(ListLedger):
+    """A ledger that takes a time to write."""
+
+    def __init__(self, clock: VirtualClock, takes_s: float) -> None:
+        super().__init__()
+        self._clock = clock
+        self._takes_s = takes_s
+
+    def announce(self, position: int, number: int) -> asyncio.Future[None]:
+        return asyncio.ensure_future(self._announced(position, number))
+
+    async def _announced(self, position: int, number: int) -> None:
+        await self._clock.sleep(self._takes_s)
+        await super().announce(position, number)
+
+
+class TestAnnouncing:
+    """After a kill, of what was announced and has no result nobody knows whether it was sent."""
+
+    @pytest.mark.parametrize(
+        ("speed", "store_takes_s", "at_most"), [("1", 0.01, 2), ("1", 5.0, 64), ("max", 0.01, 17), ("max", 5.0, 64)]
+    )
+    async def test_a_session_is_announced_just_as_far_ahead_as_the_store_is_slow(
+        self, clock, speed, store_takes_s, at_most
+    ):
+        target = FunctionTransport(clock, opens_sessions(), takes_s=0.1)
+        ledger = SlowLedger(clock, store_takes_s)
+        await replayed([playback("s", tuple(map(float, range(300))))], target, clock, speed=speed, ledger=ledger)
+        assert at_most // 2 < ledger.most_in_doubt <= at_most
+
+
 class TestStopping:
     async def test_what_is_on_its_way_has_failed_and_the_rest_is_skipped(self, clock):
         target = FunctionTransport(clock, opens_sessions(), takes_s=1.0)

@@ -116,6 +116,8 @@ class ListLedger:
         self.sessions: dict[int, SessionRun] = {}
         self.steps: dict[int, list[Step]] = {}
         self.announced: dict[int, int] = {}
+        self.most_in_doubt = 0
+        """How many steps of a session were announced at most of which there was no result."""
         self._writing: list[tuple[int, int, asyncio.Future[None]]] = []
         self.ids: dict[int, str] = {}
 
@@ -129,6 +131,7 @@ class ListLedger:
         for position, number, done in self._writing:
             if not done.done():
                 self.announced[position] = number
+                self.most_in_doubt = max(self.most_in_doubt, number - len(self.steps.get(position, ())))
                 done.set_result(None)
         self._writing.clear()
 
