@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, override
@@ -14,7 +13,7 @@ import click
 
 from proxy_addon.cli.evidence import Gathered
 from proxy_addon.cli.options import LISTEN, config_option, fail_on_option, json_option, token_options
-from proxy_addon.cli.output import say, while_read
+from proxy_addon.cli.output import say, while_heard, while_read
 from proxy_addon.cli.rig_options import keeping_option, listing_of, upstream_option
 from proxy_addon.core.devices import device_of
 from proxy_addon.core.urls import ServerUrl
@@ -293,13 +292,13 @@ class _Playing:
         from proxy_addon.testing.stands import drop_typed  # noqa: PLC0415
 
         drop_typed()
-        with suppress(BrokenPipeError):
-            evidence.print_steps(console(stderr=True), scenario)
         by_itself = "five seconds after the player has closed its last session."
         how = (
             f"Press Enter when you are done. It also ends {by_itself}" if self._reads_input else f"It ends {by_itself}"
         )
-        click.echo(how, err=True)
+        with while_heard():
+            evidence.print_steps(console(stderr=True), scenario)
+            click.echo(how, err=True)
 
 
 class _News:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import click
 
@@ -14,7 +15,7 @@ from proxy_addon.core.wording import visible
 
 def say(line: str) -> None:
     """Print a line on stderr if somebody reads it, with control characters made visible."""
-    with suppress(BrokenPipeError):
+    with while_heard():
         click.echo(f"sessiontape: {visible(line)}", err=True)
 
 
@@ -26,8 +27,25 @@ def while_read() -> Iterator[None]:
     """
     try:
         yield
-    except BrokenPipeError:
+    except OSError as e:
+        if not _is_gone(e):
+            raise
         drop_output()
+
+
+@contextmanager
+def while_heard() -> Iterator[None]:
+    """End the block, without an error, if nobody reads what it prints on stderr."""
+    try:
+        yield
+    except OSError as e:
+        if not _is_gone(e):
+            raise
+
+
+def _is_gone(error: OSError) -> bool:
+    """Whether output failed because its reader, or the terminal, has gone."""
+    return error.errno in (errno.EPIPE, errno.EIO)
 
 
 def drop_output() -> None:

@@ -6,7 +6,6 @@ import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ import click
 
 from proxy_addon.cli import sources
 from proxy_addon.cli.options import config_option, fail_on_option, plan_option, policy_of
-from proxy_addon.cli.output import say
+from proxy_addon.cli.output import say, while_heard
 from proxy_addon.cli.playbacks import attempts
 from proxy_addon.cli.rig_options import keeping_option, listing_of, upstream_option
 from proxy_addon.core.urls import ServerUrl
@@ -172,7 +171,7 @@ def run(
         )
         for path in filter(trials.is_page, reports):  # while what was recorded is still there
             say(stage.report(path, judged, settings.load_personal(config), compared, trial.verdict))
-    with suppress(BrokenPipeError):  # the exit code counts even if nobody reads the rest
+    with while_heard():  # the exit code counts even if nobody reads the rest
         trials.print_trial(console(stderr=True), trial)
     if not judged:
         say("nothing was recorded: let the player report to the address in SESSIONTAPE_URL")

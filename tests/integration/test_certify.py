@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy_addon.cli.output import while_heard
 from tests import builders, processes
 from tests.reports import parts_of
 from tests.staged import Staged, sessions_of
@@ -173,6 +175,13 @@ def test_a_command_that_fails_leaves_its_exit_code_and_the_evidence_and_others_a
         "sessiontape: the command that plays pre-roll ended with exit code 130\n"
         "sessiontape: interrupted; not played: pre-roll, mid-roll\n"
     )
+
+
+def test_a_terminal_that_is_closed_ends_nothing_and_a_full_disk_does():
+    with while_heard():
+        raise OSError(errno.EIO, "as from a terminal that has gone")
+    with pytest.raises(OSError, match="full"), while_heard():
+        raise OSError(errno.ENOSPC, "full")
 
 
 def test_sessions_in_files_are_judged_the_oldest_first(tmp_path):
