@@ -45,7 +45,7 @@ def while_heard() -> Iterator[None]:
 
 def _is_gone(error: OSError) -> bool:
     """Whether output failed because its reader, or the terminal, has gone."""
-    return error.errno in (errno.EPIPE, errno.EIO)
+    return isinstance(error, BrokenPipeError) or error.errno == errno.EIO
 
 
 def drop_output() -> None:
