@@ -26,6 +26,7 @@ from proxy_addon.cli.options import (
     local_option,
     plan_option,
     policy_of,
+    selection_options,
     store_option,
     token_options,
 )
@@ -56,7 +57,9 @@ _STDOUT = "-"
 @click.command()
 @click.argument("files", metavar="[FILE|FOLDER]...", nargs=-1)
 @click.option(
-    "--by", type=click.Choice([by.value for by in By]), help="Put sessions into groups that have this in common."
+    "--by",
+    type=click.Choice([by.value for by in By]),
+    help="Put sessions into groups that have this in common; app-version is media.sdkVersion.",
 )
 @click.option(
     "--baseline",
@@ -81,6 +84,7 @@ _STDOUT = "-"
     is_flag=True,
     help="Exit with 1 if anything changed since the baseline, or differs with too few sessions to say. Only with --baseline.",
 )
+@selection_options
 @click.option("--closed", is_flag=True, help="Take sessions that are not finished as over.")
 @click.option(
     "--jobs",
@@ -113,6 +117,8 @@ def audit(
     output: str,
     fail_on: str,
     fail_on_change: bool,
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
     closed: bool,
     jobs: int | None,
     engine: Engine | None,
@@ -148,7 +154,8 @@ def audit(
 
     if files and filters.asked:
         raise click.UsageError(
-            f"{given(filters.asked[0])} is a filter for the store: leave out the files, or the filters"
+            f"{given(filters.asked[0])} is a filter for the store: leave it out, or put the files into a store with "
+            "'sessiontape import', and leave out the files"
         )
     if make_plan and (plan is not None or baseline is not None or as_json or format_name not in (None, "text")):
         raise click.UsageError("--make-plan writes a plan as YAML: leave out --plan, --baseline, --format and --json")
@@ -164,7 +171,7 @@ def audit(
     if fail_on_change and baseline is None:
         raise click.UsageError("--fail-on-change needs --baseline, which says what changed")
     how = _How(
-        policy=policy_of(plan, config),
+        policy=policy_of(plan, config, select=select, ignore=ignore),
         now=datetime.now(UTC),
         by=None if by is None else By(by),
         closed=closed,
@@ -181,15 +188,15 @@ def audit(
     old: ByGroup | None = None
     held_before = HeldFiles(())
     if baseline is not None:
-        with _naming(baseline):
+        with _naming(baseline, of_files=bool(files)):
             held_before = HeldFiles([baseline] if files else ())
             old = (
-                _of_files(held_before, how)
+                _of_files(held_before, how, "it")
                 if files
                 else _of_store(store_url, written(baseline, config), how, jobs, engine, is_written=True)
             )
-    held = HeldFiles(files)
-    groups = _of_files(held, how) if files else _of_store(store_url, filters, how, jobs, engine)
+    held, source = HeldFiles(files), ", ".join(map(visible, files)) if files else hide_password(store_url)
+    groups = _of_files(held, how, source) if files else _of_store(store_url, filters, how, jobs, engine)
     if make_plan:
         _write_plan(groups, how.by, hide, output, force=force, is_private=raw)
         return
@@ -197,8 +204,8 @@ def audit(
         groups,
         by=how.by,
         now=how.now,
-        source=", ".join(map(visible, files)) if files else hide_password(store_url),
-        filters=tuple(_told(filters)),
+        source=source,
+        filters=(*_told(filters), *(("select", rule) for rule in select), *(("ignore", rule) for rule in ignore)),
         plan=None if plan is None else plan.name,
         plan_groups=() if how.policy.plan is None else tuple(map(str, how.policy.plan.groups)),
         baseline=None if baseline is None or old is None else (visible(baseline), old),
@@ -241,8 +248,12 @@ class _How:
 
 
 @contextmanager
-def _naming(baseline: str) -> Iterator[None]:
-    """Let errors about the baseline name it, and say so if files and a store cannot be compared."""
+def _naming(baseline: str, *, of_files: bool) -> Iterator[None]:
+    """Let errors about the baseline name it, and say so if files and a store cannot be compared.
+
+    Args:
+        of_files: Whether files are audited.
+    """
     said = f"--baseline {visible(baseline)}"
     try:
         yield
@@ -252,7 +263,7 @@ def _naming(baseline: str) -> Iterator[None]:
             hint="to compare with sessions of a store, import the files",
         ) from None
     except NotFound as e:
-        is_there = os.path.lexists(baseline)
+        is_there = not of_files and os.path.lexists(baseline)
         why = "files can only be compared with files: name those of the audit, too"
         raise NotFound(
             f"{said}: {e}", hint=f"{visible(baseline)} is there as a path, but {why}" if is_there else e.hint
@@ -317,8 +328,12 @@ def _advancing(parts: Iterable[ByGroup], pieces: Iterable[Piece], progress: Read
         progress.advance(piece.exchanges)
 
 
-def _of_files(files: HeldFiles, how: _How) -> ByGroup:
-    """Audit the sessions in files, each of which counts as over."""
+def _of_files(files: HeldFiles, how: _How, called: str) -> ByGroup:
+    """Audit the sessions in files, each of which counts as over.
+
+    Args:
+        called: What the files are called in the message that they hold no sessions.
+    """
     from proxy_addon.core.audits.auditing import MOST_GROUPS, Auditor, Grouping, largest  # noqa: PLC0415  # as above
     from proxy_addon.core.judging.sessions import as_of  # noqa: PLC0415
 
@@ -330,7 +345,7 @@ def _of_files(files: HeldFiles, how: _How) -> ByGroup:
         if len(sizes) <= MOST_GROUPS:
             auditor.add_held(held, how.policy)
     if not sizes and not how.allow_empty:
-        raise NotFound("there are no sessions in these files", hint="add --allow-empty to exit with 0 nevertheless")
+        raise NotFound(f"there are no sessions in {called}", hint="add --allow-empty to exit with 0 nevertheless")
     if (
         len(sizes) > MOST_GROUPS or files.is_to_be_read_again
     ):  # only now is it known which are told apart, and which count

@@ -24,6 +24,7 @@ from proxy_addon.cli.options import (
     local_option,
     plan_option,
     policy_of,
+    selection_options,
     store_option,
 )
 from proxy_addon.cli.output import while_read
@@ -77,8 +78,7 @@ _KINDS = ("sessions", "events", "downloaded", "session")
     "XML or SARIF. May be repeated.",
 )
 @fail_on_option
-@click.option("--select", multiple=True, metavar="RULE", help="Report only findings of this rule. May be repeated.")
-@click.option("--ignore", multiple=True, metavar="RULE", help="Leave out findings of this rule. May be repeated.")
+@selection_options
 @engine_option
 @plan_option
 @config_option
@@ -116,14 +116,9 @@ def check(
     """
     # Imported here because --help must not wait for the rules.
     from proxy_addon.core.findings import Severity  # noqa: PLC0415
-    from proxy_addon.files import settings  # noqa: PLC0415
     from proxy_addon.reporting import checks  # noqa: PLC0415
 
-    policy = replace(
-        policy_of(plan, config),
-        select=settings.check_selection(select, given("select")),
-        ignore=settings.check_selection(ignore, given("ignore")),
-    )
+    policy = policy_of(plan, config, select=select, ignore=ignore)
     if engine is not None and not everything:
         raise click.UsageError(f"{given('engine')} is for --all: leave it out, or add --all")
     how = Reading(policy=policy, now=datetime.now(UTC), closed=closed, judged=True)

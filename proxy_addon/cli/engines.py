@@ -81,7 +81,7 @@ def engine_option[F: Callable[..., Any]](command: F) -> F:
         "--engine",
         type=Parsed("dask[=SCHEDULER]", Engine.parse, Engine),
         help="Spread the work on a store over the workers of a Dask cluster: those of the scheduler at tcp://HOST:PORT, or new "
-        "ones on this machine. Needs pip install 'sessiontape[scale]'.",
+        "ones on this machine. Needs the extra 'scale'.",
     )(command)
 
 
@@ -119,4 +119,6 @@ def extra(what: str) -> Iterator[None]:
     except ModuleNotFoundError as e:
         if (e.name or "").partition(".")[0] not in _OF_THE_EXTRA:
             raise
-        raise SettingsError(f"{what} needs packages that are not installed: pip install 'sessiontape[scale]'") from e
+        raise SettingsError(
+            f"{what} needs packages that are not installed: in a checkout, pip install '.[scale]'"
+        ) from e

@@ -50,7 +50,7 @@ _SLASHES = ("/", os.sep)
     required=True,
     help="fixture: a JSON file for each session, to read, commit and test with. har: for browsers' tools and proxies. "
     "ndjson: one exchange per line. csv: one event per line, for spreadsheets. flow: for mitmproxy. parquet: one event per "
-    "row, a folder for each day, for databases; needs pip install 'sessiontape[scale]'.",
+    "row, a folder for each day, for databases; needs the extra 'scale'.",
 )
 @click.option(
     "-o",

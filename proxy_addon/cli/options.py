@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,18 +153,38 @@ def plan_option[F: Callable[..., Any]](command: F) -> F:
     )(command)
 
 
-def policy_of(plan: Path | None, config: Path | None) -> Policy:
+def selection_options[F: Callable[..., Any]](command: F) -> F:
+    """Add ``--select`` and ``--ignore`` to a command, which gets ``select`` and ``ignore``, for `policy_of`."""
+    command = click.option(
+        "--ignore", multiple=True, metavar="RULE", help="Leave out findings of this rule. May be repeated."
+    )(command)
+    return click.option(
+        "--select", multiple=True, metavar="RULE", help="Report only findings of this rule. May be repeated."
+    )(command)
+
+
+def policy_of(
+    plan: Path | None, config: Path | None, *, select: Sequence[str] = (), ignore: Sequence[str] = ()
+) -> Policy:
     """Return the policy of a command with ``--plan`` and ``--config``, and say on stderr what is odd about the plan.
 
+    Args:
+        select: The rules of ``--select``, if the command has it.
+        ignore: Those of ``--ignore``.
+
     Raises:
-        SettingsError: One of the files cannot be read, or is not what it should be.
+        SettingsError: One of the files cannot be read, or is not what it should be; or there is no such rule.
     """
     from proxy_addon.files import plans, settings  # noqa: PLC0415  # --help does without the rules
 
     policy = plans.applied(plan, settings.load(config))
     for note in () if policy.plan is None else policy.plan.notes:
         click.echo(visible(f"sessiontape: {note}"), err=True)
-    return policy
+    return replace(
+        policy,
+        select=settings.check_selection(select, given("select")) if select else policy.select,
+        ignore=settings.check_selection(ignore, given("ignore")) if ignore else policy.ignore,
+    )
 
 
 def fail_on_option[F: Callable[..., Any]](command: F) -> F:

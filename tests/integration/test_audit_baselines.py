@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from proxy_addon.cli.filters import written
 from proxy_addon.core.fixtures import fixture
+from proxy_addon.errors import SettingsError
 from tests.processes import on_terminal, printed, run
 from tests.reports import parts_of
 from tests.versions import NOTHING, Change, played
@@ -177,18 +179,25 @@ def test_two_recordings_and_baselines_that_mean_nothing(folders, tmp_path):
         ("4.0", "no session matches the filters: name=4.0 matches none of 20 sessions"),
         (old, f"{old} is there as a path, but files can only be compared with files"),
         ("plyer=Good", "plyer is no filter"),
-        ("player=", "player= lacks a value"),
-        ("since=yesterday-ish", "yesterday-ish"),
-        ("state=lost", "lost is no state"),
-        ("name=4.1,name=4.2", "name= is there twice"),
     ):
         refused = run("audit", "--store", store, "--name", "4.2", "--baseline", baseline)
         assert refused.returncode == 2
         assert refused.stderr.startswith(f"sessiontape: --baseline {baseline}: ")
         assert why in refused.stderr
     for baseline, why in (
+        ("player=", "player= lacks a value"),
+        ("since=yesterday-ish", "yesterday-ish"),
+        ("state=lost", "lost is no state"),
+        ("name=4.1,name=4.2", "name= is there twice"),
+    ):
+        with pytest.raises(SettingsError, match=why):
+            written(baseline, None)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for baseline, why in (
         ("nowhere.json", "cannot read nowhere.json"),
         ("name=4.1", "files can only be compared with"),
+        (str(empty), "there are no sessions in it\n  add --allow-empty to exit with 0 nevertheless\n"),
     ):
         missing = run("audit", new, "--baseline", baseline)
         assert missing.returncode == 2

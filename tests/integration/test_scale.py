@@ -266,7 +266,7 @@ def test_what_cannot_work_is_said_before(monkeypatch, sqlite_url, migrated_file,
     monkeypatch.delitem(sys.modules, "proxy_addon.files.parquet", raising=False)
     monkeypatch.delattr("proxy_addon.files.parquet", raising=False)
     monkeypatch.setitem(sys.modules, "duckdb", None)
-    hint = "needs packages that are not installed: pip install 'sessiontape[scale]'"
+    hint = "needs packages that are not installed: in a checkout, pip install '.[scale]'"
     assert refused(SettingsError, "audit", "--engine", "dask") == f"--engine dask {hint}"
     assert refused(SettingsError, *export, "parquet") == f"--format parquet {hint}"
     assert not (tmp_path / "made").exists()

@@ -52,8 +52,13 @@ _FIELDS = {
     By.RECORDING: "recording",
     By.CONTENT_TYPE: "content_type",
 }
-OF_START = frozenset({By.PLAYER, By.MEDIA, By.APP_VERSION, By.CONTENT_TYPE})
-"""What only the start of a session says."""
+OF_START = {
+    By.PLAYER: "media.playerName",
+    By.MEDIA: "media.id",
+    By.APP_VERSION: "media.sdkVersion",
+    By.CONTENT_TYPE: "media.contentType",
+}
+"""What only the start of a session says, and in which param."""
 MOST_GROUPS = 1_000
 """How many groups are told apart; further ones are put together."""
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from proxy_addon.core.audits.auditing import By
+from proxy_addon.core.audits.auditing import OF_START, By
 from proxy_addon.core.audits.baselines import compared
 from proxy_addon.core.audits.changes import Changes, Comparison
 from proxy_addon.core.audits.coverage import UNKNOWN_TYPE, Coverage, Key, Section
@@ -104,6 +104,7 @@ def audit_of(
         source=source,
         filters=filters,
         by=None if by is None else by.value,
+        by_param=None if by is None else OF_START.get(by),
         plan=plan,
         plan_unused=unused,
         counts=_severities(whole.findings.values()),

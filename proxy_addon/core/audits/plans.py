@@ -81,7 +81,7 @@ class PlanGroup:
 
     def takes(self, session: Session) -> bool:
         """Whether it holds for a session: not if it asks what a start says, and that of the session was not recorded."""
-        if not start_is_known(session) and not OF_START.isdisjoint(self.where):
+        if not start_is_known(session) and not OF_START.keys().isdisjoint(self.where):
             return False
         return all(wanted.takes(getattr(session, by.field)) for by, wanted in self.where.items())
 

@@ -313,6 +313,7 @@ class Audit:
         source: Where the sessions are: the store without its password, or files.
         filters: The filters in effect: name and value.
         by: What sessions of a group have in common; None without groups.
+        by_param: The param of the start that says it; None if it is not a param.
         plan: The name of the tracking plan that sessions were held against; None without one.
         plan_unused: The groups of the plan that hold for none of the sessions: what it wants them to have in common.
         counts: How many findings have a severity.
@@ -327,6 +328,7 @@ class Audit:
     source: str
     filters: tuple[tuple[str, str], ...] = ()
     by: str | None
+    by_param: str | None = None
     plan: str | None = None
     plan_unused: tuple[str, ...] = ()
     counts: Mapping[str, int]

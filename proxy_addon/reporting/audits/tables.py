@@ -87,12 +87,16 @@ def print_audit(
     if not whole.sessions:
         return
     if audit.by is not None:
-        _section(screen, f"by {audit.by}")
+        _section(screen, f"by {audit.by}{f', {audit.by_param} of the start' if audit.by_param else ''}")
         screen.print_table(_groups(audit.groups[:_MOST_GROUPS], audit.by))
         if len(audit.groups) > _MOST_GROUPS:
             screen.print_wrapped(f"and {counted(len(audit.groups) - _MOST_GROUPS, 'group')} more; --json has all")
         screen.print_wrapped(
-            Text("counted: share of events that reports count; content: content time per session", style="dim")
+            Text(
+                "error, warning and info: in how many places; counted: share of events that reports count; "
+                "content: content time per session",
+                style="dim",
+            )
         )
     if audit.baseline is not None:
         _print_changes(audit.baseline, screen)
