@@ -13,7 +13,7 @@ from proxy_addon.core.fixtures import charles, fixture, har, listed, logged, ndj
 from proxy_addon.core.fixtures.captures import Capture, Entry, Tally
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.jsonstream import LARGEST_VALUE, LONGEST_STRING, CutOff, JsonStream, Raw
-from proxy_addon.errors import ProtocolError, SettingsError
+from proxy_addon.errors import ProtocolError
 from proxy_addon.files.unpacking import LARGEST_WHOLE, Unpacked
 
 
@@ -69,21 +69,24 @@ def recognised(file: Unpacked) -> Form | None:
 
 
 def _form_of_array(file: Unpacked, stream: JsonStream) -> Form | None:
-    values = (jsontext.loads(raw.text) for raw in stream.elements())
+    values = (raw.decoded() for raw in stream.elements())
     first = next((value for value in values if isinstance(value, dict)), {})
     if isinstance(first.get("request"), dict):
         return Form.HAR_ENTRIES if "startedDateTime" in first else Form.CHARLES
-    return Form.LISTED if _document(file) is not None else None
+    return Form.LISTED if file.document is not None else None
 
 
 def _form_of_object(file: Unpacked, stream: JsonStream) -> Form | None:
     for name in stream.members():
         if name == "log" and stream.peek() == b"{":
             return Form.HAR
+        if name == fixture.MARK:
+            break  # whatever is behind it, it is read as a whole
         stream.skip()
-    if stream.peek():
-        return _form_of_lines(file)
-    value = _document(file)
+    else:
+        if stream.peek():
+            return _form_of_lines(file)
+    value = file.document
     if fixture.is_fixture(value):
         return Form.FIXTURE
     if shown.is_shown(value):
@@ -128,7 +131,7 @@ def capture(file: Unpacked, form: Form) -> Capture:
     tally = Tally()
     match form:
         case Form.FIXTURE:
-            return fixture.read(_document(file))
+            return fixture.read(file.document)
         case Form.SHOWN | Form.LISTED | Form.BODIES:
             found = sessions(file, form, tally)
             return Capture(
@@ -183,9 +186,9 @@ def sessions(file: Unpacked, form: Form, tally: Tally) -> list[HeldSession]:
         ProtocolError: The document is invalid, and the message says where; or there is no session in it.
     """
     if form is Form.SHOWN:
-        return [shown.session_in(_document(file))]
+        return [shown.session_in(file.document)]
     if form is Form.LISTED:
-        return [listed.session_in(_document(file), file.beginning(LARGEST_WHOLE))]
+        return [listed.session_in(file.document, file.beginning(LARGEST_WHOLE))]
     bodies: list[Any] = []
     lines: list[bytes] = []
     for number, offset, line in _lines(file):
@@ -209,18 +212,6 @@ def _har(file: Unpacked, form: Form, log: Mapping[str, Any], entries: Iterable[E
     )
 
 
-def _document(file: Unpacked) -> Any:
-    """Return the one value in a file.
-
-    Raises:
-        ProtocolError: It is not one JSON text, or is too large to be read as a whole.
-    """
-    text = file.beginning(LARGEST_WHOLE + 1)
-    if len(text) > LARGEST_WHOLE:
-        raise SettingsError(f"{file.name} is larger than {LARGEST_WHOLE // 1024**2} MiB", hint="split it")
-    return jsontext.loads(text)
-
-
 def _har_log(file: Unpacked) -> dict[str, Any]:
     """Return the members of ``log`` that say which tool wrote it, even if they are behind the entries."""
     found: dict[str, Any] = {}
@@ -234,7 +225,7 @@ def _har_log(file: Unpacked) -> dict[str, Any]:
                 if inner == "entries" and "creator" in found:
                     return found
                 if inner in ("creator", "browser", "version", "comment", "_sessiontape"):
-                    found[inner] = jsontext.loads(stream.value().text)
+                    found[inner] = stream.value().decoded()
                 else:
                     stream.skip()
     except ProtocolError:

@@ -23,8 +23,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
+from proxy_addon.core import jsontext
 from proxy_addon.core.wording import pasted
 from proxy_addon.errors import ProtocolError, SettingsError
 
@@ -97,6 +98,19 @@ class Unpacked:
         return found[:size]
 
     @cached_property
+    def document(self) -> Any:
+        """The one JSON value in it, decoded as `jsontext.document` does.
+
+        Raises:
+            ProtocolError: It is not one JSON text.
+            SettingsError: It is too large to be read as a whole.
+        """
+        text = self.beginning(LARGEST_WHOLE + 1)
+        if len(text) > LARGEST_WHOLE:
+            raise self._too_large()
+        return jsontext.document(text)
+
+    @cached_property
     def mark(self) -> bytes:
         """The byte order mark that it begins with; empty for none."""
         with self.reopen() as file:
@@ -150,8 +164,11 @@ class Unpacked:
         except ProtocolError as e:
             raise SettingsError(f"{self.name}: {e}") from e
         if len(found) > LARGEST_WHOLE:
-            raise SettingsError(f"{self.name} is larger than {LARGEST_WHOLE // 1024**2} MiB", hint="split it")
+            raise self._too_large()
         return found
+
+    def _too_large(self) -> SettingsError:
+        return SettingsError(f"{self.name} is larger than {LARGEST_WHOLE // 1024**2} MiB", hint="split it")
 
 
 def unpacked(path: str) -> Unpacked:
