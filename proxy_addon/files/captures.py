@@ -122,6 +122,22 @@ def _form_of_lines(file: Unpacked) -> Form | None:
     return None
 
 
+def fault(file: Unpacked) -> str | None:
+    """Return what is wrong with a file that is in no form that we know: it is empty, cut off, or damaged; None otherwise."""
+    stream = _stream(file)
+    try:
+        match stream.peek():
+            case b"":
+                return "is empty"
+            case b"{" | b"[":
+                stream.skip()
+    except CutOff:
+        return "is cut off, and nothing in it can be read"
+    except ProtocolError as e:
+        return f"cannot be read: {e}"
+    return None
+
+
 def capture(file: Unpacked, form: Form) -> Capture:
     """Return the exchanges in a file of any form but `Form.FLOWS`.
 

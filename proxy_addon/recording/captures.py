@@ -40,6 +40,8 @@ def opened(path: str) -> tuple[Unpacked, Form]:
     if (known := foreign(file)) is not None:
         what, way_out = known
         raise SettingsError(f"{file.name} is {what}, which sessiontape does not read", hint=way_out)
+    if (fault := captures.fault(file)) is not None:
+        raise SettingsError(f"{file.name} {fault}", hint="copy or export it again")
     raise SettingsError(
         f"{file.name} does not hold sessions in a known format",
         hint="known formats are fixtures and other exports of sessiontape except CSV, HAR, mitmproxy flows, Charles sessions "

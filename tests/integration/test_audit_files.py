@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "edited.json").write_text(text_of(edited), encoding="utf-8")
     (root / "empty.har").touch()
     (root / "cut.har").write_text('{"log": {"entries": [{"request": {"url"')
-    for name in ("notes.txt", "todo.txt"):
+    for name in ("list.txt", "notes.txt", "todo.txt"):
         (root / name).write_text("notes")
     (root / ".hidden.json").write_text("hidden")
     (root / "loop").symlink_to(".")
@@ -112,11 +112,12 @@ def test_the_page_of_a_folder_names_files_and_says_what_is_odd_about_them(folder
         assert parts[f"session-{told['part']}"]["session"]["id"] == name
         assert "#" in name
     notes = {note["text"]: note["files"] + note["sessions"] for note in value["audit"]["notes"]}
-    passed_over = "of 15 files passed over"
+    passed_over = "of 16 files passed over"
     assert {text: names for text, names in notes.items() if "session" not in text.split(": ")[0]} == {
         "a link to a folder not followed: name what it leads to": ["loop"],
         f"1 {passed_over}: cannot be read: No such file or directory": ["nowhere.har"],
-        f"3 {passed_over}: does not hold sessions in a known format": ["empty.har", "notes.txt", "todo.txt"],
+        f"3 {passed_over}: does not hold sessions in a known format": ["list.txt", "notes.txt", "todo.txt"],
+        f"1 {passed_over}: is empty": ["empty.har"],
         f"1 {passed_over}: the file is cut off, and no request in it belongs to a session": ["cut.har"],
     }
     twice, (shorter,), (similar,) = list(notes.values())[-3:]
@@ -130,8 +131,8 @@ def test_the_page_of_a_folder_names_files_and_says_what_is_odd_about_them(folder
     )
     assert re.search(r"^'0 earlier\.json#\w+' is the beginning of a\.json#\w+$", shorter)
     assert re.search(r"^edited\.json#\w+ and a\.json#\w+$", similar)
-    assert len(done.stderr.splitlines()) == 16
-    assert "\n  empty.har, notes.txt and 1 more\n" in done.stderr
+    assert len(done.stderr.splitlines()) == 18
+    assert "\n  list.txt, notes.txt and 1 more\n" in done.stderr
     assert "\n  and 1 more\n" in done.stderr
 
 

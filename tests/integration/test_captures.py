@@ -181,7 +181,9 @@ def test_broken_entries_are_listed_and_the_rest_is_kept(tmp_path):
         (b"SQLite format 3\0" + bytes(90), "a database", "--store sqlite:///FILE"),
         (gzip.compress(gzip.compress(gzip.compress(gzip.compress(b"{}")))), "packed more than", "unpack it"),
         (b"hello", "does not hold sessions in a known format", "known formats are"),
-        (b"", "does not hold sessions in a known format", "known formats are"),
+        (b"", "file is empty", "export it again"),
+        (b'{"sessiontape": {"fixture": 1}, "ses', "file is cut off, and nothing in it can be read", "export it again"),
+        (b"\x1f\x8b" + bytes(20), "file cannot be read: the compressed data are damaged", "export it again"),
     ],
     ids=[
         "chls",
@@ -197,6 +199,8 @@ def test_broken_entries_are_listed_and_the_rest_is_kept(tmp_path):
         "layers",
         "text",
         "empty",
+        "cut-fixture",
+        "damaged-gzip",
     ],
 )
 def test_what_cannot_be_read_is_refused_with_the_way_out(tmp_path, content, says, way_out):
