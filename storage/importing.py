@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding
+from proxy_addon.core.fixtures.held import may_go_on
 from proxy_addon.core.sessions import Session
 from proxy_addon.core.timelines.strips import StripWatch
 from storage import exchanges, findings, sessions
@@ -68,34 +69,47 @@ def store_file(
     found: Iterable[Exchange],
     judge_exchange: JudgeExchange,
     judge_session: JudgeSession,
+    *,
+    is_cut_off: Callable[[], bool] = lambda: False,
 ) -> Iterator[Imported]:
     """Store the exchanges of a file in batches; yield how much has been imported after each.
 
     An exchange has the same id each time the same file is imported, so that nothing is stored twice, and an import that
     was interrupted can be repeated. Exchanges need not come in order.
 
+    Args:
+        is_cut_off: Tells, when all exchanges were read, whether the file ends in the middle, so that sessions may go on.
+
     Raises:
         StorageUnavailable: The store cannot be reached or written.
     """
     done = Imported()
     touched: dict[str, None] = {}
+    last_at: datetime | None = None
     numbered = (replace(exchange, id=_id(run, number, exchange)) for number, exchange in enumerate(found))
     for batch in batched(numbered, AT_ONCE):
         judged = [Judged(each, tuple(judge_exchange(each))) for each in sorted(batch, key=attrgetter("received_at"))]
         saved = save_batch(store, run, judged)
         touched |= dict.fromkeys(each.session.id for each in saved.touched)
+        newest_at = max(each.received_at for each in batch)
+        last_at = newest_at if last_at is None else max(last_at, newest_at)
         done.exchanges += len(batch)
         yield done
+    cut_at = last_at if is_cut_off() else None
     for some in batched(touched, AT_ONCE):
-        _judge(store, some, judge_session, done)
+        _judge(store, some, judge_session, done, cut_at)
         yield done
 
 
-def _judge(store: Store, ids: Sequence[str], judge: JudgeSession, done: Imported) -> None:
+def _judge(store: Store, ids: Sequence[str], judge: JudgeSession, done: Imported, cut_at: datetime | None) -> None:
     with store.read() as db:
         found: list[tuple[str, Sequence[Finding]]] = []
         strips: dict[str, str] = {}
+        going_on: list[str] = []
         for session in sessions.get(db, list(ids)):
+            if may_go_on(session, cut_at):
+                going_on.append(session.id)
+                session = replace(session, has_holes=True)  # noqa: PLW2901  # as it will be stored
             beside = sessions.opened_beside(db, session)
             watch = StripWatch()
             stored = watch.watching(exchanges.of_session(db, session.id), findings.of_exchanges(db, session.id))
@@ -109,6 +123,7 @@ def _judge(store: Store, ids: Sequence[str], judge: JudgeSession, done: Imported
         for id, of_session in found:
             findings.replace_of_session(db, id, of_session)
         sessions.draw(db, strips)
+        sessions.note_holes(db, going_on)
 
 
 def _id(run: RecordingRun, number: int, exchange: Exchange) -> str:

@@ -243,6 +243,14 @@ def draw(db: Connection, strips: Mapping[str, str]) -> None:
     bulk.of(db).update(_TABLE, [{"id": id, "strip": strip} for id, strip in strips.items()], ("strip",))
 
 
+def note_holes(db: Connection, ids: Sequence[str]) -> None:
+    """Store that exchanges of sessions, or bodies of such, are not known, by our ids.
+
+    Call it in a transaction of `storage.engine.Store.write`.
+    """
+    bulk.of(db).update(_TABLE, [{"id": id, "has_holes": True} for id in ids], ("has_holes",))
+
+
 def findings_due(db: Connection) -> list[str]:
     """Return our ids of the sessions whose recorder has not judged them completely, oldest last event first."""
     query = select(SessionRow.id).where(SessionRow.findings_due.is_(True)).order_by(SessionRow.last_event_at)

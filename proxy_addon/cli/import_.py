@@ -150,7 +150,7 @@ def _import(file: _File, name: str | None, policy: Policy, store_url: str) -> No
         return  # and no store was made for it
     with writing(store_url) as store:
         run = _run_of(store, opened, name, capture)
-        for done in _stored(store, run, chain([first], found), policy):
+        for done in _stored(store, run, chain([first], found), file.tally, policy):
             file.sessions, file.events = done.sessions, done.events
             file.exchanges = done.exchanges
         if done.elsewhere:
@@ -184,7 +184,9 @@ def _run_of(store: Store, file: Unpacked, name: str | None, capture: Capture) ->
     )
 
 
-def _stored(store: Store, run: RecordingRun, found: Iterable[Exchange], policy: Policy) -> Iterator[Imported]:
+def _stored(
+    store: Store, run: RecordingRun, found: Iterable[Exchange], tally: Tally, policy: Policy
+) -> Iterator[Imported]:
     from proxy_addon.core.findings import Finding  # noqa: PLC0415  # as above
     from proxy_addon.core.judging.exchanges import judge_exchange  # noqa: PLC0415
     from proxy_addon.core.judging.recorded import SessionWatch  # noqa: PLC0415
@@ -204,4 +206,4 @@ def _stored(store: Store, run: RecordingRun, found: Iterable[Exchange], policy: 
             pass
         return watch.judgement().of_session
 
-    return store_file(store, run, found, of_exchange, of_session)
+    return store_file(store, run, found, of_exchange, of_session, is_cut_off=lambda: tally.is_cut_off)

@@ -168,7 +168,8 @@ def worst(findings: Iterable[Finding]) -> Severity | None:
 class Holes:
     """What is not known of a session, because it was lost, or the file that it comes from does not have it.
 
-    If all numbers but that of its requests are 0, the file lacks requests that were not answered.
+    If all numbers but that of its requests are 0, the file may lack requests: it is cut off, or it is without those that were
+    not answered.
 
     Attributes:
         bodies: How many of its requests lack their body.

@@ -83,7 +83,7 @@ def not_applied(holes: Holes) -> str:
     >>> not_applied(Holes(bodies=2, requests=9, rules=("ping-gap",)))
     'rule ping-gap, because the file lacks 2 of 9 bodies'
     >>> not_applied(Holes(bodies=0, requests=9, rules=("a", "b", "c", "d")))
-    '4 rules (--json names them), because the file lacks requests that were not answered'
+    '4 rules (--json names them), because the file may lack requests'
     >>> not_applied(Holes(bodies=0, requests=9, rules=("ping-gap",), truncated=1, lost=2))
     'rule ping-gap, because 2 requests were lost while recording, and only the beginning of 1 of 9 bodies was stored'
     """
@@ -98,8 +98,7 @@ def not_applied(holes: Holes) -> str:
     if holes.truncated:
         reasons.append(f"only the beginning of {holes.truncated} of {total} was stored")
     if holes.bodies or not reasons:
-        lacks = f"{holes.bodies} of {total}" if holes.bodies else "requests that were not answered"
-        reasons.append(f"the file lacks {lacks}")
+        reasons.append(f"the file lacks {holes.bodies} of {total}" if holes.bodies else "the file may lack requests")
     return f"{rules}, because {', and '.join(reasons)}"
 
 

@@ -24,13 +24,15 @@ from mitmproxy.test import tflow
 
 from proxy_addon.cli import sources
 from proxy_addon.core.exchange import BodyState, Outcome
+from proxy_addon.core.fixtures import har_writing
 from proxy_addon.core.fixtures.captures import Tally
-from proxy_addon.core.fixtures.held import HeldSession, sessions_in
+from proxy_addon.core.fixtures.held import HeldSession, fold, may_go_on, sessions_in
 from proxy_addon.core.judging.files import judge_held
 from proxy_addon.core.sessions import Session
 from proxy_addon.errors import SettingsError
 from proxy_addon.files import unpacking
 from proxy_addon.recording import flow_files
+from tests import audited, builders
 from tests.processes import BIN, COMMAND, printed, run
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "captures"
@@ -412,10 +414,28 @@ def test_a_player_is_not_blamed_for_what_its_tool_did_not_keep(name):
         assert any(judgement.of_session for judgement in judged)  # what is complete is judged as ever
 
 
+def cut_off(held: HeldSession) -> str:
+    """Return a HAR of a session that ends in the middle of its last exchange but one."""
+    text = "".join(har_writing.document(held.exchanges[:-2], version="1.0"))
+    return text[: text.rindex('"startedDateTime"')]
+
+
+@pytest.mark.parametrize(
+    ("type", "waits_s", "expected"),
+    [("ping", 0, True), ("sessionComplete", 0, True), ("sessionEnd", 0, False), ("ping", 600, False)],
+)
+def test_a_session_may_go_on_behind_the_cut_unless_it_ended_or_was_silent_for_too_long(type, waits_s, expected):
+    (held,) = fold([builders.start(id="1"), builders.event(type, id="2", after_s=10)])
+    assert may_go_on(held.session, builders.at(10 + waits_s)) is expected
+    assert not may_go_on(held.session, None)
+    assert not may_go_on(replace(held.session, failed=True), builders.at(10))
+
+
 def test_commands_say_what_was_not_judged(tmp_path, sqlite_url):
     file = str(SAMPLES / "hand-proxyman-5.har")
     line = "34 rules (--json names them), because the file lacks 2 of 7 bodies"
-    assert run("import", file, "--store", sqlite_url).returncode == 0
+    (tmp_path / "cut.har").write_text(cut_off(audited.played(audited.GOOD, 0)))
+    assert run("import", file, f"{tmp_path}/cut.har", "--store", sqlite_url).returncode == 0
     for name in (file, "last"):
         assert f"not applied {line}" in run("show", name, "--store", sqlite_url).stdout
         assert f"not applied: {line}" in run("check", name, "--store", sqlite_url).stdout
@@ -425,7 +445,12 @@ def test_commands_say_what_was_not_judged(tmp_path, sqlite_url):
         assert (shown["holes"]["missing_bodies"], shown["holes"]["requests"]) == (2, 7)
         assert "ping-gap" in shown["holes"]["rules_not_applied"]
         assert shown["metrics"]["unknown"] == 2
-    (listed,) = printed("sessions", "--store", sqlite_url)
+    listed, going_on = printed("sessions", "--store", sqlite_url)
     assert (listed["has_holes"], listed["findings"]) == (True, {"error": 0, "warning": 0, "info": 2})
+    assert (going_on["has_holes"], going_on["state"]) == (True, "expired")
+    assert going_on["findings"] == {"error": 0, "warning": 0, "info": 0}  # it may have ended behind the cut
+    (again,) = sources.sessions_of(f"{tmp_path}/cut.har")
+    assert again.session.has_holes
+    assert judge_held(again).findings == ()
     only = run("check", file, "--select", "ping-gap").stdout
     assert "not applied: rule ping-gap, because the file lacks 2 of 7 bodies" in only
