@@ -10,6 +10,7 @@ from typing import Any
 from proxy_addon.core.audits.auditing import Auditor, By, Grouping
 from proxy_addon.core.audits.concluding import audit_of
 from proxy_addon.core.audits.results import Audit, Group
+from proxy_addon.core.audits.totals import ByGroup
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.fixtures.held import HeldSession, fold
 from proxy_addon.core.judging.policy import DEFAULT
@@ -412,12 +413,22 @@ def sessions(players: Iterable[str] = PLAYERS) -> Iterator[HeldSession]:
             yield played(player, number)
 
 
-def audited(held: Iterable[HeldSession], by: By | None = By.PLAYER) -> Audit:
-    """Return the audit of sessions."""
-    auditor = Auditor(Grouping(by=by), as_of(at(10**6), DEFAULT))
-    for each in held:
-        auditor.add_held(each, DEFAULT)
-    return audit_of(auditor.groups, by=by, now=at(0), source="files")
+def audited(
+    held: Iterable[HeldSession],
+    by: By | None = By.PLAYER,
+    *,
+    baseline: tuple[str, Iterable[HeldSession]] | None = None,
+) -> Audit:
+    """Return the audit of sessions, perhaps beside a baseline that is called so."""
+
+    def added(sessions: Iterable[HeldSession]) -> ByGroup:
+        auditor = Auditor(Grouping(by=by), as_of(at(10**6), DEFAULT))
+        for each in sessions:
+            auditor.add_held(each, DEFAULT)
+        return auditor.groups
+
+    before = None if baseline is None else (baseline[0], added(baseline[1]))
+    return audit_of(added(held), by=by, now=at(0), source="files", baseline=before)
 
 
 def with_groups(audit: Audit, number: int) -> Audit:

@@ -24,9 +24,10 @@ from proxy_addon.cli.held_files import HeldFiles
 from proxy_addon.core.audits.auditing import By
 from proxy_addon.core.fixtures import fixture, har_own, har_writing
 from proxy_addon.core.fixtures.held import HeldSession, content_of
+from proxy_addon.core.judging.files import judge_held
 from proxy_addon.errors import SettingsError
 from proxy_addon.reporting.audits import facts, tables
-from tests import audited
+from tests import audited, versions
 from tests.builders import event_dict
 from tests.processes import run
 from tests.reports import parts_of
@@ -34,6 +35,10 @@ from tests.reports import parts_of
 SAMPLES = Path(__file__).parent.parent / "samples" / "captures"
 WEB = "Web Player"
 ODD = ("it's.json", "-dash.json", "new\nline.json", "plain")
+
+
+REAL = ("hand-safari-17", "playwright-1.65-chromium-bodies-missing", "firefox-153-devtools-refused")
+"""Files of browsers that lack bodies."""
 
 
 def text_of(held: HeldSession) -> str:
@@ -222,11 +227,64 @@ def test_files_that_hold_bodies_of_a_har_are_a_part_of_it_and_a_file_that_is_cut
     assert "1 of 3 files: Playwright leaves out preflights" in remarks[0].text
     assert longer.text.startswith("1 session found longer in another file")
     alone = HeldFiles([f"{tmp_path}/cut.har"])
-    list(alone)
+    (going_on,) = alone
+    assert going_on.session.has_holes
     assert "1 of 1 file cut off, so that the end is missing" in [note.text for note in alone.notes]
     (tmp_path / "z.har").write_text('{"log": {"entries": [{"request": {"url"')
     with pytest.raises(SettingsError, match="the file is cut off, and no request in it belongs to a session"):
         list(HeldFiles([str(tmp_path / "z.har")]))
+
+
+def test_what_files_lack_is_not_held_against_the_player(tmp_path):
+    """Safari leaves out the bodies of beacons, and a file may be cut off: neither is a loss, or a change since a baseline."""
+    har = json.loads(
+        "".join(har_writing.document([each for n in range(10) for each in versions.played(n).exchanges], version="1"))
+    )
+    har["log"]["creator"]["name"] = "WebKit Web Inspector"
+    for entry in har["log"]["entries"]:
+        del entry[har_own.MEMBER]
+    (tmp_path / "whole.har").write_text(json.dumps(har))
+    for entry in har["log"]["entries"]:
+        if re.search('"(play|sessionComplete|sessionEnd)"', entry["request"]["postData"]["text"]):
+            del entry["request"]["postData"]
+    (tmp_path / "holes.har").write_text(json.dumps(har))
+    whole, holed = ([*HeldFiles([f"{tmp_path}/{name}.har"])] for name in ("whole", "holes"))
+    found = audited.audited(holed, None, baseline=("whole.har", whole))
+    assert found.all.with_holes == 10
+    assert {loss.loss for loss in found.all.losses if loss.sessions} == set()
+    assert {(metric.sessions, metric.left_out) for metric in found.all.metrics} == {(0, 10)}
+    assert found.baseline is not None
+    changes = found.baseline.all
+    assert (changes.before, changes.after, changes.left_out_before, changes.left_out_after) == (10, 0, 0, 10)
+    assert (changes.changes, changes.undecided, changes.is_undecided) == ((), 0, True)
+    left_out = "left out, as requests or bodies of them are not known: 0 before, 10 after"
+    text, suite = "".join(tables.as_text(found)), "".join(facts.suite(found, "never", changes_fail=True))
+    assert f"10 sessions before, 0 after; {left_out}" in text
+    assert (
+        "10 sessions left out, as requests or bodies of them are not known, of: opened-twice, unused, never-played"
+        in text
+    )
+    assert (
+        f"undecided: 10 sessions before and 0 after are not enough to say, but {changes.enough} each are; {left_out}"
+        in suite
+    )
+    assert "Sessions of which requests or bodies are not known are not compared: 0 before, 10 after." in text
+
+    # Half of the sessions have holes: the others are compared.
+    half = audited.audited([*whole[:5], *holed[5:]], None, baseline=("whole.har", whole))
+    assert half.baseline is not None
+    assert (half.baseline.all.after, half.baseline.all.left_out_after, half.baseline.all.undecided) == (5, 5, 0)
+    assert {loss.share for loss in half.all.losses} == {0.0}
+    contents = {each.metric: each for each in half.all.metrics}["content_starts"]
+    assert (contents.total, contents.per_session, contents.sessions, contents.left_out) == (5, 1, 5, 5)
+
+    cut = json.dumps(har).partition(har["log"]["entries"][-20]["startedDateTime"])[0]
+    (tmp_path / "cut.har").write_text(cut)
+    for held in HeldFiles([f"{tmp_path}/cut.har"]):
+        assert not judge_held(held).of_session
+    real = audited.audited([*HeldFiles([str(SAMPLES / f"{name}.har") for name in REAL])], None).all
+    assert not {"no-end", "never-played"} & {loss.loss for loss in real.losses if loss.sessions}
+    assert next(each.total for each in real.metrics if each.metric == "seconds_since_last_call_s") == 0
 
 
 def test_memory_does_not_grow_with_the_number_of_files(tmp_path):

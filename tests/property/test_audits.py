@@ -64,7 +64,11 @@ def held_sessions(draw: st.DrawFn) -> list[HeldSession]:
     for number, held in enumerate(several):
         name = draw(st.sampled_from(["One", "Two", "\0", "\1", "Apart.UNSEEN", None]))
         session = replace(
-            held.session, id=f"{number:016x}", player_name=name, retry_of=draw(st.sampled_from([None, "a"]))
+            held.session,
+            id=f"{number:016x}",
+            player_name=name,
+            retry_of=draw(st.sampled_from([None, "a"])),
+            has_holes=held.session.has_holes or draw(st.booleans()),
         )
         found.append(replace(held, session=session))
     return found
@@ -103,7 +107,7 @@ def test_parts_of_an_audit_merge_to_the_same_result(data, by, names):
 def by_session(groups: ByGroup) -> Any:
     """Return what is counted once a session, which a comparison with a baseline needs."""
     return {
-        name: (
+        (name, kind): (
             {
                 key: (seen.sessions, [*seen.named], seen.throughout, seen.partly, seen.by_kind, seen.by_value)
                 for key, seen in totals.coverage.kept().items()
@@ -114,13 +118,14 @@ def by_session(groups: ByGroup) -> Any:
             totals.metrics.per_session,
             totals.metrics.zeros,
         )
-        for name, totals in groups.items()
+        for name, group in groups.items()
+        for kind, totals in (("whole", group.whole), ("holed", group.holed))
     }
 
 
 @given(held_sessions())
 def test_what_is_counted_once_a_session_is_at_most_all_sessions(sessions):
-    for totals in audited(sessions, Grouping(by=By.PLAYER)).values():
+    for totals in (group.all() for group in audited(sessions, Grouping(by=By.PLAYER)).values()):
         numbers = totals.coverage.numbers
         assert {type_: of.numbers.total for type_, of in numbers.items()} == totals.coverage.events
         for key, seen in totals.coverage.kept().items():
@@ -170,6 +175,8 @@ def test_groups_add_up_to_all_sessions(sessions):
     assert SessionState.OPEN not in result.all.states
     funnel = result.all.funnel
     assert funnel.sent >= funnel.answered >= funnel.accepted
+    assert min(funnel.may_have_arrived, funnel.not_arrived, funnel.dropped) >= 0
+    assert result.all.with_holes == sum(held.session.has_holes for held in sessions)
 
 
 @given(held_sessions())

@@ -27,7 +27,7 @@ from proxy_addon.core.audits.plan_parts import (
 )
 from proxy_addon.core.audits.planning import plan_of
 from proxy_addon.core.audits.plans import Plan, PlanGroup, Wanted
-from proxy_addon.core.audits.totals import MOST_UNPLANNED, Deviations, Totals, merged
+from proxy_addon.core.audits.totals import MOST_UNPLANNED, Deviations, GroupTotals, merged
 from proxy_addon.core.audits.walking import State
 from proxy_addon.core.findings import Deviation
 from proxy_addon.core.fixtures.held import HeldSession, fold
@@ -111,18 +111,19 @@ def test_parts_of_an_audit_merge_to_the_same_deviations(held, data):
     only_one = PlanGroup(where={By.PLAYER: Wanted(names=("One",))}, part=Part())
     strict = replace(strict, pings={State.CONTENT: Rate(every_s=10, plus_minus_s=2)})
     plan = Plan(name="x", part=strict, groups=(PlanGroup(where={}, part=Part()), only_one))
-    parts = [Totals() for _ in range(3)]
-    whole = Totals()
+    parts = [GroupTotals() for _ in range(3)]
+    groups = GroupTotals()
     for each in held:
-        for totals in (whole, data.draw(st.sampled_from(parts))):
+        for totals in (groups, data.draw(st.sampled_from(parts))):
             auditor = Auditor(Grouping(), as_of(at(10**6), DEFAULT))
             auditor.groups = {None: totals}
             auditor.add_held(each, plan.applied_to(DEFAULT))
-    merged = Totals()
+    merged = GroupTotals()
     for part in data.draw(st.permutations(parts)):
         merged.merge(part)
-    assert merged.plan.kept() == whole.plan.kept()
-    assert merged.plan_groups == whole.plan_groups
+    whole = groups.all()
+    assert merged.all().plan.kept() == whole.plan.kept()
+    assert merged.all().plan_groups == whole.plan_groups
     ones = sum(each.session.player_name == "One" and start_is_known(each.session) for each in held)
     assert whole.plan_groups == {0: len(held), **({1: ones} if ones else {})}
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from proxy_addon.core.audits.arrivals import has_arrived
 from proxy_addon.core.audits.losses import Course, Sent
 from proxy_addon.core.audits.ordering import Lost
 from proxy_addon.core.audits.sketches import lot_of
-from proxy_addon.core.audits.totals import Apart, ByGroup, GroupName, Totals, by_size
+from proxy_addon.core.audits.totals import Apart, ByGroup, GroupName, GroupTotals, Totals, by_size
 from proxy_addon.core.audits.walking import State
 from proxy_addon.core.audits.watching import MetricsWatch
 from proxy_addon.core.exchange import Exchange, Outcome
@@ -120,7 +121,8 @@ class Auditor:
             closed: Whether an unfinished session counts as over.
             has_answers: Whether answers were recorded; if not, nobody knows which events have none.
         """
-        totals = self.groups.setdefault(self._grouping.name(session), Totals())
+        group = self.groups.setdefault(self._grouping.name(session), GroupTotals())
+        totals = group.holed if session.has_holes else group.whole
         return SessionAudit(totals, session, self._as_of, closed=closed, has_answers=has_answers)
 
     def add_held(self, held: HeldSession, policy: Policy) -> None:
@@ -161,15 +163,17 @@ class SessionAudit:
         sent.number += number
         if self._is_gone:
             sent.after_gone += number
-        if exchange.duration_us is not None:
-            self._durations_us.append(exchange.duration_us)
         if exchange.outcome is Outcome.ANSWERED and exchange.response is not None:  # a list of bodies has no answers
+            if exchange.duration_us is not None:
+                self._durations_us.append(exchange.duration_us)
             sent.answered += number
             self._start_answered |= exchange.route.session_id is None
             if exchange.is_accepted:
                 sent.accepted += number
             elif exchange.response.status in _GONE:
                 self._is_gone = True
+        elif has_arrived(exchange):
+            sent.may_have_arrived += number
         if body.is_batch:
             self._tally.rhythm.batches.add(number)
         if number:
@@ -186,20 +190,26 @@ class SessionAudit:
         order = metrics.order()
         count = metrics.count(order, is_over=self._is_over)
         values = count.values()
-        sent.counted = sum(
-            each.event.type is not None for each in order.taken
-        )  # others are of bodies that are not known
+        after_end = sum(why is Lost.AFTER_SESSION_END for _, why in order.dropped)
+        counted = [each.event for each in order.taken]
+        if session.has_holes:  # which may be why the back end seems to have closed it for its silence
+            counted += [event for event, why in order.dropped if why is not Lost.AFTER_SESSION_END]
+        sent.counted = sum(event.type is not None for event in counted)  # others are of bodies that are not known
         state = session.state(self._as_of)
         totals.add_session(session, state, began_us, self._exchanges, sent.number)
         totals.add_findings(session.id, began_us, judgement)
         lot = lot_of(session.id)
         totals.coverage.end_session(lot)
-        totals.metrics.add(values, lot)
+        is_open_question = session.failed and bool(order.taken)  # whether the back end took its start
+        if session.has_holes or is_open_question:
+            totals.metrics.left_out += 1
+        else:
+            totals.metrics.add(values, lot)
         totals.rhythm.add_answers(self._durations_us, lot)
-        totals.rhythm.add_course(order.taken, count.walk.stretches, lot)
+        if not session.has_holes:
+            totals.rhythm.add_course(order.taken, count.walk.stretches, lot)
         if not metrics.is_batch:
             totals.rhythm.add_arrivals(metrics.arrivals, lot)
-        after_end = sum(why is Lost.AFTER_SESSION_END for _, why in order.dropped)
         course = Course(
             state=state,
             is_over=self._is_over,

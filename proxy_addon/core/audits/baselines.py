@@ -16,7 +16,7 @@ from proxy_addon.core.audits.changes import Changes, Compared, Comparison, What
 from proxy_addon.core.audits.coverage import Key
 from proxy_addon.core.audits.differences import Difference, Showing, differences, keys_of_many_values
 from proxy_addon.core.audits.significance import discoveries, fisher
-from proxy_addon.core.audits.totals import Apart, ByGroup, GroupName, Totals, all_of, in_order
+from proxy_addon.core.audits.totals import Apart, ByGroup, GroupName, GroupTotals, all_of, in_order
 from proxy_addon.core.findings import Severity
 
 CHANCE = 0.01
@@ -50,7 +50,7 @@ def compared(
     both = [name for name in in_order(new) if name in old and name is not Apart.OTHERS] if grouped else []
     pairs = [(None, all_of(old), all_of(new)), *((name, old[name], new[name]) for name in both)]
     show = Showing(shown, is_public)
-    found = [(name, before, after, list(differences(before, after, show))) for name, before, after in pairs]
+    found = [(name, before, after, list(differences(before.whole, after.whole, show))) for name, before, after in pairs]
     p_values = [each.compared.p for *_, tested in found for each in tested if each.can_differ]
     # The highest that counts; or the highest that would if there was only one, as then nothing is in between.
     limit = max(discoveries(p_values, CHANCE), CHANCE / max(1, len(p_values)))
@@ -61,7 +61,8 @@ def compared(
 
     whole, *groups = (
         replace(
-            _changes(named(name), before, after, tested, limit), many_values=keys_of_many_values(before, after, show)
+            _changes(named(name), before, after, tested, limit),
+            many_values=keys_of_many_values(before.whole, after.whole, show),
         )
         for name, before, after, tested in found
     )
@@ -74,7 +75,10 @@ def compared(
     )
 
 
-def _changes(name: str | None, before: Totals, after: Totals, tested: Iterable[Difference], limit: float) -> Changes:
+def _changes(
+    name: str | None, old: GroupTotals, new: GroupTotals, tested: Iterable[Difference], limit: float
+) -> Changes:
+    before, after = old.whole, new.whole
     enough = min(before.sessions, after.sessions) >= FEWEST
     found: list[Compared] = []
     doubtful: list[Difference] = []
@@ -95,6 +99,8 @@ def _changes(name: str | None, before: Totals, after: Totals, tested: Iterable[D
         name=name,
         before=before.sessions,
         after=after.sessions,
+        left_out_before=old.holed.sessions,
+        left_out_after=new.holed.sessions,
         changes=with_causes(changed),
         compared=number,
         undecided=len(doubtful),

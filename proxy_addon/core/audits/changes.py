@@ -128,8 +128,10 @@ class Changes:
 
     Attributes:
         name: The name of the group, which both sides have; None if sessions do not say it, and for all of them.
-        before: How many sessions the baseline has.
-        after: How many sessions the audit has.
+        before: How many sessions of the baseline are compared: those that are known as a whole.
+        after: How many sessions of the audit are.
+        left_out_before: How many sessions of the baseline are left out, because requests or bodies of them are not known.
+        left_out_after: How many sessions of the audit are.
         changes: What changed, each with what is about the same, or follows from it, beneath: errors, warnings, then in the
             order of `What`, and notes last.
         compared: How many comparisons were made.
@@ -149,6 +151,8 @@ class Changes:
     name: str | None
     before: int
     after: int
+    left_out_before: int = 0
+    left_out_after: int = 0
     changes: tuple[Compared, ...]
     compared: int
     undecided: int
@@ -163,8 +167,9 @@ class Changes:
 
     @property
     def is_undecided(self) -> bool:
-        """Whether something differs, and there are some sessions on each side, but too few to call anything a change."""
-        return self.undecided > 0 and not self.is_enough and min(self.before, self.after) > 0
+        """Whether there are too few sessions to call anything a change, and something differs, or may in those left out."""
+        differs = self.undecided > 0 and min(self.before, self.after) > 0
+        return not self.is_enough and (differs or self.left_out_before + self.left_out_after > 0)
 
     def every(self) -> Iterator[Compared]:
         """Yield all changes, those beneath others right after these."""

@@ -40,6 +40,7 @@ from proxy_addon.core.audits.totals import (
     Broken,
     ByGroup,
     GroupName,
+    GroupTotals,
     Sums,
     Totals,
     all_of,
@@ -82,7 +83,8 @@ def audit_of(
         hide: Replaces personal values.
         notes: What is to be said of the files that were read.
     """
-    whole, names = all_of(groups), [] if by is None else in_order(groups)
+    together, names = all_of(groups), [] if by is None else in_order(groups)
+    everything = together.all()
     comparison = None
     changes: dict[GroupName, Changes] = {}
     if baseline is not None:
@@ -97,7 +99,7 @@ def audit_of(
         )
         both = [name for name in names if name in baseline[1] and name is not Apart.OTHERS]
         changes = dict(zip(both, comparison.groups, strict=True))
-    there = whole.plan_groups if whole.sessions else range(len(plan_groups))
+    there = everything.plan_groups if everything.sessions else range(len(plan_groups))
     unused = tuple(dict.fromkeys(told for place, told in enumerate(plan_groups) if place not in there))
     return Audit(
         made_at=iso(now),
@@ -107,9 +109,9 @@ def audit_of(
         by_param=None if by is None else OF_START.get(by),
         plan=plan,
         plan_unused=unused,
-        counts=_severities(whole.findings.values()),
+        counts=_severities(everything.findings.values()),
         all=_group(
-            whole,
+            together,
             hide,
             comparison=comparison,
             changes=None if comparison is None else comparison.all,
@@ -132,7 +134,7 @@ def _severities(broken: Iterable[Broken]) -> dict[str, int]:
 
 
 def _group(
-    totals: Totals,
+    of_group: GroupTotals,
     hide: Hide,
     by: By | None = None,
     name: GroupName = None,
@@ -141,12 +143,14 @@ def _group(
     changes: Changes | None,
     unused: Sequence[str] = (),
 ) -> Group:
-    coverage, findings, losses = totals.coverage, _findings(totals), tuple(_losses(totals))
+    totals, holed = of_group.all(), of_group.holed.sessions
+    coverage, findings, losses = totals.coverage, _findings(totals), tuple(_losses(totals, holed))
     return Group(
         name=_name(by, name, hide),
         sessions=totals.sessions,
         exchanges=totals.exchanges,
         events=totals.events,
+        with_holes=holed,
         states=dict(sorted(totals.states.items())),
         clean=totals.clean,
         first=_time(totals.first_us),
@@ -160,7 +164,7 @@ def _group(
         keys_are_complete=coverage.has_all,
         absent=tuple(_absent(coverage)),
         findings=findings,
-        rhythm=_rhythm(totals.rhythm),
+        rhythm=_rhythm(totals.rhythm, holed),
         losses=losses,
         funnel=_funnel(totals.losses),
         metrics=tuple(_metrics(totals.metrics)),
@@ -173,6 +177,7 @@ def _group(
             comparison=comparison,
             changes=changes,
             unused=unused,
+            with_holes=holed,
         ),
     )
 
@@ -310,8 +315,9 @@ def _distribution(histogram: Histogram) -> Distribution:
     )
 
 
-def _rhythm(rhythm: Rhythm) -> RhythmSeen:
+def _rhythm(rhythm: Rhythm, left_out: int) -> RhythmSeen:
     return RhythmSeen(
+        left_out=left_out,
         ping_gaps_ms={state: _distribution(gaps) for state, gaps in sorted(rhythm.gaps.items())},
         playhead_speed=_distribution(rhythm.speed),
         clock_skew_ms=_distribution(rhythm.skew),
@@ -321,17 +327,19 @@ def _rhythm(rhythm: Rhythm) -> RhythmSeen:
     )
 
 
-def _losses(totals: Totals) -> Iterator[LossSeen]:
+def _losses(totals: Totals, holed: int) -> Iterator[LossSeen]:
     losses = totals.losses
     counted_ms = totals.metrics.totals.get("content_time_spent_s", 0) * 1_000 // SCALE
     content_ms = counted_ms + sum(losses.time_ms.values())
     for loss in Loss:
         concerned = losses.sessions.get(loss, Concerned())
         lost_ms = losses.time_ms.get(loss)
+        left_out = 0 if loss.despite_holes else holed
         yield LossSeen(
             loss=loss.value,
             sessions=concerned.sessions,
-            share=_share(concerned.sessions, totals.sessions),
+            left_out=left_out,
+            share=_share(concerned.sessions, totals.sessions - left_out),
             times=concerned.times,
             time_s=None if lost_ms is None else lost_ms / 1_000,
             time_share=None if lost_ms is None else _share(lost_ms, content_ms),
@@ -341,14 +349,24 @@ def _losses(totals: Totals) -> Iterator[LossSeen]:
 
 def _funnel(losses: Losses) -> Funnel:
     sent = losses.sent
-    return Funnel(sent=sent.number, answered=sent.answered, accepted=sent.accepted, counted=sent.counted)
+    return Funnel(
+        sent=sent.number,
+        answered=sent.answered,
+        accepted=sent.accepted,
+        may_have_arrived=sent.may_have_arrived,
+        not_arrived=sent.number - sent.answered - sent.may_have_arrived,
+        dropped=sent.accepted + sent.may_have_arrived - sent.counted,
+        counted=sent.counted,
+    )
 
 
 def _metrics(sums: Sums) -> Iterator[MetricSum]:
     for name in SUMMED:
         total, sessions = sums.totals.get(name, 0), sums.sessions(name)
         per_session = round(total / SCALE / sessions, 4) if sessions else None
-        yield MetricSum(metric=name, total=_number(total), sessions=sessions, per_session=per_session)
+        yield MetricSum(
+            metric=name, total=_number(total), sessions=sessions, left_out=sums.left_out, per_session=per_session
+        )
 
 
 def _number(total: int) -> float:

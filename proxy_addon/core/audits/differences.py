@@ -343,7 +343,8 @@ def _counted(
     by = after.share - before.share
     turn: Turn | None = None
     look_at: Iterable[str] = ()
-    if abs(by) >= CLEAR_SHARE or (abs(by) >= LEAST_SHARE and _odds_differ(before, after)):
+    matters = abs(by) >= CLEAR_SHARE or (abs(by) >= LEAST_SHARE and _odds_differ(before, after))
+    if matters and before.of and after.of:
         turn = Turn.MORE if by > 0 else Turn.LESS
         if not before.sessions:
             turn = Turn.APPEARED

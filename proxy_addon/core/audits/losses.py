@@ -41,6 +41,19 @@ class Loss(StrEnum):
     STALLED = "stalled"
     """Sessions in which the playhead stood still while content played, which is taken out of content time."""
 
+    @property
+    def despite_holes(self) -> bool:
+        """Whether it is certain even if requests or bodies of the session are not known; others may be just what they were."""
+        return self in _DESPITE_HOLES
+
+
+_DESPITE_HOLES = frozenset(
+    {
+        *(Loss.REFUSED, Loss.UNANSWERED, Loss.NOT_OPENED, Loss.START_UNANSWERED),
+        *(Loss.RETRIED, Loss.AFTER_END, Loss.AFTER_GONE),
+    }
+)
+
 
 @dataclass(slots=True)
 class Sent:
@@ -50,13 +63,15 @@ class Sent:
         number: How many were sent.
         answered: How many got a complete answer from upstream.
         accepted: How many of these got 2xx.
-        counted: How many reports count.
+        may_have_arrived: How many of the others upstream may have taken.
+        counted: How many reports count, of those that were accepted or may have arrived.
         after_gone: How many were sent after an answer of 404 or 410.
     """
 
     number: int = 0
     answered: int = 0
     accepted: int = 0
+    may_have_arrived: int = 0
     counted: int = 0
     after_gone: int = 0
 
@@ -65,6 +80,7 @@ class Sent:
         self.number += more.number
         self.answered += more.answered
         self.accepted += more.accepted
+        self.may_have_arrived += more.may_have_arrived
         self.counted += more.counted
         self.after_gone += more.after_gone
 
@@ -118,7 +134,7 @@ class Losses:
         """Count a session."""
         self.sent.merge(sent)
         for loss, times in _losses(session, sent, course):
-            if times:
+            if times and (loss.despite_holes or not session.has_holes):
                 concerned = self.sessions.get(loss)
                 if concerned is None:
                     concerned = self.sessions[loss] = Concerned()

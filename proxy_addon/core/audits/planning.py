@@ -66,14 +66,14 @@ def plan_of(groups: ByGroup, by: By | None, hide: Hide) -> str:
 
 
 def _lines(groups: ByGroup, by: By | None, hide: Hide) -> Iterator[str]:
-    whole = all_of(groups)
+    whole = all_of(groups).all()
     yield from _head(whole)
     if by is None:
         yield from _part(whole, hide)
         return
     parts: list[str] = []
     for name in in_order(groups):
-        totals = groups[name]
+        totals = groups[name].all()
         if name is Apart.OTHERS:
             parts.append(f"  # {counted(totals.sessions, 'session')} of further groups: not planned.")
         elif name is Apart.UNSEEN:

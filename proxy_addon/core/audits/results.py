@@ -169,6 +169,7 @@ class RhythmSeen:
     """The rhythm of a group; see `proxy_addon.core.audits.rhythm.Rhythm` for how it is measured.
 
     Attributes:
+        left_out: How many sessions the first two are without, because requests or bodies of them are not known.
         ping_gaps_ms: From one ping to the next, by the state of playback.
         playhead_speed: Thousandths of a second of content per second.
         clock_skew_ms: From the device's clock to the arrival.
@@ -177,6 +178,7 @@ class RhythmSeen:
         batch_events: Events of a batch of downloaded playback.
     """
 
+    left_out: int = 0
     ping_gaps_ms: Mapping[str, Distribution]
     playhead_speed: Distribution
     clock_skew_ms: Distribution
@@ -192,7 +194,8 @@ class LossSeen:
     Attributes:
         loss: Its name; see `proxy_addon.core.audits.losses.Loss`.
         sessions: How many sessions it concerns.
-        share: Their share of all sessions, from 0 to 1.
+        left_out: How many sessions are left out, because what is not known of them may be why it seems to concern them.
+        share: Of all others, the share that it concerns, from 0 to 1.
         times: How many events are lost so; for losses of whole sessions, how many sessions.
         time_s: Content time that reports lack because of it; None for losses without a time.
         time_share: Its share of all content time: of what reports count, and of what they lack.
@@ -201,6 +204,7 @@ class LossSeen:
 
     loss: str
     sessions: int
+    left_out: int = 0
     share: float
     times: int
     time_s: float | None
@@ -213,15 +217,22 @@ class Funnel:
     """What became of events.
 
     Attributes:
-        sent: By devices.
+        sent: By devices: ``answered`` + ``may_have_arrived`` + ``not_arrived``.
         answered: By upstream, completely.
         accepted: With 2xx.
-        counted: By reports; events whose answer was not seen count, too, as they may have arrived.
+        may_have_arrived: Without a complete answer; upstream may have taken them.
+        not_arrived: The same, but upstream did not get them, or its answer began with another status.
+        dropped: Of those that were accepted or may have arrived, how many reports do not count, because they came too late, or
+            say nothing.
+        counted: By reports: ``accepted`` + ``may_have_arrived`` - ``dropped``.
     """
 
     sent: int
     answered: int
     accepted: int
+    may_have_arrived: int
+    not_arrived: int
+    dropped: int
     counted: int
 
 
@@ -233,12 +244,14 @@ class MetricSum:
         metric: Its id in docs/metrics.md.
         total: The sum.
         sessions: How many sessions have a value.
+        left_out: How many sessions are left out, because nobody knows what reports count of them.
         per_session: The mean of these; None without sessions.
     """
 
     metric: str
     total: float
     sessions: int
+    left_out: int = 0
     per_session: float | None
 
 
@@ -249,6 +262,7 @@ class Group:
     Attributes:
         name: What the sessions have in common; `UNSEEN_SHOWN` if their start, which would say it, was not recorded;
             `UNNAMED_SHOWN` if their recording has no name; None if they do not say it, and for all sessions together.
+        with_holes: Of how many sessions requests or bodies are not known.
         states: How many sessions are in a state.
         clean: How many sessions have no findings.
         first: When the first session began.
@@ -269,6 +283,7 @@ class Group:
     sessions: int
     exchanges: int
     events: int
+    with_holes: int
     states: Mapping[str, int]
     clean: int
     first: str | None

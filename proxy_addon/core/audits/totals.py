@@ -78,11 +78,13 @@ class Sums:
         totals: The sum of each metric in units of 1 / `SCALE`.
         zeros: The sessions whose value is 0.
         per_session: How the values of each metric that are not 0 are distributed, in thousandths: seconds become milliseconds.
+        left_out: How many sessions are left out, because nobody knows what reports count of them.
     """
 
     totals: dict[str, int] = field(default_factory=dict)
     zeros: defaultdict[str, Drawn] = field(default_factory=drawn_by)
     per_session: dict[str, PerSession] = field(default_factory=dict)
+    left_out: int = 0
 
     def add(self, values: Mapping[str, Any], lot: Lot) -> None:
         """Add the metrics of a session."""
@@ -115,6 +117,7 @@ class Sums:
         merge_drawn(self.zeros, more.zeros)
         for name, values in more.per_session.items():
             self.per_session.setdefault(name, PerSession()).merge(values)
+        self.left_out += more.left_out
 
 
 @dataclass(slots=True)
@@ -251,6 +254,38 @@ class Totals:
         self.first_us, self.last_us = least(self.first_us, more.first_us), greatest(self.last_us, more.last_us)
 
 
+@dataclass(slots=True)
+class GroupTotals:
+    """All that an audit knows of a group of sessions.
+
+    Attributes:
+        whole: Of sessions that are known as a whole. Only these can be compared: what others lack would look like a change.
+        holed: Of those of which requests or bodies are not known: what is certain despite that.
+    """
+
+    whole: Totals = field(default_factory=Totals)
+    holed: Totals = field(default_factory=Totals)
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions there are."""
+        return self.whole.sessions + self.holed.sessions
+
+    def all(self) -> Totals:
+        """Return what is known of all of them together."""
+        if not self.holed.sessions:
+            return self.whole
+        both = Totals()
+        both.merge(self.whole)
+        both.merge(self.holed)
+        return both
+
+    def merge(self, more: GroupTotals) -> None:
+        """Add what is known of other sessions."""
+        self.whole.merge(more.whole)
+        self.holed.merge(more.holed)
+
+
 class Apart(Enum):
     """Groups whose sessions have no name in common; no name that a device sends is equal to one of these."""
 
@@ -262,7 +297,7 @@ class Apart(Enum):
 
 type GroupName = str | Apart | None
 """What the sessions of a group have in common; None if they do not say it."""
-type ByGroup = dict[GroupName, Totals]
+type ByGroup = dict[GroupName, GroupTotals]
 """What is known of each group of sessions, by its name; without groups, of all of them under None."""
 
 
@@ -285,12 +320,12 @@ def in_order(groups: ByGroup) -> list[GroupName]:
     return by_size({name: totals.sessions for name, totals in groups.items()})
 
 
-def all_of(groups: ByGroup) -> Totals:
+def all_of(groups: ByGroup) -> GroupTotals:
     """Return what is known of all groups together."""
-    whole = Totals()
+    together = GroupTotals()
     for totals in groups.values():
-        whole.merge(totals)
-    return whole
+        together.merge(totals)
+    return together
 
 
 def merged(parts: Iterable[ByGroup]) -> ByGroup:
@@ -298,5 +333,5 @@ def merged(parts: Iterable[ByGroup]) -> ByGroup:
     whole: ByGroup = {}
     for part in parts:
         for name, totals in part.items():
-            whole.setdefault(name, Totals()).merge(totals)
+            whole.setdefault(name, GroupTotals()).merge(totals)
     return whole

@@ -108,6 +108,7 @@ def verdict_of(
     comparison: Comparison | None = None,
     changes: Changes | None = None,
     unused: Sequence[str] = (),
+    with_holes: int = 0,
 ) -> Verdict:
     """Return the verdict of all sessions, or of a group of them.
 
@@ -116,6 +117,7 @@ def verdict_of(
         comparison: With the baseline; None without one.
         changes: What changed in these sessions; None if the baseline has no such group.
         unused: The groups of the plan that none of the sessions is in.
+        with_holes: Of how many sessions requests or bodies are not known.
     """
     since = None if comparison is None else _Since(comparison, changes)
     found_lost = [loss for loss in losses if loss.sessions]
@@ -136,6 +138,10 @@ def verdict_of(
         told = [*_told(grave, lost, notes=len(findings) - len(grave))]
         if unused:
             told.append(Sentence(about=_FINDINGS, text=_without_sessions(unused)))
+        if with_holes:
+            of = counted(with_holes, "session")
+            text = f"Requests or bodies of {of} are not known, so that nobody can judge {'it' if with_holes == 1 else 'them'} as a whole."
+            told.append(Sentence(about=_FINDINGS, text=text))
         told = [*told, *lacking] if level is Level.FAIL else [*lacking, *told]
         of_change = [] if since is None else [*since.sentences()]
         sentences = [*told, *of_change] if level in {Level.FAIL, Level.WARN} else [*of_change, *told]
@@ -232,6 +238,10 @@ class _Since:
             yield Sentence(about=_CHANGES, text=f"No certain change since {self._baseline}{may_be and f'; {may_be}'}.")
         else:
             yield Sentence(about=_CHANGES, text=f"{self._too_few(self._own)}{may_be and f'; {may_be}'}.")
+        before, after = self._own.left_out_before, self._own.left_out_after
+        if (before or after) and not self.changed:
+            text = f"Sessions of which requests or bodies are not known are not compared: {before:,} before, {after:,} after."
+            yield Sentence(about=_CHANGES, text=text)
 
     def _too_few(self, own: Changes) -> str:
         short, baseline = [own.before < own.enough, own.after < own.enough], self._baseline

@@ -12,7 +12,7 @@ from proxy_addon.core.audits.results import Audit, Distribution, Group, LossSeen
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.fixtures.events_csv import line
 from proxy_addon.core.wording import counted, pasted, visible
-from proxy_addon.reporting.audits.tables import middle, share, side_words
+from proxy_addon.reporting.audits.tables import left_out_words, middle, share, side_words
 from proxy_addon.reporting.junit import SUITE_END, Problem, as_one, case, suite_begin
 
 COLUMNS = (
@@ -93,19 +93,22 @@ def _facts(group: Group) -> Iterator[_Fact]:
         expected = "required" if absent.is_required else "optional"
         place = {"event": absent.event, "section": absent.section, "name": absent.key}
         yield {"kind": "absent", **place, "expected": expected}
+    yield {"kind": "total", "name": "with_holes", **_number("sessions", group.with_holes, group.sessions)}
     for about, concerned, *further in _concerned(group):
-        look_at = named(concerned.look_at)
-        yield {**about, **_number("sessions", concerned.sessions, group.sessions), "look_at": look_at}
+        of = group.sessions - (concerned.left_out if isinstance(concerned, LossSeen) else 0)
+        yield {**about, **_number("sessions", concerned.sessions, of), "look_at": named(concerned.look_at)}
         for number_of in further:
             yield {**about, **number_of}
-    for what in ("sent", "answered", "accepted", "counted"):
+    for what in ("sent", "answered", "accepted", "may_have_arrived", "not_arrived", "dropped", "counted"):
         yield {"kind": "funnel", "name": what, **_number("events", getattr(group.funnel, what), group.funnel.sent)}
     for name, distribution in _distributions(group):
         for measure in ("number", "mean", "lowest", "p5", "p50", "p95", "highest"):
             yield {"kind": "rhythm", "name": name, **_number(measure, getattr(distribution, measure))}
     for metric in group.metrics:
-        for measure, value in (("sum", metric.total), ("mean", metric.per_session), ("sessions", metric.sessions)):
-            yield {"kind": "metric", "name": metric.metric, **_number(measure, value)}
+        yield {"kind": "metric", "name": metric.metric, **_number("sum", metric.total)}
+        yield {"kind": "metric", "name": metric.metric, **_number("mean", metric.per_session)}
+        for measure in ("sessions", "left_out"):
+            yield {"kind": "metric", "name": metric.metric, **_number(measure, getattr(metric, measure))}
 
 
 def _concerned(group: Group) -> Iterator[tuple[_Fact, RuleBroken | PlanBroken | LossSeen, *tuple[_Fact, ...]]]:
@@ -117,11 +120,11 @@ def _concerned(group: Group) -> Iterator[tuple[_Fact, RuleBroken | PlanBroken | 
         place = {"event": broken.event, "section": broken.section, "name": broken.key}
         yield {"kind": broken.rule, **place, "expected": broken.expected}, broken, _number("times", broken.times)
     for loss in group.losses:
-        about, times = {"kind": "loss", "name": loss.loss}, _number("times", loss.times)
-        if loss.time_s is None:
-            yield about, loss, times
-        else:
-            yield about, loss, times, {**_number("content_s", loss.time_s), "share": loss.time_share}
+        about = {"kind": "loss", "name": loss.loss}
+        further = [_number("times", loss.times), _number("left_out", loss.left_out)]
+        if loss.time_s is not None:
+            further.append({**_number("content_s", loss.time_s), "share": loss.time_share})
+        yield about, loss, *further
 
 
 def named(ids: Sequence[str]) -> str:
@@ -178,9 +181,10 @@ def suite(audit: Audit, fail_on: str, *, changes_fail: bool = False) -> Iterator
 
 def undecided_words(changes: Changes) -> str:
     """Return why nobody can say whether something changed, and what it takes."""
+    may_be = f"{counted(changes.undecided, 'difference')} may be chance; " if changes.undecided else ""
     return (
-        f"undecided: {counted(changes.undecided, 'difference')} may be chance; {counted(changes.before, 'session')} before "
-        f"and {changes.after:,} after are not enough to say, but {changes.enough} each are"
+        f"undecided: {may_be}{counted(changes.before, 'session')} before "
+        f"and {changes.after:,} after are not enough to say, but {changes.enough} each are{left_out_words(changes)}"
     )
 
 

@@ -10,9 +10,9 @@ from datetime import datetime
 from rich.cells import cell_len
 from rich.text import Text
 
-from proxy_addon.core.audits.changes import FISHER, Compared, Comparison, Side, What
+from proxy_addon.core.audits.changes import FISHER, Changes, Compared, Comparison, Side, What
 from proxy_addon.core.audits.naming import measure_name, metric_name, what_words
-from proxy_addon.core.audits.results import Audit, Distribution, Group, KeyAbsent, KeySeen, Value
+from proxy_addon.core.audits.results import Audit, Distribution, Funnel, Group, KeyAbsent, KeySeen, Value
 from proxy_addon.core.audits.sketches import MOST_KEPT
 from proxy_addon.core.audits.verdicts import Level
 from proxy_addon.core.findings import Severity
@@ -117,22 +117,46 @@ def print_audit(
         for group in audit.plan_unused:
             screen.print_wrapped(printable(f"no session is in the group of the plan: {group}"))
     _section(screen, "losses")
-    funnel = whole.funnel
-    screen.print_wrapped(
-        f"{counted(funnel.sent, 'event')} sent by devices, {funnel.answered:,} answered by upstream, "
-        f"{funnel.accepted:,} accepted with 2xx, {funnel.counted:,} counted by reports"
-    )
+    _print_funnel(whole.funnel, screen)
     if any(loss.sessions for loss in whole.losses):
         screen.print_table(_losses(whole))
         _print_look_at(screen, ((loss.loss, loss.look_at[:1]) for loss in whole.losses))
+    _print_left_out(whole.with_holes, ", ".join(loss.loss for loss in whole.losses if loss.left_out), screen)
     _section(screen, "rhythm")
     screen.print_table(_rhythm(whole))
+    _print_left_out(whole.rhythm.left_out, "times between pings and speed of the playhead", screen)
     _section(screen, "keys")
     screen.print_table(_keys(whole.keys))
     for line in _absent(whole.absent):
         screen.print_wrapped(line)
     _section(screen, "metrics")
     screen.print_table(_metrics(whole))
+    left_out = max(metric.left_out for metric in whole.metrics)
+    if left_out:
+        why = "requests or bodies of them are not known, or nobody saw whether upstream took their start"
+        screen.print_wrapped(Text(f"{counted(left_out, 'session')} left out: {why}", style="dim"))
+
+
+def _print_funnel(funnel: Funnel, screen: Screen) -> None:
+    screen.print_wrapped(
+        f"{counted(funnel.sent, 'event')} sent by devices, {funnel.answered:,} answered by upstream, "
+        f"{funnel.accepted:,} accepted with 2xx, {funnel.counted:,} counted by reports"
+    )
+    further = {
+        "without an answer may have arrived, so they count": funnel.may_have_arrived,
+        "did not arrive": funnel.not_arrived,
+        "arrived and do not count, such as those after the end of their session": funnel.dropped,
+    }
+    told = "; ".join(f"{number:,} {what}" for what, number in further.items() if number)
+    if told:
+        screen.print_wrapped(Text(told, style="dim"))
+
+
+def _print_left_out(number: int, of: str, screen: Screen) -> None:
+    """Say how many sessions are left out of something, if any are."""
+    if number:
+        told = f"{counted(number, 'session')} left out, as requests or bodies of them are not known, of: {of}"
+        screen.print_wrapped(Text(told, style="dim"))
 
 
 def _print_examples(screen: Screen, examples: Mapping[str, str]) -> None:
@@ -195,7 +219,7 @@ def middle(compared: Compared, side: Side) -> float | None:
 def _print_changes(comparison: Comparison, screen: Screen) -> None:
     whole = comparison.all
     _section(screen, f"changes since {comparison.baseline}")
-    screen.print_wrapped(f"{counted(whole.before, 'session')} before, {whole.after:,} after")
+    screen.print_wrapped(f"{counted(whole.before, 'session')} before, {whole.after:,} after{left_out_words(whole)}")
     sets = (whole, *comparison.groups)
     if any(of.changes for of in sets):
         screen.print_table(_changes(comparison))
@@ -234,6 +258,13 @@ def _print_changes(comparison: Comparison, screen: Screen) -> None:
         table.add(what_words(each), side_words(each, each.before), side_words(each, each.after), each.change or "")
     screen.print()
     screen.print_table(table)
+
+
+def left_out_words(changes: Changes) -> str:
+    """Return how many sessions are not compared, as what follows the number of those that are; empty if all are."""
+    before, after = changes.left_out_before, changes.left_out_after
+    told = f"; left out, as requests or bodies of them are not known: {before:,} before, {after:,} after"
+    return told if before or after else ""
 
 
 def _changes(comparison: Comparison) -> Table:

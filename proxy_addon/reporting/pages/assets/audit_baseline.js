@@ -48,8 +48,11 @@ export function mountBaseline(root, context) {
     const number = found.flatMap(withBeneath).length, beneath = number - found.length;
     const told = `${number ? count(number) : "none"} of ${plural(compared, "comparison")} ${number > 1 ? "are" : "is"}`;
     const follow = beneath ? `; ${count(beneath)} of them beneath another one with the same cause` : "";
+    const { left_out_before: oldLeft, left_out_after: newLeft } = changes;
+    const left = oldLeft || newLeft
+      ? ` Left out, as requests or bodies of them are not known: ${count(oldLeft)} before, ${count(newLeft)} after.` : "";
     box.innerHTML = `<p class="dim">${plural(before, "session")} before, ${count(after)} after: ` +
-      `${told} more than chance and large enough to matter${follow}${few}.</p>` +
+      `${told} more than chance and large enough to matter${follow}${few}.${left}</p>` +
       `${found.length ? plainTable("Changes", COLUMNS, found.flatMap(withBeneath).map(rowOf), IN_ALL) : ""}` +
       (isAll && within.length ? plainTable("Changes in groups", WITHIN_COLUMNS, within.flatMap(withBeneath).map(groupRowOf), IN_GROUPS) : "") +
       manyMarkup(changes.many_values) +

@@ -1,6 +1,6 @@
 // What gets lost between devices and reports: a funnel, and a list of all ways.
 import { plainTable } from "./audit_table.js";
-import { partOf, percent, sessionLinks } from "./audit_words.js";
+import { leftOutMarkup, partOf, percent, sessionLinks } from "./audit_words.js";
 import { count, esc, lasted, plural } from "./words.js";
 
 const STEPS = [["sent", "by devices"], ["answered", "by upstream"], ["accepted", "with 2xx"], ["counted", "by reports"]];
@@ -21,14 +21,16 @@ export function mountLosses(root, context) {
   function draw() {
     const { group } = context.chosen, rows = group.losses.filter((each) => each.sessions).map((each) => rowOf(each, group));
     funnel.innerHTML = group.funnel.sent ? funnelMarkup(group.funnel) : "";
-    box.innerHTML = rows.length ? plainTable("Table of losses", COLUMNS, rows, { kind: "stacked" }) : '<p class="none">Nothing is lost.</p>';
+    const unsure = group.losses.filter((each) => each.left_out).map(({ loss }) => `<code>${esc(loss)}</code>`).join(", ");
+    box.innerHTML = (rows.length ? plainTable("Table of losses", COLUMNS, rows, { kind: "stacked" }) : '<p class="none">Nothing is lost.</p>') +
+      leftOutMarkup(group.with_holes, `of ${unsure}`);
   }
 
-  function rowOf({ loss, sessions, times, time_s: seconds, time_share: share, look_at: ids }, group) {
+  function rowOf({ loss, sessions, left_out: without, times, time_s: seconds, time_share: share, look_at: ids }, group) {
     const time = seconds === null ? "" : `${lasted(seconds)} <span class="dim">(${percent(share || TINY)} of all)</span>`;
     const links = sessionLinks(ids, context);
     const what = esc(context.page.losses[loss] ?? "");
-    return { cells: [`<code>${esc(loss)}</code>`, what, partOf(sessions, group.sessions), count(times), time, links] };
+    return { cells: [`<code>${esc(loss)}</code>`, what, partOf(sessions, group.sessions - without), count(times), time, links] };
   }
 
   return { show: draw };
@@ -38,17 +40,23 @@ export function mountLosses(root, context) {
 function funnelMarkup(funnel) {
   const bar = (kind, width) => `<rect class="${kind}" width="${width}" height="${HEIGHT}"/>`;
   const steps = STEPS.map(([name, how], k) => {
-    const value = funnel[name], share = funnel.sent ? value / funnel.sent : 0, lost = (k ? funnel[STEPS[k - 1][0]] : value) - value;
+    const value = funnel[name], share = funnel.sent ? value / funnel.sent : 0, isLess = k && value < funnel[STEPS[k - 1][0]];
     return `<li><span class="what"><b>${name}</b> <span class="dim">${how}</span></span>` +
       `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" aria-hidden="true">` +
       `${bar("all", WIDTH)}${bar("is", +(share * WIDTH).toFixed(1))}</svg>` +
       `<span class="n"><b>${count(value)}</b> <span class="dim">${percent(share)}</span></span>` +
-      `<span class="${lost > 0 ? "bad" : "dim"}">${lostWords(lost)}</span></li>`;
+      `<span class="${isLess ? "bad" : "dim"}">${differenceWords(name, funnel)}</span></li>`;
   });
   return `<ol>${steps.join("")}</ol>`;
 }
 
-function lostWords(lost) {
-  if (lost < 0) return `${count(-lost)} more, whose answers were not seen`;
-  return lost ? `${plural(lost, "event")} fewer` : "";
+// What makes the difference to the step before.
+function differenceWords(name, { answered, accepted, may_have_arrived: unseen, not_arrived: gone, dropped }) {
+  const told = {
+    answered: [[unseen, "whose answers were not seen"], [gone, "that did not arrive"]],
+    accepted: [[answered - accepted, "that were refused"]],
+    counted: [[-unseen, "whose answers were not seen, as they may have arrived"], [dropped, "that arrived and do not count"]],
+  }[name] || [];
+  return told.filter(([number]) => number).map(([number, which]) =>
+    `${plural(Math.abs(number), "event")} ${number < 0 ? "more" : "fewer"}, ${which}`).join("; ");
 }

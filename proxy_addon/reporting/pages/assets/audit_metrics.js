@@ -11,8 +11,8 @@ export function mountMetrics(root, context) {
   const { metrics: headings, losses } = context.page;
   root.innerHTML =
     '<div class="sech"><h2>Metrics</h2><p>An estimate of what reports will count: the sum, the mean, and how many sessions have a value.</p></div>' +
-    '<div class="gap"></div><div class="sums"></div>';
-  const [, gap, sums] = root.children;
+    '<div class="gap"></div><div></div><div class="sums"></div>';
+  const [, gap, left, sums] = root.children;
 
   function draw() {
     const { group } = context.chosen, values = new Map(group.metrics.map((each) => [each.metric, each]));
@@ -21,6 +21,9 @@ export function mountMetrics(root, context) {
     if (!group.sessions) sums.innerHTML = '<p class="none">Nothing was counted.</p>';
     else sums.innerHTML = named.filter(([, names]) => names.length).map(([heading, names]) =>
       plainTable(heading, COLUMNS, names.map(([id, name]) => rowOf(name, values.get(id))), { caption: heading })).join("");
+    const without = Math.max(...group.metrics.map((each) => each.left_out));
+    left.innerHTML = without ? `<p class="dim">${plural(without, "session")} left out: requests or bodies of them are not known, ` +
+      "or nobody saw whether upstream took their start.</p>" : "";
   }
 
   return { show: draw };

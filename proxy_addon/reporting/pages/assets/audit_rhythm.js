@@ -2,6 +2,7 @@
 import { drawDistributions } from "./audit_chart.js";
 import { AMOUNTS, LENGTHS, SPEEDS } from "./audit_scale.js";
 import { plainTable } from "./audit_table.js";
+import { leftOutMarkup } from "./audit_words.js";
 import { colours } from "./colours.js";
 import { onColours, onPrint } from "./family.js";
 import { count, esc, plural } from "./words.js";
@@ -24,8 +25,8 @@ const CHARTS = [
 
 /** Show the rhythm in an empty element; `show()` draws that of the group that is chosen. */
 export function mountRhythm(root, context) {
-  root.innerHTML = '<div class="sech"><h2>Rhythm</h2><p></p></div><div class="rhythms"></div>';
-  const box = root.lastElementChild, about = root.querySelector("p");
+  root.innerHTML = '<div class="sech"><h2>Rhythm</h2><p></p></div><div></div><div class="rhythms"></div>';
+  const [, left, box] = root.children, about = root.querySelector("p");
   let drawn = [];
 
   function draw() {
@@ -36,6 +37,7 @@ export function mountRhythm(root, context) {
     }).filter(({ rows }) => rows.length);
     about.textContent = charts.length ? LEGEND + (k === null ? "" : " The thin line is that of all groups.") : "";
     box.innerHTML = charts.map(chartMarkup).join("") || '<p class="none">Nothing was measured.</p>';
+    left.innerHTML = leftOutMarkup(rhythm.left_out, "of ping to ping and of the speed of the playhead");
     drawn = charts.map((chart, at) => ({ ...chart, canvas: box.children[at].querySelector("canvas") }));
     if (rhythm.answers_over_5_s) {
       const told = `<p class="bad">${plural(rhythm.answers_over_5_s, "answer")} took longer than 5 s: SDKs do not wait for them.</p>`;

@@ -1,7 +1,7 @@
 // Shares, moments and sessions, as all parts of an audit's page say them.
 import { auditAddress } from "./audit_address.js";
 import { VERDICTS, icon } from "./icons.js";
-import { count, cut, esc } from "./words.js";
+import { count, cut, esc, plural } from "./words.js";
 
 const LONGEST_NAME = 120, LONGEST_FOUND = 300, SHORT_NAME = 22, LEAST_SHARED = 8, NOT_SENT = "(not sent)";
 
@@ -25,6 +25,11 @@ export function figure(value, decimals) {
 /** A part of a whole, with its share. */
 export function partOf(part, whole) {
   return `${count(part)} of ${count(whole)} (${percent(whole ? part / whole : 0)})`;
+}
+
+/** How many sessions are left out of what a sentence names, as not all of them is known; empty for none. */
+export function leftOutMarkup(number, of) {
+  return number ? `<p class="dim">${plural(number, "session")} left out ${of}: requests or bodies of them are not known.</p>` : "";
 }
 
 /** How strong the tint of a share is, from 1 to 5; 0 for none. */

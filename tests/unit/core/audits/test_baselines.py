@@ -16,7 +16,7 @@ from proxy_addon.core.audits.concluding import audit_of
 from proxy_addon.core.audits.hiding import Hiding
 from proxy_addon.core.audits.losses import Loss
 from proxy_addon.core.audits.sketches import MOST_KEPT, MOST_NAMED, Concerned, Histogram, PerSession, lot_of
-from proxy_addon.core.audits.totals import SUMMED, Broken, ByGroup, Totals, merged
+from proxy_addon.core.audits.totals import SUMMED, Broken, ByGroup, GroupTotals, Totals, merged
 from proxy_addon.core.events import read_body
 from proxy_addon.core.findings import Deviation
 from proxy_addon.core.fixtures.held import HeldSession, fold
@@ -93,7 +93,9 @@ def test_sessions_to_look_at_of_lower_numbers_are_those_that_have_the_least():
         for totals, value in ((before, 7), (after, number % 4 or 9)):
             totals.sessions += 1
             totals.metrics.add(dict.fromkeys(SUMMED, 0) | {"pause_events": value % 9}, lot_of(f"{number}"))
-    (found,) = compared({None: before}, {None: after}, baseline="old", grouped=False).all.changes
+    (found,) = compared(
+        {None: GroupTotals(before)}, {None: GroupTotals(after)}, baseline="old", grouped=False
+    ).all.changes
     assert (found.name, found.change) == ("pause_events", "lower")
     assert {int(id) % 4 for id in found.look_at} == {0}
 
@@ -245,7 +247,7 @@ def test_what_may_be_chance_is_listed_the_largest_differences_first():
             for totals, of in ((before, sessions), (after, 0 if number == 9 else sessions - 1)):
                 key = Deviation("plan-missing", "ping", "params", f"{number:02}", "required")
                 totals.plan.each[key] = Concerned(sessions=of)
-        return compared({None: before}, {None: after}, baseline="old", grouped=False).all
+        return compared({None: GroupTotals(before)}, {None: GroupTotals(after)}, baseline="old", grouped=False).all
 
     few = deviating(5)
     assert (few.changes, few.is_enough, few.is_undecided, few.undecided) == ((), False, True, 25)
@@ -278,7 +280,7 @@ def with_values(key: str, values: Iterable[object]) -> ByGroup:
         totals.sessions += 1
         totals.coverage.add(read_body(body({"eventType": "play", "customMetadata": {key: value}})))
         totals.coverage.end_session(lot_of(f"{number}"))
-    return {None: totals}
+    return {None: GroupTotals(totals)}
 
 
 @pytest.mark.parametrize(
@@ -321,7 +323,7 @@ def broken(sessions: int, of: int) -> ByGroup:
             sessions=sessions
         )
         totals.losses.sessions[Loss.REFUSED] = Concerned(sessions=sessions)
-    return {None: totals}
+    return {None: GroupTotals(totals)}
 
 
 @pytest.mark.parametrize(
@@ -363,7 +365,7 @@ def test_a_rhythm_changes_if_many_sessions_differ_by_enough(medians, change):
         totals = Totals(sessions=sum(counts.values()))
         measured = Histogram(counts=counts, lowest=min(counts), highest=max(counts))
         totals.rhythm.medians["ping_gaps_ms.content"] = PerSession(measured)
-        return {None: totals}
+        return {None: GroupTotals(totals)}
 
     before = {10_000: 95_500, 20_000: 4_500} if change != "lower" else {10_496: 100_000}
     (found,) = compared(rhythm(before), rhythm(medians), baseline="old", grouped=False).all.rhythm

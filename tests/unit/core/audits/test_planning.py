@@ -15,7 +15,7 @@ from proxy_addon.core.audits.planning import plan_of
 from proxy_addon.core.audits.plans import Plan
 from proxy_addon.core.audits.results import Audit
 from proxy_addon.core.audits.sketches import Histogram, lot_of
-from proxy_addon.core.audits.totals import Totals
+from proxy_addon.core.audits.totals import GroupTotals, Totals
 from proxy_addon.core.audits.walking import State
 from proxy_addon.core.events import read_body
 from proxy_addon.core.fixtures.held import HeldSession
@@ -124,7 +124,7 @@ def test_a_range_does_not_begin_at_zero_only_because_it_was_rounded(values, rule
     for value in values:
         totals.coverage.add(read_body(body({"eventType": "play", "customMetadata": {"a": value}})))
     totals.coverage.end_session(lot_of("1"))
-    assert f"        a: {rule}" in plan_of({None: totals}, None, HIDE).splitlines()
+    assert f"        a: {rule}" in plan_of({None: GroupTotals(totals)}, None, HIDE).splitlines()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_rate_allows_no_gap_of_zero(gaps_ms, line):
     totals = Totals(sessions=1)
     totals.rhythm.gaps["content"] = Histogram()
     totals.rhythm.gaps["content"].add_all(gaps_ms)
-    *_, comment, rate = plan_of({None: totals}, None, HIDE).splitlines()
+    *_, comment, rate = plan_of({None: GroupTotals(totals)}, None, HIDE).splitlines()
     assert rate == line
     assert comment.endswith("they are too different" if line.endswith("null") else "look at them, and narrow it")
 

@@ -55,6 +55,12 @@ def test_what_is_not_in_a_recording_is_not_said_to_have_happened():
     assert (losses["not-opened"], losses["start-unanswered"]) == (1, 1)
     assert {group.name: group.sessions for group in audit.groups} == {"HTML5": 2, None: 1, UNSEEN_SHOWN: 2}
     assert [group.name for group in audited(fold([late]), By.RECORDING).groups] == [UNNAMED_SHOWN]
+    silences = {each.metric: each for each in audit.all.metrics}["seconds_since_last_call_s"]
+    assert (silences.total, silences.sessions, silences.left_out) == (
+        2 * 600,
+        2,
+        2,
+    )  # not of what nobody opened, or knows
 
 
 def test_events_in_a_list_were_neither_refused_nor_left_without_an_answer():

@@ -9,7 +9,7 @@ import pytest
 from proxy_addon.core.audits.baselines import compared
 from proxy_addon.core.audits.changes import Changes, Compared, Comparison, Side
 from proxy_addon.core.audits.results import Audit, LossSeen, RuleBroken
-from proxy_addon.core.audits.totals import Totals
+from proxy_addon.core.audits.totals import GroupTotals
 from proxy_addon.core.audits.verdicts import Sentence
 from proxy_addon.core.fixtures.held import HeldSession
 from proxy_addon.core.judging.policy import DEFAULT
@@ -70,7 +70,7 @@ def changed_like(*ids: str) -> Changes:
     """Return changes of which one names these sessions, and a difference that may be chance another one."""
     side = Side(sessions=0, of=0, share=0.0)
     change = Compared(what="event", before=side, after=side, test="fisher", p=0.0, look_at=ids, change="appeared")
-    same = compared({None: Totals()}, {None: Totals()}, baseline="old", grouped=False).all
+    same = compared({None: GroupTotals()}, {None: GroupTotals()}, baseline="old", grouped=False).all
     return replace(same, changes=(change,), may_be_chance=(replace(change, look_at=("chance",)),))
 
 
