@@ -130,7 +130,8 @@ def print_audit(
     for line in _absent(whole.absent):
         screen.print_wrapped(line)
     _section(screen, "metrics")
-    screen.print_table(_metrics(whole))
+    if any(metric.total for metric in whole.metrics):
+        screen.print_table(_metrics(whole))
     left_out = max(metric.left_out for metric in whole.metrics)
     if left_out:
         why = "requests or bodies of them are not known, or nobody saw whether upstream took their start"

@@ -23,8 +23,8 @@ const MOST_UNSCROLLED = 25;
 export function mountGroups(root, context) {
   const { page: { audit, groups }, keys } = context, whole = wholeRow(audit.all), wanted = { text: "", by: null, isUp: false };
   root.innerHTML =
-    `<div class="sech"><h2>Groups</h2><p>by ${esc(audit.by)}${audit.by_param ? `, <code>${esc(audit.by_param)}</code> of the start` : ""}. Errors, warnings and notes: in how many ` +
-    'places.<span class="how"> Choose a group, and all of the page is about it.</span></p>' +
+    `<div class="sech"><h2>Groups</h2><p>by ${esc(audit.by)}${audit.by_param ? `, <code>${esc(audit.by_param)}</code> of the start` : ""}. ` +
+    'Errors, warnings and notes: in how many places.<span class="how"> Choose a group, and all of the page is about it.</span></p>' +
     `<span class="space"></span><input type="search" aria-label="Search the groups" placeholder="${SEARCH_HINT}">` +
     '<span class="shown dim" role="status"></span></div>' +
     `<div class="wide${groups.length > MOST_UNSCROLLED ? " tall" : ""}" tabindex="0" role="region" aria-label="Table of groups">` +

@@ -23,7 +23,7 @@ export function mountLosses(root, context) {
     funnel.innerHTML = group.funnel.sent ? funnelMarkup(group.funnel) : "";
     const unsure = group.losses.filter((each) => each.left_out).map(({ loss }) => `<code>${esc(loss)}</code>`).join(", ");
     box.innerHTML = (rows.length ? plainTable("Table of losses", COLUMNS, rows, { kind: "stacked" }) : '<p class="none">Nothing is lost.</p>') +
-      leftOutMarkup(group.with_holes, `of ${unsure}`);
+      `<div class="gap">${leftOutMarkup(group.with_holes, `of ${unsure}`)}</div>`;
   }
 
   function rowOf({ loss, sessions, left_out: without, times, time_s: seconds, time_share: share, look_at: ids }, group) {
@@ -53,10 +53,10 @@ function funnelMarkup(funnel) {
 // What makes the difference to the step before.
 function differenceWords(name, { answered, accepted, may_have_arrived: unseen, not_arrived: gone, dropped }) {
   const told = {
-    answered: [[unseen, "whose answers were not seen"], [gone, "that did not arrive"]],
-    accepted: [[answered - accepted, "that were refused"]],
-    counted: [[-unseen, "whose answers were not seen, as they may have arrived"], [dropped, "that arrived and do not count"]],
+    answered: [[unseen, "no answer was seen"], [gone, "not arrived"]],
+    accepted: [[answered - accepted, "refused"]],
+    counted: [[-unseen, "no answer was seen, but they may have arrived"], [dropped, "arrived, but not counted"]],
   }[name] || [];
-  return told.filter(([number]) => number).map(([number, which]) =>
-    `${plural(Math.abs(number), "event")} ${number < 0 ? "more" : "fewer"}, ${which}`).join("; ");
+  return told.filter(([number]) => number).map(([number, why]) =>
+    `${plural(Math.abs(number), "event")} ${number < 0 ? "more" : "fewer"}: ${why}`).join("; ");
 }

@@ -11,7 +11,7 @@ export function mountMetrics(root, context) {
   const { metrics: headings, losses } = context.page;
   root.innerHTML =
     '<div class="sech"><h2>Metrics</h2><p>An estimate of what reports will count: the sum, the mean, and how many sessions have a value.</p></div>' +
-    '<div class="gap"></div><div></div><div class="sums"></div>';
+    '<div class="gap"></div><div class="gap"></div><div class="sums"></div>';
   const [, gap, left, sums] = root.children;
 
   function draw() {

@@ -25,7 +25,7 @@ const CHARTS = [
 
 /** Show the rhythm in an empty element; `show()` draws that of the group that is chosen. */
 export function mountRhythm(root, context) {
-  root.innerHTML = '<div class="sech"><h2>Rhythm</h2><p></p></div><div></div><div class="rhythms"></div>';
+  root.innerHTML = '<div class="sech"><h2>Rhythm</h2><p></p></div><div class="gap"></div><div class="rhythms"></div>';
   const [, left, box] = root.children, about = root.querySelector("p");
   let drawn = [];
 
