@@ -360,12 +360,12 @@ class Drawn:
         self.sessions += 1
         lots = self.lots
         if len(lots) < MOST_NAMED or lot < lots[-1]:
-            self.lots = _lowest(lots, (lot,), MOST_NAMED)
+            self.lots = _lowest(lots, (lot,))
 
     def merge(self, more: Drawn) -> None:
         """Add other sessions."""
         self.sessions += more.sessions
-        self.lots = _lowest(self.lots, more.lots, MOST_NAMED)
+        self.lots = _lowest(self.lots, more.lots)
 
     @property
     def named(self) -> Iterator[str]:
@@ -373,13 +373,12 @@ class Drawn:
         return (lot.id for lot in self.lots)
 
 
-def _lowest[Item: tuple[Any, ...]](one: tuple[Item, ...], other: tuple[Item, ...], most: int) -> tuple[Item, ...]:
-    """Return the lowest of two sorted tuples, each once."""
-    if not one or one == other:
-        return other
-    if not other or (len(one) == most and one[-1] < other[0]):
+@lru_cache(maxsize=4_096)
+def _lowest(one: tuple[Lot, ...], other: tuple[Lot, ...]) -> tuple[Lot, ...]:
+    """Return the lowest of some lots; what has the same sessions shares them, as most keys of a player do."""
+    if not other or one == other or (len(one) == MOST_NAMED and one[-1] < other[0]):
         return one
-    return tuple(sorted({*one, *other})[:most])
+    return tuple(sorted({*one, *other})[:MOST_NAMED])
 
 
 def drawn_by() -> defaultdict[Any, Drawn]:
@@ -393,7 +392,7 @@ def merge_drawn[Key](drawn: defaultdict[Key, Drawn], more: Mapping[Key, Drawn]) 
         drawn[key].merge(sessions)
 
 
-MOST_MEASURED = 10
+MOST_MEASURED = 6
 """Of how many sessions a `PerSession` knows the number."""
 
 
@@ -414,12 +413,12 @@ class PerSession:
         """Count the number of a session."""
         self.numbers.add(number)
         if len(self.drawn) < MOST_MEASURED or lot < self.drawn[-1][0]:
-            self.drawn = _lowest(self.drawn, ((lot, number),), MOST_MEASURED)
+            self._draw(((lot, number),))
 
     def merge(self, more: PerSession) -> None:
         """Add those of other sessions."""
         self.numbers.merge(more.numbers)
-        self.drawn = _lowest(self.drawn, more.drawn, MOST_MEASURED)
+        self._draw(more.drawn)
 
     @property
     def sessions(self) -> int:
@@ -436,3 +435,6 @@ class PerSession:
         sign = -1 if highest else 1
         in_order = sorted(self.drawn, key=lambda each: (sign * each[1], each[0]))
         return (lot.id for lot, _ in in_order[:MOST_NAMED])
+
+    def _draw(self, more: Iterable[tuple[Lot, int]]) -> None:
+        self.drawn = tuple(sorted({*self.drawn, *more})[:MOST_MEASURED])
