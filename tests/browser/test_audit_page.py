@@ -161,13 +161,13 @@ def test_an_audit_is_clicked_through_and_asks_nobody(audit, path, open_page: Ope
 
     # What wants to run is text, as a group, in the address and as a key.
     select = page.get_by_role("combobox", name="Group")
-    select.select_option(label=f"{shown(EVIL)} (10)")
+    select.select_option(label=f"{shown(EVIL)} (10 sessions)")
     expect(page.locator(".verdict h1")).to_have_text(shown(EVIL))
     (evil,) = [group.funnel for group in audit.groups if group.name == EVIL]
     expect(main.locator(".funnel li").last).to_contain_text(f"; {evil.dropped} events fewer: arrived")
     page.reload()
     expect(page.locator(".verdict h1")).to_have_text(shown(EVIL))
-    select.select_option(label="(not sent) (10)")
+    select.select_option(label="(not sent) (10 sessions)")
     expect(page.locator(".verdict h1")).to_have_text("(not sent)")
     page.go_back()
     expect(page.locator(".verdict h1")).to_have_text(shown(EVIL))
@@ -247,7 +247,11 @@ def test_a_plan_and_a_baseline_have_their_parts_and_changes_are_in_the_verdict(t
     )
     groups = {each.name: each for each in audit.groups}
     new = groups["New Player"]
-    groups[new.name] = replace(new, plan=(LONG_NAMED,), metrics=(*new.metrics, INEXACT))
+    groups[new.name] = replace(
+        new,
+        plan=(LONG_NAMED, replace(LONG_NAMED, rule="plan-rate", section="", key="content")),
+        metrics=(*new.metrics, INEXACT),
+    )
     audit = replace(audit, groups=tuple(groups.values()))
     page = open_page(written(tmp_path / "audit.html", audit, [*bad, *before]), offline=True)
     changes = page.get_by_role("region", name="Changes", exact=True)
@@ -272,19 +276,20 @@ def test_a_plan_and_a_baseline_have_their_parts_and_changes_are_in_the_verdict(t
 
     verdict = page.locator(".verdict")
     group = page.get_by_role("combobox", name="Group")
-    group.select_option(label="Phone Player (10)")
+    group.select_option(label="Phone Player (10 sessions)")
     expect(verdict.locator(".word")).to_have_text("Changed")
     expect(verdict).to_contain_text(
         "2 changes since 4.1, and 2 differences may be chance. Events no longer sent: pauseStart."
     )
     page.get_by_text("Differs, but may be chance").click()
     doubtful = page.get_by_role("region", name="Differs, but may be chance").locator("tbody tr")
-    assert doubtful.first.inner_text().split("\t")[1:4] == ["1 of 10 (10 %)", "0 of 10 (0 %)", ""]
-    group.select_option(label="New Player (10)")
+    assert doubtful.first.inner_text().split("\t")[1:4] == ["1 of 10 (10 %)", "0 of 10 (0 %)", "may be chance"]
+    group.select_option(label="New Player (10 sessions)")
     expect(verdict.locator(".word")).to_have_text("Undecided")
     assert "4.1 has no sessions of this group" in verdict.inner_text()
     plan = page.get_by_role("region", name="Deviations from the plan")
-    assert plan.get_by_text("sessionStart").evaluate(_LINES) == 1
+    assert plan.get_by_text("sessionStart").first.evaluate(_LINES) == 1
+    expect(plan.get_by_role("row", name="plan-rate")).to_contain_text("content (state)")
     assert page.get_by_role("row", name="Dropped frames").locator("td").first.inner_text() == "9.01e+15"
 
     # Nothing is cut where there is little room.

@@ -69,6 +69,15 @@ MEASURES = {
 """The names of what is measured of the rhythm, by id."""
 
 
+def baseline_words(baseline: str) -> str:
+    """Return what a baseline is called in a sentence.
+
+    >>> baseline_words("4.1"), baseline_words("since=7d")
+    ('4.1', 'the baseline since=7d')
+    """
+    return f"the baseline {baseline}" if "=" in baseline else baseline
+
+
 def metric_name(id: str) -> str:
     """Return what a metric is called.
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from proxy_addon.core.audits.changes import Changes, Compared, Comparison, Turn, What
 from proxy_addon.core.audits.losses import Loss
-from proxy_addon.core.audits.naming import subject_words
+from proxy_addon.core.audits.naming import baseline_words, subject_words
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.rules.planned import KNOWN
 from proxy_addon.core.wording import counted, visible
@@ -198,6 +198,10 @@ def _without_sessions(groups: Sequence[str]) -> str:
     return f"No session is in {'this group' if len(groups) == 1 else 'these groups'} of the plan: {named}{more}."
 
 
+def _first_up(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 class _Since:
     """What changed from the baseline in all sessions, or in a group.
 
@@ -207,7 +211,7 @@ class _Since:
     """
 
     def __init__(self, comparison: Comparison, own: Changes | None) -> None:
-        self._baseline = f"`{_plain(comparison.baseline)}`"
+        self._baseline = baseline_words(f"`{_plain(comparison.baseline)}`")
         self._own = own
         sets = [] if own is None else [own, *(comparison.groups if own is comparison.all else ())]
         is_all = own is comparison.all
@@ -227,7 +231,9 @@ class _Since:
     def sentences(self) -> Iterator[Sentence]:
         """Yield what changed, or why that cannot be said."""
         if self._own is None:
-            yield Sentence(about=_CHANGES, text=f"{self._baseline} has no sessions of this group to compare with.")
+            yield Sentence(
+                about=_CHANGES, text=f"{_first_up(self._baseline)} has no sessions of this group to compare with."
+            )
             return
         may_be = f"{counted(self.undecided, 'difference')} may be chance" if self.undecided else ""
         if self.changed:
@@ -248,7 +254,7 @@ class _Since:
         if all(short):
             text = f"There are not enough sessions on either side to compare with {baseline}"
         elif short[0]:
-            text = f"{baseline} has not enough sessions to compare with"
+            text = f"{_first_up(baseline)} has not enough sessions to compare with"
         else:
             text = f"There are not enough sessions to compare with {baseline}"
         return f"{text}: {own.before:,} before, {own.after:,} after, where {own.enough} each are enough"

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from proxy_addon.core.audits.changes import FISHER, Changes, Compared, Comparison, Side, What
-from proxy_addon.core.audits.naming import measure_name, metric_name, what_words
+from proxy_addon.core.audits.naming import baseline_words, measure_name, metric_name, what_words
 from proxy_addon.core.audits.results import Audit, Distribution, Funnel, Group, KeyAbsent, KeySeen, Value
 from proxy_addon.core.audits.sketches import MOST_KEPT
 from proxy_addon.core.audits.verdicts import Level
@@ -28,11 +28,14 @@ _LONGEST = 60
 """How many cells the name of a key or a group takes at most; JSON and CSV have all of it."""
 _LONGEST_EXAMPLE = 160
 _RARE = 0.005
+_LEAST_P = 0.001
 _TINY = 1e-9
 """A share that was rounded to nothing."""
 _SECOND_MS = 1_000
 _PRECISE_S, _PRECISE_SPEED = 10, 100
 _MINUTE_S = 60
+_MOST_WRITTEN = 1e18
+"""Larger numbers are written as a power of ten."""
 _NAMES_TOLD = 12
 _DOUBTFUL_TOLD = 5
 LOSSES = {
@@ -127,7 +130,7 @@ def print_audit(
     _print_left_out(whole.rhythm.left_out, "times between pings and speed of the playhead", screen)
     _section(screen, "keys")
     screen.print_table(_keys(whole.keys))
-    for line in _absent(whole.absent):
+    for line in _absent(whole.absent, whole.keys):
         screen.print_wrapped(line)
     _section(screen, "metrics")
     if any(metric.total for metric in whole.metrics):
@@ -219,12 +222,15 @@ def middle(compared: Compared, side: Side) -> float | None:
 
 def _print_changes(comparison: Comparison, screen: Screen) -> None:
     whole = comparison.all
-    _section(screen, f"changes since {comparison.baseline}")
+    _section(screen, f"changes since {baseline_words(comparison.baseline)}")
     screen.print_wrapped(f"{counted(whole.before, 'session')} before, {whole.after:,} after{left_out_words(whole)}")
     sets = (whole, *comparison.groups)
     if any(of.changes for of in sets):
         screen.print_table(_changes(comparison))
-        how = "p: Fisher's exact test of sessions, or Mann-Whitney U test of their values; at most 1 % of this may be chance"
+        how = (
+            "p: Fisher's exact test of sessions, or Mann-Whitney U test of their values; at most 1 % of this may be chance. "
+            "In parentheses: from 5 % to 95 % of the sessions, beside the median of what is measured, else the mean"
+        )
         screen.print_wrapped(Text(how, style="dim"))
         _print_look_at(screen, ((what_words(each), each.look_at[:1]) for _, each in comparison.named()))
     else:
@@ -256,7 +262,7 @@ def _print_changes(comparison: Comparison, screen: Screen) -> None:
         Column("before and after", least=20), *(Column(name, is_right=True) for name in ("before", "after", "change"))
     )
     for each in (*whole.losses, *whole.rhythm, *whole.metrics):
-        table.add(what_words(each), side_words(each, each.before), side_words(each, each.after), each.change or "")
+        table.add(what_words(each), side_words(each, each.before), side_words(each, each.after), _turn(each))
     screen.print()
     screen.print_table(table)
 
@@ -266,6 +272,16 @@ def left_out_words(changes: Changes) -> str:
     before, after = changes.left_out_before, changes.left_out_after
     told = f"; left out, as requests or bodies of them are not known: {before:,} before, {after:,} after"
     return told if before or after else ""
+
+
+def _turn(compared: Compared) -> Text:
+    """Return how something changed, or why a difference is no change."""
+    before, after = compared.before, compared.after
+    if compared.change is not None:
+        return Text(compared.change)
+    if (before.share, before.mean, before.p50) == (after.share, after.mean, after.p50):
+        return Text()
+    return Text("may be chance" if compared.look_at else "too little to matter", style="dim")
 
 
 def _changes(comparison: Comparison) -> Table:
@@ -292,7 +308,7 @@ def _changes(comparison: Comparison) -> Table:
                 Text("  " if place else "").append_text(cut(printable(what_words(told)), 2 * _LONGEST)),
                 side_words(told, told.before),
                 side_words(told, told.after),
-                f"{told.p:.1g}",
+                f"{told.p:.3f}" if told.p >= _LEAST_P else f"<{_LEAST_P}",
                 *([] if in_files else [" ".join(told.look_at[:1])]),
             )
     return table
@@ -335,14 +351,27 @@ def measured(name: str, value: float | None) -> str:
 def _number(metric: str, value: float | None) -> str:
     """Return a value of a metric, or a number of events; a whole one has all its digits.
 
-    >>> _number("dropped_frames", 45_035_996_273_704_965), _number("bitrate_changes", 2.50)
-    ('45,035,996,273,704,965', '2.5')
+    >>> _number("dropped_frames", 45_035_996_273_704_965), _number("dropped_frames", 9_007_199_254_740_993.0)
+    ('45,035,996,273,704,965', '9,007,199,254,740,992')
+    >>> _number("bitrate_changes", 2.50), _number("average_bitrate", 1e300)
+    ('2.5', '1e+300')
     """
     if value is None:
         return ""
     if metric.endswith("_s"):
-        return _time_span(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.10g}"
+        return _lasted(value)
+    if isinstance(value, int) or abs(value) < _MOST_WRITTEN:
+        return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".rstrip("0").rstrip(".")
+    return f"{value:.3g}"
+
+
+def _lasted(seconds: float) -> str:
+    """Return for how long something lasted, as pages say it: a tenth that has begun is not rounded up.
+
+    >>> _lasted(29.09), _lasted(61)
+    ('29 s', '1:01')
+    """
+    return f"{int(seconds * 10 + _TINY) / 10:g} s" if seconds < _MINUTE_S else duration(seconds)
 
 
 def _time_span(seconds: float) -> str:
@@ -402,7 +431,7 @@ def _groups(groups: Sequence[Group], by: str) -> Table:
             ),
             share(group.clean / group.sessions),
             share(group.funnel.counted / group.funnel.sent) if group.funnel.sent else "",
-            "" if content.per_session is None else duration(content.per_session),
+            "" if content.per_session is None else _lasted(content.per_session),
         )
     return table
 
@@ -453,7 +482,7 @@ def _plan(whole: Group, groups: Sequence[Group]) -> Table:
         table.add(
             broken.rule,
             broken.event,
-            cut(printable(f"{broken.section}/{broken.key}".lstrip("/") or None), _LONGEST),
+            cut(printable(_planned(broken.section, broken.key) or None), _LONGEST),
             printable(broken.expected),
             f"{broken.sessions:,}",
             share(broken.share),
@@ -462,6 +491,11 @@ def _plan(whole: Group, groups: Sequence[Group]) -> Table:
             *([] if in_files else [" ".join(broken.look_at)]),
         )
     return table
+
+
+def _planned(section: str, key: str) -> str:
+    """Return what the plan says something of: a key in its section, or a state of playback."""
+    return f"{section}/{key}" if section else key and f"{key} (state)"
 
 
 def _losses(whole: Group) -> Table:
@@ -476,7 +510,7 @@ def _losses(whole: Group) -> Table:
     )
     for loss in whole.losses:
         if loss.sessions:
-            lost = "" if loss.time_s is None else f"{_time_span(loss.time_s)} ({share(loss.time_share or _TINY)})"
+            lost = "" if loss.time_s is None else f"{_lasted(loss.time_s)} ({share(loss.time_share or _TINY)})"
             table.add(
                 f"{loss.sessions:,}",
                 share(loss.share),
@@ -538,11 +572,12 @@ def _example(value: Value) -> str:
     return value.text if value.text and value.type != "string" else f'"{value.text}"'
 
 
-def _absent(absent: Sequence[KeyAbsent]) -> Iterator[Text]:
+def _absent(absent: Sequence[KeyAbsent], sent: Sequence[KeySeen]) -> Iterator[Text]:
     required = [f"{key.key} on {key.event}" for key in absent if key.is_required]
     if required:
         yield Text(f"required and never sent: {', '.join(required)}", style="bold red")
-    optional = list(dict.fromkeys(key.key for key in absent if not key.is_required))
+    shown = {(key.section, key.key) for key in sent} | {(key.section, key.key) for key in absent if key.is_required}
+    optional = list(dict.fromkeys(key.key for key in absent if (key.section, key.key) not in shown))
     if optional:
         yield Text(f"known to the protocol and never sent: {_listed(optional)}", style="dim")
 

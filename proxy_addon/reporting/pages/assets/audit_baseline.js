@@ -26,7 +26,7 @@ export function mountBaseline(root, context) {
   const { audit, rules, losses, metrics, measures } = context.page, { baseline } = audit;
   const names = new Map(Object.values(metrics).flatMap((each) => Object.entries(each)));
   root.innerHTML =
-    `<div class="sech"><h2>Baseline</h2><p>What changed since <bdi>${esc(cut(baseline.baseline, LONGEST))}</bdi>. ` +
+    `<div class="sech"><h2>Baseline</h2><p>What changed, compared with <bdi>${esc(cut(baseline.baseline, LONGEST))}</bdi>. ` +
     "p says how likely such a difference is by chance; behind a mean or median is the range from 5 % to 95 % of the sessions.</p></div>" +
     '<div class="box"></div>';
   const box = root.lastElementChild;
@@ -64,7 +64,7 @@ export function mountBaseline(root, context) {
   function rowOf(each) {
     const { before, after, change, p, test, severity, look_at: ids } = each;
     const head = `${severity ? icon(severity) : ""} ${nameOf(each)}`;
-    const cells = [head, sideMarkup(each, before), sideMarkup(each, after), changeMarkup(change), chanceMarkup(p, test), sessionLinks(ids, context)];
+    const cells = [head, sideMarkup(each, before), sideMarkup(each, after), changeMarkup(each), chanceMarkup(p, test), sessionLinks(ids, context)];
     return { kind: change ? (each.isBeneath ? "beneath" : "") : "zero", cells };
   }
 
@@ -103,7 +103,7 @@ function sideMarkup({ what, name }, { sessions, of, p5, p50, p95, mean }) {
   const isRhythm = what === "rhythm", told = isRhythm ? (name === "playhead_speed" ? SPEEDS : LENGTHS).told : (value) => metricWords(name, value);
   const middle = isRhythm ? `median ${told(p50)}` : `mean ${told(mean)}`;
   const title = `of ${plural(of, "session")}; 5 % up to ${told(p5)}, 95 % up to ${told(p95)}`;
-  const spread = told(p5) === told(p95) ? "" : ` <span class="dim">${told(p5)} – ${told(p95)}</span>`;
+  const spread = told(p5) === told(p95) ? "" : ` <span class="dim">(${told(p5)} to ${told(p95)})</span>`;
   return `<span title="${esc(title)}">${middle}${spread}</span>`;
 }
 
@@ -111,8 +111,10 @@ function metricWords(name, value) {
   return name.endsWith("_s") ? lasted(value) : figure(value, 2);
 }
 
-function changeMarkup(change) {
-  return change ? `<b>${TURNS[change]} ${change}</b>` : "";
+function changeMarkup({ change, before, after, look_at: ids }) {
+  if (change) return `<b>${TURNS[change]} ${change}</b>`;
+  const isSame = ["share", "mean", "p50"].every((name) => before[name] === after[name]);
+  return isSame ? "" : `<span class="dim">${ids.length ? "may be chance" : "too little to matter"}</span>`;
 }
 
 function chanceMarkup(p, test) {

@@ -9,8 +9,8 @@ const SECTIONS = ["params", "qoeData", "customMetadata"];
 const FIRST_ROWS = 300, MOST_UNSCROLLED = 40, NEVER_TOLD = 12, LONGEST_KEY = 80, LONGEST_EXAMPLE = 120, CARD_GAP = 12;
 const SIGNS = { miss: "✕", never: "·" };
 const LEGEND = [
-  ["miss", SIGNS.miss, "required, and never sent"], ["due", "60", "required, and not always sent"],
-  ["odd", "5", "unknown to the protocol"], ["never", SIGNS.never, "known, and never sent"],
+  ["miss", SIGNS.miss, "required, and never sent"], ["due", "%", "required, and not always sent"],
+  ["odd", "%", "unknown to the protocol"], ["never", SIGNS.never, "known, and never sent"],
 ];
 
 /** Show the keys in an empty element; `show()` draws those of the group that is chosen. */

@@ -43,7 +43,7 @@ export function mountFindings(root, context) {
     const paper = groups.length > ON_PAPER ? ` <span class="paper-only">On paper are the first ${ON_PAPER} groups.</span>` : "";
     const order = k === null ? "" : " The chosen group comes first, with the rules that it breaks.";
     const of = groups.length ? "a group's" : "the", hint = '<span class="how">A click shows the sessions to look at.</span>';
-    return `Numbers are percent of ${of} sessions. ${hint}${order}${most}${paper}`;
+    return `Beside the number of sessions, numbers are percent of ${of} sessions. ${hint}${order}${most}${paper}`;
   }
 
   function headMarkup(k) {

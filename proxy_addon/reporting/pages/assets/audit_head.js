@@ -4,6 +4,8 @@ import { VERDICTS, icon } from "./icons.js";
 import { count, cut, esc, plural, prose } from "./words.js";
 
 const LONGEST_MESSAGE = 160, LONGEST_VALUE = 200;
+/** Filters of what is found, and not of sessions. */
+const OF_RULES = new Set(["select", "ignore"]);
 /** What states mean that do not say it themselves. */
 const STATES_EXPLAINED = { expired: "timed out", failed: "not opened", partial: "start not seen" };
 
@@ -12,7 +14,10 @@ export function auditHead(bar, list, context) {
   const { page: { audit, groups }, chosen: { k, group } } = context;
   const { level, sentences } = group.verdict, [word, sign] = VERDICTS[level], { sent, counted } = group.funnel, isOne = k !== null;
   const of = audit.by === null ? "" : isOne ? ` of ${groups.length}` : ` in ${plural(groups.length, "group")} by ${audit.by}`;
-  const title = isOne ? `${groupName(group.name)}` : `${plural(group.sessions, "session")}${of}`;
+  const filters = audit.filters.filter(([name]) => !OF_RULES.has(name)).map(([, value]) => value).join(", ");
+  const which = filters || (audit.baseline && !audit.source.includes("://") ? audit.source : ""); // files, beside those of the baseline
+  const beside = audit.baseline ? `, compared with ${audit.baseline.baseline}` : "";
+  const title = isOne ? groupName(group.name) : `${plural(group.sessions, "session")}${which && ` (${which})`}${of}${beside}`;
   const found = (severity) => group.findings.reduce((sum, each) => sum + each.severities[severity], 0);
   const numbers = [
     ["sessions", group.sessions, ""], ["without findings", group.clean, ""], ["errors", found("error"), "bad"],
@@ -22,7 +27,7 @@ export function auditHead(bar, list, context) {
   bar.className = `verdict v-${level}`;
   bar.innerHTML =
     `<div class="word">${icon(sign, word)}<span>${word}</span></div>` +
-    `<div><h1 dir="auto">${esc(title)}</h1>${headlineMarkup(sentences, context)}` +
+    `<div><h1 dir="auto">${esc(cut(title, LONGEST_VALUE))}</h1>${headlineMarkup(sentences, context)}` +
     `<p class="ended">${group.sessions ? `${clean} · ${esc(began(group.first, group.last))}` : ""}</p></div>` +
     `<div class="nums">${numbers.map(([what, number, tone]) =>
       `<div class="${number ? tone : "zero"}"><b>${count(number)}</b><span>${what}</span></div>`).join("")}</div>`;

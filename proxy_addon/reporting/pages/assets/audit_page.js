@@ -182,8 +182,8 @@ function listMarkup(names) {
 
 function choiceMarkup(groups, keys) {
   if (!groups.length) return "";
-  return `<label>Group <select><option value="">all ${count(groups.length)}</option>${keys.map((_, k) =>
-    `<option value="${k}">${esc(groupName(groups[k].name))} (${count(groups[k].sessions)})</option>`).join("")}</select></label>`;
+  return `<label>Group <select><option value="">all ${plural(groups.length, "group")}</option>${keys.map((_, k) =>
+    `<option value="${k}">${esc(groupName(groups[k].name))} (${plural(groups[k].sessions, "session")})</option>`).join("")}</select></label>`;
 }
 
 function footWords({ audit, pseudonymised, sessions, to_look_at: named, version }) {

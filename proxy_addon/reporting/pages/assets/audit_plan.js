@@ -29,7 +29,8 @@ export function mountPlan(root, context) {
   }
 
   function rowOf({ rule, event, section, key, expected, sessions, times, look_at: ids }, severity, group) {
-    const name = key && `<bdi>${esc(cut(key, LONGEST))}</bdi>${section ? ` <code>${esc(section)}</code>` : ""}`;
+    const where = section ? `<code>${esc(section)}</code>` : "(state)"; // of playback, which rates are about
+    const name = key && `<bdi>${esc(cut(key, LONGEST))}</bdi> ${where}`;
     const said = `<bdi>${esc(cut(expected, LONGEST))}</bdi>`, links = sessionLinks(ids, context);
     const head = `${severity ? icon(severity) : ""} <code>${esc(rule)}</code>`;
     return { cells: [head, event && `<code>${esc(event)}</code>`, name, said, partOf(sessions, group.sessions), count(times), links] };
