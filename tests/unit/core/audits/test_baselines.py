@@ -68,6 +68,7 @@ def old() -> ByGroup:
     return version(first=0)
 
 
+@pytest.mark.one_version
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.what)
 def test_exactly_what_changed_is_named_if_there_are_enough_sessions(old, change):
     found = compared(old, version(change, first=100), baseline="old", grouped=False).all
@@ -112,6 +113,7 @@ def test_of_three_sessions_nothing_is_claimed(change):
     assert all(each.change is None for each in (*found.findings, *found.losses, *found.rhythm, *found.metrics))
 
 
+@pytest.mark.one_version
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.what)
 def test_each_defect_of_the_made_up_players_is_a_change(old, defect):
     """Each finding, loss, key and type by which an audit knows the defect has appeared, or the key has vanished."""

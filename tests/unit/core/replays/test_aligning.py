@@ -116,6 +116,7 @@ def test_every_event_is_there_once(a, b):
         assert (pair.kind is Kind.ONLY_B) == (pair.a is None)
 
 
+@pytest.mark.one_version
 @pytest.mark.parametrize("playhead_s", [None, 1.0])
 def test_long_sessions_of_equal_events_are_aligned(playhead_s):
     a = [entry(n, "ping", playhead_s) for n in range(20_000)]

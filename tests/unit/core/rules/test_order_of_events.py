@@ -125,6 +125,7 @@ def test_what_sdks_send_gives_no_error_and_no_warning(events):
     assert _worse_than_info(judged(events)) == []
 
 
+@pytest.mark.one_version
 @pytest.mark.parametrize("events", SEQUENCES.values(), ids=SEQUENCES)
 @pytest.mark.parametrize("seed", range(20))
 def test_ties_that_arrive_shuffled_change_nothing(events, seed):
@@ -307,6 +308,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.one_version
 @pytest.mark.parametrize("seed", range(30))
 @pytest.mark.parametrize("by_arrival", [True, False])
 def test_asking_after_each_event_gives_what_a_fresh_judge_gives(seed, by_arrival):

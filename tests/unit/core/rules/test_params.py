@@ -510,6 +510,7 @@ def test_what_nearly_breaks_a_rule_is_not(case: Case):
     check_silent(case)
 
 
+@pytest.mark.one_version
 @pytest.mark.parametrize("case", FIRES, ids=str)
 def test_where_upstream_took_the_request_what_rests_on_a_schema_is_info(case: Case):
     check_lowered(case, LOWERED)
