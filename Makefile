@@ -23,7 +23,7 @@ check: .venv/.ok          ## run the fast static checks; what 'make' alone does
 	$(BIN)/lint-imports
 
 # A part of the tests runs on every Python that is there, and with the lowest versions of all libraries.
-test: check               ## run all checks and tests, a real PostgreSQL included
+test: .venv/.ok           ## run all checks and tests, a real PostgreSQL included
 	sh bin/test
 
 # tests/faults with the numbers that docs/guarantees.md names; each test prints its seed and figures.
