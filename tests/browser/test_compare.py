@@ -98,9 +98,8 @@ def test_playheads_meet_at_the_press_of_a_button(open_page: Open, tmp_path: Path
     canvas = page.locator("canvas").first
     before = canvas.evaluate("canvas => canvas.toDataURL()")
     page.get_by_role("button", name="playhead").click()
-    page.wait_for_timeout(100)
+    page.wait_for_function("before => document.querySelector('canvas').toDataURL() !== before", arg=before)
     assert page.get_by_role("button", name="playhead").get_attribute("aria-pressed") == "true"
-    assert canvas.evaluate("canvas => canvas.toDataURL()") != before
 
 
 def test_five_thousand_events_are_drawn_at_once(open_page: Open, tmp_path: Path):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from tests.builders import body, event_dict
 
-WITHIN_S = 20
+WITHIN_S = 60
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 START = body(event_dict("sessionStart"))
 CREATED = b"HTTP/1.1 201 Created\r\nLocation: /api/v1/sessions/4a0f\r\nContent-Length: 0\r\n\r\n"

@@ -19,7 +19,7 @@ from proxy_addon.journal import folders
 from storage.engine import hide_password
 from tests import postgres, processes
 
-ENDS_WITHIN_S = 20
+ENDS_WITHIN_S = 60
 
 
 def free_port() -> int:

@@ -15,7 +15,10 @@ from tests.faults.servers import Recorder
 from tests.faults.stage import Stage
 
 SLOW = 200
+CALM = 6
+"""How often memory is looked at, a tenth of a second apart, until it is taken for what it stays."""
 BYTE_EVERY_S = 0.5
+NO_FILES = "no files are left for further connections"
 
 
 @contextmanager
@@ -56,6 +59,15 @@ def resident_mib(pid: int) -> int:
     return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS"))
 
 
+def grown_mib(pid: int) -> int:
+    """Return what a process holds once it takes no more."""
+    held = [-1]
+    while held[-1] > held[0] or len(held) < CALM:
+        time.sleep(0.1)
+        held = [*held, resident_mib(pid)][-CALM:]
+    return held[-1]
+
+
 def is_open(connection: socket.socket) -> bool:
     """Whether the recorder has not closed a connection on which it has nothing to say."""
     connection.settimeout(0)
@@ -94,7 +106,7 @@ def test_connections_that_cannot_be_accepted_are_told_in_a_few_lines(stage: Stag
         few = len(list(Path(f"/proc/{pid}/fd").iterdir())) + 30
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, few))
         with connected(proxy, 100):
-            time.sleep(0.5)
+            proxy.process.wait_for(NO_FILES)
         with stage.playing(proxy, rate=50) as notes:
             deadline = time.monotonic() + raw.WITHIN_S
             while len(notes.answered) < 20 and time.monotonic() < deadline:
@@ -102,7 +114,7 @@ def test_connections_that_cannot_be_accepted_are_told_in_a_few_lines(stage: Stag
         proxy.stop()
     assert len(notes.answered) >= 20
     stage.assert_kept(notes, sqlite_url)
-    told = [line for line in proxy.output.splitlines() if "no files are left for further connections" in line]
+    told = [line for line in proxy.output.splitlines() if NO_FILES in line]
     assert 0 < len(told) < 10, proxy.output  # again if there was room meanwhile
     assert "Traceback" not in proxy.output
 
@@ -114,7 +126,8 @@ def test_idle_connections_make_room_for_a_player_and_that_is_told_once(stage: St
             while len(notes.answered) < 20 and time.monotonic() < deadline:
                 time.sleep(0.1)
         left = sum(is_open(each) for each in idle)
-        told = [line for line in proxy.output.splitlines() if "no files are left for further connections" in line]
+        proxy.process.wait_for(NO_FILES)
+        told = [line for line in proxy.output.splitlines() if NO_FILES in line]
         proxy.stop()
     assert len(notes.answered) >= 20
     assert not notes.unsure
@@ -134,8 +147,7 @@ def test_memory_falls_back_after_a_flood(stage: Stage, sqlite_url: str) -> None:
         with connected(proxy, stage.scale.idle) as flood:
             for each in flood:
                 each.sendall(raw.post("/api/v1/sessions", raw.START, *lines)[:50_000])
-            time.sleep(0.5)
-            during_mib = resident_mib(proxy.process.popen.pid)
+            during_mib = grown_mib(proxy.process.popen.pid)
         deadline = time.monotonic() + raw.WITHIN_S
         most_mib = before_mib + min(20, (during_mib - before_mib) // 2)
         while (after_mib := resident_mib(proxy.process.popen.pid)) > most_mib and time.monotonic() < deadline:

@@ -14,9 +14,10 @@ from tests.faults import books, raw
 from tests.faults.disks import disk
 from tests.faults.servers import Recorder
 from tests.faults.stage import Stage
+from tests.faults.test_outages import last_run, until
 
 LOST = re.compile(r"\blost: (\S+) (\S+) of ")
-SLOW_S = 5.0
+SLOW_S = 10.0
 """Two megabytes through a machine that runs other tests."""
 
 
@@ -74,7 +75,7 @@ def test_a_journal_that_is_full_at_the_end_does_not_keep_losses_out_of_the_ledge
     ):
         for number in range(16):
             if number == 3:
-                time.sleep(1.5)  # until these are filed
+                until(lambda: last_run(store_url)["filed"] == 3)
                 journal.fill()
             device.send(raw.post("/api/v1/sessions", body(event_dict("sessionStart"))))
             device.message()
@@ -93,7 +94,7 @@ def test_a_disk_that_stays_full_for_store_and_journal_keeps_losses_for_the_ledge
         with stage.recorder(store_url) as proxy, raw.device(proxy.port) as device:
             for number in range(16):
                 if number == 3:
-                    time.sleep(1.5)
+                    until(lambda: last_run(store_url)["filed"] == 3)
                     full.fill()
                 device.send(raw.post("/api/v1/sessions", body(event_dict("sessionStart"))))
                 device.message()
@@ -116,12 +117,12 @@ def test_what_does_not_fit_on_the_disk_at_the_end_takes_nothing_else_with_it(sta
         small = raw.post("/api/v1/sessions", body(event_dict("sessionStart")))
         for number in range(18):
             if number == 3:
-                time.sleep(1.5)  # until these are filed
+                until(lambda: last_run(store_url)["filed"] == 3)
                 journal.fill()
-            device.send(big(f"big-{number}", 8_000_000) if number in (11, 13, 15) else small)
+            device.send(big(f"big-{number}", 3_000_000) if number in (11, 13, 15) else small)
             device.message()
         journal.free()
-        time.sleep(1.5)  # it is tried again twice a second
+        time.sleep(1.5)  # it is tried again twice a second, in vain as long as all of it is tried together
         proxy.stop(2)
         lost = LOST.findall(proxy.output)
         assert [path for _, path in lost] == ["/api/v1/downloaded"] * 3, proxy.output
@@ -159,7 +160,8 @@ def test_a_disk_that_is_full_for_store_and_journal_loses_nothing_that_memory_hol
                 time.sleep(stage.scale.outage_s)
                 full.free()
                 time.sleep(0.3)
-            time.sleep(1)  # what memory held is tried again twice a second
+            # What memory held is tried again twice a second.
+            until(lambda: last_run(store_url)["filed"] >= len(notes.answered))
             books.drain(store_url)
             proxy.stop()
         assert stage.assert_kept(notes, store_url).dropped == 0

@@ -13,6 +13,7 @@ from tests.faults import books
 from tests.faults.load import Notes
 from tests.faults.servers import journal_of
 from tests.faults.stage import Stage
+from tests.scripted import eventually
 
 PLAYERS = 4
 """Of each recorder."""
@@ -32,7 +33,7 @@ def through(stage: Stage, store_url: str, recorders: int, exchanges: int) -> tup
     """Send so many exchanges through so many recorders; return what players noted and the exchanges a second."""
     with ExitStack() as running:
         proxies = [running.enter_context(stage.recorder(store_url)) for _ in range(recorders)]
-        assert served_by_ingest(store_url) == recorders
+        eventually(lambda: served_by_ingest(store_url) == recorders, "all by the same one")
         notes, took_s = stage.theatre.play(
             [proxy.port for proxy in proxies], players=PLAYERS * recorders, requests=exchanges
         )

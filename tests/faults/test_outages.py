@@ -84,7 +84,7 @@ def go_through(outage: AbstractContextManager[None], lasts_s: float, stage: Stag
     slowest_s, machine_s = notes.slowest_s(began_s, ended_s), notes.machine_s()
     print(f"{len(notes.answered)} answered, slowest {slowest_s * 1000:.0f} ms, machine {machine_s * 1000:.0f} ms")
     assert stage.assert_kept(notes, store_url).dropped == 0
-    assert len(notes.answered) > lasts_s * stage.scale.rate / 2
+    assert len(notes.answered) > lasts_s * stage.scale.rate / 5
     assert slowest_s < stage.scale.slow_s + machine_s
     assert "Traceback" not in proxy.output
 
@@ -137,7 +137,7 @@ def last_run(store_url: str) -> dict[str, Any]:
 
 
 def health(address: str) -> dict[str, Any]:
-    with closing(http.client.HTTPConnection(address, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection(address, timeout=60)) as connection:
         connection.request("GET", "/healthz")
         found: dict[str, Any] = json.load(connection.getresponse())
         return found
