@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -28,6 +29,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--all-rounds", action="store_true", help="tests/faults: as many rounds as 'make faults'")
     parser.addoption("--fault-seed", type=int, help="tests/faults: the seed that a failed test has printed")
+
+
+def pytest_configure() -> None:
+    """Let the processes that tests start hear Ctrl-C: what was started in the background, as by `make test &`, ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _UNIT = Path(__file__).parent / "unit"

@@ -34,7 +34,7 @@ from proxy_addon.recording.lane.conversation import Settings
 from proxy_addon.recording.lane.layer import Done, Lanes
 from proxy_addon.recording.loops import Loops
 
-SOON_S = 10
+SOON_S = 30
 
 
 class Kept:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-SOON_S = 10
+SOON_S = 30
 
 
 @dataclass

@@ -18,6 +18,7 @@ import pytest
 from storage import saving
 from storage.engine import Store
 from storage.saving import RecordingRun
+from storage.sqlite import BUSY_TIMEOUT_S
 from tests import processes
 from tests.builders import BEGIN, body, event, event_dict, exchange, response, start, unjudged
 from tests.processes import printed, run
@@ -87,8 +88,8 @@ def test_a_store_that_hangs_delays_no_answer_and_nothing_is_lost(store_url, tmp_
                 began_s = time.monotonic()
                 assert proxy.ask("POST", "/api/v1/sessions", START).status == 201
                 took_s.append(time.monotonic() - began_s)
-        assert max(took_s) < 1, took_s
-        deadline = time.monotonic() + 20
+        assert max(took_s) < BUSY_TIMEOUT_S - 1, took_s
+        deadline = time.monotonic() + 60
         while len(printed("sessions", "--store", store_url)) < 4:
             assert time.monotonic() < deadline
     assert "4 exchanges stored, 0 lost" in proxy.process.output
@@ -273,7 +274,7 @@ def test_a_body_in_broken_chunks_is_refused_and_stored_as_such(sqlite_url, tmp_p
             device.sendall(head + b"5\r\nhello\r\nZZ\r\n")
             while device.recv(65536):
                 pass
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (found := printed("sessions", "--store", sqlite_url)):
             assert time.monotonic() < deadline
     (only,) = printed("show", found[0]["id"], "--store", sqlite_url)["exchanges"]
@@ -283,7 +284,7 @@ def test_a_body_in_broken_chunks_is_refused_and_stored_as_such(sqlite_url, tmp_p
 def test_a_request_arrives_with_its_first_byte(sqlite_url, tmp_path):
     with processes.collector(tmp_path) as upstream, processes.recorder(tmp_path, upstream.url, sqlite_url) as proxy:
         with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as device:
-            for pause_s in (1.0, 0.0):
+            for pause_s in (2.0, 0.0):
                 began_s = time.time()
                 device.sendall(b"POST /api/v1/sessions HT")
                 time.sleep(pause_s)
@@ -292,7 +293,7 @@ def test_a_request_arrives_with_its_first_byte(sqlite_url, tmp_path):
                 took_s = time.time() - began_s
         second, first = printed("sessions", "--store", sqlite_url)
     shown = [printed("show", each["id"], "--store", sqlite_url)["exchanges"][0] for each in (first, second)]
-    assert shown[0]["duration_ms"] >= 900  # the first byte may be read a little later than it was sent
+    assert shown[0]["duration_ms"] >= 1000  # the first byte may be read a little later than it was sent
     assert shown[1]["duration_ms"] <= took_s * 1000
 
 

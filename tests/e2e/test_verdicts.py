@@ -23,7 +23,7 @@ from tests.builders import BEGIN, BEGIN_MS, START_PARAMS, body, event_dict, exch
 from tests.processes import Server, printed, run
 from tests.sdk_traffic import load
 
-SOON_S = 10
+SOON_S = 30
 
 
 class Device:

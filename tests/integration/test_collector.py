@@ -32,7 +32,7 @@ from tests import forking, processes, sdk_traffic
 from tests.builders import BEGIN, BEGIN_MS, SESSION_ID, START_PARAMS, body, event, event_dict, response, start, unjudged
 
 COMMAND = Path(sys.executable).with_name("sessiontape")
-TIMEOUT_S = 15
+TIMEOUT_S = 30
 START = body(event_dict("sessionStart"))
 PING = body(event_dict("ping"))
 END = body(event_dict("sessionEnd"))
@@ -364,12 +364,12 @@ def test_a_status_fault_answers_in_place_of_the_back_end(collector):
 def test_a_delayed_answer_is_the_usual_one_later(collector):
     running = collector("--fault", "events:delay=0.4:nth=2")
     path = running.open()
-    began = time.monotonic()
     assert running.ask("POST", path, PING).status == 204
     between = time.monotonic()
     assert running.ask("POST", path, PING).status == 204
 
-    assert between - began < 0.4 <= time.monotonic() - between
+    assert time.monotonic() - between >= 0.4
+    assert [line["fault"] for line in running.logged(3)] == [None, None, "events:delay=0.4:nth=2"]
 
 
 def test_a_delay_holds_up_nobody_else(collector):
@@ -603,7 +603,7 @@ def test_it_answers_as_recorded_and_then_by_itself(collector, store):
 
 def test_players_get_what_the_recorded_player_got_at_the_same_events(tmp_path):
     """Played over raw HTTP and by the sample player, which gives up at the first refusal."""
-    faults = ("bufferStart:status=500", "pauseStart:status=404", "play:gone:nth=4", "adStart:delay=0.5")
+    faults = ("bufferStart:status=500", "pauseStart:status=404", "play:gone:nth=4", "adStart:delay=2")
     store_url = f"sqlite:///{tmp_path}/tape.db"
     with (
         processes.collector(tmp_path, *(option for fault in faults for option in ("--fault", fault))) as production,
@@ -628,10 +628,10 @@ def test_players_get_what_the_recorded_player_got_at_the_same_events(tmp_path):
         assert [each.status for each in player] == statuses
         assert [json.loads(each.body)["message"].encode() for each in player if each.status in (404, 500)] == messages
         assert json.loads(player[-1].body) == {"message": f"session {player[-1].session_id} is closed"}
-        assert 0.5 <= player[2].took_s < 2
+        assert player[2].took_s >= 2
     ids = {player[0].session_id for player in (recorded, *at_once, fast)}
     assert len(ids) == 4
-    assert fast[2].took_s < 0.4
+    assert fast[2].took_s < 2
     assert given_up[0] == gives_up[0] == 1
     assert "pauseStart" in given_up[1]
     assert given_up[1].replace(proxy.url, "") == gives_up[1].replace(again.url, "")

@@ -29,6 +29,8 @@ from proxy_addon.journal.entries import About, Counted, Dropped, Entry, Exchange
 from proxy_addon.journal.reading import Folder, is_alive, waiting
 from proxy_addon.journal.writing import Journal, Refused, Unmade
 
+SOON_S = 30
+
 WRITER = """
 import os, sys
 from pathlib import Path
@@ -82,7 +84,7 @@ def put(count):
         journal.saw()
         head = b"POST /%d HTTP/1.1\\r\\n\\r\\n" % last
         journal.put(Exchanged(id=str(last), received_us=last, outcome="answered", request=head, request_body=bytes(2000)), answers.put)
-    return [answers.get(timeout=5) is None for _ in range(count)]
+    return [answers.get(timeout=30) is None for _ in range(count)]
 
 def limit(bytes):
     resource.setrlimit(resource.RLIMIT_FSIZE, (bytes, unlimited[1]))
@@ -97,7 +99,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
 while None not in told:
     time.sleep(0.02)
 again = put(5)
-end = journal.close(5)
+end = journal.close(30)
 print(json.dumps({"whole": whole, "without": without, "again": again, "told": told, "lines": lines,
                   "waiting": counts.waiting, "dropped": counts.dropped, "end": [end.seen, end.journaled, end.dropped, end.waiting]}))
 """
@@ -119,7 +121,7 @@ began_s = time.process_time()
 time.sleep(0.7)
 busy_s = time.process_time() - began_s
 resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
-until_s = time.monotonic() + 10
+until_s = time.monotonic() + 30
 while not server._peers and time.monotonic() < until_s:
     time.sleep(0.02)
 print(json.dumps([busy_s, bool(server._peers)]))
@@ -153,7 +155,7 @@ def writing(folder: Path, own: About | None = None, **options) -> Iterator[Journ
     try:
         yield journal
     finally:
-        journal.close(10)
+        journal.close(SOON_S)
 
 
 def put(journal: Journal, entry) -> BaseException | None:
@@ -161,7 +163,7 @@ def put(journal: Journal, entry) -> BaseException | None:
     answers: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
     journal.saw()
     journal.put(entry, answers.put)
-    return answers.get(timeout=10)
+    return answers.get(timeout=SOON_S)
 
 
 def read(folder: Folder) -> tuple[list[Entry], list[str]]:
@@ -332,7 +334,7 @@ def test_one_exchange_that_cannot_be_journaled_takes_no_other_with_it(look_into,
         for number, entry in enumerate(entries):
             journal.put(entry, partial(lambda number, error: answers.put((number, error)), number))
         go.set()
-        errors = dict(answers.get(timeout=5) for _ in range(9))
+        errors = dict(answers.get(timeout=SOON_S) for _ in range(9))
     assert [number for number, error in sorted(errors.items()) if error is not None] == [4, 5, 6, 7, 8]
     assert any(line.startswith("what waited for the journal could not be told") for line in caplog.messages)
     lost = [record.getMessage() for record in caplog.records if "lost" in record.getMessage()]
@@ -362,15 +364,15 @@ def test_a_writer_whose_disk_hangs_is_left_and_what_it_had_is_lost_by_name(tmp_p
     journal = Journal(tmp_path, about(), durable=True, call=direct)
     monkeypatch.setattr(segments.Growing, "append", hang)
     journal.put(exchanged(1), answers.put)
-    assert hangs.wait(5)
+    assert hangs.wait(SOON_S)
     journal.put(exchanged(2), answers.put)
     counts = journal.close(0.05)
     assert (counts.journaled, counts.dropped) == (0, 2)
-    assert all(answers.get(timeout=1) for _ in range(2))
+    assert all(answers.get(timeout=SOON_S) for _ in range(2))
     journal.put(exchanged(3), answers.put)
-    assert answers.get(timeout=1) is not None
+    assert answers.get(timeout=SOON_S) is not None
     goes_on.set()
-    journal._thread.join(5)
+    journal._thread.join(SOON_S)
     assert not journal._thread.is_alive()
     assert journal.counts() == journal.counts()
     assert journal.counts().dropped == 3
@@ -394,17 +396,17 @@ def test_what_waits_for_a_disk_that_hangs_is_bounded(look_into, tmp_path, monkey
             journal.saw()
             made = partial(exchanged, number, bytes(2000))
             journal.put(made() if number % 2 else unmade(made, number, 2000), answers.put)
-        assert hangs.wait(5)
+        assert hangs.wait(SOON_S)
         dropped = journal.counts().dropped
         assert 80 <= dropped <= 85
-        assert all("MiB wait to be written already" in str(answers.get(timeout=1)) for _ in range(dropped))
+        assert all("MiB wait to be written already" in str(answers.get(timeout=SOON_S)) for _ in range(dropped))
         assert [sum(f"lost: POST /{number} " in line for line in caplog.messages) for number in (98, 99)] == [1, 1]
         journal.saw()
         refused = Dropped(id="personal", received_us=1, method="POST", path="/named", reason="cannot be pseudonymised")
         journal.drop(refused, answers.put)
-        assert isinstance(answers.get(timeout=1), Refused)
+        assert isinstance(answers.get(timeout=SOON_S), Refused)
         goes_on.set()
-        assert [answers.get(timeout=5) for _ in range(100 - dropped)] == [None] * (100 - dropped)
+        assert [answers.get(timeout=SOON_S) for _ in range(100 - dropped)] == [None] * (100 - dropped)
         assert put(journal, exchanged(100)) is None, "there is room again"
     entries, _ = read(look_into(tmp_path))
     assert numbers(entries) == [*range(100 - dropped), 100]
@@ -422,8 +424,8 @@ def test_a_folder_that_is_removed_is_missed_and_what_was_in_it_is_written_again(
             assert put(journal, exchanged(number)) is None
         shutil.rmtree(folder)
         assert isinstance(put(journal, exchanged(3)), FileNotFoundError), "its answer does not wait"
-        assert told.get(timeout=5) == "its files were removed"
-        assert told.get(timeout=5) is None
+        assert told.get(timeout=SOON_S) == "its files were removed"
+        assert told.get(timeout=SOON_S) is None
         assert put(journal, exchanged(4)) is None
         assert is_alive(folder, "r.000")
         for path in folder.glob("*.tape*"):
@@ -650,7 +652,7 @@ def ingest(folder: Path, answer: messages.Flushed | messages.Away) -> Iterator[c
 
     def run() -> None:
         while not is_over.is_set():
-            server.woken.wait(5)
+            server.woken.wait(SOON_S)
             server.woken.clear()
             for asked in server.asked():
                 asked.answer(answer)
@@ -686,16 +688,16 @@ def test_ingest_tells_each_client_what_it_wants(tmp_path):
         server.tell(news)
         server.tell(marks)
         server.tell(filed, run="r1")
-        assert [client.flush(5) for client in (a, b, reader)] == [messages.Flushed(number=1)] * 3
-        assert a.flush(5) == messages.Flushed(number=2)
-        got = [told.get(timeout=1) for _ in range(4)]
+        assert [client.flush(SOON_S) for client in (a, b, reader)] == [messages.Flushed(number=1)] * 3
+        assert a.flush(SOON_S) == messages.Flushed(number=2)
+        got = [told.get(timeout=SOON_S) for _ in range(4)]
         assert sorted(got, key=str) == sorted([("a", log), ("b", log), ("b", news), ("a", filed)], key=str)
         a.close()
         while server.clients() != 2:
-            assert server.woken.wait(5)
-    assert told.get(timeout=5) == ("b", "closed")
+            assert server.woken.wait(SOON_S)
+    assert told.get(timeout=SOON_S) == ("b", "closed")
     assert told.empty()
-    assert b.flush(5) is None, "at once: ingest is gone"
+    assert b.flush(SOON_S) is None, "at once: ingest is gone"
     b.close()
     reader.close()
     assert not (tmp_path / folders.INGEST).exists()
@@ -719,21 +721,22 @@ def test_ingest_hears_nobody_without_the_secret_and_waits_for_nobody(tmp_path):
         text = "x" * 2**20
         while "slow" in server.recorders():
             server.tell(messages.Log(level="info", text=text), run="slow")
-            assert quick.flush(5) is not None
+            assert quick.flush(SOON_S) is not None
         stuck.set()
-        assert gone.wait(10)
+        assert gone.wait(SOON_S)
         sleepy.close()
         quick.close()
 
 
 def test_who_does_not_say_who_it_is_is_dropped(tmp_path, monkeypatch):
-    monkeypatch.setattr(channel, "_GREETING_S", 0.1)
     with ingest(tmp_path, messages.Flushed()) as server, closing(Client(tmp_path, on=print)) as client:
+        assert client.flush(SOON_S) is not None
+        monkeypatch.setattr(channel, "_GREETING_S", 0.1)
         note = json.loads((tmp_path / folders.INGEST).read_text())
         with socket.create_connection(("127.0.0.1", note["port"])) as silent:
-            silent.settimeout(10)
+            silent.settimeout(SOON_S)
             assert silent.recv(1) == b""
-        assert client.flush(5) is not None, "who has said it stays"
+        assert client.flush(SOON_S) is not None, "who has said it stays"
         assert server.clients() == 1
 
 

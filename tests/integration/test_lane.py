@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.test_collector import self_signed
 from tests.lanes import Kept, Serving, free_port, serving
-from tests.scripted import Peer, device, eventually, unchecked, upstream
+from tests.scripted import SOON_S, Peer, device, eventually, unchecked, upstream
 
 START = b"POST /api/v1/sessions HTTP/1.1\r\nHost: media.example\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 END = START.replace(b"/sessions", b"/sessions/ab/events")
@@ -114,7 +114,7 @@ def test_an_answer_is_recorded_whole_although_the_device_has_left(leaves):
 
     def slow(peer: Peer) -> None:
         peer.until(b"{}")
-        assert left.wait(10)
+        assert left.wait(SOON_S)
         for at in range(0, len(long), 50_000):
             peer.send(long[at : at + 50_000])
             time.sleep(0.02)  # each piece is read by itself
@@ -198,7 +198,7 @@ def test_a_time_out_of_upstream_is_told_and_its_connection_not_used_again():
 
     with (
         upstream(silent_once) as server,
-        serving(server.url, upstream_timeout_us=200_000) as recorder,
+        serving(server.url, upstream_timeout_us=2_000_000) as recorder,
         device(recorder.port) as player,
     ):
         player.send(START)
@@ -210,7 +210,7 @@ def test_a_time_out_of_upstream_is_told_and_its_connection_not_used_again():
     assert late.startswith(b"HTTP/1.1 504 ")
     assert CORS in late
     assert outcomes(recorder) == [
-        ("upstream-timeout", "upstream gave no complete answer within 0.2 s"),
+        ("upstream-timeout", "upstream gave no complete answer within 2 s"),
         ("answered", None),
     ]
 
@@ -317,7 +317,7 @@ def test_an_answer_waits_for_its_commit_and_no_longer():
         player.socket.settimeout(0.2)
         with pytest.raises(TimeoutError):
             player.until(b"ok")
-        player.socket.settimeout(10)
+        player.socket.settimeout(SOON_S)
         recorder.kept.release(recorder.loop)
         assert player.until(b"ok") == CREATED
         recorder.kept.wait(lambda: recorder.kept.gone == 1)
@@ -392,7 +392,7 @@ def test_the_end_lets_requests_finish_and_interrupts_the_rest():
     def slow(peer: Peer) -> None:
         head = peer.until(b"{}")
         if b"/events" in head:
-            assert release.wait(10)
+            assert release.wait(SOON_S)
             peer.send(NO_CONTENT)
         peer.to_end()
 
@@ -403,7 +403,7 @@ def test_the_end_lets_requests_finish_and_interrupts_the_rest():
             idle.send(b"\r\n")
             eventually(lambda: len(server.peers) == 2 and all(b"{}" in each.received for each in server.peers))
             with ThreadPoolExecutor(1) as ending:
-                ended = ending.submit(recorder.end, 1.0)
+                ended = ending.submit(recorder.end, 3.0)
                 assert idle.to_end() == b""
                 release.set()
                 assert finishing.to_end() == NO_CONTENT
@@ -485,7 +485,7 @@ def test_a_device_that_never_reads_its_answer_keeps_no_socket(monkeypatch):
             deaf.send(START)
             (entry,) = recorder.kept.wait_for(1)
             assert entry.outcome == "upstream-timeout"
-            eventually(lambda: open_files() == before + 1, "that of the device itself")
+            eventually(lambda: open_files() <= before + 1, "that of the device itself")
 
 
 def open_files() -> int:

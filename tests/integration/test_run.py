@@ -17,11 +17,13 @@ import jsonschema_rs
 import pytest
 
 from proxy_addon.core.expectations import compare
+from proxy_addon.process import children
 from tests import builders, forking, processes
 from tests.leftovers import Family
 from tests.reports import parts_of
 
 START = builders.body(builders.event_dict("sessionStart", ts=builders.BEGIN_MS)).decode()
+SOON_S = 60
 ON_PATH = os.environ | {"PATH": f"{Path(processes.COMMAND).parent}:{os.environ['PATH']}"}
 """The environment of a shell in which `sessiontape` is found."""
 PLAYER = f"""
@@ -265,7 +267,7 @@ class TestEndings:
         with running(tells + SLEEPS) as (process, family, output, _):
             read_until(output, b"playing")
             process.send_signal(number)
-            assert process.wait(10) == 5
+            assert process.wait(SOON_S) == 5
             assert not family.survivors()
 
     @pytest.mark.parametrize("repeated", [False, True])
@@ -273,14 +275,16 @@ class TestEndings:
         deaf = "import signal, subprocess\nsignal.signal(15, signal.SIG_IGN)\nsubprocess.Popen(['env', '-i', 'sleep', '60'])\n"
         with running(deaf + SLEEPS) as (process, family, output, _):
             pid = int(read_until(output, b"\n").split()[1])
-            (child,) = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
             began_s = time.monotonic()
+            (child,) = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
             process.send_signal(signal.SIGTERM)
             if repeated:
                 time.sleep(0.4)  # later than what counts as the same signal
                 process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 128 + signal.SIGKILL
-            assert (time.monotonic() - began_s < 4) == repeated, "killed by the second signal, or after five seconds"
+            assert process.wait(SOON_S) == 128 + signal.SIGKILL
+            assert (time.monotonic() - began_s < children.GRACE_S) == repeated, (
+                "killed by the second signal, or after five seconds"
+            )
             assert not Path(f"/proc/{child}").exists()
             assert not family.survivors()
 
@@ -290,7 +294,7 @@ class TestEndings:
             os.write(terminal, b"\x03")
             told = read_until(output, b"sessiontape: interrupted, so there is no verdict")
             assert b"nothing was recorded" not in told
-            assert process.wait(10) == 130
+            assert process.wait(SOON_S) == 130
             assert not family.survivors()
 
     def test_a_command_that_goes_on_after_ctrl_c_is_left_alone(self):
@@ -301,7 +305,7 @@ class TestEndings:
             os.write(terminal, b"\x03")
             os.write(terminal, b"yes\n")
             read_until(output, b"still here yes")
-            assert process.wait(10) == 0
+            assert process.wait(SOON_S) == 0
             assert not family.survivors()
 
     def test_it_notices_that_its_command_was_killed(self):
@@ -309,7 +313,7 @@ class TestEndings:
         with running(child + SLEEPS) as (process, family, output, _):
             pid = int(read_until(output, b"\n").split()[1])
             os.kill(pid, signal.SIGKILL)
-            assert process.wait(20) == 128 + signal.SIGKILL
+            assert process.wait(SOON_S) == 128 + signal.SIGKILL
             assert not family.survivors(0), "nor does what the command has started"
 
     def test_nothing_survives_when_it_is_killed_itself(self, tmp_path):
@@ -330,7 +334,7 @@ class TestEndings:
         daemon = f"import subprocess\nsubprocess.Popen(['sh', '-c', {f'({hides}) & :'!r}], start_new_session=True)\n"
         with running(WHOLE + daemon + "sys.exit(4)\n") as (process, family, output, _):
             pid = int(read_until(output, b"\n"))
-            assert process.wait(20) == 4
+            assert process.wait(SOON_S) == 4
             assert not Path(f"/proc/{pid}").exists()
             assert not family.survivors(0)
 
@@ -339,7 +343,7 @@ class TestEndings:
         shell = f"import subprocess\nsubprocess.run({ends!r}, shell=True)\n"
         with running(WHOLE + shell) as (process, _, output, _):
             read_until(output, b"gone")
-            assert process.wait(20) == 0
+            assert process.wait(SOON_S) == 0
 
 
 @pytest.fixture(scope="module")
