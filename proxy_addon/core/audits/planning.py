@@ -66,8 +66,9 @@ def plan_of(groups: ByGroup, by: By | None, hide: Hide) -> str:
 
 
 def _lines(groups: ByGroup, by: By | None, hide: Hide) -> Iterator[str]:
-    whole = all_of(groups).all()
-    yield from _head(whole)
+    together = all_of(groups)
+    whole = together.all()
+    yield from _head(whole, together.holed.sessions)
     if by is None:
         yield from _part(whole, hide)
         return
@@ -90,7 +91,7 @@ def _lines(groups: ByGroup, by: By | None, hide: Hide) -> Iterator[str]:
     yield from parts
 
 
-def _head(totals: Totals) -> Iterator[str]:
+def _head(totals: Totals, holed: int) -> Iterator[str]:
     when = ""
     if totals.first_us is not None and totals.last_us is not None:
         first, last = (iso(_EPOCH + timedelta(microseconds=us))[:10] for us in (totals.first_us, totals.last_us))
@@ -99,6 +100,9 @@ def _head(totals: Totals) -> Iterator[str]:
     yield "# It says what was sent, which is not always what should be sent: read it line by line."
     yield f"# Values are listed of texts that have at most {MOST_VALUES}, each in {SESSIONS_PER_VALUE} sessions on average, and that"
     yield "# do not name a content, an ad, a player or a version."
+    if holed:
+        yield "#"
+        yield f"# Of {holed:,} of them, requests or bodies are not known: what only these would show, is missing below."
     if totals.findings:
         yield "#"
         yield "# These sessions break rules of the protocol. Repair them, or say what you accept:"
@@ -216,9 +220,11 @@ class _Seen:
         return "; ".join(parts)
 
     def _types(self) -> list[str]:
+        """Return the types; whole numbers are just numbers, unless the protocol wants whole ones: a longer film may have a fraction."""
         kinds = set(self._sample.kinds)
-        if "number" in kinds:
-            kinds.discard("integer")
+        known = (QUALITY if self._key.section is Section.QUALITY else PARAMS).get(self._key.name)
+        if "integer" in kinds and ("number" in kinds or known is None or known.type != "integer"):
+            kinds = kinds - {"integer"} | {"number"}
         return [type for type in TYPES if type in kinds]
 
     def _allowed(self) -> list[str] | None:
