@@ -275,6 +275,7 @@ def _of_file(path: str, kind: str | None, how: Reading) -> Iterator[Subject]:
     from proxy_addon.cli import sources  # noqa: PLC0415
     from proxy_addon.core.judging.files import FileKind, guess, judge_file  # noqa: PLC0415
     from proxy_addon.files.captures import Form  # noqa: PLC0415
+    from proxy_addon.files.sessions import in_file  # noqa: PLC0415
     from proxy_addon.files.unpacking import read  # noqa: PLC0415
     from proxy_addon.recording.captures import recognised  # noqa: PLC0415
     from proxy_addon.reporting.judged import Subject  # noqa: PLC0415
@@ -294,10 +295,10 @@ def _of_file(path: str, kind: str | None, how: Reading) -> Iterator[Subject]:
             yield from _held(sources.sessions_in_file(file, form), None if path == "-" else path, how)
             return
     raw = read(path) if raw is None else raw
-    name = None if path == "-" else path
-    judgement = judge_file(raw, FileKind(kind), how.policy, recording=name)
     held = _listed(raw) if kind == FileKind.SESSION else None
-    yield Subject(judgement=judgement, file=name, held=held)
+    told = held if held is None or path == "-" else in_file(held, path)
+    judgement = judge_file(raw, FileKind(kind), how.policy, held=told)
+    yield Subject(judgement=judgement, file=None if path == "-" else path, held=held)
 
 
 def _listed(raw: bytes) -> HeldSession | None:
@@ -320,10 +321,10 @@ def _held(found: Iterable[HeldSession], path: str | None, how: Reading) -> Itera
     from proxy_addon.reporting.judged import Subject  # noqa: PLC0415
 
     for held in found:
+        told = held if path is None else in_file(held, path)
         if held.written is not None:
-            judgement = judge_file(held.written, FileKind.SESSION, how.policy, recording=path)
+            judgement = judge_file(held.written, FileKind.SESSION, how.policy, held=told)
             yield Subject(judgement=judgement, file=path, held=held)
         else:
-            told = held if path is None else in_file(held, path)
             moments = _moments(told.session, told.exchanges)
             yield replace(_subject(told.session, judge_held(told, how.policy), moments, how, path), held=held)

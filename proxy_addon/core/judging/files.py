@@ -33,15 +33,15 @@ class FileKind(StrEnum):
     SESSION = "session"
 
 
-def judge_file(raw: bytes, what: FileKind, policy: Policy = DEFAULT, *, recording: str | None = None) -> Judgement:
+def judge_file(raw: bytes, what: FileKind, policy: Policy = DEFAULT, *, held: HeldSession | None = None) -> Judgement:
     """Return the findings of a file, which is one request body or a whole session. Never fails.
 
     Args:
         what: A whole session is a list of bodies, or ``{"events": [{"t": seconds, …the body…} …]}``.
-        recording: What a whole session counts as recorded in; None if it has no name.
+        held: The whole session in it, if the caller has read it; without it, its recording has no name.
     """
     try:
-        return _judge_file(raw, what, policy, recording)
+        return _judge_file(raw, what, policy, held)
     except Exception as e:  # noqa: BLE001  # reported as a fault of ours
         return Judgement(of_exchanges=tuple(policy.kept([net.finding(net.message_of("judging this file", e))])))
 
@@ -52,7 +52,7 @@ def judge_held(held: HeldSession, policy: Policy = DEFAULT) -> Judgement:
     Pointers are into the body of each exchange.
     """
     if held.written is not None:
-        return _judge_written(held.written, policy, held.session.recording)
+        return _judge_written(held, held.written, policy)
     session = held.session
     watch = SessionWatch(session, session.last_event_at, policy, Vocabulary(policy.params), closed=True)
     for _ in watch.judging(held.exchanges):
@@ -60,8 +60,8 @@ def judge_held(held: HeldSession, policy: Policy = DEFAULT) -> Judgement:
     return watch.judgement()
 
 
-def _judge_written(written: bytes, policy: Policy, recording: str | None) -> Judgement:
-    judgement = judge_file(written, FileKind.SESSION, policy, recording=recording)
+def _judge_written(held: HeldSession, written: bytes, policy: Policy) -> Judgement:
+    judgement = judge_file(written, FileKind.SESSION, policy, held=held)
     pointers = [body.pointer for body in bodies_in(read_body(written).value)]
 
     def below(place: Place) -> Place:
@@ -97,7 +97,7 @@ def guess(raw: bytes, *, is_list: bool) -> tuple[FileKind, str]:
     return FileKind.EVENTS, "it is one body, but not a sessionStart" if reading.problem is None else "it is not JSON"
 
 
-def _judge_file(raw: bytes, what: FileKind, policy: Policy, recording: str | None) -> Judgement:
+def _judge_file(raw: bytes, what: FileKind, policy: Policy, held: HeldSession | None) -> Judgement:
     reading = read_body(raw)
     vocabulary = Vocabulary(policy.params)
     if what is not FileKind.SESSION:
@@ -111,10 +111,12 @@ def _judge_file(raw: bytes, what: FileKind, policy: Policy, recording: str | Non
         if policy.plan is not None:
             found += policy.plan.judge(None, policy).take_body(reading)
         return Judgement(of_exchanges=tuple(found), of_session=tuple(of_session))
-    return _judge_list(raw, reading, policy, vocabulary, recording)
+    return _judge_list(raw, reading, policy, vocabulary, held)
 
 
-def _judge_list(raw: bytes, reading: Body, policy: Policy, vocabulary: Vocabulary, recording: str | None) -> Judgement:
+def _judge_list(
+    raw: bytes, reading: Body, policy: Policy, vocabulary: Vocabulary, held: HeldSession | None
+) -> Judgement:
     view = BodyView(raw=raw, reading=reading, endpoint=Operation.SESSIONS)
     document = [RULES[id] for id in ("body-empty", "body-not-json", "json-duplicate-key")]
     found = policy.kept(as_findings(applied(document, view), policy))
@@ -132,10 +134,10 @@ def _judge_list(raw: bytes, reading: Body, policy: Policy, vocabulary: Vocabular
         empty = Problem("the session has no events; expected sessionStart", where)
         found += policy.kept(as_findings([Found(RULES["session-start-first"], empty)], policy))
         return Judgement(of_exchanges=tuple(found))
-    held = None if policy.plan is None else session_in(reading.value, raw)
     plan = None
-    if policy.plan is not None and held is not None:
-        plan = policy.plan.judge(replace(held.session, recording=recording), policy)
+    if policy.plan is not None:
+        held = held or session_in(reading.value, raw)
+        plan = policy.plan.judge(held.session, policy)
     by_arrival = all(body.arrived_s is not None for body in bodies)
     judge = SessionJudge(SessionFacts(by_arrival=by_arrival, has_clock=False), policy)
     for seq, body in enumerate(bodies, 1):
