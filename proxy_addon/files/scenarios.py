@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -27,15 +28,15 @@ def scenarios(folder: Path | None = None) -> Mapping[str, Scenario]:
         SettingsError: There is no such folder, or none in it; a file in it cannot be read, or is no scenario: the message
             says where in the file; or two files have the same scenario.
     """
-    ours = files("proxy_addon") / "certifying"
-    shipped = sorted((each for each in ours.iterdir() if each.name.endswith(".yaml")), key=lambda each: each.name)
-    found = {
-        scenario.id: scenario
-        for scenario in (scenario_of(parse_yaml(each.read_text("utf-8"), each.name)) for each in shipped)
-    }
-    if folder is not None:
-        found |= _own(folder)
-    return found
+    return {**_shipped(), **({} if folder is None else _own(folder))}
+
+
+@cache
+def _shipped() -> Mapping[str, Scenario]:
+    folder = files("proxy_addon") / "certifying"
+    found = sorted((each for each in folder.iterdir() if each.name.endswith(".yaml")), key=lambda each: each.name)
+    read = [scenario_of(parse_yaml(each.read_text("utf-8"), each.name)) for each in found]
+    return {scenario.id: scenario for scenario in read}
 
 
 def named(known: Mapping[str, Scenario], names: Iterable[str]) -> list[Scenario]:
