@@ -67,9 +67,6 @@ def test_two_folders(folders, tmp_path):
     assert verdict["sentences"][0]["rule"] == "ad-outside-break"
     same = printed("audit", old, "--baseline", old, "--fail-on-change")
     assert (same["baseline"]["all"]["changes"], same["all"]["verdict"]["level"]) == ([], "pass")
-    # what was wrong before fails nothing, though the audit alone would
-    assert printed("audit", new, "--baseline", new, code=1)["baseline"]["all"]["undecided"] == 0
-    assert run("audit", new).returncode == 1
 
     junit = run("audit", new, "--baseline", old, "--by", "player", "--format", "junit")
     assert junit.returncode == 1
