@@ -291,13 +291,16 @@ class _Judging:
                 told = " and ".join(_value(each) for each in (prior, value)) if value != prior else _value(value)
                 what = "differ" if key in after.same else "are the same"
                 yield Failure(message=f"the values of {key} {what}: {told}", number=start.number)
-        if after.gap_s is not None and self._before.ended_at_ms is not None:
-            gap_s = (self._session.begin_ms - self._before.ended_at_ms) / 1000
-            if not after.gap_s.holds(gap_s):
-                side = "after" if gap_s >= 0 else "before"
+        times = (("last", after.gap_s, self._before.ended_at_ms), ("first", after.start_s, self._before.begin_ms))
+        for which, wanted, at_ms in times:
+            if wanted is None or at_ms is None:
+                continue
+            passed_s = (self._session.begin_ms - at_ms) / 1000
+            if not wanted.holds(passed_s):
+                side = "after" if passed_s >= 0 else "before"
                 yield Failure(
-                    message=f"{start} comes {written(abs(gap_s))} s {side} the last event of the session before, expected "
-                    f"{after.gap_s.said('s')} after it",
+                    message=f"{start} comes {written(abs(passed_s))} s {side} the {which} event of the session before, "
+                    f"expected {wanted.said('s')} after it",
                     number=start.number,
                 )
 

@@ -88,11 +88,13 @@ class After:
         same: Params of ``sessionStart`` that have the same value in both.
         different: Params that differ.
         gap_s: Time from the last event of the one before, by ``ts``.
+        start_s: Time from the first event of the one before, by ``ts``.
     """
 
     same: tuple[str, ...] = ()
     different: tuple[str, ...] = ()
     gap_s: Bounds | None = None
+    start_s: Bounds | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,8 +201,9 @@ _AFTER = Object(
         "same": Field(Many(Text()), "Params of sessionStart that have the same value as in the session before."),
         "different": Field(Many(Text()), "Params of sessionStart that have another value than in the session before."),
         "gap_s": Field(_SECONDS, "Seconds from the last event of the session before, by ts."),
+        "start_s": Field(_SECONDS, "Seconds from the first event of the session before, by ts."),
     },
-    any_of=("same", "different", "gap_s"),
+    any_of=("same", "different", "gap_s", "start_s"),
 )
 
 

@@ -203,6 +203,10 @@ CASES = {
             ),
             ("It goes on where the pause began", instead(vod().play(60).pause(1800).end(), vod(1980).play(20).end())),
             ("The session is over when the pause is", as_("sessionEnd", "sessionComplete")),
+            (
+                "It is opened over half an hour",
+                instead(vod().play(60).pause(300).end(), vod(480, 60, media__resume=True).play(30).end()),
+            ),
             ("The player opens 2 sessions", lambda played: [*played, vod(3000).play(5).end()]),
         ],
     ),
