@@ -217,8 +217,8 @@ def _ill_placed(step: Step, events: Sequence[Seen], window: _Window) -> tuple[fl
         return math.inf, Break(f"{event} or {before} has no playhead", event.number)
     moved_s = _beyond(event.playhead_s, before.playhead_s)
     told = (
-        f"{event} is at playhead {written(event.playhead_s)}, {_ahead(moved_s)} of {before}, expected "
-        f"{_ways(step.moved_s)} of it"
+        f"{event} is at playhead {written(event.playhead_s)}, {_ahead(moved_s)}{' of' if moved_s >= 0 else ''} "
+        f"{before}, expected {_ways(step.moved_s)}"
     )
     return step.moved_s.distance(moved_s), Break(told, event.number)
 

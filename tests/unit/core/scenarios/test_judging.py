@@ -66,7 +66,15 @@ def test_what_a_sequence_lacks_is_told_with_its_event():
         ),
         (
             [{"event": "pauseStart"}, {"event": "play", "moved_s": {"at_least": 5}}],
-            "#4 play (0:15.5) is at playhead 10, 0 s ahead of #3 pauseStart (0:10.5), expected at least 5 s ahead of it",
+            "#4 play (0:15.5) is at playhead 10, 0 s ahead of #3 pauseStart (0:10.5), expected at least 5 s ahead",
+        ),
+        (
+            [{"event": "sessionEnd"}, {"event": "play"}],
+            "no play comes after #5 sessionEnd (0:25.5)",
+        ),
+        (
+            [{"event": "play", "playhead_s": 10}, {"event": "sessionEnd", "moved_s": {"at_most": -60}}],
+            "#5 sessionEnd (0:25.5) is at playhead 20, 10 s ahead of #4 play (0:15.5), expected at least 60 s behind",
         ),
         (
             [{"event": "sessionStart"}, {"event": "sessionEnd", "without": ["error", "pauseStart"]}],
