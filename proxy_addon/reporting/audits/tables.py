@@ -137,8 +137,8 @@ def print_audit(
         screen.print_table(_metrics(whole))
     left_out = max(metric.left_out for metric in whole.metrics)
     if left_out:
-        why = "requests or bodies of them are not known, or nobody saw whether upstream took their start"
-        screen.print_wrapped(Text(f"{counted(left_out, 'session')} left out: {why}", style="dim"))
+        why = "of which requests or bodies are not known, or nobody saw whether upstream took the start"
+        screen.print_wrapped(Text(f"without {counted(left_out, 'session')} {why}", style="dim"))
 
 
 def _print_funnel(funnel: Funnel, screen: Screen) -> None:
@@ -159,7 +159,7 @@ def _print_funnel(funnel: Funnel, screen: Screen) -> None:
 def _print_left_out(number: int, of: str, screen: Screen) -> None:
     """Say how many sessions are left out of something, if any are."""
     if number:
-        told = f"{counted(number, 'session')} left out, as requests or bodies of them are not known, of: {of}"
+        told = f"{of}: without {counted(number, 'session')} of which requests or bodies are not known"
         screen.print_wrapped(Text(told, style="dim"))
 
 
@@ -270,7 +270,7 @@ def _print_changes(comparison: Comparison, screen: Screen) -> None:
 def left_out_words(changes: Changes) -> str:
     """Return how many sessions are not compared, as what follows the number of those that are; empty if all are."""
     before, after = changes.left_out_before, changes.left_out_after
-    told = f"; left out, as requests or bodies of them are not known: {before:,} before, {after:,} after"
+    told = f", without {before:,} before and {after:,} after of which requests or bodies are not known"
     return told if before or after else ""
 
 

@@ -50,7 +50,7 @@ export function mountBaseline(root, context) {
     const follow = beneath ? `; ${count(beneath)} of them beneath another one with the same cause` : "";
     const { left_out_before: oldLeft, left_out_after: newLeft } = changes;
     const left = oldLeft || newLeft
-      ? ` Left out, as requests or bodies of them are not known: ${count(oldLeft)} before, ${count(newLeft)} after.` : "";
+      ? ` Without ${count(oldLeft)} before and ${count(newLeft)} after of which requests or bodies are not known.` : "";
     box.innerHTML = `<p class="dim">${plural(before, "session")} before, ${count(after)} after: ` +
       `${told} more than chance and large enough to matter${follow}${few}.${left}</p>` +
       `${found.length ? plainTable("Changes", COLUMNS, found.flatMap(withBeneath).map(rowOf), IN_ALL) : ""}` +

@@ -23,7 +23,7 @@ export function mountLosses(root, context) {
     funnel.innerHTML = group.funnel.sent ? funnelMarkup(group.funnel) : "";
     const unsure = group.losses.filter((each) => each.left_out).map(({ loss }) => `<code>${esc(loss)}</code>`).join(", ");
     box.innerHTML = (rows.length ? plainTable("Table of losses", COLUMNS, rows, { kind: "stacked" }) : '<p class="none">Nothing is lost.</p>') +
-      `<div class="gap">${leftOutMarkup(group.with_holes, `of ${unsure}`)}</div>`;
+      `<div class="gap">${leftOutMarkup(group.with_holes, unsure)}</div>`;
   }
 
   function rowOf({ loss, sessions, left_out: without, times, time_s: seconds, time_share: share, look_at: ids }, group) {

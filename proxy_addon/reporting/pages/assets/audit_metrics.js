@@ -22,8 +22,8 @@ export function mountMetrics(root, context) {
     else sums.innerHTML = named.filter(([, names]) => names.length).map(([heading, names]) =>
       plainTable(heading, COLUMNS, names.map(([id, name]) => rowOf(name, values.get(id))), { caption: heading })).join("");
     const without = Math.max(...group.metrics.map((each) => each.left_out));
-    left.innerHTML = without ? `<p class="dim">${plural(without, "session")} left out: requests or bodies of them are not known, ` +
-      "or nobody saw whether upstream took their start.</p>" : "";
+    left.innerHTML = without ? `<p class="dim">Without ${plural(without, "session")} of which requests or bodies are not known, ` +
+      "or nobody saw whether upstream took the start.</p>" : "";
   }
 
   return { show: draw };

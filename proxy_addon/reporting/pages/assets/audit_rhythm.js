@@ -37,7 +37,7 @@ export function mountRhythm(root, context) {
     }).filter(({ rows }) => rows.length);
     about.textContent = charts.length ? LEGEND + (k === null ? "" : " The thin line is that of all groups.") : "";
     box.innerHTML = charts.map(chartMarkup).join("") || '<p class="none">Nothing was measured.</p>';
-    left.innerHTML = leftOutMarkup(rhythm.left_out, "of ping to ping and of the speed of the playhead");
+    left.innerHTML = leftOutMarkup(rhythm.left_out, "Ping to ping, and speed of the playhead");
     drawn = charts.map((chart, at) => ({ ...chart, canvas: box.children[at].querySelector("canvas") }));
     if (rhythm.answers_over_5_s) {
       const told = `<p class="bad">${plural(rhythm.answers_over_5_s, "answer")} took longer than 5 s: SDKs do not wait for them.</p>`;

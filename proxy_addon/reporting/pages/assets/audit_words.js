@@ -27,9 +27,9 @@ export function partOf(part, whole) {
   return `${count(part)} of ${count(whole)} (${percent(whole ? part / whole : 0)})`;
 }
 
-/** How many sessions are left out of what a sentence names, as not all of them is known; empty for none. */
+/** How many sessions something is without, as not all of them is known; empty for none. */
 export function leftOutMarkup(number, of) {
-  return number ? `<p class="dim">${plural(number, "session")} left out ${of}: requests or bodies of them are not known.</p>` : "";
+  return number ? `<p class="dim">${of}: without ${plural(number, "session")} of which requests or bodies are not known.</p>` : "";
 }
 
 /** How strong the tint of a share is, from 1 to 5; 0 for none. */
