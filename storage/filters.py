@@ -154,6 +154,14 @@ def emptied(db: Connection, filters: Filters, *, now: datetime) -> Emptied | Non
     return None  # a recorder has stored one in the meantime
 
 
+def number_of_both(db: Connection, filters: Filters, others: Filters, *, now: datetime) -> int:
+    """Return how many sessions pass these filters and those."""
+    wanted, more = conditions(db, filters, now), conditions(db, others, now)
+    if wanted is None or more is None:
+        return 0
+    return db.execute(select(func.count()).select_from(SessionRow).where(*wanted, *more)).scalar_one()
+
+
 def _count(db: Connection, filters: Filters, now: datetime, *, limit: int | None = None) -> int:
     wanted = conditions(db, filters, now)
     if wanted is None:

@@ -149,6 +149,7 @@ def audit(
     --fail-on never and --fail-on-change, nothing fails that was the same before.
     """
     from proxy_addon.core.audits.concluding import audit_of  # noqa: PLC0415  # --help does without the rules
+    from proxy_addon.core.audits.results import FileNote  # noqa: PLC0415
     from proxy_addon.reporting.audits.folders import without_folder  # noqa: PLC0415
     from storage.engine import hide_password  # noqa: PLC0415
 
@@ -186,17 +187,26 @@ def audit(
     change = None if raw else _change(store_url if not files else " ".join(files), key_file, config)
     hide = _hide(change)
     old: ByGroup | None = None
-    held_before = HeldFiles(())
+    held_before, of_both = HeldFiles(()), 0
     if baseline is not None:
         with _naming(baseline, of_files=bool(files)):
-            held_before = HeldFiles([baseline] if files else ())
-            old = (
-                _of_files(held_before, how, "it")
-                if files
-                else _of_store(store_url, written(baseline, config), how, jobs, engine, is_written=True)
-            )
+            if files:
+                held_before = HeldFiles([baseline])
+                old = _of_files(held_before, how, "it")
+            else:
+                before = written(baseline, config)
+                old = _of_store(store_url, before, how, jobs, engine, is_written=True)
+                of_both = _number_of_both(store_url, filters, before, how.now)
     held, source = HeldFiles(files), ", ".join(map(visible, files)) if files else hide_password(store_url)
     groups = _of_files(held, how, source) if files else _of_store(store_url, filters, how, jobs, engine)
+    notes = [*held.notes, *(replace(note, text=f"baseline: {note.text}") for note in held_before.notes)]
+    if of_both := of_both or held.shared(held_before):
+        notes.append(
+            FileNote(
+                text=f"{counted(of_both, 'session')} both in the audit and in its baseline, and nothing changes in these"
+            )
+        )
+        click.echo(f"sessiontape: {notes[-1].text}", err=True)
     if make_plan:
         _write_plan(groups, how.by, hide, output, force=force, is_private=raw)
         return
@@ -210,7 +220,7 @@ def audit(
         plan_groups=() if how.policy.plan is None else tuple(map(str, how.policy.plan.groups)),
         baseline=None if baseline is None or old is None else (visible(baseline), old),
         hide=hide,
-        notes=(*held.notes, *(replace(note, text=f"baseline: {note.text}") for note in held_before.notes)),
+        notes=tuple(notes),
     )
     examples: dict[str, str] = {}
     if format_name in _READ_AGAIN:
@@ -320,6 +330,13 @@ def _of_store(
     total = sum(piece.exchanges for piece in to_do)
     with closing(worked(work, to_do, engine=engine, jobs=jobs)) as parts, ReadingProgress(total) as progress:
         return merged(_advancing(parts, to_do, progress))
+
+
+def _number_of_both(store_url: str, filters: Filters, before: Filters, now: datetime) -> int:
+    from storage.filters import number_of_both  # noqa: PLC0415  # as above
+
+    with reading(store_url) as db:
+        return number_of_both(db, filters, before, now=now)
 
 
 def _advancing(parts: Iterable[ByGroup], pieces: Iterable[Piece], progress: ReadingProgress) -> Iterator[ByGroup]:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from storage.filters import Filters
 
 FORMATS = ("fixture", "har", "ndjson", "csv", "flow", "parquet")
+_OF_NAMES = {".json": "fixture", ".har": "har", ".ndjson": "ndjson", ".csv": "csv", ".flow": "flow", ".flows": "flow"}
+"""Formats by the endings of names."""
 _STDOUT = "-"
 _SLASHES = ("/", os.sep)
 
@@ -47,8 +49,7 @@ _SLASHES = ("/", os.sep)
     "--format",
     "format_name",
     type=click.Choice(FORMATS),
-    required=True,
-    help="fixture: a JSON file for each session, to read, commit and test with. har: for browsers' tools and proxies. "
+    help="By default, as the name of --output ends: .json (fixture), .har, .ndjson, .csv or .flow. fixture: a JSON file for each session, to read, commit and test with. har: for browsers' tools and proxies. "
     "ndjson: one exchange per line. csv: one event per line, for spreadsheets. flow: for mitmproxy. parquet: one event per "
     "row, a folder for each day, for databases; needs the extra 'scale'.",
 )
@@ -71,7 +72,7 @@ def export(
     names: tuple[str, ...],
     everything: bool,
     allow_empty: bool,
-    format_name: str,
+    format_name: str | None,
     output: str,
     engine: Engine | None,
     raw: bool,
@@ -90,6 +91,9 @@ def export(
     within one export. --raw keeps them.
     """
     require_selection(names, filters, everything=everything, verb="exported", of_files=True)
+    format_name = format_name or _OF_NAMES.get(Path(output).suffix.lower())
+    if format_name is None:
+        raise click.UsageError(f"the name of --output does not say a format: add --format {'|'.join(FORMATS)}")
     from proxy_addon.files import settings  # noqa: PLC0415  # --help does without the rules
 
     if engine is not None and not (everything and format_name == "parquet"):

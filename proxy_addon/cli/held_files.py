@@ -66,6 +66,7 @@ class HeldFiles:
         self.notes: tuple[FileNote, ...] = ()
         self.is_to_be_read_again = False
         self._left_out: set[bytes] = set()
+        self._contents: frozenset[bytes] = frozenset()
         self._names = [*names]
         self._links: list[str] = []
         self._closed: list[str] = []
@@ -92,6 +93,7 @@ class HeldFiles:
         if not self._is_read:
             self._is_read = True
             self._leave_out(remarks)
+            self._contents = frozenset(remarks.known) - self._left_out
             self.is_to_be_read_again = bool(self._left_out)
             self._tell(remarks, {source.name for source in self._sources} - remarks.attached)
 
@@ -130,6 +132,10 @@ class HeldFiles:
                 raise
             remarks.passed_over(source.name, e)
             return ()
+
+    def shared(self, others: HeldFiles) -> int:
+        """Return how many sessions are in other files, too; both were read once."""
+        return len(self._contents & others._contents)
 
     def named(self, ids: Collection[str]) -> dict[str, HeldSession]:
         """Return sessions by their ids; without those that are no longer there."""

@@ -100,7 +100,7 @@ class Expectations:
             held = Missing(found)
         else:
             updating = "'pytest --tape-update' writes it, if the test compares with it; "
-            makes = f"'sessiontape export SESSION -o {path}' makes one from a recording"
+            makes = f"'sessiontape export SESSION --format fixture -o {path}' makes one from a recording"
             raise SettingsError(
                 f"there is no {path} in {_shortened(self._beside)} or above it, nor in a folder fixtures or tapes there",
                 hint=f"{updating if is_compared else ''}{makes}",

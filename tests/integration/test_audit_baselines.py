@@ -67,6 +67,7 @@ def test_two_folders(folders, tmp_path):
     assert verdict["sentences"][0]["rule"] == "ad-outside-break"
     same = printed("audit", old, "--baseline", old, "--fail-on-change")
     assert (same["baseline"]["all"]["changes"], same["all"]["verdict"]["level"]) == ([], "pass")
+    assert same["notes"][-1]["text"].startswith("10 sessions both in the audit and in its baseline")
 
     junit = run("audit", new, "--baseline", old, "--by", "player", "--format", "junit")
     assert junit.returncode == 1
@@ -157,7 +158,11 @@ def test_two_recordings_and_baselines_that_mean_nothing(folders, tmp_path):
     assert same_but_for_sessions(by_name["all"], of_files)
     filters = ("--baseline", "player=Good,name=4.1,since=2020-01-01")
     assert printed("audit", "--store", store, "--name", "4.2", *filters, code=1)["baseline"]["all"] == by_name["all"]
-    grouped = printed("audit", "--store", store, "--by", "recording", "--baseline", "4.1", code=1)["baseline"]
+    with_old = printed("audit", "--store", store, "--by", "recording", "--baseline", "4.1", code=1)
+    assert [note["text"].split(",")[0] for note in with_old["notes"]] == [
+        "10 sessions both in the audit and in its baseline"
+    ]
+    grouped = with_old["baseline"]
     assert [changes["name"] for changes in grouped["groups"]] == ["4.1"]
     assert (grouped["only_before"], grouped["only_after"]) == ([], ["4.2"])
 

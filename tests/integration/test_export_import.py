@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from proxy_addon.cli import cli
 from proxy_addon.core.exchange import Exchange, Outcome
 from proxy_addon.core.judging.exchanges import judge_exchange
 from storage.engine import Store
@@ -173,7 +175,7 @@ def test_the_same_session_is_the_same_file(url, tmp_path, monkeypatch, options):
 
 
 def test_a_fixture_needs_no_store(url, tmp_path, monkeypatch):
-    assert run("export", "aaaa1111", "--format", "fixture", "-o", f"{tmp_path}/a.json", "--store", url).returncode == 0
+    assert run("export", "aaaa1111", "-o", f"{tmp_path}/a.json", "--store", url).returncode == 0
     (empty := tmp_path / "empty").mkdir()
     monkeypatch.chdir(empty)
     document = printed("show", "../a.json")
@@ -243,6 +245,8 @@ def test_one_file_is_not_written_to_a_folder(url, tmp_path):
         done = run("export", "--all", "--format", "har", "-o", output, "--store", url)
         assert done.returncode == 2
         assert "is a folder, but this format is one file" in done.stderr
+    unclear = CliRunner().invoke(cli, ["export", "--all", "-o", "fixtures/"]).output
+    assert "the name of --output does not say a format: add --format fixture|har|" in unclear
 
 
 def test_a_file_is_imported_once(url, other_url, tmp_path):

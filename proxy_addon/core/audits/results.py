@@ -305,7 +305,7 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class FileNote:
-    """What is to be said of some of the files that were read.
+    """What is to be said of some of the files or sessions that were read.
 
     Attributes:
         text: What, and of how many.
@@ -335,7 +335,7 @@ class Audit:
         all: All sessions together.
         groups: Those with the most sessions first, then by name.
         baseline: What changed from a baseline; None without one.
-        notes: What was not read of the files, what they lack, and what was found in several of them; empty for a store.
+        notes: What was not read of the files, what they lack, and what was found in several of them, or in the baseline, too.
     """
 
     form: int = FORM

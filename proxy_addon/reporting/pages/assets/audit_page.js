@@ -172,7 +172,7 @@ function keysOf(groups) {
 // What was not read of the files, what they lack, and what was found in several of them.
 function notesMarkup(notes) {
   if (!notes.length) return "";
-  return `<details class="notes"><summary>${plural(notes.length, "note")} on the files</summary>` +
+  return `<details class="notes"><summary>${plural(notes.length, "note")} on what was read</summary>` +
     `<ul>${notes.map(({ text, files, sessions }) => `<li>${esc(text)}${listMarkup([...files, ...sessions])}</li>`).join("")}</ul></details>`;
 }
 
