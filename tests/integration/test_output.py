@@ -28,7 +28,7 @@ from tests import forking, processes
 from tests.builders import body, event_dict
 
 START = body(event_dict("sessionStart"))
-WITHIN_S = 30
+WITHIN_S = 60
 
 
 class Recorder:
@@ -376,7 +376,7 @@ def all_of(work: Callable[[int], None], number: int, *, workers: int) -> None:
 
 
 def test_pipes_that_nobody_reads_block_neither_the_traffic_nor_stopping(tmp_path: Path, sqlite_url: str) -> None:
-    port, requests, handshakes, devices = free_port(), 10_000, 1_000, 8
+    port, requests, handshakes, devices = free_port(), 2_000, 200, 8
     untrusting = ssl.create_default_context()
 
     def play(_: int) -> None:
@@ -409,7 +409,7 @@ def test_pipes_that_nobody_reads_block_neither_the_traffic_nor_stopping(tmp_path
             served_s = time.monotonic() - began_s
             began_s = time.monotonic()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
+            assert process.wait(WITHIN_S) == 0
             stopped_s = time.monotonic() - began_s
         finally:
             process.kill()
