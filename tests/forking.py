@@ -1,8 +1,8 @@
 """Start processes of our command quickly: a server that has imported everything forks for each of them.
 
 Such a process is like any other: it has its own pid, files, environment, signals and end. Forking saves the second that
-an interpreter needs to import a proxy and a database. The tests of the installed command, the demo and the documents
-start the command in the ordinary way.
+an interpreter needs to import a proxy and a database. The tests of the installed command and of the demo start
+the command in the ordinary way.
 
 `Popen` and `run` are like those of `subprocess`, with only what the tests need.
 """

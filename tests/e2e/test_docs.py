@@ -115,15 +115,10 @@ _PORT = re.compile(r"(?:(?<=127\.0\.0\.1:)|(?<=--listen ))[0-9]+\b(?![.:])")
 
 
 class Place:
-    """A folder in which a document's commands are run.
+    """A folder in which a document's commands are run."""
 
-    Attributes:
-        forks: Whether to fork commands of ours.
-    """
-
-    def __init__(self, folder: Path, *, forks: bool) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.forks = forks
         self._ports: dict[str, str] = {}
         # The documents show what a terminal of 100 columns does.
         self._environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
@@ -147,7 +142,7 @@ class Place:
 
     def _done(self, line: str) -> subprocess.CompletedProcess[str]:
         how: dict[str, Any] = {"cwd": self.folder, "env": self._environment, "text": True, "timeout": TIMEOUT_S}
-        if self.forks and (plain := _PLAIN.fullmatch(line)):
+        if plain := _PLAIN.fullmatch(line):
             return forking.run([COMMAND, *shlex.split(plain[1], comments=True)], **how)
         return subprocess.run(line, shell=True, capture_output=True, check=False, **how)
 
@@ -187,12 +182,12 @@ class Place:
 def visited(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a user who has followed the README step by step."""
     folder = tmp_path_factory.mktemp("visit")
-    follow(ROOT / "README.md", folder, forks=False)
+    follow(ROOT / "README.md", folder)
     return folder
 
 
-def follow(document: Path, folder: Path, *, forks: bool) -> None:
-    place = Place(folder, forks=forks)
+def follow(document: Path, folder: Path) -> None:
+    place = Place(folder)
     with ExitStack() as servers:
         for command in commands(document):
             if command.serves:
@@ -209,7 +204,7 @@ def test_the_visit_of_the_readme_works_when_followed(visited):
 def test_the_commands_of_a_document_work(document, visited, tmp_path):
     if document.name != "store.md":  # which begins with nothing
         shutil.copy(visited / "sessiontape.db", tmp_path)
-    follow(document, tmp_path, forks=True)
+    follow(document, tmp_path)
 
 
 def parsed(line: str) -> None:

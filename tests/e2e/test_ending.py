@@ -94,11 +94,11 @@ def test_a_second_signal_ends_it_at_once_and_what_was_journaled_is_filed(sqlite_
 
 @pytest.mark.parametrize("engine", ["lane", "hooks"])
 def test_ending_right_behind_a_large_batch_takes_under_ten_seconds_and_loses_nothing(engine, sqlite_url, tmp_path):
-    events = [event_dict("sessionStart"), event_dict("play", customMetadata={"x": "y" * 49 * 2**20})]
+    events = [event_dict("sessionStart"), event_dict("play", customMetadata={"x": "y" * 20 * 2**20})]
     with processes.collector(tmp_path) as upstream:
         command = [processes.COMMAND, "record", *processes.ANY_PORT, "--upstream", upstream.url, "--store", sqlite_url]
         process = processes.Process(
-            [*command, "--engine", engine, "--max-body", str(60 * 2**20)], tmp_path, "listening on"
+            [*command, "--engine", engine, "--max-body", str(30 * 2**20)], tmp_path, "listening on"
         )
         port = int(process.wait_until_ready().split()[2].rpartition(":")[2])
         server = processes.Server(process, port, "")

@@ -350,7 +350,7 @@ class TestEndings:
 def control():
     """The control API of a command that runs until this module's tests have asked enough."""
     told = "print(os.environ['SESSIONTAPE_CONTROL'], url, flush=True)\nsys.stdin.read()\n"
-    with subprocess.Popen(
+    with forking.Popen(
         [processes.COMMAND, "run", "--", sys.executable, "-c", PLAYER + told],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

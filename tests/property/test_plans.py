@@ -104,7 +104,7 @@ def test_a_plan_made_of_sessions_passes_them(held, times, by, hide: Hide):
         assert not [finding for finding in judgement.findings if finding.rule.startswith("plan-")]
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(sessions(), st.data())
 def test_parts_of_an_audit_merge_to_the_same_deviations(held, data):
     strict = Part(further_keys=False, events={ALL: {Section.PARAMS: SectionPlan(keys={"tier": REQUIRED})}})
