@@ -1,12 +1,32 @@
-"""Names of files that are groups of an audit, for people to read: without the folder that all of them are in."""
+"""Names of groups of an audit, for people to read: without the folder, or the beginning, that all of them have in common."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from proxy_addon.core.audits.auditing import By
 from proxy_addon.core.audits.results import OURS, Audit, Group
+
+_LEAST_SHARED = 12
+"""A shorter beginning of names is not left out."""
+_LAST_WORD = re.compile(r"[^\W_]*\Z")
+
+
+def without_beginning(names: Sequence[str | None]) -> list[str | None]:
+    """Return names of groups without the beginning that all of them have in common, which leaves room for what differs.
+
+    >>> without_beginning(["living-room-11-03.har", "living-room-11-14.har", "(other groups)"])
+    ['…03.har', '…14.har', '(other groups)']
+    """
+    theirs = {name for name in names if name is not None and name not in OURS}
+    shared = os.path.commonprefix([*theirs])  # noqa: RUF071  # of any names
+    beginning = _LAST_WORD.sub("", shared, count=1)
+    if len(theirs) == 1 or len(beginning) < _LEAST_SHARED:
+        return [*names]
+    return [f"…{name[len(beginning) :]}" if name in theirs and name is not None else name for name in names]
 
 
 def without_folder(audit: Audit) -> Audit:

@@ -17,6 +17,7 @@ from proxy_addon.core.audits.sketches import MOST_KEPT
 from proxy_addon.core.audits.verdicts import Level
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.wording import counted, pasted, visible
+from proxy_addon.reporting.audits.folders import without_beginning
 from proxy_addon.reporting.columns import Column, Table, cut
 from proxy_addon.reporting.terminal import SEVERITY_STYLES, Screen, printable
 from proxy_addon.reporting.words import duration, moment, zone
@@ -415,14 +416,14 @@ def _groups(groups: Sequence[Group], by: str) -> Table:
         Column("counted", is_right=True, dropped=1),
         Column("content", is_right=True, dropped=4),
     )
-    for group in groups:
+    for name, group in zip(without_beginning([group.name for group in groups]), groups, strict=True):
         found = dict.fromkeys(Severity, 0)
         for rule in group.findings:
             for severity in Severity:
                 found[severity] += rule.severities[severity.value]
         content = next(each for each in group.metrics if each.metric == "content_time_spent_s")
         table.add(
-            _named(group.name),
+            _named(name),
             f"{group.sessions:,}",
             f"{group.events:,}",
             *(
