@@ -91,9 +91,20 @@ def header(headers: Headers, name: str) -> str | None:
     return next((value for key, value in headers if key.lower() == wanted), None)
 
 
-@lru_cache(maxsize=4096)
 def shared(headers: Headers) -> Headers:
-    """Return equal headers as one object, so that the exchanges of a file, which have few different ones, need less memory."""
+    """Return equal headers as one object, so that the exchanges of a file, which have few different ones, need less memory.
+
+    Long ones, which are rare, stay as they are: those of all files would be kept.
+    """
+    length = sum(len(name) + len(value) for name, value in headers)
+    return _shared(headers) if length <= _LONGEST_SHARED else headers
+
+
+_LONGEST_SHARED = 4_096
+
+
+@lru_cache(maxsize=512)
+def _shared(headers: Headers) -> Headers:
     return headers
 
 

@@ -49,11 +49,10 @@ _NAMING = frozenset(
     }
 )
 """Keys of the protocol whose values name a viewer, a content, an ad or a version, and say nothing about what a player does."""
-_NAMING_TOO = re.compile(
-    r"(?:.*[._ -])?(?:id|uid|uuid|guid|hash|token|version)"
-    r"|.*[a-z0-9](?:I[dD]|U?UID|U?uid|GUID|Guid|Hash|Token|Version)"
-)
-"""Names of other keys of which the same is to be expected."""
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_NAMING_LAST = frozenset({"id", "uid", "uuid", "guid", "hash", "token"})
+_NAMING_WITHIN = frozenset({"version", "appversion", "sdkversion", "build"})
+"""Words of the names of other keys of which the same is to be expected: behind all others, and anywhere."""
 _UNIT = 1_000
 """Values of metrics are kept in thousandths."""
 
@@ -182,7 +181,10 @@ def keys_of_many_values(before: Totals, after: Totals, show: Showing) -> tuple[s
 
 def _is_naming(name: str) -> bool:
     """Whether values of a key are told from session to session, or from one content to the other, by its name."""
-    return name in _NAMING if name in PARAMS or name in QUALITY else _NAMING_TOO.fullmatch(name) is not None
+    if name in PARAMS or name in QUALITY:
+        return name in _NAMING
+    words = [word.lower() for word in _WORDS.findall(name)]
+    return bool(words) and (words[-1] in _NAMING_LAST or not _NAMING_WITHIN.isdisjoint(words))
 
 
 def _values_of(key: Key, place: _Place, one: KeySample, other: KeySample, show: Showing) -> Iterator[Difference]:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from proxy_addon.core.exchange import BodyState, Outcome, Whole, header
+from proxy_addon.core.exchange import BodyState, Outcome, Whole, header, shared
 from proxy_addon.core.routes import Operation
 from tests.builders import exchange, request, response, start
 
@@ -16,6 +16,14 @@ def test_a_header_is_found_in_any_case_and_the_first_one_counts():
     assert header(headers, "Content-Type") == "a"
     assert header(headers, "CONTENT-type") == "a"
     assert header(headers, "Content") is None
+
+
+@pytest.mark.parametrize(("length", "is_shared"), [(4_000, True), (5_000, False)])
+def test_equal_headers_are_one_object_but_for_long_ones(length, is_shared):
+    first, second = ((("Cookie", "".join(["x"] * length)),) for _ in range(2))
+    assert shared(first) is first
+    assert (shared(second) is first) is is_shared
+    assert shared(second) == second
 
 
 def test_hashes_are_those_of_the_bytes():

@@ -295,6 +295,11 @@ def with_values(key: str, values: Iterable[object]) -> ByGroup:
         ("tier", ["gold"] * 200 + [*range(64)], ["tin"] * 200 + [*range(64)], []),  # more values than are kept
         ("deviceId", ["box-1"] * 30, ["box-2"] * 30, []),
         ("crm.id", [1] * 30, [2] * 30, []),
+        *(
+            (name, ["4.1"] * 30, ["4.2"] * 30, [])
+            for name in ("VERSION", "APP_VERSION", "appversion", "buildVersionNumber")
+        ),
+        ("conversion", ["a"] * 30, ["b"] * 30, ['vanished value "a"', 'appeared value "b"']),
         ("paid", [True] * 30, [False] * 30, ["appeared value false", "vanished value true"]),
         ("contact", ["a@example.com"] * 30, ["b@example.com"] * 30, []),
         ("email", ["a"] * 30, ["b"] * 30, []),
