@@ -38,6 +38,7 @@ from proxy_addon.core.audits.patterns import Pattern, PatternError, Work
 from proxy_addon.core.audits.plan_parts import (
     ALL,
     TYPES,
+    UNCHECKED,
     EventPlan,
     KeyPlan,
     Occurs,
@@ -392,7 +393,7 @@ class _File:
                 raise self.error(
                     (*at, "values", index), f"{shown(each)} is not {key.types_told}", hint="change the type"
                 )
-            if (wanted := rest.unlike(each, Work())) is not None:
+            if (wanted := rest.unlike(each, Work())) not in (None, UNCHECKED):
                 raise self.error(
                     (*at, "values", index), f"{shown(each)} is not {wanted}", hint="leave out the value, or the other"
                 )

@@ -13,6 +13,7 @@ from proxy_addon.core.audits.ordering import ordered
 from proxy_addon.core.audits.patterns import Work
 from proxy_addon.core.audits.plan_parts import (
     ALL,
+    UNCHECKED,
     KeyPlan,
     Occurs,
     Part,
@@ -34,6 +35,7 @@ from proxy_addon.core.routes import TRACKING
 from proxy_addon.core.rules.planned import (
     PLANNED,
     missing,
+    unchecked,
     unexpected,
     wrong_number,
     wrong_rate,
@@ -125,15 +127,16 @@ class PlanJudge:
         self._is_batch = self._is_batch or is_batch(exchange)
         if not request.complete or not request.body_state.is_known:
             return []
-        return self.take_body(request.reading, seq)
+        return self.take_body(request.reading, len(request.body), seq)
 
-    def take_body(self, body: Body, seq: int | None = None) -> list[Finding]:
+    def take_body(self, body: Body, length: int, seq: int | None = None) -> list[Finding]:
         """Return the findings of a body by itself.
 
         Args:
+            length: Its bytes, to which the work that its values may make is in proportion.
             seq: The position of its exchange in the session, from 1; None if it has none.
         """
-        found, work = _Findings(self._on, seq, self._deviations), Work()
+        found, work = _Findings(self._on, seq, self._deviations), Work(length)
         values = body.value if body.is_batch else (body.value,)
         for index, (event, value) in enumerate(zip(body.events, values, strict=False)):
             if isinstance(value, dict):
@@ -228,6 +231,8 @@ def _message(deviation: Deviation, name: str, value: Any) -> str:
             return unexpected(deviation.event, deviation.section, name, is_forbidden=is_forbidden)
         case "plan-type":
             return wrong_type(name, value, deviation.expected)
+        case _ if deviation.expected == UNCHECKED:
+            return unchecked(name)
         case _:
             return wrong_value(name, value, deviation.expected)
 

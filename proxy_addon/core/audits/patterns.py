@@ -32,10 +32,13 @@ MOST_REPEATED = 2_000
 """The highest number in a repetition such as ``{2,5}``."""
 MOST_STEPS = 4_000
 """The most characters, groups and choices of a pattern after repetitions were written out."""
-MOST_WORK = 500_000
-"""How much work the patterns of a plan may make in one body; a second or two where every step is the slowest possible."""
-FEW = 16
-"""With so many open places or fewer, a character counts as 1 of work; with more, as their number."""
+MOST_WORK = 2_000_000
+"""How much work the patterns of a plan may make in any body; a character counts as the number of places that are open before it.
+
+That is a second or two where no step was taken before; one that was takes next to nothing, however many are open.
+"""
+WORK_OF_BYTE = 4
+"""How much more they may make for each byte of the body, so that patterns with no more open places match all of it."""
 _MOST_KNOWN = 4_096
 _DEEPEST = 30
 _END = 1
@@ -49,14 +52,15 @@ class PatternError(ValueError):
 
 
 class Work:
-    """How much work may still be done to match the texts of one body.
+    """How much work may still be done to match the texts of one body."""
 
-    Attributes:
-        left: Below 0 once a text was left that would have taken more.
-    """
+    def __init__(self, length: int = 0) -> None:
+        """Begin a body.
 
-    def __init__(self) -> None:
-        self.left = MOST_WORK
+        Args:
+            length: Its bytes.
+        """
+        self.left = MOST_WORK + WORK_OF_BYTE * length
 
 
 class _Char(NamedTuple):
@@ -91,8 +95,8 @@ class Pattern:
         """Raise `PatternError` if it is none."""
         _ = self._automaton
 
-    def matches(self, text: str, work: Work | None = None) -> bool:
-        """Whether it matches a whole text; one for which too little work is left counts as another.
+    def matches(self, text: str, work: Work | None = None) -> bool | None:
+        """Whether it matches a whole text; None if too little work is left to tell.
 
         What is known of earlier texts makes no difference to the work, so that the result does not depend on it.
         """
@@ -114,8 +118,7 @@ class _Open:
 
     def __init__(self, places: int) -> None:
         self.places = places
-        number = places.bit_count()
-        self.work = number if number > FEW else 1
+        self.work = places.bit_count()
         self.after: dict[str, _Open] = {}
 
 
@@ -136,16 +139,17 @@ class _Automaton:
         self._start = _Open(whole.first)
         self._forget()
 
-    def takes(self, text: str, work: Work) -> bool:
-        """Whether the pattern matches a whole text."""
-        now, left = self._start, work.left
+    def takes(self, text: str, work: Work) -> bool | None:
+        """Whether the pattern matches a whole text; None if too little work is left to tell."""
+        now = self._start
         for character in text:
-            left -= now.work
-            if left < 0 or not now.places:
-                break
+            if not now.work:
+                return False
+            if now.work > work.left:
+                return None
+            work.left -= now.work
             now = now.after.get(character) or self._after(now, character)
-        work.left = left
-        return left >= 0 and bool(now.places & _END)
+        return bool(now.places & _END)
 
     def _after(self, now: _Open, character: str) -> _Open:
         places = 0

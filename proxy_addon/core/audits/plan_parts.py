@@ -25,6 +25,9 @@ TYPES = ("string", "integer", "number", "boolean", "null", "object", "array")
 
 type Scalar = str | int | float | bool | None
 
+UNCHECKED = "not checked: too much work for one request"
+"""What is said of values for which too little work is left to match them with the pattern of the plan."""
+
 
 class Presence(StrEnum):
     """Whether events have a key."""
@@ -61,7 +64,7 @@ class KeyPlan:
         return kind in self.types or (kind == "integer" and "number" in self.types)
 
     def unlike(self, value: Any, work: Work) -> str | None:
-        """Return what the plan says of values, if a decoded value of an allowed type is not so.
+        """Return what the plan says of values, if a decoded value of an allowed type is not so, or `UNCHECKED`.
 
         Args:
             work: What may still be done for patterns in the body that it is in.
@@ -69,8 +72,10 @@ class KeyPlan:
         if self.values and _comparable(value) not in self._allowed:
             shown = [quoted(each) if isinstance(each, str) else _as_json(each) for each in self.values]
             return "one of " + ", ".join(shown[:_VALUES_TOLD]) + (", …" if len(shown) > _VALUES_TOLD else "")
-        if self.pattern is not None and isinstance(value, str) and not self.pattern.matches(value, work):
-            return f"a text like {self.pattern.text}"
+        if self.pattern is not None and isinstance(value, str):
+            is_like = self.pattern.matches(value, work)
+            if not is_like:
+                return UNCHECKED if is_like is None else f"a text like {self.pattern.text}"
         if isinstance(value, int | float) and not isinstance(value, bool):
             if self.lowest is not None and value < self.lowest:
                 return f"at least {number(self.lowest)}"

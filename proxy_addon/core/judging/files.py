@@ -109,7 +109,7 @@ def _judge_file(raw: bytes, what: FileKind, policy: Policy, held: HeldSession | 
                 judge.add(session_event(event, seq=index + 1, pointer=f"/{index}"))
             of_session = judge.findings(is_over=True)
         if policy.plan is not None:
-            found += policy.plan.judge(None, policy).take_body(reading)
+            found += policy.plan.judge(None, policy).take_body(reading, len(raw))
         return Judgement(of_exchanges=tuple(found), of_session=tuple(of_session))
     return _judge_list(raw, reading, policy, vocabulary, held)
 

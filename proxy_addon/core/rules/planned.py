@@ -106,11 +106,19 @@ def wrong_value(key: str, value: Any, expected: str) -> str:
 
     How to fix: Send an allowed value, or add this one to the plan.
 
-    Known limits: Patterns match whole values, and know no look-around and no references. In one request, 500,000
-    characters are matched at most, and fewer with patterns that can go on in many ways at once; what is left counts as not
-    matching.
+    Known limits: Patterns match whole values, and know no look-around and no references. Matching the values of one
+    request may take only so much work, which patterns that can go on in many ways at once use up; the finding then says
+    that values were not checked.
     """
     return f"{key} is {shown(value)}; the plan says {expected}"
+
+
+def unchecked(key: str) -> str:
+    """Say that the pattern of a key was left aside: it may be as planned or not."""
+    return (
+        f"{key} was not checked: matching the patterns of the plan takes too much work in this request; simplify those that"
+        " can go on in many ways at once"
+    )
 
 
 @_rule("plan-rate", Severity.ERROR, Scope.SESSION, despite_holes=False)

@@ -13,6 +13,7 @@ from unittest import mock
 import pytest
 
 from proxy_addon.core.audits import patterns
+from proxy_addon.core.audits.plan_parts import UNCHECKED
 from proxy_addon.core.audits.plans import Plan, Wanted
 from proxy_addon.core.exchange import Exchange
 from proxy_addon.core.findings import Finding, Judgement, Severity
@@ -385,14 +386,32 @@ def test_a_device_cannot_fill_a_judgement_with_keys_that_it_makes_up(tmp_path, m
     assert len(judgement.deviations) == 1_000
 
 
-def test_the_patterns_of_a_plan_share_the_work_for_one_body(tmp_path, monkeypatch):
-    monkeypatch.setattr(patterns, "MOST_WORK", 10)
-    plan = planned(tmp_path, TIER % "optional: {a: {pattern: x*}, b: {pattern: y*}, c: {pattern: z*}}")
-    sessions = [start(), sent({"a": "xxxxx", "b": "yyyyy"}), sent({"a": "xxxxx", "b": "yyyyyy", "c": "z"}, at_s=2)]
-    assert told(judged(plan, *sessions)) == [
+def test_what_the_patterns_of_a_plan_have_no_work_left_for_in_a_body_is_told_as_not_checked(tmp_path, monkeypatch):
+    monkeypatch.setattr(patterns, "MOST_WORK", 2_000)
+    plan = planned(tmp_path, TIER % "optional: {a: {pattern: '.*x.{50}'}, b: {pattern: y*}}")
+    few, many = sent({"a": "x" * 60, "b": "z"}), sent({"a": "x" * 150, "b": "y" * 150}, at_s=2)
+    judgement = judged(plan, start(), few, many, sent({"b": "y" * 5_000}, at_s=3))
+    assert told(judgement) == [
+        ("plan-value", 2, "/customMetadata/b"),
+        ("plan-value", 3, "/customMetadata/a"),
         ("plan-value", 3, "/customMetadata/b"),
-        ("plan-value", 3, "/customMetadata/c"),
     ]
+    of_few, *of_many = (finding.message for finding in found(judgement))
+    assert of_few == "b is the string 'z'; the plan says a text like y*"
+    assert [message.split(":")[0] for message in of_many] == ["a was not checked", "b was not checked"]
+    assert [deviation.expected for deviation in judgement.deviations] == ["a text like y*", UNCHECKED, UNCHECKED]
+
+
+def test_the_patterns_of_a_plan_may_do_as_much_for_each_event_of_a_long_body(tmp_path, monkeypatch):
+    monkeypatch.setattr(patterns, "MOST_WORK", 0)
+    policy = planned(
+        tmp_path, TIER % "required: {a: {pattern: 'x+(-x+)*'}}, optional: {b: {values: [x], pattern: x}}"
+    ).applied_to(DEFAULT)
+    of_list = [event_dict("play", customMetadata={"a": "x" * 300}) for _ in range(20)]
+    listed = [event_dict("sessionStart"), *of_list, event_dict("play", customMetadata={"a": ""})]
+    (finding,) = found(judge_file(body(listed), FileKind.DOWNLOADED, policy))
+    assert (finding.pointer, "the plan says a text like" in finding.message) == ("/21/customMetadata/a", True)
+    assert [finding.pointer for finding in found(judge_held(held(batch(listed)), policy))] == [finding.pointer]
 
 
 def test_a_plan_goes_to_other_processes_with_the_policy_and_judges_there_the_same(tmp_path):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_addon.core.audits import patterns
-from proxy_addon.core.audits.patterns import FEW, LONGEST, MOST_STEPS, Pattern, PatternError, Work
+from proxy_addon.core.audits.patterns import LONGEST, MOST_STEPS, WORK_OF_BYTE, Pattern, PatternError, Work
 
 _TEXTS = st.text(alphabet="ab-1._ \n^${},", max_size=8)
 
@@ -95,23 +95,29 @@ def test_the_work_for_the_texts_of_a_body_is_limited_whatever_pattern_and_texts_
     with Counted() as of_pattern:
         pattern = Pattern(written)
     assert of_pattern.calls < 200 * MOST_STEPS
-    work = Work()
+    work = Work(length=100)
     with Counted() as of_texts:
-        for text in texts:
-            pattern.matches(text, work)
-    assert work.left < 0
-    # of few places, each makes up to three calls and returns for a character that counts as 1 of work
-    assert of_texts.calls < (most + MOST_STEPS) * (6 * FEW + 20)
+        results = [pattern.matches(text, work) for text in texts]
+    assert None in results
+    # a place makes up to three calls that return, and a character some more
+    assert of_texts.calls < (most + 100 * WORK_OF_BYTE) * 30
 
 
-def test_a_text_for_which_too_little_work_is_left_counts_as_another_whatever_was_matched_before():
+def test_no_text_is_told_for_which_too_little_work_is_left_whatever_was_matched_before():
     pattern = Pattern("[ab]*a[ab]{200}")
-    short, long = "ba" * 300, "ba" * 10_000
+    short, long = "ba" * 300, "ba" * 20_000
     assert re.fullmatch(pattern.text, long)
-    assert [pattern.matches(text) for text in (long, short, long)] == [False, True, False]
+    assert [pattern.matches(text) for text in (long, short, long)] == [None, True, None]
     work = Work()
-    assert [pattern.matches(text, work) for text in (short, "a", long, short, "")] == [True, False, False, False, False]
-    assert Pattern("(a|b)*").matches(long * 20)
+    assert [pattern.matches(text, work) for text in (short, "a", long, short, "")] == [True, False, None, None, False]
+
+
+def test_patterns_that_go_on_in_few_ways_match_all_texts_of_a_body_however_long_it_is(monkeypatch):
+    monkeypatch.setattr(patterns, "MOST_WORK", 0)
+    for written in ("[a-z0-9]+(-[a-z0-9]+)*", ".*-x", r"(\w+\.)+\w+", "x+"):
+        pattern, texts = Pattern(written), ["x-" * 40 + "x", "x." * 40 + "x", "x" * 80, "", "-"]
+        work = Work(sum(map(len, texts)))
+        assert [pattern.matches(text, work) for text in texts] == [bool(re.fullmatch(written, text)) for text in texts]
 
 
 @pytest.mark.parametrize(
