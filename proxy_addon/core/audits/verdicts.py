@@ -71,7 +71,7 @@ class Verdict:
     Attributes:
         level: See `Level`.
         sentences: The gravest first.
-        changes: How many changes the baseline names, without those beneath others; None if there is nothing to compare with.
+        changes: How many changes the baseline names, each once, without those beneath others; None if there is nothing to compare with.
         undecided: How many further differences may be chance; None in the same case.
     """
 
@@ -150,7 +150,7 @@ def verdict_of(
     return Verdict(
         level=level,
         sentences=tuple(sentences),
-        changes=None if since is None or changes is None else len(since.changed),
+        changes=None if since is None or changes is None else len(since.things),
         undecided=None if since is None or changes is None else since.undecided,
     )
 
@@ -207,6 +207,7 @@ class _Since:
 
     Attributes:
         changed: The changes, each with where it is: for all sessions, also those that only groups have.
+        things: What there is to look at: each of these once, however many groups have it.
         undecided: How many other differences may be chance.
     """
 
@@ -216,6 +217,7 @@ class _Since:
         sets = [] if own is None else [own, *(comparison.groups if own is comparison.all else ())]
         is_all = own is comparison.all
         self.changed = comparison.named() if is_all else [(of, each) for of in sets for each in of.changes]
+        self.things = [*_each_once(each for _, each in self.changed)]
         self.undecided = sum(of.undecided for of in sets)
         self._gone: dict[tuple[str | None, ...], list[tuple[Changes, Compared]]] = {}
         for group in sets[1:]:
@@ -237,7 +239,7 @@ class _Since:
             return
         may_be = f"{counted(self.undecided, 'difference')} may be chance" if self.undecided else ""
         if self.changed:
-            since = f"{counted(len(self.changed), 'change')} since {self._baseline}"
+            since = f"{counted(len(self.things), 'change')} since {self._baseline}"
             yield Sentence(about=_CHANGES, text=f"{since}{may_be and f', and {may_be}'}.")
             yield from self._kinds()
         elif self._own.is_enough:
@@ -261,7 +263,8 @@ class _Since:
 
     def _kinds(self) -> Iterator[Sentence]:
         """Yield the gravest kinds of changes, each with the first of its kind, and how many others there are."""
-        left, told = len(self.changed), 0
+        said: set[tuple[str | None, ...]] = set()
+        told = 0
         as_told = [self._as_told(*found) for found in self.changed]
         for heading, pairs in _GRAVEST:
             of_kind = [(sets, each) for sets, each in as_told if (each.what, each.change) in pairs]
@@ -273,9 +276,9 @@ class _Since:
             names = [f"{name}{self._within(sets)}" for name, sets in named.items()]
             more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
             yield Sentence(about=_CHANGES, text=f"{heading}: {', '.join(names[:_TOLD])}{more}.")
-            left -= len(of_kind)
+            said |= {each.same() for _, each in of_kind}
             told += 1
-        if left:
+        if left := sum(each.same() not in said for each in self.things):
             yield Sentence(about=_CHANGES, text=f"And {counted(left, 'other change')}.")
 
     def _as_told(self, of: Changes, each: Compared) -> tuple[list[Changes], Compared]:
@@ -292,6 +295,15 @@ class _Since:
             return f" in {counted(len(names), 'group')}"
         (name,) = names
         return " in sessions that do not say their group" if name is None else f" in `{_plain(name)}`"
+
+
+def _each_once(changes: Iterable[Compared]) -> Iterator[Compared]:
+    """Yield those that are not the same as one before, or as what is beneath that."""
+    known: set[tuple[str | None, ...]] = set()
+    for each in changes:
+        if each.same() not in known:
+            yield each
+        known.update(other.same() for other in (each, *each.beneath))
 
 
 def _pairs(whats: Iterable[What], turns: Iterable[Turn]) -> frozenset[tuple[str, str | None]]:

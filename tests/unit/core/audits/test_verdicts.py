@@ -170,6 +170,27 @@ def test_what_changed_in_groups_alone_is_said_with_the_group():
     assert text.startswith("2 changes since 4.1. Keys with other values: media.channel in Box. ")
 
 
+def test_what_several_groups_share_is_one_change():
+    lower = changed(What.METRIC, Turn.LOWER, name="media_time_spent_s")
+    of_kinds = tuple(map(key, ("genre", "tier"))), (changed(What.FINDING, Turn.MORE, name="ts-equal"),)
+    gone = replace(vanished("adStart"), beneath=(lower,))
+    groups = (
+        *(replace(CALM, name=f"{number}", changes=(lower,)) for number in range(8)),
+        replace(CALM, name="TV", changes=(changed(What.FINDING, Turn.APPEARED, name="ts-equal"), gone, *of_kinds[0])),
+        replace(CALM, name="Web", changes=(*of_kinds[1], vanished("adStart"))),
+    )
+    found = judged(CALM, groups=groups)
+    assert found.changes == 5
+    assert found.text.startswith(
+        "5 changes since 4.1. Events no longer sent: adStart in 2 groups. "
+        "Keys no longer sent: genre on sessionStart in TV, tier on sessionStart in TV. "
+        "Broken for the first time: ts-equal in TV. And 1 other change."
+    )
+    assert judged(replace(CALM, changes=(gone,)), groups=groups).changes == 4
+    assert judged(CALM, groups=groups[-2:-1]).changes == 4  # what is beneath another one there, too
+    assert judged(CALM, groups=(groups[-2], groups[0])).changes == 4
+
+
 @pytest.mark.parametrize(
     ("lost", "level", "says"),
     [
