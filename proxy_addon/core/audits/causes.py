@@ -39,8 +39,8 @@ _NO_END = (
     *_metrics("seconds_since_last_call_s"),
 )
 _WITH: Mapping[_Subject, tuple[_Subject, ...]] = {
-    _event("adBreakStart"): (*map(_event, ("adStart", "adBreakComplete")), *_metrics("ad")),
-    _event("adStart"): (*map(_event, ("adComplete", "adSkip")), *_metrics("ad")),
+    _event("adBreakStart"): (*map(_event, ("adStart", "adBreakComplete")), *_metrics("ad", "media_time_spent_s")),
+    _event("adStart"): (*map(_event, ("adComplete", "adSkip")), *_metrics("ad", "media_time_spent_s")),
     _event("adComplete"): _metrics("ad"),
     _event("chapterStart"): (*map(_event, ("chapterComplete", "chapterSkip")), *_metrics("chapter")),
     _event("chapterComplete"): _metrics("chapter"),
@@ -54,6 +54,8 @@ _WITH: Mapping[_Subject, tuple[_Subject, ...]] = {
     (What.RHYTHM.value, "latency_ms"): ((What.SLOW.value, ""),),
     (What.RHYTHM.value, "playhead_speed"): _metrics("unique_time_played_s", "progress"),
     (What.METRIC.value, "unique_time_played_s"): _metrics("progress"),
+    (What.METRIC.value, "content_time_spent_s"): _metrics("media_time_spent_s", "average_minute_audience"),
+    (What.METRIC.value, "ad"): _metrics("media_time_spent_s"),
     (What.LOSS.value, Loss.REFUSED): _findings("upstream-refused"),
     (What.LOSS.value, Loss.RETRIED): _findings("session-start-retried"),
     (What.LOSS.value, Loss.OPENED_TWICE): _findings("session-opened-twice"),
@@ -127,8 +129,10 @@ def _subject(each: Compared) -> _Subject:
     match each.what:
         case What.EVENT | What.NUMBER:
             return _event(each.event)
-        case What.PLAN if each.section or each.detail.startswith("plan-occurs"):
-            return ("key", each.section, each.name) if each.section else _event(each.event)
+        case What.PLAN if each.section:
+            return "key", each.section, each.name
+        case What.PLAN if not each.name:
+            return _event(each.event)
         case What.PLAN:
             return each.what, each.event, each.name
         case What.METRIC:

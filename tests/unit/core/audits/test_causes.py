@@ -78,6 +78,28 @@ def change(line: str) -> Compared:
         (["appeared loss - - no-end", "higher metric - - seconds_since_last_call_s"], {0: [1]}),
         (["appeared plan play - - plan-occurs: once", "more event play - -"], {0: [1]}),
         (["appeared plan ping - content plan-rate: every 10 s", "more event ping - -"], {0: [], 1: []}),
+        (
+            [
+                "appeared finding - - plan-unexpected",
+                "appeared event error - -",
+                "appeared plan error - - plan-unexpected: an event of the plan",
+                "appeared metric - - error_impacted_streams",
+                "appeared metric - - error_events",
+            ],
+            {1: [0, 2, 3, 4]},
+        ),
+        # Media time is that of content and of ads: it follows from what goes the same way.
+        (["less event adStart - -", "lower metric - - media_time_spent_s"], {0: [1]}),
+        (["less event adStart - -", "higher metric - - media_time_spent_s"], {0: [], 1: []}),
+        (
+            [
+                "lower metric - - content_time_spent_s",
+                "lower metric - - media_time_spent_s",
+                "lower metric - - average_minute_audience",
+            ],
+            {0: [1, 2]},
+        ),
+        (["higher metric - - media_time_spent_s", "higher metric - - ad_time_spent_s"], {1: [0]}),
     ],
 )
 def test_what_follows_is_beneath_its_cause(lines, expected):
