@@ -115,6 +115,9 @@ def test_two_folders(folders, tmp_path):
     assert float(of_key["change"]["p"]) < 0.001
     assert of_key["change"]["look_at"] == ""
     assert of_key["before"]["look_at"].startswith(f"{old}/")
+    beneath = {fact["name"]: fact["beneath"] for fact in facts if fact["kind"] == "change"}
+    assert beneath["param-missing"] == "key sessionStart params media.channel"
+    assert sum(fact["change"] != "" and fact["beneath"] == "" for fact in facts) == 2 * len(all_["changes"])
 
     assert [fact["name"] for fact in facts if fact["kind"] == "verdict"] == ["fail"]
 

@@ -17,7 +17,7 @@ from proxy_addon.reporting.junit import SUITE_END, Problem, as_one, case, suite_
 
 COLUMNS = (
     *("group", "kind", "event", "section", "name", "severity", "types", "expected", "text"),
-    *("measure", "value", "of", "share", "what", "change", "test", "p", "look_at"),
+    *("measure", "value", "of", "share", "what", "change", "test", "p", "beneath", "look_at"),
 )
 """The columns of the CSV file, in order. docs/audits.md says what each kind of fact has in them."""
 ALL = "(all)"
@@ -52,26 +52,34 @@ def _number(measure: str, value: float | None, of: int | None = None) -> _Fact:
 
 
 def _changes(changes: Changes) -> Iterator[_Fact]:
-    """Yield two facts for each change: what is now, and what was before."""
-    for each in changes.every():
-        about = {
-            "event": each.event,
-            "section": each.section,
-            "name": each.name,
-            "severity": each.severity,
-            "text": each.detail,
-            "what": each.what,
-            "change": each.change,
-            "test": each.test,
-            "p": each.p,
-        }
-        for kind, side in (("change", each.after), ("before", each.before)):
-            if each.test == FISHER:
-                number = _number("sessions", side.sessions, side.of)
-            else:
-                number = _number("p50" if each.what == What.RHYTHM else "mean", middle(each, side))
-            look_at = each.look_at if each.is_of_baseline == (kind == "before") else ()
-            yield {"kind": kind, **about, **number, "look_at": named(look_at)}
+    """Yield the facts of each change, and of those beneath it."""
+    for head in changes.changes:
+        yield from _compared(head)
+        subject = " ".join(filter(None, (head.what, head.event, head.section, head.name, head.detail)))
+        for each in head.beneath:
+            yield from ({**fact, "beneath": subject} for fact in _compared(each))
+
+
+def _compared(each: Compared) -> Iterator[_Fact]:
+    """Yield two facts of a change: what is now, and what was before."""
+    about = {
+        "event": each.event,
+        "section": each.section,
+        "name": each.name,
+        "severity": each.severity,
+        "text": each.detail,
+        "what": each.what,
+        "change": each.change,
+        "test": each.test,
+        "p": each.p,
+    }
+    for kind, side in (("change", each.after), ("before", each.before)):
+        if each.test == FISHER:
+            number = _number("sessions", side.sessions, side.of)
+        else:
+            number = _number("p50" if each.what == What.RHYTHM else "mean", middle(each, side))
+        look_at = each.look_at if each.is_of_baseline == (kind == "before") else ()
+        yield {"kind": kind, **about, **number, "look_at": named(look_at)}
 
 
 def _facts(group: Group) -> Iterator[_Fact]:
