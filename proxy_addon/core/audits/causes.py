@@ -39,8 +39,8 @@ _NO_END = (
     *_metrics("seconds_since_last_call_s"),
 )
 _WITH: Mapping[_Subject, tuple[_Subject, ...]] = {
-    _event("adBreakStart"): (*map(_event, ("adStart", "adBreakComplete")), *_metrics("ad", "media_time_spent_s")),
-    _event("adStart"): (*map(_event, ("adComplete", "adSkip")), *_metrics("ad", "media_time_spent_s")),
+    _event("adBreakStart"): (*map(_event, ("adStart", "adBreakComplete")), *_metrics("ad")),
+    _event("adStart"): (*map(_event, ("adComplete", "adSkip")), *_metrics("ad")),
     _event("adComplete"): _metrics("ad"),
     _event("chapterStart"): (*map(_event, ("chapterComplete", "chapterSkip")), *_metrics("chapter")),
     _event("chapterComplete"): _metrics("chapter"),

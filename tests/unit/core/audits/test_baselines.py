@@ -138,6 +138,45 @@ def test_each_defect_of_the_made_up_players_is_a_change(old, defect):
     assert appeared == {f"appeared {fact}" for fact in defect.facts if fact.startswith("finding")}
 
 
+APART = {
+    "adBreakStart": {"appeared loss stalled"},
+    "adStart": {"appeared loss stalled", "appeared finding playback-event-in-ad-break"},
+    "adBreakComplete": {"appeared finding playback-event-in-ad-break", "appeared finding playhead-moved-in-ad"},
+}
+"""What else happens to a player that no longer sends an event, but not by definition."""
+
+
+@pytest.mark.one_version
+def test_an_event_that_is_gone_is_one_thing_with_all_that_follows():
+    good, least = audited.good_cues(), {"sessionStart", "play"}
+    ends = {"sessionComplete", "sessionEnd"}
+    cases: list[tuple[str, set[str]]] = [(type_, set()) for type_ in {cue.type for cue in good} - least]
+    for type_, gone_before in [*cases, *((end, ends - {end}) for end in ends)]:
+        old, new = (
+            many(recorded([cue for cue in good if cue.type not in gone], begin_ms=BEGIN_MS))
+            for gone in (gone_before, gone_before | {type_})
+        )
+        found = compared(old, new, baseline="old", grouped=False).all
+        heads = said(replace(found, changes=tuple(replace(each, beneath=()) for each in found.changes)))
+        assert heads == {f"vanished event {type_}"} | APART.get(type_, set())
+
+
+@pytest.mark.one_version
+def test_a_loss_is_one_thing_with_the_rule_that_says_the_same():
+    apart = {"never plays": {"ping-gap"}, "no answer": {"upstream-failed"}}
+    good = many(recorded(audited.good_cues(), begin_ms=BEGIN_MS))
+    for defect in DEFECTS:
+        if any(fact.startswith("loss ") for fact in defect.facts):
+            found = compared(good, many(defective(1, defect)), baseline="old", grouped=False).all
+            rules = {each.name for each in found.changes if each.what == "finding"}
+            assert rules == apart.get(defect.what, set()), defect.what
+
+
+def many(held: HeldSession) -> ByGroup:
+    """Return a session 32 times."""
+    return _times(groups_of([held]), 5)
+
+
 def defective(number: int, defect: audited.Defect) -> HeldSession:
     held = recorded(
         defect.cues(audited.good_cues()), begin_ms=BEGIN_MS, session_id=f"{number:064x}", changed=defect.event
