@@ -89,7 +89,7 @@ def place_of(finding: Finding) -> str:
 def as_list(finding: Finding) -> Finding:
     """Return a finding of a file that is a list of events, with the number of the event as its place."""
     seq = finding.seq or element_of(finding.pointer)
-    others = tuple(Place(each.seq, member_of(each.pointer)) for each in finding.others)
+    others = tuple(Place(each.seq or element_of(each.pointer) or 0, member_of(each.pointer)) for each in finding.others)
     return replace(finding, seq=seq, pointer=member_of(finding.pointer), others=others)
 
 

@@ -141,4 +141,6 @@ def test_in_a_file_that_is_a_list_the_number_of_the_event_is_its_place():
     of_session = as_list(found("ping-gap", 4, pointer="/3", count=2, others=(Place(5, "/4"),)))
     assert [place_of(each) for each in (of_body, of_session)] == ["#4", "#4"]
     assert [str(place) for place in of_session.places] == ["#4", "#5"]
+    of_plan = as_list(found("plan-value", None, pointer="/3/params/a", count=2, others=(Place(0, "/4/params/a"),)))
+    assert [str(place) for place in of_plan.places] == ["#4", "#5"]
     assert as_list(found("body-empty")) == found("body-empty")
