@@ -113,8 +113,8 @@ class Compared:
     @property
     def is_of_baseline(self) -> bool:
         """Whether the sessions to look at are of the baseline, because one does not see it in those of the audit."""
-        has_fallen = self.change in {Turn.VANISHED, Turn.LESS}
-        return self.change in {Turn.APPEARED, Turn.MORE} if self.what == What.THROUGHOUT else has_fallen
+        fallen, risen = self.after.share < self.before.share, self.after.share > self.before.share
+        return self.test == FISHER and (risen if self.what == What.THROUGHOUT else fallen)
 
     def same(self) -> tuple[str | None, ...]:
         """Return what the same change has in common in a group and in all together, where a key that vanished is rarer."""

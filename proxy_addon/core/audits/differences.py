@@ -13,7 +13,7 @@ from proxy_addon.core.audits.changes import FISHER, MANN_WHITNEY, Compared, Side
 from proxy_addon.core.audits.coverage import UNKNOWN_TYPE, Key, KeySample, place_of
 from proxy_addon.core.audits.losses import Loss
 from proxy_addon.core.audits.significance import fisher, superiority
-from proxy_addon.core.audits.sketches import MOST_NAMED, Drawn, Histogram, PerSession, Told
+from proxy_addon.core.audits.sketches import MOST_KEPT, MOST_NAMED, Drawn, Histogram, PerSession, Told
 from proxy_addon.core.audits.totals import SUMMED, Totals
 from proxy_addon.core.findings import Severity
 from proxy_addon.core.protocol import EVENTS, PARAMS, QUALITY
@@ -172,10 +172,18 @@ def _keys(before: Totals, after: Totals, show: Showing) -> Iterator[Difference]:
 
 
 def keys_of_many_values(before: Totals, after: Totals, show: Showing) -> tuple[str, ...]:
-    """Return keys whose values are not compared because a side has too many: section and name, each once."""
+    """Return keys whose values are not compared because a side has too many: section and name, each once.
+
+    Keys of which nothing may be shown are left out: their values would not be compared if they were few.
+    """
     old, new = before.coverage.kept(), after.coverage.kept()
-    keys = (key for key in old if key in new and not _is_naming(key.name))
-    many = (key for key in keys if old[key].by_value is None or new[key].by_value is None)
+    both = ((key, old[key], new[key]) for key in old if key in new and not _is_naming(key.name))
+    many = (
+        key
+        for key, *sides in both
+        if any(side.by_value is None for side in sides)
+        and any(show.is_public(key, kind, text) for side in sides for kind, text, _ in side.common(MOST_KEPT))
+    )
     return tuple(dict.fromkeys(f"{key.section.value}/{show.name(key.name)}" for key in many))
 
 
