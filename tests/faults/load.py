@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import re
+import tempfile
 import threading
 import time
 from collections.abc import Coroutine, Iterator, Sequence
@@ -49,21 +51,24 @@ class Notes:
         answered: Requests that upstream answered, by id.
         unsure: Ids of requests that got no answer, because their connection ended.
         refused: Statuses of the recorder's own answers, by id.
-        straight: Times in seconds that requests took which went to upstream itself: what the machine adds.
+        straight: When requests were sent that went to upstream itself, and how many seconds they took: what the machine adds.
+        durable: The same of writes to a file that last, as a recorder waits for them before it answers.
     """
 
     answered: dict[str, Answered] = field(default_factory=dict)
     unsure: set[str] = field(default_factory=set)
     refused: dict[str, int] = field(default_factory=dict)
     straight: list[tuple[float, float]] = field(default_factory=list)
+    durable: list[tuple[float, float]] = field(default_factory=list)
 
     def slowest_s(self, since_s: float = 0, until_s: float = float("inf")) -> float:
         """Return how long the slowest of the answered requests took that were sent in a time."""
         return max((a.took_s for a in self.answered.values() if since_s <= a.sent_s < until_s), default=0.0)
 
     def machine_s(self) -> float:
-        """Return how long the slowest request took that met no recorder."""
-        return max((took_s for _, took_s in self.straight), default=0.0)
+        """Return how long the slowest request took that met no recorder, and the slowest write."""
+        slowest = (max((took_s for _, took_s in each), default=0.0) for each in (self.straight, self.durable))
+        return sum(slowest)
 
 
 class Theatre:
@@ -261,6 +266,7 @@ class Company:
                 group.create_task(self._play(number))
             if self._straight_port is not None:
                 group.create_task(self._go_straight(self._straight_port))
+                group.create_task(self._write())
 
     async def _play(self, player: int) -> None:
         port = self._ports[player % len(self._ports)]
@@ -327,6 +333,20 @@ class Company:
             await asyncio.sleep(0.02)
         if connection is not None:
             connection.transport.close()
+
+    async def _write(self) -> None:
+        """Write to a file now and then, and wait until that lasts: a busy disk takes seconds for it."""
+
+        def synced() -> None:
+            file.write(b"x")
+            os.fsync(file.fileno())
+
+        with tempfile.TemporaryFile(buffering=0) as file:
+            while not self._over:
+                began_s = time.monotonic()
+                await asyncio.to_thread(synced)
+                self.notes.durable.append((began_s, time.monotonic() - began_s))
+                await asyncio.sleep(0.1)
 
 
 def request(session: str, number: int, id: str, *, last: bool = False) -> bytes:

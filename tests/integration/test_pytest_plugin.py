@@ -134,7 +134,10 @@ def test_a_recorded_session_becomes_the_expectation_that_a_changed_player_fails(
     )
     for update in ((), ("--tape-update",)):
         told = run(project, "test_outage.py", *update, passed=1, errors=1)
-        assert re.search(r"there is no outgae.json in .*\n.* 'sessiontape export SESSION -o outgae.json' makes", told)
+        assert re.search(
+            r"there is no outgae.json in .*\n.* 'sessiontape export SESSION --format fixture -o outgae.json' makes",
+            told,
+        )
         assert "--tape-update" not in told, "which does not write it"
 
     document["exchanges"][3]["request"]["method"] = 7
